@@ -1,0 +1,1 @@
+//! im-e2e-tests
