@@ -1,1 +1,16 @@
-//! im-config
+//! Configuration types of all roles: pure data with defaults, bounds and a schema.
+//!
+//! Kept apart from the servers so that other programs can check a configuration without linking
+//! them. Unknown keys are errors.
+
+mod common;
+mod db_proxy;
+mod login;
+mod msg;
+mod route;
+
+pub use common::*;
+pub use db_proxy::*;
+pub use login::*;
+pub use msg::*;
+pub use route::*;

@@ -1,1 +1,16 @@
-//! im-core
+//! Domain vocabulary of all roles: ids, terminals, conversations, error classes, limits.
+//!
+//! Pure data and functions. This crate performs no I/O and knows neither a runtime nor a protocol.
+
+mod conversation;
+mod error;
+mod ids;
+mod retry;
+mod terminal;
+pub mod time;
+
+pub use conversation::{Conversation, Peer, SessionType};
+pub use error::{Classify, ErrorKind};
+pub use ids::{CommitSeq, DepartmentId, Epoch, GroupId, MsgId, UserId};
+pub use retry::RetryKey;
+pub use terminal::{ClientType, TerminalClass};

@@ -1,1 +1,37 @@
-//! im-store
+//! Durable facts behind traits, with one implementation: SQLite.
+//!
+//! `db-proxy` is the only role that uses this crate. Every write takes effect in one transaction
+//! and is on disk when the call returns (`synchronous=FULL`). There is one writer; the log position
+//! ([`im_core::CommitSeq`]) and the ids inside conversations are chosen by the caller and fenced by
+//! unique keys, so a second writer gets [`StoreError::Fenced`] instead of a duplicate.
+
+mod error;
+mod traits;
+
+pub use error::StoreError;
+pub use traits::accounts::{
+    AccountStore, Credentials, DirectoryEntry, DirectoryPage, Failures, NewHash, UserProfile,
+};
+pub use traits::devices::{DeviceStore, DeviceToken};
+pub use traits::directory::{
+    DepartmentRecord, DirectoryImport, DirectoryStore, ImportOutcome, ImportedUser,
+};
+pub use traits::groups::{
+    GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
+};
+pub use traits::messages::{
+    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageRow, MessageStore,
+    NewConversation, RecentKey, StoredMessage,
+};
+pub use traits::sessions::{MemberView, ReadPosition, SessionStore};
+
+/// Everything a db-proxy needs; implemented by whatever implements all parts.
+pub trait Store:
+    AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore
+{
+}
+
+impl<T> Store for T where
+    T: AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore
+{
+}

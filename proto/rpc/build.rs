@@ -1,0 +1,19 @@
+//! Compiles the internal gRPC definitions with a pure Rust front end (no `protoc`).
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = [
+        "im/v1/push.proto",
+        "im/v1/db_proxy.proto",
+        "im/v1/route.proto",
+        "im/v1/login.proto",
+        "im/v1/admin.proto",
+    ];
+    let fds = protox::Compiler::new(["proto"])?
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(files)?
+        .file_descriptor_set();
+    tonic_prost_build::configure().bytes(".im.v1").compile_fds(fds)?;
+    Ok(())
+}

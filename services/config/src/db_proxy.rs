@@ -1,0 +1,1 @@
+//! Configuration: db_proxy.

@@ -1,0 +1,43 @@
+//! What can go wrong in a store.
+
+use im_core::{Classify, ErrorKind};
+
+/// Error of every store call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The row asked for does not exist.
+    #[error("find {what}")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A unique name is already used.
+    #[error("use a free {what}")]
+    Taken {
+        /// What was to be unique.
+        what: &'static str,
+    },
+    /// Another writer has stored something under an id that this writer chose: it must drop what it
+    /// remembers, read again and retry.
+    #[error("keep ownership of the log")]
+    Fenced,
+    /// The disk is full, read-only or failing, or the database does not answer. Nothing of the call
+    /// took effect.
+    #[error("reach the database")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The stored data contradicts itself.
+    #[error("make sense of stored data: {0}")]
+    Corrupt(String),
+}
+
+impl Classify for StoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Taken { .. } | Self::Fenced => ErrorKind::Conflict,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Corrupt(_) => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The directory: users and departments with stamps for incremental sync, and its import.
+//!
+//! Each directory transaction has one stamp, `max(now, last + 1)`, so that "changed since" is strict
+//! and misses nothing; an import takes a stamp per thousand rows, so that pages can end between
+//! stamps.
+
+use async_trait::async_trait;
+
+use crate::{DirectoryPage, StoreError};
+
+/// A department.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepartmentRecord {
+    /// Id.
+    pub id: u32,
+    /// Parent, 0 for the root.
+    pub parent: u32,
+    /// Name.
+    pub name: String,
+    /// Display order.
+    pub priority: u32,
+    /// 0 valid, 1 deleted.
+    pub status: u32,
+    /// Stamp of its last change.
+    pub stamp: u32,
+}
+
+/// One checked user of an import; `None` = leave as it is (or the default for a new user).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportedUser {
+    /// Wanted id of a new user; must agree with that of an existing one.
+    pub id: Option<u32>,
+    /// Login name.
+    pub name: String,
+    /// Hash to store.
+    pub hash: Option<String>,
+    /// Shown name (default: the login name).
+    pub nick: Option<String>,
+    /// 0, 1 or 2.
+    pub sex: Option<u32>,
+    /// Path of department names from the root; made when missing.
+    pub department: Option<Vec<String>>,
+    /// Telephone.
+    pub phone: Option<String>,
+    /// E-mail.
+    pub email: Option<String>,
+    /// Domain name.
+    pub domain: Option<String>,
+    /// Avatar URL.
+    pub avatar: Option<String>,
+    /// Employment status.
+    pub status: Option<u32>,
+    /// Signature.
+    pub signature: Option<String>,
+}
+
+/// A whole file.
+#[derive(Clone, Debug, Default)]
+pub struct DirectoryImport {
+    /// Users in file order, names unique.
+    pub users: Vec<ImportedUser>,
+    /// Unix seconds.
+    pub now: u32,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportOutcome {
+    /// New users.
+    pub added: u32,
+    /// Changed users.
+    pub updated: u32,
+    /// Users that were as wanted: their stamp is untouched.
+    pub unchanged: u32,
+    /// New departments.
+    pub departments_added: u32,
+    /// Index into `users` and reason of rows that contradict the store (id taken, id mismatch). When
+    /// there is one, nothing was applied.
+    pub conflicts: Vec<(usize, String)>,
+    /// Users whose status became something other than 0: their sessions must end.
+    pub disabled: Vec<im_core::UserId>,
+}
+
+/// Directory reads and imports.
+#[async_trait]
+pub trait DirectoryStore: Send + Sync + 'static {
+    /// Users changed strictly after `stamp` (0: everybody whose status is not 3), ascending by
+    /// stamp, at most about `limit` rows, ending between stamps.
+    async fn users_since(&self, stamp: u32, limit: u32) -> Result<DirectoryPage, StoreError>;
+
+    /// Departments changed strictly after `stamp`, ascending by stamp.
+    async fn departments_since(&self, stamp: u32) -> Result<Vec<DepartmentRecord>, StoreError>;
+
+    /// Applies a file whole or not at all.
+    async fn import(&self, import: &DirectoryImport) -> Result<ImportOutcome, StoreError>;
+}

@@ -1,0 +1,151 @@
+//! The log of messages and the conversations that it is made of.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
+
+use crate::StoreError;
+
+/// What the writer must know of a conversation before it can add to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationState {
+    /// Row number of the conversation.
+    pub row: ConversationRow,
+    /// Newest id, 0 for none, and its log position.
+    pub last_id: u32,
+    /// Log position of the newest message; 0 for none.
+    pub last_seq: CommitSeq,
+    /// Pairs: how many of the messages the user with the lower id has sent. Groups: 0.
+    pub low_sent: u32,
+    /// Retry keys of the newest messages not older than asked for, oldest first.
+    pub recent: Vec<RecentKey>,
+}
+
+/// Row number of a conversation, chosen by the writer, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConversationRow(pub i64);
+
+/// A retry key and the message that was stored under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentKey {
+    /// Key of the send.
+    pub key: RetryKey,
+    /// Id it got.
+    pub msg_id: MsgId,
+    /// Its log position.
+    pub seq: CommitSeq,
+    /// When it was stored, unix seconds.
+    pub time: u32,
+}
+
+/// One message to store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRow {
+    /// Log position, the previous one plus one.
+    pub seq: CommitSeq,
+    /// Conversation.
+    pub row: ConversationRow,
+    /// Id in the conversation, the previous one plus one.
+    pub msg_id: MsgId,
+    /// Author.
+    pub sender: UserId,
+    /// `IM.BaseDefine.MsgType`.
+    pub msg_type: u32,
+    /// Unix seconds.
+    pub time: u32,
+    /// Pairs: `low_sent` after this message.
+    pub low_sent: u32,
+    /// Retry key, if the send had one.
+    pub key: Option<RetryKey>,
+    /// Opaque body.
+    pub body: Bytes,
+}
+
+/// A conversation that gets its first message in this batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewConversation {
+    /// Row number, the greatest one plus one.
+    pub row: ConversationRow,
+    /// Which conversation.
+    pub conversation: Conversation,
+}
+
+/// One transaction of the writer.
+#[derive(Clone, Debug, Default)]
+pub struct AppendBatch {
+    /// Pairs that start here; both get a member row. (Groups start with the group.)
+    pub new_conversations: Vec<NewConversation>,
+    /// Messages in log order.
+    pub messages: Vec<MessageRow>,
+}
+
+/// One entry of the log as a reader gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Which conversation it belongs to.
+    pub conversation: Conversation,
+    /// The message.
+    pub message: StoredMessage,
+}
+
+/// A message as history shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Log position.
+    pub seq: CommitSeq,
+    /// Id in the conversation.
+    pub msg_id: MsgId,
+    /// Author.
+    pub sender: UserId,
+    /// `IM.BaseDefine.MsgType`.
+    pub msg_type: u32,
+    /// Unix seconds.
+    pub time: u32,
+    /// Pairs: `low_sent` after this message.
+    pub low_sent: u32,
+    /// Opaque body.
+    pub body: Bytes,
+}
+
+/// Storing and reading messages.
+#[async_trait]
+pub trait MessageStore: Send + Sync + 'static {
+    /// Newest log position, and the greatest conversation row in use.
+    async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError>;
+
+    /// State of each conversation that exists, in the order asked; `keys_since` bounds how old
+    /// (unix seconds) and `max_keys` how many retry keys are read.
+    async fn conversation_states(
+        &self,
+        wanted: &[Conversation],
+        keys_since: u32,
+        max_keys: u32,
+    ) -> Result<Vec<Option<ConversationState>>, StoreError>;
+
+    /// Stores a batch whole or not at all; durable on return.
+    async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError>;
+
+    /// Log entries after a position in log order, at most `limit`.
+    async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// Newest first: ids ≤ `from` (`None` = from the newest), not below `oldest`, at most `limit`.
+    async fn history(
+        &self,
+        conversation: Conversation,
+        from: Option<MsgId>,
+        oldest: u32,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// The named messages, newest first, not below `oldest`, at most `limit`.
+    async fn by_ids(
+        &self,
+        conversation: Conversation,
+        ids: &[u32],
+        oldest: u32,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// Newest id of a conversation, `None` when it has no message.
+    async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError>;
+}

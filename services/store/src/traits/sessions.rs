@@ -1,0 +1,85 @@
+//! A user's view of his conversations: read positions, recent sessions, unread counts.
+
+use async_trait::async_trait;
+use im_core::{Conversation, UserId};
+
+use crate::{StoreError, StoredMessage};
+
+/// How far a user has read a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadPosition {
+    /// Reader.
+    pub user: UserId,
+    /// What was read.
+    pub conversation: Conversation,
+    /// Newest id read; positions only grow.
+    pub read_id: u32,
+}
+
+/// One row of a user's conversation list, with what recents and unread derive from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// Which conversation.
+    pub conversation: Conversation,
+    /// Newest id read by this user.
+    pub read_id: u32,
+    /// Pairs: `low_sent` of the message `read_id` (0 for 0).
+    pub low_sent_at_read: u32,
+    /// Groups: ids up to this one lie before the join and are not shown. Pairs: 0.
+    pub joined_id: u32,
+    /// The session was removed when the newest id was this: it is shown again once there is a newer
+    /// message. `None` = not removed.
+    pub removed_at: Option<u32>,
+    /// Newest message; a conversation without one is not listed.
+    pub newest: StoredMessage,
+    /// Last activity, unix seconds.
+    pub updated: u32,
+}
+
+/// Read positions and recent sessions.
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// Conversations of a user that he is a member of and that have a message, most recent first,
+    /// active later than `updated_after` (strictly; 0 = all), at most `limit`, removed ones left out.
+    async fn recent_sessions(
+        &self,
+        user: UserId,
+        updated_after: u32,
+        limit: u32,
+    ) -> Result<Vec<MemberView>, StoreError>;
+
+    /// The same without time and removal filters, but only conversations whose newest id is above
+    /// the read position or the newest one pending in `positions` (unflushed positions win).
+    async fn unread_sessions(
+        &self,
+        user: UserId,
+        positions: &[ReadPosition],
+    ) -> Result<Vec<MemberView>, StoreError>;
+
+    /// Stored read position of a user; 0 when he has read nothing or is no member.
+    async fn read_position(
+        &self,
+        user: UserId,
+        conversation: Conversation,
+    ) -> Result<u32, StoreError>;
+
+    /// Stores positions; one that is not ahead of the stored one changes nothing.
+    async fn store_read_positions(&self, positions: &[ReadPosition]) -> Result<(), StoreError>;
+
+    /// Removes a conversation from the user's list and marks it read. `false` when it was not
+    /// listed.
+    async fn remove_session(
+        &self,
+        user: UserId,
+        conversation: Conversation,
+    ) -> Result<bool, StoreError>;
+
+    /// Users with whom `user` has a pair conversation active since `since` (unix seconds), his
+    /// group co-members and his department's people; at most `limit`.
+    async fn related_users(
+        &self,
+        user: UserId,
+        since: u32,
+        limit: u32,
+    ) -> Result<Vec<UserId>, StoreError>;
+}
