@@ -37,7 +37,10 @@ fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed=build.rs");
 
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(FILES)?;
     let files = compiler.file_descriptor_set();
 
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -77,14 +80,23 @@ fn table(files: &FileDescriptorSet) -> Result<String, Failure> {
             });
         }
         for declared in &file.enum_type {
-            enums.insert(format!(".{}.{}", file.package(), declared.name()), value_set(declared)?);
+            enums.insert(
+                format!(".{}.{}", file.package(), declared.name()),
+                value_set(declared)?,
+            );
         }
     }
 
     let mut out = String::new();
     write_kinds(&mut out, &entries)?;
-    writeln!(out, "#[allow(non_upper_case_globals, reason = \"one static for each type\")]")?;
-    writeln!(out, "mod rules {{\n    use super::{{FieldKind, FieldRule, Label, MessageRule}};")?;
+    writeln!(
+        out,
+        "#[allow(non_upper_case_globals, reason = \"one static for each type\")]"
+    )?;
+    writeln!(
+        out,
+        "mod rules {{\n    use super::{{FieldKind, FieldRule, Label, MessageRule}};"
+    )?;
     for entry in &entries {
         write_rule(&mut out, entry, &entries, &enums)?;
     }
@@ -93,35 +105,72 @@ fn table(files: &FileDescriptorSet) -> Result<String, Failure> {
 }
 
 fn write_kinds(out: &mut String, entries: &[Entry<'_>]) -> Result<(), Failure> {
-    writeln!(out, "/// Every message of the protocol, under its Rust name.")?;
-    writeln!(out, "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]")?;
+    writeln!(
+        out,
+        "/// Every message of the protocol, under its Rust name."
+    )?;
+    writeln!(
+        out,
+        "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]"
+    )?;
     writeln!(out, "#[repr(u8)]\npub enum MessageKind {{")?;
     for entry in entries {
         writeln!(out, "    /// `{}`", entry.full_name.trim_start_matches('.'))?;
         writeln!(out, "    {},", entry.type_name)?;
     }
     writeln!(out, "}}\n\nimpl MessageKind {{")?;
-    writeln!(out, "    /// All of them, in the order of the protocol files.")?;
+    writeln!(
+        out,
+        "    /// All of them, in the order of the protocol files."
+    )?;
     writeln!(out, "    pub const ALL: [Self; {}] = [", entries.len())?;
     for entry in entries {
         writeln!(out, "        Self::{},", entry.type_name)?;
     }
-    writeln!(out, "    ];\n\n    /// What a body of this kind must look like.")?;
-    writeln!(out, "    pub const fn rule(self) -> &'static MessageRule {{\n        match self {{")?;
+    writeln!(
+        out,
+        "    ];\n\n    /// What a body of this kind must look like."
+    )?;
+    writeln!(
+        out,
+        "    pub const fn rule(self) -> &'static MessageRule {{\n        match self {{"
+    )?;
     for entry in entries {
-        writeln!(out, "            Self::{0} => &rules::{0},", entry.type_name)?;
+        writeln!(
+            out,
+            "            Self::{0} => &rules::{0},",
+            entry.type_name
+        )?;
     }
     writeln!(out, "        }}\n    }}\n")?;
-    writeln!(out, "    /// Checks, decodes and encodes a body again, whatever its kind.")?;
-    writeln!(out, "    pub fn canonical(self, body: Bytes) -> Result<Vec<u8>, DecodeError> {{")?;
+    writeln!(
+        out,
+        "    /// Checks, decodes and encodes a body again, whatever its kind."
+    )?;
+    writeln!(
+        out,
+        "    pub fn canonical(self, body: Bytes) -> Result<Vec<u8>, DecodeError> {{"
+    )?;
     writeln!(out, "        match self {{")?;
-    for Entry { type_name, module, .. } in entries {
-        writeln!(out, "            Self::{type_name} => canonical::<im::{module}::{type_name}>(body),")?;
+    for Entry {
+        type_name, module, ..
+    } in entries
+    {
+        writeln!(
+            out,
+            "            Self::{type_name} => canonical::<im::{module}::{type_name}>(body),"
+        )?;
     }
     writeln!(out, "        }}\n    }}\n}}\n")?;
-    for Entry { type_name, module, .. } in entries {
+    for Entry {
+        type_name, module, ..
+    } in entries
+    {
         writeln!(out, "impl TeamtalkMessage for im::{module}::{type_name} {{")?;
-        writeln!(out, "    const KIND: MessageKind = MessageKind::{type_name};\n}}")?;
+        writeln!(
+            out,
+            "    const KIND: MessageKind = MessageKind::{type_name};\n}}"
+        )?;
     }
     Ok(())
 }
@@ -144,8 +193,15 @@ fn write_rule(
         }
     }
     let name = &entry.type_name;
-    writeln!(out, "    pub(super) static {name}: MessageRule = MessageRule {{")?;
-    writeln!(out, "        name: {:?},", entry.full_name.trim_start_matches('.'))?;
+    writeln!(
+        out,
+        "    pub(super) static {name}: MessageRule = MessageRule {{"
+    )?;
+    writeln!(
+        out,
+        "        name: {:?},",
+        entry.full_name.trim_start_matches('.')
+    )?;
     writeln!(out, "        required: {required:#b},\n        fields: &[")?;
     for field in fields {
         let kind = kind_of(field, entries, enums)?;
@@ -180,8 +236,13 @@ fn kind_of(
             format!("FieldKind::Enum({values:#b})")
         }
         Type::Message => {
-            let entry = entries.iter().find(|entry| entry.full_name == field.type_name());
-            format!("FieldKind::Message(&{})", entry.ok_or_else(unknown)?.type_name)
+            let entry = entries
+                .iter()
+                .find(|entry| entry.full_name == field.type_name());
+            format!(
+                "FieldKind::Message(&{})",
+                entry.ok_or_else(unknown)?.type_name
+            )
         }
         other => return Err(format!("{}: type {other:?} is not expected", field.name()).into()),
     })
@@ -204,7 +265,9 @@ fn camel_words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut last_small = false;
     for (position, &letter) in letters.iter().enumerate() {
-        let next_small = letters.get(position + 1).is_some_and(char::is_ascii_lowercase);
+        let next_small = letters
+            .get(position + 1)
+            .is_some_and(char::is_ascii_lowercase);
         let starts = letter.is_ascii_uppercase() && (last_small || next_small);
         match words.last_mut() {
             Some(word) if !starts => word.push(letter),

@@ -45,7 +45,7 @@ pub enum Violation {
 }
 
 /// Why a body could not become a message.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The original servers would have ignored it too.
     #[error(transparent)]
@@ -118,7 +118,11 @@ fn check(rule: &'static MessageRule, body: &[u8], depth: usize) -> Result<(), Vi
         }
     }
     let lacking = rule.required & !seen;
-    if lacking == 0 { Ok(()) } else { Err(missing(rule, lacking.trailing_zeros() as usize)) }
+    if lacking == 0 {
+        Ok(())
+    } else {
+        Err(missing(rule, lacking.trailing_zeros() as usize))
+    }
 }
 
 /// Values travel as 64 bits, of which a parser of an enumeration looks at the low 32.
@@ -130,7 +134,10 @@ fn is_declared(declared: u64, value: u64) -> bool {
 #[cold]
 fn missing(rule: &'static MessageRule, position: usize) -> Violation {
     let field = rule.fields.get(position).map_or("", |field| field.name);
-    Violation::Missing { message: rule.name, field }
+    Violation::Missing {
+        message: rule.name,
+        field,
+    }
 }
 
 /// How a field's value is laid out.
@@ -216,7 +223,10 @@ impl<'a> Input<'a> {
 
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Violation> {
-        let (chunk, rest) = self.0.split_at_checked(length).ok_or(Violation::Truncated)?;
+        let (chunk, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(Violation::Truncated)?;
         self.0 = rest;
         Ok(chunk)
     }

@@ -5,8 +5,6 @@
 
 mod table;
 
-use im_proto_teamtalk::MessageKind;
-
 pub use table::Command;
 
 use crate::header::Header;
@@ -99,14 +97,20 @@ impl Command {
     /// Whether it has an effect before login.
     #[inline]
     pub const fn allowed_before_login(self) -> bool {
-        matches!(self.handler(), Handler::Dispatch | Handler::Login | Handler::Heartbeat)
+        matches!(
+            self.handler(),
+            Handler::Dispatch | Handler::Login | Handler::Heartbeat
+        )
     }
 
     /// Whether a client may send it to a msg server. The rest is ignored, and the connection
     /// stays.
     #[inline]
     pub const fn is_client_request(self) -> bool {
-        matches!(self.direction(), Direction::ClientToMsg | Direction::ClientAndMsg)
+        matches!(
+            self.direction(),
+            Direction::ClientToMsg | Direction::ClientAndMsg
+        )
     }
 
     /// What a frame from a client means.

@@ -49,7 +49,9 @@ pub fn heartbeat(seq: u16) -> Bytes {
 /// [`Header::to_bytes`] and the shared body as two pieces.
 #[must_use]
 pub fn stamp_seq(frame: Bytes, seq: u16) -> Bytes {
-    let mut frame = frame.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    let mut frame = frame
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
     stamp_seq_in_place(&mut frame, seq);
     frame.freeze()
 }
@@ -83,8 +85,12 @@ mod tests {
 
     use super::*;
 
-    const ACK: ImMsgDataAck =
-        ImMsgDataAck { user_id: 10, session_id: 20, msg_id: 5, session_type: 1 };
+    const ACK: ImMsgDataAck = ImMsgDataAck {
+        user_id: 10,
+        session_id: 20,
+        msg_id: 5,
+        session_type: 1,
+    };
 
     #[test]
     fn a_frame_is_allocated_once_with_exactly_its_size() {
@@ -98,7 +104,12 @@ mod tests {
     fn append_puts_frames_one_behind_the_other() {
         let mut out = BytesMut::new();
         append(&mut out, Command::MsgDataAck, 7, &ACK);
-        append(&mut out, Command::LogoutRsp, 8, &ImLogoutRsp { result_code: 0 });
+        append(
+            &mut out,
+            Command::LogoutRsp,
+            8,
+            &ImLogoutRsp { result_code: 0 },
+        );
         append_raw(&mut out, Command::LogoutReq, 9, &[]);
         let expected = [
             encode(Command::MsgDataAck, 7, &ACK),
@@ -111,16 +122,35 @@ mod tests {
 
     #[test]
     fn stamping_changes_the_sequence_number_and_nothing_else() {
-        let frame = encode(Command::ClientTimeRsp, 1, &ImClientTimeRsp { server_time: 1_700_000_000 });
-        let expected =
-            encode(Command::ClientTimeRsp, 0xff03, &ImClientTimeRsp { server_time: 1_700_000_000 });
+        let frame = encode(
+            Command::ClientTimeRsp,
+            1,
+            &ImClientTimeRsp {
+                server_time: 1_700_000_000,
+            },
+        );
+        let expected = encode(
+            Command::ClientTimeRsp,
+            0xff03,
+            &ImClientTimeRsp {
+                server_time: 1_700_000_000,
+            },
+        );
         let shared = frame.clone();
         assert_eq!(stamp_seq(frame, 0xff03), expected);
-        assert_eq!(shared.get(12..14), Some(&[0, 1][..]), "the shared frame stays as it was");
+        assert_eq!(
+            shared.get(12..14),
+            Some(&[0, 1][..]),
+            "the shared frame stays as it was"
+        );
         let memory = shared.as_ptr();
         let stamped = stamp_seq(shared, 0xff03);
         assert_eq!(stamped, expected);
-        assert_eq!(stamped.as_ptr(), memory, "a frame of one owner is stamped in place");
+        assert_eq!(
+            stamped.as_ptr(),
+            memory,
+            "a frame of one owner is stamped in place"
+        );
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct FrameLimit(u32);
 impl FrameLimit {
     /// A limit; values below 16 are taken as 16.
     pub const fn new(bytes: u32) -> Self {
-        Self(if bytes < HEADER_LEN as u32 { HEADER_LEN as u32 } else { bytes })
+        Self(if bytes < 16 { 16 } else { bytes })
     }
 
     /// The limit in bytes.
@@ -116,7 +116,10 @@ pub struct FrameRef<'a> {
 impl FrameRef<'_> {
     /// Copies the body, so that it outlives the buffer.
     pub fn to_frame(&self) -> Frame {
-        Frame { header: self.header, body: Bytes::copy_from_slice(self.body) }
+        Frame {
+            header: self.header,
+            body: Bytes::copy_from_slice(self.body),
+        }
     }
 }
 
@@ -129,7 +132,10 @@ pub fn peek_len(bytes: &[u8], limit: FrameLimit) -> Result<Option<usize>, FrameE
     };
     let length = u32::from_be_bytes(*first);
     if length > limit.0 {
-        return Err(FrameError::TooLong { length, limit: limit.0 });
+        return Err(FrameError::TooLong {
+            length,
+            limit: limit.0,
+        });
     }
     match length as usize {
         0..HEADER_LEN => Err(FrameError::TooShort { length }),
@@ -152,7 +158,13 @@ pub fn split_frame(
     let Some((header, body)) = frame.split_first_chunk::<HEADER_LEN>() else {
         return Ok(None);
     };
-    Ok(Some((FrameRef { header: Header::parse(header), body }, rest)))
+    Ok(Some((
+        FrameRef {
+            header: Header::parse(header),
+            body,
+        },
+        rest,
+    )))
 }
 
 /// Takes the first frame out of a buffer; nothing while it is incomplete. The body shares the
@@ -170,7 +182,10 @@ pub fn next_frame(buffer: &mut BytesMut, limit: FrameLimit) -> Result<Option<Fra
         return Ok(None);
     };
     bytes.advance(HEADER_LEN);
-    Ok(Some(Frame { header, body: bytes.freeze() }))
+    Ok(Some(Frame {
+        header,
+        body: bytes.freeze(),
+    }))
 }
 
 /// [`next_frame`] for [`tokio_util::codec::FramedRead`].

@@ -1,5 +1,7 @@
 //! The 16 bytes in front of every body, all numbers big-endian.
 
+use bytes::{Buf, BufMut};
+
 use crate::command::Command;
 
 /// Size of a header.
@@ -47,30 +49,32 @@ impl Header {
 
     /// Reads a header.
     #[inline]
-    pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        let mut bytes = bytes.as_slice();
         Self {
-            length: u32::from_be_bytes([a, b, c, d]),
-            version: u16::from_be_bytes([e, f]),
-            flag: u16::from_be_bytes([g, h]),
-            service_id: u16::from_be_bytes([i, j]),
-            command_id: u16::from_be_bytes([k, l]),
-            seq: u16::from_be_bytes([m, n]),
-            reserved: u16::from_be_bytes([o, p]),
+            length: bytes.get_u32(),
+            version: bytes.get_u16(),
+            flag: bytes.get_u16(),
+            service_id: bytes.get_u16(),
+            command_id: bytes.get_u16(),
+            seq: bytes.get_u16(),
+            reserved: bytes.get_u16(),
         }
     }
 
     /// Writes it.
     #[inline]
-    pub const fn to_bytes(self) -> [u8; HEADER_LEN] {
-        let [a, b, c, d] = self.length.to_be_bytes();
-        let [e, f] = self.version.to_be_bytes();
-        let [g, h] = self.flag.to_be_bytes();
-        let [i, j] = self.service_id.to_be_bytes();
-        let [k, l] = self.command_id.to_be_bytes();
-        let [m, n] = self.seq.to_be_bytes();
-        let [o, p] = self.reserved.to_be_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        let mut out = bytes.as_mut_slice();
+        out.put_u32(self.length);
+        out.put_u16(self.version);
+        out.put_u16(self.flag);
+        out.put_u16(self.service_id);
+        out.put_u16(self.command_id);
+        out.put_u16(self.seq);
+        out.put_u16(self.reserved);
+        bytes
     }
 
     /// The command, if it is one of the protocol.
@@ -84,8 +88,7 @@ impl Header {
 mod tests {
     use super::*;
 
-    const ANDROID_HEARTBEAT: [u8; 16] =
-        [0, 0, 0, 0x10, 0, 6, 0, 0, 0, 7, 7, 1, 0, 3, 0, 0x30];
+    const ANDROID_HEARTBEAT: [u8; 16] = [0, 0, 0, 0x10, 0, 6, 0, 0, 0, 7, 7, 1, 0, 3, 0, 0x30];
 
     #[test]
     fn every_field_stands_where_the_protocol_puts_it() {

@@ -16,7 +16,9 @@ mod header;
 pub mod text;
 
 pub use command::{ClientCommand, Command, Direction, Handler, Odd, Service};
-pub use encode::{append, append_raw, encode, encode_raw, heartbeat, stamp_seq, stamp_seq_in_place};
+pub use encode::{
+    append, append_raw, encode, encode_raw, heartbeat, stamp_seq, stamp_seq_in_place,
+};
 pub use frame::{
     ANDROID_MAX_FRAME, DEFAULT_MAX_FROM_SERVER, DEFAULT_MAX_INBOUND, Frame, FrameDecoder,
     FrameError, FrameLimit, FrameRef, next_frame, peek_len, split_frame,

@@ -81,7 +81,9 @@ impl std::fmt::Debug for TextCipher {
 impl TextCipher {
     /// The cipher under another key, for installations that changed it in every client.
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { aes: Aes256::new(&Array::from(*key)) }
+        Self {
+            aes: Aes256::new(&Array::from(*key)),
+        }
     }
 
     /// Encrypts; the result is what `msg_data` of a text message holds.

@@ -3,21 +3,38 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a role listens for its own administration: `/livez`, `/readyz`, `/metrics`.
+use crate::{Check, Checker};
+
+/// Where a process listens for its own administration: `/livez`, `/readyz`, `/metrics`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
-    /// Listening address; port 0 lets the kernel choose; absent = no admin listener.
-    pub listen: Option<String>,
+    /// Listening address; port 0 lets the kernel choose; empty = no admin listener.
+    pub listen: String,
+    /// The process counts as stuck when its heartbeat is older than this, milliseconds.
+    pub heartbeat_ms: u64,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: Some("127.0.0.1:0".to_owned()) }
+        Self { listen: "127.0.0.1:0".to_owned(), heartbeat_ms: 10_000 }
     }
 }
 
-/// Static peers, `host:port` each. A name is resolved anew at every dial.
+impl Check for AdminConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self { listen, heartbeat_ms } = self;
+        if !listen.is_empty() {
+            checker.listen("listen", listen);
+        }
+        checker.range("heartbeat_ms", heartbeat_ms, &(100..=600_000));
+    }
+}
+
+/// Static peers, `host:port` or `name=host:port` each. A host name is resolved anew at every dial.
+///
+/// All processes must know a route server by the same name: it is the key by which users are
+/// spread over route servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PeersConfig {
@@ -27,6 +44,15 @@ pub struct PeersConfig {
     pub route: Vec<String>,
     /// Port (10600) of db-proxy.
     pub db_proxy: Vec<String>,
+}
+
+impl Check for PeersConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self { login, route, db_proxy } = self;
+        checker.peers("login", login);
+        checker.peers("route", route);
+        checker.peers("db_proxy", db_proxy);
+    }
 }
 
 /// Bounds of a link between two roles.
@@ -39,7 +65,7 @@ pub struct LinkConfig {
     pub keepalive_timeout_ms: u64,
     /// Time for a connection attempt, milliseconds.
     pub connect_timeout_ms: u64,
-    /// First and longest wait between attempts, milliseconds; jitter is added.
+    /// First wait between attempts, milliseconds; jitter is added.
     pub backoff_min_ms: u64,
     /// Longest wait between attempts, milliseconds.
     pub backoff_max_ms: u64,
@@ -60,5 +86,109 @@ impl Default for LinkConfig {
             queue_batches: 64,
             max_batch_bytes: 64 << 20,
         }
+    }
+}
+
+impl Check for LinkConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            keepalive_ms,
+            keepalive_timeout_ms,
+            connect_timeout_ms,
+            backoff_min_ms,
+            backoff_max_ms,
+            queue_batches,
+            max_batch_bytes,
+        } = self;
+        checker.range("keepalive_ms", keepalive_ms, &(10..=600_000));
+        checker.range("keepalive_timeout_ms", keepalive_timeout_ms, &(10..=600_000));
+        checker.range("connect_timeout_ms", connect_timeout_ms, &(10..=600_000));
+        checker.range("backoff_min_ms", backoff_min_ms, &(1..=60_000));
+        checker.range("backoff_max_ms", backoff_max_ms, &(*backoff_min_ms..=600_000));
+        checker.range("queue_batches", queue_batches, &(1..=65_536));
+        checker.range("max_batch_bytes", max_batch_bytes, &((1 << 16)..=(1 << 30)));
+    }
+}
+
+/// How a process writes its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line of text per event.
+    #[default]
+    Human,
+    /// One JSON object per event.
+    Json,
+}
+
+/// Log lines, on standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Levels by module, such as `info,im_msg=debug`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: "info".to_owned() }
+    }
+}
+
+impl Check for LogConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self { format: _, filter } = self;
+        checker.require("filter", !filter.is_empty(), "not be empty");
+    }
+}
+
+/// OpenTelemetry traces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceConfig {
+    /// OTLP/gRPC endpoint such as `http://collector:4317`; empty = no traces.
+    pub endpoint: String,
+    /// Part of new traces that is kept, 0 to 1.
+    pub ratio: f64,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self { endpoint: String::new(), ratio: 0.01 }
+    }
+}
+
+impl Check for TraceConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self { endpoint, ratio } = self;
+        let known_scheme = endpoint.starts_with("http://") || endpoint.is_empty();
+        checker.require("endpoint", known_scheme, "start with http://");
+        checker.range("ratio", ratio, &(0.0..=1.0));
+    }
+}
+
+/// The process that runs one role or all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProcessConfig {
+    /// Threads of the runtime; 0 = one per core.
+    pub worker_threads: usize,
+    /// Time for a stop at the first SIGTERM or SIGINT, milliseconds; what is left then is cut.
+    pub stop_timeout_ms: u64,
+}
+
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self { worker_threads: 0, stop_timeout_ms: 30_000 }
+    }
+}
+
+impl Check for ProcessConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self { worker_threads, stop_timeout_ms } = self;
+        checker.range("worker_threads", worker_threads, &(0..=1024));
+        checker.range("stop_timeout_ms", stop_timeout_ms, &(100..=3_600_000));
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Kept apart from the servers so that other programs can check a configuration without linking
 //! them. Unknown keys are errors.
+#![forbid(unsafe_code)]
 
+mod check;
 mod common;
 mod db_proxy;
 mod login;
 mod msg;
 mod route;
 
+pub use check::*;
 pub use common::*;
 pub use db_proxy::*;
 pub use login::*;

@@ -1,0 +1,172 @@
+//! Which crate may depend on which: the table, and the test that holds the workspace against it.
+
+/// Our crates and what of ours each may use in normal builds. A crate that is not listed here is an
+/// error, and so is an edge that is not.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("im-proto-teamtalk", &[]),
+    ("im-proto-rpc", &[]),
+    ("im-core", &[]),
+    ("im-config", &[]),
+    ("im-discovery", &["im-core"]),
+    ("im-codec", &["im-core", "im-proto-teamtalk"]),
+    ("im-store", &["im-core"]),
+    ("im-runtime", &["im-core", "im-config"]),
+    (
+        "im-rpc",
+        &["im-core", "im-config", "im-discovery", "im-proto-rpc"],
+    ),
+    ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
+    ("im-login", SERVICE),
+    ("im-msg", SERVICE),
+    ("im-route", SERVICE),
+    ("im-db-proxy", DB_PROXY),
+    ("imd", IMD),
+    ("im-e2e", ANY_BUT_SERVERS),
+    ("im-e2e-tests", ANY_BUT_SERVERS),
+    ("im-load", ANY_BUT_SERVERS),
+    ("xtask", &[]),
+];
+
+/// A role's library: never another role's, never the store.
+const SERVICE: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-discovery",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+];
+
+/// The one role that may use the store.
+const DB_PROXY: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-discovery",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-store",
+];
+
+const IMD: &[&str] = &[
+    "im-core",
+    "im-config",
+    "im-runtime",
+    "im-rpc",
+    "im-discovery",
+    "im-store",
+    "im-login",
+    "im-msg",
+    "im-route",
+    "im-db-proxy",
+    "im-client",
+    "im-codec",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+];
+
+/// Tests and the load generator meet the servers through sockets only.
+const ANY_BUT_SERVERS: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-client",
+    "im-proto-teamtalk",
+    "im-proto-rpc",
+    "im-e2e",
+];
+
+/// Third-party crates that only these of ours may use.
+const RESTRICTED: &[(&str, &[&str])] = &[
+    ("sqlx", &["im-store"]),
+    (
+        "tokio",
+        &[
+            "im-discovery",
+            "im-store",
+            "im-runtime",
+            "im-rpc",
+            "im-client",
+            "im-login",
+            "im-msg",
+            "im-route",
+            "im-db-proxy",
+            "imd",
+            "im-e2e",
+            "im-e2e-tests",
+            "im-load",
+        ],
+    ),
+    (
+        "tonic",
+        &[
+            "im-proto-rpc",
+            "im-rpc",
+            "im-db-proxy",
+            "im-msg",
+            "im-route",
+            "im-login",
+            "imd",
+        ],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use cargo_metadata::{DependencyKind, MetadataCommand};
+
+    use super::{ALLOWED, RESTRICTED};
+
+    #[test]
+    fn crates_depend_only_on_what_their_layer_may_use() {
+        let metadata = MetadataCommand::new()
+            .no_deps()
+            .exec()
+            .expect("read cargo metadata");
+        let table: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+        let mut wrong = Vec::new();
+        for package in &metadata.packages {
+            let name = package.name.as_str();
+            let Some(allowed) = table.get(name) else {
+                wrong.push(format!("{name} is in no layer"));
+                continue;
+            };
+            for dependency in &package.dependencies {
+                if dependency.kind == DependencyKind::Development {
+                    continue;
+                }
+                let target = dependency.name.as_str();
+                if dependency.path.is_some() && !allowed.contains(&target) {
+                    wrong.push(format!("{name} may not use {target}"));
+                }
+                let restricted = RESTRICTED.iter().find(|(third, _)| *third == target);
+                if restricted.is_some_and(|(_, users)| !users.contains(&name)) {
+                    wrong.push(format!("{name} may not use {target}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_listed_crate_exists() {
+        let metadata = MetadataCommand::new()
+            .no_deps()
+            .exec()
+            .expect("read cargo metadata");
+        for (name, _) in ALLOWED {
+            assert!(
+                metadata
+                    .packages
+                    .iter()
+                    .any(|package| package.name == *name),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The steps of each chore.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+
+use crate::tools;
+
+/// Seconds per fuzz target in an ordinary test run.
+const FUZZ_IN_TEST: u32 = 3;
+
+pub(crate) fn test() -> anyhow::Result<()> {
+    check_and_lint()?;
+    unit_tests()?;
+    e2e_tests(&[])?;
+    step(
+        "documentation",
+        cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    fuzz(FUZZ_IN_TEST)?;
+    println!("\nall steps passed");
+    Ok(())
+}
+
+pub(crate) fn test_fast() -> anyhow::Result<()> {
+    check_and_lint()?;
+    unit_tests()
+}
+
+pub(crate) fn torture() -> anyhow::Result<()> {
+    tools::check()?;
+    e2e_tests(&[("IM_TORTURE", "1")])
+}
+
+pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
+    tools::check()?;
+    let script = root()?.join("services/codec/fuzz/run.sh");
+    let target = tools::cache_dir()?.join("fuzz-target");
+    step(
+        &format!("fuzz targets, {seconds} s each"),
+        Command::new("bash")
+            .arg(script)
+            .arg(seconds.to_string())
+            .env("CARGO_TARGET_DIR", target),
+    )
+}
+
+pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result<()> {
+    tools::check()?;
+    step(
+        "build optimised programs",
+        &mut cargo(&[
+            "build",
+            "--profile",
+            "dist",
+            "--locked",
+            "-p",
+            "imd",
+            "-p",
+            "im-load",
+        ]),
+    )?;
+    let bin = target_dir()?.join("dist");
+    let mut load = Command::new(bin.join("im-load"));
+    load.arg("bench").arg("--imd").arg(bin.join("imd"));
+    load.args(["--runs", &runs.to_string(), "--json", json]);
+    if let Some(only) = only {
+        load.args(["--only", only]);
+    }
+    step("figures", &mut load)
+}
+
+pub(crate) fn demo() -> anyhow::Result<()> {
+    tools::check()?;
+    step("build", &mut cargo(&["build", "--locked", "-p", "imd"]))?;
+    let imd = target_dir()?.join("debug/imd");
+    let status = Command::new(&imd)
+        .arg("demo")
+        .status()
+        .context("run the demo")?;
+    if !status.success() {
+        bail!("the demo failed ({status})");
+    }
+    Ok(())
+}
+
+fn check_and_lint() -> anyhow::Result<()> {
+    tools::check()?;
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    step(
+        "lints",
+        &mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    let deny = tools::cargo_deny()?;
+    step(
+        "bans, licences, sources",
+        Command::new(deny)
+            .args([
+                "--log-level",
+                "error",
+                "--offline",
+                "check",
+                "bans",
+                "licenses",
+                "sources",
+            ])
+            .current_dir(root()?),
+    )
+}
+
+fn unit_tests() -> anyhow::Result<()> {
+    step(
+        "unit and one-process tests",
+        &mut cargo(&[
+            "test",
+            "--workspace",
+            "--exclude",
+            "im-e2e-tests",
+            "--locked",
+            "--quiet",
+        ]),
+    )
+}
+
+/// Real processes and sockets; two tests at a time, since each starts whole platforms.
+fn e2e_tests(env: &[(&str, &str)]) -> anyhow::Result<()> {
+    step(
+        "build the programs",
+        &mut cargo(&["build", "--locked", "--quiet", "-p", "imd"]),
+    )?;
+    let mut tests = cargo(&[
+        "test",
+        "--locked",
+        "-p",
+        "im-e2e-tests",
+        "--",
+        "--test-threads=2",
+    ]);
+    tests
+        .env("IMD_BIN", target_dir()?.join("debug/imd"))
+        .envs(env.iter().copied());
+    step("end-to-end tests", &mut tests)
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(args);
+    command
+}
+
+fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    println!("==> {name}");
+    let start = SystemTime::now();
+    let status = command
+        .current_dir(root()?)
+        .status()
+        .with_context(|| format!("start: {name}"))?;
+    let seconds = start.elapsed().unwrap_or_default().as_secs_f64();
+    if !status.success() {
+        bail!("step failed: {name} ({status})");
+    }
+    println!("    {seconds:.1} s");
+    Ok(())
+}
+
+fn root() -> anyhow::Result<std::path::PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .map(Path::to_path_buf)
+        .context("find the workspace root")
+}
+
+fn target_dir() -> anyhow::Result<std::path::PathBuf> {
+    Ok(match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => dir.into(),
+        None => root()?.join("target"),
+    })
+}

@@ -1,0 +1,67 @@
+//! Programs that the steps need.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// A program that must be on the PATH, and the Debian package that has it.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("cc", "build-essential"),
+    ("c++", "build-essential"),
+    ("make", "build-essential"),
+];
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// Names every missing program with its package at once.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let missing: Vec<String> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(program, package)| format!("  {program}: apt-get install {package}"))
+        .collect();
+    if !missing.is_empty() {
+        bail!("programs are missing:\n{}", missing.join("\n"));
+    }
+    Ok(())
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Folder for things that are built once: `$XDG_CACHE_HOME/imcluster` or `~/.cache/imcluster`.
+pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(&std::env::var_os("HOME").context("read HOME")?).join(".cache"),
+    };
+    Ok(base.join("imcluster"))
+}
+
+/// Path of `cargo-deny`, built into the cache the first time (some minutes).
+pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
+    let root = cache_dir()?
+        .join("tools")
+        .join(format!("cargo-deny-{CARGO_DENY}"));
+    let program = root.join("bin/cargo-deny");
+    if !program.is_file() {
+        println!(
+            "    building cargo-deny {CARGO_DENY} once, into {}",
+            root.display()
+        );
+        let done = Command::new("cargo")
+            .args(["install", "cargo-deny", "--locked", "--debug", "--quiet"])
+            .args(["--version", CARGO_DENY])
+            .arg("--root")
+            .arg(&root)
+            .status()
+            .context("run cargo install")?;
+        if !done.success() {
+            bail!("cargo install cargo-deny {CARGO_DENY} failed");
+        }
+    }
+    Ok(program)
+}

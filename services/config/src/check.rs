@@ -1,0 +1,162 @@
+//! How a configuration is judged: every key that breaks its bound is named, not only the first.
+//!
+//! A configuration type implements [`Check`]; nested tables are visited by [`Checker::table`], so
+//! each violation carries the full path of its key.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// A key that breaks its bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the key, such as `msg.link.keepalive_ms`.
+    pub key: String,
+    /// What the value must be, and what it is.
+    pub rule: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.rule)
+    }
+}
+
+/// All violations of one configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Violations(pub Vec<Violation>);
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, violation) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("; ")?;
+            }
+            violation.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A table of the configuration that knows its bounds.
+pub trait Check {
+    /// Reports each key that breaks its bound.
+    fn check(&self, checker: &mut Checker);
+
+    /// Judges this table alone.
+    fn validate(&self) -> Result<(), Violations> {
+        let mut checker = Checker::default();
+        self.check(&mut checker);
+        checker.finish()
+    }
+}
+
+/// Gathers violations.
+#[derive(Debug, Default)]
+pub struct Checker {
+    path: Vec<String>,
+    found: Vec<Violation>,
+}
+
+impl Checker {
+    /// The value must lie within the range.
+    pub fn range<T: PartialOrd + fmt::Display>(
+        &mut self,
+        key: &str,
+        value: &T,
+        range: &RangeInclusive<T>,
+    ) {
+        if !range.contains(value) {
+            let rule = format!("must be {} to {}, is {value}", range.start(), range.end());
+            self.violation(key, rule);
+        }
+    }
+
+    /// The value must be at least this.
+    pub fn at_least<T: PartialOrd + fmt::Display>(&mut self, key: &str, value: &T, least: &T) {
+        if value < least {
+            self.violation(key, format!("must be at least {least}, is {value}"));
+        }
+    }
+
+    /// The condition must hold; `rule` completes "must ...".
+    pub fn require(&mut self, key: &str, holds: bool, rule: &str) {
+        if !holds {
+            self.violation(key, format!("must {rule}"));
+        }
+    }
+
+    /// The text must be an address to listen on, `host:port`, where port 0 lets the kernel choose.
+    pub fn listen(&mut self, key: &str, address: &str) {
+        let well_formed = address
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !well_formed {
+            self.violation(key, format!("must be host:port, is {address:?}"));
+        }
+    }
+
+    /// Every entry must be the address of a peer, `host:port` or `name=host:port`.
+    pub fn peers(&mut self, key: &str, peers: &[String]) {
+        for peer in peers {
+            let address = peer.split_once('=').map_or(peer.as_str(), |(_, address)| address);
+            let well_formed = address.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+            });
+            if !well_formed {
+                self.violation(key, format!("must hold host:port or name=host:port, has {peer:?}"));
+            }
+        }
+    }
+
+    /// Visits a nested table.
+    pub fn table(&mut self, key: &str, table: &impl Check) {
+        self.path.push(key.to_owned());
+        table.check(self);
+        self.path.pop();
+    }
+
+    /// Reports a violation of a key of the present table.
+    pub fn violation(&mut self, key: &str, rule: String) {
+        let mut path = self.path.join(".");
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(key);
+        self.found.push(Violation { key: path, rule });
+    }
+
+    /// The verdict.
+    pub fn finish(self) -> Result<(), Violations> {
+        if self.found.is_empty() { Ok(()) } else { Err(Violations(self.found)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Inner(u64);
+    impl Check for Inner {
+        fn check(&self, checker: &mut Checker) {
+            checker.range("depth", &self.0, &(1..=9));
+        }
+    }
+    struct Outer(Inner, &'static str);
+    impl Check for Outer {
+        fn check(&self, checker: &mut Checker) {
+            checker.table("inner", &self.0);
+            checker.listen("listen", self.1);
+            checker.peers("peers", &["a=b:1".to_owned(), "c".to_owned()]);
+        }
+    }
+
+    #[test]
+    fn every_violation_is_named_with_its_path_and_bound() {
+        let error = Outer(Inner(10), "nowhere").validate().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "inner.depth: must be 1 to 9, is 10; listen: must be host:port, is \"nowhere\"; \
+             peers: must hold host:port or name=host:port, has \"c\""
+        );
+    }
+}
