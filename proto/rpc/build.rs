@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .include_imports(true)
         .open_files(files)?
         .file_descriptor_set();
-    tonic_prost_build::configure().bytes(".im.v1").compile_fds(fds)?;
+    tonic_prost_build::configure()
+        .bytes(".im.v1")
+        .compile_fds(fds)?;
     Ok(())
 }

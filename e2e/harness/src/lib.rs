@@ -1,1 +1,19 @@
-//! im-e2e
+//! What the end-to-end tests and the load generator stand on: real processes of `imd`, a network
+//! that can be cut, and a checker of histories.
+//!
+//! Nothing here pretends to be a server. Processes are ended by the handle that started them.
+
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fixture reports by failing the test, with the log of the process on stderr"
+)]
+
+pub mod checker;
+pub mod history;
+pub mod people;
+pub mod platform;
+pub mod process;
+pub mod proxy;
+pub mod traffic;
+pub mod wait;

@@ -1,1 +1,1 @@
-//! im-e2e-tests
+//! End-to-end tests over real processes and sockets live in `tests/it`, one binary.

@@ -75,16 +75,15 @@ pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result
 
 pub(crate) fn demo() -> anyhow::Result<()> {
     tools::check()?;
-    step("build", &mut cargo(&["build", "--locked", "-p", "imd"]))?;
-    let imd = target_dir()?.join("debug/imd");
-    let status = Command::new(&imd)
-        .arg("demo")
-        .status()
-        .context("run the demo")?;
-    if !status.success() {
-        bail!("the demo failed ({status})");
-    }
-    Ok(())
+    step(
+        "build",
+        &mut cargo(&["build", "--locked", "--quiet", "-p", "imd", "-p", "im-e2e"]),
+    )?;
+    let bin = target_dir()?.join("debug");
+    step(
+        "a conversation",
+        Command::new(bin.join("demo")).env("IMD_BIN", bin.join("imd")),
+    )
 }
 
 fn check_and_lint() -> anyhow::Result<()> {

@@ -10,6 +10,8 @@
     unreachable_pub,
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
     reason = "generated code"
 )]
 pub mod v1 {

@@ -82,7 +82,7 @@ impl MessageRule {
 }
 
 /// A message of this protocol.
-pub trait TeamtalkMessage: prost::Message + Default {
+pub trait TeamtalkMessage: prost::Message + Default + std::fmt::Debug {
     /// Which one it is.
     const KIND: MessageKind;
 }

@@ -98,12 +98,17 @@ impl Checker {
     /// Every entry must be the address of a peer, `host:port` or `name=host:port`.
     pub fn peers(&mut self, key: &str, peers: &[String]) {
         for peer in peers {
-            let address = peer.split_once('=').map_or(peer.as_str(), |(_, address)| address);
+            let address = peer
+                .split_once('=')
+                .map_or(peer.as_str(), |(_, address)| address);
             let well_formed = address.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
             });
             if !well_formed {
-                self.violation(key, format!("must hold host:port or name=host:port, has {peer:?}"));
+                self.violation(
+                    key,
+                    format!("must hold host:port or name=host:port, has {peer:?}"),
+                );
             }
         }
     }
@@ -127,7 +132,11 @@ impl Checker {
 
     /// The verdict.
     pub fn finish(self) -> Result<(), Violations> {
-        if self.found.is_empty() { Ok(()) } else { Err(Violations(self.found)) }
+        if self.found.is_empty() {
+            Ok(())
+        } else {
+            Err(Violations(self.found))
+        }
     }
 }
 

@@ -17,13 +17,19 @@ pub struct AdminConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:0".to_owned(), heartbeat_ms: 10_000 }
+        Self {
+            listen: "127.0.0.1:0".to_owned(),
+            heartbeat_ms: 10_000,
+        }
     }
 }
 
 impl Check for AdminConfig {
     fn check(&self, checker: &mut Checker) {
-        let Self { listen, heartbeat_ms } = self;
+        let Self {
+            listen,
+            heartbeat_ms,
+        } = self;
         if !listen.is_empty() {
             checker.listen("listen", listen);
         }
@@ -48,7 +54,11 @@ pub struct PeersConfig {
 
 impl Check for PeersConfig {
     fn check(&self, checker: &mut Checker) {
-        let Self { login, route, db_proxy } = self;
+        let Self {
+            login,
+            route,
+            db_proxy,
+        } = self;
         checker.peers("login", login);
         checker.peers("route", route);
         checker.peers("db_proxy", db_proxy);
@@ -101,10 +111,18 @@ impl Check for LinkConfig {
             max_batch_bytes,
         } = self;
         checker.range("keepalive_ms", keepalive_ms, &(10..=600_000));
-        checker.range("keepalive_timeout_ms", keepalive_timeout_ms, &(10..=600_000));
+        checker.range(
+            "keepalive_timeout_ms",
+            keepalive_timeout_ms,
+            &(10..=600_000),
+        );
         checker.range("connect_timeout_ms", connect_timeout_ms, &(10..=600_000));
         checker.range("backoff_min_ms", backoff_min_ms, &(1..=60_000));
-        checker.range("backoff_max_ms", backoff_max_ms, &(*backoff_min_ms..=600_000));
+        checker.range(
+            "backoff_max_ms",
+            backoff_max_ms,
+            &(*backoff_min_ms..=600_000),
+        );
         checker.range("queue_batches", queue_batches, &(1..=65_536));
         checker.range("max_batch_bytes", max_batch_bytes, &((1 << 16)..=(1 << 30)));
     }
@@ -133,7 +151,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Human, filter: "info".to_owned() }
+        Self {
+            format: LogFormat::Human,
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -156,7 +177,10 @@ pub struct TraceConfig {
 
 impl Default for TraceConfig {
     fn default() -> Self {
-        Self { endpoint: String::new(), ratio: 0.01 }
+        Self {
+            endpoint: String::new(),
+            ratio: 0.01,
+        }
     }
 }
 
@@ -181,13 +205,19 @@ pub struct ProcessConfig {
 
 impl Default for ProcessConfig {
     fn default() -> Self {
-        Self { worker_threads: 0, stop_timeout_ms: 30_000 }
+        Self {
+            worker_threads: 0,
+            stop_timeout_ms: 30_000,
+        }
     }
 }
 
 impl Check for ProcessConfig {
     fn check(&self, checker: &mut Checker) {
-        let Self { worker_threads, stop_timeout_ms } = self;
+        let Self {
+            worker_threads,
+            stop_timeout_ms,
+        } = self;
         checker.range("worker_threads", worker_threads, &(0..=1024));
         checker.range("stop_timeout_ms", stop_timeout_ms, &(100..=3_600_000));
     }

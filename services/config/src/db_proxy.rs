@@ -1,1 +1,207 @@
-//! Configuration: db_proxy.
+//! Configuration of db-proxy: every durable fact and the order of the log.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountsConfig, AdminConfig, AnswersConfig, LinkConfig, PeersConfig};
+
+/// The db-proxy role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DbProxyConfig {
+    /// Listening address of the gRPC services; port 0 lets the kernel choose.
+    pub listen: String,
+    /// Own administration.
+    pub admin: AdminConfig,
+    /// Where route servers are.
+    pub peers: PeersConfig,
+    /// Bounds of links to and from other roles.
+    pub link: LinkConfig,
+    /// The log: storing messages.
+    pub writer: WriterConfig,
+    /// Read positions.
+    pub positions: PositionsConfig,
+    /// Publishing to route servers.
+    pub publish: PublishConfig,
+    /// Links of msg servers.
+    pub attach: AttachConfig,
+    /// Answers to client queries.
+    pub answers: AnswersConfig,
+    /// Logins.
+    pub accounts: AccountsConfig,
+}
+
+impl Default for DbProxyConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:10600".to_owned(),
+            admin: AdminConfig::default(),
+            peers: PeersConfig::default(),
+            link: LinkConfig::default(),
+            writer: WriterConfig::default(),
+            positions: PositionsConfig::default(),
+            publish: PublishConfig::default(),
+            attach: AttachConfig::default(),
+            answers: AnswersConfig::default(),
+            accounts: AccountsConfig::default(),
+        }
+    }
+}
+
+/// The writer of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WriterConfig {
+    /// Messages that may wait for the writer; beyond it callers wait.
+    pub queue_messages: u32,
+    /// Bytes of message bodies that may wait for the writer.
+    pub queue_bytes: u32,
+    /// Messages of one transaction.
+    pub batch_messages: usize,
+    /// Least time between the starts of two commits, milliseconds; a message alone never waits.
+    pub commit_gap_ms: u64,
+    /// How long a message that cannot be stored is tried again, seconds; then it is given up without
+    /// an acknowledgement.
+    pub store_retry_seconds: u64,
+    /// First and longest wait between attempts, milliseconds.
+    pub retry_min_ms: u64,
+    /// Longest wait between attempts, milliseconds.
+    pub retry_max_ms: u64,
+    /// Largest message body. The default lets a voice message of a minute (about 120 KB) pass twice
+    /// over, and keeps a frame with one message below the 409,600 bytes that Android accepts.
+    pub max_body_bytes: usize,
+    /// Conversations whose newest id is remembered.
+    pub cached_conversations: usize,
+    /// Groups whose members are remembered.
+    pub cached_groups: usize,
+    /// Users that are remembered to exist.
+    pub cached_users: usize,
+    /// Retry keys that are remembered, of all conversations together.
+    pub retry_keys: usize,
+    /// Retry keys that are read for a conversation that is not remembered.
+    pub retry_keys_loaded: u32,
+    /// How long a client's message id is recognised, seconds.
+    pub client_id_window_seconds: u32,
+    /// How long a repeated frame is recognised, seconds.
+    pub frame_window_seconds: u32,
+    /// Members of one group at most.
+    pub max_group_members: usize,
+}
+
+impl Default for WriterConfig {
+    fn default() -> Self {
+        Self {
+            queue_messages: 16_384,
+            queue_bytes: 64 << 20,
+            batch_messages: 512,
+            commit_gap_ms: 1,
+            store_retry_seconds: 30,
+            retry_min_ms: 20,
+            retry_max_ms: 1_000,
+            max_body_bytes: 256 << 10,
+            cached_conversations: 250_000,
+            cached_groups: 4_096,
+            cached_users: 250_000,
+            retry_keys: 500_000,
+            retry_keys_loaded: 64,
+            client_id_window_seconds: 600,
+            frame_window_seconds: 30,
+            max_group_members: 2_000,
+        }
+    }
+}
+
+/// Read positions are kept in memory and flushed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PositionsConfig {
+    /// Longest time before a position is in the store, milliseconds.
+    pub flush_ms: u64,
+    /// Positions that may wait for a flush; at half of it they are flushed at once, at all of it
+    /// read acknowledgements wait.
+    pub max_pending: usize,
+    /// Positions that are remembered after their flush, so that a repeated one is recognised.
+    pub cached: usize,
+}
+
+impl Default for PositionsConfig {
+    fn default() -> Self {
+        Self {
+            flush_ms: 500,
+            max_pending: 100_000,
+            cached: 100_000,
+        }
+    }
+}
+
+/// Publishing to route servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublishConfig {
+    /// Items that may wait for one route server; beyond it messages are left out, and msg servers
+    /// read them from the log.
+    pub queue_items: usize,
+    /// Bytes of bodies that may wait for one route server.
+    pub queue_bytes: usize,
+    /// Batches in flight to one route server.
+    pub in_flight: usize,
+    /// Longest time without a word on the position, milliseconds.
+    pub position_interval_ms: u64,
+    /// How long a list of sessions is waited for, milliseconds.
+    pub list_timeout_ms: u64,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            queue_items: 16_384,
+            queue_bytes: 32 << 20,
+            in_flight: 2,
+            position_interval_ms: 500,
+            list_timeout_ms: 2_000,
+        }
+    }
+}
+
+/// Links of msg servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttachConfig {
+    /// Calls of one link that are not answered yet; beyond it the link is not read.
+    pub calls_per_link: u32,
+    /// Queries and log reads of one link that run at the same time.
+    pub queries_per_link: usize,
+    /// Queries and log reads of all links that run at the same time.
+    pub queries: usize,
+    /// Logins of all links that are in hand at the same time.
+    pub logins: usize,
+    /// Results in one batch.
+    pub batch_results: usize,
+    /// Log entries of one page at most, whatever the caller asks.
+    pub log_page: u32,
+    /// Users that are named as related to one user at most.
+    pub related_limit: u32,
+    /// How recent a conversation makes two users related, seconds.
+    pub related_seconds: u32,
+    /// How long the relations of a user are remembered, seconds.
+    pub related_cache_seconds: u64,
+    /// Users whose relations are remembered.
+    pub related_cache: usize,
+}
+
+impl Default for AttachConfig {
+    fn default() -> Self {
+        Self {
+            calls_per_link: 16_384,
+            queries_per_link: 64,
+            queries: 128,
+            logins: 4_096,
+            batch_results: 512,
+            log_page: 1_000,
+            related_limit: 5_000,
+            related_seconds: 30 * 24 * 3600,
+            related_cache_seconds: 60,
+            related_cache: 10_000,
+        }
+    }
+}

@@ -7,6 +7,7 @@
 mod check;
 mod common;
 mod db_proxy;
+mod db_proxy_answers;
 mod login;
 mod msg;
 mod route;
@@ -14,6 +15,7 @@ mod route;
 pub use check::*;
 pub use common::*;
 pub use db_proxy::*;
+pub use db_proxy_answers::*;
 pub use login::*;
 pub use msg::*;
 pub use route::*;

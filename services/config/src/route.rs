@@ -1,1 +1,116 @@
-//! Configuration: route.
+//! Configuration of the route role.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Check, Checker, LinkConfig};
+
+/// The presence directory and message bus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    /// Where msg servers and db-proxies reach this server; port 0 lets the kernel choose.
+    pub listen: String,
+    /// Bounds of the links.
+    pub link: LinkConfig,
+    /// Sessions kept; a login beyond is not confirmed.
+    pub max_sessions: usize,
+    /// Msg servers kept, those just lost included; one more is refused.
+    pub max_servers: usize,
+    /// Time a lost msg server has to come back before its users go offline, milliseconds.
+    pub lost_server_grace_ms: u64,
+    /// Presence changes are gathered this long, milliseconds.
+    pub presence_tick_ms: u64,
+    /// The position in the log is announced on every link at least this often, milliseconds.
+    pub announce_ms: u64,
+    /// Results, kicks and presence that wait for a slow msg server (a presence tick counts each of
+    /// its users); beyond it the link is closed.
+    pub max_waiting_items: usize,
+    /// Logins that wait for the writer; a login beyond is not confirmed.
+    pub max_waiting_logins: usize,
+    /// Sessions in one answer to an operator's question.
+    pub max_listed_sessions: usize,
+    /// What has gathered for a msg server is sent when it has this many bytes, even if more input is
+    /// there.
+    pub gather_bytes: usize,
+}
+
+impl Default for RouteConfig {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:8200".to_owned(),
+            link: LinkConfig::default(),
+            max_sessions: 2_000_000,
+            max_servers: 1_024,
+            lost_server_grace_ms: 3_000,
+            presence_tick_ms: 200,
+            announce_ms: 500,
+            max_waiting_items: 262_144,
+            max_waiting_logins: 65_536,
+            max_listed_sessions: 100_000,
+            gather_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Check for RouteConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            listen,
+            link,
+            max_sessions,
+            max_servers,
+            lost_server_grace_ms,
+            presence_tick_ms,
+            announce_ms,
+            max_waiting_items,
+            max_waiting_logins,
+            max_listed_sessions,
+            gather_bytes,
+        } = self;
+        checker.listen("listen", listen);
+        checker.table("link", link);
+        checker.range("max_sessions", max_sessions, &(1..=100_000_000));
+        checker.range("max_servers", max_servers, &(1..=65_000));
+        checker.range("lost_server_grace_ms", lost_server_grace_ms, &(0..=60_000));
+        checker.range("presence_tick_ms", presence_tick_ms, &(1..=60_000));
+        // A msg server finds a gap at the end of the log by these announcements.
+        checker.range("announce_ms", announce_ms, &(1..=1_000));
+        checker.range("max_waiting_items", max_waiting_items, &(1..=100_000_000));
+        checker.range("max_waiting_logins", max_waiting_logins, &(1..=100_000_000));
+        checker.range(
+            "max_listed_sessions",
+            max_listed_sessions,
+            &(1..=100_000_000),
+        );
+        checker.range("gather_bytes", gather_bytes, &(1..=(1 << 30)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_bounds() {
+        RouteConfig::default().validate().unwrap();
+    }
+
+    #[test]
+    fn a_key_out_of_bounds_is_named() {
+        let config = RouteConfig {
+            announce_ms: 1_001,
+            ..RouteConfig::default()
+        };
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(error, "announce_ms: must be 1 to 1000, is 1001");
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let error = toml::from_str::<RouteConfig>("presence_tik_ms = 5")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("presence_tik_ms"), "{error}");
+    }
+}

@@ -33,14 +33,19 @@ impl Endpoint {
         if name.is_empty() || !well_formed || address.contains(char::is_whitespace) {
             return Err(EndpointError::Malformed(text.to_owned()));
         }
-        Ok(Self { name: name.to_owned(), address: address.to_owned() })
+        Ok(Self {
+            name: name.to_owned(),
+            address: address.to_owned(),
+        })
     }
 }
 
 impl StaticList {
     /// A list of these endpoints.
     pub fn new(endpoints: Vec<Endpoint>) -> Self {
-        Self { endpoints: watch::Sender::new(endpoints) }
+        Self {
+            endpoints: watch::Sender::new(endpoints),
+        }
     }
 
     /// Reads a list of `host:port` or `name=host:port`.
@@ -79,14 +84,32 @@ mod tests {
 
     #[test]
     fn an_address_names_itself_unless_it_is_given_a_name() {
-        assert_eq!(parsed("db:10600"), ("db:10600".to_owned(), "db:10600".to_owned()));
-        assert_eq!(parsed(" r1=[::1]:8200 "), ("r1".to_owned(), "[::1]:8200".to_owned()));
+        assert_eq!(
+            parsed("db:10600"),
+            ("db:10600".to_owned(), "db:10600".to_owned())
+        );
+        assert_eq!(
+            parsed(" r1=[::1]:8200 "),
+            ("r1".to_owned(), "[::1]:8200".to_owned())
+        );
     }
 
     #[test]
     fn what_is_no_address_is_refused_by_its_text() {
-        for text in ["", "host", "host:", ":80", "host:0", "host:99999", "=h:1", "a b:1"] {
-            assert_eq!(Endpoint::parse(text), Err(EndpointError::Malformed(text.trim().to_owned())));
+        for text in [
+            "",
+            "host",
+            "host:",
+            ":80",
+            "host:0",
+            "host:99999",
+            "=h:1",
+            "a b:1",
+        ] {
+            assert_eq!(
+                Endpoint::parse(text),
+                Err(EndpointError::Malformed(text.trim().to_owned()))
+            );
         }
     }
 

@@ -2,6 +2,12 @@
 //!
 //! A role never sees tonic: it gets and gives [`Link`]s. Over the network two tasks couple a link to
 //! a gRPC stream; inside one process the two ends are joined directly and nothing is encoded.
+//!
+//! Closing, the same for both kinds:
+//! - *Dropping* the link (both channels) closes it in order: what was queued before still reaches
+//!   the peer, whose `rx` then ends.
+//! - *Cancelling* `closed` cuts it: what is queued may be lost. Drop the channels too.
+//! - However it ends, `closed` fires at both ends. What had arrived by then can still be received.
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -30,6 +36,16 @@ pub struct Link<Out, In> {
 pub trait Accept<Out, In>: Send + Sync + 'static {
     /// Takes over a link.
     fn accept(&self, link: Link<Out, In>);
+}
+
+/// A function serves as well, for tests and small roles.
+impl<Out, In, F> Accept<Out, In> for F
+where
+    F: Fn(Link<Out, In>) + Send + Sync + 'static,
+{
+    fn accept(&self, link: Link<Out, In>) {
+        self(link);
+    }
 }
 
 /// Client side of a link kind: opens links to one peer.
@@ -66,13 +82,39 @@ pub enum DialError {
     },
 }
 
-/// Makes the two ends of a link inside one process.
-pub fn pair<A, B>(left: &str, right: &str, queue: usize) -> (Link<A, B>, Link<B, A>) {
+/// Makes the two ends of a link inside one process. Needs a tokio runtime.
+pub fn pair<A, B>(left: &str, right: &str, queue: usize) -> (Link<A, B>, Link<B, A>)
+where
+    A: Send + 'static,
+    B: Send + 'static,
+{
     let (a_tx, a_rx) = mpsc::channel(queue);
     let (b_tx, b_rx) = mpsc::channel(queue);
     let closed = CancellationToken::new();
+    tokio::spawn(watch_ends(a_tx.clone(), b_tx.clone(), closed.clone()));
     (
-        Link { tx: a_tx, rx: b_rx, peer: right.to_owned(), closed: closed.clone() },
-        Link { tx: b_tx, rx: a_rx, peer: left.to_owned(), closed },
+        Link {
+            tx: a_tx,
+            rx: b_rx,
+            peer: right.to_owned(),
+            closed: closed.clone(),
+        },
+        Link {
+            tx: b_tx,
+            rx: a_rx,
+            peer: left.to_owned(),
+            closed,
+        },
     )
+}
+
+/// Fires `closed` when either receiver is gone. The senders held here go with this task, so that the
+/// other receiver ends as well.
+async fn watch_ends<A, B>(a: mpsc::Sender<A>, b: mpsc::Sender<B>, closed: CancellationToken) {
+    tokio::select! {
+        () = a.closed() => {}
+        () = b.closed() => {}
+        () = closed.cancelled() => {}
+    }
+    closed.cancel();
 }

@@ -1,1 +1,33 @@
-//! im-runtime
+//! What every process needs around its roles: telemetry, metrics, readiness, the admin port,
+//! listeners, signals, limits of the system, and the ready file.
+//!
+//! Nothing here is global but the log subscriber: a process (or a test) makes a [`Context`] and
+//! hands it to the roles that it runs.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod limits;
+pub mod listen;
+pub mod process;
+pub mod ready_file;
+pub mod signals;
+pub mod telemetry;
+
+mod dumps;
+mod metrics;
+mod readiness;
+
+pub use dumps::Dumps;
+pub use metrics::Metrics;
+pub use readiness::Readiness;
+
+/// What a role gets from its process. Clones share everything; `default()` serves a test.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// Where a role registers its metrics.
+    pub metrics: Metrics,
+    /// Where a role says what it still waits for.
+    pub readiness: Readiness,
+    /// Where a role registers what a dump shows.
+    pub dumps: Dumps,
+}

@@ -5,10 +5,18 @@
 //! ([`im_core::CommitSeq`]) and the ids inside conversations are chosen by the caller and fenced by
 //! unique keys, so a second writer gets [`StoreError::Fenced`] instead of a duplicate.
 
+mod backup;
+mod data_dir;
 mod error;
+mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod traits;
 
+pub use backup::{BackupError, backup, restore};
+pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
+pub use sqlite::{Durability, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, Failures, NewHash, UserProfile,
 };

@@ -1,8 +1,8 @@
 //! The parts of a store, one file per subject.
 
-pub mod accounts;
-pub mod devices;
-pub mod directory;
-pub mod groups;
-pub mod messages;
-pub mod sessions;
+pub(crate) mod accounts;
+pub(crate) mod devices;
+pub(crate) mod directory;
+pub(crate) mod groups;
+pub(crate) mod messages;
+pub(crate) mod sessions;

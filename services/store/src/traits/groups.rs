@@ -108,6 +108,19 @@ pub trait GroupStore: Send + Sync + 'static {
     /// Active members of a group, ascending by user; empty when it does not exist.
     async fn members(&self, group: GroupId) -> Result<Vec<GroupMember>, StoreError>;
 
+    /// One active member of a group; `None` for everybody else.
+    async fn member(
+        &self,
+        group: GroupId,
+        user: UserId,
+    ) -> Result<Option<GroupMember>, StoreError> {
+        Ok(self
+            .members(group)
+            .await?
+            .into_iter()
+            .find(|member| member.user == user))
+    }
+
     /// Silences a member's pushes or ends that; `false` when he is not a member.
     async fn set_shield(
         &self,

@@ -36,6 +36,28 @@ pub struct MemberView {
     pub updated: u32,
 }
 
+impl MemberView {
+    /// How many messages after the read position were sent to `user` by others.
+    ///
+    /// Pairs count exactly. Groups count everything after the read position: whoever stores a group
+    /// message moves its sender's position to it.
+    pub fn unread(&self, user: UserId) -> u32 {
+        let newest = self.newest.msg_id.get();
+        match self.conversation {
+            Conversation::Group(_) => newest.saturating_sub(self.read_id.max(self.joined_id)),
+            Conversation::Pair(low, _) => {
+                let all = newest.saturating_sub(self.read_id);
+                let by_low = self.newest.low_sent.saturating_sub(self.low_sent_at_read);
+                if user == low {
+                    all.saturating_sub(by_low)
+                } else {
+                    by_low
+                }
+            }
+        }
+    }
+}
+
 /// Read positions and recent sessions.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {

@@ -1,0 +1,394 @@
+//! Whole platforms: all-in-one, or one process per role instance.
+//!
+//! Every process gets a loopback address of its own (127.a.b.n, a and b from the test's pid), so it
+//! keeps its ports over restarts and no two tests meet.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::people;
+use crate::process::{Process, Spec, run_imd};
+
+/// Time in which a platform must be ready on a busy machine.
+const READY: Duration = Duration::from_mins(1);
+
+/// Ports as documented.
+pub mod ports {
+    /// login: HTTP.
+    pub const LOGIN_HTTP: u16 = 8080;
+    /// login: binary dispatch.
+    pub const LOGIN_BINARY: u16 = 8008;
+    /// login: load reports.
+    pub const LOGIN_CONTROL: u16 = 8100;
+    /// msg: clients.
+    pub const MSG: u16 = 8000;
+    /// route.
+    pub const ROUTE: u16 = 8200;
+    /// db-proxy.
+    pub const DB_PROXY: u16 = 10600;
+    /// Admin port that the harness gives to every process.
+    pub const ADMIN: u16 = 9100;
+}
+
+/// A loopback address that no other process of any test has.
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let [high, low] = [(std::process::id() >> 8), std::process::id()].map(|part| part & 0xff);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    // 127.0.0.x stays free for clients; 126 × 256 × 254 addresses are enough for a while.
+    let second = 1 + (high + (n / 254) * 16) % 254;
+    let octet = |value: u32| u8::try_from(value & 0xff).unwrap_or(u8::MAX);
+    Ipv4Addr::new(127, octet(second), octet(low), octet(1 + n % 254))
+}
+
+/// A running platform with its temporary folder.
+#[derive(Debug)]
+pub struct Platform {
+    // Before the folder: processes end first.
+    processes: BTreeMap<String, Process>,
+    addresses: BTreeMap<String, Ipv4Addr>,
+    dir: TempDir,
+    db_proxy: String,
+}
+
+/// Options of a platform.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `key=value` pairs as for `--set`.
+    pub set: Vec<String>,
+    /// How many people to import.
+    pub people: u32,
+}
+
+impl Options {
+    /// With this many people `u1`, `u2`, ….
+    pub fn people(count: u32) -> Self {
+        Self {
+            set: Vec::new(),
+            people: count,
+        }
+    }
+
+    /// Adds a setting.
+    #[must_use]
+    pub fn set(mut self, key_value: &str) -> Self {
+        self.set.push(key_value.to_owned());
+        self
+    }
+}
+
+/// How many processes of each role; db-proxy is one on the embedded store.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// login servers.
+    pub login: usize,
+    /// msg servers.
+    pub msg: usize,
+    /// route servers.
+    pub route: usize,
+}
+
+impl Platform {
+    /// One process with everything.
+    pub async fn all_in_one(options: Options) -> anyhow::Result<Self> {
+        let mut platform = Self::empty("all")?;
+        let address = platform.address_of("all");
+        let mut args = vec!["all-in-one".to_owned(), "--data-dir".to_owned()];
+        args.push(platform.data_dir().display().to_string());
+        args.extend(["--bind".to_owned(), address.to_string()]);
+        platform.spawn("all", args, &options.set)?;
+        platform.ready("all").await?;
+        platform.import(options.people)?;
+        Ok(platform)
+    }
+
+    /// One process per role instance: `login1`…, `msg1`…, `route1`…, `db`.
+    pub async fn separate(shape: Shape, options: Options) -> anyhow::Result<Self> {
+        let mut platform = Self::empty("db")?;
+        platform.write_secret()?;
+        let names = |role: &str, count: usize| -> Vec<String> {
+            (1..=count).map(|n| format!("{role}{n}")).collect()
+        };
+        let logins = names("login", shape.login);
+        let routes = names("route", shape.route);
+        let msgs = names("msg", shape.msg);
+        let peers = platform.peer_settings(&logins, &routes);
+        for name in &routes {
+            platform.start_route(name, &options.set)?;
+        }
+        platform.start_db_proxy(&peers, &options.set)?;
+        for name in &logins {
+            platform.start_login(name, &options.set)?;
+        }
+        for name in &msgs {
+            platform.start_msg(name, &peers, &options.set)?;
+        }
+        platform.all_ready().await?;
+        platform.import(options.people)?;
+        Ok(platform)
+    }
+
+    fn empty(db_proxy: &str) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("imcluster-").tempdir()?;
+        Ok(Self {
+            processes: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            dir,
+            db_proxy: db_proxy.to_owned(),
+        })
+    }
+
+    fn write_secret(&self) -> anyhow::Result<()> {
+        std::fs::write(
+            self.dir.path().join("secret"),
+            "a secret of this test only\n",
+        )?;
+        Ok(())
+    }
+
+    /// The address that a process has or will have.
+    pub fn address_of(&mut self, name: &str) -> Ipv4Addr {
+        *self
+            .addresses
+            .entry(name.to_owned())
+            .or_insert_with(own_address)
+    }
+
+    /// Settings that tell a process its peers; usable for `start_msg` later.
+    pub fn peer_settings(&mut self, logins: &[String], routes: &[String]) -> Vec<String> {
+        let mut list = |names: &[String], port: u16| {
+            let peers: Vec<String> = names
+                .iter()
+                .map(|name| format!("\"{name}={}:{port}\"", self.address_of(name)))
+                .collect();
+            format!("[{}]", peers.join(","))
+        };
+        let login = list(logins, ports::LOGIN_CONTROL);
+        let route = list(routes, ports::ROUTE);
+        let db_proxy = list(&["db".to_owned()], ports::DB_PROXY);
+        vec![
+            format!("msg.peers.login={login}"),
+            format!("msg.peers.route={route}"),
+            format!("msg.peers.db_proxy={db_proxy}"),
+            format!("db_proxy.peers.route={route}"),
+        ]
+    }
+
+    /// Starts a route server.
+    pub fn start_route(&mut self, name: &str, set: &[String]) -> anyhow::Result<()> {
+        let address = self.address_of(name);
+        let own = [
+            format!("route.listen=\"{address}:{}\"", ports::ROUTE),
+            format!("route.name=\"{name}\""),
+        ];
+        self.start_role(name, "route", &own, set)
+    }
+
+    /// Starts the db-proxy.
+    pub fn start_db_proxy(&mut self, peers: &[String], set: &[String]) -> anyhow::Result<()> {
+        let address = self.address_of("db");
+        let mut own = vec![
+            format!("db_proxy.listen=\"{address}:{}\"", ports::DB_PROXY),
+            format!("data_dir=\"{}\"", self.data_dir().display()),
+        ];
+        own.extend(
+            peers
+                .iter()
+                .filter(|peer| peer.starts_with("db_proxy."))
+                .cloned(),
+        );
+        self.start_role("db", "db-proxy", &own, set)
+    }
+
+    /// Starts a login server.
+    pub fn start_login(&mut self, name: &str, set: &[String]) -> anyhow::Result<()> {
+        let address = self.address_of(name);
+        let own = [
+            format!("login.http_listen=\"{address}:{}\"", ports::LOGIN_HTTP),
+            format!("login.client_listen=\"{address}:{}\"", ports::LOGIN_BINARY),
+            format!(
+                "login.control_listen=\"{address}:{}\"",
+                ports::LOGIN_CONTROL
+            ),
+        ];
+        self.start_role(name, "login", &own, set)
+    }
+
+    /// Starts a msg server.
+    pub fn start_msg(
+        &mut self,
+        name: &str,
+        peers: &[String],
+        set: &[String],
+    ) -> anyhow::Result<()> {
+        let address = self.address_of(name);
+        let mut own = vec![
+            format!("msg.listen=\"{address}:{}\"", ports::MSG),
+            format!("msg.name=\"{name}\""),
+        ];
+        own.extend(
+            peers
+                .iter()
+                .filter(|peer| peer.starts_with("msg."))
+                .cloned(),
+        );
+        self.start_role(name, "msg", &own, set)
+    }
+
+    fn start_role(
+        &mut self,
+        name: &str,
+        role: &str,
+        own: &[String],
+        set: &[String],
+    ) -> anyhow::Result<()> {
+        let prefix = format!("{}.", role.replace('-', "_"));
+        // Settings of other roles do not concern this process; those without a table go to all.
+        let table = |key: &str| {
+            key.split_once('=')
+                .is_some_and(|(key, _)| key.contains('.'))
+        };
+        let mine = set
+            .iter()
+            .filter(|key| key.starts_with(&prefix) || !table(key));
+        let mut settings: Vec<String> = own.iter().chain(mine).cloned().collect();
+        settings.push(format!(
+            "secret_file=\"{}\"",
+            self.dir.path().join("secret").display()
+        ));
+        self.spawn(name, vec![role.to_owned()], &settings)
+    }
+
+    fn spawn(&mut self, name: &str, mut args: Vec<String>, set: &[String]) -> anyhow::Result<()> {
+        for key_value in set {
+            args.extend(["--set".to_owned(), key_value.clone()]);
+        }
+        let spec = Spec {
+            name: name.to_owned(),
+            args,
+            dir: self.dir.path().to_path_buf(),
+            env: Vec::new(),
+        };
+        self.processes
+            .insert(name.to_owned(), Process::start(spec)?);
+        Ok(())
+    }
+
+    fn import(&self, people: u32) -> anyhow::Result<()> {
+        if people > 0 {
+            let csv = people::write_csv(self.dir.path(), people)?;
+            self.import_file(&csv)?;
+        }
+        Ok(())
+    }
+
+    /// Imports a directory file by the command-line tool.
+    pub fn import_file(&self, csv: &Path) -> anyhow::Result<String> {
+        self.imd(&["directory", "import", &csv.display().to_string()])
+    }
+
+    /// Runs an administration command (`imd … --server ADDR --secret-file FILE`).
+    pub fn imd(&self, args: &[&str]) -> anyhow::Result<String> {
+        let server = self.db_proxy_address()?.to_string();
+        let secret = self.secret_file().display().to_string();
+        let mut all = args.to_vec();
+        all.extend(["--server", &server, "--secret-file", &secret]);
+        run_imd(self.dir.path(), &all)
+    }
+
+    /// Where the secret lies.
+    pub fn secret_file(&self) -> std::path::PathBuf {
+        if self.db_proxy == "all" {
+            self.data_dir().join("secret")
+        } else {
+            self.dir.path().join("secret")
+        }
+    }
+
+    /// Where db-proxy listens.
+    pub fn db_proxy_address(&self) -> anyhow::Result<SocketAddr> {
+        let address = self
+            .addresses
+            .get(&self.db_proxy)
+            .context("start db-proxy first")?;
+        Ok(SocketAddr::from((*address, ports::DB_PROXY)))
+    }
+
+    /// The folder with the store.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The temporary folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Waits until one process is ready.
+    pub async fn ready(&mut self, name: &str) -> anyhow::Result<()> {
+        self.process(name)?.ready(READY).await.map(|_| ())
+    }
+
+    /// Waits until every process is ready.
+    pub async fn all_ready(&mut self) -> anyhow::Result<()> {
+        for process in self.processes.values_mut() {
+            process.ready(READY).await?;
+        }
+        Ok(())
+    }
+
+    /// A process by name.
+    pub fn process(&mut self, name: &str) -> anyhow::Result<&mut Process> {
+        self.processes
+            .get_mut(name)
+            .with_context(|| format!("no process {name}"))
+    }
+
+    /// Names of all processes.
+    pub fn names(&self) -> Vec<String> {
+        self.processes.keys().cloned().collect()
+    }
+
+    /// Ends a process hard and starts it again on the same addresses.
+    pub async fn kill_and_restart(&mut self, name: &str) -> anyhow::Result<()> {
+        self.process(name)?.restart()?;
+        self.ready(name).await
+    }
+
+    /// Takes a process out of the platform, still running.
+    pub fn remove(&mut self, name: &str) -> anyhow::Result<Process> {
+        self.processes
+            .remove(name)
+            .with_context(|| format!("no process {name}"))
+    }
+
+    /// URL of a login server's HTTP port.
+    pub fn login_url(&mut self, name: &str) -> String {
+        format!(
+            "http://{}:{}/msg_server",
+            self.address_of(name),
+            ports::LOGIN_HTTP
+        )
+    }
+
+    /// URL of the (first) login server.
+    pub fn url(&mut self) -> String {
+        let name = if self.db_proxy == "all" {
+            "all"
+        } else {
+            "login1"
+        };
+        self.login_url(name)
+    }
+
+    /// Client port of a msg server (`all` in an all-in-one platform).
+    pub fn msg_address(&mut self, name: &str) -> SocketAddr {
+        SocketAddr::from((self.address_of(name), ports::MSG))
+    }
+}

@@ -1,0 +1,5 @@
+//! The codec as its users see it: published frames, cut and merged streams, random messages.
+
+mod golden;
+mod messages;
+mod streams;

@@ -1,0 +1,215 @@
+//! Configuration of db-proxy's accounts and of its answers to clients.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Check, Checker};
+
+/// Accounts: hashing of passwords, lockout, remembered logins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    /// Memory of one argon2id computation, KiB. New hashes carry it, older ones are replaced at the
+    /// next login.
+    pub argon2_memory_kib: u32,
+    /// Passes of argon2id over its memory.
+    pub argon2_iterations: u32,
+    /// Lanes of argon2id.
+    pub argon2_lanes: u32,
+    /// Largest memory that an imported hash may ask for, KiB. Together with `max_hashes` it bounds
+    /// the memory of hashing.
+    pub max_hash_memory_kib: u32,
+    /// Hashes computed at the same time.
+    pub max_hashes: usize,
+    /// Logins that may wait for a hash; one more is refused at once with result 2.
+    pub max_waiting_logins: usize,
+    /// Failures of one name from one address within the window that are let pass.
+    pub lockout_failures: u32,
+    /// How long a failure counts, seconds.
+    pub lockout_window_secs: u32,
+    /// Pairs of name and address whose failures are kept; beyond it the oldest are forgotten.
+    pub lockout_pairs: u32,
+    /// How long verified credentials are remembered, seconds; 0 = not at all.
+    pub verified_ttl_secs: u64,
+    /// Verified credentials and accounts that are remembered.
+    pub verified_entries: usize,
+    /// How long an account that was read is remembered, seconds. Changes made through this process
+    /// count at once; 0 for a database that other processes change too.
+    pub account_ttl_secs: u64,
+    /// Longest login name, bytes.
+    pub max_name_bytes: usize,
+    /// Rows of one directory file.
+    pub max_import_rows: usize,
+    /// Line errors that an import reports.
+    pub max_import_errors: usize,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        Self {
+            // OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
+            argon2_memory_kib: 19_456,
+            argon2_iterations: 2,
+            argon2_lanes: 1,
+            max_hash_memory_kib: 65_536,
+            // At most 128 MiB with the largest hashes accepted, 38 MiB with our own.
+            max_hashes: 2,
+            // About five seconds of hashing, which is what the least patient client waits.
+            max_waiting_logins: 400,
+            lockout_failures: 10,
+            lockout_window_secs: 1_800,
+            lockout_pairs: 10_000,
+            verified_ttl_secs: 600,
+            verified_entries: 20_000,
+            account_ttl_secs: 60,
+            max_name_bytes: 128,
+            max_import_rows: 200_000,
+            max_import_errors: 1_000,
+        }
+    }
+}
+
+impl Check for AccountsConfig {
+    fn check(&self, checker: &mut Checker) {
+        // argon2 needs eight blocks of 1 KiB per lane.
+        checker.range("argon2_lanes", &self.argon2_lanes, &(1..=16));
+        let least = self.argon2_lanes.saturating_mul(8);
+        checker.range(
+            "argon2_memory_kib",
+            &self.argon2_memory_kib,
+            &(least..=self.max_hash_memory_kib),
+        );
+        checker.range("argon2_iterations", &self.argon2_iterations, &(1..=16));
+        checker.range(
+            "max_hash_memory_kib",
+            &self.max_hash_memory_kib,
+            &(8..=1_048_576),
+        );
+        checker.range("max_hashes", &self.max_hashes, &(1..=256));
+        checker.range(
+            "max_waiting_logins",
+            &self.max_waiting_logins,
+            &(1..=100_000),
+        );
+        checker.range("lockout_failures", &self.lockout_failures, &(1..=1_000));
+        checker.range(
+            "lockout_window_secs",
+            &self.lockout_window_secs,
+            &(1..=86_400),
+        );
+        checker.range("lockout_pairs", &self.lockout_pairs, &(1..=1_000_000));
+        checker.range("verified_ttl_secs", &self.verified_ttl_secs, &(0..=86_400));
+        checker.range("verified_entries", &self.verified_entries, &(1..=1_000_000));
+        checker.range("account_ttl_secs", &self.account_ttl_secs, &(0..=86_400));
+        checker.range("max_name_bytes", &self.max_name_bytes, &(1..=255));
+        checker.range("max_import_rows", &self.max_import_rows, &(1..=1_000_000));
+        checker.range("max_import_errors", &self.max_import_errors, &(1..=100_000));
+    }
+}
+
+/// Answers to clients: what they may ask for at once, and how long things may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnswersConfig {
+    /// How long one query may take, milliseconds; then the client is left to its timeout.
+    pub timeout_ms: u64,
+    /// Conversations in an answer to 0x0201.
+    pub max_recent_sessions: u32,
+    /// Messages in an answer to 0x0309, whatever the client asks for.
+    pub max_history: u32,
+    /// Messages in an answer to 0x030d.
+    pub max_by_id: u32,
+    /// Ids that one request may name; further ones are not looked at.
+    pub max_ids: usize,
+    /// Groups that an answer to 0x0403 describes; further ones asked for are not looked at.
+    pub max_group_infos: usize,
+    /// Largest answer, bytes.
+    pub max_answer_bytes: usize,
+    /// Largest frame for Android, bytes. Its limit of 409,600 cannot be raised.
+    pub max_android_frame: usize,
+    /// Users read from the directory at a time.
+    pub directory_page: u32,
+    /// Directory answers built at the same time; further ones wait.
+    pub max_directory_answers: usize,
+    /// Groups that one user may make.
+    pub max_groups_per_creator: u32,
+    /// Longest group name, bytes.
+    pub max_group_name_bytes: usize,
+    /// Longest avatar URL of users and groups, bytes.
+    pub max_avatar_bytes: usize,
+    /// Longest signature, bytes.
+    pub max_signature_bytes: usize,
+    /// Longest push token, bytes.
+    pub max_token_bytes: usize,
+}
+
+impl Default for AnswersConfig {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 5_000,
+            max_recent_sessions: 100,
+            max_history: 200,
+            max_by_id: 100,
+            max_ids: 10_000,
+            max_group_infos: 1_000,
+            // 50,000 people of 300 bytes are 15 MB.
+            max_answer_bytes: 32 << 20,
+            max_android_frame: 409_599,
+            directory_page: 2_000,
+            max_directory_answers: 4,
+            max_groups_per_creator: 500,
+            max_group_name_bytes: 128,
+            max_avatar_bytes: 512,
+            max_signature_bytes: 128,
+            max_token_bytes: 512,
+        }
+    }
+}
+
+impl Check for AnswersConfig {
+    fn check(&self, checker: &mut Checker) {
+        checker.range("timeout_ms", &self.timeout_ms, &(1..=600_000));
+        checker.range(
+            "max_recent_sessions",
+            &self.max_recent_sessions,
+            &(1..=1_000),
+        );
+        checker.range("max_history", &self.max_history, &(1..=1_000));
+        checker.range("max_by_id", &self.max_by_id, &(1..=1_000));
+        checker.range("max_ids", &self.max_ids, &(1..=1_000_000));
+        checker.range("max_group_infos", &self.max_group_infos, &(1..=100_000));
+        checker.range(
+            "max_answer_bytes",
+            &self.max_answer_bytes,
+            &(65_536..=(60 << 20)),
+        );
+        checker.range(
+            "max_android_frame",
+            &self.max_android_frame,
+            &(4_096..=409_599),
+        );
+        checker.range("directory_page", &self.directory_page, &(1..=100_000));
+        checker.range(
+            "max_directory_answers",
+            &self.max_directory_answers,
+            &(1..=1_000),
+        );
+        checker.range(
+            "max_groups_per_creator",
+            &self.max_groups_per_creator,
+            &(1..=1_000_000),
+        );
+        checker.range(
+            "max_group_name_bytes",
+            &self.max_group_name_bytes,
+            &(1..=4_096),
+        );
+        checker.range("max_avatar_bytes", &self.max_avatar_bytes, &(1..=4_096));
+        checker.range(
+            "max_signature_bytes",
+            &self.max_signature_bytes,
+            &(1..=4_096),
+        );
+        checker.range("max_token_bytes", &self.max_token_bytes, &(1..=4_096));
+    }
+}

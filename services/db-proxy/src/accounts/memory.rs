@@ -1,0 +1,177 @@
+//! What is remembered of logins: accounts that were read, credentials that were verified, pairs of
+//! name and address without failures. All bounded in number and time; nothing here is needed, it
+//! only saves a hash and reads when many people reconnect.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use im_config::AccountsConfig;
+use im_core::UserId;
+
+use super::ttl_map::TtlMap;
+
+/// What a login name stands for.
+pub(super) struct Account {
+    pub(super) user: UserId,
+    pub(super) name: String,
+    pub(super) hash: String,
+    pub(super) status: u32,
+    /// `IM.BaseDefine.UserInfo` as the login answer carries it.
+    pub(super) user_info: Bytes,
+}
+
+/// Stands for a login name and an address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct PairKey([u8; 16]);
+
+impl PairKey {
+    /// Equal for equal pairs.
+    pub(super) fn turn(&self) -> u32 {
+        self.0.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
+}
+
+/// Stands for a user, his stored hash and the digest that fits it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct VerifiedKey([u8; 16]);
+
+pub(super) struct Memory {
+    /// Key of every MAC here; lives and dies with the process.
+    key: [u8; 32],
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    accounts: TtlMap<String, Arc<Account>>,
+    /// Names under which a user's account is remembered.
+    names: HashMap<UserId, String>,
+    verified: TtlMap<VerifiedKey, ()>,
+    clean: TtlMap<PairKey, ()>,
+    /// Counts changes: what was read before one is not remembered after it.
+    generation: u64,
+}
+
+impl Memory {
+    pub(super) fn new(config: &AccountsConfig) -> Self {
+        let entries = config.verified_entries;
+        let account_ttl = Duration::from_secs(config.account_ttl_secs);
+        Self {
+            key: rand::random(),
+            inner: Mutex::new(Inner {
+                accounts: TtlMap::new(entries, account_ttl),
+                names: HashMap::new(),
+                verified: TtlMap::new(entries, Duration::from_secs(config.verified_ttl_secs)),
+                clean: TtlMap::new(entries, account_ttl),
+                generation: 0,
+            }),
+        }
+    }
+
+    pub(super) fn pair(&self, name: &str, address: &str) -> PairKey {
+        PairKey(self.mac(b"pair", &[name.as_bytes(), address.as_bytes()]))
+    }
+
+    /// The account, if it is known without the store that this login is good.
+    pub(super) fn verified(&self, name: &str, digest: &str, pair: &PairKey) -> Option<Arc<Account>> {
+        let account = {
+            let inner = self.lock();
+            inner.clean.get(pair)?;
+            inner.accounts.get(&name.to_owned())?
+        };
+        (account.status == super::ACTIVE && self.is_verified(&account, digest)).then_some(account)
+    }
+
+    pub(super) fn is_verified(&self, account: &Account, digest: &str) -> bool {
+        let key = self.verified_key(account.user, &account.hash, digest);
+        self.lock().verified.get(&key).is_some()
+    }
+
+    /// A login was good, and the pair has no failures.
+    pub(super) fn verify(&self, account: &Account, digest: &str, pair: PairKey) {
+        let key = self.verified_key(account.user, &account.hash, digest);
+        let mut inner = self.lock();
+        inner.verified.insert(key, ());
+        inner.clean.insert(pair, ());
+    }
+
+    /// A digest fits a hash that has just been stored.
+    pub(super) fn verify_hash(&self, user: UserId, hash: &str, digest: &str) {
+        let key = self.verified_key(user, hash, digest);
+        self.lock().verified.insert(key, ());
+    }
+
+    /// The pair has failures.
+    pub(super) fn suspect(&self, pair: &PairKey) {
+        self.lock().clean.remove(pair);
+    }
+
+    pub(super) fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.lock().accounts.get(&name.to_owned())
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// Remembers an account that was read, unless something has changed since `generation`.
+    pub(super) fn learn(&self, account: &Arc<Account>, generation: u64) {
+        let mut inner = self.lock();
+        if inner.generation == generation {
+            inner.accounts.insert(account.name.clone(), Arc::clone(account));
+            inner.names.insert(account.user, account.name.clone());
+            inner.bound_names();
+        }
+    }
+
+    /// An account has changed.
+    pub(super) fn forget(&self, user: UserId) {
+        let mut inner = self.lock();
+        inner.generation += 1;
+        if let Some(name) = inner.names.remove(&user) {
+            inner.accounts.remove(&name);
+        }
+    }
+
+    /// Many accounts have changed.
+    pub(super) fn forget_everybody(&self) {
+        let mut inner = self.lock();
+        inner.generation += 1;
+        inner.names.clear();
+        inner.accounts.retain(|_| false);
+    }
+
+    fn verified_key(&self, user: UserId, hash: &str, digest: &str) -> VerifiedKey {
+        let user = user.get().to_le_bytes();
+        VerifiedKey(self.mac(b"verified", &[&user, hash.as_bytes(), digest.as_bytes()]))
+    }
+
+    fn mac(&self, purpose: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(purpose);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut mac = [0; 16];
+        hasher.finalize_xof().fill(&mut mac);
+        mac
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change under the lock is complete in itself.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Drops names of accounts that have been forgotten by age, when there are many.
+    fn bound_names(&mut self) {
+        if self.names.len() > 2 * self.accounts.len() + 16 {
+            let accounts = &self.accounts;
+            self.names.retain(|_, name| accounts.get(name).is_some());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Bounds hashing: so many computations at a time, so many logins that wait for one.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::hash::{HashPolicy, StoredHash, Verdict, make};
+use super::metrics::AccountMetrics;
+
+/// Why a hash was not computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HashError {
+    /// Too many wait already.
+    #[error("wait for a hash, too many do")]
+    Busy,
+    /// The computation failed or the process is stopping.
+    #[error("compute a hash")]
+    Failed,
+}
+
+/// Computes hashes on blocking threads.
+#[derive(Clone)]
+pub(crate) struct HashPool {
+    policy: HashPolicy,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    parallel: usize,
+    metrics: AccountMetrics,
+}
+
+impl HashPool {
+    pub(super) fn new(
+        policy: HashPolicy,
+        parallel: usize,
+        waiting: usize,
+        metrics: &AccountMetrics,
+    ) -> Self {
+        let parallel = parallel.max(1);
+        Self {
+            policy,
+            running: Arc::new(Semaphore::new(parallel)),
+            waiting: Arc::new(Semaphore::new(waiting.saturating_add(parallel))),
+            parallel,
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Parameters of hashes.
+    pub(crate) fn policy(&self) -> &HashPolicy {
+        &self.policy
+    }
+
+    /// How many hashes are computed at the same time.
+    pub(crate) fn parallel(&self) -> usize {
+        self.parallel
+    }
+
+    /// Checks a digest; without a stored hash it takes the same time and is wrong.
+    pub(super) async fn verify(
+        &self,
+        stored: Option<StoredHash>,
+        digest: String,
+    ) -> Result<Verdict, HashError> {
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| HashError::Busy)?;
+        let policy = self.policy;
+        let verdict = self
+            .compute(move || match stored {
+                Some(stored) => stored.verify(&digest, &policy),
+                None => {
+                    let spent = make(&digest, &policy);
+                    drop(std::hint::black_box(spent));
+                    Verdict::Wrong
+                }
+            })
+            .await;
+        drop(place);
+        verdict
+    }
+
+    /// Hashes a digest. Not counted among the waiting: the caller bounds how many he asks for.
+    pub(crate) async fn make(&self, digest: String) -> Result<String, HashError> {
+        let policy = self.policy;
+        self.compute(move || make(&digest, &policy)).await?.map_err(|_| HashError::Failed)
+    }
+
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HashError> {
+        let permit =
+            Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Failed)?;
+        self.metrics.hashed();
+        // The permit goes along: a caller that gives up does not make room before memory is free.
+        tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        })
+        .await
+        .map_err(|_| HashError::Failed)
+    }
+}

@@ -1,0 +1,264 @@
+//! Answers to what clients ask of the store, one file per subject.
+//!
+//! *Invariants.* The user is always the session's; ids that a client writes about itself are not
+//! looked at. A body that the original would ignore is ignored here too. Every list is bounded, in
+//! number where the request names things and in bytes for the answer. Conversations of a group are
+//! shown to its members only, and to each from his joining on.
+
+mod buddy;
+pub(crate) mod convert;
+mod directory;
+mod events;
+mod frames;
+mod groups;
+mod history;
+mod metrics;
+mod sessions;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use im_codec::{Command, TeamtalkMessage, decode_checked};
+use im_config::{AnswersConfig, DbProxyConfig};
+use im_core::{ClientType, Conversation, GroupId, Peer, TerminalClass, UserId};
+use im_proto_rpc::v1::{Answer, Query, answer::Outcome};
+use im_store::{GroupMember, Store, StoreError};
+use prost::Message as _;
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+pub(crate) use metrics::AnswerMetrics;
+
+use crate::accounts::{Accounts, Turns};
+use crate::{AnswerQueries, Context, Positions, WriterError, WriterHandle};
+use frames::Bounds;
+
+/// Answers queries.
+pub(crate) struct Answers {
+    store: Arc<dyn Store>,
+    writer: WriterHandle,
+    positions: Positions,
+    accounts: Arc<Accounts>,
+    config: Arc<DbProxyConfig>,
+    /// Directory answers may be long: so many are built at a time.
+    directory: Semaphore,
+    /// Whoever makes groups does so one after the other, so that the limit holds.
+    creating: Turns,
+    metrics: AnswerMetrics,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    user: UserId,
+    /// Epoch of the session.
+    origin: u64,
+    client: Option<ClientType>,
+}
+
+impl Asker {
+    fn is_mobile(self) -> bool {
+        self.client.is_some_and(|client| client.class() == TerminalClass::Mobile)
+    }
+}
+
+/// What a handler says.
+enum Reply {
+    /// The protocol has no answer here.
+    Silent,
+    /// Bodies of one or more frames.
+    Frames(Command, Vec<Bytes>),
+}
+
+impl Reply {
+    fn one<M: TeamtalkMessage>(command: Command, message: &M) -> Self {
+        debug_assert_eq!(command.message(), M::KIND, "message of another command");
+        Self::Frames(command, vec![Bytes::from(message.encode_to_vec())])
+    }
+
+    fn many<M: TeamtalkMessage>(command: Command, messages: impl Iterator<Item = M>) -> Self {
+        debug_assert_eq!(command.message(), M::KIND, "message of another command");
+        Self::Frames(command, messages.map(|message| Bytes::from(message.encode_to_vec())).collect())
+    }
+}
+
+/// Why a query gets no answer although it deserves one.
+#[derive(Debug, thiserror::Error)]
+enum QueryError {
+    #[error("ask the store")]
+    Store(#[from] StoreError),
+    #[error("change a group")]
+    Writer(#[from] WriterError),
+    #[error("wait for the store longer than allowed")]
+    TimedOut,
+    #[error("answer while stopping")]
+    Stopping,
+}
+
+type Handled = Result<Reply, QueryError>;
+
+impl Answers {
+    /// Works with the context; `accounts` remembers profiles that are changed here.
+    pub(crate) fn new(
+        context: &Context,
+        accounts: Arc<Accounts>,
+        metrics: AnswerMetrics,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(&context.store),
+            writer: context.writer.clone(),
+            positions: context.positions.clone(),
+            accounts,
+            config: Arc::clone(&context.config),
+            directory: Semaphore::new(context.config.answers.max_directory_answers.max(1)),
+            creating: Turns::default(),
+            metrics,
+        })
+    }
+
+    fn limits(&self) -> &AnswersConfig {
+        &self.config.answers
+    }
+
+    fn bounds(&self, asker: Asker) -> Bounds {
+        Bounds::of(asker.client, self.limits())
+    }
+
+    async fn handle(&self, asker: Asker, command: Command, body: Bytes) -> Handled {
+        match command {
+            Command::RecentContactSessionReq => self.recent_sessions(asker, body).await,
+            // The iOS client asks with the number of the answer.
+            Command::RemoveSessionReq | Command::RemoveSessionRsp => {
+                self.remove_session(asker, body).await
+            }
+            Command::UnreadMsgCntReq => self.unread_counts(asker, body).await,
+            Command::MsgDataReadAck => self.read_ack(asker, body).await,
+            Command::GetMsgListReq => self.message_list(asker, body).await,
+            Command::GetLatestMsgIdReq => self.latest_id(asker, body).await,
+            Command::GetMsgByIdReq => self.messages_by_id(asker, body).await,
+            Command::UsersInfoReq => self.users_info(asker, body).await,
+            Command::ChangeAvatarReq => self.change_avatar(asker, body).await,
+            Command::ChangeSignInfoReq => self.change_signature(asker, body).await,
+            Command::AllUserReq => self.all_users(asker, body).await,
+            Command::DepartmentReq => self.departments(asker, body).await,
+            Command::NormalGroupListReq => self.fixed_groups(asker, body).await,
+            Command::GroupInfoListReq => self.group_infos(asker, body).await,
+            Command::GroupCreateReq => self.create_group(asker, body).await,
+            Command::GroupChangeMemberReq => self.change_members(asker, body).await,
+            Command::GroupShieldReq => self.shield_group(asker, body).await,
+            Command::DeviceTokenReq => self.device_token(asker, body).await,
+            Command::LogoutReq => self.logout(asker).await,
+            Command::PushShieldReq => self.set_push_shield(asker, body).await,
+            Command::QueryPushShieldReq => self.push_shield(asker, body).await,
+            _ => Ok(Reply::Silent),
+        }
+    }
+
+    /// The conversation with a peer if this user may see it, and the first id that he may see.
+    async fn visible(
+        &self,
+        user: UserId,
+        session_type: i32,
+        session_id: u32,
+    ) -> Result<Option<Visible>, StoreError> {
+        let peer = u32::try_from(session_type)
+            .ok()
+            .and_then(|session_type| Peer::from_wire(session_type, session_id));
+        let Some(peer) = peer else { return Ok(None) };
+        let Some(conversation) = Conversation::of(user, peer) else { return Ok(None) };
+        let oldest = match peer {
+            Peer::User(_) => 1,
+            Peer::Group(group) => match self.store.member(group, user).await? {
+                Some(member) => member.joined_id.saturating_add(1),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Visible { conversation, oldest }))
+    }
+
+    async fn member(
+        &self,
+        group: GroupId,
+        user: UserId,
+    ) -> Result<Option<GroupMember>, StoreError> {
+        self.store.member(group, user).await
+    }
+
+    /// Those users of a list that exist, each once, ascending. What exceeds `max` is not looked at.
+    async fn existing(&self, ids: &[u32], max: usize) -> Result<Vec<UserId>, StoreError> {
+        let mut users: Vec<UserId> =
+            ids.iter().filter_map(|id| UserId::from_wire(*id)).collect();
+        users.sort_unstable();
+        users.dedup();
+        users.truncate(max);
+        if users.is_empty() {
+            return Ok(users);
+        }
+        let profiles = self.store.profiles(&users).await?;
+        Ok(profiles.into_iter().map(|profile| profile.id).collect())
+    }
+}
+
+/// A conversation that somebody may see.
+struct Visible {
+    conversation: Conversation,
+    oldest: u32,
+}
+
+/// The request, unless the original would ignore it.
+fn decode<M: TeamtalkMessage>(body: Bytes) -> Option<M> {
+    decode_checked(body)
+        .inspect_err(|error| debug!(message = ?M::KIND, %error, "request ignored"))
+        .ok()
+}
+
+#[async_trait]
+impl AnswerQueries for Answers {
+    async fn answer(&self, query: Query) -> Answer {
+        let Some(user) = UserId::from_wire(query.user) else { return silent() };
+        let Some(command) = u16::try_from(query.command).ok().and_then(Command::from_id) else {
+            return silent();
+        };
+        let asker = Asker {
+            user,
+            origin: query.origin,
+            client: ClientType::from_wire(query.client_type),
+        };
+        let time = Duration::from_millis(self.limits().timeout_ms);
+        let handled = tokio::time::timeout(time, self.handle(asker, command, query.body))
+            .await
+            .unwrap_or(Err(QueryError::TimedOut));
+        match handled {
+            Ok(Reply::Silent) => {
+                self.metrics.answered(Outcome::Silent);
+                silent()
+            }
+            Ok(Reply::Frames(command, bodies)) => {
+                self.metrics.answered(Outcome::Answered);
+                let mut bodies = bodies.into_iter();
+                Answer {
+                    outcome: Outcome::Answered.into(),
+                    command: command.id().into(),
+                    body: bodies.next().unwrap_or_default(),
+                    more: bodies.collect(),
+                }
+            }
+            Err(error) => {
+                self.metrics.answered(Outcome::Failed);
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%user, command = command.name(), %error, cause, "query not answered");
+                Answer { outcome: Outcome::Failed.into(), ..Answer::default() }
+            }
+        }
+    }
+}
+
+fn silent() -> Answer {
+    Answer { outcome: Outcome::Silent.into(), ..Answer::default() }
+}
+
+#[cfg(test)]
+mod tests;

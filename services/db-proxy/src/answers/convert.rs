@@ -1,0 +1,170 @@
+//! From what the store holds to what clients read.
+
+use bytes::Bytes;
+use im_codec::text::VOICE_PLACEHOLDER;
+use im_core::{Peer, UserId};
+use im_proto_teamtalk::base::{
+    ContactSessionInfo, DepartInfo, MsgInfo, MsgType, SessionStatusType, UnreadInfo, UserInfo,
+};
+use im_store::{DepartmentRecord, MemberView, StoredMessage, UserProfile};
+
+/// All eleven fields; the "real name" is the login name, as in the original.
+pub(crate) fn user_info(profile: UserProfile) -> UserInfo {
+    UserInfo {
+        user_id: profile.id.get(),
+        user_gender: profile.sex,
+        user_nick_name: profile.nick,
+        avatar_url: profile.avatar,
+        department_id: profile.department,
+        email: profile.email,
+        user_real_name: profile.name,
+        user_tel: profile.phone,
+        user_domain: profile.domain,
+        status: profile.status,
+        sign_info: Some(profile.signature),
+    }
+}
+
+/// `None` when the status is not one that clients know.
+pub(super) fn department(record: DepartmentRecord) -> Option<DepartInfo> {
+    (record.status <= 1).then_some(DepartInfo {
+        dept_id: record.id,
+        priority: record.priority,
+        dept_name: record.name,
+        parent_dept_id: record.parent,
+        dept_status: i32::from(record.status == 1),
+    })
+}
+
+/// A line of the recent sessions; `None` when the newest message has no type that clients know.
+pub(super) fn contact_session(view: &MemberView, user: UserId) -> Option<ContactSessionInfo> {
+    let peer = view.conversation.peer_of(user)?;
+    let newest = &view.newest;
+    Some(ContactSessionInfo {
+        session_id: peer.session_id(),
+        session_type: session_type(peer),
+        session_status: SessionStatusType::SessionStatusOk.into(),
+        updated_time: view.updated,
+        latest_msg_id: newest.msg_id.get(),
+        latest_msg_data: summary(newest),
+        latest_msg_type: known_type(newest.msg_type)?.into(),
+        latest_msg_from_user_id: summary_author(peer, newest),
+    })
+}
+
+/// A line of the unread counts; `None` when nothing is unread or the newest message has no type that
+/// clients know.
+pub(super) fn unread_info(view: &MemberView, user: UserId) -> Option<UnreadInfo> {
+    let unread = view.unread(user);
+    let peer = view.conversation.peer_of(user)?;
+    let newest = &view.newest;
+    let latest_msg_type = known_type(newest.msg_type)?.into();
+    (unread > 0).then(|| UnreadInfo {
+        session_id: peer.session_id(),
+        session_type: session_type(peer),
+        unread_cnt: unread,
+        latest_msg_id: newest.msg_id.get(),
+        latest_msg_data: summary(newest),
+        latest_msg_type,
+        latest_msg_from_user_id: summary_author(peer, newest),
+    })
+}
+
+/// A line of history; `None` when the type is not one that clients know.
+pub(super) fn msg_info(message: StoredMessage) -> Option<MsgInfo> {
+    Some(MsgInfo {
+        msg_id: message.msg_id.get(),
+        from_session_id: message.sender.get(),
+        create_time: message.time,
+        msg_type: known_type(message.msg_type)?.into(),
+        msg_data: message.body,
+    })
+}
+
+pub(super) fn session_type(peer: Peer) -> i32 {
+    match peer {
+        Peer::User(_) => 1,
+        Peer::Group(_) => 2,
+    }
+}
+
+/// Voice appears in summaries as an encrypted word (wire specification 7.5).
+fn summary(message: &StoredMessage) -> Bytes {
+    match known_type(message.msg_type) {
+        Some(MsgType::SingleAudio | MsgType::GroupAudio) => {
+            Bytes::from_static(VOICE_PLACEHOLDER.as_bytes())
+        }
+        _ => message.body.clone(),
+    }
+}
+
+/// In pairs the peer, whoever wrote it; in groups the author (backend specification 2.8.4).
+fn summary_author(peer: Peer, message: &StoredMessage) -> u32 {
+    match peer {
+        Peer::User(other) => other.get(),
+        Peer::Group(_) => message.sender.get(),
+    }
+}
+
+fn known_type(raw: u32) -> Option<MsgType> {
+    MsgType::try_from(i32::try_from(raw).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use im_core::{CommitSeq, Conversation, GroupId, MsgId};
+
+    use super::*;
+
+    fn user(id: u32) -> UserId {
+        UserId::from_wire(id).unwrap()
+    }
+
+    fn view(conversation: Conversation, newest: u32, low_sent: u32) -> MemberView {
+        MemberView {
+            conversation,
+            read_id: 0,
+            low_sent_at_read: 0,
+            joined_id: 0,
+            removed_at: None,
+            newest: StoredMessage {
+                seq: CommitSeq(9),
+                msg_id: MsgId::from_wire(newest).unwrap(),
+                sender: user(3),
+                msg_type: 1,
+                time: 100,
+                low_sent,
+                body: Bytes::from_static(b"cipher"),
+            },
+            updated: 100,
+        }
+    }
+
+    #[test]
+    fn voice_appears_in_summaries_as_the_encrypted_placeholder_with_its_type() {
+        let pair = Conversation::Pair(user(3), user(7));
+        let mut view = view(pair, 1, 1);
+        view.newest.msg_type = 2;
+        let line = contact_session(&view, user(7)).unwrap();
+        assert_eq!(line.latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
+        assert_eq!(line.latest_msg_type, 2);
+        assert_eq!(unread_info(&view, user(7)).unwrap().latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
+    }
+
+    #[test]
+    fn a_summary_names_the_peer_in_pairs_and_the_author_in_groups() {
+        let pair = view(Conversation::Pair(user(3), user(7)), 1, 1);
+        assert_eq!(contact_session(&pair, user(3)).unwrap().latest_msg_from_user_id, 7);
+        let group = view(Conversation::Group(GroupId::from_wire(5).unwrap()), 1, 0);
+        let line = contact_session(&group, user(8)).unwrap();
+        assert_eq!((line.session_id, line.latest_msg_from_user_id), (5, 3));
+    }
+
+    #[test]
+    fn a_session_whose_newest_message_has_no_known_type_is_left_out() {
+        let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
+        view.newest.msg_type = 9;
+        assert!(contact_session(&view, user(3)).is_none());
+        assert!(unread_info(&view, user(3)).is_none());
+    }
+}

@@ -1,0 +1,135 @@
+//! How long answers may be, and how long ones are cut.
+//!
+//! Android drops every frame of 409,600 bytes or more; nobody else has a limit. Android waits by
+//! sequence number only for the answers to login, heartbeat, sending, group changes and shields, and
+//! kicks (wire specification 2.5); all other answers reach their handler by service and command
+//! alone, whatever their number and however many there are. So a list that does not fit one frame is
+//! answered to Android with several frames of the same command. It could not ask for the rest
+//! itself: there is no request for a second page.
+
+use im_codec::HEADER_LEN;
+use im_config::AnswersConfig;
+use im_core::ClientType;
+use prost::Message;
+
+/// Bounds of one answer, bytes of bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// One frame.
+    pub(super) frame: usize,
+    /// All frames together.
+    pub(super) total: usize,
+}
+
+/// Bytes of an answer besides its list: five numbers of up to six bytes, rounded up.
+pub(super) const FIXED: usize = 64;
+
+impl Bounds {
+    pub(super) fn of(client: Option<ClientType>, config: &AnswersConfig) -> Self {
+        let total = config.max_answer_bytes;
+        match client {
+            // A terminal of unknown kind gets what everybody accepts.
+            Some(ClientType::Android) | None => {
+                Self { frame: (config.max_android_frame - HEADER_LEN).min(total), total }
+            }
+            Some(ClientType::Windows | ClientType::Mac | ClientType::Ios) => {
+                Self { frame: total, total }
+            }
+        }
+    }
+
+    /// Cuts a list into parts that fit frames; at least one part, which may be empty. An item that
+    /// fits no frame is left out, and so is what is beyond the total.
+    pub(super) fn parts<T: Message>(self, items: impl IntoIterator<Item = T>) -> Vec<Vec<T>> {
+        let mut parts = Vec::new();
+        let mut part = Vec::new();
+        let (mut used, mut total) = (FIXED, FIXED);
+        for item in items {
+            let size = item_size(&item);
+            if FIXED + size > self.frame {
+                continue;
+            }
+            if total + size > self.total {
+                break;
+            }
+            if used + size > self.frame {
+                parts.push(std::mem::take(&mut part));
+                (used, total) = (FIXED, total + FIXED);
+            }
+            used += size;
+            total += size;
+            part.push(item);
+        }
+        parts.push(part);
+        parts
+    }
+
+    /// The first items that fit one frame. An item that fits no frame at all is left out, since it
+    /// would hide everything behind it.
+    pub(super) fn first_part<T: Message>(self, items: impl IntoIterator<Item = T>) -> Vec<T> {
+        let mut used = FIXED;
+        let mut part = Vec::new();
+        for item in items {
+            let size = item_size(&item);
+            if FIXED + size > self.frame {
+                continue;
+            }
+            if used + size > self.frame {
+                break;
+            }
+            used += size;
+            part.push(item);
+        }
+        part
+    }
+}
+
+/// Bytes of a list item with its key and length.
+fn item_size<T: Message>(item: &T) -> usize {
+    let size = item.encoded_len();
+    1 + prost::length_delimiter_len(size) + size
+}
+
+#[cfg(test)]
+mod tests {
+    use im_proto_teamtalk::base::GroupVersionInfo;
+
+    use super::*;
+
+    /// Seven bytes each in a list.
+    fn items(n: u32) -> Vec<GroupVersionInfo> {
+        (0..n).map(|n| GroupVersionInfo { group_id: 1_000 + n, version: 1 }).collect()
+    }
+
+    #[test]
+    fn android_and_unknown_terminals_get_short_frames_others_one() {
+        let config = AnswersConfig::default();
+        for client in [Some(ClientType::Android), None] {
+            let bounds = Bounds::of(client, &config);
+            assert!(bounds.frame + HEADER_LEN < im_codec::ANDROID_MAX_FRAME);
+        }
+        for client in [ClientType::Windows, ClientType::Mac, ClientType::Ios] {
+            let bounds = Bounds::of(Some(client), &config);
+            assert_eq!(bounds.frame, bounds.total);
+        }
+    }
+
+    #[test]
+    fn parts_fit_and_together_are_the_list() {
+        let bounds = Bounds { frame: FIXED + 70, total: 10_000 };
+        let parts = bounds.parts(items(25));
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
+        assert_eq!(parts.concat(), items(25));
+        assert_eq!(bounds.first_part(items(25)), items(10));
+        assert_eq!(bounds.parts(items(0)), [vec![]]);
+    }
+
+    #[test]
+    fn what_is_beyond_the_total_or_fits_no_frame_is_left_out() {
+        let bounds = Bounds { frame: 10_000, total: FIXED + 70 };
+        assert_eq!(bounds.parts(items(25)), [items(10)]);
+        let bounds = Bounds { frame: FIXED + 6, total: 10_000 };
+        assert_eq!(bounds.parts(items(25)), [vec![]]);
+        assert!(bounds.first_part(items(25)).is_empty());
+    }
+}

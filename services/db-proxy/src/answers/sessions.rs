@@ -1,0 +1,132 @@
+//! Recent sessions, unread counts, read positions.
+
+use bytes::Bytes;
+use im_codec::Command;
+use im_proto_teamtalk::buddy::{
+    ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
+    ImRemoveSessionReq, ImRemoveSessionRsp,
+};
+use im_proto_teamtalk::message::{
+    ImMsgDataReadAck, ImMsgDataReadNotify, ImUnreadMsgCntReq, ImUnreadMsgCntRsp,
+};
+use im_core::{Conversation, Peer, SessionType};
+
+use super::convert::{contact_session, unread_info};
+use super::events::to_other_terminals;
+use super::{Answers, Asker, Handled, Reply, decode};
+
+impl Answers {
+    /// 0x0201: newest first, strictly later than the given time.
+    pub(super) async fn recent_sessions(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(request) = decode::<ImRecentContactSessionReq>(body) else {
+            return Ok(Reply::Silent);
+        };
+        let limit = self.limits().max_recent_sessions;
+        let views =
+            self.store.recent_sessions(asker.user, request.latest_update_time, limit).await?;
+        let lines = views.iter().filter_map(|view| contact_session(view, asker.user));
+        let parts = self.bounds(asker).parts(lines);
+        Ok(Reply::many(
+            Command::RecentContactSessionRsp,
+            parts.into_iter().map(|contact_session_list| ImRecentContactSessionRsp {
+                user_id: asker.user.get(),
+                contact_session_list,
+                attach_data: None,
+            }),
+        ))
+    }
+
+    /// 0x0206: the session disappears from the list until a newer message comes, and counts as read.
+    pub(super) async fn remove_session(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(request) = decode::<ImRemoveSessionReq>(body) else {
+            return Ok(Reply::Silent);
+        };
+        let ImRemoveSessionReq { session_type, session_id, .. } = request;
+        let peer = u32::try_from(session_type)
+            .ok()
+            .and_then(|session_type| Peer::from_wire(session_type, session_id));
+        let conversation = peer.and_then(|peer| Conversation::of(asker.user, peer));
+        let removed = match conversation {
+            Some(conversation) => self.store.remove_session(asker.user, conversation).await?,
+            None => false,
+        };
+        // As in the original, the user's other terminals hear of pairs only.
+        if removed && session_type == SessionType::Single as i32 {
+            let notify =
+                ImRemoveSessionNotify { user_id: asker.user.get(), session_type, session_id };
+            self.writer.publish(vec![to_other_terminals(
+                asker.user,
+                asker.origin,
+                Command::RemoveSessionNotify,
+                &notify,
+            )]);
+        }
+        Ok(Reply::one(
+            Command::RemoveSessionRsp,
+            &ImRemoveSessionRsp {
+                user_id: asker.user.get(),
+                result_code: u32::from(!removed),
+                session_type,
+                session_id,
+                attach_data: None,
+            },
+        ))
+    }
+
+    /// 0x0307: sessions with messages of others that he has not read. The positions that are not in
+    /// the store yet are asked first: one that is flushed in between is then counted by the store.
+    pub(super) async fn unread_counts(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(ImUnreadMsgCntReq { .. }) = decode(body) else {
+            return Ok(Reply::Silent);
+        };
+        let pending = self.positions.pending(asker.user);
+        let views = self.store.unread_sessions(asker.user, &pending).await?;
+        let lines: Vec<_> =
+            views.iter().filter_map(|view| unread_info(view, asker.user)).collect();
+        let total_cnt =
+            lines.iter().fold(0_u32, |total, line| total.saturating_add(line.unread_cnt));
+        let parts = self.bounds(asker).parts(lines);
+        Ok(Reply::many(
+            Command::UnreadMsgCntRsp,
+            parts.into_iter().map(|unreadinfo_list| ImUnreadMsgCntRsp {
+                user_id: asker.user.get(),
+                total_cnt,
+                unreadinfo_list,
+                attach_data: None,
+            }),
+        ))
+    }
+
+    /// 0x0303: he has read up to an id. 0 and ids that do not exist yet mean everything: clients
+    /// send ids of their own placeholders (wire specification 17, 20). An acknowledgement that
+    /// changes nothing is not passed on, since phones answer the notice with one (10.14).
+    pub(super) async fn read_ack(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(ack) = decode::<ImMsgDataReadAck>(body) else {
+            return Ok(Reply::Silent);
+        };
+        let visible = self.visible(asker.user, ack.session_type, ack.session_id).await?;
+        let Some(visible) = visible else { return Ok(Reply::Silent) };
+        let Some(newest) = self.store.latest_id(visible.conversation).await? else {
+            return Ok(Reply::Silent);
+        };
+        let read_id = match ack.msg_id {
+            0 => newest.get(),
+            id => id.min(newest.get()),
+        };
+        if self.positions.note(asker.user, visible.conversation, read_id).await? {
+            let notify = ImMsgDataReadNotify {
+                user_id: asker.user.get(),
+                session_id: ack.session_id,
+                msg_id: ack.msg_id,
+                session_type: ack.session_type,
+            };
+            self.writer.publish(vec![to_other_terminals(
+                asker.user,
+                asker.origin,
+                Command::MsgDataReadNotify,
+                &notify,
+            )]);
+        }
+        Ok(Reply::Silent)
+    }
+}

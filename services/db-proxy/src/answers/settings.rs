@@ -1,0 +1,80 @@
+//! A user's own settings: push token, night shield, and what a logout leaves behind.
+
+use bytes::Bytes;
+use im_codec::Command;
+use im_proto_teamtalk::login::{
+    ImDeviceTokenReq, ImDeviceTokenRsp, ImLogoutRsp, ImPushShieldReq, ImPushShieldRsp,
+    ImQueryPushShieldReq, ImQueryPushShieldRsp,
+};
+use im_store::DeviceToken;
+
+use super::{Answers, Asker, Handled, Reply, decode};
+
+impl Answers {
+    /// 0x0108: phones only. A token has one owner; an empty one is forgotten.
+    pub(super) async fn device_token(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(request) = decode::<ImDeviceTokenReq>(body) else {
+            return Ok(Reply::Silent);
+        };
+        let Some(client_type) = asker.client.filter(|_| asker.is_mobile()) else {
+            return Ok(Reply::Silent);
+        };
+        let token = request.device_token;
+        if token.len() > self.limits().max_token_bytes {
+            return Ok(Reply::Silent);
+        }
+        if token.is_empty() {
+            self.store.clear_device_token(asker.user).await?;
+        } else {
+            let token = DeviceToken { user: asker.user, client_type, token };
+            self.store.set_device_token(&token).await?;
+        }
+        Ok(Reply::one(
+            Command::DeviceTokenRsp,
+            &ImDeviceTokenRsp { user_id: asker.user.get(), attach_data: None },
+        ))
+    }
+
+    /// 0x0105: a phone that logs out gets no more pushes; a PC's logout leaves the phone's token
+    /// alone (wire specification 17, 27).
+    pub(super) async fn logout(&self, asker: Asker) -> Handled {
+        if asker.is_mobile() {
+            self.store.clear_device_token(asker.user).await?;
+        }
+        Ok(Reply::one(Command::LogoutRsp, &ImLogoutRsp { result_code: 0 }))
+    }
+
+    /// 0x010c
+    pub(super) async fn set_push_shield(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(ImPushShieldReq { shield_status, .. }) = decode(body) else {
+            return Ok(Reply::Silent);
+        };
+        let stored = self.store.set_push_shield(asker.user, shield_status).await?;
+        Ok(Reply::one(
+            Command::PushShieldRsp,
+            &ImPushShieldRsp {
+                user_id: asker.user.get(),
+                result_code: u32::from(!stored),
+                shield_status: stored.then_some(shield_status),
+                attach_data: None,
+            },
+        ))
+    }
+
+    /// 0x010e
+    pub(super) async fn push_shield(&self, asker: Asker, body: Bytes) -> Handled {
+        let Some(ImQueryPushShieldReq { .. }) = decode(body) else {
+            return Ok(Reply::Silent);
+        };
+        let shield_status = self.store.push_shield(asker.user).await?;
+        Ok(Reply::one(
+            Command::QueryPushShieldRsp,
+            &ImQueryPushShieldRsp {
+                user_id: asker.user.get(),
+                result_code: u32::from(shield_status.is_none()),
+                shield_status,
+                attach_data: None,
+            },
+        ))
+    }
+}

@@ -1,0 +1,208 @@
+//! What the hot half of this role counts.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::writer::Refusal;
+
+/// Label of refused messages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// Counters of the writer, the publisher, the links and the read positions; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Metrics(Arc<Inner>);
+
+struct Inner {
+    batch_messages: Histogram,
+    commit_seconds: Histogram,
+    queued: Gauge,
+    stored: Counter,
+    repeated: Counter,
+    refused: Family<ReasonLabel, Counter>,
+    failed: Counter,
+    store_errors: Counter,
+    cached_conversations: Gauge,
+    cached_groups: Gauge,
+    retry_keys: Gauge,
+    publish_drops: Counter,
+    publish_lag: Gauge,
+    publish_links: Gauge,
+    positions_pending: Gauge,
+    position_flushes: Counter,
+    queries: Gauge,
+    links: Gauge,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            batch_messages: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            queued: Gauge::default(),
+            stored: Counter::default(),
+            repeated: Counter::default(),
+            refused: Family::default(),
+            failed: Counter::default(),
+            store_errors: Counter::default(),
+            cached_conversations: Gauge::default(),
+            cached_groups: Gauge::default(),
+            retry_keys: Gauge::default(),
+            publish_drops: Counter::default(),
+            publish_lag: Gauge::default(),
+            publish_links: Gauge::default(),
+            positions_pending: Gauge::default(),
+            position_flushes: Counter::default(),
+            queries: Gauge::default(),
+            links: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counters that nobody sees.
+    pub(crate) fn unseen() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Counters that this registry shows.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let inner = Inner::default();
+        let it = registry.sub_registry_with_prefix("im_db_proxy");
+        it.register("batch_messages", "Messages per commit", inner.batch_messages.clone());
+        it.register("commit_seconds", "Time of one commit", inner.commit_seconds.clone());
+        it.register("queued_messages", "Messages waiting for the writer", inner.queued.clone());
+        it.register("stored_messages", "Messages committed", inner.stored.clone());
+        it.register("repeated_messages", "Sends recognised as retries", inner.repeated.clone());
+        it.register("refused_messages", "Sends refused by a rule", inner.refused.clone());
+        it.register("failed_messages", "Sends given up unstored", inner.failed.clone());
+        it.register("store_errors", "Failed attempts of the writer", inner.store_errors.clone());
+        it.register(
+            "cached_conversations",
+            "Conversations remembered by the writer",
+            inner.cached_conversations.clone(),
+        );
+        it.register(
+            "cached_groups",
+            "Groups remembered by the writer",
+            inner.cached_groups.clone(),
+        );
+        it.register("retry_keys", "Retry keys remembered", inner.retry_keys.clone());
+        it.register(
+            "publish_dropped_messages",
+            "Messages left out for a route server, to be read from the log",
+            inner.publish_drops.clone(),
+        );
+        it.register(
+            "publish_lag_messages",
+            "Log entries that the slowest route server has not confirmed",
+            inner.publish_lag.clone(),
+        );
+        it.register("publish_links", "Route servers linked", inner.publish_links.clone());
+        it.register(
+            "pending_positions",
+            "Read positions waiting for their flush",
+            inner.positions_pending.clone(),
+        );
+        it.register("position_flushes", "Flushes of read positions", inner.position_flushes.clone());
+        it.register("running_queries", "Queries in hand", inner.queries.clone());
+        it.register("attached_links", "Links of msg servers", inner.links.clone());
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn committed(&self, messages: usize, seconds: f64) {
+        self.0.batch_messages.observe(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
+        self.0.commit_seconds.observe(seconds);
+        self.0.stored.inc_by(messages as u64);
+    }
+
+    pub(crate) fn repeated(&self, messages: u64) {
+        self.0.repeated.inc_by(messages);
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.0.refused.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    pub(crate) fn failed(&self, messages: usize) {
+        self.0.failed.inc_by(messages as u64);
+    }
+
+    pub(crate) fn store_error(&self) {
+        self.0.store_errors.inc();
+    }
+
+    pub(crate) fn queue(&self, messages: usize) {
+        set(&self.0.queued, messages);
+    }
+
+    pub(crate) fn memories(&self, conversations: usize, groups: usize, keys: usize) {
+        set(&self.0.cached_conversations, conversations);
+        set(&self.0.cached_groups, groups);
+        set(&self.0.retry_keys, keys);
+    }
+
+    pub(crate) fn publish_dropped(&self) {
+        self.0.publish_drops.inc();
+    }
+
+    pub(crate) fn publish_lag(&self, entries: u64) {
+        self.0.publish_lag.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn publish_links(&self, links: usize) {
+        set(&self.0.publish_links, links);
+    }
+
+    pub(crate) fn positions_pending(&self, positions: usize) {
+        set(&self.0.positions_pending, positions);
+    }
+
+    pub(crate) fn positions_flushed(&self) {
+        self.0.position_flushes.inc();
+    }
+
+    /// Counts a query while the guard lives.
+    pub(crate) fn query(&self) -> Held {
+        Held::new(&self.0.queries)
+    }
+
+    /// Counts a link while the guard lives.
+    pub(crate) fn link(&self) -> Held {
+        Held::new(&self.0.links)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        (self.0.stored.get(), self.0.repeated.get(), self.0.failed.get())
+    }
+}
+
+fn set(gauge: &Gauge, value: usize) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// A gauge that is one higher while this lives.
+#[derive(Debug)]
+pub(crate) struct Held(Gauge);
+
+impl Held {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

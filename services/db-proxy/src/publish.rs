@@ -1,0 +1,154 @@
+//! Publishing: what the writer committed, and pushes that are not kept, to the route servers.
+//!
+//! Each live link is a shard of the ring. All of them are filled under one lock, in log order, so
+//! every shard sees its part of one sequence. Nothing is kept beyond a shard's bounded queue: a batch
+//! says from where to where of the log it reaches, and whoever finds a gap reads the log.
+//!
+//! *Invariants*: publishing never waits; positions on a link only grow; a batch's `through` is never
+//! beyond a message that was left out before it.
+
+mod link;
+mod lists;
+mod queue;
+mod shards;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use im_config::PublishConfig;
+use im_core::{CommitSeq, UserId};
+use im_proto_rpc::v1;
+use im_rpc::PeerEvent;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::writer::Members;
+use shards::Shards;
+
+pub(crate) use lists::ListError;
+
+/// What goes to route servers besides messages.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Publication {
+    /// A push that is not kept.
+    Event(v1::Event),
+    /// An end of sessions.
+    Kick(v1::Kick),
+}
+
+/// A committed message; its `recipients` are filled in per shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) message: v1::LiveMessage,
+    pub(crate) recipients: Recipients,
+}
+
+/// Who gets a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Recipients {
+    Pair(UserId, UserId),
+    Group(Arc<Members>),
+}
+
+/// Handle of the publisher; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Publisher(Arc<Shared>);
+
+struct Shared {
+    shards: Mutex<Shards>,
+    /// Position of the log that has been published; `None` until the log's end is known.
+    position: watch::Sender<Option<CommitSeq>>,
+    config: PublishConfig,
+    metrics: Metrics,
+}
+
+impl Publisher {
+    pub(crate) fn new(config: &PublishConfig, metrics: Metrics) -> Self {
+        let limits = queue::Limits { items: config.queue_items, bytes: config.queue_bytes };
+        Self(Arc::new(Shared {
+            shards: Mutex::new(Shards::new(limits, metrics.clone())),
+            position: watch::Sender::new(None),
+            config: config.clone(),
+            metrics,
+        }))
+    }
+
+    /// The log ends here now, and nothing has been published between the former position and this
+    /// one: said at the start, and when messages turn out to be committed that were not published.
+    pub(crate) fn restart_at(&self, end: CommitSeq) {
+        let mut shards = self.lock();
+        shards.restart_at(end.0);
+        self.0.position.send_replace(Some(end));
+    }
+
+    /// Publishes committed messages; the log is complete up to `end` with them.
+    pub(crate) fn committed(&self, messages: Vec<Outgoing>, end: CommitSeq) {
+        let mut shards = self.lock();
+        for message in messages {
+            shards.message(message);
+        }
+        shards.reach(end.0);
+        self.0.position.send_replace(Some(end));
+    }
+
+    /// Publishes what is not kept, at this place of the log.
+    pub(crate) fn publish(&self, items: Vec<Publication>) {
+        let mut shards = self.lock();
+        for item in items {
+            match item {
+                Publication::Event(event) => shards.event(event),
+                Publication::Kick(kick) => shards.kick(kick),
+            }
+        }
+        shards.wake();
+    }
+
+    /// Position of the log that has been published.
+    pub(crate) fn position(&self) -> Option<CommitSeq> {
+        *self.0.position.borrow()
+    }
+
+    /// Sessions of a user or of all, from the route servers.
+    pub(crate) async fn list_sessions(
+        &self,
+        user: Option<UserId>,
+    ) -> Result<Vec<v1::SessionInfo>, ListError> {
+        let (tag, reply) = self.lock().ask_sessions(user)?;
+        let time = Duration::from_millis(self.0.config.list_timeout_ms);
+        match tokio::time::timeout(time, reply).await {
+            Ok(answered) => answered.map_err(|_| ListError::Incomplete)?,
+            Err(_) => {
+                self.lock().forget_list(tag);
+                Err(ListError::Incomplete)
+            }
+        }
+    }
+
+    /// Takes over links to route servers until `stop`; each has a task of its own, which ends with
+    /// its link.
+    pub(crate) async fn follow(
+        &self,
+        mut peers: mpsc::Receiver<PeerEvent<v1::PublishBatch, v1::PublishReplies>>,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) {
+        while let Some(Some(event)) = stop.run_until_cancelled(peers.recv()).await {
+            // A link that is down ends its own task.
+            if let PeerEvent::Up(link) = event {
+                let publisher = self.clone();
+                let registered = self.lock().add(&link.peer);
+                let stop = stop.clone();
+                tasks.spawn(async move { publisher.run_link(link, registered, stop).await });
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shards> {
+        self.0.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

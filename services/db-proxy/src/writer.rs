@@ -1,0 +1,25 @@
+//! The writer: the one task that adds to the log.
+//!
+//! It takes a job, drains what else is queued, decides everything purely (`plan`), commits once, and
+//! then answers and publishes. Group changes pass the same task, so membership and messages have one
+//! order.
+//!
+//! *Invariants*: no result "stored" before the commit; after any failure nothing that the batch
+//! touched is remembered; sends of one link are stored in their order.
+
+mod cache;
+mod groups;
+mod handle;
+mod job;
+mod load;
+mod members;
+mod plan;
+mod task;
+
+pub(crate) use cache::Cache;
+pub(crate) use handle::{
+    ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, Notice, WriterError, WriterHandle,
+};
+pub(crate) use job::{Incoming, Refusal, SendBatch, SendRules};
+pub(crate) use members::{MemberCache, Members};
+pub(crate) use task::{MAX_JOB_SENDS, Writer, WriterParts, chain};

@@ -1,0 +1,189 @@
+//! How the rest of the role reaches the writer.
+
+use std::sync::Arc;
+
+use im_core::{GroupId, UserId};
+use im_proto_rpc::v1;
+use im_store::{GroupRecord, GroupType, MemberChange, StoreError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::job::{GroupJob, Job, SendBatch};
+use crate::publish::{ListError, Publication, Publisher};
+
+/// A group to make. Names, limits and the existence of users are checked by the caller.
+#[derive(Debug)]
+pub(crate) struct CreateGroup {
+    pub(crate) name: String,
+    pub(crate) avatar: String,
+    pub(crate) creator: UserId,
+    pub(crate) group_type: GroupType,
+    /// In any order; repetitions are dropped. The creator is a member only if named.
+    pub(crate) members: Vec<UserId>,
+}
+
+/// Pushes that tell of a member change, made from its result at its place in the log: after every
+/// message that the old members got, before every message that the new ones get.
+pub(crate) type Notice = Box<dyn FnOnce(&MembersChanged) -> Vec<Publication> + Send>;
+
+/// A member change. Permission is decided by the writer: an administrator (`by` = `None`) and the
+/// creator may do everything; members of a temporary group may add users and leave themselves.
+pub(crate) struct ChangeMembers {
+    pub(crate) group: GroupId,
+    pub(crate) change: MemberChange,
+    /// In any order; repetitions, members to add and strangers to remove are left out.
+    pub(crate) users: Vec<UserId>,
+    pub(crate) by: Option<UserId>,
+    pub(crate) notice: Option<Notice>,
+}
+
+/// A group after it was made or changed.
+#[derive(Clone, Debug)]
+pub(crate) struct MembersChanged {
+    /// The group with its new version.
+    pub(crate) group: GroupRecord,
+    /// Users that were really added or removed, ascending.
+    pub(crate) changed: Vec<UserId>,
+    /// Members now, ascending.
+    pub(crate) members: Vec<UserId>,
+}
+
+/// Why a group was left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupRefusal {
+    /// It does not exist (the protocol has no answer to that).
+    NoSuchGroup,
+    /// The asking user may not do this.
+    NotAllowed,
+    /// All users to add are members already.
+    NothingToAdd,
+    /// It would have more members than allowed.
+    TooLarge,
+}
+
+/// Why the writer did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriterError {
+    /// It stops.
+    #[error("reach the writer, which is stopping")]
+    Stopping,
+    /// A rule speaks against it.
+    #[error("change the group: {0:?}")]
+    Refused(GroupRefusal),
+    /// The store failed.
+    #[error("store the change")]
+    Store(#[from] StoreError),
+}
+
+/// Handle of the writer; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct WriterHandle {
+    jobs: mpsc::UnboundedSender<Job>,
+    bounds: Arc<QueueBounds>,
+    publisher: Publisher,
+}
+
+/// Weights of what may wait; the channel itself has no bound because these have.
+struct QueueBounds {
+    messages: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    max_messages: u32,
+    max_bytes: u32,
+}
+
+/// Room in the writer's queue, given back when the job is done.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _messages: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl WriterHandle {
+    /// A handle, and a function that tells how many messages wait.
+    pub(super) fn new(
+        jobs: mpsc::UnboundedSender<Job>,
+        max_messages: u32,
+        max_bytes: u32,
+        publisher: Publisher,
+    ) -> (Self, impl Fn() -> usize + Send + Sync + use<>) {
+        let (max_messages, max_bytes) = (max_messages.max(1), max_bytes.max(1));
+        let messages = Arc::new(Semaphore::new(permits(max_messages)));
+        let bytes = Arc::new(Semaphore::new(permits(max_bytes)));
+        let free = Arc::clone(&messages);
+        let fill = move || permits(max_messages).saturating_sub(free.available_permits());
+        let bounds = QueueBounds { messages, bytes, max_messages, max_bytes };
+        (Self { jobs, bounds: Arc::new(bounds), publisher }, fill)
+    }
+
+    /// Hands over sends of one link, in order; waits while the queue is full. The results go to the
+    /// batch's sink.
+    pub(crate) async fn send(&self, mut batch: SendBatch) -> Result<(), WriterError> {
+        let bytes = batch.sends.iter().map(|send| send.body.len()).sum();
+        let room = self.room(batch.sends.len(), bytes).await?;
+        batch.room = Some(room);
+        batch.arrived = Instant::now();
+        self.jobs.send(Job::Sends(batch)).map_err(|_| WriterError::Stopping)
+    }
+
+    /// Makes a group.
+    pub(crate) async fn create_group(
+        &self,
+        group: CreateGroup,
+    ) -> Result<MembersChanged, WriterError> {
+        self.group_job(GroupJob::Create(group)).await
+    }
+
+    /// Changes the members of a group.
+    pub(crate) async fn change_members(
+        &self,
+        change: ChangeMembers,
+    ) -> Result<MembersChanged, WriterError> {
+        self.group_job(GroupJob::Change(change)).await
+    }
+
+    /// Publishes pushes that are not kept, after everything that has been published so far. Never
+    /// waits; what a route server's full queue cannot take is lost for it.
+    pub(crate) fn publish(&self, items: Vec<Publication>) {
+        self.publisher.publish(items);
+    }
+
+    /// Sessions that are online, of one user or of all, as the route servers know them.
+    pub(crate) async fn list_sessions(
+        &self,
+        user: Option<UserId>,
+    ) -> Result<Vec<v1::SessionInfo>, ListError> {
+        self.publisher.list_sessions(user).await
+    }
+
+    async fn group_job(&self, job: GroupJob) -> Result<MembersChanged, WriterError> {
+        let room = self.room(1, 0).await?;
+        let (reply, result) = oneshot::channel();
+        self.jobs
+            .send(Job::Group { job, reply, _room: room })
+            .map_err(|_| WriterError::Stopping)?;
+        result.await.map_err(|_| WriterError::Stopping)?
+    }
+
+    async fn room(&self, messages: usize, bytes: usize) -> Result<Room, WriterError> {
+        let bounds = &self.bounds;
+        Ok(Room {
+            _messages: take(&bounds.messages, messages, bounds.max_messages).await?,
+            _bytes: take(&bounds.bytes, bytes, bounds.max_bytes).await?,
+        })
+    }
+}
+
+/// Takes `amount` of a semaphore of `max`; more than there is at all means all of it.
+async fn take(
+    semaphore: &Arc<Semaphore>,
+    amount: usize,
+    max: u32,
+) -> Result<OwnedSemaphorePermit, WriterError> {
+    let amount = u32::try_from(amount).unwrap_or(u32::MAX).min(max);
+    let taken = Arc::clone(semaphore).acquire_many_owned(amount).await;
+    taken.map_err(|_| WriterError::Stopping)
+}
+
+fn permits(amount: u32) -> usize {
+    usize::try_from(amount).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}

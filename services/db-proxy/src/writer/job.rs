@@ -1,0 +1,240 @@
+//! What the writer is asked to do.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use im_core::{Conversation, Epoch, GroupId, Peer, RetryKey, UserId};
+use im_proto_rpc::v1;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::handle::{ChangeMembers, CreateGroup, MembersChanged, Room, WriterError};
+use crate::attach::Results;
+
+/// `IM.BaseDefine.MsgType` numbers that can be sent.
+const SINGLE_TEXT: u32 = 0x01;
+const SINGLE_VOICE: u32 = 0x02;
+const GROUP_TEXT: u32 = 0x11;
+const GROUP_VOICE: u32 = 0x12;
+
+/// A voice message of so many bytes holds its duration only, and is not stored.
+const EMPTY_VOICE_BYTES: usize = 4;
+
+/// One entry of the writer's queue.
+pub(crate) enum Job {
+    /// Messages of one link.
+    Sends(SendBatch),
+    /// A group change.
+    Group {
+        job: GroupJob,
+        reply: oneshot::Sender<Result<MembersChanged, WriterError>>,
+        _room: Room,
+    },
+}
+
+/// A change of a group.
+pub(crate) enum GroupJob {
+    Create(CreateGroup),
+    Change(ChangeMembers),
+}
+
+/// Sends of one link in stream order; their results go to its sink together.
+pub(crate) struct SendBatch {
+    pub(crate) sends: Vec<Incoming>,
+    pub(crate) sink: Arc<Results>,
+    pub(super) arrived: Instant,
+    pub(super) room: Option<Room>,
+}
+
+impl SendBatch {
+    pub(crate) fn new(sends: Vec<Incoming>, sink: Arc<Results>) -> Self {
+        Self { sends, sink, arrived: Instant::now(), room: None }
+    }
+}
+
+/// A message that passed the rules that need no state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Incoming {
+    /// Echoed in the result.
+    pub(crate) tag: u64,
+    pub(crate) sender: UserId,
+    /// Epoch of the sending session.
+    pub(crate) origin: Epoch,
+    pub(crate) conversation: Conversation,
+    pub(crate) msg_type: u32,
+    pub(crate) key: Option<SendKey>,
+    pub(crate) body: Bytes,
+}
+
+impl Incoming {
+    /// The other end as the sender sees it.
+    pub(super) fn receiver(&self) -> Receiver {
+        match self.conversation {
+            Conversation::Group(group) => Receiver::Group(group),
+            Conversation::Pair(low, high) if low == self.sender => Receiver::User(high),
+            Conversation::Pair(low, _) => Receiver::User(low),
+        }
+    }
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiver {
+    User(UserId),
+    Group(GroupId),
+}
+
+/// What a repetition of this send is recognised by, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SendKey {
+    pub(crate) key: RetryKey,
+    pub(crate) window_seconds: u32,
+}
+
+/// Why a message is not stored and never will be. It gets no acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Refusal {
+    UnknownType,
+    NoSender,
+    NoReceiver,
+    ToOneself,
+    EmptyBody,
+    ShortVoice,
+    BodyTooLarge,
+    UnknownReceiver,
+    NoSuchGroup,
+    NotMember,
+    ConversationFull,
+}
+
+impl Refusal {
+    /// Metric label.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownType => "unknown_type",
+            Self::NoSender => "no_sender",
+            Self::NoReceiver => "no_receiver",
+            Self::ToOneself => "to_oneself",
+            Self::EmptyBody => "empty_body",
+            Self::ShortVoice => "short_voice",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnknownReceiver => "unknown_receiver",
+            Self::NoSuchGroup => "no_such_group",
+            Self::NotMember => "not_member",
+            Self::ConversationFull => "conversation_full",
+        }
+    }
+}
+
+/// Bounds that a message is checked against before it is queued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendRules {
+    pub(crate) max_body_bytes: usize,
+    pub(crate) client_id_window_seconds: u32,
+    pub(crate) frame_window_seconds: u32,
+}
+
+impl SendRules {
+    /// Checks what needs no state, and computes the retry key, away from the writer's task.
+    pub(crate) fn admit(&self, tag: u64, send: v1::Send) -> Result<Incoming, Refusal> {
+        let group = match send.msg_type {
+            SINGLE_TEXT | SINGLE_VOICE => false,
+            GROUP_TEXT | GROUP_VOICE => true,
+            _ => return Err(Refusal::UnknownType),
+        };
+        let sender = UserId::from_wire(send.from).ok_or(Refusal::NoSender)?;
+        let peer = if group {
+            GroupId::from_wire(send.to).map(Peer::Group)
+        } else {
+            UserId::from_wire(send.to).map(Peer::User)
+        };
+        let peer = peer.ok_or(Refusal::NoReceiver)?;
+        let conversation = Conversation::of(sender, peer).ok_or(Refusal::ToOneself)?;
+        if send.data.is_empty() {
+            return Err(Refusal::EmptyBody);
+        }
+        let voice = matches!(send.msg_type, SINGLE_VOICE | GROUP_VOICE);
+        if voice && send.data.len() <= EMPTY_VOICE_BYTES {
+            return Err(Refusal::ShortVoice);
+        }
+        if send.data.len() > self.max_body_bytes {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let origin = Epoch(send.origin);
+        let key = match <&[u8; 16]>::try_from(send.client_msg_id.as_ref()) {
+            Ok(id) => Some(SendKey {
+                key: RetryKey::of_client_id(sender, conversation, id),
+                window_seconds: self.client_id_window_seconds,
+            }),
+            Err(_) => RetryKey::of_frame(
+                origin,
+                conversation,
+                send.client_seq,
+                send.msg_type,
+                &send.data,
+            )
+            .map(|key| SendKey { key, window_seconds: self.frame_window_seconds }),
+        };
+        Ok(Incoming {
+            tag,
+            sender,
+            origin,
+            conversation,
+            msg_type: send.msg_type,
+            key,
+            body: send.data,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: SendRules =
+        SendRules { max_body_bytes: 10, client_id_window_seconds: 600, frame_window_seconds: 30 };
+
+    fn send(from: u32, to: u32, msg_type: u32, data: &'static [u8]) -> v1::Send {
+        v1::Send {
+            from,
+            to,
+            msg_type,
+            data: Bytes::from_static(data),
+            origin: 9,
+            client_seq: 3,
+            client_msg_id: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn what_can_never_be_stored_is_refused_with_its_reason() {
+        let refused = |send| RULES.admit(1, send).unwrap_err();
+        assert_eq!(refused(send(1, 2, 0x03, b"x")), Refusal::UnknownType);
+        assert_eq!(refused(send(0, 2, 0x01, b"x")), Refusal::NoSender);
+        assert_eq!(refused(send(1, 0, 0x11, b"x")), Refusal::NoReceiver);
+        assert_eq!(refused(send(1, 1, 0x01, b"x")), Refusal::ToOneself);
+        assert_eq!(refused(send(1, 2, 0x01, b"")), Refusal::EmptyBody);
+        assert_eq!(refused(send(1, 2, 0x02, b"1234")), Refusal::ShortVoice);
+        assert_eq!(refused(send(1, 2, 0x12, b"1234")), Refusal::ShortVoice);
+        assert_eq!(refused(send(1, 2, 0x01, b"12345678901")), Refusal::BodyTooLarge);
+        assert!(RULES.admit(1, send(1, 2, 0x01, b"1234567890")).is_ok());
+        assert!(RULES.admit(1, send(1, 1, 0x11, b"x")).is_ok(), "a group may have a user's number");
+    }
+
+    #[test]
+    fn a_client_id_replaces_session_and_sequence_in_the_key() {
+        let plain = RULES.admit(1, send(1, 2, 1, b"x")).unwrap().key.unwrap();
+        assert_eq!(plain.window_seconds, 30);
+        let mut other = send(1, 2, 1, b"x");
+        other.client_seq = 4;
+        assert_ne!(RULES.admit(1, other.clone()).unwrap().key.unwrap().key, plain.key);
+        other.client_seq = 0;
+        assert_eq!(RULES.admit(1, other.clone()).unwrap().key, None);
+        other.client_msg_id = Bytes::from_static(b"0123456789abcdef");
+        let first = RULES.admit(1, other.clone()).unwrap().key.unwrap();
+        assert_eq!(first.window_seconds, 600);
+        other.origin = 77;
+        other.client_seq = 12;
+        assert_eq!(RULES.admit(1, other).unwrap().key, Some(first));
+    }
+}

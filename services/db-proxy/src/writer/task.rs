@@ -1,0 +1,447 @@
+//! The writer's task: gathers, commits, answers, publishes, and tries again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_config::WriterConfig;
+use im_core::{CommitSeq, time::unix_seconds};
+use im_proto_rpc::v1;
+use im_store::{ConversationRow, Store, StoreError};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::cache::{Cache, Kept, RetryWindow};
+use super::handle::{WriterError, WriterHandle};
+use super::job::{GroupJob, Incoming, Job, SendBatch};
+use super::load::{KeyRange, load};
+use super::members::MemberCache;
+use super::plan::{Decision, Memory, Plan};
+use crate::metrics::Metrics;
+use crate::positions::Positions;
+use crate::publish::Publisher;
+
+/// Sends of one job at most: what `attach` cuts its batches to.
+pub(crate) const MAX_JOB_SENDS: usize = 512;
+
+/// How long a store that fails is tried again once the role stops.
+const STOP_RETRY: Duration = Duration::from_secs(5);
+
+/// What the writer works with.
+pub(crate) struct WriterParts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) publisher: Publisher,
+    pub(crate) positions: Positions,
+    pub(crate) member_cache: MemberCache,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: WriterConfig,
+}
+
+/// The state of the writer's task.
+pub(crate) struct Writer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) publisher: Publisher,
+    pub(super) member_cache: MemberCache,
+    pub(super) config: WriterConfig,
+    pub(super) memory: Memory,
+    positions: Positions,
+    metrics: Metrics,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    /// Messages that wait.
+    queue_fill: QueueFill,
+    /// Taken from the queue, but for later.
+    carried: Option<Job>,
+    last_commit: Option<Instant>,
+    /// `memory.end` and `memory.last_row` are those of the store.
+    end_known: bool,
+    trouble: Trouble,
+    reachable: watch::Sender<bool>,
+    stopping: Option<Instant>,
+}
+
+/// Reads how full the queue is, without keeping it open.
+type QueueFill = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// A time in which the store fails: logged once at its begin, at the first loss, and at its end.
+#[derive(Debug, Default)]
+struct Trouble {
+    since: Option<Instant>,
+    given_up: usize,
+}
+
+impl Writer {
+    /// The task's state, its handle, and whether the store is reachable.
+    pub(crate) fn new(parts: WriterParts) -> (Self, WriterHandle, watch::Receiver<bool>) {
+        let WriterParts { store, publisher, positions, member_cache, metrics, config } = parts;
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let (handle, fill) = WriterHandle::new(
+            sender,
+            config.queue_messages,
+            config.queue_bytes,
+            publisher.clone(),
+        );
+        let (reachable, watch) = watch::channel(false);
+        let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
+        let window = config.client_id_window_seconds.max(config.frame_window_seconds);
+        let memory = Memory {
+            conversations: Cache::new(config.cached_conversations, in_a_row),
+            groups: Cache::new(config.cached_groups, in_a_row),
+            retries: RetryWindow::new(config.retry_keys, window),
+            users: Cache::new(config.cached_users, in_a_row),
+            end: CommitSeq(0),
+            last_row: ConversationRow(0),
+        };
+        let this = Self {
+            store,
+            publisher,
+            member_cache,
+            config,
+            memory,
+            positions,
+            metrics,
+            jobs,
+            queue_fill: Box::new(fill),
+            carried: None,
+            last_commit: None,
+            end_known: false,
+            trouble: Trouble::default(),
+            reachable,
+            stopping: None,
+        };
+        (this, handle, watch)
+    }
+
+    /// Works until `stop`; then takes nothing new, finishes what is queued, and ends.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        self.find_end(&stop).await;
+        while let Some(job) = self.next(&stop).await {
+            match job {
+                Job::Sends(batch) => {
+                    self.pace().await;
+                    let batches = self.gather(batch);
+                    self.metrics.queue((self.queue_fill)());
+                    self.store_all(batches, &stop).await;
+                }
+                Job::Group { job, reply, _room } => {
+                    let result = self.change_group(job).await;
+                    // The asker may have gone.
+                    drop(reply.send(result));
+                }
+            }
+        }
+        self.metrics.queue(0);
+    }
+
+    /// A store that is not there yet is waited for.
+    async fn find_end(&mut self, stop: &CancellationToken) {
+        let mut wait = self.retry_min();
+        while !stop.is_cancelled() {
+            match self.read_end().await {
+                Ok(()) => {
+                    self.recovered();
+                    return;
+                }
+                Err(error) => self.failed(&error),
+            }
+            stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+            wait = self.longer(wait);
+        }
+    }
+
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Job> {
+        if let Some(job) = self.carried.take() {
+            return Some(job);
+        }
+        if self.stopping.is_none() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.stopping = Some(Instant::now());
+                    self.jobs.close();
+                }
+                job = self.jobs.recv() => return job,
+            }
+        }
+        self.jobs.recv().await
+    }
+
+    /// Waits until commits may start again. A message alone finds the time long over.
+    async fn pace(&self) {
+        if let Some(last) = self.last_commit {
+            let gap = Duration::from_millis(self.config.commit_gap_ms);
+            if last.elapsed() < gap {
+                tokio::time::sleep_until(last + gap).await;
+            }
+        }
+    }
+
+    /// The batch and whatever sends are queued behind it, up to the bound or a group change.
+    fn gather(&mut self, first: SendBatch) -> Vec<SendBatch> {
+        let mut messages = first.sends.len();
+        let mut batches = vec![first];
+        while messages < self.config.batch_messages {
+            match self.jobs.try_recv() {
+                Ok(Job::Sends(batch)) => {
+                    messages += batch.sends.len();
+                    batches.push(batch);
+                }
+                Ok(other) => {
+                    self.carried = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        batches
+    }
+
+    /// Stores batches in order, as often as it takes; those whose time is over are given up.
+    async fn store_all(&mut self, mut batches: Vec<SendBatch>, stop: &CancellationToken) {
+        let mut wait = self.retry_min();
+        loop {
+            match self.attempt(&batches).await {
+                Ok(plan) => {
+                    self.recovered();
+                    self.deliver(batches, plan);
+                    return;
+                }
+                Err(error) => self.failed(&error),
+            }
+            self.give_up_expired(&mut batches, stop);
+            if batches.is_empty() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = self.longer(wait);
+        }
+    }
+
+    /// One attempt to store a batch of batches whole.
+    async fn attempt(&mut self, batches: &[SendBatch]) -> Result<Plan, StoreError> {
+        if !self.end_known {
+            self.read_end().await?;
+        }
+        let now = unix_seconds();
+        let keys = KeyRange {
+            max_age_seconds: self
+                .config
+                .client_id_window_seconds
+                .max(self.config.frame_window_seconds),
+            max_keys: self.config.retry_keys_loaded,
+        };
+        load(&mut self.memory, self.store.as_ref(), sends(batches), keys, now).await?;
+        let before = self.memory.end;
+        let count = batches.iter().map(|batch| batch.sends.len()).sum();
+        let plan = self.memory.plan(sends(batches), count, now);
+        if plan.append.messages.is_empty() {
+            return Ok(plan);
+        }
+        let started = Instant::now();
+        self.last_commit = Some(started);
+        match self.store.append(&plan.append).await {
+            Ok(()) => {
+                self.metrics
+                    .committed(plan.append.messages.len(), started.elapsed().as_secs_f64());
+                Ok(plan)
+            }
+            Err(error) => {
+                self.memory.forget(sends(batches));
+                if matches!(error, StoreError::Fenced) {
+                    // Somebody else has written, wherever.
+                    self.memory.clear();
+                }
+                self.end_known = false;
+                // The store says that nothing took effect; believe the log rather than the answer.
+                if self.read_end().await.is_ok() && self.landed(before, &plan).await {
+                    warn!(error = %chain(&error), "a commit that was reported as failed is stored");
+                    return Ok(plan);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the log holds the plan's messages although their commit failed.
+    async fn landed(&self, before: CommitSeq, plan: &Plan) -> bool {
+        let Some(first) = plan.append.messages.first() else { return false };
+        if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
+            return false;
+        }
+        let read = self.store.read_log(before, 1).await.unwrap_or_default();
+        read.first().is_some_and(|entry| {
+            let found = &entry.message;
+            found.seq == first.seq
+                && found.msg_id == first.msg_id
+                && found.sender == first.sender
+                && found.time == first.time
+                && found.body == first.body
+        })
+    }
+
+    /// Reads where the log ends. What lies beyond the published position was not published by this
+    /// process.
+    async fn read_end(&mut self) -> Result<(), StoreError> {
+        let (end, row) = self.store.log_end().await?;
+        self.memory.end = end;
+        self.memory.last_row = row;
+        self.end_known = true;
+        if self.publisher.position() != Some(end) {
+            self.publisher.restart_at(end);
+        }
+        Ok(())
+    }
+
+    /// After the commit: results to each link, then the messages to the route servers.
+    fn deliver(&mut self, batches: Vec<SendBatch>, plan: Plan) {
+        let Plan { append, decisions, outgoing, read } = plan;
+        let end = append.messages.last().map(|message| message.seq);
+        let mut decisions = decisions.into_iter();
+        let mut repeated = 0;
+        for batch in batches {
+            let mut results = Vec::with_capacity(batch.sends.len());
+            for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {
+                match decision {
+                    Decision::Stored(_) => {}
+                    Decision::Repeated(_) => repeated += 1,
+                    Decision::Refused(reason) => self.metrics.refused(reason),
+                }
+                results.push(result(send.tag, done(decision)));
+            }
+            batch.sink.push(results);
+        }
+        if repeated > 0 {
+            self.metrics.repeated(repeated);
+        }
+        if let Some(end) = end {
+            self.positions.sent(&read);
+            self.publisher.committed(outgoing, end);
+        }
+        self.metrics.memories(
+            self.memory.conversations.len(),
+            self.memory.groups.len(),
+            self.memory.retries.len(),
+        );
+    }
+
+    fn give_up_expired(&mut self, batches: &mut Vec<SendBatch>, stop: &CancellationToken) {
+        if stop.is_cancelled() {
+            self.stopping.get_or_insert_with(Instant::now);
+        }
+        let patience = Duration::from_secs(self.config.store_retry_seconds);
+        let stopped = self.stopping.is_some_and(|since| since.elapsed() >= STOP_RETRY);
+        let mut lost = 0;
+        batches.retain(|batch| {
+            let keep = !stopped && batch.arrived.elapsed() < patience;
+            if !keep {
+                lost += batch.sends.len();
+                let failed = v1::SendDone {
+                    outcome: v1::send_done::Outcome::Failed.into(),
+                    ..Default::default()
+                };
+                batch.sink.push(batch.sends.iter().map(|s| result(s.tag, failed)).collect());
+            }
+            keep
+        });
+        if lost > 0 {
+            self.metrics.failed(lost);
+            if self.trouble.given_up == 0 {
+                error!(messages = lost, "messages are given up without an acknowledgement");
+            }
+            self.trouble.given_up += lost;
+        }
+    }
+
+    async fn change_group(
+        &mut self,
+        job: GroupJob,
+    ) -> Result<super::MembersChanged, WriterError> {
+        if !self.end_known {
+            let read = self.read_end().await;
+            if let Err(error) = read {
+                self.failed(&error);
+                return Err(error.into());
+            }
+        }
+        let now = unix_seconds();
+        let result = match job {
+            GroupJob::Create(create) => self.create_group(create, now).await,
+            GroupJob::Change(change) => self.change_members(change, now).await,
+        };
+        match &result {
+            Err(WriterError::Store(error)) => {
+                self.end_known = false;
+                self.failed(error);
+            }
+            Err(_) => {}
+            Ok(_) => self.recovered(),
+        }
+        result
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        self.metrics.store_error();
+        self.reachable.send_replace(false);
+        if self.trouble.since.is_none() {
+            self.trouble.since = Some(Instant::now());
+            warn!(error = %chain(error), "the store fails, messages wait for it");
+        }
+    }
+
+    fn recovered(&mut self) {
+        if let Some(since) = self.trouble.since {
+            info!(
+                seconds = since.elapsed().as_secs(),
+                given_up = self.trouble.given_up,
+                "the store works again"
+            );
+            self.trouble = Trouble::default();
+        }
+        if !*self.reachable.borrow() {
+            self.reachable.send_replace(true);
+        }
+    }
+
+    fn retry_min(&self) -> Duration {
+        Duration::from_millis(self.config.retry_min_ms.max(1))
+    }
+
+    fn longer(&self, wait: Duration) -> Duration {
+        (wait * 2).min(Duration::from_millis(self.config.retry_max_ms)).max(self.retry_min())
+    }
+}
+
+fn sends(batches: &[SendBatch]) -> impl Iterator<Item = &Incoming> {
+    batches.iter().flat_map(|batch| &batch.sends)
+}
+
+fn done(decision: Decision) -> v1::SendDone {
+    let (outcome, kept) = match decision {
+        Decision::Stored(kept) => (v1::send_done::Outcome::Stored, Some(kept)),
+        Decision::Repeated(kept) => (v1::send_done::Outcome::Repeated, Some(kept)),
+        Decision::Refused(_) => (v1::send_done::Outcome::Refused, None),
+    };
+    let mut done = v1::SendDone { outcome: outcome.into(), ..Default::default() };
+    if let Some(Kept { msg_id, time, seq }) = kept {
+        done.msg_id = msg_id.get();
+        done.time = time;
+        done.seq = seq.0;
+    }
+    done
+}
+
+fn result(tag: u64, done: v1::SendDone) -> v1::DbResult {
+    v1::DbResult { tag, result: Some(v1::db_result::Result::Send(done)) }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

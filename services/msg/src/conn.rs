@@ -1,0 +1,358 @@
+//! One client connection: its socket, its session, and what waits to be written.
+//!
+//! Everybody who has a frame for a connection appends it and then flushes: the write goes straight
+//! to the socket, and a task that waits for room exists only while the socket is full. An idle
+//! connection owns no buffer, no channel and no timer.
+//!
+//! *Invariants*: after a frame was refused nothing more is written (never a later push after a
+//! missing one), and a connection leaves the maps of the server before its socket is closed.
+
+mod outbound;
+mod session;
+
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+pub(crate) use outbound::Appended;
+use outbound::{Ending, MAX_PIECES, Outbound};
+pub(crate) use session::Session;
+
+use crate::shared::Shared;
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Not logged in.
+    Fresh = 0,
+    /// A login was sent and is not decided.
+    Asking = 1,
+    /// Logged in.
+    Online = 2,
+    /// Told its last; whatever the client sends is ignored.
+    Closing = 3,
+}
+
+/// How to end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// The client closes by itself on this frame; the socket is closed after the kick's grace.
+    Kick,
+    /// End of stream right behind the last byte.
+    Finish,
+}
+
+/// One client connection.
+pub(crate) struct Conn {
+    sock: TcpStream,
+    remote: IpAddr,
+    slot: AtomicU32,
+    /// Server milliseconds of the last bytes received; of the connection while not logged in.
+    last: AtomicU32,
+    phase: AtomicU8,
+    /// Not being read because of a bound; the idle timer waits too.
+    paused: AtomicBool,
+    /// Messages, their bytes, and other requests that wait for db-proxy or route.
+    messages: AtomicU32,
+    message_bytes: AtomicU32,
+    queries: AtomicU32,
+    resume: Notify,
+    session: OnceLock<Session>,
+    out: Mutex<Outbound>,
+}
+
+impl Conn {
+    /// A connection just accepted.
+    pub(crate) fn new(sock: TcpStream, remote: IpAddr, now: u32) -> Self {
+        Self {
+            sock,
+            remote,
+            slot: AtomicU32::new(0),
+            last: AtomicU32::new(now),
+            phase: AtomicU8::new(Phase::Fresh as u8),
+            paused: AtomicBool::new(false),
+            messages: AtomicU32::new(0),
+            message_bytes: AtomicU32::new(0),
+            queries: AtomicU32::new(0),
+            resume: Notify::new(),
+            session: OnceLock::new(),
+            out: Mutex::new(Outbound::new()),
+        }
+    }
+
+    pub(crate) fn sock(&self) -> &TcpStream {
+        &self.sock
+    }
+
+    pub(crate) fn remote(&self) -> IpAddr {
+        self.remote
+    }
+
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_slot(&self, slot: u32) {
+        self.slot.store(slot, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last(&self) -> u32 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn touch(&self, now: u32) {
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Fresh,
+            1 => Phase::Asking,
+            2 => Phase::Online,
+            _ => Phase::Closing,
+        }
+    }
+
+    /// Steps from one phase to the next; false when it was not in that phase.
+    pub(crate) fn step(&self, from: Phase, to: Phase) -> bool {
+        self.phase
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// The session, from the moment the account is verified.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.session.get()
+    }
+
+    /// Binds the session; false when there is one.
+    pub(crate) fn bind(&self, session: Session) -> bool {
+        self.session.set(session).is_ok()
+    }
+
+    // ---- requests in flight -------------------------------------------------
+
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn message_bytes(&self) -> u32 {
+        self.message_bytes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn queries(&self) -> u32 {
+        self.queries.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn message_sent(&self, bytes: u32) {
+        self.messages.fetch_add(1, Ordering::AcqRel);
+        self.message_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn message_done(&self, bytes: u32) {
+        self.message_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.messages.fetch_sub(1, Ordering::AcqRel);
+        self.wake_reader();
+    }
+
+    pub(crate) fn query_sent(&self) {
+        self.queries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn query_done(&self) {
+        self.queries.fetch_sub(1, Ordering::AcqRel);
+        self.wake_reader();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// Waits until `blocked` is false or the connection is closing.
+    pub(crate) async fn pause_while(&self, blocked: impl Fn() -> bool) {
+        self.paused.store(true, Ordering::SeqCst);
+        while blocked() && self.phase() != Phase::Closing {
+            self.resume.notified().await;
+        }
+        self.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// Marks the connection as not being read while a wait lasts.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
+    }
+
+    fn wake_reader(&self) {
+        if self.paused.load(Ordering::SeqCst) {
+            self.resume.notify_one();
+        }
+    }
+
+    // ---- writing ------------------------------------------------------------
+
+    fn out(&self) -> MutexGuard<'_, Outbound> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.out().bytes()
+    }
+
+    /// Appends an unsolicited frame.
+    pub(crate) fn push(self: &Arc<Self>, shared: &Shared, frame: Bytes) -> Appended {
+        let appended = self.out().push(frame, shared.config.push_budget_bytes as usize);
+        if appended == Appended::Overflow {
+            shared.overflown(self);
+        }
+        appended
+    }
+
+    /// Appends an answer.
+    pub(crate) fn answer(self: &Arc<Self>, shared: &Shared, frame: Bytes) -> Appended {
+        let appended = self.out().answer(frame, shared.config.answer_budget_bytes as usize);
+        if appended == Appended::Overflow {
+            shared.overflown(self);
+        }
+        appended
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(crate) fn flush(self: &Arc<Self>, shared: &Arc<Shared>) {
+        let mut out = self.out();
+        out.dirty = false;
+        if out.waiting {
+            return;
+        }
+        match self.write(&mut out) {
+            Ok(true) => shared.recount(&mut out.counted, 0),
+            Ok(false) => {
+                out.waiting = true;
+                let queued = out.bytes();
+                let is_too_much = shared.recount_and_check(&mut out.counted, queued);
+                let overflown = is_too_much && !std::mem::replace(&mut out.overflown, true);
+                drop(out);
+                if overflown {
+                    shared.overflown(self);
+                }
+                let (conn, server) = (Arc::clone(self), Arc::clone(shared));
+                shared.tasks.spawn(async move { conn.write_later(server).await });
+            }
+            Err(_) => {
+                out.clear();
+                shared.recount(&mut out.counted, 0);
+                drop(out);
+                self.cut();
+            }
+        }
+    }
+
+    /// Writes while the socket takes it; true when all is written.
+    fn write(&self, out: &mut Outbound) -> io::Result<bool> {
+        while out.bytes() > 0 {
+            let written = match out.single() {
+                Some(frame) => self.sock.try_write(frame),
+                None => {
+                    let mut pieces = [const { IoSlice::new(&[]) }; MAX_PIECES];
+                    let n = out.pieces(&mut pieces);
+                    self.sock.try_write_vectored(pieces.get(..n).unwrap_or_default())
+                }
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => out.written(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if out.ending == Ending::Finish {
+            // The peer may be gone already; then there is nothing to tell.
+            SockRef::from(&self.sock).shutdown(std::net::Shutdown::Write).ok();
+        }
+        Ok(true)
+    }
+
+    /// Goes on writing whenever the socket has room.
+    async fn write_later(self: Arc<Self>, shared: Arc<Shared>) {
+        loop {
+            let writable = self.sock.writable().await.is_ok();
+            let mut out = self.out();
+            let written = if writable { self.write(&mut out) } else { Err(io::ErrorKind::BrokenPipe.into()) };
+            match written {
+                Ok(true) => {
+                    out.waiting = false;
+                    shared.recount(&mut out.counted, 0);
+                    drop(out);
+                    self.wake_reader();
+                    return;
+                }
+                Ok(false) => {
+                    let queued = out.bytes();
+                    shared.recount(&mut out.counted, queued);
+                    drop(out);
+                    self.wake_reader();
+                }
+                Err(_) => {
+                    out.clear();
+                    out.waiting = false;
+                    shared.recount(&mut out.counted, 0);
+                    drop(out);
+                    self.cut();
+                    return;
+                }
+            }
+        }
+    }
+
+    // ---- ending -------------------------------------------------------------
+
+    /// Sends a last frame, if any, ends the session, and closes when the bytes have left (or the
+    /// grace is over). Does nothing when the connection is closing already.
+    pub(crate) fn finish(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        frame: Option<Bytes>,
+        farewell: Farewell,
+    ) {
+        let (ending, grace) = match farewell {
+            Farewell::Kick => (Ending::Linger, shared.config.kick_grace_ms),
+            Farewell::Finish => (Ending::Finish, shared.config.close_grace_ms),
+        };
+        if !self.out().end(frame, ending) {
+            return;
+        }
+        self.phase.store(Phase::Closing as u8, Ordering::Release);
+        shared.leave(self);
+        self.flush(shared);
+        self.resume.notify_one();
+        shared.cut_later(Arc::downgrade(self), grace);
+    }
+
+    /// Ends the connection at once; its task notices and cleans up.
+    pub(crate) fn cut(&self) {
+        self.phase.store(Phase::Closing as u8, Ordering::Release);
+        // An error means that it is closed already.
+        SockRef::from(&self.sock).shutdown(std::net::Shutdown::Both).ok();
+        self.resume.notify_one();
+    }
+
+    /// The task of the connection is over: nothing is written any more.
+    pub(crate) fn forget(&self, shared: &Shared) {
+        let mut out = self.out();
+        out.clear();
+        shared.recount(&mut out.counted, 0);
+    }
+}
+
+/// A connection to be cut at a time of the server's clock.
+pub(crate) struct Doomed {
+    pub(crate) at: u32,
+    pub(crate) conn: Weak<Conn>,
+}

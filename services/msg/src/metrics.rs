@@ -1,0 +1,149 @@
+//! What this role counts.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Why something was refused or given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Refusal {
+    /// More connections than allowed.
+    Connections,
+    /// More connections of one address than allowed.
+    Address,
+    /// A frame length that cannot be, or above the bound.
+    FrameLength,
+    /// A body that is no message of its command.
+    Malformed,
+    /// A command that a client has no business with, or nobody knows.
+    Command,
+    /// A request before login.
+    NotLoggedIn,
+    /// A message to oneself, or without content.
+    Message,
+    /// db-proxy refused a message.
+    StoreRefused,
+    /// db-proxy could not store a message in time.
+    StoreFailed,
+    /// A message waited too long for a link to db-proxy, or was lost with one.
+    NoDbProxy,
+    /// A login with a wrong name or password, or locked out.
+    Credentials,
+    /// A login while another role is missing.
+    PeerMissing,
+    /// A signal or presence question that no route server could take.
+    RouteQueue,
+    /// No login within its time.
+    LoginTimeout,
+    /// Silence beyond the limit.
+    Idle,
+}
+
+/// Why a connection is not read for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Pause {
+    /// Over its rate.
+    Rate,
+    /// Too many messages wait to be stored.
+    Messages,
+    /// Too many requests wait for answers.
+    Queries,
+    /// Answers wait for the client to read them.
+    Output,
+    /// Too many bytes of all connections wait to be stored.
+    Server,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabel {
+    reason: Refusal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PauseLabel {
+    reason: Pause,
+}
+
+/// All counters; hot ones are plain children.
+#[derive(Debug, Default)]
+pub(crate) struct MsgMetrics {
+    pub(crate) connections: Gauge,
+    pub(crate) sessions: Gauge,
+    pub(crate) accepted: Counter,
+    pub(crate) frames_in: Counter,
+    pub(crate) messages_in: Counter,
+    pub(crate) acks: Counter,
+    pub(crate) messages_out: Counter,
+    pub(crate) events_out: Counter,
+    pub(crate) logins: Counter,
+    pub(crate) kicks: Counter,
+    pub(crate) queued_bytes: Gauge,
+    pub(crate) pending_messages: Gauge,
+    pub(crate) in_flight_calls: Gauge,
+    pub(crate) pull_mode: Gauge,
+    pub(crate) pages: Counter,
+    pub(crate) gaps: Counter,
+    pub(crate) ring_changes: Counter,
+    pub(crate) slow_readers: Counter,
+    pub(crate) accept_errors: Counter,
+    refused: Family<RefusalLabel, Counter>,
+    paused: Family<PauseLabel, Counter>,
+}
+
+impl MsgMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        let gauges = [
+            ("im_msg_connections", "Open client connections", &this.connections),
+            ("im_msg_sessions", "Logged-in sessions", &this.sessions),
+            ("im_msg_queued_bytes", "Bytes that wait for clients to read", &this.queued_bytes),
+            ("im_msg_pending_messages", "Messages that wait to be stored", &this.pending_messages),
+            ("im_msg_in_flight_calls", "Calls that db-proxy has not answered", &this.in_flight_calls),
+            ("im_msg_pull_mode", "1 while messages are read from the log", &this.pull_mode),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        let counters = [
+            ("im_msg_accepted_connections", "Client connections accepted", &this.accepted),
+            ("im_msg_received_frames", "Frames received from clients", &this.frames_in),
+            ("im_msg_received_messages", "Messages received from clients", &this.messages_in),
+            ("im_msg_acks", "Acknowledgements sent to senders", &this.acks),
+            ("im_msg_pushed_messages", "Messages pushed to sessions", &this.messages_out),
+            ("im_msg_pushed_events", "Other frames pushed to sessions", &this.events_out),
+            ("im_msg_logins", "Completed logins", &this.logins),
+            ("im_msg_kicks", "Sessions ended by a kick", &this.kicks),
+            ("im_msg_log_pages", "Pages of the log read", &this.pages),
+            ("im_msg_gaps", "Batches that showed that something was missed", &this.gaps),
+            ("im_msg_ring_changes", "Announcements of all sessions", &this.ring_changes),
+            ("im_msg_slow_readers", "Connections closed beyond their budget", &this.slow_readers),
+            ("im_msg_accept_errors", "Failed accepts", &this.accept_errors),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register("im_msg_refused", "Refused or given up, by reason", this.refused.clone());
+        registry.register("im_msg_pauses", "Connections not read for a while", this.paused.clone());
+        this
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refused.get_or_create(&RefusalLabel { reason }).inc();
+    }
+
+    pub(crate) fn paused(&self, reason: Pause) {
+        self.paused.get_or_create(&PauseLabel { reason }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn refusals(&self, reason: Refusal) -> u64 {
+        self.refused.get_or_create(&RefusalLabel { reason }).get()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pauses(&self, reason: Pause) -> u64 {
+        self.paused.get_or_create(&PauseLabel { reason }).get()
+    }
+}

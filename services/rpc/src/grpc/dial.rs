@@ -1,0 +1,139 @@
+//! Client side: opens a connection and one stream on it.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use im_config::LinkConfig;
+use im_discovery::Endpoint;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+
+use super::{CONNECTION_WINDOW_BYTES, Method, STREAM_WINDOW_BYTES, couple};
+use crate::link::{Dial, DialError, Link};
+use crate::peers::Connect;
+use crate::secret::Secret;
+
+/// Makes [`GrpcDialer`]s.
+#[derive(Clone, Debug)]
+pub struct GrpcConnect<M> {
+    secret: Secret,
+    config: LinkConfig,
+    method: PhantomData<fn() -> M>,
+}
+
+impl<M: Method> GrpcConnect<M> {
+    /// Dialers that present this secret.
+    pub fn new(secret: Secret, config: LinkConfig) -> Self {
+        Self {
+            secret,
+            config,
+            method: PhantomData,
+        }
+    }
+}
+
+impl<M: Method> Connect<M::Call, M::Item> for GrpcConnect<M> {
+    fn dialer(&self, endpoint: &Endpoint) -> Arc<dyn Dial<M::Call, M::Item>> {
+        let (secret, config) = (self.secret.clone(), self.config.clone());
+        Arc::new(GrpcDialer::<M>::new(endpoint.clone(), secret, config))
+    }
+}
+
+/// Opens links of one method to one server.
+#[derive(Debug)]
+pub struct GrpcDialer<M> {
+    endpoint: Endpoint,
+    secret: Secret,
+    config: LinkConfig,
+    method: PhantomData<fn() -> M>,
+}
+
+impl<M: Method> GrpcDialer<M> {
+    /// A dialer that presents this secret.
+    pub fn new(endpoint: Endpoint, secret: Secret, config: LinkConfig) -> Self {
+        Self {
+            endpoint,
+            secret,
+            config,
+            method: PhantomData,
+        }
+    }
+
+    async fn open(&self) -> Result<Link<M::Call, M::Item>, DialError> {
+        let channel = channel(&self.endpoint.address, &self.config)
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let mut client = tonic::client::Grpc::new(channel)
+            .max_decoding_message_size(self.config.max_batch_bytes)
+            .max_encoding_message_size(self.config.max_batch_bytes);
+        client
+            .ready()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let (link, half) = couple::open(self.endpoint.name.clone(), self.config.queue_batches);
+        let (outbound, inbound) = half.split();
+        let mut request = Request::new(outbound);
+        if let Some(bearer) = self.secret.bearer() {
+            request.metadata_mut().insert("authorization", bearer);
+        }
+        let codec = ProstCodec::<M::Call, M::Item>::default();
+        let response = client
+            .streaming(request, PathAndQuery::from_static(M::PATH), codec)
+            .await
+            .map_err(|status| self.refused(status))?;
+        inbound.spawn(response.into_inner(), None);
+        Ok(link)
+    }
+
+    fn refused(&self, status: Status) -> DialError {
+        match status.code() {
+            Code::Unauthenticated => DialError::Refused {
+                peer: self.endpoint.name.clone(),
+            },
+            _ => self.unreachable(status),
+        }
+    }
+
+    fn unreachable(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DialError {
+        DialError::Unreachable {
+            peer: self.endpoint.name.clone(),
+            source: error.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl<M: Method> Dial<M::Call, M::Item> for GrpcDialer<M> {
+    fn peer(&self) -> &str {
+        &self.endpoint.name
+    }
+
+    async fn dial(&self) -> Result<Link<M::Call, M::Item>, DialError> {
+        // The peer answers the call's headers at once, so one limit covers name, connection and call.
+        let limit = Duration::from_millis(self.config.connect_timeout_ms);
+        tokio::time::timeout(limit, self.open())
+            .await
+            .unwrap_or_else(|elapsed| Err(self.unreachable(elapsed)))
+    }
+}
+
+/// Opens a connection to `host:port`; the name is resolved now.
+pub async fn channel(
+    address: &str,
+    config: &LinkConfig,
+) -> Result<Channel, tonic::transport::Error> {
+    tonic::transport::Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keep_alive_interval(Duration::from_millis(config.keepalive_ms))
+        .keep_alive_timeout(Duration::from_millis(config.keepalive_timeout_ms))
+        .keep_alive_while_idle(true)
+        .connect()
+        .await
+}

@@ -1,0 +1,132 @@
+//! What the links of a process count.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Kind of a link, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum LinkKind {
+    /// msg to db-proxy.
+    DbProxyAttach,
+    /// msg to route.
+    RouteAttach,
+    /// db-proxy to route.
+    RoutePublish,
+    /// msg to login.
+    LoginReport,
+}
+
+impl LinkKind {
+    /// Stable word for logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DbProxyAttach => "db_proxy_attach",
+            Self::RouteAttach => "route_attach",
+            Self::RoutePublish => "route_publish",
+            Self::LoginReport => "login_report",
+        }
+    }
+}
+
+/// Result of a dial, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum DialResult {
+    /// A link came up.
+    Up,
+    /// Nobody answered.
+    Unreachable,
+    /// The secret was refused.
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DialLabels {
+    pub(crate) kind: LinkKind,
+    pub(crate) result: DialResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct KindLabel {
+    pub(crate) kind: LinkKind,
+}
+
+/// Counters of links, dialed and accepted. `Default` counts without showing it to anybody.
+#[derive(Clone, Debug, Default)]
+pub struct LinkMetrics {
+    dials: Family<DialLabels, Counter>,
+    dialed: Family<KindLabel, Gauge>,
+    accepted: Family<KindLabel, Gauge>,
+    refused: Counter,
+}
+
+impl LinkMetrics {
+    /// Counters that this registry shows.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        registry.register(
+            "im_link_dials",
+            "Attempts to reach a peer",
+            this.dials.clone(),
+        );
+        registry.register(
+            "im_link_dialed",
+            "Links opened by this process",
+            this.dialed.clone(),
+        );
+        registry.register(
+            "im_link_accepted",
+            "Links opened by peers",
+            this.accepted.clone(),
+        );
+        registry.register(
+            "im_link_refused_secrets",
+            "Calls refused for a missing or wrong secret",
+            this.refused.clone(),
+        );
+        this
+    }
+
+    /// Calls refused for a missing or wrong secret.
+    pub fn refused_secrets(&self) -> &Counter {
+        &self.refused
+    }
+
+    /// Dials of this kind with this result.
+    pub fn dials(&self, kind: LinkKind, result: DialResult) -> u64 {
+        self.dials.get_or_create(&DialLabels { kind, result }).get()
+    }
+
+    pub(crate) fn dialed(&self, kind: LinkKind, result: DialResult) {
+        self.dials.get_or_create(&DialLabels { kind, result }).inc();
+    }
+
+    /// Counts a link of this process for as long as the guard lives.
+    pub(crate) fn hold_dialed(&self, kind: LinkKind) -> Held {
+        Held::new(self.dialed.get_or_create(&KindLabel { kind }).clone())
+    }
+
+    /// Counts a link of a peer for as long as the guard lives.
+    pub(crate) fn hold_accepted(&self, kind: LinkKind) -> Held {
+        Held::new(self.accepted.get_or_create(&KindLabel { kind }).clone())
+    }
+}
+
+/// A gauge that is one higher while this lives.
+#[derive(Debug)]
+pub(crate) struct Held(Gauge);
+
+impl Held {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,149 @@
+//! The admin port: `/livez`, `/readyz`, `/metrics`, `/debug/dump`.
+//!
+//! It serves operators and probes over plain HTTP and shows no secret. `/livez` answers from a
+//! heartbeat, a task that must have run lately, so that a runtime that is stuck is seen.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::listen::{self, ListenError};
+use crate::{Context, metrics};
+
+/// Waiting connections of the admin port.
+const BACKLOG: i32 = 64;
+
+/// Time for open admin requests when the process stops.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+
+/// A bound admin port.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    local: SocketAddr,
+    shared: Arc<Shared>,
+    period: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    context: Context,
+    started: Instant,
+    /// Milliseconds from `started` to the last beat.
+    beat: AtomicU64,
+    limit: Duration,
+}
+
+impl Admin {
+    /// Binds the port. The process counts as stuck when its heartbeat is older than `limit`.
+    pub async fn bind(
+        address: &str,
+        context: Context,
+        limit: Duration,
+    ) -> Result<Self, ListenError> {
+        let listener = listen::tcp(address, BACKLOG).await?;
+        let local = listener.local_addr().map_err(|source| ListenError {
+            address: address.to_owned(),
+            source,
+        })?;
+        let started = Instant::now();
+        let shared = Shared {
+            context,
+            started,
+            beat: AtomicU64::new(0),
+            limit,
+        };
+        Ok(Self {
+            listener,
+            local,
+            shared: Arc::new(shared),
+            period: limit / 4,
+        })
+    }
+
+    /// The bound address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Serves until `stop` fires.
+    pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
+        let routes = Router::new()
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics_text))
+            .route("/debug/dump", get(dump))
+            .with_state(Arc::clone(&self.shared));
+        let beating = beat(self.shared, self.period);
+        let serving = axum::serve(self.listener, routes)
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_LIMIT).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => served,
+            () = beating => Ok(()),
+            () = late => Ok(()),
+        }
+    }
+}
+
+async fn beat(shared: Arc<Shared>, period: Duration) {
+    loop {
+        shared
+            .beat
+            .store(millis(shared.started.elapsed()), Ordering::Relaxed);
+        tokio::time::sleep(period).await;
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn livez(State(shared): State<Arc<Shared>>) -> Response {
+    let now = millis(shared.started.elapsed());
+    let age = now.saturating_sub(shared.beat.load(Ordering::Relaxed));
+    if age <= millis(shared.limit) {
+        (StatusCode::OK, "ok\n").into_response()
+    } else {
+        let text = format!("last heartbeat {age} ms ago\n");
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let missing = shared.context.readiness.missing();
+    if missing.is_empty() {
+        Json(json!({"ready": true})).into_response()
+    } else {
+        let body = Json(json!({"ready": false, "missing": missing}));
+        (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+    }
+}
+
+async fn metrics_text(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.context.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn dump(State(shared): State<Arc<Shared>>) -> Response {
+    Json(shared.context.dumps.dump()).into_response()
+}
+
+#[cfg(test)]
+mod tests;

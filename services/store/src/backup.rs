@@ -1,0 +1,226 @@
+//! Copies of a store: made while a server runs, checked, and put back.
+//!
+//! A backup is one database file without a write-ahead log, written compactly from one snapshot. The
+//! file appears under its name only when it is complete, checked and on disk.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row};
+
+use crate::data_dir::{database_of, sync_dir};
+use crate::{DataDir, DataDirError, sqlite};
+
+/// How long the snapshot waits for a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const SCHEMA_VERSION: &str = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+
+/// Why a backup or a restore failed. Nothing is left behind under the wanted name.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// Backups never overwrite.
+    #[error("write to {}: it exists", .0.display())]
+    Exists(PathBuf),
+    /// Only an empty directory is restored into.
+    #[error("restore into {}: it is not empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// There is no store.
+    #[error("find a store in {}", .0.display())]
+    NotAStore(PathBuf),
+    /// A later release wrote it.
+    #[error(
+        "read {}: its schema has version {found}, this release knows up to {known}", .path.display()
+    )]
+    TooNew {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that is understood.
+        known: i64,
+    },
+    /// The database contradicts itself.
+    #[error("check {}: {report}", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// First complaint.
+        report: String,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Dir(#[from] DataDirError),
+    /// A file could not be read or written.
+    #[error("use {}", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The database could not be read or copied.
+    #[error("copy the database")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<sqlx::Error> for BackupError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// Copies the store of a data directory into a new file; a server may be using the directory.
+pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
+    DataDir::check_layout(data_dir)?;
+    let database = database_of(data_dir);
+    if !database.try_exists().map_err(io_error(&database))? {
+        return Err(BackupError::NotAStore(data_dir.to_path_buf()));
+    }
+    if to.try_exists().map_err(io_error(to))? {
+        return Err(BackupError::Exists(to.to_path_buf()));
+    }
+    let partial = Partial::beside(to)?;
+    // The copy holds password hashes; SQLite accepts an empty file as its target.
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&partial.path)
+        .map_err(io_error(&partial.path))?;
+    let mut source = open(&database).await?;
+    let target = partial.path.to_string_lossy().into_owned();
+    sqlx::query("VACUUM INTO ?")
+        .bind(target)
+        .execute(&mut source)
+        .await?;
+    source.close().await?;
+    check(&partial.path).await?;
+    partial.publish(to)
+}
+
+/// Puts a backup into an empty or missing directory, which no process may be using.
+pub async fn restore(from: &Path, data_dir: &Path) -> Result<(), BackupError> {
+    if !from.try_exists().map_err(io_error(from))? {
+        return Err(BackupError::NotAStore(from.to_path_buf()));
+    }
+    let dir = DataDir::lock(data_dir)?;
+    if !dir.is_empty().map_err(io_error(dir.path()))? {
+        return Err(BackupError::NotEmpty(dir.path().to_path_buf()));
+    }
+    let database = dir.database();
+    let partial = Partial::beside(&database)?;
+    tokio::fs::copy(from, &partial.path)
+        .await
+        .map_err(io_error(from))?;
+    // What is checked is what will be used, not what it was copied from.
+    check(&partial.path).await?;
+    partial.publish(&database)?;
+    Ok(dir.write_version()?)
+}
+
+/// Whether a file is a whole store of a version that this release knows.
+async fn check(path: &Path) -> Result<(), BackupError> {
+    let damaged = |report: String| BackupError::Damaged {
+        path: path.to_path_buf(),
+        report,
+    };
+    let mut copy = open(path)
+        .await
+        .map_err(|error| damaged(error.to_string()))?;
+    let row = sqlx::query("PRAGMA integrity_check(1)")
+        .fetch_one(&mut copy)
+        .await
+        .map_err(|error| damaged(error.to_string()))?;
+    let report: String = row.try_get(0)?;
+    if report != "ok" {
+        return Err(damaged(report));
+    }
+    let found = sqlx::query(SCHEMA_VERSION)
+        .fetch_one(&mut copy)
+        .await
+        .and_then(|row| row.try_get::<Option<i64>, _>(0))
+        .ok()
+        .flatten()
+        .ok_or_else(|| BackupError::NotAStore(path.to_path_buf()))?;
+    copy.close().await?;
+    let known = sqlite::schema_version();
+    if found > known {
+        return Err(BackupError::TooNew {
+            path: path.to_path_buf(),
+            found,
+            known,
+        });
+    }
+    Ok(())
+}
+
+async fn open(database: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnectOptions::new()
+        .filename(database)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging()
+        .connect()
+        .await
+}
+
+/// A file that is not complete yet; deleted unless published.
+struct Partial {
+    path: PathBuf,
+}
+
+impl Partial {
+    fn beside(target: &Path) -> Result<Self, BackupError> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| BackupError::Exists(target.to_path_buf()))?;
+        let mut partial = name.to_os_string();
+        partial.push(format!(".partial-{}", std::process::id()));
+        Ok(Self {
+            path: target.with_file_name(partial),
+        })
+    }
+
+    /// Makes the file durable and gives it its name, which must be free.
+    fn publish(self, target: &Path) -> Result<(), BackupError> {
+        let file = fs::File::open(&self.path).map_err(io_error(&self.path))?;
+        file.sync_all().map_err(io_error(&self.path))?;
+        // A link, unlike a renaming, never replaces a file that has appeared meanwhile.
+        match fs::hard_link(&self.path, target) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(BackupError::Exists(target.to_path_buf()));
+            }
+            // Some file systems have no links.
+            Err(_) => fs::rename(&self.path, target).map_err(io_error(target))?,
+        }
+        let parent = target
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        sync_dir(parent).map_err(io_error(parent))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "partial copy left behind");
+        }
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.to_path_buf();
+    |source| BackupError::Io { path, source }
+}

@@ -1,0 +1,258 @@
+//! The data directory of an embedded store: who may use it, and which layout it has.
+//!
+//! `lock` is locked exclusively as long as a process uses the directory and holds that process's id;
+//! `version` holds the layout's number; `im.db` is the database. The directory is made with mode
+//! 0700: it holds password hashes and messages.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Layout that this program reads and writes.
+const VERSION: u32 = 1;
+
+const LOCK_FILE: &str = "lock";
+const VERSION_FILE: &str = "version";
+const DATABASE_FILE: &str = "im.db";
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// Another process uses it.
+    #[error("another process{} holds {}", pid_text(*.pid), .dir.display())]
+    Held {
+        /// The directory.
+        dir: PathBuf,
+        /// The process, if it has left its id.
+        pid: Option<u32>,
+    },
+    /// A later release wrote it.
+    #[error(
+        "{} has layout version {found}, this release knows up to {VERSION}: use the release that \
+         wrote it, or a later one", .dir.display()
+    )]
+    TooNew {
+        /// The directory.
+        dir: PathBuf,
+        /// What its version file says.
+        found: u32,
+    },
+    /// The version file holds no number.
+    #[error("read a number from {}", .file.display())]
+    BadVersion {
+        /// The version file.
+        file: PathBuf,
+    },
+    /// A file could not be read, written or locked.
+    #[error("use {}", .path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn pid_text(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+/// A locked data directory. Clones share the lock; it ends with the last one.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    path: Arc<Path>,
+    _lock: Arc<File>,
+}
+
+impl DataDir {
+    /// Opens a directory, makes it when missing, and locks it.
+    ///
+    /// Blocks on the file system for a moment: meant for the start of a process.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
+        let dir = Self::lock(path.as_ref())?;
+        if !Self::check_layout(dir.path())? {
+            dir.write_version()?;
+        }
+        Ok(dir)
+    }
+
+    /// Whether a directory has a version file; an error when this release cannot use the layout.
+    pub(crate) fn check_layout(dir: &Path) -> Result<bool, DataDirError> {
+        let file = dir.join(VERSION_FILE);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(DataDirError::Io { path: file, source }),
+        };
+        match text.trim().parse() {
+            Ok(found) if found > VERSION => Err(DataDirError::TooNew {
+                dir: dir.to_path_buf(),
+                found,
+            }),
+            Ok(1..) => Ok(true),
+            Ok(0) | Err(_) => Err(DataDirError::BadVersion { file }),
+        }
+    }
+
+    /// Makes the directory when missing and locks it, whatever it holds.
+    pub(crate) fn lock(path: &Path) -> Result<Self, DataDirError> {
+        let io = |path: &Path| {
+            let path = path.to_path_buf();
+            |source| DataDirError::Io { path, source }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io(path))?;
+        let path = path.canonicalize().map_err(io(path))?;
+        let lock_file = path.join(LOCK_FILE);
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_file)
+            .map_err(io(&lock_file))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = lock
+                    .read_to_string(&mut text)
+                    .ok()
+                    .and_then(|_| text.trim().parse().ok());
+                return Err(DataDirError::Held { dir: path, pid });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(DataDirError::Io {
+                    path: lock_file,
+                    source,
+                });
+            }
+        }
+        // Only for the message above, so a full disk is no reason to refuse.
+        drop(write_pid(&mut lock));
+        Ok(Self {
+            path: path.into(),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        database_of(&self.path)
+    }
+
+    /// Whether there is nothing in it but the lock.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.path)? {
+            if entry?.file_name() != LOCK_FILE {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes the version file durably.
+    pub(crate) fn write_version(&self) -> Result<(), DataDirError> {
+        let file = self.path.join(VERSION_FILE);
+        let write = || {
+            let mut out = File::create(&file)?;
+            writeln!(out, "{VERSION}")?;
+            out.sync_all()?;
+            sync_dir(&self.path)
+        };
+        write().map_err(|source| DataDirError::Io {
+            path: file.clone(),
+            source,
+        })
+    }
+}
+
+/// The database file of a directory that this process need not hold.
+pub(crate) fn database_of(dir: &Path) -> PathBuf {
+    dir.join(DATABASE_FILE)
+}
+
+/// Makes names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn makes_the_directory_for_its_owner_only() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a/b");
+        let dir = DataDir::open(&path).unwrap();
+        let mode = fs::metadata(dir.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(fs::read_to_string(path.join("version")).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn a_second_opener_is_told_who_holds_the_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = DataDir::open(temp.path()).unwrap();
+        let clone = first.clone();
+        drop(first);
+        let error = DataDir::open(temp.path()).unwrap_err().to_string();
+        let wanted = format!("another process (pid {}) holds ", std::process::id());
+        assert!(error.starts_with(&wanted), "{error}");
+        assert!(
+            error.ends_with(temp.path().file_name().unwrap().to_str().unwrap()),
+            "{error}"
+        );
+        drop(clone);
+        DataDir::open(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn refuses_the_layout_of_a_later_release() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("version"), "2\n").unwrap();
+        let error = DataDir::open(temp.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("layout version 2, this release knows up to 1"),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read_to_string(temp.path().join("version")).unwrap(),
+            "2\n"
+        );
+    }
+
+    #[test]
+    fn refuses_a_version_file_without_a_version() {
+        let temp = tempfile::tempdir().unwrap();
+        for text in ["", "0", "-1", "one"] {
+            fs::write(temp.path().join("version"), text).unwrap();
+            let error = DataDir::open(temp.path()).unwrap_err();
+            assert!(
+                matches!(error, DataDirError::BadVersion { .. }),
+                "{text}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The embedded store: one SQLite database, one writing connection, a pool of reading ones.
+//!
+//! *Invariants.* Only the writer's connection changes the database, behind one lock, so commits have
+//! one order. Every write is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: when a call
+//! returns `Ok` its effect is on disk, when it returns an error nothing of it took effect. A call
+//! that is dropped half-way is rolled back before the next write. Nothing a client sent ever becomes
+//! part of SQL text.
+//!
+//! *Memory.* SQLite fills page caches only as pages are touched. The bound is `writer_cache_kib` +
+//! `readers` × `reader_cache_kib` + 1 MiB for maintenance: 16 + 4 × 2 + 1 = 25 MiB by default, of
+//! which an idle store that has just started uses well under 1 MiB. Reading connections are opened
+//! when they are first needed.
+
+mod accounts;
+mod append;
+mod devices;
+mod directory;
+mod groups;
+mod import;
+mod maintenance;
+mod messages;
+mod open;
+mod options;
+mod rows;
+mod sessions;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use tokio::sync::{Mutex, Notify};
+
+use crate::DataDir;
+
+pub use maintenance::Maintenance;
+pub(crate) use open::schema_version;
+pub use options::{Durability, SqliteOptions};
+
+/// A store in a data directory. Clones share it.
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Holds the directory's lock as long as the store lives.
+    dir: DataDir,
+    options: SqliteOptions,
+    writer: writer::Writer,
+    readers: SqlitePool,
+    maintenance: Mutex<maintenance::State>,
+    maintenance_options: SqliteConnectOptions,
+    /// Bytes of the write-ahead log that were in use when they were last looked up, plus an estimate
+    /// of what was appended since.
+    wal_used: AtomicU64,
+    /// Wakes the maintenance task when the log has grown.
+    wal_grown: Notify,
+}

@@ -1,0 +1,353 @@
+//! Importing a directory file: whole or not at all, in one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use im_core::UserId;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use super::SqliteStore;
+use super::accounts::{profile, profile_columns};
+use super::directory::next_stamp;
+use super::rows::{json_array, number, text};
+use crate::{DirectoryImport, ImportOutcome, ImportedUser, StoreError, UserProfile};
+
+/// Changed users that share a stamp: clients fetch pages that end between stamps.
+const ROWS_PER_STAMP: usize = 1000;
+/// Rows per statement: 256 × 14 = 3,584 bound values of the 32,766 that SQLite takes.
+const ROWS_AT_ONCE: usize = 256;
+
+const BY_NAMES: &str = concat!(
+    "SELECT ",
+    profile_columns!(),
+    ", hash FROM account WHERE name IN (VALUES "
+);
+const NAMES_OF_IDS: &str =
+    "SELECT id, name FROM account WHERE id IN (SELECT value FROM json_each(?))";
+const GREATEST_ID: &str = "SELECT coalesce(max(id), 0) FROM account";
+const DEPARTMENTS: &str = "SELECT id, parent, name FROM department";
+const INSERT_DEPARTMENT: &str = "INSERT INTO department
+    (id, parent, name, priority, status, stamp) VALUES (?1, ?2, ?3, ?1, 0, ?4)";
+const UPSERT: &str = concat!(
+    "INSERT INTO account (",
+    profile_columns!(),
+    ", hash, stamp) VALUES "
+);
+const OR_UPDATE: &str = " ON CONFLICT (id) DO UPDATE SET nick = excluded.nick, sex = excluded.sex,
+    department = excluded.department, phone = excluded.phone, email = excluded.email,
+    domain = excluded.domain, avatar = excluded.avatar, signature = excluded.signature,
+    status = excluded.status, hash = excluded.hash, stamp = excluded.stamp";
+
+/// A user as the table holds him.
+#[derive(Clone, PartialEq, Eq)]
+struct Account {
+    profile: UserProfile,
+    hash: String,
+}
+
+impl SqliteStore {
+    pub(super) async fn import_directory(
+        &self,
+        import: &DirectoryImport,
+    ) -> Result<ImportOutcome, StoreError> {
+        let mut writer = self.inner.writer.lock().await?;
+        let mut tx = writer.begin().await?;
+        let existing = existing_accounts(&mut tx, &import.users).await?;
+        let ids = match assign_ids(&mut tx, &import.users, &existing).await? {
+            Ok(ids) => ids,
+            Err(conflicts) => {
+                return Ok(ImportOutcome {
+                    conflicts,
+                    ..ImportOutcome::default()
+                });
+            }
+        };
+        let mut departments = Departments::load(&mut tx).await?;
+        let mut outcome = ImportOutcome::default();
+        let mut changed = Vec::new();
+        for (user, id) in import.users.iter().zip(ids) {
+            let department = match &user.department {
+                Some(path) => Some(departments.id_of(path)?),
+                None => None,
+            };
+            let old = existing.get(user.name.as_str());
+            let new = wanted(user, id, department, old);
+            if old == Some(&new) {
+                outcome.unchanged += 1;
+                continue;
+            }
+            match old {
+                None => outcome.added += 1,
+                Some(old) => {
+                    outcome.updated += 1;
+                    if old.profile.status == 0 && new.profile.status != 0 {
+                        outcome.disabled.push(id);
+                    }
+                }
+            }
+            changed.push(new);
+        }
+        outcome.departments_added = u32::try_from(departments.added.len()).unwrap_or(u32::MAX);
+        store(&mut tx, import.now, &departments.added, &changed).await?;
+        tx.commit().await?;
+        Ok(outcome)
+    }
+}
+
+/// Accounts with the names of the file.
+async fn existing_accounts(
+    connection: &mut SqliteConnection,
+    users: &[ImportedUser],
+) -> Result<HashMap<String, Account>, StoreError> {
+    let mut existing = HashMap::new();
+    for users in users.chunks(ROWS_AT_ONCE) {
+        let text = statement(BY_NAMES, "(?)", users.len(), ")");
+        let mut query = sqlx::query(AssertSqlSafe(text)).persistent(false);
+        for user in users {
+            query = query.bind(user.name.clone());
+        }
+        for row in &query.fetch_all(&mut *connection).await? {
+            let account = Account {
+                profile: profile(row)?,
+                hash: text_at_hash(row)?,
+            };
+            existing.insert(account.profile.name.clone(), account);
+        }
+    }
+    Ok(existing)
+}
+
+/// Ids in file order, or why some cannot be given.
+async fn assign_ids(
+    connection: &mut SqliteConnection,
+    users: &[ImportedUser],
+    existing: &HashMap<String, Account>,
+) -> Result<Result<Vec<UserId>, Vec<(usize, String)>>, StoreError> {
+    let wanted = || users.iter().filter_map(|user| user.id);
+    let rows = sqlx::query(NAMES_OF_IDS)
+        .bind(json_array(wanted()))
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut owners = HashMap::new();
+    for row in &rows {
+        owners.insert(number(row, 0)?, text(row, 1)?);
+    }
+    let row = sqlx::query(GREATEST_ID).fetch_one(&mut *connection).await?;
+    // New ids follow the greatest one known, so that those that the file names stay free.
+    let mut greatest = number(&row, 0)?.max(wanted().max().unwrap_or(0));
+
+    let mut ids = Vec::with_capacity(users.len());
+    let mut conflicts = Vec::new();
+    let mut names = HashSet::with_capacity(users.len());
+    for (index, user) in users.iter().enumerate() {
+        if !names.insert(user.name.as_str()) {
+            conflicts.push((index, "the name occurs twice".to_owned()));
+            continue;
+        }
+        let old = existing.get(&user.name).map(|account| account.profile.id);
+        let id = match (old, user.id) {
+            (Some(old), None) => Some(old),
+            (Some(old), Some(id)) if old.get() == id => Some(old),
+            (Some(old), Some(id)) => {
+                conflicts.push((index, format!("the id is {old}, not {id}")));
+                continue;
+            }
+            (None, Some(id)) => {
+                if let Some(owner) = owners.get(&id) {
+                    conflicts.push((index, format!("the id {id} belongs to {owner}")));
+                    continue;
+                }
+                owners.insert(id, user.name.clone());
+                UserId::from_wire(id)
+            }
+            (None, None) => {
+                greatest = greatest.saturating_add(1);
+                UserId::from_wire(greatest).filter(|id| id.get() < u32::MAX)
+            }
+        };
+        match id {
+            Some(id) => ids.push(id),
+            None => conflicts.push((index, "no id is left for it".to_owned())),
+        }
+    }
+    Ok(if conflicts.is_empty() {
+        Ok(ids)
+    } else {
+        Err(conflicts)
+    })
+}
+
+/// The row that the file asks for.
+fn wanted(
+    user: &ImportedUser,
+    id: UserId,
+    department: Option<u32>,
+    old: Option<&Account>,
+) -> Account {
+    let mut account = old.cloned().unwrap_or_else(|| new_account(id, &user.name));
+    let profile = &mut account.profile;
+    replace(&mut account.hash, user.hash.as_ref());
+    replace(&mut profile.nick, user.nick.as_ref());
+    replace(&mut profile.sex, user.sex.as_ref());
+    replace(&mut profile.department, department.as_ref());
+    replace(&mut profile.phone, user.phone.as_ref());
+    replace(&mut profile.email, user.email.as_ref());
+    replace(&mut profile.domain, user.domain.as_ref());
+    replace(&mut profile.avatar, user.avatar.as_ref());
+    replace(&mut profile.status, user.status.as_ref());
+    replace(&mut profile.signature, user.signature.as_ref());
+    account
+}
+
+/// A new account is active and, without a hash, cannot log in.
+fn new_account(id: UserId, name: &str) -> Account {
+    Account {
+        profile: UserProfile {
+            id,
+            name: name.to_owned(),
+            nick: name.to_owned(),
+            sex: 0,
+            department: 0,
+            phone: String::new(),
+            email: String::new(),
+            domain: String::new(),
+            avatar: String::new(),
+            signature: String::new(),
+            status: 0,
+        },
+        hash: String::new(),
+    }
+}
+
+fn replace<T: Clone>(slot: &mut T, wanted: Option<&T>) {
+    if let Some(wanted) = wanted {
+        slot.clone_from(wanted);
+    }
+}
+
+/// All departments by place, and those that the file adds.
+struct Departments {
+    ids: HashMap<(u32, String), u32>,
+    greatest: u32,
+    added: Vec<NewDepartment>,
+}
+
+struct NewDepartment {
+    id: u32,
+    parent: u32,
+    name: String,
+}
+
+impl Departments {
+    async fn load(connection: &mut SqliteConnection) -> Result<Self, StoreError> {
+        let mut departments = Self {
+            ids: HashMap::new(),
+            greatest: 0,
+            added: Vec::new(),
+        };
+        for row in &sqlx::query(DEPARTMENTS).fetch_all(connection).await? {
+            let id = number(row, 0)?;
+            departments.ids.insert((number(row, 1)?, text(row, 2)?), id);
+            departments.greatest = departments.greatest.max(id);
+        }
+        Ok(departments)
+    }
+
+    /// The department at the end of a path of names, made with those above it when missing; 0 for an
+    /// empty path.
+    fn id_of(&mut self, path: &[String]) -> Result<u32, StoreError> {
+        let mut parent = 0;
+        for name in path {
+            parent = match self.ids.get(&(parent, name.clone())) {
+                Some(id) => *id,
+                None => self.add(parent, name)?,
+            };
+        }
+        Ok(parent)
+    }
+
+    fn add(&mut self, parent: u32, name: &str) -> Result<u32, StoreError> {
+        let id = self
+            .greatest
+            .checked_add(1)
+            .ok_or_else(|| StoreError::Corrupt("department ids are used up".into()))?;
+        self.greatest = id;
+        self.ids.insert((parent, name.to_owned()), id);
+        self.added.push(NewDepartment {
+            id,
+            parent,
+            name: name.to_owned(),
+        });
+        Ok(id)
+    }
+}
+
+async fn store(
+    connection: &mut SqliteConnection,
+    now: u32,
+    departments: &[NewDepartment],
+    accounts: &[Account],
+) -> Result<(), StoreError> {
+    if departments.is_empty() && accounts.is_empty() {
+        return Ok(());
+    }
+    let mut stamp = next_stamp(connection, now).await?;
+    for department in departments {
+        sqlx::query(INSERT_DEPARTMENT)
+            .bind(i64::from(department.id))
+            .bind(i64::from(department.parent))
+            .bind(department.name.clone())
+            .bind(i64::from(stamp))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (index, accounts) in accounts.chunks(ROWS_PER_STAMP).enumerate() {
+        if index > 0 {
+            stamp = next_stamp(connection, now).await?;
+        }
+        for accounts in accounts.chunks(ROWS_AT_ONCE) {
+            let text = statement(
+                UPSERT,
+                "(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                accounts.len(),
+                OR_UPDATE,
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text)).persistent(false);
+            for Account { profile, hash } in accounts {
+                query = query
+                    .bind(i64::from(profile.id.get()))
+                    .bind(profile.name.clone())
+                    .bind(profile.nick.clone())
+                    .bind(i64::from(profile.sex))
+                    .bind(i64::from(profile.department))
+                    .bind(profile.phone.clone())
+                    .bind(profile.email.clone())
+                    .bind(profile.domain.clone())
+                    .bind(profile.avatar.clone())
+                    .bind(profile.signature.clone())
+                    .bind(i64::from(profile.status))
+                    .bind(hash.clone())
+                    .bind(i64::from(stamp));
+            }
+            query.execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A statement with a number of equal rows, built from constants only.
+fn statement(head: &str, row: &str, rows: usize, tail: &str) -> String {
+    let mut sql = String::with_capacity(head.len() + rows * (row.len() + 1) + tail.len());
+    sql.push_str(head);
+    for index in 0..rows {
+        if index > 0 {
+            sql.push(',');
+        }
+        sql.push_str(row);
+    }
+    sql.push_str(tail);
+    sql
+}
+
+fn text_at_hash(row: &sqlx::sqlite::SqliteRow) -> Result<String, StoreError> {
+    Ok(row.try_get("hash")?)
+}

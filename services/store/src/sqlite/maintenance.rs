@@ -1,0 +1,186 @@
+//! Keeping the write-ahead log short without holding up the writer.
+//!
+//! A passive checkpoint copies what it can beside the writer, but the log starts again at its
+//! beginning only when a checkpoint has caught up with it completely, which never happens under
+//! constant load. So, above [`SqliteOptions::restart_bytes`](super::SqliteOptions), writes wait while
+//! a second checkpoint copies the little that came during the first. The file keeps its size: writing
+//! over it costs far less to make durable than growing it.
+//!
+//! A reader that stays keeps the log from starting again. Above
+//! [`SqliteOptions::wal_limit_bytes`](super::SqliteOptions) appends are refused until it has gone.
+
+use std::sync::atomic::Ordering;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions, Connection as _, Row};
+use tokio_util::sync::CancellationToken;
+
+use super::SqliteStore;
+use super::rows::unavailable;
+use crate::{AppendBatch, StoreError};
+
+/// What maintenance keeps between rounds.
+#[derive(Default)]
+pub(super) struct State {
+    /// The connection that checkpoints, opened when first needed.
+    connection: Option<SqliteConnection>,
+    /// A reader kept the log from starting again: do not hold up writes for another try before the
+    /// log has grown to this.
+    retry_at: u64,
+}
+
+/// What [`SqliteStore::maintain`] found and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Bytes of the write-ahead log in use before.
+    pub used_before: u64,
+    /// Bytes that are not yet in the database file afterwards.
+    pub pending: u64,
+    /// Whether the log will start again at its beginning.
+    pub restarted: bool,
+}
+
+/// Frames of the log and those already copied into the database.
+#[derive(Clone, Copy)]
+struct Frames {
+    log: u64,
+    copied: u64,
+}
+
+/// A frame is a page and its header.
+const FRAME_BYTES: u64 = 4096 + 24;
+/// Bytes of log that a stored message or conversation adds, apart from bodies: its share of
+/// rewritten pages. A rough guess that a look at the log soon replaces.
+const ROW_BYTES: u64 = 1024;
+
+const LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
+const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
+
+impl SqliteStore {
+    /// Size of the write-ahead log's file; 0 when there is none.
+    pub fn wal_bytes(&self) -> u64 {
+        let mut path = self.inner.dir.database().into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).map_or(0, |file| file.len())
+    }
+
+    /// Maintains the store until told to stop. Errors are logged and the next round tries again.
+    pub async fn run_maintenance(&self, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            let wait = async {
+                tokio::select! {
+                    () = self.inner.wal_grown.notified() => {}
+                    () = tokio::time::sleep(self.inner.options.maintenance_interval) => {}
+                }
+            };
+            if stop.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+            match self.maintain().await {
+                Ok(_) => failing = false,
+                Err(error) if failing => tracing::debug!(%error, "maintenance failed again"),
+                Err(error) => {
+                    tracing::warn!(%error, "maintenance failed");
+                    failing = true;
+                }
+            }
+        }
+    }
+
+    /// One round: checkpoints if the write-ahead log has grown enough.
+    pub async fn maintain(&self) -> Result<Maintenance, StoreError> {
+        let options = &self.inner.options;
+        let mut state = self.inner.maintenance.lock().await;
+        let before = self.checkpoint(&mut state, LOOK).await?;
+        let used = before.log * FRAME_BYTES;
+        let mut done = Maintenance {
+            used_before: used,
+            pending: before.pending(),
+            restarted: false,
+        };
+        if done.pending == 0 {
+            // The next write starts the log again by itself.
+            state.retry_at = 0;
+            self.inner.wal_used.store(0, Ordering::Relaxed);
+            return Ok(done);
+        }
+        if done.pending >= options.checkpoint_bytes || used >= options.restart_bytes {
+            done.pending = self.checkpoint(&mut state, PASSIVE).await?.pending();
+        }
+        if used >= options.restart_bytes.max(state.retry_at) {
+            let writer = self.inner.writer.lock().await?;
+            let last = self.checkpoint(&mut state, RESTART).await;
+            drop(writer);
+            done.pending = last?.pending();
+            done.restarted = done.pending == 0;
+            state.retry_at = if done.restarted {
+                0
+            } else {
+                used + options.checkpoint_bytes
+            };
+        }
+        let used = if done.pending == 0 { 0 } else { used };
+        self.inner.wal_used.store(used, Ordering::Relaxed);
+        Ok(done)
+    }
+
+    /// Refuses writes while the log is above its limit.
+    pub(super) fn check_wal_limit(&self) -> Result<(), StoreError> {
+        if self.inner.wal_used.load(Ordering::Relaxed) <= self.inner.options.wal_limit_bytes {
+            return Ok(());
+        }
+        self.inner.wal_grown.notify_one();
+        Err(unavailable("the write-ahead log is above its limit"))
+    }
+
+    /// Adds to the estimate and wakes the maintenance task when it matters.
+    pub(super) fn note_growth(&self, batch: &AppendBatch, conversations: usize) {
+        let bodies: usize = batch.messages.iter().map(|m| m.body.len()).sum();
+        let rows = batch.messages.len() + conversations;
+        let grown = u64::try_from(bodies).unwrap_or(u64::MAX)
+            + ROW_BYTES * u64::try_from(rows).unwrap_or(u64::MAX)
+            + FRAME_BYTES;
+        let before = self.inner.wal_used.fetch_add(grown, Ordering::Relaxed);
+        let step = self.inner.options.checkpoint_bytes.max(1);
+        if before / step != (before + grown) / step {
+            self.inner.wal_grown.notify_one();
+        }
+    }
+
+    pub(super) async fn close_maintenance(&self) -> Result<(), StoreError> {
+        if let Some(connection) = self.inner.maintenance.lock().await.connection.take() {
+            connection.close().await?;
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(
+        &self,
+        state: &mut State,
+        statement: &'static str,
+    ) -> Result<Frames, StoreError> {
+        let mut connection = match state.connection.take() {
+            Some(connection) => connection,
+            None => self.inner.maintenance_options.connect().await?,
+        };
+        let row = sqlx::query(statement).fetch_one(&mut connection).await?;
+        // A connection that failed is not put back.
+        state.connection = Some(connection);
+        // -1 when there is no log yet.
+        let frames = |at| -> Result<u64, StoreError> {
+            Ok(u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or(0))
+        };
+        Ok(Frames {
+            log: frames(1)?,
+            copied: frames(2)?,
+        })
+    }
+}
+
+impl Frames {
+    fn pending(self) -> u64 {
+        self.log.saturating_sub(self.copied) * FRAME_BYTES
+    }
+}

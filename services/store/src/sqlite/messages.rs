@@ -1,0 +1,236 @@
+//! The log and conversations: reads.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use im_core::{CommitSeq, Conversation, MsgId, RetryKey};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::rows::{
+    conversation, conversation_key, json_array, msg_id, number, position, signed, user,
+};
+use crate::{
+    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, RecentKey, StoreError,
+    StoredMessage,
+};
+
+/// Conversations looked up in one statement.
+const STATES_AT_ONCE: usize = 512;
+
+const LOG_END: &str = "SELECT coalesce((SELECT max(seq) FROM message), 0),
+    coalesce((SELECT max(conv) FROM conversation), 0)";
+
+/// The parameter is a JSON array of [kind, a, b].
+const STATES: &str = "SELECT j.key, c.conv, c.last_id, c.last_seq, c.low_sent, c.last_time
+    FROM json_each(?) AS j CROSS JOIN conversation AS c
+    WHERE c.kind = j.value ->> 0 AND c.a = j.value ->> 1 AND c.b = j.value ->> 2";
+
+/// The parameter is a JSON array of [index, conversation row, id after which to look].
+const RECENT_KEYS: &str = "SELECT j.value ->> 0, m.retry_key, m.id, m.seq, m.time
+    FROM json_each(?) AS j CROSS JOIN message AS m
+    WHERE m.conv = j.value ->> 1 AND m.id > j.value ->> 2
+      AND m.time >= ? AND m.retry_key IS NOT NULL
+    ORDER BY m.seq";
+
+const LOG: &str =
+    "SELECT m.seq, m.id, m.sender, m.type, m.time, m.low_sent, m.body, c.kind, c.a, c.b
+    FROM message AS m JOIN conversation AS c ON c.conv = m.conv
+    WHERE m.seq > ? ORDER BY m.seq LIMIT ?";
+
+const HISTORY: &str = "SELECT seq, id, sender, type, time, low_sent, body FROM message
+    WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
+      AND id BETWEEN ? AND ?
+    ORDER BY id DESC LIMIT ?";
+
+const BY_IDS: &str = "SELECT seq, id, sender, type, time, low_sent, body FROM message
+    WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
+      AND id IN (SELECT value FROM json_each(?)) AND id >= ?
+    ORDER BY id DESC LIMIT ?";
+
+const LATEST_ID: &str =
+    "SELECT last_id FROM conversation WHERE kind = ? AND a = ? AND b = ? AND last_id > 0";
+
+#[async_trait]
+impl MessageStore for SqliteStore {
+    async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError> {
+        let row = sqlx::query(LOG_END).fetch_one(&self.inner.readers).await?;
+        Ok((
+            CommitSeq(position(&row, 0)?),
+            ConversationRow(row.try_get(1)?),
+        ))
+    }
+
+    async fn conversation_states(
+        &self,
+        wanted: &[Conversation],
+        keys_since: u32,
+        max_keys: u32,
+    ) -> Result<Vec<Option<ConversationState>>, StoreError> {
+        let mut states = Vec::with_capacity(wanted.len());
+        for wanted in wanted.chunks(STATES_AT_ONCE) {
+            states.extend(self.some_states(wanted, keys_since, max_keys).await?);
+        }
+        Ok(states)
+    }
+
+    async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError> {
+        self.append_batch(batch).await
+    }
+
+    async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
+        let rows = sqlx::query(LOG)
+            .bind(signed(after.0)?)
+            .bind(i64::from(limit))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(LogEntry {
+                    conversation: conversation(row, 7)?,
+                    message: message(row, 0)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn history(
+        &self,
+        conversation: Conversation,
+        from: Option<MsgId>,
+        oldest: u32,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let (kind, a, b) = conversation_key(conversation);
+        let rows = sqlx::query(HISTORY)
+            .bind(kind)
+            .bind(a)
+            .bind(b)
+            .bind(i64::from(oldest))
+            .bind(i64::from(from.map_or(u32::MAX, MsgId::get)))
+            .bind(i64::from(limit))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter().map(|row| message(row, 0)).collect()
+    }
+
+    async fn by_ids(
+        &self,
+        conversation: Conversation,
+        ids: &[u32],
+        oldest: u32,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let (kind, a, b) = conversation_key(conversation);
+        let rows = sqlx::query(BY_IDS)
+            .bind(kind)
+            .bind(a)
+            .bind(b)
+            .bind(json_array(ids.iter().copied()))
+            .bind(i64::from(oldest))
+            .bind(i64::from(limit))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter().map(|row| message(row, 0)).collect()
+    }
+
+    async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
+        let (kind, a, b) = conversation_key(conversation);
+        let row = sqlx::query(LATEST_ID)
+            .bind(kind)
+            .bind(a)
+            .bind(b)
+            .fetch_optional(&self.inner.readers)
+            .await?;
+        row.as_ref().map(|row| msg_id(row, 0)).transpose()
+    }
+}
+
+impl SqliteStore {
+    async fn some_states(
+        &self,
+        wanted: &[Conversation],
+        keys_since: u32,
+        max_keys: u32,
+    ) -> Result<Vec<Option<ConversationState>>, StoreError> {
+        let keys = json_triples(
+            wanted
+                .iter()
+                .map(|conversation| conversation_key(*conversation)),
+        );
+        // Both reads see one state of the database.
+        let mut reader = self.inner.readers.begin().await?;
+        let rows = sqlx::query(STATES)
+            .bind(keys)
+            .fetch_all(&mut *reader)
+            .await?;
+        let mut states: Vec<Option<ConversationState>> = vec![None; wanted.len()];
+        let mut with_keys = Vec::new();
+        for row in &rows {
+            let index: i64 = row.try_get(0)?;
+            let state = ConversationState {
+                row: ConversationRow(row.try_get(1)?),
+                last_id: number(row, 2)?,
+                last_seq: CommitSeq(position(row, 3)?),
+                low_sent: number(row, 4)?,
+                recent: Vec::new(),
+            };
+            if state.last_id > 0 && max_keys > 0 && number(row, 5)? >= keys_since {
+                let after = state.last_id.saturating_sub(max_keys);
+                with_keys.push((index, state.row.0, i64::from(after)));
+            }
+            *slot(&mut states, index)? = Some(state);
+        }
+        if !with_keys.is_empty() {
+            let rows = sqlx::query(RECENT_KEYS)
+                .bind(json_triples(with_keys.into_iter()))
+                .bind(i64::from(keys_since))
+                .fetch_all(&mut *reader)
+                .await?;
+            for row in &rows {
+                if let Some(state) = slot(&mut states, row.try_get(0)?)? {
+                    state.recent.push(recent_key(row)?);
+                }
+            }
+        }
+        Ok(states)
+    }
+}
+
+/// Reads (seq, id, sender, type, time, low_sent, body) from column `at` on.
+pub(super) fn message(row: &SqliteRow, at: usize) -> Result<StoredMessage, StoreError> {
+    Ok(StoredMessage {
+        seq: CommitSeq(position(row, at)?),
+        msg_id: msg_id(row, at + 1)?,
+        sender: user(row, at + 2)?,
+        msg_type: number(row, at + 3)?,
+        time: number(row, at + 4)?,
+        low_sent: number(row, at + 5)?,
+        body: Bytes::from(row.try_get::<Vec<u8>, _>(at + 6)?),
+    })
+}
+
+fn recent_key(row: &SqliteRow) -> Result<RecentKey, StoreError> {
+    let key: Vec<u8> = row.try_get(1)?;
+    let key = key
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("retry key of odd length".into()))?;
+    Ok(RecentKey {
+        key: RetryKey(key),
+        msg_id: msg_id(row, 2)?,
+        seq: CommitSeq(position(row, 3)?),
+        time: number(row, 4)?,
+    })
+}
+
+fn slot<T>(slots: &mut [T], index: i64) -> Result<&mut T, StoreError> {
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| slots.get_mut(index))
+        .ok_or_else(|| StoreError::Corrupt(format!("index {index}")))
+}
+
+fn json_triples(triples: impl Iterator<Item = (i64, i64, i64)>) -> String {
+    let items: Vec<String> = triples.map(|(a, b, c)| format!("[{a},{b},{c}]")).collect();
+    format!("[{}]", items.join(","))
+}

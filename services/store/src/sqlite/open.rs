@@ -1,0 +1,117 @@
+//! Opening and closing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use tokio::sync::{Mutex, Notify};
+
+use super::maintenance::State;
+use super::writer::Writer;
+use super::{Durability, Inner, SqliteOptions, SqliteStore};
+use crate::{DataDir, StoreError};
+
+/// Prepared statements kept per connection; `append` alone has about a hundred texts.
+const STATEMENT_CACHE: usize = 200;
+/// How long writes wait for readers to leave the log when it should start again.
+const READER_PATIENCE: Duration = Duration::from_millis(50);
+/// Page cache of the maintenance connection, KiB.
+const MAINTENANCE_CACHE_KIB: u32 = 1024;
+
+impl SqliteStore {
+    /// Opens the database of a data directory, makes it when missing, and brings its schema up to
+    /// date.
+    pub async fn open(dir: DataDir, options: SqliteOptions) -> Result<Self, StoreError> {
+        let writing = connect_options(&dir, &options, options.writer_cache_kib)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A log that a long reader let grow is cut when it starts again.
+            .pragma("journal_size_limit", options.restart_bytes.to_string());
+        let mut connection = writing.connect().await?;
+        migrator()
+            .run(&mut connection)
+            .await
+            .map_err(|e| StoreError::Unavailable(Box::new(e)))?;
+
+        let reading = connect_options(&dir, &options, options.reader_cache_kib).read_only(true);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .min_connections(0)
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(reading);
+
+        let store = Self {
+            inner: Arc::new(Inner {
+                maintenance_options: connect_options(&dir, &options, MAINTENANCE_CACHE_KIB)
+                    .busy_timeout(READER_PATIENCE),
+                dir,
+                options,
+                writer: Writer::new(writing, connection),
+                readers,
+                maintenance: Mutex::new(State::default()),
+                wal_used: AtomicU64::new(0),
+                wal_grown: Notify::new(),
+            }),
+        };
+        let left_over = store.wal_bytes();
+        store.inner.wal_used.store(left_over, Ordering::Relaxed);
+        Ok(store)
+    }
+
+    /// Where it lives.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.inner.dir
+    }
+
+    /// Closes all connections; the write-ahead log is merged into the database on the way. The store
+    /// must not be used afterwards.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.readers.close().await;
+        self.close_maintenance().await?;
+        self.inner.writer.close().await
+    }
+}
+
+fn connect_options(dir: &DataDir, options: &SqliteOptions, cache_kib: u32) -> SqliteConnectOptions {
+    let synchronous = match options.durability {
+        Durability::Full => SqliteSynchronous::Full,
+        Durability::Normal => SqliteSynchronous::Normal,
+    };
+    SqliteConnectOptions::new()
+        .filename(dir.database())
+        .busy_timeout(options.busy_timeout)
+        .synchronous(synchronous)
+        .foreign_keys(false)
+        .statement_cache_capacity(STATEMENT_CACHE)
+        // Multi-row updates keep a statement journal; on disk it would double what is written.
+        .pragma("temp_store", "MEMORY")
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cache_size", format!("-{cache_kib}"))
+        .disable_statement_logging()
+}
+
+/// Newest version of the schema.
+pub(crate) fn schema_version() -> i64 {
+    migrator()
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
+}
+
+/// The schema's history. An applied file is never edited.
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "initial".into(),
+        MigrationType::Simple,
+        include_str!("../../migrations/0001_initial.sql").into_sql_str(),
+        false,
+    )])
+}

@@ -1,0 +1,58 @@
+//! What can be chosen about the embedded store.
+
+use std::time::Duration;
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is on disk: the only choice for a store whose acknowledgements mean something.
+    #[default]
+    Full,
+    /// When the operating system has it. Power loss loses acknowledged messages; it exists so that
+    /// the power-loss test can show that it would notice.
+    Normal,
+}
+
+/// Options of [`SqliteStore::open`](super::SqliteStore::open).
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Reading connections (each is a thread), opened on demand.
+    pub readers: u32,
+    /// When a commit counts as done.
+    pub durability: Durability,
+    /// How long a statement waits for a lock that a checkpoint or a backup holds.
+    pub busy_timeout: Duration,
+    /// How long a read waits for a free connection.
+    pub acquire_timeout: Duration,
+    /// Page cache of the writing connection, KiB.
+    pub writer_cache_kib: u32,
+    /// Page cache of each reading connection, KiB.
+    pub reader_cache_kib: u32,
+    /// Write-ahead log in use from which a passive checkpoint runs beside the writer.
+    pub checkpoint_bytes: u64,
+    /// Write-ahead log in use from which writes wait for a full checkpoint, so that the log starts
+    /// again at its beginning.
+    pub restart_bytes: u64,
+    /// Write-ahead log in use above which writes are refused as unavailable: only a reader that stays
+    /// for minutes under load (such as a backup) gets it there.
+    pub wal_limit_bytes: u64,
+    /// Longest time between two looks at the write-ahead log.
+    pub maintenance_interval: Duration,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            durability: Durability::Full,
+            busy_timeout: Duration::from_secs(5),
+            acquire_timeout: Duration::from_secs(3),
+            writer_cache_kib: 16 * 1024,
+            reader_cache_kib: 2 * 1024,
+            checkpoint_bytes: 16 << 20,
+            restart_bytes: 64 << 20,
+            wal_limit_bytes: 1 << 30,
+            maintenance_interval: Duration::from_millis(250),
+        }
+    }
+}

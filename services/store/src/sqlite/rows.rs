@@ -1,0 +1,125 @@
+//! Values in and out of rows, and errors of the driver.
+
+use im_core::{Conversation, GroupId, MsgId, UserId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::StoreError;
+
+/// A conversation as the columns (kind, a, b).
+pub(super) fn conversation_key(conversation: Conversation) -> (i64, i64, i64) {
+    match conversation {
+        Conversation::Pair(low, high) => (PAIR, low.get().into(), high.get().into()),
+        Conversation::Group(group) => (GROUP, group.get().into(), 0),
+    }
+}
+
+/// Column `kind` of a pair.
+pub(super) const PAIR: i64 = 1;
+/// Column `kind` of a group.
+pub(super) const GROUP: i64 = 2;
+
+/// Reads (kind, a, b) from column `at` on.
+pub(super) fn conversation(row: &SqliteRow, at: usize) -> Result<Conversation, StoreError> {
+    let kind: i64 = row.try_get(at)?;
+    match kind {
+        PAIR => Ok(Conversation::Pair(user(row, at + 1)?, user(row, at + 2)?)),
+        GROUP => Ok(Conversation::Group(group(row, at + 1)?)),
+        _ => Err(StoreError::Corrupt(format!("conversation kind {kind}"))),
+    }
+}
+
+pub(super) fn number(row: &SqliteRow, at: usize) -> Result<u32, StoreError> {
+    let value: i64 = row.try_get(at)?;
+    u32::try_from(value).map_err(|_| StoreError::Corrupt(format!("number {value}")))
+}
+
+pub(super) fn position(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {
+    let value: i64 = row.try_get(at)?;
+    u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("position {value}")))
+}
+
+pub(super) fn text(row: &SqliteRow, at: usize) -> Result<String, StoreError> {
+    Ok(row.try_get(at)?)
+}
+
+pub(super) fn user(row: &SqliteRow, at: usize) -> Result<UserId, StoreError> {
+    UserId::from_wire(number(row, at)?).ok_or_else(|| zero("user"))
+}
+
+pub(super) fn group(row: &SqliteRow, at: usize) -> Result<GroupId, StoreError> {
+    GroupId::from_wire(number(row, at)?).ok_or_else(|| zero("group"))
+}
+
+pub(super) fn msg_id(row: &SqliteRow, at: usize) -> Result<MsgId, StoreError> {
+    MsgId::from_wire(number(row, at)?).ok_or_else(|| zero("message"))
+}
+
+/// A log position as SQLite's signed number.
+pub(super) fn signed(position: u64) -> Result<i64, StoreError> {
+    i64::try_from(position).map_err(|_| StoreError::Corrupt(format!("position {position}")))
+}
+
+/// Numbers as a JSON array, to be bound as one parameter and unfolded by `json_each`.
+pub(super) fn json_array(numbers: impl Iterator<Item = u32>) -> String {
+    let mut text = String::from("[");
+    for number in numbers {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&number.to_string());
+    }
+    text.push(']');
+    text
+}
+
+pub(super) fn unavailable(reason: &'static str) -> StoreError {
+    StoreError::Unavailable(reason.into())
+}
+
+fn zero(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("{what} id 0"))
+}
+
+/// Extended result codes of SQLite that say "this key is there already": UNIQUE, PRIMARYKEY, ROWID.
+const UNIQUE_CODES: [&str; 3] = ["2067", "1555", "2579"];
+/// NOT NULL, which `append` provokes when a conversation is not in the state that the writer expects.
+const NOT_NULL_CODE: &str = "1299";
+/// Primary result codes CORRUPT and NOTADB.
+const CORRUPT_CODES: [i32; 2] = [11, 26];
+
+/// Whether the error is a violation of a unique key.
+pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
+    has_code(error, &UNIQUE_CODES)
+}
+
+/// The error of a write whose keys the caller chose: somebody else using them means lost ownership.
+pub(super) fn fenced(error: sqlx::Error) -> StoreError {
+    if is_unique_violation(&error) || has_code(&error, &[NOT_NULL_CODE]) {
+        StoreError::Fenced
+    } else {
+        error.into()
+    }
+}
+
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| codes.contains(&code.as_ref()))
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let primary = error
+            .as_database_error()
+            .and_then(|e| e.code())
+            .and_then(|code| code.parse::<i32>().ok())
+            .map(|code| code & 0xff);
+        match (&error, primary) {
+            (_, Some(code)) if CORRUPT_CODES.contains(&code) => Self::Corrupt(error.to_string()),
+            (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Unavailable(Box::new(error)),
+        }
+    }
+}

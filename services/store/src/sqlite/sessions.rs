@@ -1,0 +1,221 @@
+//! A user's view of his conversations.
+//!
+//! *Assumptions.* Member rows are not touched by messages, so nothing here knows that somebody has
+//! read what he sent himself: the caller stores a read position for the sender of a group message,
+//! and for pairs leaves own messages out by `low_sent`. Read positions are clamped to the newest id,
+//! so that no position runs ahead of messages to come.
+
+use async_trait::async_trait;
+use im_core::{Conversation, UserId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::messages::message;
+use super::rows::{conversation, conversation_key, number, user};
+use crate::{MemberView, ReadPosition, SessionStore, StoreError};
+
+/// Positions stored in one statement.
+const POSITIONS_AT_ONCE: usize = 1000;
+
+/// A view of the conversations that `chosen` (member and conversation columns) names.
+macro_rules! views {
+    ($chosen:expr) => {
+        concat!(
+            "WITH chosen AS MATERIALIZED (SELECT m.conv, m.read_id, m.joined_id, m.removed_at,
+                    c.kind, c.a, c.b, c.last_seq, c.last_time
+                FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv ",
+            $chosen,
+            ")
+            SELECT x.kind, x.a, x.b, x.read_id, x.joined_id, x.removed_at, x.last_time,
+                coalesce((SELECT r.low_sent FROM message AS r
+                    WHERE x.kind = 1 AND r.conv = x.conv AND r.id = x.read_id), 0),
+                n.seq, n.id, n.sender, n.type, n.time, n.low_sent, n.body
+            FROM chosen AS x CROSS JOIN message AS n ON n.seq = x.last_seq
+            ORDER BY x.last_time DESC, x.last_seq DESC"
+        )
+    };
+}
+
+const RECENT: &str = views!(
+    "WHERE m.user = ? AND m.active = 1 AND c.last_id > m.joined_id AND c.last_time > ?
+       AND (m.removed_at IS NULL OR c.last_id > m.removed_at)
+     ORDER BY c.last_time DESC, c.last_seq DESC LIMIT ?"
+);
+
+const UNREAD: &str =
+    views!("WHERE m.user = ? AND m.active = 1 AND c.last_id > max(m.read_id, m.joined_id)");
+
+const READ_POSITION: &str = "SELECT m.read_id FROM conversation AS c
+    JOIN member AS m ON m.conv = c.conv AND m.user = ? AND m.active = 1
+    WHERE c.kind = ? AND c.a = ? AND c.b = ?";
+
+const LOW_SENT: &str = "SELECT m.low_sent FROM message AS m
+    WHERE m.conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?) AND m.id = ?";
+
+/// The parameter is a JSON array of [user, kind, a, b, read id].
+const STORE_POSITIONS: &str = "UPDATE member SET read_id = p.read_id
+    FROM (SELECT j.value ->> 0 AS user, c.conv AS conv,
+              min(max(j.value ->> 4), c.last_id) AS read_id
+          FROM json_each(?) AS j CROSS JOIN conversation AS c
+          WHERE c.kind = j.value ->> 1 AND c.a = j.value ->> 2 AND c.b = j.value ->> 3
+          GROUP BY 1, 2) AS p
+    WHERE member.user = p.user AND member.conv = p.conv AND member.read_id < p.read_id";
+
+const REMOVE: &str = "UPDATE member SET removed_at = c.last_id, read_id = c.last_id
+    FROM conversation AS c
+    WHERE c.kind = ? AND c.a = ? AND c.b = ? AND member.user = ? AND member.conv = c.conv
+      AND member.active = 1 AND c.last_id > member.joined_id
+      AND (member.removed_at IS NULL OR c.last_id > member.removed_at)";
+
+const RELATED: &str = "SELECT CASE WHEN c.a = ?1 THEN c.b ELSE c.a END AS other
+        FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv
+        WHERE m.user = ?1 AND m.grouped = 0 AND c.last_time >= ?2
+    UNION
+    SELECT o.user FROM member AS m CROSS JOIN member AS o ON o.conv = m.conv AND o.grouped = 1
+        WHERE m.user = ?1 AND m.grouped = 1 AND m.active = 1 AND o.active = 1 AND o.user <> ?1
+    UNION
+    SELECT o.id FROM account AS u CROSS JOIN account AS o ON o.department = u.department
+        WHERE u.id = ?1 AND u.department <> 0 AND o.status <> 3 AND o.id <> ?1
+    ORDER BY other LIMIT ?3";
+
+#[async_trait]
+impl SessionStore for SqliteStore {
+    async fn recent_sessions(
+        &self,
+        user: UserId,
+        updated_after: u32,
+        limit: u32,
+    ) -> Result<Vec<MemberView>, StoreError> {
+        let rows = sqlx::query(RECENT)
+            .bind(i64::from(user.get()))
+            .bind(i64::from(updated_after))
+            .bind(i64::from(limit))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter().map(view).collect()
+    }
+
+    async fn unread_sessions(
+        &self,
+        user: UserId,
+        positions: &[ReadPosition],
+    ) -> Result<Vec<MemberView>, StoreError> {
+        let mut reader = self.inner.readers.begin().await?;
+        let rows = sqlx::query(UNREAD)
+            .bind(i64::from(user.get()))
+            .fetch_all(&mut *reader)
+            .await?;
+        let mut views = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut view = view(row)?;
+            let pending = positions
+                .iter()
+                .filter(|p| p.user == user && p.conversation == view.conversation)
+                .map(|p| p.read_id)
+                .max();
+            if let Some(read_id) = pending.filter(|read_id| *read_id > view.read_id) {
+                if read_id >= view.newest.msg_id.get() {
+                    continue;
+                }
+                view.read_id = read_id;
+                if let Conversation::Pair(..) = view.conversation {
+                    let (kind, a, b) = conversation_key(view.conversation);
+                    let row = sqlx::query(LOW_SENT)
+                        .bind(kind)
+                        .bind(a)
+                        .bind(b)
+                        .bind(i64::from(read_id))
+                        .fetch_one(&mut *reader)
+                        .await?;
+                    view.low_sent_at_read = number(&row, 0)?;
+                }
+            }
+            views.push(view);
+        }
+        Ok(views)
+    }
+
+    async fn read_position(
+        &self,
+        user: UserId,
+        conversation: Conversation,
+    ) -> Result<u32, StoreError> {
+        let (kind, a, b) = conversation_key(conversation);
+        let row = sqlx::query(READ_POSITION)
+            .bind(i64::from(user.get()))
+            .bind(kind)
+            .bind(a)
+            .bind(b)
+            .fetch_optional(&self.inner.readers)
+            .await?;
+        row.map_or(Ok(0), |row| number(&row, 0))
+    }
+
+    async fn store_read_positions(&self, positions: &[ReadPosition]) -> Result<(), StoreError> {
+        for positions in positions.chunks(POSITIONS_AT_ONCE) {
+            let items: Vec<String> = positions
+                .iter()
+                .map(|position| {
+                    let (kind, a, b) = conversation_key(position.conversation);
+                    format!("[{},{kind},{a},{b},{}]", position.user, position.read_id)
+                })
+                .collect();
+            let mut writer = self.inner.writer.lock().await?;
+            sqlx::query(STORE_POSITIONS)
+                .bind(format!("[{}]", items.join(",")))
+                .execute(writer.connection()?)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_session(
+        &self,
+        user: UserId,
+        conversation: Conversation,
+    ) -> Result<bool, StoreError> {
+        let (kind, a, b) = conversation_key(conversation);
+        let mut writer = self.inner.writer.lock().await?;
+        let done = sqlx::query(REMOVE)
+            .bind(kind)
+            .bind(a)
+            .bind(b)
+            .bind(i64::from(user.get()))
+            .execute(writer.connection()?)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn related_users(
+        &self,
+        user: UserId,
+        since: u32,
+        limit: u32,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let rows = sqlx::query(RELATED)
+            .bind(i64::from(user.get()))
+            .bind(i64::from(since))
+            .bind(i64::from(limit))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter().map(|row| self::user(row, 0)).collect()
+    }
+}
+
+fn view(row: &SqliteRow) -> Result<MemberView, StoreError> {
+    let removed_at: Option<i64> = row.try_get(5)?;
+    let removed_at = removed_at
+        .map(u32::try_from)
+        .transpose()
+        .map_err(|_| StoreError::Corrupt("removal at no message id".into()))?;
+    Ok(MemberView {
+        conversation: conversation(row, 0)?,
+        read_id: number(row, 3)?,
+        joined_id: number(row, 4)?,
+        removed_at,
+        updated: number(row, 6)?,
+        low_sent_at_read: number(row, 7)?,
+        newest: message(row, 8)?,
+    })
+}

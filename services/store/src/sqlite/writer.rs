@@ -1,0 +1,115 @@
+//! The one writing connection.
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, Sqlite, Transaction};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::append::Texts;
+use super::rows::unavailable;
+use crate::StoreError;
+
+/// Owns the connection and hands it to one call at a time, in the order of asking.
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    slot: Mutex<Slot>,
+}
+
+struct Slot {
+    /// `None` after an error that left the connection in doubt: the next call opens another.
+    connection: Option<SqliteConnection>,
+    /// A batch was begun and not seen to end: roll back before anything else.
+    in_doubt: bool,
+    texts: Texts,
+}
+
+/// Exclusive use of the writing connection.
+pub(super) struct WriteGuard<'a> {
+    slot: MutexGuard<'a, Slot>,
+}
+
+impl Writer {
+    pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
+        let slot = Slot {
+            connection: Some(connection),
+            in_doubt: false,
+            texts: Texts::default(),
+        };
+        Self {
+            options,
+            slot: Mutex::new(slot),
+        }
+    }
+
+    /// Waits for the turn; the connection has no open transaction.
+    pub(super) async fn lock(&self) -> Result<WriteGuard<'_>, StoreError> {
+        let mut slot = self.slot.lock().await;
+        if slot.in_doubt {
+            roll_back(&mut slot).await;
+        }
+        if slot.connection.is_none() {
+            slot.connection = Some(self.options.connect().await.map_err(StoreError::from)?);
+        }
+        Ok(WriteGuard { slot })
+    }
+
+    /// Closes the connection; later calls open another.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        let mut slot = self.slot.lock().await;
+        if let Some(connection) = slot.connection.take() {
+            connection.close().await?;
+        }
+        Ok(())
+    }
+}
+
+impl WriteGuard<'_> {
+    /// The connection.
+    pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        self.slot
+            .connection
+            .as_mut()
+            .ok_or_else(|| unavailable("the writing connection is closed"))
+    }
+
+    /// Begins a transaction that ends with its value unless committed.
+    pub(super) async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, StoreError> {
+        Ok(self.connection()?.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Connection and statement texts for a batch that brings its own BEGIN and COMMIT. From here
+    /// until [`Self::batch_done`] the connection is in doubt.
+    pub(super) fn batch(&mut self) -> Result<(&mut SqliteConnection, &mut Texts), StoreError> {
+        let slot = &mut *self.slot;
+        slot.in_doubt = true;
+        let connection = slot
+            .connection
+            .as_mut()
+            .ok_or_else(|| unavailable("the writing connection is closed"))?;
+        Ok((connection, &mut slot.texts))
+    }
+
+    /// The batch was committed.
+    pub(super) fn batch_done(&mut self) {
+        self.slot.in_doubt = false;
+    }
+
+    /// The batch failed: undo it now rather than at the next write.
+    pub(super) async fn batch_failed(&mut self) {
+        roll_back(&mut self.slot).await;
+    }
+}
+
+/// Leaves the slot with a connection that has no transaction, or without one.
+async fn roll_back(slot: &mut Slot) {
+    slot.in_doubt = true;
+    if let Some(connection) = slot.connection.as_mut() {
+        // SQLite has often rolled back already and then objects; whether that is so shows when a
+        // transaction can be begun and ended.
+        drop(connection.execute("ROLLBACK").await);
+        if let Err(error) = connection.execute("BEGIN; ROLLBACK").await {
+            tracing::warn!(%error, "writing connection replaced");
+            slot.connection = None;
+        }
+    }
+    slot.in_doubt = false;
+}

@@ -1,0 +1,28 @@
+//! A store in a temporary directory, for tests of this crate and others.
+
+use crate::{DataDir, SqliteOptions, SqliteStore};
+
+/// A store and its directory, which goes away with it.
+pub struct TempStore {
+    /// The store.
+    pub store: SqliteStore,
+    /// Where it lives.
+    pub dir: tempfile::TempDir,
+}
+
+impl TempStore {
+    /// Opens an empty store with the default options.
+    pub async fn open() -> Self {
+        Self::open_with(SqliteOptions::default()).await
+    }
+
+    /// Opens an empty store.
+    pub async fn open_with(options: SqliteOptions) -> Self {
+        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let data_dir = DataDir::open(dir.path()).expect("open the temporary directory");
+        let store = SqliteStore::open(data_dir, options)
+            .await
+            .expect("open the store");
+        Self { store, dir }
+    }
+}

@@ -1,0 +1,104 @@
+//! What every store must do. Each case gets an empty store.
+//!
+//! Another implementation adds a line at the end.
+
+mod accounts;
+mod devices;
+mod directory;
+mod groups;
+mod messages;
+mod sessions;
+mod unread_model;
+
+macro_rules! store_contract {
+    ($backend:ident, $open:expr) => {
+        store_contract! { $backend, $open, {
+            accounts: [
+                finds_credentials_by_exact_name,
+                replaces_a_hash_only_if_it_is_the_expected_one,
+                sets_a_hash,
+                reads_profiles_by_id_and_name,
+                finds_profiles_by_part_of_name_or_nick,
+                changes_of_profiles_are_stamped,
+                changes_of_nobody_are_not_found,
+                keeps_the_push_shield,
+                counts_failures_inside_the_window,
+                failures_of_other_names_and_addresses_are_apart,
+                remembers_only_the_newest_pairs,
+                remembers_a_bounded_number_of_failures,
+            ]
+            devices: [
+                keeps_one_token_per_user,
+                a_token_has_one_owner,
+            ]
+            directory: [
+                imports_people_and_departments,
+                an_equal_import_changes_nothing,
+                an_import_leaves_out_fields_alone,
+                conflicts_apply_nothing,
+                new_ids_avoid_those_that_the_file_names,
+                tells_whose_account_was_disabled,
+                changed_since_is_strict_and_misses_nothing,
+                pages_end_between_stamps,
+                the_first_page_leaves_out_people_who_left,
+                imports_fifty_thousand_people_quickly,
+            ]
+            groups: [
+                creates_groups_with_members,
+                a_group_needs_a_free_conversation_row,
+                adds_and_removes_members_with_versions,
+                joining_anew_hides_what_came_before,
+                changing_a_missing_group_is_not_found,
+                lists_groups_most_recently_changed_first,
+                shields_are_kept_per_member,
+            ]
+            messages: [
+                an_empty_store_has_an_empty_log,
+                stores_and_reads_back,
+                batches_of_every_size_are_stored_whole,
+                the_log_is_read_in_order_and_pages,
+                history_is_newest_first_and_bounded,
+                messages_by_id,
+                latest_id_of_each_conversation,
+                states_come_in_the_order_asked,
+                recent_keys_are_bounded_by_age_and_number,
+                a_taken_log_position_is_fenced,
+                a_taken_message_id_is_fenced,
+                a_taken_conversation_row_is_fenced,
+                a_conversation_begun_twice_is_fenced,
+                an_outdated_writer_is_fenced_even_with_free_keys,
+                a_batch_with_gaps_is_refused,
+                a_failed_batch_leaves_nothing_behind,
+                bodies_are_opaque,
+            ]
+            sessions: [
+                recents_are_newest_first,
+                recents_after_a_time_and_at_most_so_many,
+                a_group_is_recent_once_it_has_a_message_for_the_member,
+                removed_sessions_reappear_with_a_newer_message,
+                what_is_not_listed_cannot_be_removed,
+                read_positions_only_grow,
+                read_positions_of_strangers_are_not_stored,
+                unread_counts_leave_own_messages_out,
+                unread_counts_of_groups_begin_at_the_join,
+                pending_positions_win,
+                former_members_have_no_session,
+                related_users_come_from_pairs_groups_and_departments,
+            ]
+            unread_model: [agrees_with_a_naive_model]
+        } }
+    };
+    ($backend:ident, $open:expr, { $($area:ident: [$($case:ident),* $(,)?])* }) => {
+        mod $backend {
+            $(mod $area {
+                $(#[tokio::test]
+                async fn $case() {
+                    let opened = $open.await;
+                    crate::contract::$area::$case(&opened.store).await;
+                })*
+            })*
+        }
+    };
+}
+
+store_contract!(sqlite, im_store::testing::TempStore::open());

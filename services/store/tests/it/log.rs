@@ -1,0 +1,105 @@
+//! Builds batches as the writer does: dense log positions, dense ids, counts of one side.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use im_core::{CommitSeq, Conversation, GroupId, MsgId, RetryKey, UserId};
+use im_store::{
+    AppendBatch, ConversationRow, GroupType, MessageRow, NewConversation, NewGroup, Store,
+    StoreError,
+};
+
+pub fn user(id: u32) -> UserId {
+    UserId::from_wire(id).unwrap()
+}
+
+pub fn id(id: u32) -> MsgId {
+    MsgId::from_wire(id).unwrap()
+}
+
+pub fn pair(a: u32, b: u32) -> Conversation {
+    Conversation::Pair(user(a.min(b)), user(a.max(b)))
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub row: ConversationRow,
+    pub last_id: u32,
+    pub low_sent: u32,
+}
+
+/// What a writer remembers, and the batch that it is gathering.
+#[derive(Clone, Default)]
+pub struct Log {
+    pub seq: u64,
+    pub rows: i64,
+    pub known: HashMap<Conversation, Known>,
+    pub batch: AppendBatch,
+}
+
+impl Log {
+    /// Adds a message to the batch, and a pair that is new.
+    pub fn send(
+        &mut self,
+        sender: u32,
+        conversation: Conversation,
+        time: u32,
+        body: &str,
+    ) -> &mut MessageRow {
+        let known = self.known.entry(conversation).or_insert_with(|| {
+            self.rows += 1;
+            let row = ConversationRow(self.rows);
+            self.batch.new_conversations.push(NewConversation { row, conversation });
+            Known { row, last_id: 0, low_sent: 0 }
+        });
+        self.seq += 1;
+        known.last_id += 1;
+        if let Conversation::Pair(low, _) = conversation {
+            known.low_sent += u32::from(low.get() == sender);
+        }
+        self.batch.messages.push(MessageRow {
+            seq: CommitSeq(self.seq),
+            row: known.row,
+            msg_id: id(known.last_id),
+            sender: user(sender),
+            msg_type: 1,
+            time,
+            low_sent: known.low_sent,
+            key: None,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        });
+        self.batch.messages.last_mut().unwrap()
+    }
+
+    /// Stores the batch and begins another.
+    pub async fn commit(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let batch = std::mem::take(&mut self.batch);
+        store.append(&batch).await
+    }
+
+    /// Makes a group whose creator is its first member.
+    pub async fn group(&mut self, store: &dyn Store, members: &[u32], now: u32) -> GroupId {
+        self.rows += 1;
+        let row = ConversationRow(self.rows);
+        let members: Vec<UserId> = members.iter().map(|id| user(*id)).collect();
+        let group = store
+            .create_group(&NewGroup {
+                row,
+                name: format!("group {}", row.0),
+                avatar: "avatar".into(),
+                creator: members[0],
+                group_type: GroupType::Temporary,
+                members,
+                now,
+            })
+            .await
+            .unwrap();
+        self.known.insert(Conversation::Group(group), Known { row, last_id: 0, low_sent: 0 });
+        group
+    }
+}
+
+/// A key made of one number.
+pub fn key(number: u8) -> RetryKey {
+    RetryKey([number; 16])
+}

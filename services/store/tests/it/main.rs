@@ -1,0 +1,8 @@
+//! Tests of the store: the contract of its traits, and what is particular to the embedded one.
+
+
+mod contract;
+
+
+mod log;
+
