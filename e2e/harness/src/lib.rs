@@ -15,5 +15,7 @@ pub mod people;
 pub mod platform;
 pub mod process;
 pub mod proxy;
+pub mod shared;
+pub mod terminal;
 pub mod traffic;
 pub mod wait;

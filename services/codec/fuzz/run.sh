@@ -50,20 +50,27 @@ seed() {
   write "$corpus/messages/$name" "${digits[@]:10:2}" "${digits[@]:16}"
 }
 while read -r -a words; do
-  case ${words[0]:-} in
+  case "${words[*]:-}" in
     '') seed; name='' ;;
-    F[0-9]*) name=${words[0]} digits=() ;;
-    [0-9a-f][0-9a-f]) [[ -z $name ]] || digits+=("${words[@]}") ;;
+    '#'*) ;;
+    # A name, then a description, then digits.
+    F[0-9]*' 'complete | F[0-9]*' 'incomplete) name=${words[0]} digits=(); read -r _ ;;
+    *) digits+=("${words[@]}") ;;
   esac
 done <../tests/wire/golden_frames.txt
 seed
 printf 'QhGXlpFjvMFUNrtl1aaPzA==' >"$corpus/text/placeholder"
 
 for target in "${targets[@]}"; do
-  echo "fuzz: $target for ${seconds}s"
-  "$CARGO_TARGET_DIR/$triple/release/$target" \
+  log=$crashes/$target.log
+  if ! "$CARGO_TARGET_DIR/$triple/release/$target" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 \
     -artifact_prefix="$crashes/$target-" -print_final_stats=1 -verbosity=0 \
-    "$corpus/$target" || { echo "fuzz: $target failed, see $crashes" >&2; exit 1; }
+    "$corpus/$target" >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "fuzz: $target failed; its input and log are in $crashes" >&2
+    exit 1
+  fi
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  echo "fuzz: $target: ${runs:-no} inputs in ${seconds}s, no crash"
 done
-echo "fuzz: no crash in ${targets[*]}"

@@ -222,3 +222,84 @@ impl Check for ProcessConfig {
         checker.range("stop_timeout_ms", stop_timeout_ms, &(100..=3_600_000));
     }
 }
+
+/// The embedded store (SQLite).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SqliteConfig {
+    /// Reading connections (each is a thread), opened on demand.
+    pub readers: u32,
+    /// How long a statement waits for a lock that a checkpoint or a backup holds, milliseconds.
+    pub busy_timeout_ms: u64,
+    /// How long a read waits for a free connection, milliseconds.
+    pub acquire_timeout_ms: u64,
+    /// Page cache of the writing connection, KiB.
+    pub writer_cache_kib: u32,
+    /// Page cache of each reading connection, KiB.
+    pub reader_cache_kib: u32,
+    /// Write-ahead log in use from which it is copied into the database beside the writer, bytes.
+    pub checkpoint_bytes: u64,
+    /// Write-ahead log in use from which writes wait until it can start anew, bytes.
+    pub restart_bytes: u64,
+    /// Write-ahead log in use above which nothing is stored, bytes.
+    pub wal_limit_bytes: u64,
+    /// Longest time between two looks at the write-ahead log, milliseconds.
+    pub maintenance_interval_ms: u64,
+}
+
+impl Default for SqliteConfig {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            busy_timeout_ms: 5_000,
+            acquire_timeout_ms: 3_000,
+            writer_cache_kib: 16 * 1024,
+            reader_cache_kib: 2 * 1024,
+            checkpoint_bytes: 16 << 20,
+            restart_bytes: 64 << 20,
+            wal_limit_bytes: 1 << 30,
+            maintenance_interval_ms: 250,
+        }
+    }
+}
+
+impl Check for SqliteConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            readers,
+            busy_timeout_ms,
+            acquire_timeout_ms,
+            writer_cache_kib,
+            reader_cache_kib,
+            checkpoint_bytes,
+            restart_bytes,
+            wal_limit_bytes,
+            maintenance_interval_ms,
+        } = self;
+        checker.range("readers", readers, &(1..=64));
+        checker.range("busy_timeout_ms", busy_timeout_ms, &(1..=600_000));
+        checker.range("acquire_timeout_ms", acquire_timeout_ms, &(1..=600_000));
+        checker.range("writer_cache_kib", writer_cache_kib, &(64..=16_777_216));
+        checker.range("reader_cache_kib", reader_cache_kib, &(64..=16_777_216));
+        checker.range(
+            "checkpoint_bytes",
+            checkpoint_bytes,
+            &((1 << 16)..=(1 << 40)),
+        );
+        checker.range(
+            "restart_bytes",
+            restart_bytes,
+            &(*checkpoint_bytes..=(1 << 40)),
+        );
+        checker.range(
+            "wal_limit_bytes",
+            wal_limit_bytes,
+            &(*restart_bytes..=(1 << 42)),
+        );
+        checker.range(
+            "maintenance_interval_ms",
+            maintenance_interval_ms,
+            &(1..=60_000),
+        );
+    }
+}

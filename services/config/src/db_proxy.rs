@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountsConfig, AdminConfig, AnswersConfig, LinkConfig, PeersConfig};
+use crate::{AccountsConfig, AnswersConfig, Check, Checker, LinkConfig};
 
 /// The db-proxy role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -11,10 +11,6 @@ use crate::{AccountsConfig, AdminConfig, AnswersConfig, LinkConfig, PeersConfig}
 pub struct DbProxyConfig {
     /// Listening address of the gRPC services; port 0 lets the kernel choose.
     pub listen: String,
-    /// Own administration.
-    pub admin: AdminConfig,
-    /// Where route servers are.
-    pub peers: PeersConfig,
     /// Bounds of links to and from other roles.
     pub link: LinkConfig,
     /// The log: storing messages.
@@ -35,8 +31,6 @@ impl Default for DbProxyConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:10600".to_owned(),
-            admin: AdminConfig::default(),
-            peers: PeersConfig::default(),
             link: LinkConfig::default(),
             writer: WriterConfig::default(),
             positions: PositionsConfig::default(),
@@ -203,5 +197,161 @@ impl Default for AttachConfig {
             related_cache_seconds: 60,
             related_cache: 10_000,
         }
+    }
+}
+
+impl Check for DbProxyConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            listen,
+            link,
+            writer,
+            positions,
+            publish,
+            attach,
+            answers,
+            accounts,
+        } = self;
+        checker.listen("listen", listen);
+        checker.table("link", link);
+        checker.table("writer", writer);
+        checker.table("positions", positions);
+        checker.table("publish", publish);
+        checker.table("attach", attach);
+        checker.table("answers", answers);
+        checker.table("accounts", accounts);
+    }
+}
+
+impl Check for WriterConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            queue_messages,
+            queue_bytes,
+            batch_messages,
+            commit_gap_ms,
+            store_retry_seconds,
+            retry_min_ms,
+            retry_max_ms,
+            max_body_bytes,
+            cached_conversations,
+            cached_groups,
+            cached_users,
+            retry_keys,
+            retry_keys_loaded,
+            client_id_window_seconds,
+            frame_window_seconds,
+            max_group_members,
+        } = self;
+        checker.range("queue_messages", queue_messages, &(1..=10_000_000));
+        checker.range("queue_bytes", queue_bytes, &((1 << 16)..=(1 << 31)));
+        checker.range("batch_messages", batch_messages, &(1..=65_536));
+        checker.range("commit_gap_ms", commit_gap_ms, &(0..=1_000));
+        checker.range("store_retry_seconds", store_retry_seconds, &(1..=600));
+        checker.range("retry_min_ms", retry_min_ms, &(1..=60_000));
+        checker.range("retry_max_ms", retry_max_ms, &(*retry_min_ms..=60_000));
+        checker.range("max_body_bytes", max_body_bytes, &(1_024..=(16 << 20)));
+        checker.range(
+            "cached_conversations",
+            cached_conversations,
+            &(1..=100_000_000),
+        );
+        checker.range("cached_groups", cached_groups, &(1..=10_000_000));
+        checker.range("cached_users", cached_users, &(1..=100_000_000));
+        checker.range("retry_keys", retry_keys, &(1..=100_000_000));
+        checker.range("retry_keys_loaded", retry_keys_loaded, &(1..=100_000));
+        checker.range(
+            "client_id_window_seconds",
+            client_id_window_seconds,
+            &(1..=86_400),
+        );
+        checker.range("frame_window_seconds", frame_window_seconds, &(1..=86_400));
+        checker.range("max_group_members", max_group_members, &(2..=100_000));
+    }
+}
+
+impl Check for PositionsConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            flush_ms,
+            max_pending,
+            cached,
+        } = self;
+        // A crash may raise an unread count by what a second of reading changed, not by more.
+        checker.range("flush_ms", flush_ms, &(1..=1_000));
+        checker.range("max_pending", max_pending, &(1..=100_000_000));
+        checker.range("cached", cached, &(1..=100_000_000));
+    }
+}
+
+impl Check for PublishConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            queue_items,
+            queue_bytes,
+            in_flight,
+            position_interval_ms,
+            list_timeout_ms,
+        } = self;
+        checker.range("queue_items", queue_items, &(1..=10_000_000));
+        checker.range("queue_bytes", queue_bytes, &((1 << 16)..=(1 << 32)));
+        checker.range("in_flight", in_flight, &(1..=1_024));
+        // A msg server finds a gap at the end of the log by these announcements.
+        checker.range("position_interval_ms", position_interval_ms, &(1..=1_000));
+        checker.range("list_timeout_ms", list_timeout_ms, &(1..=60_000));
+    }
+}
+
+impl Check for AttachConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            calls_per_link,
+            queries_per_link,
+            queries,
+            logins,
+            batch_results,
+            log_page,
+            related_limit,
+            related_seconds,
+            related_cache_seconds,
+            related_cache,
+        } = self;
+        checker.range("calls_per_link", calls_per_link, &(1..=10_000_000));
+        checker.range("queries_per_link", queries_per_link, &(1..=100_000));
+        checker.range("queries", queries, &(1..=100_000));
+        checker.range("logins", logins, &(1..=1_000_000));
+        checker.range("batch_results", batch_results, &(1..=65_536));
+        checker.range("log_page", log_page, &(1..=100_000));
+        checker.range("related_limit", related_limit, &(1..=1_000_000));
+        checker.range("related_seconds", related_seconds, &(1..=u32::MAX));
+        checker.range(
+            "related_cache_seconds",
+            related_cache_seconds,
+            &(0..=86_400),
+        );
+        checker.range("related_cache", related_cache, &(1..=10_000_000));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_bounds() {
+        DbProxyConfig::default().validate().unwrap();
+    }
+
+    #[test]
+    fn keys_out_of_bounds_are_named_with_their_table() {
+        let mut config = DbProxyConfig::default();
+        config.writer.batch_messages = 0;
+        config.positions.flush_ms = 1_001;
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "writer.batch_messages: must be 1 to 65536, is 0; \
+             positions.flush_ms: must be 1 to 1000, is 1001"
+        );
     }
 }

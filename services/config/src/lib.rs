@@ -8,14 +8,18 @@ mod check;
 mod common;
 mod db_proxy;
 mod db_proxy_answers;
+mod load;
 mod login;
 mod msg;
+mod root;
 mod route;
 
 pub use check::*;
 pub use common::*;
 pub use db_proxy::*;
 pub use db_proxy_answers::*;
+pub use load::*;
 pub use login::*;
 pub use msg::*;
+pub use root::*;
 pub use route::*;

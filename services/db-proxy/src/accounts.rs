@@ -25,7 +25,7 @@ use im_store::{NewHash, Store, StoreError};
 use prost::Message as _;
 use tracing::{error, info, warn};
 
-pub(crate) use hash::{BadHash, HashPolicy, StoredHash, digest_of};
+pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
 pub(crate) use metrics::AccountMetrics;
 pub(crate) use pool::{HashError, HashPool};
 pub(crate) use turns::Turns;

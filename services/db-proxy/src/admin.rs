@@ -1,1 +1,217 @@
-//! Placeholder until its owner writes it.
+//! Administration: directory import, people, groups, sessions.
+//!
+//! Served on the same port as everything else, to holders of the installation's secret. Names are
+//! login names. Whatever takes the right to log in from somebody ends his sessions at once.
+
+mod groups;
+mod import;
+mod people;
+mod rows;
+mod sessions;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use im_config::DbProxyConfig;
+use im_core::{Classify as _, ErrorKind, UserId};
+use im_proto_rpc::v1::admin_server::Admin;
+use im_proto_rpc::v1::{
+    ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow, GroupList, GroupRecord,
+    ImportProgress, KickReply, KickSessionRequest, ListGroupsRequest, ListSessionsRequest,
+    ListUsersRequest, SessionsReply, SetPasswordRequest, SetUserStatusRequest, UserList,
+    UserRecord,
+};
+use im_store::{Store, StoreError, UserProfile};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::error;
+
+use crate::accounts::{Accounts, HashError, SetPasswordError};
+use crate::publish::ListError;
+use crate::{Context, GroupRefusal, WriterError, WriterHandle};
+
+/// The service `im.v1.Admin`.
+pub(crate) struct AdminService {
+    store: Arc<dyn Store>,
+    writer: WriterHandle,
+    accounts: Arc<Accounts>,
+    config: Arc<DbProxyConfig>,
+}
+
+/// Why an administrator does not get what he asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Exists(String),
+    #[error("too many passwords are being hashed, try again")]
+    Hash(#[from] HashError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("the group was not changed")]
+    Writer(#[from] WriterError),
+    #[error("sessions are not known")]
+    Sessions(#[from] ListError),
+}
+
+impl From<SetPasswordError> for AdminError {
+    fn from(error: SetPasswordError) -> Self {
+        match error {
+            SetPasswordError::Hash(error) => Self::Hash(error),
+            SetPasswordError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<AdminError> for Status {
+    fn from(error: AdminError) -> Self {
+        match &error {
+            AdminError::Invalid(text) => Self::invalid_argument(text),
+            AdminError::NotFound(text) => Self::not_found(text),
+            AdminError::Exists(text) => Self::already_exists(text),
+            AdminError::Hash(_) => Self::resource_exhausted(error.to_string()),
+            AdminError::Store(cause) | AdminError::Writer(WriterError::Store(cause)) => {
+                error!(error = %cause, "administration failed");
+                of_kind(cause.kind(), &cause.to_string())
+            }
+            AdminError::Writer(WriterError::Stopping) => Self::unavailable("the server is stopping"),
+            AdminError::Writer(WriterError::Refused(refusal)) => match refusal {
+                GroupRefusal::NoSuchGroup => Self::not_found("there is no such group"),
+                GroupRefusal::NotAllowed => Self::permission_denied("this is not allowed"),
+                GroupRefusal::NothingToAdd => {
+                    Self::failed_precondition("all of them are members already")
+                }
+                GroupRefusal::TooLarge => {
+                    Self::failed_precondition("the group would have too many members")
+                }
+            },
+            AdminError::Sessions(cause) => Self::unavailable(format!("cannot {cause}")),
+        }
+    }
+}
+
+fn of_kind(kind: ErrorKind, text: &str) -> Status {
+    let text = format!("cannot {text}");
+    match kind {
+        ErrorKind::Invalid => Status::invalid_argument(text),
+        ErrorKind::NotFound => Status::not_found(text),
+        ErrorKind::Denied => Status::permission_denied(text),
+        ErrorKind::Conflict => Status::aborted(text),
+        ErrorKind::Exhausted => Status::resource_exhausted(text),
+        ErrorKind::Unavailable => Status::unavailable(text),
+        _ => Status::internal(text),
+    }
+}
+
+impl AdminService {
+    /// Works with the context and the accounts that logins are checked against.
+    pub(crate) fn new(context: &Context, accounts: Arc<Accounts>) -> Self {
+        Self {
+            store: Arc::clone(&context.store),
+            writer: context.writer.clone(),
+            accounts,
+            config: Arc::clone(&context.config),
+        }
+    }
+
+    async fn person(&self, name: &str) -> Result<UserProfile, AdminError> {
+        self.store
+            .profile_by_name(name)
+            .await?
+            .ok_or_else(|| AdminError::NotFound(format!("there is no user {name:?}")))
+    }
+
+    /// Login names by id; ids that nobody has are missing.
+    async fn names(
+        &self,
+        ids: &[UserId],
+    ) -> Result<std::collections::HashMap<UserId, String>, AdminError> {
+        if ids.is_empty() {
+            return Ok(std::collections::HashMap::new());
+        }
+        let profiles = self.store.profiles(ids).await?;
+        Ok(profiles.into_iter().map(|profile| (profile.id, profile.name)).collect())
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type ImportDirectoryStream =
+        Pin<Box<dyn Stream<Item = Result<ImportProgress, Status>> + Send + 'static>>;
+
+    async fn import_directory(
+        &self,
+        request: Request<Streaming<DirectoryRow>>,
+    ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
+        Ok(Response::new(Box::pin(self.import(request.into_inner()))))
+    }
+
+    async fn add_user(
+        &self,
+        request: Request<DirectoryRow>,
+    ) -> Result<Response<UserRecord>, Status> {
+        Ok(Response::new(self.add_person(request.into_inner()).await?))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<UserList>, Status> {
+        Ok(Response::new(self.list_people(request.into_inner()).await?))
+    }
+
+    async fn set_password(
+        &self,
+        request: Request<SetPasswordRequest>,
+    ) -> Result<Response<UserRecord>, Status> {
+        Ok(Response::new(self.change_password(request.into_inner()).await?))
+    }
+
+    async fn set_user_status(
+        &self,
+        request: Request<SetUserStatusRequest>,
+    ) -> Result<Response<UserRecord>, Status> {
+        Ok(Response::new(self.change_status(request.into_inner()).await?))
+    }
+
+    async fn create_group(
+        &self,
+        request: Request<CreateGroupRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        Ok(Response::new(self.make_group(request.into_inner()).await?))
+    }
+
+    async fn change_group_members(
+        &self,
+        request: Request<ChangeGroupMembersRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        Ok(Response::new(self.change_group(request.into_inner()).await?))
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<ListGroupsRequest>,
+    ) -> Result<Response<GroupList>, Status> {
+        Ok(Response::new(self.groups(request.into_inner()).await?))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<SessionsReply>, Status> {
+        Ok(Response::new(self.sessions(request.into_inner()).await?))
+    }
+
+    async fn kick_session(
+        &self,
+        request: Request<KickSessionRequest>,
+    ) -> Result<Response<KickReply>, Status> {
+        Ok(Response::new(self.kick(request.into_inner()).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

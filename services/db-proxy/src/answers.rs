@@ -23,13 +23,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::{AnswersConfig, DbProxyConfig};
-use im_core::{ClientType, Conversation, GroupId, Peer, TerminalClass, UserId};
+use im_core::{ClientType, Conversation, Peer, TerminalClass, UserId};
 use im_proto_rpc::v1::{Answer, Query, answer::Outcome};
-use im_store::{GroupMember, Store, StoreError};
-use prost::Message as _;
+use im_store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+pub(crate) use groups::{affected, change_notify};
 pub(crate) use metrics::AnswerMetrics;
 
 use crate::accounts::{Accounts, Turns};
@@ -177,14 +177,6 @@ impl Answers {
             },
         };
         Ok(Some(Visible { conversation, oldest }))
-    }
-
-    async fn member(
-        &self,
-        group: GroupId,
-        user: UserId,
-    ) -> Result<Option<GroupMember>, StoreError> {
-        self.store.member(group, user).await
     }
 
     /// Those users of a list that exist, each once, ascending. What exceeds `max` is not looked at.

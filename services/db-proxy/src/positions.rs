@@ -56,8 +56,8 @@ struct Inner {
 
 impl Inner {
     fn current(&mut self, key: &Key) -> Option<u32> {
-        let waiting = self.pending.get(key).or_else(|| self.flushing.get(key));
-        waiting.copied().or_else(|| self.stored.get(key).copied())
+        let waiting = self.pending.get(key).copied().max(self.flushing.get(key).copied());
+        waiting.max(self.stored.get(key).copied())
     }
 
     fn raise(&mut self, key: Key, id: u32) {
@@ -208,16 +208,23 @@ impl Positions {
 
     /// Stores everything that is pending now.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        loop {
+        // What is noted meanwhile is for the next time.
+        let mut left = {
+            let inner = self.lock();
+            inner.pending.len() + inner.flushing.len()
+        };
+        while left > 0 {
             let rows = self.begin_flush();
             if rows.is_empty() {
-                return Ok(());
+                break;
             }
+            left = left.saturating_sub(rows.len());
             let stored = self.0.store.store_read_positions(&rows).await;
             self.end_flush(stored.is_ok());
             stored?;
             self.0.metrics.positions_flushed();
         }
+        Ok(())
     }
 
     fn begin_flush(&self) -> Vec<ReadPosition> {

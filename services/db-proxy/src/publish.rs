@@ -9,6 +9,7 @@
 
 mod link;
 mod lists;
+mod origins;
 mod queue;
 mod shards;
 
@@ -61,17 +62,18 @@ struct Shared {
     /// Position of the log that has been published; `None` until the log's end is known.
     position: watch::Sender<Option<CommitSeq>>,
     config: PublishConfig,
-    metrics: Metrics,
+    /// Sessions that sent the newest messages, for readers of the log.
+    origins: Mutex<origins::Origins>,
 }
 
 impl Publisher {
     pub(crate) fn new(config: &PublishConfig, metrics: Metrics) -> Self {
         let limits = queue::Limits { items: config.queue_items, bytes: config.queue_bytes };
         Self(Arc::new(Shared {
-            shards: Mutex::new(Shards::new(limits, metrics.clone())),
+            shards: Mutex::new(Shards::new(limits, metrics)),
             position: watch::Sender::new(None),
             config: config.clone(),
-            metrics,
+            origins: Mutex::default(),
         }))
     }
 
@@ -85,6 +87,7 @@ impl Publisher {
 
     /// Publishes committed messages; the log is complete up to `end` with them.
     pub(crate) fn committed(&self, messages: Vec<Outgoing>, end: CommitSeq) {
+        self.origins().add(&messages);
         let mut shards = self.lock();
         for message in messages {
             shards.message(message);
@@ -103,6 +106,12 @@ impl Publisher {
             }
         }
         shards.wake();
+    }
+
+    /// The sessions that sent these messages, as far as they are remembered; 0 otherwise.
+    pub(crate) fn origins_of(&self, seqs: impl Iterator<Item = CommitSeq>) -> Vec<u64> {
+        let origins = self.origins();
+        seqs.map(|seq| origins.of(seq.0)).collect()
     }
 
     /// Position of the log that has been published.
@@ -143,6 +152,10 @@ impl Publisher {
                 tasks.spawn(async move { publisher.run_link(link, registered, stop).await });
             }
         }
+    }
+
+    fn origins(&self) -> MutexGuard<'_, origins::Origins> {
+        self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shards> {

@@ -18,8 +18,8 @@ mod task;
 
 pub(crate) use cache::Cache;
 pub(crate) use handle::{
-    ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, Notice, WriterError, WriterHandle,
+    ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError, WriterHandle,
 };
-pub(crate) use job::{Incoming, Refusal, SendBatch, SendRules};
+pub(crate) use job::{Refusal, SendBatch, SendRules};
 pub(crate) use members::{MemberCache, Members};
 pub(crate) use task::{MAX_JOB_SENDS, Writer, WriterParts, chain};

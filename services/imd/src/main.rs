@@ -1,2 +1,67 @@
-//! Placeholder until the pieces exist.
-fn main() {}
+//! The program: every role, all of them in one process, and the tools around them.
+//!
+//! `main` reads flags, environment and file, and nothing below it does. A configuration that cannot
+//! be used ends the program with exit code 64 and a message that names the key.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod chat;
+mod cli;
+mod config;
+mod connect;
+mod directory;
+mod output;
+mod password;
+mod run;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// Gives memory back after a burst of connections, and fragments little.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Exit code for a configuration that cannot be used (EX_USAGE of sysexits).
+const BAD_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            if error.is::<config::BadConfig>() {
+                ExitCode::from(BAD_CONFIGURATION)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::AllInOne(args) => run::all_in_one(&args),
+        Command::Login(args) => run::single(run::Role::Login, &args),
+        Command::Msg(args) => run::single(run::Role::Msg, &args),
+        Command::Route(args) => run::single(run::Role::Route, &args),
+        Command::DbProxy(args) => run::single(run::Role::DbProxy, &args),
+        Command::Config(command) => config::command(&command),
+        Command::Backup(args) => tool(store::backup(args)),
+        Command::Restore(args) => tool(store::restore(args)),
+        Command::Directory(command) => tool(directory::command(command)),
+        Command::Admin(command) => tool(admin::command(command)),
+        Command::Chat(args) => tool(async { chat::run(args).await.map(|()| ExitCode::SUCCESS) }),
+    }
+}
+
+/// Runs a tool to its end on a runtime of one thread.
+fn tool(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}

@@ -227,8 +227,7 @@ impl Conn {
     /// Writes what is queued, as far as the socket takes it.
     pub(crate) fn flush(self: &Arc<Self>, shared: &Arc<Shared>) {
         let mut out = self.out();
-        out.dirty = false;
-        if out.waiting {
+        if !std::mem::take(&mut out.dirty) || out.waiting {
             return;
         }
         match self.write(&mut out) {

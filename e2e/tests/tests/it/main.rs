@@ -4,4 +4,6 @@
 //! that they come from.
 
 mod faults;
+mod gate;
 mod processes;
+mod support;

@@ -14,6 +14,7 @@ use im_core::UserId;
 use super::ttl_map::TtlMap;
 
 /// What a login name stands for.
+#[derive(Clone)]
 pub(super) struct Account {
     pub(super) user: UserId,
     pub(super) name: String,

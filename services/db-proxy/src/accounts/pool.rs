@@ -83,6 +83,32 @@ impl HashPool {
         self.compute(move || make(&digest, &policy)).await?.map_err(|_| HashError::Failed)
     }
 
+    /// Hashes a digest anew unless it fits the stored hash, which then may stay (`None`). Not counted
+    /// among the waiting either.
+    pub(crate) async fn remake(
+        &self,
+        stored: Option<String>,
+        digest: String,
+    ) -> Result<Option<String>, HashError> {
+        let policy = self.policy;
+        self.compute(move || {
+            let stored = stored.and_then(|stored| StoredHash::parse(&stored, &policy).ok());
+            match stored.map(|stored| stored.verify(&digest, &policy)) {
+                Some(Verdict::Right) => Ok(None),
+                Some(Verdict::RightOutdated(hash)) => Ok(Some(hash)),
+                Some(Verdict::Wrong) | None => make(&digest, &policy).map(Some),
+            }
+        })
+        .await?
+        .map_err(|_| HashError::Failed)
+    }
+
+    /// Takes the place of one computation.
+    #[cfg(test)]
+    pub(super) async fn hold(&self) -> tokio::sync::OwnedSemaphorePermit {
+        Arc::clone(&self.running).acquire_owned().await.expect("never closed")
+    }
+
     async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage};
 use im_core::UserId;
 use im_proto_rpc::v1::{Audience, Event};
-use prost::Message as _;
 
 use crate::Publication;
 

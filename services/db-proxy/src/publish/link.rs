@@ -21,10 +21,12 @@ impl Publisher {
     ) {
         self.serve(&mut link, &registered, &stop).await;
         if stop.is_cancelled() {
+            // What is queued on the link is sent after the link is dropped.
             self.hand_over_rest(&link, &registered);
+        } else {
+            link.closed.cancel();
         }
         self.lock().remove(registered.id);
-        link.closed.cancel();
     }
 
     /// Everything has been published: passes on what still waits, as far as the link takes it.

@@ -119,8 +119,7 @@ impl WriterHandle {
     /// batch's sink.
     pub(crate) async fn send(&self, mut batch: SendBatch) -> Result<(), WriterError> {
         let bytes = batch.sends.iter().map(|send| send.body.len()).sum();
-        let room = self.room(batch.sends.len(), bytes).await?;
-        batch.room = Some(room);
+        batch.room = Some(self.room(batch.sends.len(), bytes).await?);
         batch.arrived = Instant::now();
         self.jobs.send(Job::Sends(batch)).map_err(|_| WriterError::Stopping)
     }

@@ -167,7 +167,7 @@ impl Writer {
     }
 
     /// Waits until commits may start again. A message alone finds the time long over.
-    async fn pace(&self) {
+    async fn pace(&mut self) {
         if let Some(last) = self.last_commit {
             let gap = Duration::from_millis(self.config.commit_gap_ms);
             if last.elapsed() < gap {
@@ -263,7 +263,7 @@ impl Writer {
     }
 
     /// Whether the log holds the plan's messages although their commit failed.
-    async fn landed(&self, before: CommitSeq, plan: &Plan) -> bool {
+    async fn landed(&mut self, before: CommitSeq, plan: &Plan) -> bool {
         let Some(first) = plan.append.messages.first() else { return false };
         if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
             return false;

@@ -117,6 +117,7 @@ impl Outbound {
             self.add(frame, false);
         }
         self.ending = ending;
+        self.dirty = true;
         true
     }
 

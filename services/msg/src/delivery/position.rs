@@ -149,12 +149,12 @@ impl<T> Position<T> {
         self.pull();
     }
 
-    /// A link confirmed our snapshot: everything after `through` is sent on it.
-    pub(crate) fn snapshot_done(&mut self, link: LinkId, through: u64) -> Option<Vec<(LinkId, T)>> {
-        let state = self.links.get_mut(&link)?;
-        state.seen = Some(state.seen.unwrap_or(0).max(through));
-        state.have = state.have.max(through);
-        self.advance()
+    /// A link confirmed our snapshot: everything after `through` is sent on it. Part of a batch:
+    /// [`Self::batch_done`] draws the conclusions.
+    pub(crate) fn snapshot_done(&mut self, link: LinkId, through: u64) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.seen = Some(state.seen.unwrap_or(0).max(through));
+        }
     }
 
     /// A batch came. Call [`Self::batch_done`] after its items are worked on.
@@ -190,7 +190,6 @@ impl<T> Position<T> {
         let Some(seen) = state.seen else {
             return Verdict::Drop;
         };
-        state.seen = Some(seen.max(through));
         if !joining {
             return Verdict::Drop;
         }
@@ -223,9 +222,14 @@ impl<T> Position<T> {
 
     /// The items of a batch are worked on. Returns held messages to deliver when that made the mode
     /// live.
-    pub(crate) fn batch_done(&mut self, link: LinkId) -> Option<Vec<(LinkId, T)>> {
+    pub(crate) fn batch_done(&mut self, link: LinkId, through: u64) -> Option<Vec<(LinkId, T)>> {
         if let Some(state) = self.links.get_mut(&link) {
             state.before = state.have;
+            if self.mode != Mode::Live
+                && let Some(seen) = state.seen
+            {
+                state.seen = Some(seen.max(through));
+            }
         }
         self.advance()
     }

@@ -1,0 +1,205 @@
+//! From a file, the environment and flags to a checked configuration.
+//!
+//! Precedence: flag, environment, file, default. Every value can be set each way: `msg.rate_limit`
+//! in the file, `IMD_MSG__RATE_LIMIT=0` in the environment, `--set msg.rate_limit=0` as a flag. The
+//! text of the last two is read as a TOML value; what is none is a string, or a list of strings
+//! separated by commas where a list belongs.
+//!
+//! This module reads nothing itself: the caller brings the texts.
+
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+use crate::{Check, ImdConfig, Violations};
+
+/// Prefix of environment variables.
+pub const ENV_PREFIX: &str = "IMD_";
+
+/// Sets `log.filter`, a shorter name for it.
+pub const ENV_LOG: &str = "IMD_LOG";
+
+/// Variables with the prefix that are no keys: other flags take them.
+const RESERVED: [&str; 6] = [
+    "IMD_ADMIN_SERVER",
+    "IMD_BIN",
+    "IMD_CONFIG",
+    "IMD_PASSWORD_FILE",
+    "IMD_READY_FILE",
+    "IMD_SERVER",
+];
+
+/// Where the values of a configuration come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Below everything else but the built-in defaults, as `key.path` and value.
+    pub presets: Vec<(String, String)>,
+    /// Path (for messages) and text of the file.
+    pub file: Option<(PathBuf, String)>,
+    /// The environment; only names with the prefix matter.
+    pub env: Vec<(String, String)>,
+    /// Flags `--set KEY=VALUE`, later ones win.
+    pub sets: Vec<String>,
+}
+
+/// Why a configuration cannot be used. The message names the key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file is no TOML, has an unknown key, or a value of a wrong type.
+    #[error("read configuration file {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A variable names no key, or its value has a wrong type.
+    #[error("use {origin} for key {key}: {}", reason.trim())]
+    Override {
+        /// The variable or flag.
+        origin: String,
+        /// The key it means.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A flag is not `KEY=VALUE`.
+    #[error("read flag --set {0:?} as KEY=VALUE")]
+    Flag(String),
+    /// Values are out of bounds.
+    #[error("invalid configuration: {0}")]
+    Bounds(#[from] Violations),
+}
+
+impl Sources {
+    /// Reads and judges the configuration.
+    pub fn load(&self) -> Result<ImdConfig, LoadError> {
+        let mut table = Table::new();
+        for (key, value) in &self.presets {
+            apply(&mut table, "preset", key, value)?;
+        }
+        if let Some((path, text)) = &self.file {
+            let failed = |source| LoadError::File {
+                path: path.clone(),
+                source: Box::new(source),
+            };
+            // Read as configuration first: its errors show the line.
+            toml::from_str::<ImdConfig>(text).map_err(failed)?;
+            merge(&mut table, toml::from_str::<Table>(text).map_err(failed)?);
+        }
+        for (name, value) in &self.env {
+            if let Some(key) = key_of_variable(name) {
+                apply(
+                    &mut table,
+                    &format!("environment variable {name}"),
+                    &key,
+                    value,
+                )?;
+            }
+        }
+        for set in &self.sets {
+            let (key, value) = set
+                .split_once('=')
+                .ok_or_else(|| LoadError::Flag(set.clone()))?;
+            apply(
+                &mut table,
+                &format!("flag --set {set}"),
+                key.trim(),
+                value.trim(),
+            )?;
+        }
+        let config: ImdConfig = table.try_into().map_err(|error: toml::de::Error| {
+            // Each part was read before, so only their combination can fail.
+            let reason = error.to_string();
+            LoadError::Override {
+                origin: "all sources".to_owned(),
+                key: String::new(),
+                reason,
+            }
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// `IMD_MSG__RATE_LIMIT` means `msg.rate_limit`.
+fn key_of_variable(name: &str) -> Option<String> {
+    if name == ENV_LOG {
+        return Some("log.filter".to_owned());
+    }
+    if RESERVED.contains(&name) {
+        return None;
+    }
+    let rest = name.strip_prefix(ENV_PREFIX)?;
+    Some(
+        rest.split("__")
+            .collect::<Vec<_>>()
+            .join(".")
+            .to_lowercase(),
+    )
+}
+
+/// Puts one value in place, after reading it alone so that an error names its origin.
+fn apply(table: &mut Table, origin: &str, key: &str, text: &str) -> Result<(), LoadError> {
+    let mut reason = None;
+    for value in readings(text) {
+        let candidate = nest(key, value);
+        match candidate.clone().try_into::<ImdConfig>() {
+            Ok(_) => {
+                merge(table, candidate);
+                return Ok(());
+            }
+            // The first reading is the most natural one.
+            Err(error) => reason = reason.or_else(|| Some(error.message().to_owned())),
+        }
+    }
+    Err(LoadError::Override {
+        origin: origin.to_owned(),
+        key: key.to_owned(),
+        reason: reason.unwrap_or_default(),
+    })
+}
+
+/// What a text can mean, the likeliest first.
+fn readings(text: &str) -> Vec<Value> {
+    let mut readings = Vec::with_capacity(3);
+    if let Ok(mut parsed) = toml::from_str::<Table>(&format!("value = {text}"))
+        && let Some(value) = parsed.remove("value")
+        && parsed.is_empty()
+    {
+        readings.push(value);
+    }
+    readings.push(Value::String(text.to_owned()));
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    readings.push(Value::Array(
+        parts.map(|part| Value::String(part.to_owned())).collect(),
+    ));
+    readings
+}
+
+fn nest(key: &str, value: Value) -> Table {
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let value = if rest.is_empty() {
+        value
+    } else {
+        Value::Table(nest(rest, value))
+    };
+    Table::from_iter([(first.to_owned(), value)])
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The whole configuration file: one table per role, and what all roles share.
+//!
+//! One file serves a process that runs all roles and processes that run one each: a process reads
+//! its own table and the common ones, and the whole file must be valid.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AdminConfig, Check, Checker, DbProxyConfig, LogConfig, LoginConfig, MsgConfig, PeersConfig,
+    ProcessConfig, RouteConfig, SqliteConfig, TraceConfig,
+};
+
+/// Configuration of a process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImdConfig {
+    /// Directory of the embedded store; used by db-proxy and all-in-one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// File with the installation's secret. all-in-one makes `secret` in its data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// Log lines.
+    pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
+    /// The process itself.
+    pub process: ProcessConfig,
+    /// The admin port.
+    pub admin: AdminConfig,
+    /// Where the other roles are; not used by all-in-one.
+    pub peers: PeersConfig,
+    /// The embedded store; used by db-proxy and all-in-one.
+    pub sqlite: SqliteConfig,
+    /// The login role.
+    pub login: LoginConfig,
+    /// The msg role.
+    pub msg: MsgConfig,
+    /// The route role.
+    pub route: RouteConfig,
+    /// The db-proxy role.
+    pub db_proxy: DbProxyConfig,
+}
+
+impl Check for ImdConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            data_dir: _,
+            secret_file: _,
+            log,
+            trace,
+            process,
+            admin,
+            peers,
+            sqlite,
+            login,
+            msg,
+            route,
+            db_proxy,
+        } = self;
+        checker.table("log", log);
+        checker.table("trace", trace);
+        checker.table("process", process);
+        checker.table("admin", admin);
+        checker.table("peers", peers);
+        checker.table("sqlite", sqlite);
+        checker.table("login", login);
+        checker.table("msg", msg);
+        checker.table("route", route);
+        checker.table("db_proxy", db_proxy);
+    }
+}
+
+impl ImdConfig {
+    /// The schema of the configuration file, as JSON Schema.
+    pub fn schema() -> schemars::Schema {
+        schemars::schema_for!(Self)
+    }
+
+    /// This configuration as a file.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_bounds_and_survive_a_file() {
+        let config = ImdConfig::default();
+        config.validate().unwrap();
+        let text = config.to_toml().unwrap();
+        assert_eq!(toml::from_str::<ImdConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn default_ports_are_those_of_the_original() {
+        let config = ImdConfig::default();
+        let port = |address: &str| address.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+        assert_eq!(port(&config.login.http_listen), 8080);
+        assert_eq!(port(&config.login.client_listen), 8008);
+        assert_eq!(port(&config.login.control_listen), 8100);
+        assert_eq!(port(&config.msg.listen), 8000);
+        assert_eq!(port(&config.route.listen), 8200);
+        assert_eq!(port(&config.db_proxy.listen), 10600);
+    }
+
+    #[test]
+    fn the_schema_describes_every_table() {
+        let schema = serde_json::to_value(ImdConfig::schema()).unwrap();
+        for table in [
+            "log", "trace", "process", "admin", "peers", "login", "msg", "route",
+        ] {
+            assert!(schema["properties"][table].is_object(), "{table}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Logins over a real store: wire specification 7.1, 13.1, backend specification 2.8.1, 11.2.
+
+use im_core::time::unix_seconds;
+use im_proto_teamtalk::base::UserInfo;
+use im_store::testing::TempStore;
+use im_store::{AccountStore as _, DirectoryImport, DirectoryStore as _, ImportedUser};
+
+use super::*;
+
+fn config() -> AccountsConfig {
+    AccountsConfig {
+        argon2_memory_kib: 8,
+        argon2_iterations: 1,
+        argon2_lanes: 1,
+        ..AccountsConfig::default()
+    }
+}
+
+/// What clients send for a password.
+fn digest(password: &str) -> String {
+    digest_of(password)
+}
+
+fn call(name: &str, password: &str) -> LoginCall {
+    LoginCall {
+        user_name: name.to_owned(),
+        password: digest(password),
+        client_type: 1,
+        client_version: "test".to_owned(),
+        address: "192.0.2.1".to_owned(),
+    }
+}
+
+struct Rig {
+    temp: TempStore,
+    accounts: Accounts,
+}
+
+impl Rig {
+    async fn new(config: AccountsConfig) -> Self {
+        let temp = TempStore::open().await;
+        let accounts =
+            Accounts::over(Arc::new(temp.store.clone()), config, AccountMetrics::default());
+        Self { temp, accounts }
+    }
+
+    /// As after a restart: the same store, nothing remembered.
+    fn restarted(self, config: AccountsConfig) -> Self {
+        let store = Arc::new(self.temp.store.clone());
+        Self { accounts: Accounts::over(store, config, AccountMetrics::default()), ..self }
+    }
+
+    async fn add(&self, user: ImportedUser) {
+        let import = DirectoryImport { users: vec![user], now: unix_seconds() };
+        let outcome = self.temp.store.import(&import).await.unwrap();
+        assert_eq!(outcome.conflicts, []);
+    }
+
+    async fn ann(&self) {
+        let hash = hash::make(&digest("secret"), self.accounts.pool.policy()).unwrap();
+        self.add(ImportedUser {
+            name: "ann".to_owned(),
+            hash: Some(hash),
+            nick: Some("Ann".to_owned()),
+            sex: Some(2),
+            department: Some(vec!["Company".to_owned()]),
+            phone: Some("123".to_owned()),
+            email: Some("ann@example.org".to_owned()),
+            domain: Some("an".to_owned()),
+            avatar: Some("http://a/b.png".to_owned()),
+            signature: Some("hello".to_owned()),
+            ..ImportedUser::default()
+        })
+        .await;
+    }
+
+    async fn code(&self, name: &str, password: &str) -> u32 {
+        self.accounts.login(call(name, password)).await.result_code
+    }
+
+    fn hashes(&self) -> u64 {
+        self.accounts.metrics.hashes()
+    }
+
+    async fn stored_hash(&self, name: &str) -> String {
+        self.temp.store.credentials(name).await.unwrap().unwrap().hash
+    }
+}
+
+#[tokio::test]
+async fn a_good_login_gets_all_eleven_fields_wire_13_1() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    let done = rig.accounts.login(call("ann", "secret")).await;
+    assert_eq!((done.result_code, done.result_string.as_str()), (0, "成功"));
+    let info: UserInfo = im_codec::decode_checked(done.user_info).unwrap();
+    assert_eq!(info.user_id, done.user_id);
+    let department_id = info.department_id;
+    assert_ne!(department_id, 0);
+    assert_eq!(
+        info,
+        UserInfo {
+            user_id: done.user_id,
+            user_gender: 2,
+            user_nick_name: "Ann".to_owned(),
+            avatar_url: "http://a/b.png".to_owned(),
+            department_id,
+            email: "ann@example.org".to_owned(),
+            user_real_name: "ann".to_owned(),
+            user_tel: "123".to_owned(),
+            user_domain: "an".to_owned(),
+            status: 0,
+            sign_info: Some("hello".to_owned()),
+        }
+    );
+}
+
+#[tokio::test]
+async fn wrong_passwords_unknown_names_and_inactive_people_look_and_cost_the_same() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    let hash = rig.stored_hash("ann").await;
+    for (name, status) in [("trial", 1), ("regular", 2), ("left", 3), ("intern", 4)] {
+        rig.add(ImportedUser {
+            name: name.to_owned(),
+            hash: Some(hash.clone()),
+            status: Some(status),
+            ..ImportedUser::default()
+        })
+        .await;
+    }
+    rig.add(ImportedUser { name: "nohash".to_owned(), ..ImportedUser::default() }).await;
+    let long = "x".repeat(200);
+    for (name, password) in [
+        ("ann", "Secret"),
+        ("Ann", "secret"),
+        ("nobody", "secret"),
+        ("' OR 1=1 --", "secret"),
+        ("trial", "secret"),
+        ("regular", "secret"),
+        ("left", "secret"),
+        ("intern", "secret"),
+        ("nohash", ""),
+        (long.as_str(), "secret"),
+    ] {
+        let before = rig.hashes();
+        let done = rig.accounts.login(call(name, password)).await;
+        let expected = LoginDone {
+            result_code: 1,
+            result_string: "用户名/密码错误".to_owned(),
+            ..LoginDone::default()
+        };
+        assert_eq!(done, expected, "{name}");
+        assert_eq!(rig.hashes() - before, 1, "{name} costs one hash");
+    }
+}
+
+#[tokio::test]
+async fn the_twelfth_attempt_after_eleven_failures_is_refused_per_name_and_address() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    for n in 1..=11 {
+        assert_eq!(rig.code("ann", "wrong").await, 1, "attempt {n}");
+    }
+    let before = rig.hashes();
+    let done = rig.accounts.login(call("ann", "secret")).await;
+    assert_eq!((done.result_code, done.result_string.as_str()), (6, "用户名/密码错误次数太多"));
+    assert_eq!(rig.hashes(), before, "a locked pair costs nothing");
+
+    // Not recorded, so that the lock ends 30 minutes after the last failure.
+    let failures = rig.temp.store.login_failures("ann", "192.0.2.1", 0).await.unwrap();
+    assert_eq!(failures.times.len(), 11);
+
+    // The same person from elsewhere, and others from here, are not concerned.
+    let elsewhere = LoginCall { address: "192.0.2.2".to_owned(), ..call("ann", "secret") };
+    assert_eq!(rig.accounts.login(elsewhere).await.result_code, 0);
+    assert_eq!(rig.code("bob", "x").await, 1);
+
+    // A restart does not help.
+    let rig = rig.restarted(config());
+    assert_eq!(rig.code("ann", "secret").await, 6);
+}
+
+#[tokio::test]
+async fn failures_older_than_the_window_do_not_count() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    let old = unix_seconds() - 1_801;
+    for _ in 0..11 {
+        rig.temp.store.add_login_failure("ann", "192.0.2.1", old, 0, 100).await.unwrap();
+    }
+    assert_eq!(rig.code("ann", "secret").await, 0);
+}
+
+#[tokio::test]
+async fn a_success_clears_the_failures() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert_eq!(rig.code("ann", "wrong").await, 1);
+        }
+        assert_eq!(rig.code("ann", "secret").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn attempts_at_the_same_time_get_no_more_tries_than_in_a_row() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    let attempts = (0..40).map(|_| rig.code("ann", "wrong"));
+    let codes = futures::future::join_all(attempts).await;
+    assert_eq!(codes.iter().filter(|code| **code == 1).count(), 11);
+    assert_eq!(codes.iter().filter(|code| **code == 6).count(), 29);
+}
+
+#[tokio::test]
+async fn failure_pairs_are_bounded() {
+    let rig = Rig::new(AccountsConfig { lockout_pairs: 3, ..config() }).await;
+    for name in ["a", "b", "c", "d", "e"] {
+        assert_eq!(rig.code(name, "x").await, 1);
+    }
+    let mut kept = 0;
+    for name in ["a", "b", "c", "d", "e"] {
+        let failures = rig.temp.store.login_failures(name, "192.0.2.1", 0).await.unwrap();
+        kept += failures.times.len();
+    }
+    assert_eq!(kept, 3);
+}
+
+#[tokio::test]
+async fn verified_credentials_cost_no_second_hash_and_no_lookup() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    assert_eq!(rig.code("ann", "secret").await, 0);
+    assert_eq!(rig.hashes(), 1);
+    for n in 0..100 {
+        // From other addresses too, which have to be looked up.
+        let address = format!("192.0.2.{}", n % 3);
+        let done = rig.accounts.login(LoginCall { address, ..call("ann", "secret") }).await;
+        assert_eq!(done.result_code, 0);
+    }
+    assert_eq!(rig.hashes(), 1);
+    assert_eq!(rig.code("ann", "wrong").await, 1);
+    assert_eq!(rig.hashes(), 2);
+    assert_eq!(rig.code("ann", "secret").await, 0);
+    assert_eq!(rig.hashes(), 2, "somebody else's failure does not forget it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verified_credentials_are_forgotten_after_their_time() {
+    let memory = Memory::new(&config());
+    let account = Arc::new(Account {
+        user: UserId::from_wire(7).unwrap(),
+        name: "ann".to_owned(),
+        hash: "hash".to_owned(),
+        status: ACTIVE,
+        user_info: Bytes::new(),
+    });
+    let pair = memory.pair("ann", "address");
+    memory.learn(&account, memory.generation());
+    memory.verify(&account, "digest", pair);
+    assert!(memory.verified("ann", "digest", &pair).is_some());
+    assert!(memory.verified("ann", "other", &pair).is_none());
+    assert!(memory.verified("ann", "digest", &memory.pair("ann", "elsewhere")).is_none());
+    let changed = Account { hash: "another".to_owned(), name: String::new(), ..(*account).clone() };
+    assert!(!memory.is_verified(&changed, "digest"), "the stored hash is part of it");
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    assert!(memory.verified("ann", "digest", &pair).is_none(), "the account is read again");
+    assert!(memory.is_verified(&account, "digest"));
+    tokio::time::advance(std::time::Duration::from_secs(540)).await;
+    assert!(!memory.is_verified(&account, "digest"));
+}
+
+#[tokio::test]
+async fn a_new_password_counts_at_once_and_the_old_one_no_more() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    assert_eq!(rig.code("ann", "secret").await, 0);
+    let user = rig.temp.store.credentials("ann").await.unwrap().unwrap().user;
+    rig.accounts.set_password(user, "changed").await.unwrap();
+    assert_eq!(rig.code("ann", "secret").await, 1);
+    assert_eq!(rig.code("ann", "changed").await, 0);
+}
+
+#[tokio::test]
+async fn a_changed_status_counts_at_once() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    assert_eq!(rig.code("ann", "secret").await, 0);
+    let user = rig.temp.store.credentials("ann").await.unwrap().unwrap().user;
+    rig.accounts.set_status(user, 3).await.unwrap();
+    assert_eq!(rig.code("ann", "secret").await, 1);
+    rig.accounts.set_status(user, 0).await.unwrap();
+    assert_eq!(rig.code("ann", "secret").await, 0);
+}
+
+#[tokio::test]
+async fn an_account_that_changes_while_it_is_read_is_not_remembered() {
+    let memory = Memory::new(&config());
+    let account = Arc::new(Account {
+        user: UserId::from_wire(7).unwrap(),
+        name: "ann".to_owned(),
+        hash: "hash".to_owned(),
+        status: ACTIVE,
+        user_info: Bytes::new(),
+    });
+    let before = memory.generation();
+    memory.forget(UserId::from_wire(9).unwrap());
+    memory.learn(&account, before);
+    assert!(memory.account("ann").is_none());
+}
+
+#[tokio::test]
+async fn imported_hashes_are_accepted_and_upgraded_at_login() {
+    let rig = Rig::new(config()).await;
+    // md5hex(md5hex("123456") + "4321")
+    rig.add(ImportedUser {
+        name: "old".to_owned(),
+        hash: Some("$teamtalk$4321$ebd291c31af7a8496cfd0a94f89b757b".to_owned()),
+        ..ImportedUser::default()
+    })
+    .await;
+    assert_eq!(rig.code("old", "wrong").await, 1);
+    assert!(rig.stored_hash("old").await.starts_with("$teamtalk$"));
+    assert_eq!(rig.code("old", "123456").await, 0);
+    assert!(rig.stored_hash("old").await.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
+    let hashes = rig.hashes();
+    assert_eq!(rig.code("old", "123456").await, 0);
+    assert_eq!(rig.hashes(), hashes, "the new hash counts as verified");
+    assert_eq!(rig.code("old", "wrong").await, 1);
+}
+
+#[tokio::test]
+async fn other_parameters_reach_stored_hashes_at_login() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    let stronger = AccountsConfig { argon2_memory_kib: 16, argon2_iterations: 2, ..config() };
+    let rig = rig.restarted(stronger);
+    assert_eq!(rig.code("ann", "secret").await, 0);
+    assert!(rig.stored_hash("ann").await.starts_with("$argon2id$v=19$m=16,t=2,p=1$"));
+    assert_eq!(rig.code("ann", "secret").await, 0);
+}
+
+#[tokio::test]
+async fn more_waiting_logins_than_allowed_are_an_internal_error_at_once() {
+    let config = AccountsConfig { max_hashes: 1, max_waiting_logins: 2, ..config() };
+    let rig = Rig::new(config).await;
+    rig.ann().await;
+    let held = rig.accounts.pool.hold().await;
+    let attempts: Vec<_> = (0..5).map(|n| format!("user{n}")).collect();
+    let mut logins: futures::stream::FuturesUnordered<_> =
+        attempts.iter().map(|name| rig.code(name, "x")).collect();
+    use futures::StreamExt as _;
+    // Two of the five find no place; the other three wait for the hash that is held.
+    assert_eq!((logins.next().await, logins.next().await), (Some(2), Some(2)));
+    drop(held);
+    let rest: Vec<u32> = logins.collect().await;
+    assert_eq!(rest, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_an_internal_error() {
+    let rig = Rig::new(config()).await;
+    rig.ann().await;
+    rig.temp.store.close().await;
+    let done = rig.accounts.login(call("ann", "secret")).await;
+    assert_eq!((done.result_code, done.result_string.as_str()), (2, "服务端内部错误"));
+}

@@ -1,0 +1,129 @@
+//! People: adding, finding, passwords, status.
+
+use std::collections::HashMap;
+
+use im_core::time::unix_seconds;
+use im_proto_rpc::v1::{
+    DirectoryRow, ListUsersRequest, SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
+};
+use im_store::{DirectoryImport, UserProfile};
+use tracing::info;
+
+use super::rows::{Rows, status_number, status_word};
+use super::sessions::kick_everywhere;
+use super::{AdminError, AdminService};
+use crate::Publication;
+use crate::accounts::{ACTIVE, digest_of};
+
+/// People in one answer: the default, and the most.
+const LIST_DEFAULT: u32 = 1_000;
+const LIST_MAX: u32 = 10_000;
+
+/// Departments above one another that a path shows.
+const MAX_DEPTH: usize = 32;
+
+impl AdminService {
+    pub(super) async fn add_person(&self, row: DirectoryRow) -> Result<UserRecord, AdminError> {
+        if self.store.profile_by_name(&row.name).await?.is_some() {
+            return Err(AdminError::Exists(format!("there is a user {:?} already", row.name)));
+        }
+        let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
+        rows.push(row);
+        if let Some(error) = rows.errors.first() {
+            return Err(AdminError::Invalid(error.message.clone()));
+        }
+        let Some(mut line) = rows.lines.pop() else {
+            return Err(AdminError::Invalid("the user is missing".to_owned()));
+        };
+        if let Some(password) = line.password.take() {
+            line.user.hash = Some(self.accounts.pool().make(digest_of(&password)).await?);
+        }
+        let name = line.user.name.clone();
+        let import = DirectoryImport { users: vec![line.user], now: unix_seconds() };
+        let outcome = self.store.import(&import).await?;
+        self.accounts.forget_everybody();
+        if let Some((_, reason)) = outcome.conflicts.into_iter().next() {
+            return Err(AdminError::Exists(reason));
+        }
+        info!(user = name, "user added");
+        self.record(self.person(&name).await?).await
+    }
+
+    pub(super) async fn list_people(
+        &self,
+        request: ListUsersRequest,
+    ) -> Result<UserList, AdminError> {
+        let limit = match request.limit {
+            0 => LIST_DEFAULT,
+            limit => limit.min(LIST_MAX),
+        };
+        let profiles =
+            self.store.find_profiles(&request.matching, request.after_id, limit).await?;
+        let departments = self.departments().await?;
+        Ok(UserList {
+            users: profiles.into_iter().map(|profile| record(profile, &departments)).collect(),
+        })
+    }
+
+    pub(super) async fn change_password(
+        &self,
+        request: SetPasswordRequest,
+    ) -> Result<UserRecord, AdminError> {
+        if request.password.is_empty() {
+            return Err(AdminError::Invalid("the password is empty".to_owned()));
+        }
+        let profile = self.person(&request.name).await?;
+        self.accounts.set_password(profile.id, &request.password).await?;
+        info!(user = %profile.id, "password set");
+        self.record(profile).await
+    }
+
+    /// Whoever is not active any more loses his sessions.
+    pub(super) async fn change_status(
+        &self,
+        request: SetUserStatusRequest,
+    ) -> Result<UserRecord, AdminError> {
+        let status = status_number(&request.status).ok_or_else(|| {
+            AdminError::Invalid(format!("there is no status {:?}", request.status))
+        })?;
+        let mut profile = self.person(&request.name).await?;
+        self.accounts.set_status(profile.id, status).await?;
+        if status != ACTIVE {
+            self.writer.publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
+        }
+        info!(user = %profile.id, status = status_word(status), "status set");
+        profile.status = status;
+        self.record(profile).await
+    }
+
+    async fn record(&self, profile: UserProfile) -> Result<UserRecord, AdminError> {
+        Ok(record(profile, &self.departments().await?))
+    }
+
+    async fn departments(&self) -> Result<HashMap<u32, (u32, String)>, AdminError> {
+        let records = self.store.departments_since(0).await?;
+        Ok(records.into_iter().map(|record| (record.id, (record.parent, record.name))).collect())
+    }
+}
+
+fn record(profile: UserProfile, departments: &HashMap<u32, (u32, String)>) -> UserRecord {
+    UserRecord {
+        id: profile.id.get(),
+        name: profile.name,
+        nick: profile.nick,
+        status: status_word(profile.status).to_owned(),
+        department: path(profile.department, departments),
+    }
+}
+
+fn path(mut id: u32, departments: &HashMap<u32, (u32, String)>) -> String {
+    let mut names = Vec::new();
+    while let Some((parent, name)) = departments.get(&id)
+        && names.len() < MAX_DEPTH
+    {
+        names.push(name.as_str());
+        id = *parent;
+    }
+    names.reverse();
+    names.join("/")
+}

@@ -1,0 +1,9 @@
+//! Answers over a real store and writer, named after the sections they prove.
+
+mod buddy;
+mod directory;
+mod groups;
+mod history;
+pub(crate) mod rig;
+mod sessions;
+mod settings;

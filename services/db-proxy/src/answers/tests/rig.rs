@@ -1,0 +1,319 @@
+//! Answers, accounts and administration over a real store, writer, positions and publisher; the test
+//! plays the route server at the other end of the publisher's link.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use im_codec::{Command, TeamtalkMessage, decode_checked};
+use im_config::DbProxyConfig;
+use im_core::time::unix_seconds;
+use im_core::{ClientType, UserId};
+use im_proto_rpc::v1::{self, publish_item::Item};
+use im_rpc::{Link, PeerEvent, link};
+use im_store::testing::TempStore;
+use im_store::{DirectoryImport, DirectoryStore as _, ImportedUser};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::accounts::{AccountMetrics, Accounts};
+use crate::admin::AdminService;
+use crate::answers::{AnswerMetrics, Answers};
+use crate::attach::Results;
+use crate::metrics::Metrics;
+use crate::publish::Publisher;
+use crate::writer::{MemberCache, SendBatch, SendRules, Writer, WriterParts};
+use crate::{AnswerQueries as _, Context, Positions};
+
+/// Nothing here takes longer, unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Rig {
+    pub(crate) temp: TempStore,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) admin: AdminService,
+    pub(crate) context: Context,
+    answers: Arc<Answers>,
+    route: Link<v1::PublishReplies, v1::PublishBatch>,
+    /// Items received and not looked at.
+    items: std::collections::VecDeque<Item>,
+    _stop: DropGuard,
+}
+
+/// One terminal.
+#[derive(Clone, Copy)]
+pub(crate) struct Terminal {
+    pub(crate) user: u32,
+    pub(crate) origin: u64,
+    pub(crate) client: ClientType,
+}
+
+/// Users 1 to 9 have terminals whose epochs say who and what they are.
+pub(crate) fn windows(user: u32) -> Terminal {
+    Terminal { user, origin: u64::from(user) * 10 + 1, client: ClientType::Windows }
+}
+
+pub(crate) fn android(user: u32) -> Terminal {
+    Terminal { user, origin: u64::from(user) * 10 + 2, client: ClientType::Android }
+}
+
+pub(crate) fn ios(user: u32) -> Terminal {
+    Terminal { user, origin: u64::from(user) * 10 + 3, client: ClientType::Ios }
+}
+
+pub(crate) fn user(id: u32) -> UserId {
+    UserId::from_wire(id).unwrap()
+}
+
+pub(crate) fn small_config() -> DbProxyConfig {
+    let mut config = DbProxyConfig::default();
+    config.accounts.argon2_memory_kib = 8;
+    config.accounts.argon2_iterations = 1;
+    config.accounts.max_hash_memory_kib = 64;
+    config
+}
+
+impl Rig {
+    /// With users 1 to 9, named user1 to user9.
+    pub(crate) async fn new() -> Self {
+        Self::with(small_config()).await
+    }
+
+    pub(crate) async fn with(config: DbProxyConfig) -> Self {
+        let temp = TempStore::open().await;
+        let users = (1..=9).map(|id| ImportedUser {
+            id: Some(id),
+            name: format!("user{id}"),
+            ..ImportedUser::default()
+        });
+        let import = DirectoryImport { users: users.collect(), now: 1_000_000 };
+        assert_eq!(temp.store.import(&import).await.unwrap().added, 9);
+
+        let store: Arc<dyn im_store::Store> = Arc::new(temp.store.clone());
+        let metrics = Metrics::default();
+        let publisher = Publisher::new(&config.publish, metrics.clone());
+        let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
+        let (writer, handle, _) = Writer::new(WriterParts {
+            store: Arc::clone(&store),
+            publisher: publisher.clone(),
+            positions: positions.clone(),
+            member_cache: MemberCache::new(config.writer.cached_groups),
+            metrics,
+            config: config.writer.clone(),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(writer.run(stop.clone()));
+        let (near, route) = link::pair("db-proxy", "route", 64);
+        let (events, peers) = mpsc::channel(1);
+        events.send(PeerEvent::Up(near)).await.unwrap();
+        let following = stop.clone();
+        tokio::spawn(async move {
+            publisher.follow(peers, &TaskTracker::new(), following).await;
+            drop(events);
+        });
+        let context = Context { store, writer: handle, positions, config: Arc::new(config) };
+        let accounts = Accounts::new(&context, AccountMetrics::default());
+        let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
+        let admin = AdminService::new(&context, Arc::clone(&accounts));
+        let mut rig = Self {
+            temp,
+            accounts,
+            admin,
+            context,
+            answers,
+            route,
+            items: std::collections::VecDeque::new(),
+            _stop: stop.drop_guard(),
+        };
+        // The first batch says that the link is served.
+        rig.batch().await;
+        rig
+    }
+
+    /// Asks with an encoded body.
+    pub(crate) async fn raw(&self, from: Terminal, command: u32, body: Bytes) -> v1::Answer {
+        self.answers
+            .answer(v1::Query {
+                user: from.user,
+                origin: from.origin,
+                client_type: from.client.to_wire(),
+                command,
+                body,
+            })
+            .await
+    }
+
+    /// Asks; `None` when there is no answer. All frames of an answer.
+    pub(crate) async fn frames<Q: TeamtalkMessage, A: TeamtalkMessage>(
+        &self,
+        from: Terminal,
+        command: Command,
+        request: &Q,
+    ) -> Option<Vec<A>> {
+        assert_eq!(command.message(), Q::KIND);
+        let body = Bytes::from(request.encode_to_vec());
+        let answer = self.raw(from, command.id().into(), body).await;
+        match answer.outcome() {
+            v1::answer::Outcome::Silent => None,
+            v1::answer::Outcome::Failed => panic!("{command:?} failed"),
+            v1::answer::Outcome::Answered => {
+                let expected = command.answer().expect("the command has an answer");
+                assert_eq!(answer.command, u32::from(expected.id()));
+                assert_eq!(expected.message(), A::KIND);
+                let bodies = std::iter::once(answer.body).chain(answer.more);
+                Some(
+                    bodies
+                        .map(|body| {
+                            if from.client == ClientType::Android {
+                                assert!(body.len() + im_codec::HEADER_LEN < 409_600);
+                            }
+                            decode_checked(body).expect("answers are well formed")
+                        })
+                        .collect(),
+                )
+            }
+        }
+    }
+
+    /// Asks for something that has an answer of one frame.
+    pub(crate) async fn ask<Q: TeamtalkMessage, A: TeamtalkMessage>(
+        &self,
+        from: Terminal,
+        command: Command,
+        request: &Q,
+    ) -> A {
+        let mut frames: Vec<A> =
+            self.frames(from, command, request).await.expect("there is an answer");
+        assert_eq!(frames.len(), 1, "one frame");
+        frames.pop().unwrap()
+    }
+
+    /// Asks for something that has no answer.
+    pub(crate) async fn silent<Q: TeamtalkMessage>(
+        &self,
+        from: Terminal,
+        command: Command,
+        request: &Q,
+    ) {
+        let body = Bytes::from(request.encode_to_vec());
+        let answer = self.raw(from, command.id().into(), body).await;
+        assert_eq!(answer.outcome(), v1::answer::Outcome::Silent);
+        assert_eq!((answer.command, answer.body.len(), answer.more.len()), (0, 0, 0));
+    }
+
+    /// Stores a message and returns its id.
+    pub(crate) async fn send(&self, from: Terminal, to: u32, msg_type: u32, body: &[u8]) -> u32 {
+        let writer = &self.context.config.writer;
+        let rules = SendRules {
+            max_body_bytes: writer.max_body_bytes,
+            client_id_window_seconds: writer.client_id_window_seconds,
+            frame_window_seconds: writer.frame_window_seconds,
+        };
+        let send = v1::Send {
+            from: from.user,
+            origin: from.origin,
+            to,
+            msg_type,
+            data: Bytes::copy_from_slice(body),
+            client_seq: 0,
+            client_msg_id: Bytes::new(),
+        };
+        let incoming = rules.admit(1, send).expect("the message keeps the rules");
+        let sink = Arc::new(Results::default());
+        let batch = SendBatch::new(vec![incoming], Arc::clone(&sink));
+        assert!(self.context.writer.send(batch).await.is_ok());
+        let result = sink.take(1).await.pop().unwrap().result.unwrap();
+        let v1::db_result::Result::Send(done) = result else { panic!("a send's result") };
+        assert_eq!(done.outcome(), v1::send_done::Outcome::Stored);
+        done.msg_id
+    }
+
+    /// Text from one user to another.
+    pub(crate) async fn text(&self, from: u32, to: u32, text: &str) -> u32 {
+        self.send(windows(from), to, 0x01, text.as_bytes()).await
+    }
+
+    /// Text to a group.
+    pub(crate) async fn group_text(&self, from: u32, group: u32, text: &str) -> u32 {
+        self.send(windows(from), group, 0x11, text.as_bytes()).await
+    }
+
+    /// The next event, with its message; there must be one.
+    pub(crate) async fn event<M: TeamtalkMessage>(&mut self, command: Command) -> (v1::Event, M) {
+        assert_eq!(command.message(), M::KIND);
+        loop {
+            match self.item().await {
+                Item::Event(event) => {
+                    assert_eq!(event.command, u32::from(command.id()));
+                    let message = decode_checked(event.body.clone()).unwrap();
+                    return (event, message);
+                }
+                Item::Message(_) => {}
+                other => panic!("an event is expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// The next kick.
+    pub(crate) async fn kicked(&mut self) -> v1::Kick {
+        loop {
+            match self.item().await {
+                Item::Kick(kick) => return kick,
+                Item::Message(_) => {}
+                other => panic!("a kick is expected, not {other:?}"),
+            }
+        }
+    }
+
+    /// The next question for sessions, answered with these.
+    pub(crate) async fn answer_sessions(&mut self, sessions: Vec<v1::SessionInfo>) {
+        loop {
+            if let Item::ListSessions(list) = self.item().await {
+                let reply = v1::SessionList { tag: list.tag, sessions };
+                let replies = v1::PublishReplies { confirmed: 0, lists: vec![reply] };
+                self.route.tx.send(replies).await.unwrap();
+                return;
+            }
+        }
+    }
+
+    /// Nothing but messages was published since: says so by a mark of its own.
+    pub(crate) async fn no_event(&mut self) {
+        let mark = v1::Event { command: 0xffff, ..v1::Event::default() };
+        let mark = v1::Event { broadcast: true, ..mark };
+        self.context.writer.publish(vec![crate::Publication::Event(mark.clone())]);
+        loop {
+            match self.item().await {
+                Item::Event(event) if event == mark => return,
+                Item::Message(_) => {}
+                other => panic!("nothing is expected, not {other:?}"),
+            }
+        }
+    }
+
+    async fn item(&mut self) -> Item {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return item;
+            }
+            self.batch().await;
+        }
+    }
+
+    async fn batch(&mut self) {
+        let batch = tokio::time::timeout(PATIENCE, self.route.rx.recv())
+            .await
+            .expect("something is published in time")
+            .expect("the link is up");
+        self.items.extend(batch.items.into_iter().filter_map(|item| item.item));
+        let confirmed = v1::PublishReplies { confirmed: batch.through, lists: Vec::new() };
+        self.route.tx.send(confirmed).await.unwrap();
+    }
+
+    /// Adds a user through the store.
+    pub(crate) async fn import(&self, users: Vec<ImportedUser>) {
+        let import = DirectoryImport { users, now: unix_seconds() };
+        assert_eq!(self.temp.store.import(&import).await.unwrap().conflicts, []);
+    }
+}

@@ -1,0 +1,274 @@
+use im_codec::Command;
+use im_codec::text::VOICE_PLACEHOLDER;
+use im_proto_rpc::v1::Audience;
+use im_proto_teamtalk::buddy::{
+    ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
+    ImRemoveSessionReq, ImRemoveSessionRsp,
+};
+use im_proto_teamtalk::message::{
+    ImMsgDataReadAck, ImMsgDataReadNotify, ImUnreadMsgCntReq, ImUnreadMsgCntRsp,
+};
+
+use super::groups::{add, create};
+use super::rig::{Rig, Terminal, android, ios, windows};
+
+async fn recent_since(rig: &Rig, from: Terminal, since: u32) -> ImRecentContactSessionRsp {
+    let request = ImRecentContactSessionReq {
+        user_id: 4_711,
+        latest_update_time: since,
+        attach_data: None,
+    };
+    rig.ask(from, Command::RecentContactSessionReq, &request).await
+}
+
+/// (type, id) of each session.
+async fn recent(rig: &Rig, user: u32) -> Vec<(i32, u32)> {
+    let rsp = recent_since(rig, windows(user), 0).await;
+    assert_eq!(rsp.user_id, user);
+    rsp.contact_session_list.iter().map(|line| (line.session_type, line.session_id)).collect()
+}
+
+/// (type, id, unread) of each session, in order, and their sum.
+async fn unread(rig: &Rig, user: u32) -> (Vec<(i32, u32, u32)>, u32) {
+    let request = ImUnreadMsgCntReq { user_id: 0, attach_data: None };
+    let rsp: ImUnreadMsgCntRsp = rig.ask(windows(user), Command::UnreadMsgCntReq, &request).await;
+    let mut lines: Vec<_> = rsp
+        .unreadinfo_list
+        .iter()
+        .map(|line| (line.session_type, line.session_id, line.unread_cnt))
+        .collect();
+    lines.sort_unstable();
+    (lines, rsp.total_cnt)
+}
+
+fn ack(session_type: i32, session_id: u32, msg_id: u32) -> ImMsgDataReadAck {
+    ImMsgDataReadAck { user_id: 0, session_id, msg_id, session_type }
+}
+
+async fn read(rig: &Rig, from: Terminal, session: (i32, u32), msg_id: u32) {
+    rig.silent(from, Command::MsgDataReadAck, &ack(session.0, session.1, msg_id)).await;
+}
+
+#[tokio::test]
+async fn recent_sessions_are_newest_first_with_their_newest_message_wire_13_4() {
+    let rig = Rig::new().await;
+    rig.text(1, 2, "to two").await;
+    rig.send(android(3), 1, 0x02, b"\0\0\0\x01sound").await;
+    let group = create(&rig, 2, &[1, 2]).await;
+    rig.group_text(2, group, "in the group").await;
+
+    let rsp = recent_since(&rig, windows(1), 0).await;
+    let lines: Vec<_> = rsp
+        .contact_session_list
+        .iter()
+        .map(|line| {
+            assert_eq!(line.session_status, 0);
+            assert_eq!(line.latest_msg_id, 1);
+            (
+                (line.session_type, line.session_id),
+                line.latest_msg_from_user_id,
+                line.latest_msg_type,
+                line.latest_msg_data.as_ref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ((2, group), 2, 0x11, &b"in the group"[..]),
+            ((1, 3), 3, 0x02, VOICE_PLACEHOLDER.as_bytes()),
+            // In pairs the peer, whoever wrote it.
+            ((1, 2), 2, 0x01, b"to two"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn only_sessions_updated_strictly_later_are_returned_wire_13_4() {
+    let rig = Rig::new().await;
+    rig.text(1, 2, "a").await;
+    let rsp = recent_since(&rig, windows(1), 0).await;
+    let updated = rsp.contact_session_list.first().unwrap().updated_time;
+    assert_eq!(recent_since(&rig, windows(1), updated - 1).await.contact_session_list.len(), 1);
+    assert_eq!(recent_since(&rig, windows(1), updated).await.contact_session_list.len(), 0);
+}
+
+#[tokio::test]
+async fn a_long_list_reaches_android_in_several_frames_wire_2_5() {
+    let rig = Rig::new().await;
+    let body = vec![b'x'; 200 << 10];
+    for from in 2..=6 {
+        rig.send(windows(from), 1, 0x01, &body).await;
+    }
+    let request =
+        ImRecentContactSessionReq { user_id: 1, latest_update_time: 0, attach_data: None };
+    let frames: Vec<ImRecentContactSessionRsp> =
+        rig.frames(android(1), Command::RecentContactSessionReq, &request).await.unwrap();
+    assert_eq!(frames.iter().map(|f| f.contact_session_list.len()).sum::<usize>(), 5);
+    assert_eq!(frames.len(), 5);
+    let request = ImUnreadMsgCntReq { user_id: 0, attach_data: None };
+    let frames: Vec<ImUnreadMsgCntRsp> =
+        rig.frames(android(1), Command::UnreadMsgCntReq, &request).await.unwrap();
+    assert!(frames.iter().all(|frame| frame.total_cnt == 5));
+    assert_eq!(frames.iter().map(|f| f.unreadinfo_list.len()).sum::<usize>(), 5);
+}
+
+#[tokio::test]
+async fn unread_counts_leave_own_messages_out_wire_13_8() {
+    let rig = Rig::new().await;
+    for _ in 0..3 {
+        rig.text(2, 1, "from two").await;
+    }
+    rig.text(1, 2, "own").await;
+    rig.text(3, 1, "from three").await;
+    let group = create(&rig, 1, &[1, 2, 3]).await;
+    rig.group_text(2, group, "a").await;
+    rig.group_text(3, group, "b").await;
+    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3), (1, 3, 1), (2, group, 2)], 6));
+    assert_eq!(unread(&rig, 2).await, (vec![(1, 1, 1), (2, group, 1)], 2));
+    // Sending reads the group for the sender.
+    assert_eq!(unread(&rig, 3).await, (vec![], 0));
+    // Who joins later starts at zero.
+    assert_eq!(add(&rig, 1, group, &[4]).await, 0);
+    assert_eq!(unread(&rig, 4).await, (vec![], 0));
+    rig.group_text(2, group, "c").await;
+    assert_eq!(unread(&rig, 4).await, (vec![(2, group, 1)], 1));
+}
+
+#[tokio::test]
+async fn a_read_position_counts_before_it_is_in_the_store_and_after_wire_17_20() {
+    let rig = Rig::new().await;
+    for _ in 0..5 {
+        rig.text(2, 1, "x").await;
+    }
+    read(&rig, windows(1), (1, 2), 2).await;
+    assert!(!rig.context.positions.pending(super::rig::user(1)).is_empty());
+    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3)], 3));
+    rig.context.positions.flush().await.unwrap();
+    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3)], 3));
+    // Back it never goes.
+    read(&rig, windows(1), (1, 2), 1).await;
+    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3)], 3));
+    read(&rig, windows(1), (1, 2), 4).await;
+    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 1)], 1));
+}
+
+#[tokio::test]
+async fn zero_and_placeholder_ids_read_everything_but_nothing_to_come_wire_17_20() {
+    let rig = Rig::new().await;
+    for id in [0, 1_000_000, u32::MAX] {
+        rig.text(2, 1, "x").await;
+        rig.text(2, 1, "y").await;
+        assert_eq!(unread(&rig, 1).await.1, 2);
+        read(&rig, ios(1), (1, 2), id).await;
+        assert_eq!(unread(&rig, 1).await.1, 0);
+    }
+    rig.text(2, 1, "z").await;
+    assert_eq!(unread(&rig, 1).await.1, 1);
+}
+
+#[tokio::test]
+async fn the_other_terminals_hear_of_a_change_once_wire_10_14_17_21() {
+    let mut rig = Rig::new().await;
+    rig.text(2, 1, "x").await;
+    read(&rig, windows(1), (1, 2), 1).await;
+    let (event, notify): (_, ImMsgDataReadNotify) =
+        rig.event(Command::MsgDataReadNotify).await;
+    assert_eq!(
+        notify,
+        ImMsgDataReadNotify { user_id: 1, session_id: 2, msg_id: 1, session_type: 1 }
+    );
+    assert_eq!((event.users.as_slice(), event.broadcast), (&[1][..], false));
+    assert_eq!((event.except, event.audience()), (windows(1).origin, Audience::All));
+    // The phone answers the notice with an acknowledgement of its own: the end of it.
+    read(&rig, ios(1), (1, 2), 1).await;
+    read(&rig, ios(1), (1, 2), 0).await;
+    rig.no_event().await;
+}
+
+#[tokio::test]
+async fn an_ack_for_nothing_that_he_may_see_has_no_effect_backend_11_2_20() {
+    let mut rig = Rig::new().await;
+    let group = create(&rig, 2, &[2, 3]).await;
+    rig.group_text(2, group, "x").await;
+    for session in [(1, 5), (1, 1), (1, 0), (2, group), (2, 999)] {
+        read(&rig, windows(1), session, 1).await;
+    }
+    assert!(rig.context.positions.pending(super::rig::user(1)).is_empty());
+    rig.no_event().await;
+}
+
+#[tokio::test]
+async fn a_removed_session_is_gone_until_a_new_message_wire_13_5_10_17() {
+    let mut rig = Rig::new().await;
+    rig.text(2, 1, "x").await;
+    let request = |session_type, session_id| ImRemoveSessionReq {
+        user_id: 3,
+        session_type,
+        session_id,
+        attach_data: None,
+    };
+    let rsp: ImRemoveSessionRsp =
+        rig.ask(windows(1), Command::RemoveSessionReq, &request(1, 2)).await;
+    assert_eq!(
+        rsp,
+        ImRemoveSessionRsp {
+            user_id: 1,
+            result_code: 0,
+            session_type: 1,
+            session_id: 2,
+            attach_data: None
+        }
+    );
+    let (event, notify): (_, ImRemoveSessionNotify) =
+        rig.event(Command::RemoveSessionNotify).await;
+    assert_eq!(notify, ImRemoveSessionNotify { user_id: 1, session_type: 1, session_id: 2 });
+    assert_eq!((event.users.as_slice(), event.except), (&[1][..], windows(1).origin));
+    assert_eq!(recent(&rig, 1).await, []);
+    assert_eq!(unread(&rig, 1).await.1, 0);
+    assert_eq!(recent(&rig, 2).await, [(1, 1)], "the peer's list stays");
+
+    for (session_type, session_id) in [(1, 2), (1, 5), (1, 1), (2, 9), (1, 0)] {
+        let rsp: ImRemoveSessionRsp = rig
+            .ask(windows(1), Command::RemoveSessionReq, &request(session_type, session_id))
+            .await;
+        assert_eq!(rsp.result_code, 1, "{session_type} {session_id}");
+    }
+    rig.no_event().await;
+
+    rig.text(2, 1, "again").await;
+    assert_eq!(recent(&rig, 1).await, [(1, 2)]);
+    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 1)], 1));
+}
+
+#[tokio::test]
+async fn ios_removes_a_session_with_the_number_of_the_answer_wire_16_5() {
+    let rig = Rig::new().await;
+    rig.text(2, 1, "x").await;
+    let request =
+        ImRemoveSessionReq { user_id: 0, session_type: 1, session_id: 2, attach_data: None };
+    let body = prost::Message::encode_to_vec(&request).into();
+    let answer = rig.raw(ios(1), 0x0207, body).await;
+    assert_eq!(answer.command, 0x0207);
+    let rsp: ImRemoveSessionRsp = im_codec::decode_checked(answer.body).unwrap();
+    assert_eq!(rsp.result_code, 0);
+}
+
+#[tokio::test]
+async fn a_group_session_is_removed_without_a_notice_wire_10_17() {
+    let mut rig = Rig::new().await;
+    let group = create(&rig, 1, &[1, 2]).await;
+    rig.group_text(2, group, "x").await;
+    let request = ImRemoveSessionReq {
+        user_id: 0,
+        session_type: 2,
+        session_id: group,
+        attach_data: None,
+    };
+    let rsp: ImRemoveSessionRsp = rig.ask(windows(1), Command::RemoveSessionReq, &request).await;
+    assert_eq!(rsp.result_code, 0);
+    rig.no_event().await;
+    assert_eq!(recent(&rig, 1).await, []);
+    rig.group_text(2, group, "y").await;
+    assert_eq!(recent(&rig, 1).await, [(2, group)]);
+}

@@ -1,0 +1,94 @@
+//! Reading the log for a msg server that has missed something.
+
+use std::sync::Arc;
+
+use im_core::{CommitSeq, Conversation, GroupId};
+use im_proto_rpc::v1;
+use im_store::{LogEntry, StoreError};
+
+use super::Shared;
+use crate::writer::Members;
+
+/// Entries of one read of the store: bounds what is in memory when bodies are large.
+const ENTRIES_PER_READ: u32 = 128;
+
+/// Bytes of bodies after which a page ends.
+const PAGE_BYTES: usize = 4 << 20;
+
+impl Shared {
+    /// A page of the log after a position, not beyond what has been published: what lies there comes
+    /// by itself.
+    pub(super) async fn read_log(&self, call: v1::ReadLog) -> Result<v1::LogPage, StoreError> {
+        let nothing = v1::LogPage { messages: Vec::new(), through: call.after, more: false };
+        let Some(published) = self.parts.publisher.position() else { return Ok(nothing) };
+        if published.0 <= call.after {
+            return Ok(nothing);
+        }
+        let limit = match call.limit {
+            0 => self.parts.config.log_page,
+            asked => asked.min(self.parts.config.log_page),
+        };
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let mut page = nothing;
+        let mut bytes = 0;
+        while page.messages.len() < limit && bytes < PAGE_BYTES {
+            let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
+            let wanted = wanted.min(ENTRIES_PER_READ);
+            let read = self.parts.store.read_log(CommitSeq(page.through), wanted).await?;
+            let complete = read.len() < usize::try_from(wanted).unwrap_or(usize::MAX);
+            let publisher = &self.parts.publisher;
+            let origins = publisher.origins_of(read.iter().map(|entry| entry.message.seq));
+            let entries = read.into_iter().zip(origins);
+            for (entry, origin) in entries.take_while(|(e, _)| e.message.seq <= published) {
+                page.through = entry.message.seq.0;
+                bytes += entry.message.body.len();
+                page.messages.push(self.live(entry, origin).await?);
+            }
+            if complete || page.through >= published.0 {
+                page.through = published.0;
+                return Ok(page);
+            }
+        }
+        page.more = true;
+        Ok(page)
+    }
+
+    async fn live(
+        &self,
+        entry: LogEntry,
+        origin: u64,
+    ) -> Result<v1::LiveMessage, StoreError> {
+        let LogEntry { conversation, message } = entry;
+        let (to, recipients) = match conversation {
+            Conversation::Pair(low, high) => {
+                let to = if message.sender == low { high } else { low };
+                (to.get(), vec![message.sender.get(), to.get()])
+            }
+            Conversation::Group(group) => {
+                let members = self.members(group).await?;
+                (group.get(), members.recipients_of(message.msg_id.get()))
+            }
+        };
+        Ok(v1::LiveMessage {
+            seq: message.seq.0,
+            from: message.sender.get(),
+            to,
+            msg_id: message.msg_id.get(),
+            time: message.time,
+            msg_type: message.msg_type,
+            data: message.body,
+            origin,
+            recipients,
+        })
+    }
+
+    async fn members(&self, group: GroupId) -> Result<Arc<Members>, StoreError> {
+        let ticket = match self.parts.members.get(group) {
+            Ok(members) => return Ok(members),
+            Err(ticket) => ticket,
+        };
+        let members = Arc::new(Members::new(self.parts.store.members(group).await?));
+        self.parts.members.put(ticket, group, &members);
+        Ok(members)
+    }
+}

@@ -1,0 +1,72 @@
+//! Which session sent each of the newest messages.
+//!
+//! It is not in the store. A msg server that reads the log instead of receiving it live must not give
+//! a session its own message back; this covers what it reads shortly after. Beyond it, the msg server
+//! knows by the results of its own sends.
+
+use std::collections::VecDeque;
+
+use super::Outgoing;
+
+/// Messages that are covered: half a MiB.
+const COVERED: usize = 65_536;
+
+/// Origins of the newest messages, dense by position.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    /// Position of the first entry.
+    first: u64,
+    epochs: VecDeque<u64>,
+}
+
+impl Origins {
+    /// Adds messages in log order.
+    pub(super) fn add(&mut self, messages: &[Outgoing]) {
+        for Outgoing { message, .. } in messages {
+            if self.first + self.epochs.len() as u64 != message.seq {
+                // Something was committed that was not seen here.
+                self.epochs.clear();
+                self.first = message.seq;
+            }
+            if self.epochs.len() == COVERED {
+                self.epochs.pop_front();
+                self.first += 1;
+            }
+            self.epochs.push_back(message.origin);
+        }
+    }
+
+    /// Epoch of the session that sent a message; 0 when it is not known.
+    pub(super) fn of(&self, seq: u64) -> u64 {
+        let index = seq.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.epochs.get(index)).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_core::UserId;
+    use im_proto_rpc::v1;
+
+    use super::*;
+    use crate::publish::Recipients;
+
+    fn sent(seq: u64) -> Outgoing {
+        let user = UserId::from_wire(1).unwrap();
+        let message = v1::LiveMessage { seq, origin: seq * 10, ..Default::default() };
+        Outgoing { message, recipients: Recipients::Pair(user, user) }
+    }
+
+    #[test]
+    fn the_newest_messages_are_covered_and_a_gap_starts_anew() {
+        let mut origins = Origins::default();
+        origins.add(&[sent(5), sent(6)]);
+        assert_eq!([4, 5, 6, 7].map(|seq| origins.of(seq)), [0, 50, 60, 0]);
+        let many: Vec<_> = (7..7 + COVERED as u64).map(sent).collect();
+        origins.add(&many);
+        assert_eq!(origins.of(6), 0);
+        assert_eq!(origins.of(7), 70);
+        origins.add(&[sent(1_000_000)]);
+        assert_eq!((origins.of(7), origins.of(1_000_000)), (0, 10_000_000));
+    }
+}

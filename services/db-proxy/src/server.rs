@@ -1,0 +1,238 @@
+//! Binds and runs the role.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_config::DbProxyConfig;
+use im_proto_rpc::v1;
+use im_proto_rpc::v1::admin_server::AdminServer;
+use im_rpc::peers::Watch;
+use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
+use im_rpc::{Accept, Guard, LinkKind, LinkMetrics, Peers, Secret};
+use im_store::Store;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::Context;
+use crate::accounts::{AccountMetrics, Accounts};
+use crate::admin::AdminService;
+use crate::answers::{AnswerMetrics, Answers};
+use crate::attach::{Attach, AttachParts};
+use crate::metrics::Metrics;
+use crate::positions::Positions;
+use crate::publish::Publisher;
+use crate::writer::{MemberCache, SendRules, Writer, WriterParts};
+
+/// Condition of readiness: the store answers.
+const STORE_READY: &str = "store";
+
+/// How long links may take to be answered when the role stops, and to be read by their peers.
+const LINKS_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the writer may take then, and after it everything else.
+const TASKS_GRACE: Duration = Duration::from_secs(8);
+
+/// What the role works with.
+pub struct Deps {
+    /// Every durable fact. Its maintenance and closing are the caller's.
+    pub store: Arc<dyn Store>,
+    /// Route servers to publish to.
+    pub route: Peers<v1::PublishBatch, v1::PublishReplies>,
+    /// The installation's secret, which callers of the port must present.
+    pub secret: Secret,
+    /// Counters of links.
+    pub links: LinkMetrics,
+    /// Metrics and readiness of the process.
+    pub process: im_runtime::Context,
+}
+
+/// Addresses of a bound server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The gRPC port.
+    pub grpc: SocketAddr,
+}
+
+/// Why the role cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Its port.
+    #[error("serve db-proxy")]
+    Serve(#[from] ServeError),
+}
+
+/// The role, bound but not running yet.
+pub struct Server {
+    config: DbProxyConfig,
+    deps: Deps,
+    grpc: BoundGrpc,
+    writer: Writer,
+    reachable: watch::Receiver<bool>,
+    publisher: Publisher,
+    positions: Positions,
+    attach: Attach,
+    /// Tasks of links of msg servers.
+    link_tasks: TaskTracker,
+    stop_links: CancellationToken,
+}
+
+impl Server {
+    /// Binds the port. Nothing is served before [`Server::run`].
+    pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
+        let registered = &deps.process.metrics;
+        let metrics = registered.register(Metrics::register);
+        let publisher = Publisher::new(&config.publish, metrics.clone());
+        let positions =
+            Positions::new(Arc::clone(&deps.store), &config.positions, metrics.clone());
+        let members = MemberCache::new(config.writer.cached_groups);
+        let (writer, handle, reachable) = Writer::new(WriterParts {
+            store: Arc::clone(&deps.store),
+            publisher: publisher.clone(),
+            positions: positions.clone(),
+            member_cache: members.clone(),
+            metrics: metrics.clone(),
+            config: config.writer.clone(),
+        });
+        let context = Context {
+            store: Arc::clone(&deps.store),
+            writer: handle.clone(),
+            positions: positions.clone(),
+            config: Arc::new(config.clone()),
+        };
+        let accounts = Accounts::new(&context, registered.register(AccountMetrics::register));
+        let answers = Answers::new(
+            &context,
+            Arc::clone(&accounts),
+            registered.register(AnswerMetrics::register),
+        );
+        let rules = SendRules {
+            max_body_bytes: config.writer.max_body_bytes,
+            client_id_window_seconds: config.writer.client_id_window_seconds,
+            frame_window_seconds: config.writer.frame_window_seconds,
+        };
+        let link_tasks = TaskTracker::new();
+        let stop_links = CancellationToken::new();
+        let attach = Attach::new(
+            AttachParts {
+                store: Arc::clone(&deps.store),
+                writer: handle,
+                publisher: publisher.clone(),
+                members,
+                answers,
+                logins: Arc::clone(&accounts) as Arc<dyn crate::CheckLogins>,
+                rules,
+                config: config.attach.clone(),
+                metrics,
+            },
+            link_tasks.clone(),
+            stop_links.clone(),
+        );
+        let guard = Guard::new(&deps.secret, deps.links.clone());
+        let admin = AdminServer::new(AdminService::new(&context, accounts));
+        let grpc = GrpcServer::new(&config.link, guard)
+            .db_proxy(Arc::new(attach.clone()))
+            .service(admin)
+            .bind(&config.listen)
+            .await?;
+        deps.process.readiness.set(STORE_READY, false);
+        Ok(Self {
+            config,
+            deps,
+            grpc,
+            writer,
+            reachable,
+            publisher,
+            positions,
+            attach,
+            link_tasks,
+            stop_links,
+        })
+    }
+
+    /// Where it listens.
+    pub fn bound(&self) -> Bound {
+        Bound { grpc: self.grpc.local_addr() }
+    }
+
+    /// Takes links of msg servers in the same process.
+    pub fn attach(&self) -> Arc<dyn Accept<v1::DbResults, v1::DbCalls>> {
+        Arc::new(self.attach.clone())
+    }
+
+    /// Serves until `stop`; then answers what was taken, stores the read positions, and ends.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
+        let stop = stop.child_token();
+        let tasks = TaskTracker::new();
+        let (stop_writer, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+        let writer = tokio::spawn(self.writer.run(stop_writer.clone()));
+        let positions = self.positions;
+        let stop_positions = stop_rest.clone();
+        tasks.spawn(async move { positions.run(stop_positions).await });
+        let events = self.deps.route.watch(Watch {
+            kind: LinkKind::RoutePublish,
+            config: &self.config.link,
+            metrics: &self.deps.links,
+            tasks: &tasks,
+            stop: stop_rest.clone(),
+        });
+        let (publisher, stop_publisher) = (self.publisher, stop_rest.clone());
+        let link_tasks = tasks.clone();
+        tasks.spawn(async move { publisher.follow(events, &link_tasks, stop_publisher).await });
+        let readiness = self.deps.process.readiness;
+        tasks.spawn(tell_readiness(self.reachable, readiness.clone(), stop_rest.clone()));
+        info!(address = %self.grpc.local_addr(), "db-proxy serves");
+
+        let grpc = self.grpc.run(stop.clone(), LINKS_GRACE);
+        let links = async {
+            stop.cancelled().await;
+            info!("db-proxy stops");
+            self.stop_links.cancel();
+            self.link_tasks.close();
+            if tokio::time::timeout(LINKS_GRACE, self.link_tasks.wait()).await.is_err() {
+                warn!("links of msg servers ended unanswered");
+            }
+        };
+        // A port that fails ends everything.
+        let ended_by_itself = stop.clone().drop_guard();
+        let (served, ()) = tokio::join!(
+            async {
+                let served = grpc.await;
+                drop(ended_by_itself);
+                served
+            },
+            links
+        );
+
+        // Nobody asks the writer any more; it ends when its queue is empty, the others follow it.
+        stop_writer.cancel();
+        if tokio::time::timeout(TASKS_GRACE, writer).await.is_err() {
+            warn!("the writer did not end in time");
+        }
+        stop_rest.cancel();
+        tasks.close();
+        if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {
+            warn!("tasks of db-proxy did not end in time");
+        }
+        readiness.remove(STORE_READY);
+        Ok(served?)
+    }
+}
+
+/// Tells the process whether the store answers.
+async fn tell_readiness(
+    mut reachable: watch::Receiver<bool>,
+    readiness: im_runtime::Readiness,
+    stop: CancellationToken,
+) {
+    loop {
+        readiness.set(STORE_READY, *reachable.borrow_and_update());
+        match stop.run_until_cancelled(reachable.changed()).await {
+            Some(Ok(())) => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! Doing what the lines say and showing what happens.
+
+mod knowledge;
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use im_client::proto::base::{GroupModifyType, UnreadInfo, UserStatType};
+use im_client::proto::group::ImGroupChangeMemberNotify;
+use im_client::{Client, Event, Events, Message};
+use im_core::{GroupId, Peer, UserId};
+use tokio::time::{Instant, timeout_at};
+
+use super::command::{Command, HELP};
+use super::people::People;
+use super::show;
+
+/// Received texts that `/expect` may still find.
+const MAX_HEARD: usize = 256;
+/// Ids in one question for presence, as the Windows client asks.
+const PRESENCE_BATCH: usize = 300;
+
+/// Whether the chat goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    Quit,
+}
+
+/// One person's chat.
+pub(super) struct Session<W> {
+    client: Client,
+    people: People,
+    current: Option<Peer>,
+    /// Received and not yet found by `/expect`.
+    heard: VecDeque<String>,
+    scripted: bool,
+    greeted: bool,
+    out: W,
+}
+
+impl<W: Write> Session<W> {
+    pub(super) fn new(client: Client, out: W, scripted: bool) -> Self {
+        Self {
+            client,
+            people: People::default(),
+            current: None,
+            heard: VecDeque::new(),
+            scripted,
+            greeted: false,
+            out,
+        }
+    }
+
+    /// Learns who is there and says what waits.
+    pub(super) async fn greet(&mut self) -> anyhow::Result<()> {
+        self.load_people().await?;
+        self.load_groups().await?;
+        let me = self.people.user_name(self.client.user_id());
+        let server = self.client.server_address();
+        writeln!(
+            self.out,
+            "Logged in as {me} at {server}. /help lists the commands."
+        )?;
+        self.show_unread(false).await?;
+        self.greeted = true;
+        Ok(())
+    }
+
+    /// Shows an event.
+    pub(super) async fn hear(&mut self, event: Option<Event>) -> anyhow::Result<()> {
+        match event {
+            None | Some(Event::Closed { .. }) => return Err(super::closed(event)),
+            Some(Event::Message(message)) => self.show_message(&message).await?,
+            Some(Event::GroupChanged(change)) => self.show_change(&change).await?,
+            Some(Event::Disconnected { .. }) => {
+                writeln!(self.out, "-- connection lost, trying again")?;
+            }
+            Some(Event::Connected { address, .. }) if self.greeted => {
+                writeln!(self.out, "-- connected to {address}")?;
+                self.show_unread(false).await?;
+            }
+            Some(Event::Kick { .. }) => {
+                writeln!(
+                    self.out,
+                    "-- you logged in somewhere else, or were told to leave"
+                )?;
+            }
+            Some(Event::Missed { count }) => {
+                writeln!(self.out, "-- {count} events were too many; see /unread")?;
+            }
+            Some(_) => {}
+        }
+        self.out.flush()?;
+        Ok(())
+    }
+
+    /// Does what a line says. A failure ends a script; a person is told.
+    pub(super) async fn obey(&mut self, line: &str, events: &mut Events) -> anyhow::Result<Flow> {
+        let outcome = match Command::parse(line) {
+            Ok(Command::Quit) => return Ok(Flow::Quit),
+            Ok(command) => self.execute(command, events).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome {
+            if self.scripted {
+                return Err(error.context(format!("line {line:?}")));
+            }
+            writeln!(self.out, "-- {error:#}")?;
+        }
+        self.out.flush()?;
+        Ok(Flow::Continue)
+    }
+
+    async fn execute(&mut self, command: Command, events: &mut Events) -> anyhow::Result<()> {
+        match command {
+            Command::Nothing | Command::Quit => {}
+            Command::Help => writeln!(self.out, "{HELP}")?,
+            Command::Say(text) => self.say(&text).await?,
+            Command::People(filter) => self.list_people(filter.as_deref()).await?,
+            Command::Groups => self.list_groups().await?,
+            Command::With(name) => {
+                let id = self.find_user(&name).await?;
+                self.talk(Peer::User(id)).await?;
+            }
+            Command::Group(name) => {
+                let id = self.find_group(&name).await?;
+                self.talk(Peer::Group(id)).await?;
+            }
+            Command::History(count) => {
+                let peer = self.conversation()?;
+                self.show_history(peer, 0, count).await?;
+            }
+            Command::Unread => self.show_unread(true).await?,
+            Command::Create { name, members } => self.create(&name, &members).await?,
+            Command::Add(names) => self.change(GroupModifyType::Add, &names).await?,
+            Command::Remove(names) => self.change(GroupModifyType::Del, &names).await?,
+            Command::Leave => self.leave().await?,
+            Command::Members => self.list_members().await?,
+            Command::Expect { text, patience } => self.expect(&text, patience, events).await?,
+        }
+        Ok(())
+    }
+
+    fn conversation(&self) -> anyhow::Result<Peer> {
+        self.current
+            .context("choose a conversation first: /with NAME or /group NAME")
+    }
+
+    fn current_group(&self) -> anyhow::Result<GroupId> {
+        match self.conversation()? {
+            Peer::Group(group) => Ok(group),
+            Peer::User(_) => bail!("this conversation is no group: /group NAME"),
+        }
+    }
+
+    async fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        let peer = self.conversation()?;
+        let ack = self
+            .client
+            .send_text(peer, text)
+            .await
+            .context("send message")?;
+        if self.scripted {
+            writeln!(self.out, "sent {}", ack.msg_id)?;
+        }
+        Ok(())
+    }
+
+    /// Turns to a conversation and shows what is unread there.
+    async fn talk(&mut self, peer: Peer) -> anyhow::Result<()> {
+        self.current = Some(peer);
+        writeln!(self.out, "-- talking to {}", self.name_of(peer))?;
+        let unread = self.client.unread().await.context("ask for unread")?;
+        let here = unread
+            .unreadinfo_list
+            .iter()
+            .find(|info| peer_of(info) == Some(peer));
+        if let Some(info) = here {
+            self.show_history(peer, info.latest_msg_id, info.unread_cnt)
+                .await?;
+            self.client.read_ack(peer, info.latest_msg_id).await?;
+        }
+        Ok(())
+    }
+
+    async fn list_people(&mut self, filter: Option<&str>) -> anyhow::Result<()> {
+        self.load_people().await?;
+        let filter = filter.map(str::to_lowercase).unwrap_or_default();
+        let shown: Vec<(UserId, String)> = self
+            .people
+            .users()
+            .filter(|user| {
+                [&user.user_real_name, &user.user_nick_name]
+                    .iter()
+                    .any(|name| name.to_lowercase().contains(&filter))
+            })
+            .filter_map(|user| {
+                let id = UserId::from_wire(user.user_id)?;
+                let line = format!("{} ({})", user.user_nick_name, user.user_real_name);
+                Some((id, show::printable(&line)))
+            })
+            .collect();
+        for batch in shown.chunks(PRESENCE_BATCH) {
+            let ids: Vec<UserId> = batch.iter().map(|(id, _)| *id).collect();
+            let stats = self.client.presence(&ids).await.context("ask presence")?;
+            for (id, line) in batch {
+                let online = stats.iter().any(|stat| {
+                    stat.user_id == id.get()
+                        && stat.status != UserStatType::UserStatusOffline as i32
+                });
+                let mark = if online { '*' } else { ' ' };
+                writeln!(self.out, "{mark} #{id} {line}")?;
+            }
+        }
+        writeln!(self.out, "-- {} people; * has a PC online", shown.len())?;
+        Ok(())
+    }
+
+    async fn list_groups(&mut self) -> anyhow::Result<()> {
+        self.load_groups().await?;
+        let mut count = 0;
+        for group in self.people.groups() {
+            let name = show::printable(&group.group_name);
+            let members = group.group_member_list.len();
+            writeln!(self.out, "  #{} {name}, {members} members", group.group_id)?;
+            count += 1;
+        }
+        writeln!(self.out, "-- {count} groups")?;
+        Ok(())
+    }
+
+    async fn list_members(&mut self) -> anyhow::Result<()> {
+        let group = self.current_group()?;
+        self.load_group(group).await?;
+        let members = self
+            .people
+            .group(group.get())
+            .map(|group| group.group_member_list.clone())
+            .context("you are not a member")?;
+        for id in members {
+            self.know_user(id).await?;
+            writeln!(self.out, "  #{id} {}", self.user_name(id))?;
+        }
+        Ok(())
+    }
+
+    async fn create(&mut self, name: &str, members: &[String]) -> anyhow::Result<()> {
+        let mut ids: Vec<UserId> = UserId::from_wire(self.client.user_id())
+            .into_iter()
+            .collect();
+        for member in members {
+            ids.push(self.find_user(member).await?);
+        }
+        let answer = self
+            .client
+            .create_group(name, "", &ids)
+            .await
+            .context("create group")?;
+        let group = answer.group_id.and_then(GroupId::from_wire);
+        let (0, Some(group)) = (answer.result_code, group) else {
+            bail!("the server did not create the group");
+        };
+        self.load_group(group).await?;
+        writeln!(self.out, "-- created group #{group}")?;
+        self.talk(Peer::Group(group)).await
+    }
+
+    async fn change(&mut self, change: GroupModifyType, names: &[String]) -> anyhow::Result<()> {
+        let group = self.current_group()?;
+        let mut ids = Vec::new();
+        for name in names {
+            ids.push(self.find_user(name).await?);
+        }
+        let answer = self
+            .client
+            .change_members(group, change, &ids)
+            .await
+            .context("change members")?;
+        ensure!(answer.result_code == 0, "the server refused the change");
+        self.load_group(group).await?;
+        writeln!(self.out, "-- {} members now", answer.cur_user_id_list.len())?;
+        Ok(())
+    }
+
+    async fn leave(&mut self) -> anyhow::Result<()> {
+        let group = self.current_group()?;
+        let me: Vec<UserId> = UserId::from_wire(self.client.user_id())
+            .into_iter()
+            .collect();
+        let answer = self
+            .client
+            .change_members(group, GroupModifyType::Del, &me)
+            .await
+            .context("leave group")?;
+        ensure!(answer.result_code == 0, "the server refused");
+        self.people.forget_group(group.get());
+        self.current = None;
+        writeln!(self.out, "-- you left")?;
+        Ok(())
+    }
+
+    /// Waits until a received message contains the text.
+    async fn expect(
+        &mut self,
+        text: &str,
+        patience: Duration,
+        events: &mut Events,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(at) = self.heard.iter().position(|heard| heard.contains(text)) {
+                self.heard.drain(..=at);
+                return Ok(());
+            }
+            match timeout_at(deadline, events.recv()).await {
+                Ok(event) => self.hear(event).await?,
+                Err(_) => bail!("nobody wrote {text:?} in {} s", patience.as_secs()),
+            }
+        }
+    }
+
+    async fn show_message(&mut self, message: &Message) -> anyhow::Result<()> {
+        let data = &message.data;
+        let Some(peer) = message.peer() else {
+            return Ok(());
+        };
+        self.know_user(data.from_user_id).await?;
+        if let Peer::Group(group) = peer
+            && self.people.group(group.get()).is_none()
+        {
+            self.load_group(group).await?;
+        }
+        let text = show::content(self.client.cipher(), data.msg_type, &data.msg_data);
+        let time = show::clock(data.create_time, im_core::time::unix_seconds());
+        let from = self.user_name(data.from_user_id);
+        match peer {
+            Peer::Group(group) => {
+                let group = show::printable(&self.people.group_name(group.get()));
+                writeln!(self.out, "[{time}] {from} in {group}: {text}")?;
+            }
+            Peer::User(_) if data.from_user_id == message.receiver => {
+                let to = self.name_of(peer);
+                writeln!(self.out, "[{time}] {from} to {to}: {text}")?;
+            }
+            Peer::User(_) => writeln!(self.out, "[{time}] {from}: {text}")?,
+        }
+        if self.heard.len() == MAX_HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(text);
+        if self.current == Some(peer) && data.from_user_id != message.receiver {
+            self.client.read_ack(peer, data.msg_id).await?;
+        }
+        Ok(())
+    }
+
+    async fn show_change(&mut self, change: &ImGroupChangeMemberNotify) -> anyhow::Result<()> {
+        let Some(group) = GroupId::from_wire(change.group_id) else {
+            return Ok(());
+        };
+        let added = change.change_type == GroupModifyType::Add as i32;
+        self.load_group(group).await?;
+        let mut names = Vec::new();
+        for id in &change.chg_user_id_list {
+            self.know_user(*id).await?;
+            names.push(self.user_name(*id));
+        }
+        let verb = if added { "joined" } else { "left" };
+        let group_name = show::printable(&self.people.group_name(group.get()));
+        writeln!(self.out, "-- {} {verb} {group_name}", names.join(", "))?;
+        if !added && change.chg_user_id_list.contains(&self.client.user_id()) {
+            self.people.forget_group(group.get());
+            if self.current == Some(Peer::Group(group)) {
+                self.current = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Messages backwards from an id, shown forwards.
+    async fn show_history(&mut self, peer: Peer, begin: u32, count: u32) -> anyhow::Result<()> {
+        let answer = self
+            .client
+            .history(peer, begin, count.min(100))
+            .await
+            .context("ask for history")?;
+        let now = im_core::time::unix_seconds();
+        for message in answer.msg_list.iter().rev() {
+            self.know_user(message.from_session_id).await?;
+            let from = self.user_name(message.from_session_id);
+            let text = show::content(self.client.cipher(), message.msg_type, &message.msg_data);
+            let time = show::clock(message.create_time, now);
+            writeln!(self.out, "{:>5} [{time}] {from}: {text}", message.msg_id)?;
+        }
+        Ok(())
+    }
+
+    async fn show_unread(&mut self, even_if_none: bool) -> anyhow::Result<()> {
+        let unread = self.client.unread().await.context("ask for unread")?;
+        for info in &unread.unreadinfo_list {
+            let Some(peer) = peer_of(info) else { continue };
+            if self.current == Some(peer) {
+                self.show_history(peer, info.latest_msg_id, info.unread_cnt)
+                    .await?;
+                self.client.read_ack(peer, info.latest_msg_id).await?;
+                continue;
+            }
+            match peer {
+                Peer::User(user) => self.know_user(user.get()).await?,
+                Peer::Group(group) => self.load_group(group).await?,
+            }
+            let name = self.name_of(peer);
+            writeln!(self.out, "-- {} unread from {name}", info.unread_cnt)?;
+        }
+        if even_if_none && unread.unreadinfo_list.is_empty() {
+            writeln!(self.out, "-- nothing unread")?;
+        }
+        Ok(())
+    }
+}
+
+fn peer_of(info: &UnreadInfo) -> Option<Peer> {
+    Peer::from_wire(u32::try_from(info.session_type).ok()?, info.session_id)
+}

@@ -1,0 +1,70 @@
+//! How messages look on the terminal.
+
+use im_client::codec::text::TextCipher;
+use im_client::proto::base::MsgType;
+
+/// The clear text of a message, or what stands for it. Control characters could drive the
+/// terminal, so they are replaced.
+pub(super) fn content(cipher: &TextCipher, msg_type: i32, data: &[u8]) -> String {
+    match MsgType::try_from(msg_type) {
+        Ok(MsgType::SingleText | MsgType::GroupText) => match cipher.decrypt(data) {
+            Ok(text) => printable(&String::from_utf8_lossy(&text)),
+            Err(_) => "(text that cannot be decrypted)".to_owned(),
+        },
+        Ok(MsgType::SingleAudio | MsgType::GroupAudio) => match data.first_chunk::<4>() {
+            Some(seconds) => format!("(voice message, {} s)", u32::from_be_bytes(*seconds)),
+            None => "(voice message)".to_owned(),
+        },
+        Err(_) => "(unknown kind of message)".to_owned(),
+    }
+}
+
+/// Without anything that moves the cursor.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// Hour and minute of a Unix time here; with the date unless it is today.
+pub(super) fn clock(seconds: u32, now: u32) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let local = |seconds: u32| {
+        jiff::Timestamp::from_second(i64::from(seconds))
+            .map(|time| time.to_zoned(zone.clone()))
+            .ok()
+    };
+    match (local(seconds), local(now)) {
+        (Some(time), Some(now)) if time.date() == now.date() => time.strftime("%H:%M").to_string(),
+        (Some(time), _) => time.strftime("%Y-%m-%d %H:%M").to_string(),
+        (None, _) => seconds.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_the_cursor_is_printed() {
+        let cipher = TextCipher::default();
+        let data = cipher.encrypt("a\u{1b}[2Jb".as_bytes()).unwrap();
+        assert_eq!(content(&cipher, 1, data.as_bytes()), "a\u{fffd}[2Jb");
+        assert_eq!(content(&cipher, 1, b"?"), "(text that cannot be decrypted)");
+        assert_eq!(
+            content(&cipher, 2, &[0, 0, 0, 3, 9]),
+            "(voice message, 3 s)"
+        );
+    }
+
+    #[test]
+    fn only_other_days_show_their_date() {
+        let now = 1_763_700_000;
+        assert_eq!(clock(now, now).len(), "12:34".len());
+        assert_eq!(clock(now - 3 * 86_400, now).len(), "2025-11-18 12:34".len());
+    }
+}

@@ -1,0 +1,92 @@
+//! Commands and flags.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{admin, chat, config, directory, store};
+
+/// Instant messaging servers that speak the TeamTalk protocol, and their tools.
+#[derive(Debug, Parser)]
+#[command(
+    name = "imd",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs every role in one process, on a data directory.
+    AllInOne(AllInOneArgs),
+    /// Runs the login role: tells clients which msg server to use.
+    Login(RoleArgs),
+    /// Runs the msg role: holds client connections.
+    Msg(RoleArgs),
+    /// Runs the route role: presence and message bus.
+    Route(RoleArgs),
+    /// Runs the db-proxy role: every durable fact.
+    DbProxy(RoleArgs),
+    /// Shows or checks the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Copies the store of a data directory into a file, also while a server uses it.
+    Backup(store::BackupArgs),
+    /// Puts a backup into an empty data directory.
+    Restore(store::RestoreArgs),
+    /// Changes the directory of people.
+    #[command(subcommand)]
+    Directory(directory::DirectoryCommand),
+    /// Manages users, groups and sessions of a running platform.
+    Admin(admin::AdminArgs),
+    /// Chats from the terminal.
+    Chat(chat::Args),
+}
+
+/// Where configuration comes from. Precedence: flag, environment, file, default.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file (TOML).
+    #[arg(long, env = "IMD_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets one key, such as `msg.rate_limit=0`; repeatable. The environment does the same with
+    /// `IMD_MSG__RATE_LIMIT=0`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Data directory of the embedded store (key `data_dir`).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// File with the installation's secret (key `secret_file`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Log levels, such as `info,im_msg=debug` (key `log.filter`, also IMD_LOG).
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RoleArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Receives the bound addresses as JSON once the process is ready.
+    #[arg(long, env = "IMD_READY_FILE", value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct AllInOneArgs {
+    #[command(flatten)]
+    pub(crate) role: RoleArgs,
+    /// Address for clients; db-proxy's port follows it only within loopback.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bind: Option<IpAddr>,
+}
+
+#[cfg(test)]
+mod tests;

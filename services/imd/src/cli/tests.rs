@@ -1,0 +1,63 @@
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_commands_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_documented_command_is_understood() {
+    for line in [
+        "imd all-in-one --data-dir d --bind 127.0.0.1 --config c --ready-file r",
+        "imd login --config c --ready-file r",
+        "imd msg --config c --set msg.rate_limit=0 --set msg.name=a",
+        "imd route --secret-file s",
+        "imd db-proxy --data-dir d --log debug",
+        "imd config show --config c",
+        "imd config check",
+        "imd config schema",
+        "imd backup --data-dir d --to f",
+        "imd restore --data-dir d --from f",
+        "imd directory import people.csv --server 127.0.0.1:10600",
+        "imd directory import - --format yaml --secret-file s",
+        "imd admin user add ann --nick Ann --password-file p --data-dir d",
+        "imd admin user list an --json",
+        "imd admin user disable ann",
+        "imd admin user set-password ann --password-file p --server h:1 --secret-file s",
+        "imd admin group create Team --owner ann --member ben --member cleo",
+        "imd admin group add 7 ben cleo",
+        "imd admin --json group list --user ann",
+        "imd admin session list --user ann",
+        "imd admin session kick ann --epoch 0123456789abcdef",
+        "imd chat ann --server http://127.0.0.1:8080",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for line in [
+        "imd",
+        "imd serve",
+        "imd all-in-one --bind nowhere",
+        "imd admin session kick ann --epoch xyz",
+        "imd admin group create Team",
+        "imd backup --data-dir d",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+/// The overview that a stranger sees first.
+#[test]
+fn the_help_names_every_command() {
+    let help = Cli::command().render_help().to_string();
+    assert_eq!(help, include_str!("help.txt"));
+}

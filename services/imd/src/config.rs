@@ -1,0 +1,201 @@
+//! Brings flags, environment and file together, and shows the result.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use im_config::{ImdConfig, Sources};
+
+use crate::cli::{AllInOneArgs, ConfigArgs};
+use crate::output;
+
+/// A configuration that cannot be used; its causes name the key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadConfig {
+    /// A value, a key or a bound.
+    #[error(transparent)]
+    Load(#[from] im_config::LoadError),
+    /// The file cannot be read.
+    #[error("read configuration file {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key that this command needs is not set.
+    #[error("set {key}: {why}")]
+    Missing {
+        key: &'static str,
+        why: &'static str,
+    },
+    /// The secret cannot be used.
+    #[error("use key secret_file")]
+    Secret(#[from] im_rpc::secret::SecretError),
+    /// A list of peers cannot be used.
+    #[error("use key {key}")]
+    Peers {
+        key: &'static str,
+        #[source]
+        source: im_discovery::EndpointError,
+    },
+    /// The log filter or the trace endpoint cannot be used.
+    #[error("use keys of log and trace")]
+    Telemetry(#[from] im_runtime::telemetry::TelemetryError),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Prints the configuration in effect, as TOML.
+    Show(ConfigArgs),
+    /// Checks the configuration and names each key that cannot be used.
+    Check(ConfigArgs),
+    /// Prints the JSON Schema of the configuration file.
+    Schema,
+}
+
+/// `imd config …`.
+pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Show(args) => output::print(load(args, &[])?.to_toml()?.trim_end()),
+        ConfigCommand::Check(args) => {
+            load(args, &[])?;
+            output::print("ok");
+        }
+        ConfigCommand::Schema => {
+            output::print(&serde_json::to_string_pretty(&ImdConfig::schema())?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Addresses of an all-in-one process unless something else is configured: nobody from outside.
+const ALL_IN_ONE: [(&str, &str); 4] = [
+    ("login.http_listen", "127.0.0.1:8080"),
+    ("login.client_listen", "127.0.0.1:8008"),
+    ("msg.listen", "127.0.0.1:8000"),
+    ("db_proxy.listen", "127.0.0.1:10600"),
+];
+
+/// The configuration of a process that runs everything.
+pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfig> {
+    let mut config = load(&args.role.config, &ALL_IN_ONE)?;
+    if let Some(address) = args.bind {
+        for listen in [
+            &mut config.login.http_listen,
+            &mut config.login.client_listen,
+            &mut config.msg.listen,
+        ] {
+            rebind(listen, address);
+        }
+        // Internal ports never become visible by accident.
+        if address.is_loopback() {
+            rebind(&mut config.db_proxy.listen, address);
+        }
+    }
+    Ok(config)
+}
+
+/// Puts another host into `host:port`.
+fn rebind(listen: &mut String, address: IpAddr) {
+    let port = listen.rsplit_once(':').map_or("0", |(_, port)| port);
+    *listen = match address {
+        IpAddr::V4(address) => format!("{address}:{port}"),
+        IpAddr::V6(address) => format!("[{address}]:{port}"),
+    };
+}
+
+/// Reads the configuration. Only here are environment and file read.
+pub(crate) fn load(args: &ConfigArgs, presets: &[(&str, &str)]) -> Result<ImdConfig, BadConfig> {
+    let ConfigArgs {
+        config,
+        set,
+        data_dir,
+        secret_file,
+        log,
+    } = args;
+    let file = match config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| BadConfig::File {
+                path: path.clone(),
+                source,
+            })?;
+            Some((path.clone(), text))
+        }
+        None => None,
+    };
+    let presets = presets
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let sources = Sources {
+        presets: presets.collect(),
+        file,
+        env: environment(),
+        sets: set.clone(),
+    };
+    let mut loaded = sources.load()?;
+    if data_dir.is_some() {
+        loaded.data_dir.clone_from(data_dir);
+    }
+    if secret_file.is_some() {
+        loaded.secret_file.clone_from(secret_file);
+    }
+    if let Some(filter) = log {
+        loaded.log.filter.clone_from(filter);
+    }
+    Ok(loaded)
+}
+
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(im_config::ENV_PREFIX))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_in_one(bind: Option<&str>, set: &[&str]) -> ImdConfig {
+        let mut args = AllInOneArgs::default();
+        args.bind = bind.map(|address| address.parse().unwrap());
+        args.role.config.set = set.iter().map(|set| (*set).to_owned()).collect();
+        load_all_in_one(&args).unwrap()
+    }
+
+    #[test]
+    fn all_in_one_listens_on_loopback_unless_told_otherwise() {
+        let config = all_in_one(None, &["msg.listen=0.0.0.0:9000"]);
+        assert_eq!(config.login.http_listen, "127.0.0.1:8080");
+        assert_eq!(config.msg.listen, "0.0.0.0:9000");
+    }
+
+    #[test]
+    fn bind_moves_the_client_ports_and_keeps_their_numbers() {
+        let config = all_in_one(Some("0.0.0.0"), &["msg.listen=127.0.0.1:0"]);
+        assert_eq!(config.msg.listen, "0.0.0.0:0");
+        assert_eq!(config.login.client_listen, "0.0.0.0:8008");
+        assert_eq!(
+            config.db_proxy.listen, "127.0.0.1:10600",
+            "internal ports stay inside"
+        );
+        let config = all_in_one(Some("127.3.2.1"), &[]);
+        assert_eq!(config.db_proxy.listen, "127.3.2.1:10600");
+        assert_eq!(all_in_one(Some("::1"), &[]).msg.listen, "[::1]:8000");
+    }
+
+    #[test]
+    fn named_flags_win() {
+        let args = ConfigArgs {
+            set: vec!["secret_file=/a".to_owned(), "log.filter=warn".to_owned()],
+            secret_file: Some("/b".into()),
+            log: Some("debug".to_owned()),
+            ..ConfigArgs::default()
+        };
+        let config = load(&args, &[]).unwrap();
+        assert_eq!(config.secret_file, Some("/b".into()));
+        assert_eq!(config.log.filter, "debug");
+    }
+}

@@ -1,0 +1,228 @@
+//! Runs roles: one of them, or all in one process.
+//!
+//! Order matters in two places. Roles are bound in the order in which they need each other, so that
+//! an occupied port ends the start before anything runs; and they stop one after the other, msg
+//! first, so that what clients have sent is still stored and answered.
+
+mod roles;
+mod secret;
+mod supervise;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use im_config::ImdConfig;
+use im_rpc::{LinkMetrics, Secret};
+use im_runtime::admin::Admin;
+use im_runtime::ready_file::{self, Addresses};
+use im_runtime::signals::{Signals, Stop};
+use im_runtime::{Context, limits, process, telemetry};
+use prometheus_client::metrics::info::Info;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::cli::{AllInOneArgs, RoleArgs};
+use crate::config;
+
+/// A role that runs alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Login,
+    Msg,
+    Route,
+    DbProxy,
+}
+
+impl Role {
+    const fn service(self) -> &'static str {
+        match self {
+            Self::Login => "imd-login",
+            Self::Msg => "imd-msg",
+            Self::Route => "imd-route",
+            Self::DbProxy => "imd-db-proxy",
+        }
+    }
+}
+
+/// What runs in this process.
+#[derive(Clone, Copy, Debug)]
+enum Plan {
+    All,
+    One(Role),
+}
+
+/// What every role of the process shares.
+struct Shared {
+    config: ImdConfig,
+    secret: Secret,
+    context: Context,
+    links: LinkMetrics,
+}
+
+/// `imd all-in-one`.
+pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
+    let config = config::load_all_in_one(args)?;
+    let secret = secret::of_all_in_one(&config)?;
+    start(Plan::All, config, secret, args.role.ready_file.clone())
+}
+
+/// `imd ROLE`.
+pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
+    let config = config::load(&args.config, &[])?;
+    let secret = secret::of_role(&config)?;
+    start(Plan::One(role), config, secret, args.ready_file.clone())
+}
+
+fn start(
+    plan: Plan,
+    config: ImdConfig,
+    secret: Secret,
+    ready_file: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_name("imd");
+    if config.process.worker_threads > 0 {
+        runtime.worker_threads(config.process.worker_threads);
+    }
+    let runtime = runtime.build().context("start the runtime")?;
+    let code = runtime.block_on(serve(plan, config, secret, ready_file));
+    // What a late or immediate stop has left behind is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(
+    plan: Plan,
+    config: ImdConfig,
+    secret: Secret,
+    ready_file: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let service = match plan {
+        Plan::All => "imd",
+        Plan::One(role) => role.service(),
+    };
+    let signals = Signals::install().context("take over signals")?;
+    let telemetry = telemetry::init(&config.log, &config.trace, service)
+        .map_err(config::BadConfig::Telemetry)?;
+    let outcome = run(plan, config, secret, ready_file, signals).await;
+    telemetry.finish().await;
+    outcome
+}
+
+async fn run(
+    plan: Plan,
+    config: ImdConfig,
+    secret: Secret,
+    ready_file: Option<PathBuf>,
+    signals: Signals,
+) -> anyhow::Result<ExitCode> {
+    match limits::raise_open_files() {
+        Ok(limit) => info!(
+            version = env!("CARGO_PKG_VERSION"),
+            open_files = limit,
+            "starting"
+        ),
+        Err(error) => warn!(%error, "raise limit of open files failed"),
+    }
+    let stop_limit = Duration::from_millis(config.process.stop_timeout_ms);
+    let shared = share(config, secret);
+    let mut addresses = Addresses::new();
+    let admin = bind_admin(&shared, &mut addresses).await?;
+    let running = match plan {
+        Plan::All => roles::all(&shared, &mut addresses).await?,
+        Plan::One(role) => roles::one(role, &shared, &mut addresses).await?,
+    };
+
+    let (drain, stop_rest) = (CancellationToken::new(), CancellationToken::new());
+    let rest = TaskTracker::new();
+    if let Some(admin) = admin {
+        rest.spawn(serve_admin(admin, stop_rest.clone()));
+    }
+    rest.spawn(tell_ready(
+        shared.context.clone(),
+        ready_file,
+        addresses,
+        stop_rest.clone(),
+    ));
+    let (stop, ended) = signals
+        .supervise(running.run(drain.clone()), &drain, stop_limit)
+        .await;
+    stop_rest.cancel();
+    rest.close();
+    if stop == Stop::InTime {
+        rest.wait().await;
+    }
+    match (stop, ended) {
+        (Stop::InTime, Some(ended)) => {
+            ended?;
+            info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn share(config: ImdConfig, secret: Secret) -> Shared {
+    let context = Context::default();
+    let links = context.metrics.register(LinkMetrics::register);
+    context.metrics.register(|registry| {
+        process::register(registry, tokio::runtime::Handle::current());
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("im_build", "The program", version);
+    });
+    context.dumps.register("process", || {
+        let usage = process::Usage::read();
+        serde_json::json!({
+            "open_files": usage.open_files,
+            "resident_bytes": usage.resident_bytes,
+            "threads": usage.threads,
+        })
+    });
+    Shared {
+        config,
+        secret,
+        context,
+        links,
+    }
+}
+
+async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Result<Option<Admin>> {
+    let config = &shared.config.admin;
+    if config.listen.is_empty() {
+        return Ok(None);
+    }
+    let limit = Duration::from_millis(config.heartbeat_ms);
+    let admin = Admin::bind(&config.listen, shared.context.clone(), limit).await?;
+    roles::note(addresses, "admin", "http", admin.local_addr());
+    Ok(Some(admin))
+}
+
+async fn serve_admin(admin: Admin, stop: CancellationToken) {
+    if let Err(error) = admin.run(stop).await {
+        error!(%error, "admin port failed");
+    }
+}
+
+/// Says once that everything is ready, in the log and in the ready file.
+async fn tell_ready(
+    context: Context,
+    file: Option<PathBuf>,
+    addresses: Addresses,
+    stop: CancellationToken,
+) {
+    if stop
+        .run_until_cancelled(context.readiness.ready())
+        .await
+        .is_none()
+    {
+        return;
+    }
+    info!(addresses = %serde_json::json!(addresses), "ready");
+    let Some(file) = file else { return };
+    if let Err(error) = ready_file::write(&file, &addresses) {
+        error!(%error, file = %file.display(), "write ready file failed");
+    }
+}

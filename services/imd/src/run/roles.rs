@@ -1,0 +1,219 @@
+//! Binds roles and joins them: by gRPC when one runs alone, directly when all share a process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_config::{LinkConfig, SqliteConfig};
+use im_discovery::StaticList;
+use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish};
+use im_runtime::ready_file::Addresses;
+use im_store::{DataDir, SqliteOptions, SqliteStore};
+use tokio_util::sync::CancellationToken;
+
+use super::supervise::Running;
+use super::{Role, Shared};
+use crate::config::BadConfig;
+
+/// Notes where a listener of a role is.
+pub(super) fn note(addresses: &mut Addresses, role: &str, listener: &str, address: SocketAddr) {
+    let listeners = addresses.entry(role.to_owned()).or_default();
+    listeners.insert(listener.to_owned(), address);
+}
+
+/// Binds every role of one process and starts them. They stop in the order msg, login, db-proxy,
+/// route, store.
+pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::Result<Running> {
+    let Shared {
+        config,
+        secret,
+        context,
+        links,
+    } = shared;
+    let route = im_route::Server::bind(
+        config.route.clone(),
+        im_route::Deps {
+            context: context.clone(),
+            guard: None,
+        },
+    )
+    .await?;
+    let store = open_store(shared).await?;
+    let db_proxy = im_db_proxy::Server::bind(
+        config.db_proxy.clone(),
+        im_db_proxy::Deps {
+            store: Arc::new(store.clone()),
+            route: Peers::local(ROUTE, route.attach(), &config.db_proxy.link),
+            secret: secret.clone(),
+            links: links.clone(),
+            process: context.clone(),
+        },
+    )
+    .await?;
+    note(addresses, "db_proxy", "grpc", db_proxy.bound().grpc);
+    let login = im_login::Server::bind(
+        config.login.clone(),
+        im_login::Deps {
+            context: context.clone(),
+            guard: None,
+        },
+    )
+    .await?;
+    note_login(addresses, &login.bound());
+    let msg = im_msg::Server::bind(
+        config.msg.clone(),
+        im_msg::Deps {
+            context: context.clone(),
+            links: links.clone(),
+            login: Peers::local("login", login.attach(), &config.msg.link),
+            route: Peers::local(ROUTE, route.attach(), &config.msg.link),
+            db_proxy: Peers::local("db-proxy", db_proxy.attach(), &config.msg.link),
+        },
+    )
+    .await?;
+    note(addresses, "msg", "client", msg.bound().client);
+
+    let mut running = Running::default();
+    running.start("msg", |stop| msg.run(stop));
+    running.start("login", |stop| login.run(stop));
+    running.start("db-proxy", |stop| db_proxy.run(stop));
+    running.start("route", |stop| route.run(stop));
+    running.start("store", |stop| keep_store(store, stop));
+    Ok(running)
+}
+
+/// Name of the only route server of one process: key of its ring.
+const ROUTE: &str = "route";
+
+/// Binds one role and starts it.
+pub(super) async fn one(
+    role: Role,
+    shared: &Shared,
+    addresses: &mut Addresses,
+) -> anyhow::Result<Running> {
+    let Shared {
+        config,
+        secret,
+        context,
+        links,
+    } = shared;
+    let guard = Guard::new(secret, links.clone());
+    let mut running = Running::default();
+    match role {
+        Role::Login => {
+            let deps = im_login::Deps {
+                context: context.clone(),
+                guard: Some(guard),
+            };
+            let login = im_login::Server::bind(config.login.clone(), deps).await?;
+            note_login(addresses, &login.bound());
+            running.start("login", |stop| login.run(stop));
+        }
+        Role::Route => {
+            let deps = im_route::Deps {
+                context: context.clone(),
+                guard: Some(guard),
+            };
+            let route = im_route::Server::bind(config.route.clone(), deps).await?;
+            if let Some(address) = route.bound().listen {
+                note(addresses, "route", "grpc", address);
+            }
+            running.start("route", |stop| route.run(stop));
+        }
+        Role::DbProxy => {
+            let route = shared.peers::<RoutePublish>(
+                "peers.route",
+                &config.peers.route,
+                &config.db_proxy.link,
+            )?;
+            let store = open_store(shared).await?;
+            let deps = im_db_proxy::Deps {
+                store: Arc::new(store.clone()),
+                route,
+                secret: secret.clone(),
+                links: links.clone(),
+                process: context.clone(),
+            };
+            let db_proxy = im_db_proxy::Server::bind(config.db_proxy.clone(), deps).await?;
+            note(addresses, "db_proxy", "grpc", db_proxy.bound().grpc);
+            running.start("db-proxy", |stop| db_proxy.run(stop));
+            running.start("store", |stop| keep_store(store, stop));
+        }
+        Role::Msg => {
+            let link = &config.msg.link;
+            let deps = im_msg::Deps {
+                context: context.clone(),
+                links: links.clone(),
+                login: shared.peers::<LoginReport>("peers.login", &config.peers.login, link)?,
+                route: shared.peers::<RouteAttach>("peers.route", &config.peers.route, link)?,
+                db_proxy: shared.peers::<DbProxyAttach>(
+                    "peers.db_proxy",
+                    &config.peers.db_proxy,
+                    link,
+                )?,
+            };
+            let msg = im_msg::Server::bind(config.msg.clone(), deps).await?;
+            note(addresses, "msg", "client", msg.bound().client);
+            running.start("msg", |stop| msg.run(stop));
+        }
+    }
+    Ok(running)
+}
+
+fn note_login(addresses: &mut Addresses, bound: &im_login::Bound) {
+    note(addresses, "login", "http", bound.http);
+    note(addresses, "login", "client", bound.client);
+    if let Some(control) = bound.control {
+        note(addresses, "login", "control", control);
+    }
+}
+
+impl Shared {
+    /// Peers of a list in the configuration, reached with the installation's secret.
+    fn peers<M: Method>(
+        &self,
+        key: &'static str,
+        list: &[String],
+        link: &LinkConfig,
+    ) -> Result<Peers<M::Call, M::Item>, BadConfig> {
+        let list = StaticList::parse(list).map_err(|source| BadConfig::Peers { key, source })?;
+        Ok(Peers::grpc::<M>(Arc::new(list), &self.secret, link))
+    }
+
+    fn data_dir(&self) -> Result<&PathBuf, BadConfig> {
+        self.config.data_dir.as_ref().ok_or(BadConfig::Missing {
+            key: "data_dir",
+            why: "db-proxy needs a directory for its data; give --data-dir or the key",
+        })
+    }
+}
+
+async fn open_store(shared: &Shared) -> anyhow::Result<SqliteStore> {
+    let dir = DataDir::open(shared.data_dir()?)?;
+    Ok(SqliteStore::open(dir, options(&shared.config.sqlite)).await?)
+}
+
+fn options(config: &SqliteConfig) -> SqliteOptions {
+    SqliteOptions {
+        readers: config.readers,
+        busy_timeout: Duration::from_millis(config.busy_timeout_ms),
+        acquire_timeout: Duration::from_millis(config.acquire_timeout_ms),
+        writer_cache_kib: config.writer_cache_kib,
+        reader_cache_kib: config.reader_cache_kib,
+        checkpoint_bytes: config.checkpoint_bytes,
+        restart_bytes: config.restart_bytes,
+        wal_limit_bytes: config.wal_limit_bytes,
+        maintenance_interval: Duration::from_millis(config.maintenance_interval_ms),
+        ..SqliteOptions::default()
+    }
+}
+
+/// Maintains the store while the others run, and closes it after them.
+async fn keep_store(
+    store: SqliteStore,
+    stop: CancellationToken,
+) -> Result<(), im_store::StoreError> {
+    store.run_maintenance(stop).await;
+    store.close().await
+}

@@ -1,0 +1,323 @@
+//! The task that delivers: what route servers and the log bring, to the sessions of this server.
+//!
+//! It alone moves cursors, adds sessions to the map, and decides between live messages and the log
+//! ([`position`]). It never waits for a connection: frames are appended to the queues of all
+//! connections that a batch touches, and then each of them is written once.
+
+mod announce;
+mod position;
+mod presence;
+mod push;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use im_proto_rpc::v1::route_item::Item;
+use im_proto_rpc::v1::{
+    LiveMessage, LogPage, RelatedDone, RouteCalls, RouteItems, SessionReady,
+};
+use im_rpc::{Link, PeerEvent};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::info;
+
+pub(crate) use position::LinkId;
+use position::{Mode, Position, Read, Verdict};
+
+use crate::conn::Appended;
+use crate::metrics::Refusal;
+use crate::shared::Shared;
+use announce::Links;
+use presence::Presence;
+use push::Touched;
+
+/// Inputs worked on before the connections they touch are written.
+const GATHER: usize = 64;
+
+/// What this task works on.
+pub(crate) enum Input {
+    /// A batch of a route server.
+    Items(LinkId, RouteItems),
+    /// A route link is gone.
+    RouteDown(LinkId),
+    /// There is a new link to db-proxy.
+    WriterLinked,
+    /// A page of the log.
+    Page(LogPage),
+    /// A page will not come.
+    PageFailed,
+    /// Who is related.
+    Related(RelatedDone),
+    /// That will not come.
+    RelatedFailed,
+}
+
+/// State of the task.
+pub(crate) struct Delivery {
+    shared: Arc<Shared>,
+    inputs: mpsc::Sender<Input>,
+    position: Position<Vec<LiveMessage>>,
+    gaps: u64,
+    links: Links,
+    /// When the page in flight was asked for.
+    reading: Option<Instant>,
+    last_read: Instant,
+    touched: Touched,
+    presence: Presence,
+}
+
+/// Runs until the server stops.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut routes: mpsc::Receiver<PeerEvent<RouteCalls, RouteItems>>,
+    inputs: mpsc::Sender<Input>,
+    mut rx: mpsc::Receiver<Input>,
+) {
+    let mut delivery = Delivery {
+        position: Position::new(shared.config.join_buffer_bytes as usize),
+        gaps: 0,
+        links: Links::default(),
+        reading: None,
+        last_read: Instant::now(),
+        touched: Touched::new(&shared.config),
+        presence: Presence::default(),
+        inputs,
+        shared: Arc::clone(&shared),
+    };
+    delivery.show_mode();
+    loop {
+        let wake = delivery.next_wake();
+        let timer = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return,
+            event = routes.recv() => match event {
+                Some(PeerEvent::Up(link)) => delivery.route_up(link),
+                // The end of its batches says so.
+                Some(PeerEvent::Down { .. }) => {}
+                None => return,
+            },
+            Some(input) = rx.recv() => {
+                delivery.input(input);
+                for _ in 1..GATHER {
+                    let Ok(input) = rx.try_recv() else { break };
+                    delivery.input(input);
+                }
+            }
+            () = shared.nudge.notified() => {
+                delivery.position.stored(shared.stored.load(Ordering::Acquire));
+            }
+            () = timer => {}
+        }
+        delivery.settle_ring();
+        delivery.read_on();
+        delivery.tell_presence();
+        delivery.touched.flush(&shared).await;
+        delivery.show_mode();
+    }
+}
+
+impl Delivery {
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Items(link, items) => self.items(link, items),
+            Input::RouteDown(link) => self.route_down(link),
+            Input::WriterLinked => {
+                self.reading = None;
+                self.presence.forget_question();
+                self.position.distrust();
+            }
+            Input::Page(page) => self.page(page),
+            Input::PageFailed => self.reading = None,
+            Input::Related(related) => self.related(&related),
+            Input::RelatedFailed => self.presence.forget_question(),
+        }
+    }
+
+    /// Takes over a link to a route server.
+    fn route_up(&mut self, link: Link<RouteCalls, RouteItems>) {
+        let Link { tx, mut rx, peer, closed } = link;
+        if let Some(former) = self.links.id_of(&peer) {
+            self.route_down(former);
+        }
+        let link = self.links.add(peer, &self.shared);
+        let id = link.id;
+        self.shared.tasks.spawn(link.run(tx, closed.clone()));
+        let (inputs, stop) = (self.inputs.clone(), self.shared.stop.clone());
+        self.shared.tasks.spawn(async move {
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => None,
+                    batch = rx.recv() => batch,
+                };
+                let Some(batch) = batch else { break };
+                if inputs.send(Input::Items(id, batch)).await.is_err() {
+                    break;
+                }
+            }
+            closed.cancel();
+            // The receiver may be gone as well at a stop.
+            drop(inputs.send(Input::RouteDown(id)).await);
+        });
+    }
+
+    fn route_down(&mut self, link: LinkId) {
+        if self.links.remove(link) {
+            self.shared.status_link_lost(link);
+            self.ring_changed();
+        }
+    }
+
+    fn items(&mut self, link: LinkId, batch: RouteItems) {
+        let RouteItems { after, through, ring, items } = batch;
+        match self.links.set_ring(link, ring) {
+            None => return,
+            Some(true) => self.ring_changed(),
+            Some(false) => {}
+        }
+        let verdict = self.position.batch(link, after, through, ring);
+        let mut held = Vec::new();
+        let mut bytes = 0;
+        for item in items.into_iter().filter_map(|item| item.item) {
+            match item {
+                Item::Message(message) => match verdict {
+                    Verdict::Deliver => self.deliver(&message, Some(link)),
+                    Verdict::Hold => {
+                        bytes += message.data.len() + 4 * message.recipients.len() + 128;
+                        held.push(message);
+                    }
+                    Verdict::Drop => {}
+                },
+                Item::Event(event) => self.event(link, &event),
+                Item::Kick(kick) => self.kick(&kick),
+                Item::Ready(ready) => self.ready(link, ready),
+                Item::Snapshot(done) => {
+                    if self.links.is_announced(link, done.tag) {
+                        self.position.snapshot_done(link, done.through);
+                    }
+                }
+                Item::Status(status) => {
+                    self.shared.status_result(link, status.tag, &status.online);
+                }
+                Item::PcStatus(status) => self.pc_status(&status),
+                Item::Presence(tick) => self.presence.gather(&tick, &self.shared.config),
+            }
+        }
+        if !held.is_empty() {
+            self.position.hold(link, bytes, held);
+        }
+        let live = self.position.batch_done(link, through);
+        self.replay(live);
+    }
+
+    /// A session is registered: answers the login, and pushes from here on.
+    fn ready(&mut self, link: LinkId, ready: SessionReady) {
+        let cursor = self.position.cursor(link, ready.through);
+        let table = self.shared.routes();
+        let owner = |user| table.owner(user).map_or(link, |owner| owner.id);
+        if let Some(login) = self.shared.registered(ready.tag, cursor, owner)
+            && login.conn.answer(&self.shared, login.answer) == Appended::First
+        {
+            self.touched.add(&login.conn);
+        }
+    }
+
+    fn page(&mut self, page: LogPage) {
+        self.reading = None;
+        self.shared.metrics.pages.inc();
+        for message in &page.messages {
+            self.deliver(message, None);
+        }
+        let live = self.position.page(page.through, page.more);
+        self.replay(live);
+    }
+
+    /// Delivers what was held while the log was read to its end.
+    fn replay(&mut self, held: Option<Vec<(LinkId, Vec<LiveMessage>)>>) {
+        for (link, messages) in held.into_iter().flatten() {
+            for message in &messages {
+                self.deliver(message, Some(link));
+            }
+        }
+    }
+
+    // ---- reading the log ----------------------------------------------------
+
+    /// Asks for the next page when it is time.
+    fn read_on(&mut self) {
+        if self.position.mode() == Mode::Live {
+            return;
+        }
+        if self.shared.n_sessions() == 0 {
+            self.position.nobody_here();
+            return;
+        }
+        let now = Instant::now();
+        let timeout = millis(self.shared.config.pull_timeout_ms);
+        if self.reading.is_some_and(|since| now >= since + timeout) {
+            self.reading = None;
+        }
+        if self.reading.is_some() || !self.shared.db.is_up() {
+            return;
+        }
+        if let Some((at, after)) = self.next_page()
+            && now >= at
+        {
+            self.reading = Some(now);
+            self.last_read = now;
+            self.shared.db.read_log(after, self.shared.config.pull_page);
+        }
+    }
+
+    /// When the next page is due, and after which position.
+    fn next_page(&self) -> Option<(Instant, u64)> {
+        let config = &self.shared.config;
+        match self.position.next_read() {
+            Read::Nothing => None,
+            Read::Now(after) => Some((self.last_read + millis(config.pull_gap_ms), after)),
+            Read::Later(after) => Some((self.last_read + millis(config.pull_interval_ms), after)),
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let is_reading = self.position.mode() != Mode::Live
+            && self.shared.n_sessions() != 0
+            && self.shared.db.is_up();
+        let page = match self.reading {
+            _ if !is_reading => None,
+            Some(since) => Some(since + millis(self.shared.config.pull_timeout_ms)),
+            None => self.next_page().map(|(at, _)| at),
+        };
+        [page, self.links.settle_at(), self.touched.flush_at(), self.presence.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn show_mode(&mut self) {
+        let live = self.position.mode() == Mode::Live;
+        if self.shared.pulling.swap(!live, Ordering::AcqRel) == live {
+            info!(live, position = self.position.reached(), "delivery mode changed");
+        }
+        self.shared.reached.store(self.position.reached(), Ordering::Relaxed);
+        self.shared.metrics.pull_mode.set(i64::from(!live));
+        let gaps = self.position.gaps();
+        self.shared.metrics.gaps.inc_by(gaps - self.gaps);
+        self.gaps = gaps;
+    }
+
+    fn refuse(&self, reason: Refusal) {
+        self.shared.metrics.refused(reason);
+    }
+}
+
+fn millis(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
+}
