@@ -10,6 +10,7 @@
 )]
 
 pub mod checker;
+pub mod gauges;
 pub mod history;
 pub mod people;
 pub mod platform;

@@ -56,6 +56,11 @@ pub struct Process {
 impl Process {
     /// Starts it; its output goes to `DIR/NAME.log`, appended over restarts.
     pub fn start(spec: Spec) -> anyhow::Result<Self> {
+        Self::start_program(&imd_binary()?, spec)
+    }
+
+    /// The same with another program in its place, such as a script that ends in `exec`.
+    pub fn start_program(program: &Path, spec: Spec) -> anyhow::Result<Self> {
         let ready_file = spec.dir.join(format!("{}.ready.json", spec.name));
         let log = spec.dir.join(format!("{}.log", spec.name));
         match std::fs::remove_file(&ready_file) {
@@ -67,7 +72,7 @@ impl Process {
             .append(true)
             .open(&log)
             .context("open its log")?;
-        let child = Command::new(imd_binary()?)
+        let child = Command::new(program)
             .args(&spec.args)
             .arg("--ready-file")
             .arg(&ready_file)
@@ -93,6 +98,12 @@ impl Process {
     /// How it was started.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Its addresses, once it is ready.
+    pub fn addresses(&self) -> anyhow::Result<Addresses> {
+        let raw = std::fs::read(&self.ready_file).context("read its ready file")?;
+        Ok(serde_json::from_slice(&raw)?)
     }
 
     /// Everything it has printed.

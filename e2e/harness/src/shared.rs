@@ -37,7 +37,10 @@ static NEXT_USER: AtomicU32 = AtomicU32::new(1);
 /// When it does not start.
 pub async fn platform() -> &'static Shared {
     let start = async || -> anyhow::Result<Shared> {
-        let mut platform = Platform::all_in_one(Options::people(PEOPLE)).await?;
+        let options = crate::platform::CHEAP_HASHES
+            .iter()
+            .fold(Options::people(PEOPLE), |options, set| options.set(set));
+        let mut platform = Platform::all_in_one(options).await?;
         let undertaker = Undertaker::new(&mut platform)?;
         Ok(Shared {
             address: platform.msg_address("all"),

@@ -1,2 +1,166 @@
-//! Placeholder until the pieces exist.
-fn main() {}
+//! `im-load`: measures the servers against their targets.
+//!
+//! It starts the servers itself, in temporary directories, as one process and as separate ones,
+//! and prints a table of medians and ranges beside the targets. Loads are open loop where the
+//! question is latency: a message counts from the moment it should have been sent. All figures of
+//! CPU are those of the server processes, from `/proc`.
+//!
+//! One thread generates all load, so that it takes at most one core from the servers.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool reports on its standard streams"
+)]
+
+mod bench;
+mod content;
+mod lean;
+mod measure;
+mod pace;
+mod people;
+mod probe;
+mod report;
+mod scenario;
+mod servers;
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use bench::Plan;
+use scenario::Scenario;
+use servers::Topology;
+
+/// Load generator and benchmark of the servers.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the scenarios and prints the table.
+    Bench(BenchArgs),
+    /// Lists the scenarios.
+    List,
+    /// Measures append + fdatasync in a directory.
+    Disk {
+        /// Where; the temporary directory by default.
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchArgs {
+    /// The server program; by default `imd` beside this one.
+    #[arg(long, value_name = "FILE")]
+    imd: Option<PathBuf>,
+    /// Directory for the servers' data; the temporary directory by default. Must be on the disk
+    /// that is to be measured.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Scenarios to run; all by default.
+    #[arg(long = "scenario", value_delimiter = ',', value_enum)]
+    scenarios: Vec<Scenario>,
+    /// Topologies; both by default.
+    #[arg(long = "topology", value_delimiter = ',', value_enum)]
+    topologies: Vec<Topology>,
+    /// Runs of each scenario.
+    #[arg(long, default_value_t = 5)]
+    runs: u32,
+    /// Length of each measurement in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// A tenth of the connections and conversations: a look at the scenarios, not at the figures.
+    #[arg(long)]
+    small: bool,
+    /// Writes all figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::List => {
+            for scenario in Scenario::ALL {
+                println!("{:<16} {}", scenario.name(), scenario.describe());
+            }
+            Ok(())
+        }
+        Command::Disk { dir } => {
+            let dir = dir.unwrap_or_else(std::env::temp_dir);
+            let probe = probe::append_and_sync(&dir, 1000)?;
+            println!("append 4 KiB + fdatasync in {}: {probe}", dir.display());
+            Ok(())
+        }
+        Command::Bench(args) => bench(args),
+    }
+}
+
+fn bench(args: BenchArgs) -> anyhow::Result<()> {
+    // What starts the servers reads its program and place from the environment.
+    if args.imd.is_some() || args.dir.is_some() {
+        return run_again(&args);
+    }
+    let plan = Plan {
+        scenarios: or_all(args.scenarios, &Scenario::ALL),
+        topologies: or_all(args.topologies, &Topology::ALL),
+        runs: args.runs.max(1),
+        seconds: args.seconds.max(1),
+        small: args.small,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start runtime")?;
+    let report = tokio::task::LocalSet::new().block_on(&runtime, bench::run(&plan))?;
+    println!("\n{}", report.table()?);
+    if let Some(file) = &args.json {
+        std::fs::write(file, report.json()?)
+            .with_context(|| format!("write {}", file.display()))?;
+    }
+    report.verdict()
+}
+
+fn or_all<T: Clone>(chosen: Vec<T>, all: &[T]) -> Vec<T> {
+    if chosen.is_empty() {
+        all.to_vec()
+    } else {
+        chosen
+    }
+}
+
+/// Replaces this process by itself with the program and directory in the environment.
+fn run_again(args: &BenchArgs) -> anyhow::Result<()> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    if let Some(imd) = &args.imd {
+        let imd = imd
+            .canonicalize()
+            .with_context(|| format!("find {}", imd.display()))?;
+        command.env("IMD_BIN", imd);
+    }
+    if let Some(dir) = &args.dir {
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("find {}", dir.display()))?;
+        command.env("TMPDIR", dir);
+    }
+    let mut skip = false;
+    for arg in std::env::args_os().skip(1) {
+        let text = arg.to_string_lossy();
+        if std::mem::take(&mut skip) || text.starts_with("--imd=") || text.starts_with("--dir=") {
+            continue;
+        }
+        if text == "--imd" || text == "--dir" {
+            skip = true;
+            continue;
+        }
+        command.arg(arg);
+    }
+    Err(command.exec()).context("run again")
+}

@@ -129,6 +129,8 @@ pub struct AnswersConfig {
     pub max_android_frame: usize,
     /// Users read from the directory at a time.
     pub directory_page: u32,
+    /// An answer about everybody is kept for others who ask, up to so many bytes.
+    pub directory_kept_bytes: usize,
     /// Directory answers built at the same time; further ones wait.
     pub max_directory_answers: usize,
     /// Groups that one user may make.
@@ -156,6 +158,8 @@ impl Default for AnswersConfig {
             max_answer_bytes: 32 << 20,
             max_android_frame: 409_599,
             directory_page: 2_000,
+            // 50,000 people of 300 bytes.
+            directory_kept_bytes: 16 << 20,
             max_directory_answers: 4,
             max_groups_per_creator: 500,
             max_group_name_bytes: 128,
@@ -189,6 +193,11 @@ impl Check for AnswersConfig {
             &(4_096..=409_599),
         );
         checker.range("directory_page", &self.directory_page, &(1..=100_000));
+        checker.range(
+            "directory_kept_bytes",
+            &self.directory_kept_bytes,
+            &(0..=(60 << 20)),
+        );
         checker.range(
             "max_directory_answers",
             &self.max_directory_answers,

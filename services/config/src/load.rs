@@ -69,7 +69,7 @@ pub enum LoadError {
     #[error("read flag --set {0:?} as KEY=VALUE")]
     Flag(String),
     /// Values are out of bounds.
-    #[error("invalid configuration: {0}")]
+    #[error("invalid configuration")]
     Bounds(#[from] Violations),
 }
 

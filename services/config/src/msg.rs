@@ -197,7 +197,11 @@ impl Default for MsgConfig {
     }
 }
 
+/// Milliseconds.
+const HOUR: u32 = 3_600_000;
+
 impl Check for MsgConfig {
+    #[allow(clippy::too_many_lines, reason = "one line per key")]
     fn check(&self, checker: &mut Checker) {
         let Self {
             name,
@@ -249,7 +253,6 @@ impl Check for MsgConfig {
             drain_notice_ms,
             drain_pending_ms,
         } = self;
-        const HOUR: u32 = 3_600_000;
         checker.range("name", &name.len(), &(0..=128));
         checker.listen("listen", listen);
         checker.table("link", link);

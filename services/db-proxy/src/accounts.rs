@@ -31,6 +31,7 @@ pub(crate) use pool::{HashError, HashPool};
 pub(crate) use turns::Turns;
 
 use crate::answers::convert::user_info;
+use crate::answers::throttle::Throttle;
 use crate::{CheckLogins, Context};
 use hash::Verdict;
 use memory::{Account, Memory};
@@ -49,6 +50,7 @@ pub(crate) struct Accounts {
     pool: HashPool,
     memory: Memory,
     turns: Turns,
+    trouble: Throttle,
     metrics: AccountMetrics,
 }
 
@@ -84,9 +86,15 @@ impl Accounts {
         let policy = HashPolicy::from(&config);
         Self {
             store,
-            pool: HashPool::new(policy, config.max_hashes, config.max_waiting_logins, &metrics),
+            pool: HashPool::new(
+                policy,
+                config.max_hashes,
+                config.max_waiting_logins,
+                &metrics,
+            ),
             memory: Memory::new(&config),
             turns: Turns::default(),
+            trouble: Throttle::default(),
             config,
             metrics,
         }
@@ -127,7 +135,12 @@ impl Accounts {
     }
 
     async fn check(&self, call: &LoginCall) -> Result<Arc<Account>, Refusal> {
-        let LoginCall { user_name, password, address, .. } = call;
+        let LoginCall {
+            user_name,
+            password,
+            address,
+            ..
+        } = call;
         if user_name.len() > self.config.max_name_bytes || password.len() > MAX_DIGEST_BYTES {
             // Nobody can have it, and it is not worth a place among the failures.
             self.verdict(None, "").await?;
@@ -148,6 +161,7 @@ impl Accounts {
         if failures.times.len() > self.config.lockout_failures as usize {
             return Err(Refusal::LockedOut);
         }
+        let generation = self.memory.generation();
         let account = self.account(user_name).await?;
         let verdict = match &account {
             Some(account) if self.memory.is_verified(account, password) => {
@@ -172,6 +186,9 @@ impl Accounts {
         };
         if !failures.times.is_empty() {
             self.store.clear_login_failures(user_name, address).await?;
+        }
+        if self.memory.generation() != generation && !self.is_still_active(user_name).await? {
+            return Err(Refusal::Wrong);
         }
         if let Verdict::RightOutdated(hash) = verdict {
             self.upgrade(&account, password, hash).await;
@@ -205,13 +222,24 @@ impl Accounts {
         Ok(Some(account))
     }
 
+    /// Asked when accounts have changed while a password was being hashed.
+    async fn is_still_active(&self, name: &str) -> Result<bool, StoreError> {
+        let credentials = self.store.credentials(name).await?;
+        Ok(credentials.is_some_and(|credentials| credentials.status == ACTIVE))
+    }
+
     /// Hashes, whatever there is to compare with.
     async fn verdict(&self, account: Option<&Account>, digest: &str) -> Result<Verdict, Refusal> {
-        let stored = account.and_then(|account| {
-            StoredHash::parse(&account.hash, self.pool.policy())
-                .inspect_err(|error| error!(user = %account.user, %error, "stored hash is unusable"))
-                .ok()
-        });
+        // Whoever has no password yet has an empty hash, which nothing fits.
+        let stored = account
+            .filter(|account| !account.hash.is_empty())
+            .and_then(|account| {
+                StoredHash::parse(&account.hash, self.pool.policy())
+                    .inspect_err(
+                        |error| error!(user = %account.user, %error, "stored hash is unusable"),
+                    )
+                    .ok()
+            });
         match self.pool.verify(stored, digest.to_owned()).await {
             Ok(verdict) => Ok(verdict),
             Err(HashError::Busy) => Err(Refusal::Busy),
@@ -220,8 +248,11 @@ impl Accounts {
     }
 
     async fn upgrade(&self, account: &Arc<Account>, digest: &str, hash: String) {
-        let new =
-            NewHash { user: account.user, expected: account.hash.clone(), hash: hash.clone() };
+        let new = NewHash {
+            user: account.user,
+            expected: account.hash.clone(),
+            hash: hash.clone(),
+        };
         match self.store.replace_hash(&new).await {
             Ok(true) => {
                 info!(user = %account.user, "password hash replaced by one with current parameters");
@@ -262,7 +293,9 @@ impl CheckLogins for Accounts {
             Err(Refusal::LockedOut) => (LoginResult::LockedOut, "用户名/密码错误次数太多"),
             Err(Refusal::Busy) => (LoginResult::Busy, "服务端内部错误"),
             Err(Refusal::Store(error)) => {
-                error!(%error, "login not checked");
+                if self.trouble.is_due() {
+                    error!(%error, "login not checked");
+                }
                 (LoginResult::Failed, "服务端内部错误")
             }
         };

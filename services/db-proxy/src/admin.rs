@@ -77,7 +77,9 @@ impl From<AdminError> for Status {
                 error!(error = %cause, "administration failed");
                 of_kind(cause.kind(), &cause.to_string())
             }
-            AdminError::Writer(WriterError::Stopping) => Self::unavailable("the server is stopping"),
+            AdminError::Writer(WriterError::Stopping) => {
+                Self::unavailable("the server is stopping")
+            }
             AdminError::Writer(WriterError::Refused(refusal)) => match refusal {
                 GroupRefusal::NoSuchGroup => Self::not_found("there is no such group"),
                 GroupRefusal::NotAllowed => Self::permission_denied("this is not allowed"),
@@ -133,7 +135,10 @@ impl AdminService {
             return Ok(std::collections::HashMap::new());
         }
         let profiles = self.store.profiles(ids).await?;
-        Ok(profiles.into_iter().map(|profile| (profile.id, profile.name)).collect())
+        Ok(profiles
+            .into_iter()
+            .map(|profile| (profile.id, profile.name))
+            .collect())
     }
 }
 
@@ -167,14 +172,18 @@ impl Admin for AdminService {
         &self,
         request: Request<SetPasswordRequest>,
     ) -> Result<Response<UserRecord>, Status> {
-        Ok(Response::new(self.change_password(request.into_inner()).await?))
+        Ok(Response::new(
+            self.change_password(request.into_inner()).await?,
+        ))
     }
 
     async fn set_user_status(
         &self,
         request: Request<SetUserStatusRequest>,
     ) -> Result<Response<UserRecord>, Status> {
-        Ok(Response::new(self.change_status(request.into_inner()).await?))
+        Ok(Response::new(
+            self.change_status(request.into_inner()).await?,
+        ))
     }
 
     async fn create_group(
@@ -188,7 +197,9 @@ impl Admin for AdminService {
         &self,
         request: Request<ChangeGroupMembersRequest>,
     ) -> Result<Response<GroupRecord>, Status> {
-        Ok(Response::new(self.change_group(request.into_inner()).await?))
+        Ok(Response::new(
+            self.change_group(request.into_inner()).await?,
+        ))
     }
 
     async fn list_groups(

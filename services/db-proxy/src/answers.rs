@@ -15,6 +15,7 @@ mod history;
 mod metrics;
 mod sessions;
 mod settings;
+pub(crate) mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,6 @@ use im_config::{AnswersConfig, DbProxyConfig};
 use im_core::{ClientType, Conversation, Peer, TerminalClass, UserId};
 use im_proto_rpc::v1::{Answer, Query, answer::Outcome};
 use im_store::{Store, StoreError};
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 pub(crate) use groups::{affected, change_notify};
@@ -34,7 +34,9 @@ pub(crate) use metrics::AnswerMetrics;
 
 use crate::accounts::{Accounts, Turns};
 use crate::{AnswerQueries, Context, Positions, WriterError, WriterHandle};
+use directory::Directory;
 use frames::Bounds;
+use throttle::Throttle;
 
 /// Answers queries.
 pub(crate) struct Answers {
@@ -43,10 +45,10 @@ pub(crate) struct Answers {
     positions: Positions,
     accounts: Arc<Accounts>,
     config: Arc<DbProxyConfig>,
-    /// Directory answers may be long: so many are built at a time.
-    directory: Semaphore,
+    directory: Directory,
     /// Whoever makes groups does so one after the other, so that the limit holds.
     creating: Turns,
+    trouble: Throttle,
     metrics: AnswerMetrics,
 }
 
@@ -61,7 +63,8 @@ struct Asker {
 
 impl Asker {
     fn is_mobile(self) -> bool {
-        self.client.is_some_and(|client| client.class() == TerminalClass::Mobile)
+        self.client
+            .is_some_and(|client| client.class() == TerminalClass::Mobile)
     }
 }
 
@@ -81,7 +84,12 @@ impl Reply {
 
     fn many<M: TeamtalkMessage>(command: Command, messages: impl Iterator<Item = M>) -> Self {
         debug_assert_eq!(command.message(), M::KIND, "message of another command");
-        Self::Frames(command, messages.map(|message| Bytes::from(message.encode_to_vec())).collect())
+        Self::Frames(
+            command,
+            messages
+                .map(|message| Bytes::from(message.encode_to_vec()))
+                .collect(),
+        )
     }
 }
 
@@ -113,8 +121,9 @@ impl Answers {
             positions: context.positions.clone(),
             accounts,
             config: Arc::clone(&context.config),
-            directory: Semaphore::new(context.config.answers.max_directory_answers.max(1)),
+            directory: Directory::new(context.config.answers.max_directory_answers),
             creating: Turns::default(),
+            trouble: Throttle::default(),
             metrics,
         })
     }
@@ -150,7 +159,6 @@ impl Answers {
             Command::GroupChangeMemberReq => self.change_members(asker, body).await,
             Command::GroupShieldReq => self.shield_group(asker, body).await,
             Command::DeviceTokenReq => self.device_token(asker, body).await,
-            Command::LogoutReq => self.logout(asker).await,
             Command::PushShieldReq => self.set_push_shield(asker, body).await,
             Command::QueryPushShieldReq => self.push_shield(asker, body).await,
             _ => Ok(Reply::Silent),
@@ -168,7 +176,9 @@ impl Answers {
             .ok()
             .and_then(|session_type| Peer::from_wire(session_type, session_id));
         let Some(peer) = peer else { return Ok(None) };
-        let Some(conversation) = Conversation::of(user, peer) else { return Ok(None) };
+        let Some(conversation) = Conversation::of(user, peer) else {
+            return Ok(None);
+        };
         let oldest = match peer {
             Peer::User(_) => 1,
             Peer::Group(group) => match self.store.member(group, user).await? {
@@ -176,13 +186,15 @@ impl Answers {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Visible { conversation, oldest }))
+        Ok(Some(Visible {
+            conversation,
+            oldest,
+        }))
     }
 
     /// Those users of a list that exist, each once, ascending. What exceeds `max` is not looked at.
     async fn existing(&self, ids: &[u32], max: usize) -> Result<Vec<UserId>, StoreError> {
-        let mut users: Vec<UserId> =
-            ids.iter().filter_map(|id| UserId::from_wire(*id)).collect();
+        let mut users: Vec<UserId> = ids.iter().filter_map(|id| UserId::from_wire(*id)).collect();
         users.sort_unstable();
         users.dedup();
         users.truncate(max);
@@ -210,7 +222,9 @@ fn decode<M: TeamtalkMessage>(body: Bytes) -> Option<M> {
 #[async_trait]
 impl AnswerQueries for Answers {
     async fn answer(&self, query: Query) -> Answer {
-        let Some(user) = UserId::from_wire(query.user) else { return silent() };
+        let Some(user) = UserId::from_wire(query.user) else {
+            return silent();
+        };
         let Some(command) = u16::try_from(query.command).ok().and_then(Command::from_id) else {
             return silent();
         };
@@ -240,17 +254,25 @@ impl AnswerQueries for Answers {
             }
             Err(error) => {
                 self.metrics.answered(Outcome::Failed);
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                warn!(%user, command = command.name(), %error, cause, "query not answered");
-                Answer { outcome: Outcome::Failed.into(), ..Answer::default() }
+                if self.trouble.is_due() {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    warn!(%user, command = command.name(), %error, cause, "query not answered");
+                }
+                Answer {
+                    outcome: Outcome::Failed.into(),
+                    ..Answer::default()
+                }
             }
         }
     }
 }
 
 fn silent() -> Answer {
-    Answer { outcome: Outcome::Silent.into(), ..Answer::default() }
+    Answer {
+        outcome: Outcome::Silent.into(),
+        ..Answer::default()
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,8 +17,9 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Counters of the writer, the publisher, the links and the read positions; cheap to clone.
-#[derive(Clone)]
+/// Counters of the writer, the publisher, the links and the read positions; cheap to clone. `Default`
+/// counts without showing it to anybody.
+#[derive(Clone, Default)]
 pub(crate) struct Metrics(Arc<Inner>);
 
 struct Inner {
@@ -68,11 +69,6 @@ impl Default for Inner {
 }
 
 impl Metrics {
-    /// Counters that nobody sees.
-    pub(crate) fn unseen() -> Self {
-        Self(Arc::default())
-    }
-
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let inner = Inner::default();

@@ -23,3 +23,6 @@ pub(crate) use handle::{
 pub(crate) use job::{Refusal, SendBatch, SendRules};
 pub(crate) use members::{MemberCache, Members};
 pub(crate) use task::{MAX_JOB_SENDS, Writer, WriterParts, chain};
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,7 @@ fn show(report: &ImportReport, json: bool) -> ExitCode {
             ));
         } else {
             output::note(&format!(
-                "nothing imported: {} bad lines",
+                "nothing imported, bad lines: {}",
                 report.errors.len()
             ));
         }

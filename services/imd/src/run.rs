@@ -150,6 +150,10 @@ async fn run(
     let (stop, ended) = signals
         .supervise(running.run(drain.clone()), &drain, stop_limit)
         .await;
+    if stop == Stop::AtOnce {
+        // Whoever asks twice does not wait for anything.
+        std::process::exit(1);
+    }
     stop_rest.cancel();
     rest.close();
     if stop == Stop::InTime {
@@ -222,7 +226,8 @@ async fn tell_ready(
     }
     info!(addresses = %serde_json::json!(addresses), "ready");
     let Some(file) = file else { return };
-    if let Err(error) = ready_file::write(&file, &addresses) {
-        error!(%error, file = %file.display(), "write ready file failed");
+    match ready_file::write(&file, &addresses) {
+        Ok(()) => info!(file = %file.display(), "wrote the ready file"),
+        Err(error) => error!(%error, file = %file.display(), "write ready file failed"),
     }
 }

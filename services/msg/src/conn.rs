@@ -36,8 +36,10 @@ pub(crate) enum Phase {
     Asking = 1,
     /// Logged in.
     Online = 2,
+    /// Not read any more; closed when its messages are acknowledged.
+    Draining = 3,
     /// Told its last; whatever the client sends is ignored.
-    Closing = 3,
+    Closing = 4,
 }
 
 /// How to end a connection.
@@ -116,6 +118,7 @@ impl Conn {
             0 => Phase::Fresh,
             1 => Phase::Asking,
             2 => Phase::Online,
+            3 => Phase::Draining,
             _ => Phase::Closing,
         }
     }
@@ -259,7 +262,7 @@ impl Conn {
             let written = match out.single() {
                 Some(frame) => self.sock.try_write(frame),
                 None => {
-                    let mut pieces = [const { IoSlice::new(&[]) }; MAX_PIECES];
+                    let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
                     let n = out.pieces(&mut pieces);
                     self.sock.try_write_vectored(pieces.get(..n).unwrap_or_default())
                 }

@@ -148,13 +148,14 @@ impl Delivery {
         }
         let link = self.links.add(peer, &self.shared);
         let id = link.id;
-        self.shared.tasks.spawn(link.run(tx, closed.clone()));
+        self.shared.tasks.spawn(link.run(tx, closed.clone(), self.shared.stop.clone()));
         let (inputs, stop) = (self.inputs.clone(), self.shared.stop.clone());
         self.shared.tasks.spawn(async move {
             loop {
                 let batch = tokio::select! {
                     biased;
-                    () = stop.cancelled() => None,
+                    // Dropped, not cut: what is queued still reaches the route server.
+                    () = stop.cancelled() => return,
                     batch = rx.recv() => batch,
                 };
                 let Some(batch) = batch else { break };

@@ -54,6 +54,8 @@ pub(crate) enum Pause {
     Output,
     /// Too many bytes of all connections wait to be stored.
     Server,
+    /// The server is going away.
+    Drain,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_codec::{ClientCommand, FrameLimit, Handler, split_frame};
+use im_codec::{ClientCommand, Command, FrameLimit, Handler, split_frame};
 use tracing::debug;
 
 use crate::conn::{Conn, Phase};
@@ -39,8 +39,10 @@ enum Step {
 /// Runs a connection until it ends.
 pub(crate) async fn run(shared: Arc<Shared>, conn: Arc<Conn>) {
     let mut reader = Reader::new(&shared);
+    let here = Here { shared, conn };
+    let Here { shared, conn } = &here;
     loop {
-        let step = reader.pump(&shared, &conn);
+        let step = reader.pump(shared, conn);
         match step {
             Step::Wait => {
                 if conn.sock().readable().await.is_err() {
@@ -49,7 +51,7 @@ pub(crate) async fn run(shared: Arc<Shared>, conn: Arc<Conn>) {
             }
             Step::Pause(why) => {
                 shared.metrics.paused(why);
-                pause(&shared, &conn, why).await;
+                pause(shared, conn, why).await;
                 conn.touch(shared.now());
             }
             Step::Slow(wait) => {
@@ -63,8 +65,19 @@ pub(crate) async fn run(shared: Arc<Shared>, conn: Arc<Conn>) {
             Step::Close => break,
         }
     }
-    conn.cut();
-    shared.closed(&conn);
+}
+
+/// Takes the connection out of the server when its task ends, however that happens.
+struct Here {
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.conn.cut();
+        self.shared.closed(&self.conn);
+    }
 }
 
 /// Waits until a bound allows more.
@@ -89,6 +102,7 @@ fn is_blocked(shared: &Shared, conn: &Conn, why: Pause) -> bool {
         Pause::Queries => conn.queries() >= config.pending_queries,
         Pause::Output => conn.queued() > config.push_budget_bytes as usize,
         Pause::Server => shared.db.pending_bytes() >= config.pending_total_bytes,
+        Pause::Drain => conn.phase() == Phase::Draining,
         Pause::Rate => false,
     }
 }
@@ -112,8 +126,10 @@ impl Reader {
 
     /// Works on what is there, reads once, works on that, and writes the answers.
     fn pump(&mut self, shared: &Arc<Shared>, conn: &Arc<Conn>) -> Step {
-        if conn.phase() == Phase::Closing {
-            return self.discard(conn);
+        match conn.phase() {
+            Phase::Closing => return self.discard(conn),
+            Phase::Draining => return Step::Pause(Pause::Drain),
+            _ => {}
         }
         if is_blocked(shared, conn, Pause::Output) {
             return Step::Pause(Pause::Output);
@@ -168,6 +184,9 @@ impl Reader {
         let mut left = bytes;
         loop {
             let used = bytes.len() - left.len();
+            if conn.phase() > Phase::Online {
+                return (used, Step::Wait);
+            }
             let (frame, rest) = match split_frame(left, self.limit) {
                 Ok(Some(split)) => split,
                 Ok(None) => return (used, Step::Wait),
@@ -177,7 +196,7 @@ impl Reader {
                     return (used, Step::Close);
                 }
             };
-            let command = ClientCommand::from_client(&frame.header);
+            let command = Command::from_client(&frame.header);
             if let ClientCommand::Request(request) = command
                 && let Some(step) = self.admit(shared, conn, request.handler())
             {
@@ -186,9 +205,6 @@ impl Reader {
             shared.metrics.frames_in.inc();
             handle::frame(shared, conn, command, frame);
             left = rest;
-            if conn.phase() == Phase::Closing {
-                return (bytes.len(), Step::Wait);
-            }
         }
     }
 

@@ -95,10 +95,13 @@ impl RouteLink {
         self: Arc<Self>,
         tx: mpsc::Sender<RouteCalls>,
         closed: CancellationToken,
+        stop: CancellationToken,
     ) {
         loop {
-            if closed.run_until_cancelled(self.wake.notified()).await.is_none() {
-                return;
+            tokio::select! {
+                () = closed.cancelled() => return,
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => {}
             }
             // Others that are ready now add theirs to the same batch.
             tokio::task::yield_now().await;
@@ -187,7 +190,7 @@ mod tests {
         for user in 1..=4_500 {
             link.call(down(user));
         }
-        let task = tokio::spawn(Arc::clone(&link).run(tx, closed.clone()));
+        let task = tokio::spawn(Arc::clone(&link).run(tx, closed.clone(), CancellationToken::new()));
         let mut users = Vec::new();
         while users.len() < 4_500 {
             let batch = rx.recv().await.unwrap();

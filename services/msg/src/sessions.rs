@@ -166,6 +166,11 @@ impl ConnTable {
         }
     }
 
+    /// Slots in use or used before.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Open connections.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -68,6 +68,11 @@ pub(crate) struct Shared {
     /// Newest position of a message stored from here.
     pub(crate) stored: AtomicU64,
     pub(crate) nudge: Notify,
+    /// Position of the delivery task, for a dump.
+    pub(crate) reached: AtomicU64,
+    /// Login servers that have seen that this server is going away.
+    pub(crate) drain_seen: AtomicU32,
+    pub(crate) drained: Notify,
     queued_bytes: AtomicU64,
 }
 
@@ -103,6 +108,9 @@ impl Shared {
             pulling: AtomicBool::new(true),
             stored: AtomicU64::new(0),
             nudge: Notify::new(),
+            reached: AtomicU64::new(0),
+            drain_seen: AtomicU32::new(0),
+            drained: Notify::new(),
             queued_bytes: AtomicU64::new(0),
         }
     }
@@ -279,13 +287,13 @@ impl Shared {
     pub(crate) fn registered(
         &self,
         epoch: u64,
-        cursor: impl FnOnce() -> u64,
+        cursor: u64,
         owner: impl FnOnce(UserId) -> u32,
     ) -> Option<PendingLogin> {
         let mut pending = self.pending();
         let login = pending.remove(&epoch)?;
         let session = login.conn.session()?;
-        session.start_at(cursor());
+        session.start_at(cursor);
         session.set_owner(owner(session.user));
         if session.has_left()
             || !login.conn.step(crate::conn::Phase::Asking, crate::conn::Phase::Online)

@@ -219,12 +219,12 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
         );
         let mut trouble = Trouble::None;
         loop {
-            let dialed = tokio::select! {
+            let attempt = tokio::select! {
                 () = stop.cancelled() => return,
                 () = removed.cancelled() => return,
-                dialed = dialer.dial() => dialed,
+                attempt = dialer.dial() => attempt,
             };
-            match dialed {
+            match attempt {
                 Ok(link) => {
                     self.metrics.dialed(self.kind, DialResult::Up);
                     info!(

@@ -3,6 +3,7 @@
 //! Passwords and tokens stay out of both by construction: the types that hold them have no readable
 //! `Debug`, and no code passes their text as a field.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use im_config::{LogConfig, LogFormat, TraceConfig};
@@ -15,8 +16,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
 
-/// Longest time for one export, and for the last one at the end of the process.
+/// Longest time for one export.
 const EXPORT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Longest time for the last export. A stop within its time limit must not become late by it.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,7 @@ pub fn init(
     });
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Human => fmt::layer()
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
             .with_filter(filter)
             .boxed(),
@@ -120,13 +125,13 @@ fn provider(trace: &TraceConfig, service: &str) -> Result<SdkTracerProvider, Tel
 }
 
 impl Telemetry {
-    /// Sends the last traces, off the runtime's threads and for a few seconds at most.
+    /// Sends the last traces, off the runtime's threads and for a second at most.
     pub async fn finish(self) {
         let Some(provider) = self.provider else {
             return;
         };
         let flushing =
-            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(EXPORT_LIMIT));
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_LIMIT));
         if let Ok(Err(error)) = flushing.await {
             tracing::warn!(%error, "last traces are lost");
         }

@@ -40,14 +40,14 @@ pub use options::{Durability, SqliteOptions};
 /// A store in a data directory. Clones share it.
 #[derive(Clone)]
 pub struct SqliteStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     /// Holds the directory's lock as long as the store lives.
     dir: DataDir,
     options: SqliteOptions,
-    writer: writer::Writer,
+    pub(crate) writer: writer::Writer,
     readers: SqlitePool,
     maintenance: Mutex<maintenance::State>,
     maintenance_options: SqliteConnectOptions,

@@ -1,6 +1,8 @@
 //! A store in a temporary directory, for tests of this crate and others.
 
-use crate::{DataDir, SqliteOptions, SqliteStore};
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::{DataDir, SqliteOptions, SqliteStore, StoreError};
 
 /// A store and its directory, which goes away with it.
 pub struct TempStore {
@@ -24,5 +26,16 @@ impl TempStore {
             .await
             .expect("open the store");
         Self { store, dir }
+    }
+}
+
+impl SqliteStore {
+    /// Bounds the database file, as a full disk would; `None` lifts the bound.
+    pub async fn limit_pages(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        let sql = format!("PRAGMA max_page_count = {}", pages.unwrap_or(u32::MAX - 1));
+        let mut writer = self.inner.writer.lock().await?;
+        // Built from a number.
+        writer.connection()?.execute(AssertSqlSafe(sql)).await?;
+        Ok(())
     }
 }

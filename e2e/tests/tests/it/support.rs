@@ -3,7 +3,7 @@
 pub(crate) use im_client::Password;
 pub(crate) use im_codec::{Command, Frame, TeamtalkMessage, decode_checked};
 pub(crate) use im_core::ClientType::{Android, Ios, Mac, Windows};
-pub(crate) use im_e2e::platform::{Options, Platform, Shape};
+pub(crate) use im_e2e::platform::{CHEAP_HASHES, Options, Platform, Shape};
 pub(crate) use im_e2e::shared::{platform, users};
 pub(crate) use im_e2e::terminal::{
     Terminal, WAIT, assert_conforms, in_group, login_request, text_message, text_of, with_user,
@@ -57,6 +57,7 @@ pub(crate) async fn change_members(
 
 /// A platform of one process with these settings and people.
 pub(crate) async fn own_platform(people: u32, set: &[&str]) -> Platform {
-    let options = set.iter().fold(Options::people(people), |options, set| options.set(set));
+    let set = CHEAP_HASHES.iter().chain(set);
+    let options = set.fold(Options::people(people), |options, set| options.set(set));
     Platform::all_in_one(options).await.expect("the platform starts")
 }

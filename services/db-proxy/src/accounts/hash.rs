@@ -59,7 +59,13 @@ impl From<&AccountsConfig> for HashPolicy {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum StoredHash {
     /// argon2, with everything that it takes to compute it again.
-    Argon2 { algorithm: Algorithm, version: Version, params: Params, salt: Salt, output: Output },
+    Argon2 {
+        algorithm: Algorithm,
+        version: Version,
+        params: Params,
+        salt: Salt,
+        output: Output,
+    },
     /// Imported from an original installation.
     TeamTalk { salt: String, md5: String },
 }
@@ -81,17 +87,21 @@ impl StoredHash {
         if let Some(rest) = text.strip_prefix(TEAMTALK) {
             let (salt, md5) = rest.rsplit_once('$').ok_or(BadHash::Form)?;
             let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            let valid =
-                md5.len() == 32 && md5.bytes().all(is_hex) && salt.len() <= 64 && !salt.contains('$');
+            let valid = md5.len() == 32
+                && md5.bytes().all(is_hex)
+                && salt.len() <= 64
+                && !salt.contains('$');
             return if valid {
-                Ok(Self::TeamTalk { salt: salt.to_owned(), md5: md5.to_owned() })
+                Ok(Self::TeamTalk {
+                    salt: salt.to_owned(),
+                    md5: md5.to_owned(),
+                })
             } else {
                 Err(BadHash::Form)
             };
         }
         let phc = PasswordHash::new(text).map_err(|_| BadHash::Form)?;
-        let algorithm =
-            Algorithm::new(phc.algorithm.as_str()).map_err(|_| BadHash::Algorithm)?;
+        let algorithm = Algorithm::new(phc.algorithm.as_str()).map_err(|_| BadHash::Algorithm)?;
         let version = match phc.version {
             Some(version) => Version::try_from(version).map_err(|_| BadHash::Parameters)?,
             None => Version::V0x10,
@@ -104,9 +114,13 @@ impl StoredHash {
             return Err(BadHash::Parameters);
         }
         match (phc.salt, phc.hash) {
-            (Some(salt), Some(output)) => {
-                Ok(Self::Argon2 { algorithm, version, params, salt, output })
-            }
+            (Some(salt), Some(output)) => Ok(Self::Argon2 {
+                algorithm,
+                version,
+                params,
+                salt,
+                output,
+            }),
             _ => Err(BadHash::Form),
         }
     }
@@ -115,7 +129,13 @@ impl StoredHash {
     /// as long as for one of ours.
     pub(crate) fn verify(&self, digest: &str, policy: &HashPolicy) -> Verdict {
         match self {
-            Self::Argon2 { algorithm, version, params, salt, output } => {
+            Self::Argon2 {
+                algorithm,
+                version,
+                params,
+                salt,
+                output,
+            } => {
                 let argon2 = Argon2::new(*algorithm, *version, params.clone());
                 if !matches(&argon2, digest, salt, output) {
                     Verdict::Wrong
@@ -144,8 +164,13 @@ impl StoredHash {
 
 impl HashPolicy {
     fn params(&self) -> Result<Params, BadHash> {
-        Params::new(self.memory_kib, self.iterations, self.lanes, Some(OUTPUT_LEN))
-            .map_err(|_| BadHash::Parameters)
+        Params::new(
+            self.memory_kib,
+            self.iterations,
+            self.lanes,
+            Some(OUTPUT_LEN),
+        )
+        .map_err(|_| BadHash::Parameters)
     }
 
     fn is_met_by(&self, params: &Params) -> bool {
@@ -184,21 +209,28 @@ pub(crate) fn digest_of(password: &str) -> String {
 
 fn matches(argon2: &Argon2<'_>, digest: &str, salt: &Salt, expected: &Output) -> bool {
     let mut out = vec![0; expected.len()];
-    argon2.hash_password_into(digest.as_bytes(), salt, &mut out).is_ok()
+    argon2
+        .hash_password_into(digest.as_bytes(), salt, &mut out)
+        .is_ok()
         && bool::from(out.ct_eq(expected.as_bytes()))
 }
 
 fn teamtalk_md5(digest: &str, salt: &str) -> String {
-    hex(&Md5::new().chain_update(digest.as_bytes()).chain_update(salt.as_bytes()).finalize())
+    hex(&Md5::new()
+        .chain_update(digest.as_bytes())
+        .chain_update(salt.as_bytes())
+        .finalize())
 }
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let written = write!(text, "{byte:02x}");
-        debug_assert!(written.is_ok(), "a String takes everything");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let written = write!(text, "{byte:02x}");
+            debug_assert!(written.is_ok(), "a String takes everything");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -206,11 +238,18 @@ mod tests {
     use super::*;
 
     fn tiny() -> HashPolicy {
-        HashPolicy { memory_kib: 8, iterations: 1, lanes: 1, max_memory_kib: 64 }
+        HashPolicy {
+            memory_kib: 8,
+            iterations: 1,
+            lanes: 1,
+            max_memory_kib: 64,
+        }
     }
 
     fn verify(hash: &str, password: &str) -> Verdict {
-        StoredHash::parse(hash, &tiny()).unwrap().verify(&digest_of(password), &tiny())
+        StoredHash::parse(hash, &tiny())
+            .unwrap()
+            .verify(&digest_of(password), &tiny())
     }
 
     #[test]
@@ -233,12 +272,19 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
         assert!(verify(&hash, "secret") == Verdict::Right);
         assert!(verify(&hash, "Secret") == Verdict::Wrong);
-        assert_ne!(hash, make(&digest_of("secret"), &tiny()).unwrap(), "each has its own salt");
+        assert_ne!(
+            hash,
+            make(&digest_of("secret"), &tiny()).unwrap(),
+            "each has its own salt"
+        );
     }
 
     #[test]
     fn a_hash_with_other_parameters_is_replaced_when_it_verifies() {
-        let old = HashPolicy { iterations: 2, ..tiny() };
+        let old = HashPolicy {
+            iterations: 2,
+            ..tiny()
+        };
         let hash = make(&digest_of("secret"), &old).unwrap();
         let Verdict::RightOutdated(new) = verify(&hash, "secret") else {
             panic!("should ask for a replacement");
@@ -251,7 +297,10 @@ mod tests {
     #[test]
     fn an_imported_hash_is_md5_of_digest_and_salt_and_is_replaced_when_it_verifies() {
         // md5hex("e10adc3949ba59abbe56e057f20f883e" + "4321")
-        let hash = format!("$teamtalk$4321${}", teamtalk_md5(&digest_of("123456"), "4321"));
+        let hash = format!(
+            "$teamtalk$4321${}",
+            teamtalk_md5(&digest_of("123456"), "4321")
+        );
         assert_eq!(hash, "$teamtalk$4321$ebd291c31af7a8496cfd0a94f89b757b");
         let Verdict::RightOutdated(new) = verify(&hash, "123456") else {
             panic!("should ask for a replacement");
@@ -268,15 +317,34 @@ mod tests {
             (String::new(), BadHash::Form),
             ("plain".to_owned(), BadHash::Form),
             ("$teamtalk$12".to_owned(), BadHash::Form),
-            ("$teamtalk$12$ABCDEF0123456789abcdef0123456789".to_owned(), BadHash::Form),
-            ("$teamtalk$1$2$abcdef0123456789abcdef0123456789".to_owned(), BadHash::Form),
+            (
+                "$teamtalk$12$ABCDEF0123456789abcdef0123456789".to_owned(),
+                BadHash::Form,
+            ),
+            (
+                "$teamtalk$1$2$abcdef0123456789abcdef0123456789".to_owned(),
+                BadHash::Form,
+            ),
             (format!("$argon2id$v=19$m=8,t=1,p=1${salt}"), BadHash::Form),
             (format!("$scrypt$ln=4${salt}${out}"), BadHash::Algorithm),
-            (format!("$argon2id$v=19$m=65,t=1,p=1${salt}${out}"), BadHash::Parameters),
-            (format!("$argon2id$v=19$m=64,t=17,p=1${salt}${out}"), BadHash::Parameters),
-            (format!("$argon2id$v=19$m=1,t=1,p=1${salt}${out}"), BadHash::Parameters),
+            (
+                format!("$argon2id$v=19$m=65,t=1,p=1${salt}${out}"),
+                BadHash::Parameters,
+            ),
+            (
+                format!("$argon2id$v=19$m=64,t=17,p=1${salt}${out}"),
+                BadHash::Parameters,
+            ),
+            (
+                format!("$argon2id$v=19$m=1,t=1,p=1${salt}${out}"),
+                BadHash::Parameters,
+            ),
         ] {
-            assert_eq!(StoredHash::parse(&text, &tiny()).err(), Some(error), "{text}");
+            assert_eq!(
+                StoredHash::parse(&text, &tiny()).err(),
+                Some(error),
+                "{text}"
+            );
         }
         let good = format!("$argon2id$v=19$m=64,t=16,p=1${salt}${out}");
         assert!(StoredHash::parse(&good, &tiny()).is_ok());

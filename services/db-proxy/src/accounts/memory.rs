@@ -3,8 +3,8 @@
 //! only saves a hash and reads when many people reconnect.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +31,9 @@ pub(super) struct PairKey([u8; 16]);
 impl PairKey {
     /// Equal for equal pairs.
     pub(super) fn turn(&self) -> u32 {
-        self.0.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        self.0
+            .first_chunk()
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 }
 
@@ -76,11 +78,16 @@ impl Memory {
     }
 
     /// The account, if it is known without the store that this login is good.
-    pub(super) fn verified(&self, name: &str, digest: &str, pair: &PairKey) -> Option<Arc<Account>> {
+    pub(super) fn verified(
+        &self,
+        name: &str,
+        digest: &str,
+        pair: &PairKey,
+    ) -> Option<Arc<Account>> {
         let account = {
             let inner = self.lock();
             inner.clean.get(pair)?;
-            inner.accounts.get(&name.to_owned())?
+            inner.accounts.get(name)?
         };
         (account.status == super::ACTIVE && self.is_verified(&account, digest)).then_some(account)
     }
@@ -110,7 +117,7 @@ impl Memory {
     }
 
     pub(super) fn account(&self, name: &str) -> Option<Arc<Account>> {
-        self.lock().accounts.get(&name.to_owned())
+        self.lock().accounts.get(name)
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -121,7 +128,9 @@ impl Memory {
     pub(super) fn learn(&self, account: &Arc<Account>, generation: u64) {
         let mut inner = self.lock();
         if inner.generation == generation {
-            inner.accounts.insert(account.name.clone(), Arc::clone(account));
+            inner
+                .accounts
+                .insert(account.name.clone(), Arc::clone(account));
             inner.names.insert(account.user, account.name.clone());
             inner.bound_names();
         }

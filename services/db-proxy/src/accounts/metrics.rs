@@ -49,7 +49,11 @@ impl AccountMetrics {
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
-        registry.register("im_db_proxy_logins", "Logins by result", this.logins.clone());
+        registry.register(
+            "im_db_proxy_logins",
+            "Logins by result",
+            this.logins.clone(),
+        );
         registry.register(
             "im_db_proxy_password_hashes",
             "Password hashes computed",

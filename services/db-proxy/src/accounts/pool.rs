@@ -61,16 +61,18 @@ impl HashPool {
         stored: Option<StoredHash>,
         digest: String,
     ) -> Result<Verdict, HashError> {
-        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| HashError::Busy)?;
+        let place = Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| HashError::Busy)?;
         let policy = self.policy;
         let verdict = self
-            .compute(move || match stored {
-                Some(stored) => stored.verify(&digest, &policy),
-                None => {
-                    let spent = make(&digest, &policy);
-                    drop(std::hint::black_box(spent));
-                    Verdict::Wrong
+            .compute(move || {
+                if let Some(stored) = stored {
+                    return stored.verify(&digest, &policy);
                 }
+                let spent = make(&digest, &policy);
+                drop(std::hint::black_box(spent));
+                Verdict::Wrong
             })
             .await;
         drop(place);
@@ -80,7 +82,9 @@ impl HashPool {
     /// Hashes a digest. Not counted among the waiting: the caller bounds how many he asks for.
     pub(crate) async fn make(&self, digest: String) -> Result<String, HashError> {
         let policy = self.policy;
-        self.compute(move || make(&digest, &policy)).await?.map_err(|_| HashError::Failed)
+        self.compute(move || make(&digest, &policy))
+            .await?
+            .map_err(|_| HashError::Failed)
     }
 
     /// Hashes a digest anew unless it fits the stored hash, which then may stay (`None`). Not counted
@@ -106,15 +110,20 @@ impl HashPool {
     /// Takes the place of one computation.
     #[cfg(test)]
     pub(super) async fn hold(&self) -> tokio::sync::OwnedSemaphorePermit {
-        Arc::clone(&self.running).acquire_owned().await.expect("never closed")
+        Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .expect("never closed")
     }
 
     async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let permit =
-            Arc::clone(&self.running).acquire_owned().await.map_err(|_| HashError::Failed)?;
+        let permit = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(|_| HashError::Failed)?;
         self.metrics.hashed();
         // The permit goes along: a caller that gives up does not make room before memory is free.
         tokio::task::spawn_blocking(move || {

@@ -1,5 +1,6 @@
 //! A map whose entries expire and whose size is bounded.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
@@ -23,11 +24,20 @@ impl<K: Eq + Hash, V: Clone> TtlMap<K, V> {
     /// A map that remembers nothing when `ttl` is zero.
     pub(crate) fn new(capacity: usize, ttl: Duration) -> Self {
         let half = capacity.div_ceil(2).max(1);
-        Self { young: HashMap::new(), old: HashMap::new(), half, ttl }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            half,
+            ttl,
+        }
     }
 
     /// The entry, unless it has expired.
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         let (value, expires) = self.young.get(key).or_else(|| self.old.get(key))?;
         (Instant::now() < *expires).then(|| value.clone())
     }
@@ -44,7 +54,11 @@ impl<K: Eq + Hash, V: Clone> TtlMap<K, V> {
     }
 
     /// Forgets an entry.
-    pub(crate) fn remove(&mut self, key: &K) {
+    pub(crate) fn remove<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.young.remove(key);
         self.old.remove(key);
     }

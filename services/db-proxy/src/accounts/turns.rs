@@ -24,6 +24,10 @@ impl Default for Turns {
 impl Turns {
     /// Waits for the turn of this key; it ends when the guard is dropped.
     pub(crate) async fn take(&self, key: u32) -> MutexGuard<'_, ()> {
-        self.stripes.get(key as usize % STRIPES).unwrap_or(&self.spare).lock().await
+        self.stripes
+            .get(key as usize % STRIPES)
+            .unwrap_or(&self.spare)
+            .lock()
+            .await
     }
 }

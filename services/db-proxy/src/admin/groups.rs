@@ -34,7 +34,9 @@ impl AdminService {
             )));
         }
         if request.avatar.len() > limits.max_avatar_bytes {
-            return Err(AdminError::Invalid("the avatar's address is too long".to_owned()));
+            return Err(AdminError::Invalid(
+                "the avatar's address is too long".to_owned(),
+            ));
         }
         let owner = self.person(&request.owner).await?.id;
         let mut members = self.people(&request.members).await?;
@@ -42,9 +44,15 @@ impl AdminService {
             members.push(owner);
         }
         if members.len() > self.config.writer.max_group_members {
-            return Err(AdminError::Invalid("the group would have too many members".to_owned()));
+            return Err(AdminError::Invalid(
+                "the group would have too many members".to_owned(),
+            ));
         }
-        let group_type = if request.fixed { GroupType::Normal } else { GroupType::Temporary };
+        let group_type = if request.fixed {
+            GroupType::Normal
+        } else {
+            GroupType::Temporary
+        };
         let made = self
             .writer
             .create_group(CreateGroup {
@@ -76,8 +84,13 @@ impl AdminService {
             .await?
             .pop()
             .ok_or_else(|| AdminError::NotFound(format!("there is no group {group}")))?;
-        let members: Vec<UserId> =
-            self.store.members(group).await?.iter().map(|member| member.user).collect();
+        let members: Vec<UserId> = self
+            .store
+            .members(group)
+            .await?
+            .iter()
+            .map(|member| member.user)
+            .collect();
         info!(%group, version = record.version, "group members changed");
         self.group_record(&record, &members).await
     }
@@ -88,9 +101,20 @@ impl AdminService {
             name => Some(self.person(name).await?.id),
         };
         let mut groups = Vec::new();
-        for group in self.store.groups_of(user).await?.into_iter().take(MAX_GROUPS) {
-            let members: Vec<UserId> =
-                self.store.members(group.id).await?.iter().map(|member| member.user).collect();
+        for group in self
+            .store
+            .groups_of(user)
+            .await?
+            .into_iter()
+            .take(MAX_GROUPS)
+        {
+            let members: Vec<UserId> = self
+                .store
+                .members(group.id)
+                .await?
+                .iter()
+                .map(|member| member.user)
+                .collect();
             groups.push(self.group_record(&group, &members).await?);
         }
         Ok(GroupList { groups })
@@ -126,7 +150,9 @@ impl AdminService {
     /// Ids of login names; all must exist.
     async fn people(&self, names: &[String]) -> Result<Vec<UserId>, AdminError> {
         if names.len() > self.config.writer.max_group_members {
-            return Err(AdminError::Invalid("these are more people than a group may have".to_owned()));
+            return Err(AdminError::Invalid(
+                "these are more people than a group may have".to_owned(),
+            ));
         }
         let mut users = Vec::with_capacity(names.len());
         for name in names {
@@ -149,7 +175,10 @@ impl AdminService {
             version: group.version,
             fixed: group.group_type == GroupType::Normal,
             owner: names.get(&group.creator).cloned().unwrap_or_default(),
-            members: members.iter().filter_map(|member| names.get(member).cloned()).collect(),
+            members: members
+                .iter()
+                .filter_map(|member| names.get(member).cloned())
+                .collect(),
         })
     }
 }
@@ -162,7 +191,9 @@ fn notice(change: GroupModifyType, changed: &MembersChanged) -> Vec<Publication>
         users: affected(changed),
         audience: Audience::All.into(),
         command: im_codec::Command::GroupChangeMemberNotify.id().into(),
-        body: change_notify(NOBODY, change, changed).encode_to_vec().into(),
+        body: change_notify(NOBODY, change, changed)
+            .encode_to_vec()
+            .into(),
         ..Event::default()
     })]
 }

@@ -56,11 +56,8 @@ impl AdminService {
 
 impl Import {
     async fn run(self, rows: impl Stream<Item = Result<DirectoryRow, Status>> + Send + Unpin) {
-        let item = match self.apply(rows).await {
-            Ok(last) => Ok(last),
-            Err(status) => Err(status),
-        };
-        self.tell(item).await;
+        let last = self.apply(rows).await;
+        self.tell(last).await;
     }
 
     async fn apply(
@@ -74,7 +71,9 @@ impl Import {
             received += 1;
             if received > self.config.accounts.max_import_rows {
                 let max = self.config.accounts.max_import_rows;
-                return Err(Status::invalid_argument(format!("the file has more than {max} lines")));
+                return Err(Status::invalid_argument(format!(
+                    "the file has more than {max} lines"
+                )));
             }
             rows.push(row);
             if received % LINES_PER_PROGRESS == 0 {
@@ -85,7 +84,10 @@ impl Import {
             return Ok(progress(received, 0, Some(refused(rows.errors))));
         }
         let Rows { mut lines, .. } = rows;
-        let hashed = self.hash(&mut lines, received).await.map_err(Status::from)?;
+        let hashed = self
+            .hash(&mut lines, received)
+            .await
+            .map_err(Status::from)?;
         let report = self.store(lines).await.map_err(Status::from)?;
         Ok(progress(received, hashed, Some(report)))
     }
@@ -101,14 +103,18 @@ impl Import {
                 Some((place, line.user.name.clone(), digest_of(&password)))
             })
             .collect();
-        let mut hashes = stream::iter(wanted.into_iter().map(|(place, name, digest)| async move {
-            let stored = self.store.credentials(&name).await?.map(|credentials| credentials.hash);
+        let mut work = stream::iter(wanted.into_iter().map(|(place, name, digest)| async move {
+            let stored = self
+                .store
+                .credentials(&name)
+                .await?
+                .map(|credentials| credentials.hash);
             let hash = self.accounts.pool().remake(stored, digest).await?;
             Ok::<_, AdminError>((place, hash))
         }))
         .buffer_unordered(self.accounts.pool().parallel());
         let mut hashed = 0;
-        while let Some(done) = hashes.next().await {
+        while let Some(done) = work.next().await {
             let (place, hash) = done?;
             if let Some(line) = lines.get_mut(place) {
                 line.user.hash = hash;
@@ -122,9 +128,14 @@ impl Import {
     }
 
     async fn store(&self, lines: Vec<Line>) -> Result<ImportReport, AdminError> {
-        let (numbers, users): (Vec<u32>, Vec<_>) =
-            lines.into_iter().map(|line| (line.line, line.user)).unzip();
-        let import = DirectoryImport { users, now: unix_seconds() };
+        let (numbers, users): (Vec<u32>, Vec<_>) = lines
+            .into_iter()
+            .map(|line| (line.number, line.user))
+            .unzip();
+        let import = DirectoryImport {
+            users,
+            now: unix_seconds(),
+        };
         let outcome = self.store.import(&import).await;
         // Whatever became of it: what was remembered may be old.
         self.accounts.forget_everybody();
@@ -142,7 +153,8 @@ impl Import {
             return Ok(refused(errors));
         }
         let kicks = outcome.disabled.iter().map(|user| kick_everywhere(*user));
-        self.writer.publish(kicks.map(|kick: Kick| Publication::Kick(kick)).collect());
+        self.writer
+            .publish(kicks.map(|kick: Kick| Publication::Kick(kick)).collect());
         info!(
             added = outcome.added,
             updated = outcome.updated,
@@ -167,9 +179,17 @@ impl Import {
 }
 
 fn progress(received: usize, hashed: u32, report: Option<ImportReport>) -> ImportProgress {
-    ImportProgress { received: u32::try_from(received).unwrap_or(u32::MAX), hashed, report }
+    ImportProgress {
+        received: u32::try_from(received).unwrap_or(u32::MAX),
+        hashed,
+        report,
+    }
 }
 
 fn refused(errors: Vec<ImportError>) -> ImportReport {
-    ImportReport { applied: false, errors, ..ImportReport::default() }
+    ImportReport {
+        applied: false,
+        errors,
+        ..ImportReport::default()
+    }
 }

@@ -25,7 +25,10 @@ const MAX_DEPTH: usize = 32;
 impl AdminService {
     pub(super) async fn add_person(&self, row: DirectoryRow) -> Result<UserRecord, AdminError> {
         if self.store.profile_by_name(&row.name).await?.is_some() {
-            return Err(AdminError::Exists(format!("there is a user {:?} already", row.name)));
+            return Err(AdminError::Exists(format!(
+                "there is a user {:?} already",
+                row.name
+            )));
         }
         let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
         rows.push(row);
@@ -39,7 +42,10 @@ impl AdminService {
             line.user.hash = Some(self.accounts.pool().make(digest_of(&password)).await?);
         }
         let name = line.user.name.clone();
-        let import = DirectoryImport { users: vec![line.user], now: unix_seconds() };
+        let import = DirectoryImport {
+            users: vec![line.user],
+            now: unix_seconds(),
+        };
         let outcome = self.store.import(&import).await?;
         self.accounts.forget_everybody();
         if let Some((_, reason)) = outcome.conflicts.into_iter().next() {
@@ -57,11 +63,16 @@ impl AdminService {
             0 => LIST_DEFAULT,
             limit => limit.min(LIST_MAX),
         };
-        let profiles =
-            self.store.find_profiles(&request.matching, request.after_id, limit).await?;
+        let profiles = self
+            .store
+            .find_profiles(&request.matching, request.after_id, limit)
+            .await?;
         let departments = self.departments().await?;
         Ok(UserList {
-            users: profiles.into_iter().map(|profile| record(profile, &departments)).collect(),
+            users: profiles
+                .into_iter()
+                .map(|profile| record(profile, &departments))
+                .collect(),
         })
     }
 
@@ -73,7 +84,9 @@ impl AdminService {
             return Err(AdminError::Invalid("the password is empty".to_owned()));
         }
         let profile = self.person(&request.name).await?;
-        self.accounts.set_password(profile.id, &request.password).await?;
+        self.accounts
+            .set_password(profile.id, &request.password)
+            .await?;
         info!(user = %profile.id, "password set");
         self.record(profile).await
     }
@@ -89,7 +102,8 @@ impl AdminService {
         let mut profile = self.person(&request.name).await?;
         self.accounts.set_status(profile.id, status).await?;
         if status != ACTIVE {
-            self.writer.publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
+            self.writer
+                .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
         }
         info!(user = %profile.id, status = status_word(status), "status set");
         profile.status = status;
@@ -102,7 +116,10 @@ impl AdminService {
 
     async fn departments(&self) -> Result<HashMap<u32, (u32, String)>, AdminError> {
         let records = self.store.departments_since(0).await?;
-        Ok(records.into_iter().map(|record| (record.id, (record.parent, record.name))).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| (record.id, (record.parent, record.name)))
+            .collect())
     }
 }
 

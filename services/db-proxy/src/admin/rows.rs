@@ -28,13 +28,17 @@ pub(super) fn status_number(word: &str) -> Option<u32> {
 
 /// The word for a status number.
 pub(super) fn status_word(number: u32) -> &'static str {
-    usize::try_from(number).ok().and_then(|place| STATUSES.get(place)).copied().unwrap_or("unknown")
+    usize::try_from(number)
+        .ok()
+        .and_then(|place| STATUSES.get(place))
+        .copied()
+        .unwrap_or("unknown")
 }
 
 /// A good line.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) line: u32,
+    pub(super) number: u32,
     pub(super) user: ImportedUser,
     /// To be hashed.
     pub(super) password: Option<String>,
@@ -116,7 +120,10 @@ impl Rows {
             found.push(format!("password_hash {error}"));
         }
         let password = given(Some(row.password));
-        if password.as_ref().is_some_and(|password| password.len() > MAX_PASSWORD) {
+        if password
+            .as_ref()
+            .is_some_and(|password| password.len() > MAX_PASSWORD)
+        {
             found.push(format!("password is longer than {MAX_PASSWORD} bytes"));
         }
         if hash.is_some() && password.is_some() {
@@ -140,7 +147,10 @@ impl Rows {
         let status = given(row.status).and_then(|word| {
             let number = status_number(&word);
             if number.is_none() {
-                found.push(format!("status must be one of {}, is {word:?}", STATUSES.join(", ")));
+                found.push(format!(
+                    "status must be one of {}, is {word:?}",
+                    STATUSES.join(", ")
+                ));
             }
             number
         });
@@ -158,7 +168,11 @@ impl Rows {
             status,
             signature,
         };
-        Line { line, user, password }
+        Line {
+            number: line,
+            user,
+            password,
+        }
     }
 }
 
@@ -179,7 +193,9 @@ fn check_text(name: &str, value: &str, max: usize, found: &mut Vec<String>) {
 fn department(path: &str, found: &mut Vec<String>) -> Option<Vec<String>> {
     let names: Vec<String> = path.split('/').map(|name| name.trim().to_owned()).collect();
     if names.iter().any(String::is_empty) {
-        found.push(format!("department {path:?} has an empty name, wanted is Company/Research"));
+        found.push(format!(
+            "department {path:?} has an empty name, wanted is Company/Research"
+        ));
         return None;
     }
     if names.len() > MAX_DEPARTMENT_DEPTH {
@@ -204,7 +220,10 @@ mod tests {
     }
 
     fn ann() -> DirectoryRow {
-        DirectoryRow { name: "ann".to_owned(), ..DirectoryRow::default() }
+        DirectoryRow {
+            name: "ann".to_owned(),
+            ..DirectoryRow::default()
+        }
     }
 
     #[test]
@@ -218,8 +237,14 @@ mod tests {
         let rows = judge([row]);
         assert_eq!(rows.errors, []);
         let line = rows.lines.first().unwrap();
-        assert_eq!(line.user, ImportedUser { name: "ann".to_owned(), ..ImportedUser::default() });
-        assert_eq!((line.line, line.password.as_deref()), (2, None));
+        assert_eq!(
+            line.user,
+            ImportedUser {
+                name: "ann".to_owned(),
+                ..ImportedUser::default()
+            }
+        );
+        assert_eq!((line.number, line.password.as_deref()), (2, None));
     }
 
     #[test]
@@ -228,22 +253,67 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         for (row, message) in [
             (DirectoryRow::default(), "name is missing"),
-            (DirectoryRow { name: long.clone(), ..ann() }, "name is longer than 128 bytes"),
-            (DirectoryRow { name: "a\tb".to_owned(), ..ann() }, "name has control characters"),
-            (DirectoryRow { id: 90_000_000, ..ann() }, "id must be below 90000000, is 90000000"),
-            (DirectoryRow { sex: Some(3), ..ann() }, "sex must be 0, 1 or 2, is 3"),
-            (DirectoryRow { nick: Some(long.clone()), ..ann() }, "nick is longer than 255 bytes"),
-            (DirectoryRow { signature: Some(long), ..ann() }, "signature is longer than 128 bytes"),
             (
-                DirectoryRow { status: text("fired"), ..ann() },
+                DirectoryRow {
+                    name: long.clone(),
+                    ..ann()
+                },
+                "name is longer than 128 bytes",
+            ),
+            (
+                DirectoryRow {
+                    name: "a\tb".to_owned(),
+                    ..ann()
+                },
+                "name has control characters",
+            ),
+            (
+                DirectoryRow {
+                    id: 90_000_000,
+                    ..ann()
+                },
+                "id must be below 90000000, is 90000000",
+            ),
+            (
+                DirectoryRow {
+                    sex: Some(3),
+                    ..ann()
+                },
+                "sex must be 0, 1 or 2, is 3",
+            ),
+            (
+                DirectoryRow {
+                    nick: Some(long.clone()),
+                    ..ann()
+                },
+                "nick is longer than 255 bytes",
+            ),
+            (
+                DirectoryRow {
+                    signature: Some(long),
+                    ..ann()
+                },
+                "signature is longer than 128 bytes",
+            ),
+            (
+                DirectoryRow {
+                    status: text("fired"),
+                    ..ann()
+                },
                 "status must be one of active, trial, regular, left, intern, is \"fired\"",
             ),
             (
-                DirectoryRow { department: text("Company//Research"), ..ann() },
+                DirectoryRow {
+                    department: text("Company//Research"),
+                    ..ann()
+                },
                 "department \"Company//Research\" has an empty name, wanted is Company/Research",
             ),
             (
-                DirectoryRow { password_hash: "md5".to_owned(), ..ann() },
+                DirectoryRow {
+                    password_hash: "md5".to_owned(),
+                    ..ann()
+                },
                 "password_hash is neither a PHC string nor $teamtalk$SALT$MD5HEX",
             ),
             (
@@ -256,8 +326,11 @@ mod tests {
             ),
         ] {
             let rows = judge([row]);
-            let messages: Vec<_> =
-                rows.errors.iter().map(|error| (error.line, error.message.as_str())).collect();
+            let messages: Vec<_> = rows
+                .errors
+                .iter()
+                .map(|error| (error.line, error.message.as_str()))
+                .collect();
             assert_eq!(messages, [(2, message)]);
             assert!(rows.lines.is_empty());
         }
@@ -265,14 +338,28 @@ mod tests {
 
     #[test]
     fn names_and_ids_may_occur_once() {
-        let bob = DirectoryRow { name: "bob".to_owned(), id: 7, ..DirectoryRow::default() };
-        let eve = DirectoryRow { name: "eve".to_owned(), id: 7, ..DirectoryRow::default() };
+        let bob = DirectoryRow {
+            name: "bob".to_owned(),
+            id: 7,
+            ..DirectoryRow::default()
+        };
+        let eve = DirectoryRow {
+            name: "eve".to_owned(),
+            id: 7,
+            ..DirectoryRow::default()
+        };
         let rows = judge([ann(), bob, ann(), eve]);
-        let messages: Vec<_> =
-            rows.errors.iter().map(|error| (error.line, error.message.as_str())).collect();
+        let messages: Vec<_> = rows
+            .errors
+            .iter()
+            .map(|error| (error.line, error.message.as_str()))
+            .collect();
         assert_eq!(
             messages,
-            [(4, "name \"ann\" is in line 2 already"), (5, "id 7 is in line 3 already")]
+            [
+                (4, "name \"ann\" is in line 2 already"),
+                (5, "id 7 is in line 3 already")
+            ]
         );
     }
 
@@ -288,6 +375,9 @@ mod tests {
     #[test]
     fn the_number_of_reported_errors_is_bounded() {
         let rows = judge((0..2_000).map(|_| DirectoryRow::default()));
-        assert_eq!(rows.errors.len(), AccountsConfig::default().max_import_errors);
+        assert_eq!(
+            rows.errors.len(),
+            AccountsConfig::default().max_import_errors
+        );
     }
 }

@@ -40,7 +40,9 @@ impl AdminService {
         let sessions = infos
             .into_iter()
             .map(|info| sessions_reply::Session {
-                user: user_of(&info).and_then(|user| names.get(&user).cloned()).unwrap_or_default(),
+                user: user_of(&info)
+                    .and_then(|user| names.get(&user).cloned())
+                    .unwrap_or_default(),
                 info: Some(info),
             })
             .collect();
@@ -53,10 +55,15 @@ impl AdminService {
         let infos = self.writer.list_sessions(Some(user)).await?;
         let meant = |info: &&SessionInfo| request.epoch == 0 || info.epoch == request.epoch;
         let sessions = infos.iter().filter(meant).count();
-        let kick = Kick { epoch: request.epoch, ..kick_everywhere(user) };
+        let kick = Kick {
+            epoch: request.epoch,
+            ..kick_everywhere(user)
+        };
         self.writer.publish(vec![Publication::Kick(kick)]);
         info!(%user, sessions, "sessions kicked");
-        Ok(KickReply { sessions: u32::try_from(sessions).unwrap_or(u32::MAX) })
+        Ok(KickReply {
+            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+        })
     }
 }
 

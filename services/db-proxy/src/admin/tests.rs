@@ -1,1 +1,446 @@
-//! Tests.
+//! Administration over a real store and writer (issue "what a person touches": imports, people,
+//! groups, sessions).
+
+use tokio::time::Instant;
+
+use futures::{StreamExt as _, stream};
+use im_codec::Command;
+use im_core::ClientType;
+use im_proto_rpc::v1::{
+    Audience, ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow, ImportProgress,
+    ImportReport, KickSessionRequest, ListGroupsRequest, ListSessionsRequest, ListUsersRequest,
+    LoginCall, SessionInfo, SetPasswordRequest, SetUserStatusRequest,
+};
+use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
+use im_store::AccountStore as _;
+use tonic::{Code, Status};
+
+use crate::CheckLogins as _;
+use crate::accounts::digest_of;
+use crate::answers::tests::rig::{Rig, small_config, user};
+
+fn row(line: u32, name: &str) -> DirectoryRow {
+    DirectoryRow {
+        line,
+        name: name.to_owned(),
+        ..DirectoryRow::default()
+    }
+}
+
+async fn import(rig: &Rig, rows: Vec<DirectoryRow>) -> (Vec<ImportProgress>, ImportReport) {
+    let rows = stream::iter(rows.into_iter().map(Ok::<_, Status>));
+    let items: Vec<_> = rig.admin.import(rows).map(Result::unwrap).collect().await;
+    let report = items.last().unwrap().report.clone().unwrap();
+    assert!(
+        items.iter().rev().skip(1).all(|item| item.report.is_none()),
+        "the report is last"
+    );
+    (items, report)
+}
+
+async fn login(rig: &Rig, name: &str, password: &str) -> u32 {
+    let call = LoginCall {
+        user_name: name.to_owned(),
+        password: digest_of(password),
+        client_type: 1,
+        client_version: String::new(),
+        address: "192.0.2.1".to_owned(),
+    };
+    rig.accounts.login(call).await.result_code
+}
+
+fn code<T>(result: Result<T, super::AdminError>) -> Code {
+    Status::from(result.err().expect("it is refused")).code()
+}
+
+#[tokio::test]
+async fn an_import_adds_updates_and_leaves_alone() {
+    let rig = Rig::new().await;
+    let ann = DirectoryRow {
+        password: "secret".to_owned(),
+        nick: Some("Ann".to_owned()),
+        department: Some("Company/Research".to_owned()),
+        status: Some("active".to_owned()),
+        ..row(2, "ann")
+    };
+    let bob = DirectoryRow {
+        password_hash: "$teamtalk$4321$ebd291c31af7a8496cfd0a94f89b757b".to_owned(),
+        department: Some("Company".to_owned()),
+        ..row(3, "bob")
+    };
+    let (items, report) = import(&rig, vec![ann.clone(), bob.clone()]).await;
+    let expected = ImportReport {
+        applied: true,
+        added: 2,
+        departments_added: 2,
+        ..report.clone()
+    };
+    assert_eq!(report, expected);
+    assert_eq!(
+        (report.updated, report.unchanged, report.errors.len()),
+        (0, 0, 0)
+    );
+    assert_eq!(
+        items.last().map(|item| (item.received, item.hashed)),
+        Some((2, 1))
+    );
+    assert_eq!(login(&rig, "ann", "secret").await, 0);
+    assert_eq!(login(&rig, "bob", "123456").await, 0);
+
+    // The same again changes nothing; a plain password that he has already is no change.
+    let (_, report) = import(&rig, vec![ann.clone()]).await;
+    assert_eq!((report.added, report.updated, report.unchanged), (0, 0, 1));
+    let (_, report) = import(
+        &rig,
+        vec![DirectoryRow {
+            password: "changed".to_owned(),
+            ..ann
+        }],
+    )
+    .await;
+    assert_eq!((report.added, report.updated, report.unchanged), (0, 1, 0));
+    assert_eq!(login(&rig, "ann", "secret").await, 1);
+    assert_eq!(login(&rig, "ann", "changed").await, 0);
+}
+
+#[tokio::test]
+async fn a_file_with_a_bad_line_changes_nothing_and_names_every_bad_line() {
+    let rig = Rig::new().await;
+    let (_, report) = import(
+        &rig,
+        vec![
+            row(2, "good"),
+            DirectoryRow {
+                status: Some("fired".to_owned()),
+                ..row(3, "bad")
+            },
+            row(4, ""),
+            row(5, "good"),
+        ],
+    )
+    .await;
+    assert!(!report.applied);
+    assert_eq!(
+        report
+            .errors
+            .iter()
+            .map(|error| error.line)
+            .collect::<Vec<_>>(),
+        [3, 4, 5]
+    );
+    assert!(
+        rig.temp
+            .store
+            .profile_by_name("good")
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_line_that_contradicts_the_store_is_reported_with_its_number() {
+    let rig = Rig::new().await;
+    let (_, report) = import(
+        &rig,
+        vec![
+            row(2, "good"),
+            DirectoryRow {
+                id: 3,
+                ..row(3, "user1")
+            },
+            DirectoryRow {
+                id: 2,
+                ..row(7, "new")
+            },
+        ],
+    )
+    .await;
+    assert!(!report.applied);
+    let lines: Vec<_> = report.errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, [3, 7], "{:?}", report.errors);
+    assert!(
+        rig.temp
+            .store
+            .profile_by_name("good")
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn too_many_lines_end_the_import() {
+    let mut config = small_config();
+    config.accounts.max_import_rows = 3;
+    let rig = Rig::with(config).await;
+    let rows = (0..4).map(|n| Ok::<_, Status>(row(n + 2, &format!("p{n}"))));
+    let items: Vec<_> = rig.admin.import(stream::iter(rows)).collect().await;
+    assert_eq!(
+        items.last().unwrap().as_ref().unwrap_err().code(),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn whoever_is_not_active_any_more_after_an_import_loses_his_sessions() {
+    let mut rig = Rig::new().await;
+    let left = DirectoryRow {
+        status: Some("left".to_owned()),
+        ..row(2, "user4")
+    };
+    let (_, report) = import(&rig, vec![left]).await;
+    assert_eq!((report.applied, report.updated), (true, 1));
+    let kick = rig.kicked().await;
+    assert_eq!(
+        (kick.user, kick.epoch, kick.audience()),
+        (4, 0, Audience::All)
+    );
+    assert_ne!(kick.reason, 0);
+}
+
+#[tokio::test]
+async fn fifty_thousand_lines_with_hashes_take_seconds() {
+    let rig = Rig::new().await;
+    let rows = (0..50_000).map(|n| DirectoryRow {
+        password_hash: "$teamtalk$4321$ebd291c31af7a8496cfd0a94f89b757b".to_owned(),
+        nick: Some(format!("Person {n}")),
+        department: Some(format!("Company/Department {}", n % 50)),
+        ..row(n + 2, &format!("person{n}"))
+    });
+    let started = Instant::now();
+    let (items, report) = import(&rig, rows.collect()).await;
+    println!("imported in {:?}", started.elapsed());
+    assert_eq!((report.added, report.errors.len()), (50_000, 0));
+    assert!(items.len() > 40, "progress is told");
+    assert_eq!(login(&rig, "person49999", "123456").await, 0);
+}
+
+#[tokio::test]
+async fn people_are_added_found_and_given_passwords() {
+    let rig = Rig::new().await;
+    let ann = DirectoryRow {
+        password: "secret".to_owned(),
+        nick: Some("Ann".to_owned()),
+        department: Some("Company/Research".to_owned()),
+        ..row(0, "ann")
+    };
+    let record = rig.admin.add_person(ann.clone()).await.unwrap();
+    assert_eq!((record.name.as_str(), record.nick.as_str()), ("ann", "Ann"));
+    assert_eq!(
+        (record.status.as_str(), record.department.as_str()),
+        ("active", "Company/Research")
+    );
+    assert_eq!(login(&rig, "ann", "secret").await, 0);
+    assert_eq!(code(rig.admin.add_person(ann).await), Code::AlreadyExists);
+    assert_eq!(
+        code(rig.admin.add_person(row(0, "")).await),
+        Code::InvalidArgument
+    );
+
+    let find = |matching: &str, limit, after_id| ListUsersRequest {
+        matching: matching.to_owned(),
+        limit,
+        after_id,
+    };
+    let found = rig
+        .admin
+        .list_people(find("Ann", 0, 0))
+        .await
+        .unwrap()
+        .users;
+    assert_eq!(found, [record]);
+    let page = rig
+        .admin
+        .list_people(find("user", 2, 3))
+        .await
+        .unwrap()
+        .users;
+    assert_eq!(page.iter().map(|user| user.id).collect::<Vec<_>>(), [4, 5]);
+
+    let set = |name: &str, password: &str| SetPasswordRequest {
+        name: name.to_owned(),
+        password: password.to_owned(),
+    };
+    rig.admin
+        .change_password(set("ann", "changed"))
+        .await
+        .unwrap();
+    assert_eq!(login(&rig, "ann", "secret").await, 1);
+    assert_eq!(login(&rig, "ann", "changed").await, 0);
+    assert_eq!(
+        code(rig.admin.change_password(set("nobody", "x")).await),
+        Code::NotFound
+    );
+    assert_eq!(
+        code(rig.admin.change_password(set("ann", "")).await),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_person_loses_sessions_and_login() {
+    let mut rig = Rig::new().await;
+    let set = |name: &str, status: &str| SetUserStatusRequest {
+        name: name.to_owned(),
+        status: status.to_owned(),
+    };
+    let password = SetPasswordRequest {
+        name: "user2".to_owned(),
+        password: "x".to_owned(),
+    };
+    rig.admin.change_password(password).await.unwrap();
+    assert_eq!(login(&rig, "user2", "x").await, 0);
+    for status in ["left", "trial", "regular", "intern"] {
+        let record = rig.admin.change_status(set("user2", status)).await.unwrap();
+        assert_eq!(record.status, status);
+        assert_eq!(
+            (rig.kicked().await.user, login(&rig, "user2", "x").await),
+            (2, 1)
+        );
+    }
+    rig.admin
+        .change_status(set("user2", "active"))
+        .await
+        .unwrap();
+    rig.no_event().await;
+    assert_eq!(login(&rig, "user2", "x").await, 0);
+    assert_eq!(
+        code(rig.admin.change_status(set("user2", "fired")).await),
+        Code::InvalidArgument
+    );
+    assert_eq!(
+        code(rig.admin.change_status(set("nobody", "left")).await),
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn fixed_groups_are_made_and_changed_and_members_are_told() {
+    let mut rig = Rig::new().await;
+    let names = |ids: &[u32]| ids.iter().map(|id| format!("user{id}")).collect::<Vec<_>>();
+    let request = CreateGroupRequest {
+        name: "All".to_owned(),
+        avatar: String::new(),
+        owner: "user1".to_owned(),
+        members: names(&[3, 2]),
+        fixed: true,
+    };
+    let group = rig.admin.make_group(request.clone()).await.unwrap();
+    assert_eq!(
+        (group.version, group.fixed, group.owner.as_str()),
+        (1, true, "user1")
+    );
+    assert_eq!(group.members, names(&[1, 2, 3]));
+
+    let change = ChangeGroupMembersRequest {
+        group: group.id,
+        add: names(&[2, 4]),
+        remove: names(&[3, 9]),
+    };
+    let changed = rig.admin.change_group(change.clone()).await.unwrap();
+    assert_eq!((changed.version, changed.members), (3, names(&[1, 2, 4])));
+    let (event, notify): (_, ImGroupChangeMemberNotify) =
+        rig.event(Command::GroupChangeMemberNotify).await;
+    assert_eq!(
+        (notify.user_id, notify.change_type, notify.chg_user_id_list),
+        (0, 1, vec![4])
+    );
+    assert_eq!((event.users, event.except), (vec![1, 2, 3, 4], 0));
+    let (event, notify): (_, ImGroupChangeMemberNotify) =
+        rig.event(Command::GroupChangeMemberNotify).await;
+    assert_eq!((notify.change_type, notify.chg_user_id_list), (2, vec![3]));
+    assert_eq!(event.users, [1, 2, 3, 4]);
+
+    // The same again is no error.
+    assert_eq!(
+        rig.admin
+            .change_group(change.clone())
+            .await
+            .unwrap()
+            .members,
+        names(&[1, 2, 4])
+    );
+    rig.no_event().await;
+
+    let list = |user: &str| ListGroupsRequest {
+        user: user.to_owned(),
+    };
+    assert_eq!(
+        rig.admin.groups(list("user4")).await.unwrap().groups.len(),
+        1
+    );
+    assert_eq!(rig.admin.groups(list("user3")).await.unwrap().groups, []);
+    assert_eq!(rig.admin.groups(list("")).await.unwrap().groups.len(), 1);
+
+    let no_group = ChangeGroupMembersRequest {
+        group: 999,
+        ..change.clone()
+    };
+    assert_eq!(code(rig.admin.change_group(no_group).await), Code::NotFound);
+    let nobody = ChangeGroupMembersRequest {
+        add: vec!["nobody".to_owned()],
+        ..change
+    };
+    assert_eq!(code(rig.admin.change_group(nobody).await), Code::NotFound);
+    let unnamed = CreateGroupRequest {
+        name: String::new(),
+        ..request
+    };
+    assert_eq!(
+        code(rig.admin.make_group(unnamed).await),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn sessions_are_listed_by_name_and_kicked() {
+    let mut rig = Rig::new().await;
+    let info = |user: u32, epoch: u64| SessionInfo {
+        user,
+        epoch,
+        client_type: ClientType::Windows.to_wire(),
+        status: 1,
+        login_ms: epoch,
+        server: "msg-1".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        client_version: "1".to_owned(),
+    };
+    let writer = rig.context.writer.clone();
+    let admin = crate::admin::AdminService::new(&rig.context, std::sync::Arc::clone(&rig.accounts));
+    let list = admin.sessions(ListSessionsRequest {
+        user: String::new(),
+    });
+    let ((), reply) = tokio::join!(
+        rig.answer_sessions(vec![info(2, 22), info(1, 12), info(1, 11)]),
+        list
+    );
+    let sessions: Vec<_> = reply
+        .unwrap()
+        .sessions
+        .into_iter()
+        .map(|session| (session.user, session.info.unwrap().epoch))
+        .collect();
+    let expected = [("user1", 11), ("user1", 12), ("user2", 22)];
+    assert_eq!(
+        sessions,
+        expected.map(|(name, epoch)| (name.to_owned(), epoch))
+    );
+    drop(writer);
+
+    for (epoch, count) in [(0, 2), (12, 1), (99, 0)] {
+        let kick = admin.kick(KickSessionRequest {
+            user: "user1".to_owned(),
+            epoch,
+        });
+        let ((), reply) = tokio::join!(rig.answer_sessions(vec![info(1, 12), info(1, 11)]), kick);
+        assert_eq!(reply.unwrap().sessions, count);
+        let kick = rig.kicked().await;
+        assert_eq!((kick.user, kick.epoch), (user(1).get(), epoch));
+    }
+    let unknown = admin.kick(KickSessionRequest {
+        user: "nobody".to_owned(),
+        epoch: 0,
+    });
+    assert_eq!(code(unknown.await), Code::NotFound);
+}

@@ -21,14 +21,22 @@ impl Answers {
         let Some(request) = decode::<ImUsersInfoReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let mut users: Vec<UserId> =
-            request.user_id_list.iter().filter_map(|id| UserId::from_wire(*id)).collect();
+        let mut users: Vec<UserId> = request
+            .user_id_list
+            .iter()
+            .filter_map(|id| UserId::from_wire(*id))
+            .collect();
         users.sort_unstable();
         users.dedup();
         users.truncate(self.limits().max_ids);
-        let profiles =
-            if users.is_empty() { Vec::new() } else { self.store.profiles(&users).await? };
-        let parts = self.bounds(asker).parts(profiles.into_iter().map(user_info));
+        let profiles = if users.is_empty() {
+            Vec::new()
+        } else {
+            self.store.profiles(&users).await?
+        };
+        let parts = self
+            .bounds(asker)
+            .parts(profiles.into_iter().map(user_info));
         Ok(Reply::many(
             Command::UsersInfoRsp,
             parts.into_iter().map(|user_info_list| ImUsersInfoRsp {
@@ -47,11 +55,17 @@ impl Answers {
         };
         let url = request.avatar_url;
         let changed = url.len() <= self.limits().max_avatar_bytes
-            && done(self.store.set_avatar(asker.user, &url, unix_seconds()).await)?;
+            && done(
+                self.store
+                    .set_avatar(asker.user, &url, unix_seconds())
+                    .await,
+            )?;
         if changed {
             self.accounts.forget(asker.user);
-            let notify =
-                ImAvatarChangedNotify { changed_user_id: asker.user.get(), avatar_url: url };
+            let notify = ImAvatarChangedNotify {
+                changed_user_id: asker.user.get(),
+                avatar_url: url,
+            };
             self.writer.publish(vec![to_everybody(
                 Audience::Pc,
                 Command::AvatarChangedNotify,
@@ -75,7 +89,11 @@ impl Answers {
         };
         let text = request.sign_info;
         let changed = text.len() <= self.limits().max_signature_bytes
-            && done(self.store.set_signature(asker.user, &text, unix_seconds()).await)?;
+            && done(
+                self.store
+                    .set_signature(asker.user, &text, unix_seconds())
+                    .await,
+            )?;
         if changed {
             self.accounts.forget(asker.user);
             let notify = ImSignInfoChangedNotify {

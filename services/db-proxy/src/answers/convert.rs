@@ -148,13 +148,21 @@ mod tests {
         let line = contact_session(&view, user(7)).unwrap();
         assert_eq!(line.latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
         assert_eq!(line.latest_msg_type, 2);
-        assert_eq!(unread_info(&view, user(7)).unwrap().latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
+        assert_eq!(
+            unread_info(&view, user(7)).unwrap().latest_msg_data,
+            VOICE_PLACEHOLDER.as_bytes()
+        );
     }
 
     #[test]
     fn a_summary_names_the_peer_in_pairs_and_the_author_in_groups() {
         let pair = view(Conversation::Pair(user(3), user(7)), 1, 1);
-        assert_eq!(contact_session(&pair, user(3)).unwrap().latest_msg_from_user_id, 7);
+        assert_eq!(
+            contact_session(&pair, user(3))
+                .unwrap()
+                .latest_msg_from_user_id,
+            7
+        );
         let group = view(Conversation::Group(GroupId::from_wire(5).unwrap()), 1, 0);
         let line = contact_session(&group, user(8)).unwrap();
         assert_eq!((line.session_id, line.latest_msg_from_user_id), (5, 3));

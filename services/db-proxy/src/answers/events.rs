@@ -28,7 +28,11 @@ pub(super) fn to_users<M: TeamtalkMessage>(
     command: Command,
     message: &M,
 ) -> Publication {
-    Publication::Event(Event { users, except: origin, ..event(Audience::All, command, message) })
+    Publication::Event(Event {
+        users,
+        except: origin,
+        ..event(Audience::All, command, message)
+    })
 }
 
 /// To everybody's terminals of this kind.
@@ -37,7 +41,10 @@ pub(super) fn to_everybody<M: TeamtalkMessage>(
     command: Command,
     message: &M,
 ) -> Publication {
-    Publication::Event(Event { broadcast: true, ..event(audience, command, message) })
+    Publication::Event(Event {
+        broadcast: true,
+        ..event(audience, command, message)
+    })
 }
 
 fn event<M: TeamtalkMessage>(audience: Audience, command: Command, message: &M) -> Event {

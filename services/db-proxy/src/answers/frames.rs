@@ -29,13 +29,23 @@ impl Bounds {
         let total = config.max_answer_bytes;
         match client {
             // A terminal of unknown kind gets what everybody accepts.
-            Some(ClientType::Android) | None => {
-                Self { frame: (config.max_android_frame - HEADER_LEN).min(total), total }
-            }
-            Some(ClientType::Windows | ClientType::Mac | ClientType::Ios) => {
-                Self { frame: total, total }
-            }
+            Some(ClientType::Android) | None => Self {
+                frame: config
+                    .max_android_frame
+                    .saturating_sub(HEADER_LEN)
+                    .min(total),
+                total,
+            },
+            Some(ClientType::Windows | ClientType::Mac | ClientType::Ios) => Self {
+                frame: total,
+                total,
+            },
         }
+    }
+
+    /// Whether this terminal takes everything in one frame.
+    pub(super) fn is_one_frame(self) -> bool {
+        self.frame >= self.total
     }
 
     /// Cuts a list into parts that fit frames; at least one part, which may be empty. An item that
@@ -85,7 +95,7 @@ impl Bounds {
 }
 
 /// Bytes of a list item with its key and length.
-fn item_size<T: Message>(item: &T) -> usize {
+pub(super) fn item_size<T: Message>(item: &T) -> usize {
     let size = item.encoded_len();
     1 + prost::length_delimiter_len(size) + size
 }
@@ -98,7 +108,12 @@ mod tests {
 
     /// Seven bytes each in a list.
     fn items(n: u32) -> Vec<GroupVersionInfo> {
-        (0..n).map(|n| GroupVersionInfo { group_id: 1_000 + n, version: 1 }).collect()
+        (0..n)
+            .map(|n| GroupVersionInfo {
+                group_id: 1_000 + n,
+                version: 1,
+            })
+            .collect()
     }
 
     #[test]
@@ -116,7 +131,10 @@ mod tests {
 
     #[test]
     fn parts_fit_and_together_are_the_list() {
-        let bounds = Bounds { frame: FIXED + 70, total: 10_000 };
+        let bounds = Bounds {
+            frame: FIXED + 70,
+            total: 10_000,
+        };
         let parts = bounds.parts(items(25));
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
         assert_eq!(parts.concat(), items(25));
@@ -126,9 +144,15 @@ mod tests {
 
     #[test]
     fn what_is_beyond_the_total_or_fits_no_frame_is_left_out() {
-        let bounds = Bounds { frame: 10_000, total: FIXED + 70 };
+        let bounds = Bounds {
+            frame: 10_000,
+            total: FIXED + 70,
+        };
         assert_eq!(bounds.parts(items(25)), [items(10)]);
-        let bounds = Bounds { frame: FIXED + 6, total: 10_000 };
+        let bounds = Bounds {
+            frame: FIXED + 6,
+            total: 10_000,
+        };
         assert_eq!(bounds.parts(items(25)), [vec![]]);
         assert!(bounds.first_part(items(25)).is_empty());
     }

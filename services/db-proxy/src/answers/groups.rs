@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use im_codec::Command;
 use im_core::GroupId;
-use im_proto_teamtalk::base::{GroupInfo, GroupModifyType, GroupType as WireType, GroupVersionInfo};
+use im_proto_teamtalk::base::{
+    GroupInfo, GroupModifyType, GroupType as WireType, GroupVersionInfo,
+};
 use im_proto_teamtalk::group::{
     ImGroupChangeMemberNotify, ImGroupChangeMemberReq, ImGroupChangeMemberRsp, ImGroupCreateReq,
     ImGroupCreateRsp, ImGroupInfoListReq, ImGroupInfoListRsp, ImGroupShieldReq, ImGroupShieldRsp,
@@ -22,18 +24,24 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let groups = self.store.groups_of(Some(asker.user)).await?;
-        let fixed = groups.iter().filter(|group| group.group_type == GroupType::Normal);
-        let parts = self.bounds(asker).parts(fixed.map(|group| GroupVersionInfo {
-            group_id: group.id.get(),
-            version: group.version,
-        }));
+        let fixed = groups
+            .iter()
+            .filter(|group| group.group_type == GroupType::Normal);
+        let parts = self
+            .bounds(asker)
+            .parts(fixed.map(|group| GroupVersionInfo {
+                group_id: group.id.get(),
+                version: group.version,
+            }));
         Ok(Reply::many(
             Command::NormalGroupListRsp,
-            parts.into_iter().map(|group_version_list| ImNormalGroupListRsp {
-                user_id: asker.user.get(),
-                group_version_list,
-                attach_data: None,
-            }),
+            parts
+                .into_iter()
+                .map(|group_version_list| ImNormalGroupListRsp {
+                    user_id: asker.user.get(),
+                    group_version_list,
+                    attach_data: None,
+                }),
         ))
     }
 
@@ -53,8 +61,11 @@ impl Answers {
         held.sort_unstable();
         held.dedup_by_key(|(group, _)| *group);
         let ids: Vec<GroupId> = held.iter().map(|(group, _)| *group).collect();
-        let groups =
-            if ids.is_empty() { Vec::new() } else { self.store.groups(&ids).await? };
+        let groups = if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.store.groups(&ids).await?
+        };
 
         let mut infos = Vec::new();
         for group in groups {
@@ -118,12 +129,17 @@ impl Answers {
         if !name_fits || !avatar_fits {
             return Ok(None);
         }
-        let members = self.existing(&request.member_id_list, max_members + 1).await?;
+        let members = self
+            .existing(&request.member_id_list, max_members + 1)
+            .await?;
         if members.is_empty() || members.len() > max_members {
             return Ok(None);
         }
         let _turn = self.creating.take(asker.user.get()).await;
-        let made = self.store.groups_created_by(asker.user, GroupType::Temporary).await?;
+        let made = self
+            .store
+            .groups_created_by(asker.user, GroupType::Temporary)
+            .await?;
         if made >= limits.max_groups_per_creator {
             return Ok(None);
         }
@@ -156,12 +172,15 @@ impl Answers {
         };
         let max = self.limits().max_ids;
         let (change, users) = match change_type {
-            GroupModifyType::Add => {
-                (MemberChange::Add, self.existing(&request.member_id_list, max).await?)
-            }
+            GroupModifyType::Add => (
+                MemberChange::Add,
+                self.existing(&request.member_id_list, max).await?,
+            ),
             GroupModifyType::Del => {
                 let ids = request.member_id_list.iter();
-                let users = ids.filter_map(|id| im_core::UserId::from_wire(*id)).take(max);
+                let users = ids
+                    .filter_map(|id| im_core::UserId::from_wire(*id))
+                    .take(max);
                 (MemberChange::Remove, users.collect())
             }
         };

@@ -18,16 +18,26 @@ impl Answers {
         let Some(request) = decode::<ImGetMsgListReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let ImGetMsgListReq { session_type, session_id, msg_id_begin, msg_cnt, .. } = request;
+        let ImGetMsgListReq {
+            session_type,
+            session_id,
+            msg_id_begin,
+            msg_cnt,
+            ..
+        } = request;
         let limit = msg_cnt.min(self.limits().max_history);
         let messages = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) if limit > 0 => {
                 let from = MsgId::from_wire(msg_id_begin);
-                self.store.history(visible.conversation, from, visible.oldest, limit).await?
+                self.store
+                    .history(visible.conversation, from, visible.oldest, limit)
+                    .await?
             }
             _ => Vec::new(),
         };
-        let msg_list = self.bounds(asker).first_part(messages.into_iter().filter_map(msg_info));
+        let msg_list = self
+            .bounds(asker)
+            .first_part(messages.into_iter().filter_map(msg_info));
         Ok(Reply::one(
             Command::GetMsgListRsp,
             &ImGetMsgListRsp {
@@ -46,7 +56,11 @@ impl Answers {
         let Some(request) = decode::<ImGetLatestMsgIdReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let ImGetLatestMsgIdReq { session_type, session_id, .. } = request;
+        let ImGetLatestMsgIdReq {
+            session_type,
+            session_id,
+            ..
+        } = request;
         let newest = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) => self.store.latest_id(visible.conversation).await?,
             None => None,
@@ -68,7 +82,12 @@ impl Answers {
         let Some(request) = decode::<ImGetMsgByIdReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let ImGetMsgByIdReq { session_type, session_id, mut msg_id_list, .. } = request;
+        let ImGetMsgByIdReq {
+            session_type,
+            session_id,
+            mut msg_id_list,
+            ..
+        } = request;
         msg_id_list.truncate(self.limits().max_ids);
         let messages = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) if !msg_id_list.is_empty() => {
@@ -79,7 +98,9 @@ impl Answers {
             }
             _ => Vec::new(),
         };
-        let parts = self.bounds(asker).parts(messages.into_iter().filter_map(msg_info));
+        let parts = self
+            .bounds(asker)
+            .parts(messages.into_iter().filter_map(msg_info));
         Ok(Reply::many(
             Command::GetMsgByIdRsp,
             parts.into_iter().map(|msg_list| ImGetMsgByIdRsp {

@@ -28,7 +28,11 @@ impl AnswerMetrics {
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
-        registry.register("im_db_proxy_queries", "Queries by outcome", this.queries.clone());
+        registry.register(
+            "im_db_proxy_queries",
+            "Queries by outcome",
+            this.queries.clone(),
+        );
         this
     }
 

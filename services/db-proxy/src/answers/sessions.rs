@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_core::{Conversation, Peer, SessionType};
 use im_proto_teamtalk::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
     ImRemoveSessionReq, ImRemoveSessionRsp,
@@ -9,7 +10,6 @@ use im_proto_teamtalk::buddy::{
 use im_proto_teamtalk::message::{
     ImMsgDataReadAck, ImMsgDataReadNotify, ImUnreadMsgCntReq, ImUnreadMsgCntRsp,
 };
-use im_core::{Conversation, Peer, SessionType};
 
 use super::convert::{contact_session, unread_info};
 use super::events::to_other_terminals;
@@ -22,17 +22,23 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let limit = self.limits().max_recent_sessions;
-        let views =
-            self.store.recent_sessions(asker.user, request.latest_update_time, limit).await?;
-        let lines = views.iter().filter_map(|view| contact_session(view, asker.user));
+        let views = self
+            .store
+            .recent_sessions(asker.user, request.latest_update_time, limit)
+            .await?;
+        let lines = views
+            .iter()
+            .filter_map(|view| contact_session(view, asker.user));
         let parts = self.bounds(asker).parts(lines);
         Ok(Reply::many(
             Command::RecentContactSessionRsp,
-            parts.into_iter().map(|contact_session_list| ImRecentContactSessionRsp {
-                user_id: asker.user.get(),
-                contact_session_list,
-                attach_data: None,
-            }),
+            parts
+                .into_iter()
+                .map(|contact_session_list| ImRecentContactSessionRsp {
+                    user_id: asker.user.get(),
+                    contact_session_list,
+                    attach_data: None,
+                }),
         ))
     }
 
@@ -41,7 +47,11 @@ impl Answers {
         let Some(request) = decode::<ImRemoveSessionReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let ImRemoveSessionReq { session_type, session_id, .. } = request;
+        let ImRemoveSessionReq {
+            session_type,
+            session_id,
+            ..
+        } = request;
         let peer = u32::try_from(session_type)
             .ok()
             .and_then(|session_type| Peer::from_wire(session_type, session_id));
@@ -52,8 +62,11 @@ impl Answers {
         };
         // As in the original, the user's other terminals hear of pairs only.
         if removed && session_type == SessionType::Single as i32 {
-            let notify =
-                ImRemoveSessionNotify { user_id: asker.user.get(), session_type, session_id };
+            let notify = ImRemoveSessionNotify {
+                user_id: asker.user.get(),
+                session_type,
+                session_id,
+            };
             self.writer.publish(vec![to_other_terminals(
                 asker.user,
                 asker.origin,
@@ -81,10 +94,13 @@ impl Answers {
         };
         let pending = self.positions.pending(asker.user);
         let views = self.store.unread_sessions(asker.user, &pending).await?;
-        let lines: Vec<_> =
-            views.iter().filter_map(|view| unread_info(view, asker.user)).collect();
-        let total_cnt =
-            lines.iter().fold(0_u32, |total, line| total.saturating_add(line.unread_cnt));
+        let lines: Vec<_> = views
+            .iter()
+            .filter_map(|view| unread_info(view, asker.user))
+            .collect();
+        let total_cnt = lines
+            .iter()
+            .fold(0_u32, |total, line| total.saturating_add(line.unread_cnt));
         let parts = self.bounds(asker).parts(lines);
         Ok(Reply::many(
             Command::UnreadMsgCntRsp,
@@ -104,8 +120,12 @@ impl Answers {
         let Some(ack) = decode::<ImMsgDataReadAck>(body) else {
             return Ok(Reply::Silent);
         };
-        let visible = self.visible(asker.user, ack.session_type, ack.session_id).await?;
-        let Some(visible) = visible else { return Ok(Reply::Silent) };
+        let visible = self
+            .visible(asker.user, ack.session_type, ack.session_id)
+            .await?;
+        let Some(visible) = visible else {
+            return Ok(Reply::Silent);
+        };
         let Some(newest) = self.store.latest_id(visible.conversation).await? else {
             return Ok(Reply::Silent);
         };
@@ -113,7 +133,11 @@ impl Answers {
             0 => newest.get(),
             id => id.min(newest.get()),
         };
-        if self.positions.note(asker.user, visible.conversation, read_id).await? {
+        if self
+            .positions
+            .note(asker.user, visible.conversation, read_id)
+            .await?
+        {
             let notify = ImMsgDataReadNotify {
                 user_id: asker.user.get(),
                 session_id: ack.session_id,

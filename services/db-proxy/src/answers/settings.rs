@@ -1,17 +1,18 @@
-//! A user's own settings: push token, night shield, and what a logout leaves behind.
+//! A user's own settings: push token and night shield.
 
 use bytes::Bytes;
 use im_codec::Command;
 use im_proto_teamtalk::login::{
-    ImDeviceTokenReq, ImDeviceTokenRsp, ImLogoutRsp, ImPushShieldReq, ImPushShieldRsp,
-    ImQueryPushShieldReq, ImQueryPushShieldRsp,
+    ImDeviceTokenReq, ImDeviceTokenRsp, ImPushShieldReq, ImPushShieldRsp, ImQueryPushShieldReq,
+    ImQueryPushShieldRsp,
 };
 use im_store::DeviceToken;
 
 use super::{Answers, Asker, Handled, Reply, decode};
 
 impl Answers {
-    /// 0x0108: phones only. A token has one owner; an empty one is forgotten.
+    /// 0x0108: phones only. A token has one owner; an empty one is forgotten, which is also what a
+    /// phone's logout asks for.
     pub(super) async fn device_token(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImDeviceTokenReq>(body) else {
             return Ok(Reply::Silent);
@@ -26,22 +27,20 @@ impl Answers {
         if token.is_empty() {
             self.store.clear_device_token(asker.user).await?;
         } else {
-            let token = DeviceToken { user: asker.user, client_type, token };
+            let token = DeviceToken {
+                user: asker.user,
+                client_type,
+                token,
+            };
             self.store.set_device_token(&token).await?;
         }
         Ok(Reply::one(
             Command::DeviceTokenRsp,
-            &ImDeviceTokenRsp { user_id: asker.user.get(), attach_data: None },
+            &ImDeviceTokenRsp {
+                user_id: asker.user.get(),
+                attach_data: None,
+            },
         ))
-    }
-
-    /// 0x0105: a phone that logs out gets no more pushes; a PC's logout leaves the phone's token
-    /// alone (wire specification 17, 27).
-    pub(super) async fn logout(&self, asker: Asker) -> Handled {
-        if asker.is_mobile() {
-            self.store.clear_device_token(asker.user).await?;
-        }
-        Ok(Reply::one(Command::LogoutRsp, &ImLogoutRsp { result_code: 0 }))
     }
 
     /// 0x010c
@@ -49,7 +48,10 @@ impl Answers {
         let Some(ImPushShieldReq { shield_status, .. }) = decode(body) else {
             return Ok(Reply::Silent);
         };
-        let stored = self.store.set_push_shield(asker.user, shield_status).await?;
+        let stored = self
+            .store
+            .set_push_shield(asker.user, shield_status)
+            .await?;
         Ok(Reply::one(
             Command::PushShieldRsp,
             &ImPushShieldRsp {

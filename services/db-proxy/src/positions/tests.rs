@@ -1,7 +1,10 @@
-use im_core::{GroupId, Peer};
-use im_store::{DirectoryStore as _, GroupStore as _, GroupType, MessageStore as _, NewGroup};
-use im_store::{ConversationRow, DirectoryImport, ImportedUser, SessionStore as _};
+use bytes::Bytes;
+use im_core::{CommitSeq, GroupId, MsgId, Peer};
 use im_store::testing::TempStore;
+use im_store::{
+    AppendBatch, ConversationRow, DirectoryImport, DirectoryStore as _, GroupStore as _, GroupType,
+    ImportedUser, MessageRow, MessageStore as _, NewGroup, SessionStore as _,
+};
 
 use super::*;
 
@@ -32,8 +35,22 @@ async fn rig(config: &PositionsConfig) -> Rig {
         now: 1,
     };
     let group: GroupId = temp.store.create_group(&new).await.unwrap();
+    let message = |id: u32| MessageRow {
+        seq: CommitSeq(id.into()),
+        row: new.row,
+        msg_id: MsgId::from_wire(id).unwrap(),
+        sender: user(1),
+        msg_type: 0x11,
+        time: 1,
+        low_sent: 0,
+        key: None,
+        body: Bytes::from_static(b"x"),
+    };
+    let messages = (1..=20).map(message).collect();
+    let batch = AppendBatch { new_conversations: Vec::new(), messages };
+    temp.store.append(&batch).await.unwrap();
     let positions =
-        Positions::new(Arc::new(temp.store.clone()), config, Metrics::unseen());
+        Positions::new(Arc::new(temp.store.clone()), config, Metrics::default());
     let group = Conversation::of(user(1), Peer::Group(group)).unwrap();
     Rig { temp, positions, group }
 }
@@ -66,7 +83,7 @@ async fn a_position_of_an_earlier_process_is_found_in_the_store() {
     let Rig { temp, positions, group } = rig(&slow()).await;
     positions.note(user(2), group, 9).await.unwrap();
     positions.flush().await.unwrap();
-    let later = Positions::new(Arc::new(temp.store.clone()), &slow(), Metrics::unseen());
+    let later = Positions::new(Arc::new(temp.store.clone()), &slow(), Metrics::default());
     assert!(!later.note(user(2), group, 9).await.unwrap());
     assert_eq!(later.current(user(2), group).await.unwrap(), 9);
     assert!(later.note(user(2), group, 10).await.unwrap());
@@ -90,9 +107,12 @@ async fn everything_is_stored_in_time_and_at_the_end() {
         async move { positions.run(stop).await }
     });
     positions.note(user(1), group, 5).await.unwrap();
-    while temp.store.read_position(user(1), group).await.unwrap() != 5 {
-        tokio::task::yield_now().await;
-    }
+    let stored = async {
+        while temp.store.read_position(user(1), group).await.unwrap() != 5 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), stored).await.unwrap();
     positions.note(user(1), group, 6).await.unwrap();
     stop.cancel();
     running.await.unwrap();

@@ -29,21 +29,30 @@ pub(super) fn rows(text: &str) -> Result<Vec<DirectoryRow>, Vec<BadLine>> {
     for record in reader.records() {
         match record {
             Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
+                let line = line_of(text, record.position());
                 let cells = columns.iter().map(String::as_str).zip(record.iter());
                 match row::build(line, cells) {
                     Ok(row) => rows.push(row),
                     Err(line) => bad.push(line),
                 }
             }
-            Err(error) => bad.push(bad_record(&error)),
+            Err(error) => bad.push(bad_record(text, &error)),
         }
     }
     if bad.is_empty() { Ok(rows) } else { Err(bad) }
 }
 
-fn bad_record(error: &csv::Error) -> BadLine {
-    let line = error.position().map_or(0, csv::Position::line);
+/// The reader's position is before the empty lines that precede a record.
+fn line_of(text: &str, position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else { return 0 };
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(start..).unwrap_or_default();
+    let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + empty.filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn bad_record(text: &str, error: &csv::Error) -> BadLine {
+    let line = line_of(text, error.position());
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..

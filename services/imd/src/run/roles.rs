@@ -65,14 +65,15 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
         config.msg.clone(),
         im_msg::Deps {
             context: context.clone(),
-            links: links.clone(),
+            link_metrics: links.clone(),
+            revision: REVISION.to_owned(),
             login: Peers::local("login", login.attach(), &config.msg.link),
             route: Peers::local(ROUTE, route.attach(), &config.msg.link),
             db_proxy: Peers::local("db-proxy", db_proxy.attach(), &config.msg.link),
         },
     )
     .await?;
-    note(addresses, "msg", "client", msg.bound().client);
+    note(addresses, "msg", "client", msg.bound().listen);
 
     let mut running = Running::default();
     running.start("msg", |stop| msg.run(stop));
@@ -82,6 +83,9 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
     running.start("store", |stop| keep_store(store, stop));
     Ok(running)
 }
+
+/// Version that msg servers report.
+const REVISION: &str = env!("CARGO_PKG_VERSION");
 
 /// Name of the only route server of one process: key of its ring.
 const ROUTE: &str = "route";
@@ -144,7 +148,8 @@ pub(super) async fn one(
             let link = &config.msg.link;
             let deps = im_msg::Deps {
                 context: context.clone(),
-                links: links.clone(),
+                link_metrics: links.clone(),
+                revision: REVISION.to_owned(),
                 login: shared.peers::<LoginReport>("peers.login", &config.peers.login, link)?,
                 route: shared.peers::<RouteAttach>("peers.route", &config.peers.route, link)?,
                 db_proxy: shared.peers::<DbProxyAttach>(
@@ -154,7 +159,7 @@ pub(super) async fn one(
                 )?,
             };
             let msg = im_msg::Server::bind(config.msg.clone(), deps).await?;
-            note(addresses, "msg", "client", msg.bound().client);
+            note(addresses, "msg", "client", msg.bound().listen);
             running.start("msg", |stop| msg.run(stop));
         }
     }

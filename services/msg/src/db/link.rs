@@ -74,8 +74,10 @@ async fn serve(
         shared.results(batch, &delivery).await;
     }
     over.cancel();
-    closed.cancel();
     drop(sender.await);
+    if !shared.stop.is_cancelled() {
+        closed.cancel();
+    }
     drop(rx);
     lost(&shared, &delivery).await;
 }
@@ -120,7 +122,8 @@ async fn lost(shared: &Arc<Shared>, delivery: &mpsc::Sender<Input>) {
             Caller::Client { conn, .. } => conn.query_done(),
             Caller::Login(attempt) => handle::refuse_no_db(shared, &attempt.conn, attempt.seq),
             Caller::Log => drop(delivery.send(Input::PageFailed).await),
-            Caller::Nobody | Caller::Related => {}
+            Caller::Related => drop(delivery.send(Input::RelatedFailed).await),
+            Caller::Nobody => {}
         }
     }
 }

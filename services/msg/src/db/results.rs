@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use im_codec::{Command, encode, encode_raw};
+use bytes::{Bytes, BytesMut};
+use im_codec::{Command, append_raw, encode, encode_raw};
 use im_core::SessionType;
 use im_proto_rpc::v1::{Answer, DbResults, SendDone, answer, db_result, send_done};
 use im_proto_teamtalk::message::ImMsgDataAck;
@@ -65,7 +65,8 @@ impl Shared {
                 (InFlight::Other(Caller::Related), Some(db_result::Result::Related(related))) => {
                     inputs.push(Input::Related(related));
                 }
-                (InFlight::Other(Caller::Nobody | Caller::Related), _) => {}
+                (InFlight::Other(Caller::Related), _) => inputs.push(Input::RelatedFailed),
+                (InFlight::Other(Caller::Nobody), _) => {}
                 (InFlight::Send { sending, .. }, _) => {
                     warn!("a message was answered with something else");
                     self.metrics.refused(Refusal::StoreFailed);
@@ -126,7 +127,16 @@ impl Shared {
             warn!(command = answer.command, "db-proxy answered with an unknown command");
             return;
         };
-        self.touch(conn, encode_raw(command, seq, &answer.body), touched);
+        if answer.more.is_empty() {
+            self.touch(conn, encode_raw(command, seq, &answer.body), touched);
+            return;
+        }
+        // A long list for Android: several frames, but one answer to the budget of the connection.
+        let mut frames = BytesMut::new();
+        for body in std::iter::once(&answer.body).chain(&answer.more) {
+            append_raw(&mut frames, command, seq, body);
+        }
+        self.touch(conn, frames.freeze(), touched);
     }
 
     /// Appends an answer; the connection is flushed with the batch.

@@ -67,7 +67,7 @@ impl Route {
     async fn msg_link(&self, queue: usize) -> Msg {
         let (near, far) = link::pair("msg", "route", queue);
         self.links.send(NewLink::Msg(far)).await.unwrap();
-        Msg { link: near, position: None, ring: None }
+        Msg { link: near, position: None, ring: None, n_batches: 0 }
     }
 
     /// A msg server that has said hello and heard its position.
@@ -99,6 +99,8 @@ struct Msg {
     /// As the last batch said.
     position: Option<u64>,
     ring: Option<u64>,
+    /// Positions are announced for ever: a wait in vain must end.
+    n_batches: u32,
 }
 
 impl Msg {
@@ -125,9 +127,11 @@ impl Msg {
         let tag = info.epoch;
         self.up(tag, info).await;
         loop {
-            if let Item::Ready(ready) = self.item().await {
-                assert_eq!(ready.tag, tag);
-                return ready.through;
+            for item in self.items().await {
+                if let Item::Ready(ready) = item {
+                    assert_eq!(ready.tag, tag);
+                    return ready.through;
+                }
             }
         }
     }
@@ -139,6 +143,8 @@ impl Msg {
     async fn batch(&mut self) -> RouteItems {
         let batch = timeout(Duration::from_secs(30), self.link.rx.recv()).await;
         let batch = batch.expect("a batch within the announcement period").expect("an open link");
+        self.n_batches += 1;
+        assert!(self.n_batches < 1_000, "waited in vain");
         self.position = Some(batch.through);
         self.ring = Some(batch.ring);
         batch

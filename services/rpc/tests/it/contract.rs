@@ -122,7 +122,7 @@ macro_rules! contract {
         mod local {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::world::local().await).await;
+                super::$name(crate::world::local()).await;
             })+
         }
         mod grpc {

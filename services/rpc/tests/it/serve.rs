@@ -165,7 +165,7 @@ async fn a_stopping_server_delivers_the_last_results_of_links_that_their_owner_d
         ..
     } = server(&secret, &config()).await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(bound.run(stop.clone(), Duration::from_secs(60)));
+    let running = tokio::spawn(bound.run(stop.clone(), Duration::from_mins(1)));
     let mut near = dialer::<DbProxyAttach>(&address, &secret)
         .dial()
         .await

@@ -34,7 +34,7 @@ pub(crate) fn config() -> LinkConfig {
     }
 }
 
-pub(crate) async fn local() -> World {
+pub(crate) fn local() -> World {
     let (links, accepted) = mpsc::unbounded_channel();
     let accept = Arc::new(move |link: Far| drop(links.send(link)));
     World {

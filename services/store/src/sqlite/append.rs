@@ -225,14 +225,13 @@ fn bind_conversation<'q>(
 /// What happens to each conversation, and whether positions and ids follow each other.
 fn touched(messages: &[MessageRow]) -> Result<HashMap<ConversationRow, Touched<'_>>, StoreError> {
     let mut touched: HashMap<ConversationRow, Touched<'_>> = HashMap::with_capacity(messages.len());
-    let mut next_seq = messages.first().map_or(0, |m| m.seq.0);
-    for message in messages {
-        if message.seq.0 != next_seq {
+    let first = messages.first().map_or(0, |message| message.seq.0);
+    for (seq, message) in (first..).zip(messages) {
+        if message.seq.0 != seq {
             return Err(StoreError::Corrupt(format!(
-                "batch skips log position {next_seq}"
+                "batch skips log position {seq}"
             )));
         }
-        next_seq += 1;
         let id = message.msg_id.get();
         let entry = touched.entry(message.row).or_insert(Touched {
             before: id - 1,

@@ -2,6 +2,7 @@
 
 use im_core::{Conversation, GroupId, MsgId, UserId};
 use sqlx::Row;
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteRow;
 
 use crate::StoreError;
@@ -103,7 +104,7 @@ pub(super) fn fenced(error: sqlx::Error) -> StoreError {
 }
 
 fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
@@ -111,7 +112,7 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let primary = error
             .as_database_error()
-            .and_then(|e| e.code())
+            .and_then(DatabaseError::code)
             .and_then(|code| code.parse::<i32>().ok())
             .map(|code| code & 0xff);
         match (&error, primary) {

@@ -9,7 +9,7 @@ use super::rows::unavailable;
 use crate::StoreError;
 
 /// Owns the connection and hands it to one call at a time, in the order of asking.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     options: SqliteConnectOptions,
     slot: Mutex<Slot>,
 }
@@ -23,7 +23,7 @@ struct Slot {
 }
 
 /// Exclusive use of the writing connection.
-pub(super) struct WriteGuard<'a> {
+pub(crate) struct WriteGuard<'a> {
     slot: MutexGuard<'a, Slot>,
 }
 
@@ -41,7 +41,7 @@ impl Writer {
     }
 
     /// Waits for the turn; the connection has no open transaction.
-    pub(super) async fn lock(&self) -> Result<WriteGuard<'_>, StoreError> {
+    pub(crate) async fn lock(&self) -> Result<WriteGuard<'_>, StoreError> {
         let mut slot = self.slot.lock().await;
         if slot.in_doubt {
             roll_back(&mut slot).await;
@@ -64,7 +64,7 @@ impl Writer {
 
 impl WriteGuard<'_> {
     /// The connection.
-    pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         self.slot
             .connection
             .as_mut()

@@ -9,37 +9,37 @@ use im_store::{
     StoreError,
 };
 
-pub fn user(id: u32) -> UserId {
+pub(crate) fn user(id: u32) -> UserId {
     UserId::from_wire(id).unwrap()
 }
 
-pub fn id(id: u32) -> MsgId {
+pub(crate) fn id(id: u32) -> MsgId {
     MsgId::from_wire(id).unwrap()
 }
 
-pub fn pair(a: u32, b: u32) -> Conversation {
+pub(crate) fn pair(a: u32, b: u32) -> Conversation {
     Conversation::Pair(user(a.min(b)), user(a.max(b)))
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
-    pub row: ConversationRow,
-    pub last_id: u32,
-    pub low_sent: u32,
+pub(crate) struct Known {
+    pub(crate) row: ConversationRow,
+    pub(crate) last_id: u32,
+    pub(crate) low_sent: u32,
 }
 
 /// What a writer remembers, and the batch that it is gathering.
 #[derive(Clone, Default)]
-pub struct Log {
-    pub seq: u64,
-    pub rows: i64,
-    pub known: HashMap<Conversation, Known>,
-    pub batch: AppendBatch,
+pub(crate) struct Log {
+    pub(crate) seq: u64,
+    pub(crate) rows: i64,
+    pub(crate) known: HashMap<Conversation, Known>,
+    pub(crate) batch: AppendBatch,
 }
 
 impl Log {
     /// Adds a message to the batch, and a pair that is new.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         sender: u32,
         conversation: Conversation,
@@ -49,8 +49,14 @@ impl Log {
         let known = self.known.entry(conversation).or_insert_with(|| {
             self.rows += 1;
             let row = ConversationRow(self.rows);
-            self.batch.new_conversations.push(NewConversation { row, conversation });
-            Known { row, last_id: 0, low_sent: 0 }
+            self.batch
+                .new_conversations
+                .push(NewConversation { row, conversation });
+            Known {
+                row,
+                last_id: 0,
+                low_sent: 0,
+            }
         });
         self.seq += 1;
         known.last_id += 1;
@@ -72,13 +78,13 @@ impl Log {
     }
 
     /// Stores the batch and begins another.
-    pub async fn commit(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(crate) async fn commit(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         let batch = std::mem::take(&mut self.batch);
         store.append(&batch).await
     }
 
     /// Makes a group whose creator is its first member.
-    pub async fn group(&mut self, store: &dyn Store, members: &[u32], now: u32) -> GroupId {
+    pub(crate) async fn group(&mut self, store: &dyn Store, members: &[u32], now: u32) -> GroupId {
         self.rows += 1;
         let row = ConversationRow(self.rows);
         let members: Vec<UserId> = members.iter().map(|id| user(*id)).collect();
@@ -94,12 +100,19 @@ impl Log {
             })
             .await
             .unwrap();
-        self.known.insert(Conversation::Group(group), Known { row, last_id: 0, low_sent: 0 });
+        self.known.insert(
+            Conversation::Group(group),
+            Known {
+                row,
+                last_id: 0,
+                low_sent: 0,
+            },
+        );
         group
     }
 }
 
 /// A key made of one number.
-pub fn key(number: u8) -> RetryKey {
+pub(crate) fn key(number: u8) -> RetryKey {
     RetryKey([number; 16])
 }

@@ -24,14 +24,24 @@ async fn list(
     };
     let rsp: ImGetMsgListRsp = rig.ask(from, Command::GetMsgListReq, &request).await;
     assert_eq!(
-        (rsp.user_id, rsp.session_type, rsp.session_id, rsp.msg_id_begin),
+        (
+            rsp.user_id,
+            rsp.session_type,
+            rsp.session_id,
+            rsp.msg_id_begin
+        ),
         (from.user, session_type, session_id, msg_id_begin),
         "the request is echoed"
     );
     rsp.msg_list.iter().map(|message| message.msg_id).collect()
 }
 
-async fn by_id(rig: &Rig, from: Terminal, (session_type, session_id): (i32, u32), ids: &[u32]) -> Vec<u32> {
+async fn by_id(
+    rig: &Rig,
+    from: Terminal,
+    (session_type, session_id): (i32, u32),
+    ids: &[u32],
+) -> Vec<u32> {
     let request = ImGetMsgByIdReq {
         user_id: 0,
         session_type,
@@ -44,8 +54,12 @@ async fn by_id(rig: &Rig, from: Terminal, (session_type, session_id): (i32, u32)
 }
 
 async fn latest(rig: &Rig, from: Terminal, (session_type, session_id): (i32, u32)) -> u32 {
-    let request =
-        ImGetLatestMsgIdReq { user_id: 0, session_type, session_id, attach_data: None };
+    let request = ImGetLatestMsgIdReq {
+        user_id: 0,
+        session_type,
+        session_id,
+        attach_data: None,
+    };
     let rsp: ImGetLatestMsgIdRsp = rig.ask(from, Command::GetLatestMsgIdReq, &request).await;
     assert_eq!((rsp.user_id, rsp.session_id), (from.user, session_id));
     rsp.latest_msg_id
@@ -62,9 +76,21 @@ async fn a_list_goes_back_from_an_id_newest_first_wire_13_7() {
     assert_eq!(list(&rig, windows(2), (1, 1), 2, 20).await, [2, 1]);
     assert_eq!(list(&rig, windows(2), (1, 1), 500, 1).await, [10]);
     assert_eq!(list(&rig, windows(2), (1, 1), 0, 0).await, [0; 0]);
-    assert_eq!(list(&rig, windows(1), (1, 3), 0, 20).await, [0; 0], "no conversation");
-    assert_eq!(list(&rig, windows(1), (1, 1), 0, 20).await, [0; 0], "with himself");
-    assert_eq!(list(&rig, windows(3), (1, 2), 0, 20).await, [0; 0], "of others");
+    assert_eq!(
+        list(&rig, windows(1), (1, 3), 0, 20).await,
+        [0; 0],
+        "no conversation"
+    );
+    assert_eq!(
+        list(&rig, windows(1), (1, 1), 0, 20).await,
+        [0; 0],
+        "with himself"
+    );
+    assert_eq!(
+        list(&rig, windows(3), (1, 2), 0, 20).await,
+        [0; 0],
+        "of others"
+    );
 }
 
 #[tokio::test]
@@ -86,8 +112,15 @@ async fn messages_come_back_as_they_were_sent_wire_7_5() {
         .iter()
         .map(|m| (m.msg_id, m.from_session_id, m.msg_type, m.msg_data.as_ref()))
         .collect();
-    assert_eq!(got, [(2, 2, 2, &b"\0\0\0\x03voice"[..]), (1, 1, 1, b"cipher")]);
-    assert!(rsp.msg_list.iter().all(|message| message.create_time > 1_700_000_000));
+    assert_eq!(
+        got,
+        [(2, 2, 2, &b"\0\0\0\x03voice"[..]), (1, 1, 1, b"cipher")]
+    );
+    assert!(
+        rsp.msg_list
+            .iter()
+            .all(|message| message.create_time > 1_700_000_000)
+    );
 }
 
 #[tokio::test]
@@ -99,8 +132,14 @@ async fn the_count_is_clamped_backend_11_2_30() {
     for n in 0..6 {
         rig.text(1, 2, &n.to_string()).await;
     }
-    assert_eq!(list(&rig, windows(1), (1, 2), 0, u32::MAX).await, [6, 5, 4, 3]);
-    assert_eq!(by_id(&rig, windows(1), (1, 2), &[1, 2, 3, 4, 5, 6]).await, [6, 5, 4]);
+    assert_eq!(
+        list(&rig, windows(1), (1, 2), 0, u32::MAX).await,
+        [6, 5, 4, 3]
+    );
+    assert_eq!(
+        by_id(&rig, windows(1), (1, 2), &[1, 2, 3, 4, 5, 6]).await,
+        [6, 5, 4]
+    );
 }
 
 #[tokio::test]
@@ -122,11 +161,19 @@ async fn lists_for_android_stay_below_its_frame_limit_wire_2_5() {
         msg_id_list: vec![1, 2, 3],
         attach_data: None,
     };
-    let frames: Vec<ImGetMsgByIdRsp> =
-        rig.frames(android(2), Command::GetMsgByIdReq, &request).await.unwrap();
+    let frames: Vec<ImGetMsgByIdRsp> = rig
+        .frames(android(2), Command::GetMsgByIdReq, &request)
+        .await
+        .unwrap();
     let ids: Vec<Vec<u32>> = frames
         .iter()
-        .map(|frame| frame.msg_list.iter().map(|message| message.msg_id).collect())
+        .map(|frame| {
+            frame
+                .msg_list
+                .iter()
+                .map(|message| message.msg_id)
+                .collect()
+        })
         .collect();
     assert_eq!(ids, [[3], [2], [1]]);
 }
@@ -152,7 +199,10 @@ async fn groups_show_members_what_came_after_they_joined_wire_13_7_17_43() {
     assert_eq!(add(&rig, 1, group, &[3]).await, 0);
     rig.group_text(2, group, "later").await;
 
-    assert_eq!(list(&rig, windows(2), (2, group), 0, 20).await, [4, 3, 2, 1]);
+    assert_eq!(
+        list(&rig, windows(2), (2, group), 0, 20).await,
+        [4, 3, 2, 1]
+    );
     assert_eq!(list(&rig, windows(3), (2, group), 0, 20).await, [4]);
     assert_eq!(list(&rig, windows(3), (2, group), 3, 20).await, [0; 0]);
     assert_eq!(by_id(&rig, windows(3), (2, group), &[1, 4]).await, [4]);

@@ -51,15 +51,27 @@ pub(crate) struct Terminal {
 
 /// Users 1 to 9 have terminals whose epochs say who and what they are.
 pub(crate) fn windows(user: u32) -> Terminal {
-    Terminal { user, origin: u64::from(user) * 10 + 1, client: ClientType::Windows }
+    Terminal {
+        user,
+        origin: u64::from(user) * 10 + 1,
+        client: ClientType::Windows,
+    }
 }
 
 pub(crate) fn android(user: u32) -> Terminal {
-    Terminal { user, origin: u64::from(user) * 10 + 2, client: ClientType::Android }
+    Terminal {
+        user,
+        origin: u64::from(user) * 10 + 2,
+        client: ClientType::Android,
+    }
 }
 
 pub(crate) fn ios(user: u32) -> Terminal {
-    Terminal { user, origin: u64::from(user) * 10 + 3, client: ClientType::Ios }
+    Terminal {
+        user,
+        origin: u64::from(user) * 10 + 3,
+        client: ClientType::Ios,
+    }
 }
 
 pub(crate) fn user(id: u32) -> UserId {
@@ -87,7 +99,10 @@ impl Rig {
             name: format!("user{id}"),
             ..ImportedUser::default()
         });
-        let import = DirectoryImport { users: users.collect(), now: 1_000_000 };
+        let import = DirectoryImport {
+            users: users.collect(),
+            now: 1_000_000,
+        };
         assert_eq!(temp.store.import(&import).await.unwrap().added, 9);
 
         let store: Arc<dyn im_store::Store> = Arc::new(temp.store.clone());
@@ -109,10 +124,17 @@ impl Rig {
         events.send(PeerEvent::Up(near)).await.unwrap();
         let following = stop.clone();
         tokio::spawn(async move {
-            publisher.follow(peers, &TaskTracker::new(), following).await;
+            publisher
+                .follow(peers, &TaskTracker::new(), following)
+                .await;
             drop(events);
         });
-        let context = Context { store, writer: handle, positions, config: Arc::new(config) };
+        let context = Context {
+            store,
+            writer: handle,
+            positions,
+            config: Arc::new(config),
+        };
         let accounts = Accounts::new(&context, AccountMetrics::default());
         let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
         let admin = AdminService::new(&context, Arc::clone(&accounts));
@@ -183,8 +205,10 @@ impl Rig {
         command: Command,
         request: &Q,
     ) -> A {
-        let mut frames: Vec<A> =
-            self.frames(from, command, request).await.expect("there is an answer");
+        let mut frames: Vec<A> = self
+            .frames(from, command, request)
+            .await
+            .expect("there is an answer");
         assert_eq!(frames.len(), 1, "one frame");
         frames.pop().unwrap()
     }
@@ -199,7 +223,10 @@ impl Rig {
         let body = Bytes::from(request.encode_to_vec());
         let answer = self.raw(from, command.id().into(), body).await;
         assert_eq!(answer.outcome(), v1::answer::Outcome::Silent);
-        assert_eq!((answer.command, answer.body.len(), answer.more.len()), (0, 0, 0));
+        assert_eq!(
+            (answer.command, answer.body.len(), answer.more.len()),
+            (0, 0, 0)
+        );
     }
 
     /// Stores a message and returns its id.
@@ -224,7 +251,9 @@ impl Rig {
         let batch = SendBatch::new(vec![incoming], Arc::clone(&sink));
         assert!(self.context.writer.send(batch).await.is_ok());
         let result = sink.take(1).await.pop().unwrap().result.unwrap();
-        let v1::db_result::Result::Send(done) = result else { panic!("a send's result") };
+        let v1::db_result::Result::Send(done) = result else {
+            panic!("a send's result")
+        };
         assert_eq!(done.outcome(), v1::send_done::Outcome::Stored);
         done.msg_id
     }
@@ -270,8 +299,14 @@ impl Rig {
     pub(crate) async fn answer_sessions(&mut self, sessions: Vec<v1::SessionInfo>) {
         loop {
             if let Item::ListSessions(list) = self.item().await {
-                let reply = v1::SessionList { tag: list.tag, sessions };
-                let replies = v1::PublishReplies { confirmed: 0, lists: vec![reply] };
+                let reply = v1::SessionList {
+                    tag: list.tag,
+                    sessions,
+                };
+                let replies = v1::PublishReplies {
+                    confirmed: 0,
+                    lists: vec![reply],
+                };
                 self.route.tx.send(replies).await.unwrap();
                 return;
             }
@@ -280,9 +315,17 @@ impl Rig {
 
     /// Nothing but messages was published since: says so by a mark of its own.
     pub(crate) async fn no_event(&mut self) {
-        let mark = v1::Event { command: 0xffff, ..v1::Event::default() };
-        let mark = v1::Event { broadcast: true, ..mark };
-        self.context.writer.publish(vec![crate::Publication::Event(mark.clone())]);
+        let mark = v1::Event {
+            command: 0xffff,
+            ..v1::Event::default()
+        };
+        let mark = v1::Event {
+            broadcast: true,
+            ..mark
+        };
+        self.context
+            .writer
+            .publish(vec![crate::Publication::Event(mark.clone())]);
         loop {
             match self.item().await {
                 Item::Event(event) if event == mark => return,
@@ -306,14 +349,21 @@ impl Rig {
             .await
             .expect("something is published in time")
             .expect("the link is up");
-        self.items.extend(batch.items.into_iter().filter_map(|item| item.item));
-        let confirmed = v1::PublishReplies { confirmed: batch.through, lists: Vec::new() };
+        self.items
+            .extend(batch.items.into_iter().filter_map(|item| item.item));
+        let confirmed = v1::PublishReplies {
+            confirmed: batch.through,
+            lists: Vec::new(),
+        };
         self.route.tx.send(confirmed).await.unwrap();
     }
 
     /// Adds a user through the store.
     pub(crate) async fn import(&self, users: Vec<ImportedUser>) {
-        let import = DirectoryImport { users, now: unix_seconds() };
+        let import = DirectoryImport {
+            users,
+            now: unix_seconds(),
+        };
         assert_eq!(self.temp.store.import(&import).await.unwrap().conflicts, []);
     }
 }

@@ -18,20 +18,29 @@ async fn recent_since(rig: &Rig, from: Terminal, since: u32) -> ImRecentContactS
         latest_update_time: since,
         attach_data: None,
     };
-    rig.ask(from, Command::RecentContactSessionReq, &request).await
+    rig.ask(from, Command::RecentContactSessionReq, &request)
+        .await
 }
 
 /// (type, id) of each session.
 async fn recent(rig: &Rig, user: u32) -> Vec<(i32, u32)> {
     let rsp = recent_since(rig, windows(user), 0).await;
     assert_eq!(rsp.user_id, user);
-    rsp.contact_session_list.iter().map(|line| (line.session_type, line.session_id)).collect()
+    rsp.contact_session_list
+        .iter()
+        .map(|line| (line.session_type, line.session_id))
+        .collect()
 }
 
 /// (type, id, unread) of each session, in order, and their sum.
 async fn unread(rig: &Rig, user: u32) -> (Vec<(i32, u32, u32)>, u32) {
-    let request = ImUnreadMsgCntReq { user_id: 0, attach_data: None };
-    let rsp: ImUnreadMsgCntRsp = rig.ask(windows(user), Command::UnreadMsgCntReq, &request).await;
+    let request = ImUnreadMsgCntReq {
+        user_id: 0,
+        attach_data: None,
+    };
+    let rsp: ImUnreadMsgCntRsp = rig
+        .ask(windows(user), Command::UnreadMsgCntReq, &request)
+        .await;
     let mut lines: Vec<_> = rsp
         .unreadinfo_list
         .iter()
@@ -42,11 +51,21 @@ async fn unread(rig: &Rig, user: u32) -> (Vec<(i32, u32, u32)>, u32) {
 }
 
 fn ack(session_type: i32, session_id: u32, msg_id: u32) -> ImMsgDataReadAck {
-    ImMsgDataReadAck { user_id: 0, session_id, msg_id, session_type }
+    ImMsgDataReadAck {
+        user_id: 0,
+        session_id,
+        msg_id,
+        session_type,
+    }
 }
 
 async fn read(rig: &Rig, from: Terminal, session: (i32, u32), msg_id: u32) {
-    rig.silent(from, Command::MsgDataReadAck, &ack(session.0, session.1, msg_id)).await;
+    rig.silent(
+        from,
+        Command::MsgDataReadAck,
+        &ack(session.0, session.1, msg_id),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -89,8 +108,20 @@ async fn only_sessions_updated_strictly_later_are_returned_wire_13_4() {
     rig.text(1, 2, "a").await;
     let rsp = recent_since(&rig, windows(1), 0).await;
     let updated = rsp.contact_session_list.first().unwrap().updated_time;
-    assert_eq!(recent_since(&rig, windows(1), updated - 1).await.contact_session_list.len(), 1);
-    assert_eq!(recent_since(&rig, windows(1), updated).await.contact_session_list.len(), 0);
+    assert_eq!(
+        recent_since(&rig, windows(1), updated - 1)
+            .await
+            .contact_session_list
+            .len(),
+        1
+    );
+    assert_eq!(
+        recent_since(&rig, windows(1), updated)
+            .await
+            .contact_session_list
+            .len(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -100,17 +131,39 @@ async fn a_long_list_reaches_android_in_several_frames_wire_2_5() {
     for from in 2..=6 {
         rig.send(windows(from), 1, 0x01, &body).await;
     }
-    let request =
-        ImRecentContactSessionReq { user_id: 1, latest_update_time: 0, attach_data: None };
-    let frames: Vec<ImRecentContactSessionRsp> =
-        rig.frames(android(1), Command::RecentContactSessionReq, &request).await.unwrap();
-    assert_eq!(frames.iter().map(|f| f.contact_session_list.len()).sum::<usize>(), 5);
+    let request = ImRecentContactSessionReq {
+        user_id: 1,
+        latest_update_time: 0,
+        attach_data: None,
+    };
+    let frames: Vec<ImRecentContactSessionRsp> = rig
+        .frames(android(1), Command::RecentContactSessionReq, &request)
+        .await
+        .unwrap();
+    assert_eq!(
+        frames
+            .iter()
+            .map(|f| f.contact_session_list.len())
+            .sum::<usize>(),
+        5
+    );
     assert_eq!(frames.len(), 5);
-    let request = ImUnreadMsgCntReq { user_id: 0, attach_data: None };
-    let frames: Vec<ImUnreadMsgCntRsp> =
-        rig.frames(android(1), Command::UnreadMsgCntReq, &request).await.unwrap();
+    let request = ImUnreadMsgCntReq {
+        user_id: 0,
+        attach_data: None,
+    };
+    let frames: Vec<ImUnreadMsgCntRsp> = rig
+        .frames(android(1), Command::UnreadMsgCntReq, &request)
+        .await
+        .unwrap();
     assert!(frames.iter().all(|frame| frame.total_cnt == 5));
-    assert_eq!(frames.iter().map(|f| f.unreadinfo_list.len()).sum::<usize>(), 5);
+    assert_eq!(
+        frames
+            .iter()
+            .map(|f| f.unreadinfo_list.len())
+            .sum::<usize>(),
+        5
+    );
 }
 
 #[tokio::test]
@@ -124,7 +177,10 @@ async fn unread_counts_leave_own_messages_out_wire_13_8() {
     let group = create(&rig, 1, &[1, 2, 3]).await;
     rig.group_text(2, group, "a").await;
     rig.group_text(3, group, "b").await;
-    assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3), (1, 3, 1), (2, group, 2)], 6));
+    assert_eq!(
+        unread(&rig, 1).await,
+        (vec![(1, 2, 3), (1, 3, 1), (2, group, 2)], 6)
+    );
     assert_eq!(unread(&rig, 2).await, (vec![(1, 1, 1), (2, group, 1)], 2));
     // Sending reads the group for the sender.
     assert_eq!(unread(&rig, 3).await, (vec![], 0));
@@ -142,7 +198,12 @@ async fn a_read_position_counts_before_it_is_in_the_store_and_after_wire_17_20()
         rig.text(2, 1, "x").await;
     }
     read(&rig, windows(1), (1, 2), 2).await;
-    assert!(!rig.context.positions.pending(super::rig::user(1)).is_empty());
+    assert!(
+        !rig.context
+            .positions
+            .pending(super::rig::user(1))
+            .is_empty()
+    );
     assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3)], 3));
     rig.context.positions.flush().await.unwrap();
     assert_eq!(unread(&rig, 1).await, (vec![(1, 2, 3)], 3));
@@ -172,14 +233,21 @@ async fn the_other_terminals_hear_of_a_change_once_wire_10_14_17_21() {
     let mut rig = Rig::new().await;
     rig.text(2, 1, "x").await;
     read(&rig, windows(1), (1, 2), 1).await;
-    let (event, notify): (_, ImMsgDataReadNotify) =
-        rig.event(Command::MsgDataReadNotify).await;
+    let (event, notify): (_, ImMsgDataReadNotify) = rig.event(Command::MsgDataReadNotify).await;
     assert_eq!(
         notify,
-        ImMsgDataReadNotify { user_id: 1, session_id: 2, msg_id: 1, session_type: 1 }
+        ImMsgDataReadNotify {
+            user_id: 1,
+            session_id: 2,
+            msg_id: 1,
+            session_type: 1
+        }
     );
     assert_eq!((event.users.as_slice(), event.broadcast), (&[1][..], false));
-    assert_eq!((event.except, event.audience()), (windows(1).origin, Audience::All));
+    assert_eq!(
+        (event.except, event.audience()),
+        (windows(1).origin, Audience::All)
+    );
     // The phone answers the notice with an acknowledgement of its own: the end of it.
     read(&rig, ios(1), (1, 2), 1).await;
     read(&rig, ios(1), (1, 2), 0).await;
@@ -194,7 +262,12 @@ async fn an_ack_for_nothing_that_he_may_see_has_no_effect_backend_11_2_20() {
     for session in [(1, 5), (1, 1), (1, 0), (2, group), (2, 999)] {
         read(&rig, windows(1), session, 1).await;
     }
-    assert!(rig.context.positions.pending(super::rig::user(1)).is_empty());
+    assert!(
+        rig.context
+            .positions
+            .pending(super::rig::user(1))
+            .is_empty()
+    );
     rig.no_event().await;
 }
 
@@ -208,8 +281,9 @@ async fn a_removed_session_is_gone_until_a_new_message_wire_13_5_10_17() {
         session_id,
         attach_data: None,
     };
-    let rsp: ImRemoveSessionRsp =
-        rig.ask(windows(1), Command::RemoveSessionReq, &request(1, 2)).await;
+    let rsp: ImRemoveSessionRsp = rig
+        .ask(windows(1), Command::RemoveSessionReq, &request(1, 2))
+        .await;
     assert_eq!(
         rsp,
         ImRemoveSessionRsp {
@@ -220,17 +294,30 @@ async fn a_removed_session_is_gone_until_a_new_message_wire_13_5_10_17() {
             attach_data: None
         }
     );
-    let (event, notify): (_, ImRemoveSessionNotify) =
-        rig.event(Command::RemoveSessionNotify).await;
-    assert_eq!(notify, ImRemoveSessionNotify { user_id: 1, session_type: 1, session_id: 2 });
-    assert_eq!((event.users.as_slice(), event.except), (&[1][..], windows(1).origin));
+    let (event, notify): (_, ImRemoveSessionNotify) = rig.event(Command::RemoveSessionNotify).await;
+    assert_eq!(
+        notify,
+        ImRemoveSessionNotify {
+            user_id: 1,
+            session_type: 1,
+            session_id: 2
+        }
+    );
+    assert_eq!(
+        (event.users.as_slice(), event.except),
+        (&[1][..], windows(1).origin)
+    );
     assert_eq!(recent(&rig, 1).await, []);
     assert_eq!(unread(&rig, 1).await.1, 0);
     assert_eq!(recent(&rig, 2).await, [(1, 1)], "the peer's list stays");
 
     for (session_type, session_id) in [(1, 2), (1, 5), (1, 1), (2, 9), (1, 0)] {
         let rsp: ImRemoveSessionRsp = rig
-            .ask(windows(1), Command::RemoveSessionReq, &request(session_type, session_id))
+            .ask(
+                windows(1),
+                Command::RemoveSessionReq,
+                &request(session_type, session_id),
+            )
             .await;
         assert_eq!(rsp.result_code, 1, "{session_type} {session_id}");
     }
@@ -245,8 +332,12 @@ async fn a_removed_session_is_gone_until_a_new_message_wire_13_5_10_17() {
 async fn ios_removes_a_session_with_the_number_of_the_answer_wire_16_5() {
     let rig = Rig::new().await;
     rig.text(2, 1, "x").await;
-    let request =
-        ImRemoveSessionReq { user_id: 0, session_type: 1, session_id: 2, attach_data: None };
+    let request = ImRemoveSessionReq {
+        user_id: 0,
+        session_type: 1,
+        session_id: 2,
+        attach_data: None,
+    };
     let body = prost::Message::encode_to_vec(&request).into();
     let answer = rig.raw(ios(1), 0x0207, body).await;
     assert_eq!(answer.command, 0x0207);
@@ -265,7 +356,9 @@ async fn a_group_session_is_removed_without_a_notice_wire_10_17() {
         session_id: group,
         attach_data: None,
     };
-    let rsp: ImRemoveSessionRsp = rig.ask(windows(1), Command::RemoveSessionReq, &request).await;
+    let rsp: ImRemoveSessionRsp = rig
+        .ask(windows(1), Command::RemoveSessionReq, &request)
+        .await;
     assert_eq!(rsp.result_code, 0);
     rig.no_event().await;
     assert_eq!(recent(&rig, 1).await, []);

@@ -146,7 +146,7 @@ async fn a_server_that_lets_too_much_wait_loses_its_link() {
     slow.hello("slow", 1).await;
     slow.batch().await;
     slow.log_in(session(1, ANDROID, 11)).await;
-    for _ in 0..7 {
+    for _ in 0..10 {
         writer.publish(vec![Published::Kick(Kick { user: 1, ..Kick::default() })]).await;
         writer.confirmed().await;
     }

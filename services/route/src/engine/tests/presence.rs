@@ -1,6 +1,6 @@
 //! Logins, their order, and who is told.
 
-use im_proto_rpc::v1::{PcStatus, PresenceTick, SnapshotBegin, SnapshotEnd};
+use im_proto_rpc::v1::{PcStatus, PresenceTick, SnapshotBegin, SnapshotEnd, StatusQuery};
 
 use super::*;
 
@@ -185,6 +185,8 @@ async fn while_a_server_announces_its_log_counts_as_incomplete() {
     let mut m1 = route.msg("m1").await;
     m1.call(Call::SnapshotBegin(SnapshotBegin {})).await;
     m1.up(0, session(10, ANDROID, 1)).await;
+    m1.call(Call::Status(StatusQuery { tag: 1, users: vec![] })).await;
+    assert!(matches!(m1.item().await, Item::Status(_)), "both have arrived");
     writer.publish(vec![live(4, 9, 9, &[10, 11])]).await;
     let batch = loop {
         let batch = m1.batch().await;

@@ -2,11 +2,14 @@ use im_store::{Credentials, DirectoryImport, ImportedUser, NewHash, Store, Store
 
 use crate::log::user;
 
-pub fn person(name: &str) -> ImportedUser {
-    ImportedUser { name: name.into(), ..ImportedUser::default() }
+pub(super) fn person(name: &str) -> ImportedUser {
+    ImportedUser {
+        name: name.into(),
+        ..ImportedUser::default()
+    }
 }
 
-pub async fn import(store: &dyn Store, users: Vec<ImportedUser>, now: u32) {
+pub(super) async fn import(store: &dyn Store, users: Vec<ImportedUser>, now: u32) {
     let outcome = store.import(&DirectoryImport { users, now }).await.unwrap();
     assert_eq!(outcome.conflicts, []);
 }
@@ -20,10 +23,14 @@ async fn two_people(store: &dyn Store) {
     import(store, vec![ann, bob], 100).await;
 }
 
-pub async fn finds_credentials_by_exact_name(store: &dyn Store) {
+pub(super) async fn finds_credentials_by_exact_name(store: &dyn Store) {
     two_people(store).await;
     let found = store.credentials("ann").await.unwrap().unwrap();
-    let wanted = Credentials { user: user(1), hash: "hash of ann".into(), status: 0 };
+    let wanted = Credentials {
+        user: user(1),
+        hash: "hash of ann".into(),
+        status: 0,
+    };
     assert!(found == wanted);
     assert_eq!(store.credentials("Bob_%").await.unwrap().unwrap().status, 3);
     for other in ["Ann", "an", "ann ", "", "' OR 1 = 1 --"] {
@@ -31,36 +38,53 @@ pub async fn finds_credentials_by_exact_name(store: &dyn Store) {
     }
 }
 
-pub async fn replaces_a_hash_only_if_it_is_the_expected_one(store: &dyn Store) {
+pub(super) async fn replaces_a_hash_only_if_it_is_the_expected_one(store: &dyn Store) {
     two_people(store).await;
-    let mut new = NewHash { user: user(1), expected: "old".into(), hash: "new".into() };
+    let mut new = NewHash {
+        user: user(1),
+        expected: "old".into(),
+        hash: "new".into(),
+    };
     assert!(!store.replace_hash(&new).await.unwrap());
-    assert_eq!(store.credentials("ann").await.unwrap().unwrap().hash, "hash of ann");
+    assert_eq!(
+        store.credentials("ann").await.unwrap().unwrap().hash,
+        "hash of ann"
+    );
     new.expected = "hash of ann".into();
     assert!(store.replace_hash(&new).await.unwrap());
     assert_eq!(store.credentials("ann").await.unwrap().unwrap().hash, "new");
     assert!(!store.replace_hash(&new).await.unwrap());
 }
 
-pub async fn sets_a_hash(store: &dyn Store) {
+pub(super) async fn sets_a_hash(store: &dyn Store) {
     two_people(store).await;
     store.set_hash(user(1), "set").await.unwrap();
     assert_eq!(store.credentials("ann").await.unwrap().unwrap().hash, "set");
-    assert_eq!(store.users_since(0, 10).await.unwrap().users[0].stamp, 100, "hashes have no stamp");
+    assert_eq!(
+        store.users_since(0, 10).await.unwrap().users[0].stamp,
+        100,
+        "hashes have no stamp"
+    );
 }
 
-pub async fn reads_profiles_by_id_and_name(store: &dyn Store) {
+pub(super) async fn reads_profiles_by_id_and_name(store: &dyn Store) {
     two_people(store).await;
-    let profiles = store.profiles(&[user(2), user(9), user(1), user(2)]).await.unwrap();
+    let profiles = store
+        .profiles(&[user(2), user(9), user(1), user(2)])
+        .await
+        .unwrap();
     let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["ann", "Bob_%"]);
     assert_eq!(store.profiles(&[]).await.unwrap(), []);
     let bob = store.profile_by_name("Bob_%").await.unwrap().unwrap();
-    assert_eq!((bob.id, bob.nick.as_str(), bob.status), (user(2), "Robert \\ Roe", 3));
+    assert_eq!(
+        (bob.id, bob.nick.as_str(), bob.status),
+        (user(2), "Robert \\ Roe", 3)
+    );
     assert_eq!(store.profile_by_name("bob_%").await.unwrap(), None);
 }
 
-pub async fn finds_profiles_by_part_of_name_or_nick(store: &dyn Store) {
+pub(super) async fn finds_profiles_by_part_of_name_or_nick(store: &dyn Store) {
     two_people(store).await;
     let find = async |matching: &str, after, limit| -> Vec<u32> {
         let found = store.find_profiles(matching, after, limit).await.unwrap();
@@ -76,21 +100,35 @@ pub async fn finds_profiles_by_part_of_name_or_nick(store: &dyn Store) {
     assert_eq!(find("a%n", 0, 10).await, [0; 0]);
 }
 
-pub async fn changes_of_profiles_are_stamped(store: &dyn Store) {
+pub(super) async fn changes_of_profiles_are_stamped(store: &dyn Store) {
     two_people(store).await;
     store.set_signature(user(1), "at sea", 50).await.unwrap();
-    store.set_avatar(user(2), "http://a/b.png", 50).await.unwrap();
+    store
+        .set_avatar(user(2), "http://a/b.png", 50)
+        .await
+        .unwrap();
     let page = store.users_since(100, 10).await.unwrap();
-    let seen: Vec<(u32, u32)> = page.users.iter().map(|e| (e.profile.id.get(), e.stamp)).collect();
-    assert_eq!(seen, [(1, 101), (2, 102)], "stamps grow although the clock went back");
+    let seen: Vec<(u32, u32)> = page
+        .users
+        .iter()
+        .map(|e| (e.profile.id.get(), e.stamp))
+        .collect();
+    assert_eq!(
+        seen,
+        [(1, 101), (2, 102)],
+        "stamps grow although the clock went back"
+    );
     assert_eq!(page.users[0].profile.signature, "at sea");
     assert_eq!(page.users[1].profile.avatar, "http://a/b.png");
     store.set_status(user(1), 4, 500).await.unwrap();
     let page = store.users_since(102, 10).await.unwrap();
-    assert_eq!((page.users[0].stamp, page.users[0].profile.status), (500, 4));
+    assert_eq!(
+        (page.users[0].stamp, page.users[0].profile.status),
+        (500, 4)
+    );
 }
 
-pub async fn changes_of_nobody_are_not_found(store: &dyn Store) {
+pub(super) async fn changes_of_nobody_are_not_found(store: &dyn Store) {
     two_people(store).await;
     let nobody = user(77);
     for result in [
@@ -99,13 +137,20 @@ pub async fn changes_of_nobody_are_not_found(store: &dyn Store) {
         store.set_signature(nobody, "x", 200).await,
         store.set_avatar(nobody, "x", 200).await,
     ] {
-        assert!(matches!(result, Err(StoreError::NotFound { what: "user" })), "{result:?}");
+        assert!(
+            matches!(result, Err(StoreError::NotFound { what: "user" })),
+            "{result:?}"
+        );
     }
     store.set_signature(user(1), "x", 0).await.unwrap();
-    assert_eq!(store.users_since(100, 9).await.unwrap().users[0].stamp, 101, "no stamp was used up");
+    assert_eq!(
+        store.users_since(100, 9).await.unwrap().users[0].stamp,
+        101,
+        "no stamp was used up"
+    );
 }
 
-pub async fn keeps_the_push_shield(store: &dyn Store) {
+pub(super) async fn keeps_the_push_shield(store: &dyn Store) {
     two_people(store).await;
     assert_eq!(store.push_shield(user(1)).await.unwrap(), Some(0));
     assert!(store.set_push_shield(user(1), 1).await.unwrap());
@@ -113,49 +158,110 @@ pub async fn keeps_the_push_shield(store: &dyn Store) {
     assert_eq!(store.push_shield(user(2)).await.unwrap(), Some(0));
     assert_eq!(store.push_shield(user(3)).await.unwrap(), None);
     assert!(!store.set_push_shield(user(3), 1).await.unwrap());
-    import(store, vec![ImportedUser { sex: Some(1), ..person("ann") }], 200).await;
-    assert_eq!(store.push_shield(user(1)).await.unwrap(), Some(1), "an import leaves it alone");
+    import(
+        store,
+        vec![ImportedUser {
+            sex: Some(1),
+            ..person("ann")
+        }],
+        200,
+    )
+    .await;
+    assert_eq!(
+        store.push_shield(user(1)).await.unwrap(),
+        Some(1),
+        "an import leaves it alone"
+    );
 }
 
-pub async fn counts_failures_inside_the_window(store: &dyn Store) {
+pub(super) async fn counts_failures_inside_the_window(store: &dyn Store) {
     for now in [10, 20, 30] {
-        store.add_login_failure("ann", "::1", now, 0, 10).await.unwrap();
+        store
+            .add_login_failure("ann", "::1", now, 0, 10)
+            .await
+            .unwrap();
     }
-    let times = async |since| store.login_failures("ann", "::1", since).await.unwrap().times;
+    let times = async |since| {
+        store
+            .login_failures("ann", "::1", since)
+            .await
+            .unwrap()
+            .times
+    };
     assert_eq!(times(0).await, [10, 20, 30]);
     assert_eq!(times(20).await, [20, 30]);
     assert_eq!(times(31).await, [0; 0]);
-    store.add_login_failure("ann", "::1", 40, 20, 10).await.unwrap();
+    store
+        .add_login_failure("ann", "::1", 40, 20, 10)
+        .await
+        .unwrap();
     assert_eq!(times(0).await, [20, 30, 40], "older ones are dropped");
     store.clear_login_failures("ann", "::1").await.unwrap();
     assert_eq!(times(0).await, [0; 0]);
     store.clear_login_failures("ann", "::1").await.unwrap();
 }
 
-pub async fn failures_of_other_names_and_addresses_are_apart(store: &dyn Store) {
-    store.add_login_failure("ann", "10.0.0.1", 10, 0, 10).await.unwrap();
-    store.add_login_failure("ann", "10.0.0.2", 11, 0, 10).await.unwrap();
-    store.add_login_failure("Ann", "10.0.0.1", 12, 0, 10).await.unwrap();
+pub(super) async fn failures_of_other_names_and_addresses_are_apart(store: &dyn Store) {
+    store
+        .add_login_failure("ann", "10.0.0.1", 10, 0, 10)
+        .await
+        .unwrap();
+    store
+        .add_login_failure("ann", "10.0.0.2", 11, 0, 10)
+        .await
+        .unwrap();
+    store
+        .add_login_failure("Ann", "10.0.0.1", 12, 0, 10)
+        .await
+        .unwrap();
     store.clear_login_failures("ann", "10.0.0.2").await.unwrap();
-    assert_eq!(store.login_failures("ann", "10.0.0.1", 0).await.unwrap().times, [10]);
-    assert_eq!(store.login_failures("ann", "10.0.0.2", 0).await.unwrap().times, [0; 0]);
-    assert_eq!(store.login_failures("Ann", "10.0.0.1", 0).await.unwrap().times, [12]);
+    assert_eq!(
+        store
+            .login_failures("ann", "10.0.0.1", 0)
+            .await
+            .unwrap()
+            .times,
+        [10]
+    );
+    assert_eq!(
+        store
+            .login_failures("ann", "10.0.0.2", 0)
+            .await
+            .unwrap()
+            .times,
+        [0; 0]
+    );
+    assert_eq!(
+        store
+            .login_failures("Ann", "10.0.0.1", 0)
+            .await
+            .unwrap()
+            .times,
+        [12]
+    );
 }
 
-pub async fn remembers_only_the_newest_pairs(store: &dyn Store) {
+pub(super) async fn remembers_only_the_newest_pairs(store: &dyn Store) {
     for (now, name) in [(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "d")] {
         store.add_login_failure(name, "x", now, 0, 3).await.unwrap();
     }
     let times = async |name| store.login_failures(name, "x", 0).await.unwrap().times;
     assert_eq!(times("a").await, [1, 4]);
-    assert_eq!(times("b").await, [0; 0], "the pair that failed longest ago is forgotten");
+    assert_eq!(
+        times("b").await,
+        [0; 0],
+        "the pair that failed longest ago is forgotten"
+    );
     assert_eq!(times("c").await, [3]);
     assert_eq!(times("d").await, [5]);
 }
 
-pub async fn remembers_a_bounded_number_of_failures(store: &dyn Store) {
+pub(super) async fn remembers_a_bounded_number_of_failures(store: &dyn Store) {
     for now in 1..=70 {
-        store.add_login_failure("ann", "x", now, 0, 3).await.unwrap();
+        store
+            .add_login_failure("ann", "x", now, 0, 3)
+            .await
+            .unwrap();
     }
     let times = store.login_failures("ann", "x", 0).await.unwrap().times;
     assert_eq!(times.len(), 64);

@@ -8,16 +8,25 @@ use crate::log::{Log, id, key, pair};
 
 const NOBODY: u32 = 77;
 
-pub async fn an_empty_store_has_an_empty_log(store: &dyn Store) {
-    assert_eq!(store.log_end().await.unwrap(), (CommitSeq(0), ConversationRow(0)));
+pub(super) async fn an_empty_store_has_an_empty_log(store: &dyn Store) {
+    assert_eq!(
+        store.log_end().await.unwrap(),
+        (CommitSeq(0), ConversationRow(0))
+    );
     assert_eq!(store.read_log(CommitSeq(0), 10).await.unwrap(), []);
-    assert_eq!(store.conversation_states(&[pair(1, 2)], 0, 10).await.unwrap(), [None]);
+    assert_eq!(
+        store
+            .conversation_states(&[pair(1, 2)], 0, 10)
+            .await
+            .unwrap(),
+        [None]
+    );
     assert_eq!(store.history(pair(1, 2), None, 0, 10).await.unwrap(), []);
     assert_eq!(store.latest_id(pair(1, 2)).await.unwrap(), None);
     store.append(&AppendBatch::default()).await.unwrap();
 }
 
-pub async fn stores_and_reads_back(store: &dyn Store) {
+pub(super) async fn stores_and_reads_back(store: &dyn Store) {
     let mut log = Log::default();
     log.send(2, pair(1, 2), 100, "one").msg_type = 2;
     log.send(1, pair(1, 2), 101, "two").key = Some(key(1));
@@ -29,14 +38,20 @@ pub async fn stores_and_reads_back(store: &dyn Store) {
         assert_eq!(entry.conversation, pair(1, 2));
         let message = &entry.message;
         assert_eq!((message.seq, message.msg_id), (sent.seq, sent.msg_id));
-        assert_eq!((message.sender, message.msg_type), (sent.sender, sent.msg_type));
+        assert_eq!(
+            (message.sender, message.msg_type),
+            (sent.sender, sent.msg_type)
+        );
         assert_eq!((message.time, message.low_sent), (sent.time, sent.low_sent));
         assert_eq!(message.body, sent.body);
     }
-    assert_eq!(store.log_end().await.unwrap(), (CommitSeq(2), ConversationRow(1)));
+    assert_eq!(
+        store.log_end().await.unwrap(),
+        (CommitSeq(2), ConversationRow(1))
+    );
 }
 
-pub async fn batches_of_every_size_are_stored_whole(store: &dyn Store) {
+pub(super) async fn batches_of_every_size_are_stored_whole(store: &dyn Store) {
     let mut log = Log::default();
     let sizes = (1..=40).chain([63, 64, 65, 127, 200, 511, 512, 513, 1025, 1100]);
     for (round, size) in sizes.enumerate() {
@@ -48,21 +63,27 @@ pub async fn batches_of_every_size_are_stored_whole(store: &dyn Store) {
         }
         log.commit(store).await.unwrap();
     }
-    assert_eq!(store.log_end().await.unwrap(), (CommitSeq(log.seq), ConversationRow(log.rows)));
+    assert_eq!(
+        store.log_end().await.unwrap(),
+        (CommitSeq(log.seq), ConversationRow(log.rows))
+    );
     let entries = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
     assert_eq!(entries.len(), usize::try_from(log.seq).unwrap());
     for (conversation, known) in &log.known {
         let state = state_of(store, *conversation).await;
         assert_eq!((state.row, state.last_id), (known.row, known.last_id));
         assert_eq!(state.low_sent, known.low_sent);
-        let history = store.history(*conversation, None, 0, u32::MAX).await.unwrap();
+        let history = store
+            .history(*conversation, None, 0, u32::MAX)
+            .await
+            .unwrap();
         let ids: Vec<u32> = history.iter().map(|message| message.msg_id.get()).collect();
         assert_eq!(ids, (1..=known.last_id).rev().collect::<Vec<_>>());
         assert_eq!(history[0].seq, state.last_seq);
     }
 }
 
-pub async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
+pub(super) async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1, 2], 100).await;
     let conversations = [pair(1, 2), Conversation::Group(group), pair(2, 3)];
@@ -78,10 +99,13 @@ pub async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
         assert_eq!(entry.message.body, format!("{n}"));
     }
     assert_eq!(store.read_log(CommitSeq(30), 7).await.unwrap(), []);
-    assert_eq!(store.read_log(CommitSeq(u64::MAX >> 1), 7).await.unwrap(), []);
+    assert_eq!(
+        store.read_log(CommitSeq(u64::MAX >> 1), 7).await.unwrap(),
+        []
+    );
 }
 
-pub async fn history_is_newest_first_and_bounded(store: &dyn Store) {
+pub(super) async fn history_is_newest_first_and_bounded(store: &dyn Store) {
     let mut log = Log::default();
     for n in 1..=20 {
         log.send(1, pair(1, 2), 100, &format!("{n}"));
@@ -89,7 +113,10 @@ pub async fn history_is_newest_first_and_bounded(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     let ids = async |from: Option<u32>, oldest, limit| -> Vec<u32> {
-        let history = store.history(pair(1, 2), from.map(id), oldest, limit).await.unwrap();
+        let history = store
+            .history(pair(1, 2), from.map(id), oldest, limit)
+            .await
+            .unwrap();
         assert!(history.iter().all(|m| m.body == m.msg_id.get().to_string()));
         history.iter().map(|message| message.msg_id.get()).collect()
     };
@@ -101,7 +128,7 @@ pub async fn history_is_newest_first_and_bounded(store: &dyn Store) {
     assert_eq!(ids(None, 0, 0).await, [0; 0]);
 }
 
-pub async fn messages_by_id(store: &dyn Store) {
+pub(super) async fn messages_by_id(store: &dyn Store) {
     let mut log = Log::default();
     for n in 1..=20 {
         log.send(1, pair(1, 2), 100, &format!("{n}"));
@@ -115,22 +142,31 @@ pub async fn messages_by_id(store: &dyn Store) {
     assert_eq!(ids(&[3, 17, 4], 4, 10).await, [17, 4]);
     assert_eq!(ids(&[3, 17, 4], 0, 2).await, [17, 4]);
     assert_eq!(ids(&[], 0, 2).await, [0; 0]);
-    assert_eq!(store.by_ids(pair(1, NOBODY), &[1], 0, 10).await.unwrap(), []);
+    assert_eq!(
+        store.by_ids(pair(1, NOBODY), &[1], 0, 10).await.unwrap(),
+        []
+    );
 }
 
-pub async fn latest_id_of_each_conversation(store: &dyn Store) {
+pub(super) async fn latest_id_of_each_conversation(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1], 100).await;
     log.send(1, pair(1, 2), 100, "x");
     log.send(1, pair(1, 2), 100, "x");
     log.commit(store).await.unwrap();
     assert_eq!(store.latest_id(pair(1, 2)).await.unwrap(), Some(id(2)));
-    assert_eq!(store.latest_id(Conversation::Group(group)).await.unwrap(), None);
+    assert_eq!(
+        store.latest_id(Conversation::Group(group)).await.unwrap(),
+        None
+    );
     let missing = GroupId::from_wire(99).unwrap();
-    assert_eq!(store.latest_id(Conversation::Group(missing)).await.unwrap(), None);
+    assert_eq!(
+        store.latest_id(Conversation::Group(missing)).await.unwrap(),
+        None
+    );
 }
 
-pub async fn states_come_in_the_order_asked(store: &dyn Store) {
+pub(super) async fn states_come_in_the_order_asked(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1], 100).await;
     log.send(2, pair(1, 2), 100, "x");
@@ -160,7 +196,7 @@ pub async fn states_come_in_the_order_asked(store: &dyn Store) {
     assert_eq!(states[1599], state(2, 2, 2, 1));
 }
 
-pub async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store) {
+pub(super) async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store) {
     let mut log = Log::default();
     for n in 1..=10 {
         let row = log.send(1, pair(1, 2), 100 + u32::from(n), "x");
@@ -169,22 +205,41 @@ pub async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     let numbers = async |since, max| -> Vec<u8> {
-        let states =
-            store.conversation_states(&[pair(1, 3), pair(1, 2)], since, max).await.unwrap();
+        let states = store
+            .conversation_states(&[pair(1, 3), pair(1, 2)], since, max)
+            .await
+            .unwrap();
         assert_eq!(states[0].as_ref().unwrap().recent, [], "too old");
-        states[1].as_ref().unwrap().recent.iter().map(|recent| recent.key.0[0]).collect()
+        states[1]
+            .as_ref()
+            .unwrap()
+            .recent
+            .iter()
+            .map(|recent| recent.key.0[0])
+            .collect()
     };
     assert_eq!(numbers(60, 100).await, [1, 2, 3, 4, 5, 6, 7, 8, 10]);
     assert_eq!(numbers(107, 100).await, [7, 8, 10]);
     assert_eq!(numbers(60, 4).await, [7, 8, 10], "of the newest four");
     assert_eq!(numbers(60, 0).await, [0; 0]);
-    let states = store.conversation_states(&[pair(1, 2)], 110, 100).await.unwrap();
-    let wanted = RecentKey { key: key(10), msg_id: id(10), seq: CommitSeq(19), time: 110 };
+    let states = store
+        .conversation_states(&[pair(1, 2)], 110, 100)
+        .await
+        .unwrap();
+    let wanted = RecentKey {
+        key: key(10),
+        msg_id: id(10),
+        seq: CommitSeq(19),
+        time: 110,
+    };
     assert_eq!(states[0].as_ref().unwrap().recent, [wanted]);
 }
 
 async fn state_of(store: &dyn Store, conversation: Conversation) -> ConversationState {
-    let mut states = store.conversation_states(&[conversation], 0, 10).await.unwrap();
+    let mut states = store
+        .conversation_states(&[conversation], 0, 10)
+        .await
+        .unwrap();
     states.remove(0).unwrap()
 }
 
@@ -205,17 +260,23 @@ async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
     assert!(matches!(result, Err(StoreError::Fenced)), "{result:?}");
     assert_eq!(store.log_end().await.unwrap(), (seq, rows));
     assert_eq!(state_of(store, pair(1, 2)).await.last_id, 3);
-    assert_eq!(store.recent_sessions(crate::log::user(3), 0, 9).await.unwrap(), []);
+    assert_eq!(
+        store
+            .recent_sessions(crate::log::user(3), 0, 9)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
-pub async fn a_taken_log_position_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_log_position_is_fenced(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.seq = 2;
     log.send(1, pair(1, 3), 100, "x");
     check_fenced(store, &log.batch).await;
 }
 
-pub async fn a_taken_message_id_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_message_id_is_fenced(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.known.get_mut(&pair(1, 2)).unwrap().last_id = 2;
     log.send(1, pair(1, 3), 100, "x");
@@ -223,21 +284,21 @@ pub async fn a_taken_message_id_is_fenced(store: &dyn Store) {
     check_fenced(store, &log.batch).await;
 }
 
-pub async fn a_taken_conversation_row_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_conversation_row_is_fenced(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.rows = 0;
     log.send(1, pair(1, 3), 100, "x");
     check_fenced(store, &log.batch).await;
 }
 
-pub async fn a_conversation_begun_twice_is_fenced(store: &dyn Store) {
+pub(super) async fn a_conversation_begun_twice_is_fenced(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.known.clear();
     log.send(1, pair(1, 2), 100, "x");
     check_fenced(store, &log.batch).await;
 }
 
-pub async fn an_outdated_writer_is_fenced_even_with_free_keys(store: &dyn Store) {
+pub(super) async fn an_outdated_writer_is_fenced_even_with_free_keys(store: &dyn Store) {
     let mut log = three_messages(store).await;
     // It has missed nothing of the log, but believes that the conversation is longer.
     log.known.get_mut(&pair(1, 2)).unwrap().last_id = 7;
@@ -245,7 +306,7 @@ pub async fn an_outdated_writer_is_fenced_even_with_free_keys(store: &dyn Store)
     check_fenced(store, &log.batch).await;
 }
 
-pub async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
+pub(super) async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
     let log = three_messages(store).await;
     let mut gap_in_log = log.clone();
     gap_in_log.send(1, pair(1, 2), 100, "x");
@@ -264,10 +325,13 @@ pub async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
         let result = store.append(&log.batch).await;
         assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
     }
-    assert_eq!(store.log_end().await.unwrap(), (CommitSeq(3), ConversationRow(1)));
+    assert_eq!(
+        store.log_end().await.unwrap(),
+        (CommitSeq(3), ConversationRow(1))
+    );
 }
 
-pub async fn a_failed_batch_leaves_nothing_behind(store: &dyn Store) {
+pub(super) async fn a_failed_batch_leaves_nothing_behind(store: &dyn Store) {
     let mut log = three_messages(store).await;
     // More than one statement, and only the last message is in the way.
     let mut bad = log.clone();
@@ -283,7 +347,7 @@ pub async fn a_failed_batch_leaves_nothing_behind(store: &dyn Store) {
     assert_eq!(state_of(store, pair(1, 3)).await.last_id, 1);
 }
 
-pub async fn bodies_are_opaque(store: &dyn Store) {
+pub(super) async fn bodies_are_opaque(store: &dyn Store) {
     let mut log = Log::default();
     let bodies: [Bytes; 4] = [
         Bytes::new(),
@@ -296,6 +360,10 @@ pub async fn bodies_are_opaque(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     let history = store.history(pair(1, 2), None, 0, 10).await.unwrap();
-    let read: Vec<Bytes> = history.into_iter().rev().map(|message| message.body).collect();
+    let read: Vec<Bytes> = history
+        .into_iter()
+        .rev()
+        .map(|message| message.body)
+        .collect();
     assert_eq!(read, bodies);
 }

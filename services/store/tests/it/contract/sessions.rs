@@ -6,11 +6,18 @@ use super::groups::change;
 use crate::log::{Log, id, pair, user};
 
 fn position(reader: u32, conversation: Conversation, read_id: u32) -> ReadPosition {
-    ReadPosition { user: user(reader), conversation, read_id }
+    ReadPosition {
+        user: user(reader),
+        conversation,
+        read_id,
+    }
 }
 
 async fn recents(store: &dyn Store, reader: u32, after: u32, limit: u32) -> Vec<Conversation> {
-    let views = store.recent_sessions(user(reader), after, limit).await.unwrap();
+    let views = store
+        .recent_sessions(user(reader), after, limit)
+        .await
+        .unwrap();
     views.iter().map(|view| view.conversation).collect()
 }
 
@@ -20,12 +27,17 @@ async fn unread(
     reader: u32,
     positions: &[ReadPosition],
 ) -> Vec<(Conversation, u32)> {
-    let views = store.unread_sessions(user(reader), positions).await.unwrap();
-    let counts = views.iter().map(|view| (view.conversation, view.unread(user(reader))));
+    let views = store
+        .unread_sessions(user(reader), positions)
+        .await
+        .unwrap();
+    let counts = views
+        .iter()
+        .map(|view| (view.conversation, view.unread(user(reader))));
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
-pub async fn recents_are_newest_first(store: &dyn Store) {
+pub(super) async fn recents_are_newest_first(store: &dyn Store) {
     let mut log = Log::default();
     let group = Conversation::Group(log.group(store, &[1, 2], 5).await);
     log.send(1, pair(1, 2), 10, "first");
@@ -41,8 +53,16 @@ pub async fn recents_are_newest_first(store: &dyn Store) {
     let wanted = [pair(1, 2), pair(1, 4), pair(1, 3), group];
     assert_eq!(recents(store, 1, 0, 10).await, wanted);
 
-    let view = store.recent_sessions(user(1), 0, 1).await.unwrap().remove(0);
-    let newest = store.history(pair(1, 2), None, 0, 1).await.unwrap().remove(0);
+    let view = store
+        .recent_sessions(user(1), 0, 1)
+        .await
+        .unwrap()
+        .remove(0);
+    let newest = store
+        .history(pair(1, 2), None, 0, 1)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(
         view,
         MemberView {
@@ -55,10 +75,13 @@ pub async fn recents_are_newest_first(store: &dyn Store) {
             updated: 40,
         }
     );
-    assert_eq!((view.newest.msg_id, view.newest.body.as_ref()), (id(2), b"newest".as_ref()));
+    assert_eq!(
+        (view.newest.msg_id, view.newest.body.as_ref()),
+        (id(2), b"newest".as_ref())
+    );
 }
 
-pub async fn recents_after_a_time_and_at_most_so_many(store: &dyn Store) {
+pub(super) async fn recents_after_a_time_and_at_most_so_many(store: &dyn Store) {
     let mut log = Log::default();
     for other in 2..=9 {
         log.send(1, pair(1, other), 10 * other, "x");
@@ -70,14 +93,17 @@ pub async fn recents_after_a_time_and_at_most_so_many(store: &dyn Store) {
     assert_eq!(recents(store, 1, 0, 0).await, []);
 }
 
-pub async fn a_group_is_recent_once_it_has_a_message_for_the_member(store: &dyn Store) {
+pub(super) async fn a_group_is_recent_once_it_has_a_message_for_the_member(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1, 2], 5).await;
     let conversation = Conversation::Group(group);
     assert_eq!(recents(store, 1, 0, 10).await, []);
     log.send(1, conversation, 10, "x");
     log.commit(store).await.unwrap();
-    store.change_members(&change(group, MemberChange::Add, &[3], 1)).await.unwrap();
+    store
+        .change_members(&change(group, MemberChange::Add, &[3], 1))
+        .await
+        .unwrap();
     assert_eq!(recents(store, 2, 0, 10).await, [conversation]);
     assert_eq!(recents(store, 3, 0, 10).await, []);
     log.send(1, conversation, 11, "x");
@@ -85,37 +111,60 @@ pub async fn a_group_is_recent_once_it_has_a_message_for_the_member(store: &dyn 
     assert_eq!(recents(store, 3, 0, 10).await, [conversation]);
 }
 
-pub async fn removed_sessions_reappear_with_a_newer_message(store: &dyn Store) {
+pub(super) async fn removed_sessions_reappear_with_a_newer_message(store: &dyn Store) {
     let mut log = Log::default();
     log.send(2, pair(1, 2), 10, "x");
     log.send(3, pair(1, 3), 11, "x");
     log.commit(store).await.unwrap();
     assert!(store.remove_session(user(1), pair(1, 2)).await.unwrap());
     assert_eq!(recents(store, 1, 0, 10).await, [pair(1, 3)]);
-    assert_eq!(recents(store, 2, 0, 10).await, [pair(1, 2)], "only for him who removed it");
-    assert_eq!(unread(store, 1, &[]).await, [(pair(1, 3), 1)], "and it counts as read");
-    assert!(!store.remove_session(user(1), pair(1, 2)).await.unwrap(), "it is gone already");
+    assert_eq!(
+        recents(store, 2, 0, 10).await,
+        [pair(1, 2)],
+        "only for him who removed it"
+    );
+    assert_eq!(
+        unread(store, 1, &[]).await,
+        [(pair(1, 3), 1)],
+        "and it counts as read"
+    );
+    assert!(
+        !store.remove_session(user(1), pair(1, 2)).await.unwrap(),
+        "it is gone already"
+    );
     log.send(1, pair(1, 2), 12, "x");
     log.send(2, pair(1, 2), 13, "x");
     log.commit(store).await.unwrap();
     let views = store.recent_sessions(user(1), 0, 10).await.unwrap();
     assert_eq!(views[0].conversation, pair(1, 2));
     assert_eq!((views[0].removed_at, views[0].read_id), (Some(1), 1));
-    assert_eq!(unread(store, 1, &[]).await, [(pair(1, 2), 1), (pair(1, 3), 1)]);
+    assert_eq!(
+        unread(store, 1, &[]).await,
+        [(pair(1, 2), 1), (pair(1, 3), 1)]
+    );
     assert!(store.remove_session(user(1), pair(1, 2)).await.unwrap());
 }
 
-pub async fn what_is_not_listed_cannot_be_removed(store: &dyn Store) {
+pub(super) async fn what_is_not_listed_cannot_be_removed(store: &dyn Store) {
     let mut log = Log::default();
     let group = Conversation::Group(log.group(store, &[1, 2], 5).await);
     log.send(2, pair(2, 3), 10, "x");
     log.commit(store).await.unwrap();
-    assert!(!store.remove_session(user(1), group).await.unwrap(), "no message yet");
-    assert!(!store.remove_session(user(1), pair(2, 3)).await.unwrap(), "not his");
-    assert!(!store.remove_session(user(1), pair(1, 9)).await.unwrap(), "nothing");
+    assert!(
+        !store.remove_session(user(1), group).await.unwrap(),
+        "no message yet"
+    );
+    assert!(
+        !store.remove_session(user(1), pair(2, 3)).await.unwrap(),
+        "not his"
+    );
+    assert!(
+        !store.remove_session(user(1), pair(1, 9)).await.unwrap(),
+        "nothing"
+    );
 }
 
-pub async fn read_positions_only_grow(store: &dyn Store) {
+pub(super) async fn read_positions_only_grow(store: &dyn Store) {
     let mut log = Log::default();
     for _ in 0..10 {
         log.send(2, pair(1, 2), 10, "x");
@@ -123,20 +172,29 @@ pub async fn read_positions_only_grow(store: &dyn Store) {
     log.commit(store).await.unwrap();
     let read = async || store.read_position(user(1), pair(1, 2)).await.unwrap();
     assert_eq!(read().await, 0);
-    store.store_read_positions(&[position(1, pair(1, 2), 4)]).await.unwrap();
+    store
+        .store_read_positions(&[position(1, pair(1, 2), 4)])
+        .await
+        .unwrap();
     assert_eq!(read().await, 4);
-    store.store_read_positions(&[position(1, pair(1, 2), 3)]).await.unwrap();
+    store
+        .store_read_positions(&[position(1, pair(1, 2), 3)])
+        .await
+        .unwrap();
     assert_eq!(read().await, 4);
     let several = [6, 8, 7].map(|read_id| position(1, pair(1, 2), read_id));
     store.store_read_positions(&several).await.unwrap();
     assert_eq!(read().await, 8);
     assert_eq!(store.read_position(user(2), pair(1, 2)).await.unwrap(), 0);
-    store.store_read_positions(&[position(1, pair(1, 2), 4_000_000_000)]).await.unwrap();
+    store
+        .store_read_positions(&[position(1, pair(1, 2), 4_000_000_000)])
+        .await
+        .unwrap();
     assert_eq!(read().await, 10, "no further than there are messages");
     store.store_read_positions(&[]).await.unwrap();
 }
 
-pub async fn read_positions_of_strangers_are_not_stored(store: &dyn Store) {
+pub(super) async fn read_positions_of_strangers_are_not_stored(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1, 2], 5).await;
     let conversation = Conversation::Group(group);
@@ -153,12 +211,23 @@ pub async fn read_positions_of_strangers_are_not_stored(store: &dyn Store) {
     assert_eq!(store.read_position(user(3), pair(1, 2)).await.unwrap(), 0);
     assert_eq!(store.read_position(user(3), conversation).await.unwrap(), 0);
     assert_eq!(store.read_position(user(1), pair(1, 99)).await.unwrap(), 0);
-    assert_eq!(store.read_position(user(1), conversation).await.unwrap(), 1, "the good one is");
-    store.change_members(&change(group, MemberChange::Remove, &[1], 1)).await.unwrap();
-    assert_eq!(store.read_position(user(1), conversation).await.unwrap(), 0, "no member");
+    assert_eq!(
+        store.read_position(user(1), conversation).await.unwrap(),
+        1,
+        "the good one is"
+    );
+    store
+        .change_members(&change(group, MemberChange::Remove, &[1], 1))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.read_position(user(1), conversation).await.unwrap(),
+        0,
+        "no member"
+    );
 }
 
-pub async fn unread_counts_leave_own_messages_out(store: &dyn Store) {
+pub(super) async fn unread_counts_leave_own_messages_out(store: &dyn Store) {
     let mut log = Log::default();
     // Ids 1 to 6: two of user 1, one of user 2, two of user 1, one of user 2.
     for sender in [1, 1, 2, 1, 1, 2] {
@@ -166,17 +235,29 @@ pub async fn unread_counts_leave_own_messages_out(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     for (read_id, by_one, by_two) in [(0, 4, 2), (1, 3, 2), (2, 2, 2), (3, 2, 1), (5, 0, 1)] {
-        let positions = [position(1, pair(1, 2), read_id), position(2, pair(1, 2), read_id)];
+        let positions = [
+            position(1, pair(1, 2), read_id),
+            position(2, pair(1, 2), read_id),
+        ];
         store.store_read_positions(&positions).await.unwrap();
-        let count = |count| if count > 0 { vec![(pair(1, 2), count)] } else { vec![] };
+        let count = |count| {
+            if count > 0 {
+                vec![(pair(1, 2), count)]
+            } else {
+                vec![]
+            }
+        };
         assert_eq!(unread(store, 1, &[]).await, count(by_two), "read {read_id}");
         assert_eq!(unread(store, 2, &[]).await, count(by_one), "read {read_id}");
     }
-    store.store_read_positions(&[position(1, pair(1, 2), 6)]).await.unwrap();
+    store
+        .store_read_positions(&[position(1, pair(1, 2), 6)])
+        .await
+        .unwrap();
     assert_eq!(store.unread_sessions(user(1), &[]).await.unwrap(), []);
 }
 
-pub async fn unread_counts_of_groups_begin_at_the_join(store: &dyn Store) {
+pub(super) async fn unread_counts_of_groups_begin_at_the_join(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1, 2], 5).await;
     let conversation = Conversation::Group(group);
@@ -184,7 +265,10 @@ pub async fn unread_counts_of_groups_begin_at_the_join(store: &dyn Store) {
         log.send(1, conversation, 10, "x");
     }
     log.commit(store).await.unwrap();
-    store.change_members(&change(group, MemberChange::Add, &[3], 4)).await.unwrap();
+    store
+        .change_members(&change(group, MemberChange::Add, &[3], 4))
+        .await
+        .unwrap();
     log.send(1, conversation, 10, "x");
     log.send(1, conversation, 10, "x");
     log.commit(store).await.unwrap();
@@ -192,11 +276,14 @@ pub async fn unread_counts_of_groups_begin_at_the_join(store: &dyn Store) {
     assert_eq!(unread(store, 3, &[]).await, [(conversation, 2)]);
     // The sender of the newest message has read it: the caller says so.
     assert_eq!(unread(store, 1, &[position(1, conversation, 6)]).await, []);
-    store.store_read_positions(&[position(3, conversation, 5)]).await.unwrap();
+    store
+        .store_read_positions(&[position(3, conversation, 5)])
+        .await
+        .unwrap();
     assert_eq!(unread(store, 3, &[]).await, [(conversation, 1)]);
 }
 
-pub async fn pending_positions_win(store: &dyn Store) {
+pub(super) async fn pending_positions_win(store: &dyn Store) {
     let mut log = Log::default();
     for sender in [2, 1, 2, 1, 2] {
         log.send(sender, pair(1, 2), 10, "x");
@@ -205,8 +292,10 @@ pub async fn pending_positions_win(store: &dyn Store) {
     log.commit(store).await.unwrap();
     let others = [(pair(1, 3), 1)];
     let check = async |pending: &[u32], count| {
-        let pending: Vec<_> =
-            pending.iter().map(|read_id| position(1, pair(1, 2), *read_id)).collect();
+        let pending: Vec<_> = pending
+            .iter()
+            .map(|read_id| position(1, pair(1, 2), *read_id))
+            .collect();
         let mut wanted = others.to_vec();
         wanted.extend((count > 0).then_some((pair(1, 2), count)));
         assert_eq!(unread(store, 1, &pending).await, wanted, "{pending:?}");
@@ -216,25 +305,34 @@ pub async fn pending_positions_win(store: &dyn Store) {
     check(&[1, 4, 2], 1).await;
     check(&[5], 0).await;
     check(&[77], 0).await;
-    store.store_read_positions(&[position(1, pair(1, 2), 3)]).await.unwrap();
+    store
+        .store_read_positions(&[position(1, pair(1, 2), 3)])
+        .await
+        .unwrap();
     check(&[1], 1).await;
     let of_somebody_else = [position(2, pair(1, 2), 5)];
-    assert_eq!(unread(store, 1, &of_somebody_else).await, [others[0], (pair(1, 2), 1)]);
+    assert_eq!(
+        unread(store, 1, &of_somebody_else).await,
+        [others[0], (pair(1, 2), 1)]
+    );
 }
 
-pub async fn former_members_have_no_session(store: &dyn Store) {
+pub(super) async fn former_members_have_no_session(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1, 2], 5).await;
     let conversation = Conversation::Group(group);
     log.send(1, conversation, 10, "x");
     log.commit(store).await.unwrap();
-    store.change_members(&change(group, MemberChange::Remove, &[2], 1)).await.unwrap();
+    store
+        .change_members(&change(group, MemberChange::Remove, &[2], 1))
+        .await
+        .unwrap();
     assert_eq!(recents(store, 2, 0, 10).await, []);
     assert_eq!(unread(store, 2, &[]).await, []);
     assert!(!store.remove_session(user(2), conversation).await.unwrap());
 }
 
-pub async fn related_users_come_from_pairs_groups_and_departments(store: &dyn Store) {
+pub(super) async fn related_users_come_from_pairs_groups_and_departments(store: &dyn Store) {
     let department = |name: &str, path: &str, status| ImportedUser {
         department: Some(vec![path.into()]),
         status: Some(status),
@@ -254,7 +352,10 @@ pub async fn related_users_come_from_pairs_groups_and_departments(store: &dyn St
     let mut log = Log::default();
     log.group(store, &[1, 11, 12], 5).await;
     let left = log.group(store, &[1, 13], 5).await;
-    store.change_members(&change(left, MemberChange::Remove, &[1], 0)).await.unwrap();
+    store
+        .change_members(&change(left, MemberChange::Remove, &[1], 0))
+        .await
+        .unwrap();
     log.group(store, &[20, 21], 5).await;
     log.send(1, pair(1, 30), 100, "x");
     log.send(31, pair(1, 31), 99, "too old");

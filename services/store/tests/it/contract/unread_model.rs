@@ -16,11 +16,25 @@ const RUNS: u32 = 12;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Send { sender: u32, conversation: usize },
-    Read { reader: u32, conversation: usize, part: u32 },
-    Remove { reader: u32, conversation: usize },
-    Leave { member: u32 },
-    Join { member: u32 },
+    Send {
+        sender: u32,
+        conversation: usize,
+    },
+    Read {
+        reader: u32,
+        conversation: usize,
+        part: u32,
+    },
+    Remove {
+        reader: u32,
+        conversation: usize,
+    },
+    Leave {
+        member: u32,
+    },
+    Join {
+        member: u32,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,7 +67,7 @@ struct Seen {
     listed: bool,
 }
 
-pub async fn agrees_with_a_naive_model(store: &dyn Store) {
+pub(super) async fn agrees_with_a_naive_model(store: &dyn Store) {
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
         proptest::test_runner::TestRng::deterministic_rng(
@@ -62,7 +76,10 @@ pub async fn agrees_with_a_naive_model(store: &dyn Store) {
     );
     let mut log = Log::default();
     for run in 0..RUNS {
-        let steps = prop::collection::vec(step(), 1..120).new_tree(&mut runner).unwrap().current();
+        let steps = prop::collection::vec(step(), 1..120)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
         play(store, &mut log, run * 100, &steps).await;
     }
 }
@@ -80,7 +97,10 @@ async fn play(store: &dyn Store, log: &mut Log, base: u32, steps: &[Step]) {
 
     for (time, step) in (10..).zip(steps) {
         match *step {
-            Step::Send { sender, conversation: index } => {
+            Step::Send {
+                sender,
+                conversation: index,
+            } => {
                 let (sender, conversation) = (base + sender, conversations[index]);
                 let model = &mut models[index];
                 if let Conversation::Pair(a, b) = conversation {
@@ -110,7 +130,11 @@ async fn play(store: &dyn Store, log: &mut Log, base: u32, steps: &[Step]) {
                     read(store, sender, conversation, newest).await;
                 }
             }
-            Step::Read { reader, conversation: index, part } => {
+            Step::Read {
+                reader,
+                conversation: index,
+                part,
+            } => {
                 let (reader, model) = (base + reader, &mut models[index]);
                 let upto = u32::try_from(model.senders.len()).unwrap() * part / 4;
                 read(store, reader, conversations[index], upto).await;
@@ -118,10 +142,15 @@ async fn play(store: &dyn Store, log: &mut Log, base: u32, steps: &[Step]) {
                     seen.unread.retain(|id| *id > upto);
                 }
             }
-            Step::Remove { reader, conversation: index } => {
+            Step::Remove {
+                reader,
+                conversation: index,
+            } => {
                 let reader = base + reader;
-                let removed =
-                    store.remove_session(user(reader), conversations[index]).await.unwrap();
+                let removed = store
+                    .remove_session(user(reader), conversations[index])
+                    .await
+                    .unwrap();
                 let seen = models[index].members.get_mut(&reader);
                 let was_listed = seen.map(std::mem::take).is_some_and(|seen| seen.listed);
                 if !was_listed && let Some(seen) = models[index].members.get_mut(&reader) {
@@ -154,7 +183,11 @@ async fn play(store: &dyn Store, log: &mut Log, base: u32, steps: &[Step]) {
 }
 
 async fn read(store: &dyn Store, reader: u32, conversation: Conversation, read_id: u32) {
-    let position = ReadPosition { user: user(reader), conversation, read_id };
+    let position = ReadPosition {
+        user: user(reader),
+        conversation,
+        read_id,
+    };
     store.store_read_positions(&[position]).await.unwrap();
 }
 
@@ -162,7 +195,9 @@ async fn check(store: &dyn Store, reader: u32, conversations: &[Conversation], m
     let mut listed = Vec::new();
     let mut unread = BTreeMap::new();
     for (conversation, model) in conversations.iter().zip(models) {
-        let Some(seen) = model.members.get(&reader) else { continue };
+        let Some(seen) = model.members.get(&reader) else {
+            continue;
+        };
         if seen.listed {
             listed.push((*model.times.last().unwrap(), *conversation));
         }

@@ -1,0 +1,349 @@
+//! 1:1 messages: saturated, at fixed rates, and one at a time.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use im_core::{ClientType, Peer, UserId};
+use tokio::time::{Instant, sleep};
+
+use super::Setting;
+use super::flow::{self, Body, Flow};
+use crate::measure::number;
+use crate::pace::Pacer;
+use crate::people::Hashing;
+use crate::probe::Disk;
+use crate::report::{Figures, Row, Target};
+use crate::servers::Servers;
+
+const RATE: Row = Row::plain("rate", "acknowledged", "msg/s");
+const CPU: Row = Row::plain("cpu_us", "server CPU per message", "µs");
+const P50: Row = Row::plain("ack_p50_ms", "ack p50", "ms");
+const P99: Row = Row::plain("ack_p99_ms", "ack p99", "ms");
+const DISK_P50: Row = Row::plain("fdatasync_p50_ms", "append + fdatasync p50", "ms");
+const DISK_P99: Row = Row::plain("fdatasync_p99_ms", "append + fdatasync p99", "ms");
+const LATE: Row = Row::plain("late_p99_ms", "load generator late p99", "ms");
+
+/// Figures of the saturated load.
+pub(super) const SATURATED: &[Row] = &[
+    RATE.with(Target::AtLeast(30_000.0)),
+    P50,
+    P99.with(Target::AtMost(50.0)),
+    CPU,
+];
+/// Figures at 20,000/s.
+pub(super) const PACED: &[Row] = &[
+    RATE,
+    CPU.with(Target::AtMost(40.0)),
+    P50,
+    P99.with(Target::AtMost(15.0)),
+    LATE,
+];
+/// The same over many conversations.
+pub(super) const SPREAD: &[Row] = &[
+    RATE,
+    CPU.with(Target::AtMost(55.0)),
+    P50,
+    P99.with(Target::AtMost(15.0)),
+    LATE,
+];
+/// Figures at 1,800/s.
+pub(super) const SLOW: &[Row] = &[
+    RATE,
+    P50,
+    P99,
+    DISK_P50,
+    DISK_P99,
+    Row::plain("p50_ratio", "ack p50 / fdatasync p50", "×").with(Target::AtMost(2.0)),
+    Row::plain("p99_ratio", "ack p99 / fdatasync p99", "×").with(Target::AtMost(3.0)),
+    CPU,
+    LATE,
+];
+/// Figures of one pair.
+pub(super) const PING_PONG: &[Row] = &[
+    P50,
+    P99,
+    DISK_P50,
+    Row::plain("excess_ms", "ack p50 – fdatasync p50", "ms").with(Target::AtMost(0.5)),
+    CPU,
+];
+
+/// Online people of the pair scenarios.
+const PEOPLE: u32 = 500;
+/// Conversations of the spread load.
+const CONVERSATIONS: u32 = 100_000;
+/// Messages in flight of each sender of the saturated load.
+const WINDOW: u32 = 4;
+/// Time before each measurement under the load itself.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+fn user(id: u32) -> anyhow::Result<Peer> {
+    UserId::from_wire(id).map(Peer::User).context("ids from 1")
+}
+
+/// A platform with everybody online, writing to these partners.
+struct Stage {
+    servers: Servers,
+    flow: Rc<Flow>,
+    readers: flow::Readers,
+}
+
+impl Stage {
+    async fn set(
+        setting: &Setting,
+        people: u32,
+        partners: impl Fn(u32) -> anyhow::Result<Vec<Peer>>,
+    ) -> anyhow::Result<Self> {
+        let servers = Servers::start(setting.topology, people, Hashing::Cheap).await?;
+        let connections = flow::log_in(&servers, 1..=people, ClientType::Windows).await?;
+        let members = connections
+            .into_iter()
+            .map(|connection| {
+                let partners = partners(connection.user)?;
+                Ok((connection, partners))
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let flow = Flow::new(members, Body::Text);
+        let readers = flow.read();
+        Ok(Self {
+            servers,
+            flow,
+            readers,
+        })
+    }
+
+    /// Everybody with an odd id writes to the next one.
+    async fn of_pairs(setting: &Setting, people: u32) -> anyhow::Result<Self> {
+        Self::set(setting, people, |id| {
+            if id % 2 == 1 && id < people {
+                Ok(vec![user(id + 1)?])
+            } else {
+                Ok(Vec::new())
+            }
+        })
+        .await
+    }
+
+    /// Measures for so long while something else makes load.
+    async fn watch(&self, setting: &Setting) -> anyhow::Result<Figures> {
+        let cpu = self.servers.cpu()?;
+        let acked = self.flow.acked.get();
+        let start = self.flow.begin();
+        sleep(Duration::from_secs(setting.seconds)).await;
+        let seconds = start.elapsed().as_secs_f64();
+        let messages = number(self.flow.acked.get() - acked);
+        let cpu = self.servers.cpu()? - cpu;
+        self.flow.check()?;
+        Ok(Figures::from([
+            ("rate", messages / seconds),
+            ("cpu_us", cpu * 1e6 / messages.max(1.0)),
+        ]))
+    }
+
+    fn add_latency(&self, figures: &mut Figures) {
+        figures.insert("ack_p50_ms", self.flow.latency_ms(50.0));
+        figures.insert("ack_p99_ms", self.flow.latency_ms(99.0));
+        figures.insert("late_p99_ms", self.flow.late_ms(99.0));
+        figures.insert("measured", number(self.flow.measured()));
+    }
+
+    /// One run of closed loops with this window.
+    async fn closed_loop(&self, setting: &Setting, window: u32) -> anyhow::Result<Figures> {
+        let before = self.servers.disk()?;
+        self.flow.open_window(window)?;
+        sleep(WARM_UP).await;
+        let mut figures = self.watch(setting).await?;
+        self.flow.drain().await?;
+        self.add_latency(&mut figures);
+        add_disk(&mut figures, before, self.servers.disk()?);
+        Ok(figures)
+    }
+
+    /// One run at a fixed rate. `targets` are written to in turn.
+    async fn open_loop(
+        &self,
+        setting: &Setting,
+        per_second: u32,
+        targets: &[(usize, Peer)],
+    ) -> anyhow::Result<Figures> {
+        let before = self.servers.disk()?;
+        let sending = send_at_rate(&self.flow, per_second, targets);
+        let watching = async {
+            sleep(WARM_UP).await;
+            self.watch(setting).await
+        };
+        let mut figures = tokio::select! {
+            sent = sending => return sent.map(|()| Figures::new()),
+            figures = watching => figures?,
+        };
+        self.flow.drain().await?;
+        self.add_latency(&mut figures);
+        add_disk(&mut figures, before, self.servers.disk()?);
+        Ok(figures)
+    }
+
+    async fn clear(self) -> anyhow::Result<()> {
+        self.readers.end().await
+    }
+}
+
+/// Sends at this rate until it is dropped.
+async fn send_at_rate(
+    flow: &Flow,
+    per_second: u32,
+    targets: &[(usize, Peer)],
+) -> anyhow::Result<()> {
+    let mut targets = targets.iter().cycle();
+    let mut pacer = Pacer::new(per_second);
+    loop {
+        for intended in pacer.due().await {
+            let (at, to) = targets.next().context("there are targets")?;
+            flow.send(*at, *to, intended)?;
+        }
+    }
+}
+
+fn add_disk(figures: &mut Figures, before: Disk, after: Disk) {
+    let disk = Disk {
+        p50: f64::midpoint(before.p50, after.p50),
+        p99: f64::midpoint(before.p99, after.p99),
+    };
+    figures.insert("fdatasync_p50_ms", disk.p50);
+    figures.insert("fdatasync_p99_ms", disk.p99);
+    let ack = |key: &str| figures.get(key).copied().unwrap_or_default();
+    let (p50, p99) = (ack("ack_p50_ms"), ack("ack_p99_ms"));
+    figures.insert("p50_ratio", p50 / disk.p50.max(1e-6));
+    figures.insert("p99_ratio", p99 / disk.p99.max(1e-6));
+    figures.insert("excess_ms", p50 - disk.p50);
+}
+
+/// 250 pairs, 1,000 messages in flight.
+pub(super) async fn saturated(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+    let stage = Stage::of_pairs(setting, setting.size(PEOPLE)).await?;
+    let mut runs = Vec::new();
+    for _ in 0..setting.runs {
+        runs.push(stage.closed_loop(setting, WINDOW).await?);
+    }
+    stage.clear().await?;
+    Ok(runs)
+}
+
+/// One pair, one message in flight.
+pub(super) async fn ping_pong(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+    let stage = Stage::of_pairs(setting, 2).await?;
+    let mut runs = Vec::new();
+    for _ in 0..setting.runs {
+        runs.push(stage.closed_loop(setting, 1).await?);
+    }
+    stage.clear().await?;
+    Ok(runs)
+}
+
+/// 250 pairs at a fixed rate.
+pub(super) async fn paced(setting: &Setting, per_second: u32) -> anyhow::Result<Vec<Figures>> {
+    let people = setting.size(PEOPLE);
+    let stage = Stage::of_pairs(setting, people).await?;
+    let mut targets = Vec::new();
+    for id in (1..people).step_by(2) {
+        targets.push((id as usize - 1, user(id + 1)?));
+    }
+    let mut runs = Vec::new();
+    for _ in 0..setting.runs {
+        let rate = setting.size(per_second);
+        runs.push(stage.open_loop(setting, rate, &targets).await?);
+    }
+    stage.clear().await?;
+    Ok(runs)
+}
+
+/// Many conversations in random order at a fixed rate.
+pub(super) async fn spread(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+    // A hundredth of the conversations for a tenth of the people.
+    let conversations = setting.size(setting.size(CONVERSATIONS));
+    let people = setting.size(PEOPLE);
+    let edges = edges(people, conversations);
+    let partners = |id| {
+        edges
+            .iter()
+            .filter(|(from, _)| *from == id)
+            .map(|(_, to)| user(*to))
+            .collect()
+    };
+    let stage = Stage::set(setting, people, partners).await?;
+    let targets = edges
+        .iter()
+        .map(|(from, to)| Ok((*from as usize - 1, user(*to)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    // Every conversation exists before the measurement.
+    let start = Instant::now();
+    stage.flow.open_window(2)?;
+    stage.flow.all_written_to().await?;
+    stage.flow.drain().await?;
+    eprintln!(
+        "  {} conversations made in {:.1} s",
+        edges.len(),
+        start.elapsed().as_secs_f64()
+    );
+
+    let mut runs = Vec::new();
+    for _ in 0..setting.runs {
+        let rate = setting.size(20_000);
+        runs.push(stage.open_loop(setting, rate, &targets).await?);
+    }
+    stage.clear().await?;
+    Ok(runs)
+}
+
+/// So many different pairs of people in random order, each with who writes.
+fn edges(people: u32, count: u32) -> Vec<(u32, u32)> {
+    let mut all: Vec<(u32, u32)> = (1..=people)
+        .flat_map(|low| (low + 1..=people).map(move |high| (low, high)))
+        .map(|(low, high)| {
+            if (low + high) % 2 == 0 {
+                (low, high)
+            } else {
+                (high, low)
+            }
+        })
+        .collect();
+    // Fisher and Yates with a fixed sequence, so that runs can be compared.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for at in (1..all.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let other = usize::try_from(state % (at as u64 + 1)).unwrap_or_default();
+        all.swap(at, other);
+    }
+    all.truncate(count as usize);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn five_hundred_people_have_a_hundred_thousand_different_conversations() {
+        let edges = edges(PEOPLE, CONVERSATIONS);
+        let pairs: HashSet<(u32, u32)> =
+            edges.iter().map(|(a, b)| (*a.min(b), *a.max(b))).collect();
+        assert_eq!(pairs.len(), 100_000);
+        let writers: HashSet<u32> = edges.iter().map(|(from, _)| *from).collect();
+        assert_eq!(writers.len(), 500, "everybody writes");
+    }
+
+    #[test]
+    fn latencies_are_judged_by_the_disk_of_the_same_run() {
+        let mut figures = Figures::from([("ack_p50_ms", 1.5), ("ack_p99_ms", 9.0)]);
+        let before = Disk { p50: 0.5, p99: 2.0 };
+        let after = Disk { p50: 1.5, p99: 4.0 };
+        add_disk(&mut figures, before, after);
+        assert!((figures["p50_ratio"] - 1.5).abs() < 1e-9);
+        assert!((figures["p99_ratio"] - 3.0).abs() < 1e-9);
+        assert!((figures["excess_ms"] - 0.5).abs() < 1e-9);
+    }
+}

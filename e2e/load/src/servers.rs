@@ -1,0 +1,135 @@
+//! The servers under measurement.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use im_e2e::platform::{Options, Platform, Shape};
+
+use crate::measure;
+use crate::people::{self, Hashing};
+use crate::probe::{self, Disk};
+
+/// How the roles are spread over processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Topology {
+    /// One process with everything.
+    AllInOne,
+    /// One login, two msg, one route and one db-proxy process.
+    Separate,
+}
+
+impl Topology {
+    pub(crate) const ALL: [Self; 2] = [Self::AllInOne, Self::Separate];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::AllInOne => "all-in-one",
+            Self::Separate => "separate",
+        }
+    }
+}
+
+/// A running platform with its people.
+pub(crate) struct Servers {
+    platform: Platform,
+    /// Client ports of the msg servers.
+    addresses: Vec<SocketAddr>,
+    pids: Vec<u32>,
+}
+
+impl Servers {
+    /// Starts the servers without rate limit and imports people.
+    pub(crate) async fn start(
+        topology: Topology,
+        people: u32,
+        hashing: Hashing,
+    ) -> anyhow::Result<Self> {
+        let mut options = Options::people(0)
+            .set("msg.rate_limit=0")
+            .set("log.filter=\"warn\"");
+        for setting in hashing.settings() {
+            options = options.set(&setting);
+        }
+        let platform = match topology {
+            Topology::AllInOne => Platform::all_in_one(options).await,
+            Topology::Separate => {
+                let shape = Shape {
+                    login: 1,
+                    msg: 2,
+                    route: 1,
+                };
+                Platform::separate(shape, options).await
+            }
+        }
+        .context("start servers")?;
+        let mut servers = Self {
+            platform,
+            addresses: Vec::new(),
+            pids: Vec::new(),
+        };
+        servers.learn()?;
+        let csv = people::write_csv(servers.platform.dir(), people, hashing)?;
+        servers
+            .platform
+            .import_file(&csv)
+            .context("import people")?;
+        Ok(servers)
+    }
+
+    fn learn(&mut self) -> anyhow::Result<()> {
+        self.pids.clear();
+        self.addresses.clear();
+        for name in self.platform.names() {
+            self.pids.push(self.platform.process(&name)?.pid());
+            if name == "all" || name.starts_with("msg") {
+                self.addresses.push(self.platform.msg_address(&name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The client port that the person with this id uses: neighbours use different msg servers.
+    pub(crate) fn address_for(&self, id: u32) -> anyhow::Result<SocketAddr> {
+        let at = id as usize % self.addresses.len().max(1);
+        self.addresses
+            .get(at)
+            .copied()
+            .context("there is no msg server")
+    }
+
+    /// Seconds of CPU that all servers have used.
+    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
+        measure::cpu_seconds(&self.pids)
+    }
+
+    /// Bytes of memory of all servers, by a key of `/proc/PID/status`.
+    pub(crate) fn memory(&self, key: &str) -> anyhow::Result<u64> {
+        measure::memory_bytes(&self.pids, key)
+    }
+
+    /// What the disk below the store costs right now.
+    pub(crate) fn disk(&self) -> anyhow::Result<Disk> {
+        probe::append_and_sync(self.platform.dir(), 300)
+    }
+
+    /// Stops every server in order, so that the store is one file, and says how large it is.
+    pub(crate) async fn store_bytes_after_stop(&mut self) -> anyhow::Result<u64> {
+        for name in self.platform.names() {
+            self.platform.process(&name)?.terminate().await?;
+        }
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(self.platform.data_dir())? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+
+    /// Starts every server again.
+    pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
+        for name in self.platform.names() {
+            self.platform.process(&name)?.restart()?;
+        }
+        self.platform.all_ready().await?;
+        self.learn()
+    }
+}

@@ -1,0 +1,154 @@
+//! A real store whose writes fail on demand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
+use im_store::*;
+
+/// Faults to come.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// The store is not reachable at all.
+    pub(super) away: AtomicBool,
+    /// So many appends fail with nothing stored.
+    pub(super) appends: AtomicUsize,
+    /// So many appends are stored and report a failure all the same.
+    pub(super) answers: AtomicUsize,
+    /// Appends that were tried.
+    pub(super) tried: AtomicUsize,
+}
+
+#[derive(Clone)]
+pub(super) struct Faulty {
+    pub(super) inner: SqliteStore,
+    pub(super) faults: Arc<Faults>,
+}
+
+fn broken() -> StoreError {
+    StoreError::Unavailable("injected".into())
+}
+
+impl Faulty {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.faults.away.load(Ordering::SeqCst) { Err(broken()) } else { Ok(()) }
+    }
+}
+
+fn next(counter: &AtomicUsize) -> bool {
+    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+macro_rules! pass_on {
+    ($store:ident { $(fn $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)* }) => {
+        #[async_trait]
+        impl $store for Faulty {
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
+                self.check()?;
+                self.inner.$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+#[async_trait]
+impl MessageStore for Faulty {
+    async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError> {
+        self.check()?;
+        self.inner.log_end().await
+    }
+
+    async fn conversation_states(
+        &self,
+        wanted: &[Conversation],
+        keys_since: u32,
+        max_keys: u32,
+    ) -> Result<Vec<Option<ConversationState>>, StoreError> {
+        self.check()?;
+        self.inner.conversation_states(wanted, keys_since, max_keys).await
+    }
+
+    async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError> {
+        self.faults.tried.fetch_add(1, Ordering::SeqCst);
+        self.check()?;
+        if next(&self.faults.appends) {
+            return Err(broken());
+        }
+        self.inner.append(batch).await?;
+        if next(&self.faults.answers) { Err(broken()) } else { Ok(()) }
+    }
+
+    async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
+        self.check()?;
+        self.inner.read_log(after, limit).await
+    }
+
+    async fn history(
+        &self,
+        conversation: Conversation,
+        from: Option<MsgId>,
+        oldest: u32,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        self.inner.history(conversation, from, oldest, limit).await
+    }
+
+    async fn by_ids(
+        &self,
+        conversation: Conversation,
+        ids: &[u32],
+        oldest: u32,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        self.inner.by_ids(conversation, ids, oldest, limit).await
+    }
+
+    async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
+        self.inner.latest_id(conversation).await
+    }
+}
+
+pass_on!(AccountStore {
+    fn credentials(name: &str) -> Option<Credentials>;
+    fn replace_hash(new: &NewHash) -> bool;
+    fn profiles(ids: &[UserId]) -> Vec<UserProfile>;
+    fn profile_by_name(name: &str) -> Option<UserProfile>;
+    fn find_profiles(matching: &str, after: u32, limit: u32) -> Vec<UserProfile>;
+    fn set_hash(user: UserId, hash: &str) -> ();
+    fn set_status(user: UserId, status: u32, now: u32) -> ();
+    fn set_signature(user: UserId, text: &str, now: u32) -> ();
+    fn set_avatar(user: UserId, url: &str, now: u32) -> ();
+    fn push_shield(user: UserId) -> Option<u32>;
+    fn set_push_shield(user: UserId, status: u32) -> bool;
+    fn login_failures(name: &str, address: &str, since: u32) -> Failures;
+    fn add_login_failure(name: &str, address: &str, now: u32, since: u32, max_pairs: u32) -> ();
+    fn clear_login_failures(name: &str, address: &str) -> ();
+});
+pass_on!(DirectoryStore {
+    fn users_since(stamp: u32, limit: u32) -> DirectoryPage;
+    fn departments_since(stamp: u32) -> Vec<DepartmentRecord>;
+    fn import(import: &DirectoryImport) -> ImportOutcome;
+});
+pass_on!(SessionStore {
+    fn recent_sessions(user: UserId, updated_after: u32, limit: u32) -> Vec<MemberView>;
+    fn unread_sessions(user: UserId, positions: &[ReadPosition]) -> Vec<MemberView>;
+    fn read_position(user: UserId, conversation: Conversation) -> u32;
+    fn store_read_positions(positions: &[ReadPosition]) -> ();
+    fn remove_session(user: UserId, conversation: Conversation) -> bool;
+    fn related_users(user: UserId, since: u32, limit: u32) -> Vec<UserId>;
+});
+pass_on!(GroupStore {
+    fn create_group(group: &NewGroup) -> GroupId;
+    fn change_members(change: &GroupChange) -> u32;
+    fn groups_created_by(user: UserId, kind: GroupType) -> u32;
+    fn groups(ids: &[GroupId]) -> Vec<GroupRecord>;
+    fn groups_of(user: Option<UserId>) -> Vec<GroupRecord>;
+    fn members(group: GroupId) -> Vec<GroupMember>;
+    fn set_shield(group: GroupId, user: UserId, shielded: bool) -> bool;
+});
+pass_on!(DeviceStore {
+    fn set_device_token(token: &DeviceToken) -> ();
+    fn clear_device_token(user: UserId) -> ();
+    fn device_tokens(users: &[UserId]) -> Vec<DeviceToken>;
+});

@@ -1,0 +1,170 @@
+//! A whole platform in one process, and the tools against it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use crate::world::{Server, finish, imd};
+
+const PORTS: [&str; 8] = [
+    "--set",
+    "login.http_listen=127.0.0.1:0",
+    "--set",
+    "login.client_listen=127.0.0.1:0",
+    "--set",
+    "msg.listen=127.0.0.1:0",
+    "--set",
+    "db_proxy.listen=127.0.0.1:0",
+];
+
+fn start(data: &Path) -> Server {
+    let mut args = vec!["all-in-one", "--data-dir", data.to_str().unwrap()];
+    args.extend(PORTS);
+    Server::start(&args, &data.with_extension("ready"))
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Runs a tool with the secret of the data directory.
+fn tool(server: &Server, data: &Path, args: &[&str]) -> (i32, String, String) {
+    let mut command = imd(args);
+    command
+        .arg("--server")
+        .arg(server.address("db_proxy", "grpc"));
+    command.arg("--data-dir").arg(data);
+    finish(command)
+}
+
+#[test]
+fn one_process_serves_every_role_and_stops_on_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = start(&data);
+    let handed_out = get(&server.address("login", "http"), "/msg_server");
+    let msg = server.address("msg", "client");
+    let (_, port) = msg.rsplit_once(':').unwrap();
+    assert!(
+        handed_out.contains(&format!("\"port\" : \"{port}\"")),
+        "{handed_out}"
+    );
+    let admin = server.address("admin", "http");
+    assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = get(&admin, "/metrics");
+    for name in [
+        "im_login_",
+        "im_msg_",
+        "im_route_",
+        "im_db_proxy_",
+        "im_link_dialed",
+    ] {
+        assert!(metrics.contains(name), "{name} is missing");
+    }
+    assert_eq!(server.terminate(), 0);
+}
+
+#[test]
+fn the_tools_work_against_a_running_platform() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = start(&data);
+    let people = dir.path().join("people.csv");
+    std::fs::write(
+        &people,
+        "name,password,department\nann,a,Company/Research\nben,b,\n",
+    )
+    .unwrap();
+
+    let import = ["directory", "import", people.to_str().unwrap()];
+    let (code, said, _) = tool(&server, &data, &import);
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "2 added, 0 updated, 0 unchanged, 2 departments added\n")
+    );
+    let (_, said, _) = tool(&server, &data, &import);
+    assert_eq!(
+        said,
+        "0 added, 0 updated, 2 unchanged, 0 departments added\n"
+    );
+    std::fs::write(&people, "name,sex\ncleo,1\ndan,x\n").unwrap();
+    let (code, _, complaint) = tool(&server, &data, &import);
+    assert_eq!(code, 1);
+    assert!(
+        complaint.contains("line 3: sex must be a number"),
+        "{complaint}"
+    );
+
+    let (_, said, _) = tool(&server, &data, &["admin", "--json", "user", "list"]);
+    let users: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(users.as_array().unwrap().len(), 2, "{said}");
+    assert_eq!(users[0]["department"], "Company/Research");
+    let group = [
+        "admin", "group", "create", "Team", "--owner", "ann", "--member", "ben",
+    ];
+    let (code, said, _) = tool(&server, &data, &group);
+    assert!(code == 0 && said.contains("ann ben"), "{said}");
+    let (code, said, _) = tool(&server, &data, &["admin", "user", "disable", "ben"]);
+    assert!(code == 0 && said.contains("left"), "{said}");
+    let (code, _, complaint) = tool(&server, &data, &["admin", "user", "disable", "nobody"]);
+    assert!(code == 1 && complaint.contains("nobody"), "{complaint}");
+
+    let wrong = dir.path().join("wrong");
+    std::fs::write(&wrong, "another secret altogether").unwrap();
+    let args = [
+        "admin",
+        "user",
+        "list",
+        "--secret-file",
+        wrong.to_str().unwrap(),
+    ];
+    let (code, _, complaint) = tool(&server, &data, &args);
+    assert_eq!(
+        (code, complaint.as_str()),
+        (1, "imd: the server refuses the secret\n")
+    );
+
+    let backup = dir.path().join("backup.db");
+    let args = [
+        "backup",
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--to",
+        backup.to_str().unwrap(),
+    ];
+    let (code, _, complaint) = finish(imd(&args));
+    assert_eq!(code, 0, "{complaint}");
+    let restored = dir.path().join("restored");
+    let args = [
+        "restore",
+        "--data-dir",
+        restored.to_str().unwrap(),
+        "--from",
+        backup.to_str().unwrap(),
+    ];
+    assert_eq!(finish(imd(&args)).0, 0);
+    drop(server);
+    let again = start(&restored);
+    let (_, said, _) = tool(&again, &restored, &["admin", "user", "list"]);
+    assert!(said.contains("ann"), "{said}");
+}
+
+#[test]
+fn a_data_directory_in_use_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let _server = start(&data);
+    let mut args = vec!["all-in-one", "--data-dir", data.to_str().unwrap()];
+    args.extend(PORTS);
+    let (code, _, said) = finish(imd(&args));
+    assert_eq!(code, 1);
+    assert!(said.contains("another process (pid "), "{said}");
+}

@@ -1,0 +1,106 @@
+//! Starts that must not succeed, and what they say.
+
+use std::net::TcpListener;
+
+use crate::world::{finish, imd};
+
+/// EX_USAGE.
+const BAD_CONFIGURATION: i32 = 64;
+
+#[test]
+fn an_unknown_key_ends_the_start_and_is_named_wherever_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("imd.toml");
+    std::fs::write(&file, "[msg]\nrate_limt = 1\n").unwrap();
+
+    let (code, _, said) = finish(imd(&["msg", "--config", file.to_str().unwrap()]));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(
+        said.contains("rate_limt") && said.contains("line 2"),
+        "{said}"
+    );
+
+    let (code, _, said) = finish(imd(&["msg", "--set", "msg.rate_limt=1"]));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(said.contains("msg.rate_limt"), "{said}");
+
+    let mut command = imd(&["all-in-one", "--data-dir", dir.path().to_str().unwrap()]);
+    command.env("IMD_MSG__RATE_LIMT", "1");
+    let (code, _, said) = finish(command);
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(said.contains("IMD_MSG__RATE_LIMT"), "{said}");
+}
+
+#[test]
+fn a_value_out_of_bounds_is_named_with_its_bounds() {
+    let (code, _, said) = finish(imd(&["config", "check", "--set", "msg.sweep_ms=0"]));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert_eq!(
+        said,
+        "imd: invalid configuration: msg.sweep_ms: must be 1 to 60000, is 0\n"
+    );
+    let (code, out, _) = finish(imd(&["config", "check"]));
+    assert_eq!((code, out.as_str()), (0, "ok\n"));
+}
+
+#[test]
+fn what_a_command_needs_and_does_not_have_is_named() {
+    let (code, _, said) = finish(imd(&["route"]));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(
+        said.contains("secret_file") && said.contains("--secret-file"),
+        "{said}"
+    );
+    let (code, _, said) = finish(imd(&["all-in-one"]));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(
+        said.contains("data_dir") && said.contains("--data-dir"),
+        "{said}"
+    );
+    let (code, _, said) = finish(imd(&["admin", "user", "list"]));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(said.contains("--secret-file"), "{said}");
+}
+
+#[test]
+fn an_occupied_port_ends_the_start_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = occupied.local_addr().unwrap().port();
+    for key in [
+        "login.http_listen",
+        "msg.listen",
+        "db_proxy.listen",
+        "admin.listen",
+    ] {
+        let data = dir.path().join(key);
+        let others = [
+            "login.http_listen",
+            "login.client_listen",
+            "msg.listen",
+            "db_proxy.listen",
+        ];
+        let mut command = imd(&["all-in-one", "--data-dir", data.to_str().unwrap()]);
+        for other in others {
+            command.arg("--set").arg(format!("{other}=127.0.0.1:0"));
+        }
+        command.arg("--set").arg(format!("{key}=127.0.0.1:{port}"));
+        let (code, _, said) = finish(command);
+        assert!(code != 0 && code != BAD_CONFIGURATION, "{key}: {code}");
+        assert!(
+            said.contains(&format!("listen on 127.0.0.1:{port}")),
+            "{key}: {said}"
+        );
+    }
+}
+
+#[test]
+fn the_configuration_shown_can_be_used_as_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("imd.toml");
+    let (code, shown, _) = finish(imd(&["config", "show", "--set", "msg.rate_limit=7"]));
+    assert_eq!(code, 0);
+    std::fs::write(&file, &shown).unwrap();
+    let (code, again, said) = finish(imd(&["config", "show", "--config", file.to_str().unwrap()]));
+    assert_eq!((code, again), (0, shown), "{said}");
+}

@@ -1,0 +1,140 @@
+//! Load reports to every login server. The stream is the registration.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use im_proto_rpc::v1::{LoadReport, LoadSeen, load_report::State};
+use im_rpc::{Link, PeerEvent};
+use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
+use tracing::info;
+
+use crate::shared::Shared;
+
+/// What a report says that does not change.
+pub(crate) struct Identity {
+    pub(crate) ip1: String,
+    pub(crate) ip2: String,
+    pub(crate) port: u16,
+    pub(crate) revision: String,
+}
+
+/// Reports to each login server that is up.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    identity: Identity,
+    mut events: mpsc::Receiver<PeerEvent<LoadReport, LoadSeen>>,
+) {
+    let reporter = Arc::new(Reporter { shared, identity, last: AtomicU64::new(0) });
+    let stop = reporter.shared.stop.clone();
+    while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
+        if let PeerEvent::Up(link) = event {
+            let reporter = Arc::clone(&reporter);
+            let tasks = reporter.shared.tasks.clone();
+            tasks.spawn(async move { reporter.report_to(link).await });
+        }
+    }
+}
+
+struct Reporter {
+    shared: Arc<Shared>,
+    identity: Identity,
+    last: AtomicU64,
+}
+
+impl Reporter {
+    async fn report_to(&self, mut link: Link<LoadReport, LoadSeen>) {
+        let shared = &self.shared;
+        info!(peer = %link.peer, "login server is linked");
+        shared.logins_up.fetch_add(1, Ordering::AcqRel);
+        shared.readiness.set(crate::LOGIN_LINK, true);
+        let mut known = Known::default();
+        tokio::select! {
+            () = shared.stop.cancelled() => {}
+            () = self.report(&mut link, &mut known) => {}
+        }
+        if known.has_seen {
+            shared.drain_seen.fetch_sub(1, Ordering::AcqRel);
+        }
+        if shared.logins_up.fetch_sub(1, Ordering::AcqRel) == 1 {
+            shared.readiness.set(crate::LOGIN_LINK, false);
+        }
+        shared.drained.notify_one();
+    }
+
+    /// Reports until the link ends.
+    async fn report(&self, link: &mut Link<LoadReport, LoadSeen>, known: &mut Known) {
+        let config = &self.shared.config;
+        let mut changes = self.shared.load.subscribe();
+        loop {
+            let report = self.compose();
+            if report.state() == State::Draining && known.draining.is_none() {
+                known.draining = Some(report.report);
+            }
+            if link.tx.send(report).await.is_err() {
+                return;
+            }
+            let next = Instant::now() + Duration::from_millis(config.report_interval_ms.into());
+            loop {
+                tokio::select! {
+                    seen = link.rx.recv() => match seen {
+                        Some(seen) => self.seen(seen.report, known),
+                        None => return,
+                    },
+                    changed = changes.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        // Others that sign in or out now share the report.
+                        tokio::time::sleep(Duration::from_millis(config.report_delay_ms.into()))
+                            .await;
+                        changes.mark_unchanged();
+                        break;
+                    }
+                    () = tokio::time::sleep_until(next) => break,
+                }
+            }
+        }
+    }
+
+    fn seen(&self, report: u64, known: &mut Known) {
+        if !known.has_seen && known.draining.is_some_and(|draining| report >= draining) {
+            known.has_seen = true;
+            self.shared.drain_seen.fetch_add(1, Ordering::AcqRel);
+            self.shared.drained.notify_one();
+        }
+    }
+
+    fn compose(&self) -> LoadReport {
+        let shared = &self.shared;
+        let state = if shared.is_draining() {
+            State::Draining
+        } else if shared.db.is_up() && shared.routes().is_usable() {
+            State::Accepting
+        } else {
+            State::Starting
+        };
+        LoadReport {
+            server: shared.name.clone(),
+            instance: shared.instance,
+            ip1: self.identity.ip1.clone(),
+            ip2: self.identity.ip2.clone(),
+            port: u32::from(self.identity.port),
+            sessions: shared.n_sessions(),
+            connections: shared.n_connections(),
+            max_sessions: shared.config.max_sessions,
+            soft_max_sessions: shared.config.soft_max_sessions,
+            state: state as i32,
+            revision: self.identity.revision.clone(),
+            report: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+/// What one login server knows of our going away.
+#[derive(Default)]
+struct Known {
+    /// The first report that said so.
+    draining: Option<u64>,
+    has_seen: bool,
+}

@@ -1,0 +1,93 @@
+//! Leaving: first nobody is sent here any more, then connections are closed at a bounded rate.
+//!
+//! Clients see nothing but the end of the stream: no invented frame, no kick (after which original
+//! clients stay offline), no failing login answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::time::{Duration, Instant};
+use tracing::{info, warn};
+
+use crate::conn::{Conn, Farewell, Phase};
+use crate::shared::Shared;
+
+/// Connections are closed in portions this far apart.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Slots looked at in one go.
+const SLICE: usize = 1_024;
+
+/// Says that this server is going away and waits until the login servers have heard it.
+pub(super) async fn announce(shared: &Shared) {
+    info!(sessions = shared.n_sessions(), "draining");
+    shared.draining.store(true, Ordering::Release);
+    shared.load_changed();
+    let heard = async {
+        while shared.drain_seen.load(Ordering::Acquire) < shared.logins_up.load(Ordering::Acquire) {
+            shared.drained.notified().await;
+        }
+    };
+    let bound = Duration::from_millis(shared.config.drain_notice_ms.into());
+    if tokio::time::timeout(bound, heard).await.is_err() {
+        warn!("not every login server has seen that this server is going away");
+    }
+}
+
+/// Closes all connections, each after its messages are acknowledged.
+pub(super) async fn close_all(shared: &Arc<Shared>) {
+    let config = &shared.config;
+    let total = shared.n_connections();
+    let least = total / config.drain_seconds.max(1) + 1;
+    let rate = u64::from(config.drain_rate.max(least));
+    let portion = usize::try_from(rate * 50 / 1_000 + 1).unwrap_or(usize::MAX);
+    let end = Instant::now() + Duration::from_secs(config.drain_seconds.into());
+    let patience = Duration::from_millis(config.drain_pending_ms.into());
+    let mut leaving: Vec<(Arc<Conn>, Instant)> = Vec::new();
+    let mut from = 0;
+    let mut waiting: Vec<Arc<Conn>> = Vec::new();
+    loop {
+        for _ in 0..portion {
+            if waiting.is_empty() {
+                let Some(slice) = shared.conns().slice(from, SLICE) else { break };
+                from += SLICE;
+                waiting = slice;
+            }
+            let Some(conn) = waiting.pop() else { continue };
+            if conn.step(Phase::Online, Phase::Draining) {
+                leaving.push((conn, Instant::now() + patience));
+            } else {
+                conn.finish(shared, None, Farewell::Finish);
+            }
+        }
+        let now = Instant::now();
+        leaving.retain(|(conn, until)| {
+            let is_waiting = conn.messages() > 0 && now < *until;
+            if !is_waiting {
+                conn.finish(shared, None, Farewell::Finish);
+            }
+            is_waiting
+        });
+        let is_done = waiting.is_empty() && from >= shared.conns().slots() && leaving.is_empty();
+        if is_done || now >= end + patience {
+            break;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    // The last bytes and the clients' own ends.
+    let last = Instant::now() + Duration::from_millis(u64::from(config.close_grace_ms) + 200);
+    while shared.n_connections() > 0 && Instant::now() < last {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut from = 0;
+    loop {
+        let Some(slice) = shared.conns().slice(from, SLICE) else { break };
+        slice.iter().for_each(|conn| conn.cut());
+        from += SLICE;
+    }
+    // Route servers hear of every session that ended, so that nobody looks online any longer.
+    let heard = Instant::now() + Duration::from_millis(200);
+    while Instant::now() < heard && shared.routes().links().iter().any(|link| link.waiting() > 0) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole role over real sockets. The other roles are played at the link seam: they follow the
+//! protocol between roles, and each test can hold them back or make them speak.
+
+mod bounds;
+mod delivery;
+mod leaving;
+mod login;
+mod messages;
+mod requests;
+mod rig;

@@ -1,0 +1,307 @@
+//! What is particular to the embedded store: its log file, its limits, calls cut short.
+
+use std::time::Duration;
+
+use im_core::CommitSeq;
+use im_store::{
+    AccountStore, DataDir, DirectoryImport, DirectoryStore, GroupStore, ImportedUser, MessageStore,
+    SessionStore, SqliteOptions, SqliteStore, StoreError, testing::TempStore,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::log::{Log, pair, user};
+
+fn small_log() -> SqliteOptions {
+    SqliteOptions {
+        checkpoint_bytes: 256 << 10,
+        restart_bytes: 1 << 20,
+        wal_limit_bytes: 4 << 20,
+        maintenance_interval: Duration::from_millis(5),
+        ..SqliteOptions::default()
+    }
+}
+
+/// Stores messages of 500 bytes; an error leaves the writer's knowledge as it was.
+async fn append(store: &SqliteStore, log: &mut Log, messages: u32) -> Result<(), StoreError> {
+    let before = log.clone();
+    for n in 0..messages {
+        log.send(1, pair(1, 2 + n % 20), 10, &"x".repeat(500));
+    }
+    let result = log.commit(store).await;
+    if result.is_err() {
+        *log = before;
+    }
+    result
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_file_stays_short_under_constant_load() {
+    let TempStore { store, dir: _dir } = TempStore::open_with(small_log()).await;
+    let stop = CancellationToken::new();
+    let maintenance = {
+        let (store, stop) = (store.clone(), stop.clone());
+        tokio::spawn(async move { store.run_maintenance(stop).await })
+    };
+    let mut log = Log::default();
+    let mut greatest = 0;
+    for _ in 0..400 {
+        append(&store, &mut log, 40).await.unwrap();
+        greatest = greatest.max(store.wal_bytes());
+    }
+    stop.cancel();
+    maintenance.await.unwrap();
+    // 8 MB of bodies went through it.
+    assert!(greatest < 4 << 20, "{greatest}");
+    assert!(greatest > 256 << 10, "{greatest}");
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(16_000));
+}
+
+#[tokio::test]
+async fn one_round_of_maintenance_checkpoints_and_restarts_by_size() {
+    let TempStore { store, dir: _dir } = TempStore::open_with(small_log()).await;
+    let mut log = Log::default();
+    append(&store, &mut log, 1).await.unwrap();
+    let small = store.maintain().await.unwrap();
+    assert!(
+        small.used_before > 0 && small.pending > 0 && !small.restarted,
+        "{small:?}"
+    );
+    while store.wal_bytes() < 512 << 10 {
+        append(&store, &mut log, 40).await.unwrap();
+    }
+    let passive = store.maintain().await.unwrap();
+    assert!(passive.pending == 0 && !passive.restarted, "{passive:?}");
+    let before = store.wal_bytes();
+    append(&store, &mut log, 1).await.unwrap();
+    assert_eq!(
+        store.wal_bytes(),
+        before,
+        "the next write starts the log again"
+    );
+    let fresh = store.maintain().await.unwrap();
+    assert!(fresh.used_before < 128 << 10, "{fresh:?}");
+
+    while store.wal_bytes() < 3 << 19 {
+        append(&store, &mut log, 40).await.unwrap();
+    }
+    let restart = store.maintain().await.unwrap();
+    assert!(restart.used_before > 1 << 20, "{restart:?}");
+    assert!(restart.pending == 0 && restart.restarted, "{restart:?}");
+    assert_eq!(store.maintain().await.unwrap().pending, 0);
+}
+
+#[tokio::test]
+async fn writes_are_refused_while_a_reader_keeps_the_log_above_its_limit() {
+    let TempStore { store, dir } = TempStore::open_with(small_log()).await;
+    let mut log = Log::default();
+    append(&store, &mut log, 40).await.unwrap();
+    let mut reader = hold_snapshot(dir.path()).await;
+    let refused = loop {
+        match append(&store, &mut log, 200).await {
+            Ok(()) => store.maintain().await.map(drop).unwrap(),
+            Err(error) => break error,
+        }
+        assert!(store.wal_bytes() < 8 << 20);
+    };
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    assert!(store.wal_bytes() > 4 << 20);
+    // The old snapshot is still whole, and the store readable.
+    assert_eq!(count(&mut reader).await, 40);
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+    drop(reader);
+    let recovered = async {
+        while append(&store, &mut log, 1).await.is_err() {
+            store.maintain().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), recovered)
+        .await
+        .unwrap();
+    assert!(
+        store.wal_bytes() <= (1 << 20) + (64 << 10),
+        "cut when it started again"
+    );
+}
+
+async fn hold_snapshot(dir: &std::path::Path) -> sqlx::SqliteConnection {
+    use sqlx::{ConnectOptions, Executor};
+    let mut reader = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(dir.join("im.db"))
+        .read_only(true)
+        .connect()
+        .await
+        .unwrap();
+    reader.execute("BEGIN").await.unwrap();
+    assert_eq!(count(&mut reader).await, 40);
+    reader
+}
+
+async fn count(reader: &mut sqlx::SqliteConnection) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM message")
+        .fetch_one(reader)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_writes_until_there_is_space() {
+    let TempStore { store, dir: _dir } = TempStore::open().await;
+    let mut log = Log::default();
+    append(&store, &mut log, 40).await.unwrap();
+    let person = |name: &str| ImportedUser {
+        name: name.into(),
+        ..ImportedUser::default()
+    };
+    let import = DirectoryImport {
+        users: vec![person("ann")],
+        now: 10,
+    };
+    store.import(&import).await.unwrap();
+    let group = log.group(&store, &[1], 10).await;
+
+    store.limit_pages(Some(1)).await.unwrap();
+    let mut refused = 0;
+    for _ in 0..20 {
+        match append(&store, &mut log, 40).await {
+            Ok(()) => {}
+            Err(StoreError::Unavailable(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 10, "{refused}");
+    let many = (0..2000).map(|n| person(&format!("user{n}"))).collect();
+    let result = store
+        .import(&DirectoryImport {
+            users: many,
+            now: 10,
+        })
+        .await;
+    assert!(
+        matches!(result, Err(StoreError::Unavailable(_))),
+        "{result:?}"
+    );
+    // Nothing of what failed is there.
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+    assert_eq!(store.users_since(0, 10_000).await.unwrap().users.len(), 1);
+    assert_eq!(store.members(group).await.unwrap().len(), 1);
+    assert_eq!(
+        store.recent_sessions(user(1), 0, 100).await.unwrap().len(),
+        20
+    );
+
+    store.limit_pages(None).await.unwrap();
+    append(&store, &mut log, 40).await.unwrap();
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+}
+
+#[tokio::test]
+async fn calls_cut_short_at_any_moment_are_whole_or_nothing() {
+    let TempStore { store, dir: _dir } = TempStore::open().await;
+    let mut log = Log::default();
+    append(&store, &mut log, 40).await.unwrap();
+    let mut stored = 0;
+    for micros in (0..3000).step_by(60) {
+        let before = log.clone();
+        let wait = Duration::from_micros(micros);
+        // Several texts, so that there is a middle.
+        let cut = tokio::time::timeout(wait, append(&store, &mut log, 600)).await;
+        let end = store.settled_end().await;
+        if end == before.seq {
+            assert!(cut.is_err());
+            log = before;
+        } else {
+            assert_eq!(end, before.seq + 600);
+            stored += 1;
+        }
+    }
+    append(&store, &mut log, 1).await.unwrap();
+    let entries = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    assert_eq!(u64::try_from(entries.len()).unwrap(), 41 + 600 * stored);
+}
+
+trait SettledEnd {
+    async fn settled_end(&self) -> u64;
+}
+
+impl SettledEnd for SqliteStore {
+    /// Where the log ends once a call that was cut short has come to its end.
+    async fn settled_end(&self) -> u64 {
+        // A write waits for its turn, and for what is left to be undone.
+        self.set_push_shield(user(99), 0).await.unwrap();
+        self.log_end().await.unwrap().0.0
+    }
+}
+
+#[tokio::test]
+async fn a_store_is_found_again_as_it_was_left() {
+    let TempStore { store, dir } = TempStore::open().await;
+    let mut log = Log::default();
+    append(&store, &mut log, 100).await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(store.wal_bytes(), 0, "merged when closed");
+    drop(store);
+    let data_dir = DataDir::open(dir.path()).unwrap();
+    let store = SqliteStore::open(data_dir, SqliteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(100));
+    append(&store, &mut log, 100).await.unwrap();
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(200));
+}
+
+#[tokio::test]
+async fn a_store_keeps_its_directory_locked() {
+    let TempStore { store, dir } = TempStore::open().await;
+    let clone = store.clone();
+    drop(store);
+    assert!(DataDir::open(dir.path()).is_err());
+    drop(clone);
+    DataDir::open(dir.path()).unwrap();
+}
+
+/// Bytes of the checkpointed file per message of 100 bytes with a retry key.
+#[tokio::test]
+async fn a_stored_message_of_100_bytes_takes_at_most_200_bytes_of_disk() {
+    let TempStore { store, dir } = TempStore::open().await;
+    let size = || std::fs::metadata(dir.path().join("im.db")).unwrap().len();
+    let mut log = Log::default();
+    let send = async |log: &mut Log| {
+        for n in 0..500 {
+            let other = 2 + (n * 7919 + u32::try_from(log.seq).unwrap()) % 1000;
+            let row = log.send(1, pair(1, other), 1_700_000_000, &"x".repeat(100));
+            row.key = Some(crate::log::key(7));
+        }
+        log.commit(&store).await.unwrap();
+    };
+    for _ in 0..4 {
+        send(&mut log).await;
+    }
+    store.checkpoint_now().await;
+    let before = size();
+    for _ in 0..40 {
+        send(&mut log).await;
+    }
+    store.checkpoint_now().await;
+    let each = (size() - before) / (40 * 500);
+    assert!((100..=200).contains(&each), "{each}");
+}
+
+trait CheckpointNow {
+    async fn checkpoint_now(&self);
+}
+
+impl CheckpointNow for SqliteStore {
+    /// Merges the log into the database file.
+    async fn checkpoint_now(&self) {
+        use sqlx::{ConnectOptions, Executor};
+        let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(self.data_dir().database())
+            .connect()
+            .await
+            .unwrap();
+        connection
+            .execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            .await
+            .unwrap();
+    }
+}
