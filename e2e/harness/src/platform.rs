@@ -151,7 +151,7 @@ impl Platform {
     fn write_secret(&self) -> anyhow::Result<()> {
         std::fs::write(
             self.dir.path().join("secret"),
-            "a secret of this test only\n",
+            "a-secret-of-this-test-only\n",
         )?;
         Ok(())
     }
@@ -177,20 +177,16 @@ impl Platform {
         let route = list(routes, ports::ROUTE);
         let db_proxy = list(&["db".to_owned()], ports::DB_PROXY);
         vec![
-            format!("msg.peers.login={login}"),
-            format!("msg.peers.route={route}"),
-            format!("msg.peers.db_proxy={db_proxy}"),
-            format!("db_proxy.peers.route={route}"),
+            format!("peers.login={login}"),
+            format!("peers.route={route}"),
+            format!("peers.db_proxy={db_proxy}"),
         ]
     }
 
     /// Starts a route server.
     pub fn start_route(&mut self, name: &str, set: &[String]) -> anyhow::Result<()> {
         let address = self.address_of(name);
-        let own = [
-            format!("route.listen=\"{address}:{}\"", ports::ROUTE),
-            format!("route.name=\"{name}\""),
-        ];
+        let own = [format!("route.listen=\"{address}:{}\"", ports::ROUTE)];
         self.start_role(name, "route", &own, set)
     }
 
@@ -201,12 +197,7 @@ impl Platform {
             format!("db_proxy.listen=\"{address}:{}\"", ports::DB_PROXY),
             format!("data_dir=\"{}\"", self.data_dir().display()),
         ];
-        own.extend(
-            peers
-                .iter()
-                .filter(|peer| peer.starts_with("db_proxy."))
-                .cloned(),
-        );
+        own.extend(peers.iter().cloned());
         self.start_role("db", "db-proxy", &own, set)
     }
 
@@ -236,12 +227,7 @@ impl Platform {
             format!("msg.listen=\"{address}:{}\"", ports::MSG),
             format!("msg.name=\"{name}\""),
         ];
-        own.extend(
-            peers
-                .iter()
-                .filter(|peer| peer.starts_with("msg."))
-                .cloned(),
-        );
+        own.extend(peers.iter().cloned());
         self.start_role(name, "msg", &own, set)
     }
 

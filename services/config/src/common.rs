@@ -207,7 +207,7 @@ impl Default for ProcessConfig {
     fn default() -> Self {
         Self {
             worker_threads: 0,
-            stop_timeout_ms: 30_000,
+            stop_timeout_ms: 28_000,
         }
     }
 }

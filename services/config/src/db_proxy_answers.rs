@@ -23,7 +23,7 @@ pub struct AccountsConfig {
     pub max_hashes: usize,
     /// Logins that may wait for a hash; one more is refused at once with result 2.
     pub max_waiting_logins: usize,
-    /// Failures of one name from one address within the window that are let pass.
+    /// Failures of one name from one address within the window that are let pass; the store keeps 64.
     pub lockout_failures: u32,
     /// How long a failure counts, seconds.
     pub lockout_window_secs: u32,
@@ -91,7 +91,7 @@ impl Check for AccountsConfig {
             &self.max_waiting_logins,
             &(1..=100_000),
         );
-        checker.range("lockout_failures", &self.lockout_failures, &(1..=1_000));
+        checker.range("lockout_failures", &self.lockout_failures, &(1..=60));
         checker.range(
             "lockout_window_secs",
             &self.lockout_window_secs,

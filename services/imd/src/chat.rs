@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use im_client::{Client, ClientConfig, Event, Password};
-use im_core::ClientType;
+use im_core::{Classify as _, ClientType, ErrorKind};
 use tokio::sync::mpsc;
 
 use session::{Flow, Session};
@@ -56,9 +56,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Password::clear(&password),
     )
     .with_client_type(client_type);
-    let (client, mut events) = Client::connect(config)
-        .await
-        .with_context(|| format!("log in to {}", args.server))?;
+    let (client, mut events) = match Client::connect(config).await {
+        Ok(connected) => connected,
+        Err(error) if error.kind() == ErrorKind::Denied => {
+            bail!("unknown user, wrong password, or not active: {}", args.user)
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("log in to {}", args.server));
+        }
+    };
 
     let mut session = Session::new(client.clone(), io::stdout(), scripted);
     let outcome = chat(&mut session, &mut events, &mut read_lines()).await;

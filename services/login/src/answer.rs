@@ -21,7 +21,11 @@ pub(crate) struct Answers {
 
 impl Answers {
     pub(crate) fn new(msfs: &str, discovery: &str, retry_after_s: u32) -> Self {
-        Self { msfs: json(msfs), discovery: json(discovery), retry_after_s }
+        Self {
+            msfs: json(msfs),
+            discovery: json(discovery),
+            retry_after_s,
+        }
     }
 
     /// The whole HTTP answer. Its header lines have no blank after the colon, and its status is 200
@@ -32,7 +36,9 @@ impl Answers {
             Choice::Nobody => (failure(1, NOBODY), Some(self.retry_after_s)),
             Choice::AllFull => (failure(2, ALL_FULL), Some(self.retry_after_s)),
         };
-        let retry = retry.map(|seconds| format!("Retry-After:{seconds}\r\n")).unwrap_or_default();
+        let retry = retry
+            .map(|seconds| format!("Retry-After:{seconds}\r\n"))
+            .unwrap_or_default();
         format!(
             "HTTP/1.1 200 OK\r\n\
              Connection:close\r\n\
@@ -47,7 +53,11 @@ impl Answers {
 
     /// The port is text: Windows reads it so, the others convert.
     fn success(&self, address: &Address) -> String {
-        let Self { msfs, discovery, retry_after_s: _ } = self;
+        let Self {
+            msfs,
+            discovery,
+            retry_after_s: _,
+        } = self;
         let (prior, backup) = (json(&address.ip1), json(&address.ip2));
         let port = address.port;
         format!(
@@ -100,11 +110,19 @@ mod tests {
     use super::*;
 
     fn answers() -> Answers {
-        Answers::new("http://127.0.0.1:8700/", "http://127.0.0.1/api/discovery", 3)
+        Answers::new(
+            "http://127.0.0.1:8700/",
+            "http://127.0.0.1/api/discovery",
+            3,
+        )
     }
 
     fn address() -> Address {
-        Address { ip1: "10.0.0.11".to_owned(), ip2: "10.0.0.12".to_owned(), port: 8000 }
+        Address {
+            ip1: "10.0.0.11".to_owned(),
+            ip2: "10.0.0.12".to_owned(),
+            port: 8000,
+        }
     }
 
     /// Wire 9.2.
@@ -146,7 +164,10 @@ mod tests {
                  \r\n\
                  {{\n   \"code\" : {code},\n   \"msg\" : \"{text}\"\n}}\n"
             );
-            assert_eq!(String::from_utf8(answers().http(&choice)).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(answers().http(&choice)).unwrap(),
+                expected
+            );
         };
         check(Choice::Nobody, 49, 1, "没有msg_server");
         check(Choice::AllFull, 45, 2, "负载过高");
@@ -166,15 +187,18 @@ mod tests {
     /// Golden frame F45.
     #[test]
     fn the_binary_answer_is_golden_frame_45() {
-        let mut golden = vec![0, 0, 0, 0x2b, 0, 1, 0, 0, 0, 1, 1, 2, 0, 1, 0, 0, 8, 0, 0x12, 9];
+        let mut golden = vec![
+            0, 0, 0, 0x2b, 0, 1, 0, 0, 0, 1, 1, 2, 0, 1, 0, 0, 8, 0, 0x12, 9,
+        ];
         golden.extend_from_slice(b"10.0.0.11");
         golden.extend_from_slice(&[0x1a, 9]);
         golden.extend_from_slice(b"10.0.0.12");
         golden.extend_from_slice(&[0x20, 0xc0, 0x3e]);
         assert_eq!(binary(&Choice::Fresh(address()), 1), golden);
-        assert_eq!(binary(&Choice::Nobody, 9).as_ref(), [
-            0, 0, 0, 18, 0, 1, 0, 0, 0, 1, 1, 2, 0, 9, 0, 0, 0x08, 1
-        ]);
+        assert_eq!(
+            binary(&Choice::Nobody, 9).as_ref(),
+            [0, 0, 0, 18, 0, 1, 0, 0, 0, 1, 1, 2, 0, 9, 0, 0, 0x08, 1]
+        );
         assert_eq!(binary(&Choice::AllFull, 9).last(), Some(&2));
     }
 }

@@ -67,12 +67,17 @@ fn examine(bytes: &[u8]) -> Request {
         Ok(httparse::Status::Partial) => return Request::Partial,
         Err(_) => return Request::Malformed,
     };
-    let announced = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let announced = request
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let body = match announced.map(|header| std::str::from_utf8(header.value)) {
         None => Some(0),
         Some(text) => text.ok().and_then(|text| text.trim().parse::<usize>().ok()),
     };
-    let Some(body) = body else { return Request::Malformed };
+    let Some(body) = body else {
+        return Request::Malformed;
+    };
     if bytes.len() < head.saturating_add(body) {
         return Request::Partial;
     }
@@ -111,7 +116,14 @@ mod tests {
 
     #[test]
     fn another_path_is_something_else() {
-        for path in ["/", "/msg_serve", "/Msg_server", "//msg_server", "*", "/msg-server"] {
+        for path in [
+            "/",
+            "/msg_serve",
+            "/Msg_server",
+            "//msg_server",
+            "*",
+            "/msg-server",
+        ] {
             let request = format!("GET {path} HTTP/1.1\r\n\r\n");
             assert_eq!(examine(request.as_bytes()), Request::Elsewhere, "{path}");
         }

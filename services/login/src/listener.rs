@@ -49,8 +49,8 @@ impl Clients {
     }
 }
 
-/// Accepts clients of one port until `stop` fires. Beyond the number of connections they wait in the
-/// kernel's queue.
+/// Accepts clients of one port until `stop` fires. Beyond the number of connections one waits here and
+/// the others in the kernel's queue.
 pub(crate) async fn accept(
     listener: TcpListener,
     port: Port,
@@ -60,12 +60,9 @@ pub(crate) async fn accept(
 ) {
     let open = clients.metrics.connections(port);
     loop {
-        let places = Arc::clone(&clients.places);
-        let accepted = stop.run_until_cancelled(async {
-            let place = places.acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
-        });
-        let Some(Some((place, accepted))) = accepted.await else { return };
+        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
+            return;
+        };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -74,6 +71,9 @@ pub(crate) async fn accept(
                 continue;
             }
         };
+        // Asked for only when there is a client: the ports share the places.
+        let place = stop.run_until_cancelled(Arc::clone(&clients.places).acquire_owned());
+        let Some(Ok(place)) = place.await else { return };
         let Some(address) = clients.addresses.admit(peer.ip()) else {
             debug!(%peer, "refused a client: too many of its address");
             clients.metrics.refuse(port, Refusal::Address);
@@ -120,7 +120,10 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { open: Arc::default(), limit }
+        Self {
+            open: Arc::default(),
+            limit,
+        }
     }
 
     /// Counts a connection while the answer lives; `None` when there are too many.
@@ -132,7 +135,10 @@ impl Addresses {
         }
         *count += 1;
         drop(open);
-        Some(Admitted { addresses: self.clone(), address })
+        Some(Admitted {
+            addresses: self.clone(),
+            address,
+        })
     }
 }
 
@@ -145,7 +151,11 @@ struct Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut open = self.addresses.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .addresses
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

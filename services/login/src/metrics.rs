@@ -158,16 +158,22 @@ impl Metrics {
             Choice::Nobody => Answer::Nobody,
             Choice::AllFull => Answer::AllFull,
         };
-        self.answers.get_or_create(&AnswerLabels { port, answer }).inc();
+        self.answers
+            .get_or_create(&AnswerLabels { port, answer })
+            .inc();
     }
 
     pub(crate) fn refuse(&self, port: Port, reason: Refusal) {
-        self.refused.get_or_create(&RefusalLabels { port, reason }).inc();
+        self.refused
+            .get_or_create(&RefusalLabels { port, reason })
+            .inc();
     }
 
     /// How many clients of this port were closed for this reason.
     pub fn refused(&self, port: Port, reason: Refusal) -> u64 {
-        self.refused.get_or_create(&RefusalLabels { port, reason }).get()
+        self.refused
+            .get_or_create(&RefusalLabels { port, reason })
+            .get()
     }
 
     /// Open client connections of this port.
@@ -185,17 +191,25 @@ impl Metrics {
                 *count += 1;
             }
             if shown.len() < labelled {
-                let label = ServerLabel { server: name.to_owned() };
+                let label = ServerLabel {
+                    server: name.to_owned(),
+                };
                 self.sessions.get_or_create(&label).set(i64::from(sessions));
                 shown.insert(label.server);
             }
         });
         for (state, count) in ServerState::ALL.into_iter().zip(counts) {
-            self.servers.get_or_create(&ServersLabel { state: state.into() }).set(count);
+            self.servers
+                .get_or_create(&ServersLabel {
+                    state: state.into(),
+                })
+                .set(count);
         }
         let mut before = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
         for server in before.difference(&shown) {
-            self.sessions.remove(&ServerLabel { server: server.clone() });
+            self.sessions.remove(&ServerLabel {
+                server: server.clone(),
+            });
         }
         *before = shown;
     }

@@ -37,7 +37,14 @@ impl Reports {
         tasks: TaskTracker,
     ) -> Self {
         let (last_stream, stop) = (Arc::default(), CancellationToken::new());
-        Self { table, metrics, readiness, last_stream, tasks, stop }
+        Self {
+            table,
+            metrics,
+            readiness,
+            last_stream,
+            tasks,
+            stop,
+        }
     }
 
     /// Ends every stream when fired.
@@ -50,7 +57,12 @@ impl Reports {
     }
 
     async fn follow(&self, id: StreamId, link: Link<LoadSeen, LoadReport>) {
-        let Link { tx, mut rx, peer, closed } = link;
+        let Link {
+            tx,
+            mut rx,
+            peer,
+            closed,
+        } = link;
         let mut refused = false;
         loop {
             let report = tokio::select! {

@@ -86,7 +86,10 @@ impl Server {
         let table = Arc::new(Mutex::new(LoadTable::new(Rules::from(&config))));
         let shown = Arc::clone(&table);
         context.dumps.register("login", move || {
-            let dump = shown.lock().unwrap_or_else(PoisonError::into_inner).dump(Instant::now());
+            let dump = shown
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .dump(Instant::now());
             serde_json::to_value(dump).unwrap_or_default()
         });
         let tasks = TaskTracker::new();
@@ -125,7 +128,16 @@ impl Server {
             addresses: Addresses::new(config.max_connections_per_address),
         });
         let labelled_servers = config.labelled_servers;
-        Ok(Self { http, client, control, bound, clients, reports, tasks, labelled_servers })
+        Ok(Self {
+            http,
+            client,
+            control,
+            bound,
+            clients,
+            reports,
+            tasks,
+            labelled_servers,
+        })
     }
 
     /// The bound addresses.
@@ -150,11 +162,22 @@ impl Server {
 
     /// Serves until `stop` fires and everything has ended.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { http, client, control, bound, clients, reports, tasks, labelled_servers } = self;
+        let Self {
+            http,
+            client,
+            control,
+            bound,
+            clients,
+            reports,
+            tasks,
+            labelled_servers,
+        } = self;
         info!(http = %bound.http, client = %bound.client, control = ?bound.control, "login serves");
         for (listener, port) in [(http, Port::Http), (client, Port::Binary)] {
             let (clients, tasks, stop) = (Arc::clone(&clients), tasks.clone(), stop.clone());
-            tasks.clone().spawn(accept(listener, port, clients, tasks, stop));
+            tasks
+                .clone()
+                .spawn(accept(listener, port, clients, tasks, stop));
         }
         tasks.spawn(show(clients, labelled_servers, stop.clone()));
         let ending = (stop.clone(), reports.stop().clone());
@@ -193,6 +216,9 @@ async fn show(clients: Arc<Clients>, labelled: usize, stop: CancellationToken) {
 }
 
 fn local(listener: &TcpListener, address: &str) -> Result<SocketAddr, ListenError> {
-    let failed = |source| ListenError { address: address.to_owned(), source };
+    let failed = |source| ListenError {
+        address: address.to_owned(),
+        source,
+    };
     listener.local_addr().map_err(failed)
 }

@@ -138,8 +138,14 @@ pub enum ServerState {
 
 impl ServerState {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Accepting, Self::Full, Self::Starting, Self::Draining, Self::Stale, Self::Lost];
+    pub const ALL: [Self; 6] = [
+        Self::Accepting,
+        Self::Full,
+        Self::Starting,
+        Self::Draining,
+        Self::Stale,
+        Self::Lost,
+    ];
 }
 
 /// A msg server.
@@ -210,7 +216,11 @@ enum Room {
 
 /// 0 means none.
 const fn limit(sessions: u32) -> u64 {
-    if sessions == 0 { u64::MAX } else { sessions as u64 }
+    if sessions == 0 {
+        u64::MAX
+    } else {
+        sessions as u64
+    }
 }
 
 /// The table.
@@ -226,13 +236,23 @@ pub struct LoadTable {
 impl LoadTable {
     /// An empty table.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, servers: BTreeMap::new(), streams: HashMap::new() }
+        Self {
+            rules,
+            servers: BTreeMap::new(),
+            streams: HashMap::new(),
+        }
     }
 
     /// A msg server reports.
     pub fn report(&mut self, stream: StreamId, report: LoadReport, now: Instant) -> Reported {
-        let Some(address) = address_of(&report) else { return Reported::Invalid };
-        if self.streams.get(&stream).is_some_and(|name| *name != report.server) {
+        let Some(address) = address_of(&report) else {
+            return Reported::Invalid;
+        };
+        if self
+            .streams
+            .get(&stream)
+            .is_some_and(|name| *name != report.server)
+        {
             // It has another name than before; nobody has the old one now.
             self.stream_ended(stream, now);
         }
@@ -266,15 +286,25 @@ impl LoadTable {
         let name = report.server.clone();
         self.streams.insert(stream, name.clone());
         let pending = Pending::new(self.rules.reservation);
-        let entry = Entry { stream: Some(stream), report, address, heard_at: now, pending };
+        let entry = Entry {
+            stream: Some(stream),
+            report,
+            address,
+            heard_at: now,
+            pending,
+        };
         self.servers.insert(name, entry);
         Reported::Kept
     }
 
     /// A stream is over.
     pub fn stream_ended(&mut self, stream: StreamId, now: Instant) {
-        let Some(name) = self.streams.remove(&stream) else { return };
-        let Some(entry) = self.servers.get_mut(&name) else { return };
+        let Some(name) = self.streams.remove(&stream) else {
+            return;
+        };
+        let Some(entry) = self.servers.get_mut(&name) else {
+            return;
+        };
         let silence = now.saturating_duration_since(entry.heard_at);
         if silence >= self.rules.silence && entry.report.state() == State::Accepting {
             entry.stream = None;
@@ -319,7 +349,11 @@ impl LoadTable {
         if full {
             return Choice::AllFull;
         }
-        if fresh { Choice::Nobody } else { self.choose_last_known(now) }
+        if fresh {
+            Choice::Nobody
+        } else {
+            self.choose_last_known(now)
+        }
     }
 
     /// Chooses while nobody reports.
@@ -343,7 +377,9 @@ impl LoadTable {
 
     /// Whether some msg server takes logins now.
     pub fn any_accepting(&self, now: Instant) -> bool {
-        self.servers.values().any(|entry| entry.state(&self.rules, now) == ServerState::Accepting)
+        self.servers
+            .values()
+            .any(|entry| entry.state(&self.rules, now) == ServerState::Accepting)
     }
 
     /// Every msg server as it stands.
@@ -368,7 +404,9 @@ impl LoadTable {
                 age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             }
         });
-        TableDump { servers: servers.collect() }
+        TableDump {
+            servers: servers.collect(),
+        }
     }
 
     /// Calls `f` with name, state and sessions of each msg server, by name.
@@ -385,8 +423,16 @@ fn address_of(report: &LoadReport) -> Option<Address> {
     if report.server.is_empty() || report.ip1.is_empty() {
         return None;
     }
-    let ip2 = if report.ip2.is_empty() { &report.ip1 } else { &report.ip2 };
-    Some(Address { ip1: report.ip1.clone(), ip2: ip2.clone(), port })
+    let ip2 = if report.ip2.is_empty() {
+        &report.ip1
+    } else {
+        &report.ip2
+    };
+    Some(Address {
+        ip1: report.ip1.clone(),
+        ip2: ip2.clone(),
+        port,
+    })
 }
 
 #[cfg(test)]

@@ -230,20 +230,18 @@ impl Conn {
     /// Writes what is queued, as far as the socket takes it.
     pub(crate) fn flush(self: &Arc<Self>, shared: &Arc<Shared>) {
         let mut out = self.out();
-        if !std::mem::take(&mut out.dirty) || out.waiting {
+        if !std::mem::take(&mut out.dirty) {
+            return;
+        }
+        if out.waiting {
+            self.stalled(shared, out);
             return;
         }
         match self.write(&mut out) {
             Ok(true) => shared.recount(&mut out.counted, 0),
             Ok(false) => {
                 out.waiting = true;
-                let queued = out.bytes();
-                let is_too_much = shared.recount_and_check(&mut out.counted, queued);
-                let overflown = is_too_much && !std::mem::replace(&mut out.overflown, true);
-                drop(out);
-                if overflown {
-                    shared.overflown(self);
-                }
+                self.stalled(shared, out);
                 let (conn, server) = (Arc::clone(self), Arc::clone(shared));
                 shared.tasks.spawn(async move { conn.write_later(server).await });
             }
@@ -253,6 +251,17 @@ impl Conn {
                 drop(out);
                 self.cut();
             }
+        }
+    }
+
+    /// The socket does not take all: what waits counts for the whole server.
+    fn stalled(self: &Arc<Self>, shared: &Shared, mut out: MutexGuard<'_, Outbound>) {
+        let queued = out.bytes();
+        let is_too_much = shared.recount_and_check(&mut out.counted, queued);
+        let overflown = is_too_much && !std::mem::replace(&mut out.overflown, true);
+        drop(out);
+        if overflown {
+            shared.overflown(self);
         }
     }
 

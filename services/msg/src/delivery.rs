@@ -296,7 +296,7 @@ impl Delivery {
             Some(since) => Some(since + millis(self.shared.config.pull_timeout_ms)),
             None => self.next_page().map(|(at, _)| at),
         };
-        [page, self.links.settle_at(), self.touched.flush_at(), self.presence.due()]
+        [page, self.links.settle_at(), self.touched.flush_at(), self.presence.due(Instant::now())]
             .into_iter()
             .flatten()
             .min()

@@ -248,17 +248,28 @@ impl Directory {
     /// All sessions have been announced: what was not is gone.
     ///
     /// Over a link that was in step already, a session can vanish only because the user belongs to
-    /// another shard now, and nobody is told. Over a new link it ended while the link was away.
-    pub fn snapshot_end(&mut self, server: ServerId, notices: &mut Vec<Notice>) {
-        let Some((round, in_step)) = self.servers.snapshot_end(server) else {
+    /// another shard now, and nobody is told; likewise while this server is not part of the ring.
+    /// Over a new link it ended while the link was away.
+    pub fn snapshot_end(
+        &mut self,
+        server: ServerId,
+        is_in_ring: bool,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Some((round, was_in_step)) = self.servers.snapshot_end(server) else {
             return;
         };
-        let leaving = if in_step {
+        let leaving = if was_in_step || !is_in_ring {
             Leaving::Moved
         } else {
             Leaving::Ended
         };
-        self.end_sessions(server, leaving, |session| session.round != round, notices);
+        self.end_sessions(
+            server,
+            leaving,
+            |session| session.round != round,
+            notices,
+        );
     }
 
     /// A session of this msg server is there.

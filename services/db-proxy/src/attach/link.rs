@@ -53,14 +53,14 @@ pub(super) async fn serve(
         ended: CancellationToken::new(),
         shared,
     });
-    let Link { tx, rx, peer, closed } = link;
+    let Link { tx, mut rx, peer, closed } = link;
     tasks.spawn(Arc::clone(&served).write(tx, closed.clone()));
     let stopped = tokio::select! {
         () = closed.cancelled() => false,
-        stopped = served.read(rx, &stop) => stopped,
+        stopped = served.read(&mut rx, &stop) => stopped,
     };
     if stopped {
-        // Everything that was taken is answered before the link ends.
+        // Everything that was taken is answered before the link ends; dropping `rx` would end it.
         tokio::select! {
             () = closed.cancelled() => {}
             () = served.ended.cancelled() => {}
@@ -70,6 +70,7 @@ pub(super) async fn serve(
         closed.cancel();
     }
     served.ended.cancel();
+    drop(rx);
     info!(peer, "msg server is detached");
 }
 
@@ -77,7 +78,7 @@ impl Served {
     /// Reads calls until the peer is gone (`false`) or `stop` (`true`).
     async fn read(
         self: &Arc<Self>,
-        mut calls: mpsc::Receiver<v1::DbCalls>,
+        calls: &mut mpsc::Receiver<v1::DbCalls>,
         stop: &CancellationToken,
     ) -> bool {
         loop {

@@ -91,7 +91,7 @@ async fn a_position_of_an_earlier_process_is_found_in_the_store() {
 
 #[tokio::test]
 async fn own_group_messages_move_their_senders_position() {
-    let Rig { positions, group, .. } = rig(&slow()).await;
+    let Rig { positions, group, temp: _temp } = rig(&slow()).await;
     positions.sent(&[(user(1), group, 1), (user(1), group, 3), (user(2), group, 2)]);
     assert_eq!(positions.current(user(1), group).await.unwrap(), 3);
     assert_eq!(positions.current(user(2), group).await.unwrap(), 2);
@@ -122,7 +122,7 @@ async fn everything_is_stored_in_time_and_at_the_end() {
 #[tokio::test]
 async fn readers_wait_while_too_many_positions_wait_for_the_store() {
     let config = PositionsConfig { max_pending: 2, ..slow() };
-    let Rig { positions, group, .. } = rig(&config).await;
+    let Rig { positions, group, temp: _temp } = rig(&config).await;
     positions.note(user(1), group, 1).await.unwrap();
     positions.note(user(2), group, 1).await.unwrap();
     assert!(positions.note(user(2), group, 2).await.unwrap(), "one that waits already may grow");

@@ -277,5 +277,4 @@ async fn what_waits_is_handed_over_at_the_end() {
     rig.stop.cancel();
     assert_eq!(shape(&next(&mut route).await), (1, 2, 1));
     assert!(route.rx.recv().await.is_none());
-    assert!(!route.closed.is_cancelled(), "what is queued on the link still travels");
 }

@@ -37,7 +37,8 @@ pub(super) struct Session<W> {
     /// Received and not yet found by `/expect`.
     heard: VecDeque<String>,
     scripted: bool,
-    greeted: bool,
+    /// The login that the greeting is about was heard of.
+    connected: bool,
     out: W,
 }
 
@@ -49,7 +50,7 @@ impl<W: Write> Session<W> {
             current: None,
             heard: VecDeque::new(),
             scripted,
-            greeted: false,
+            connected: false,
             out,
         }
     }
@@ -65,7 +66,6 @@ impl<W: Write> Session<W> {
             "Logged in as {me} at {server}. /help lists the commands."
         )?;
         self.show_unread(false).await?;
-        self.greeted = true;
         Ok(())
     }
 
@@ -78,7 +78,8 @@ impl<W: Write> Session<W> {
             Some(Event::Disconnected { .. }) => {
                 writeln!(self.out, "-- connection lost, trying again")?;
             }
-            Some(Event::Connected { address, .. }) if self.greeted => {
+            Some(Event::Connected { .. }) if !self.connected => self.connected = true,
+            Some(Event::Connected { address, .. }) => {
                 writeln!(self.out, "-- connected to {address}")?;
                 self.show_unread(false).await?;
             }

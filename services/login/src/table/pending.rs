@@ -19,7 +19,11 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(lifetime: Duration) -> Self {
-        Self { lifetime, total: 0, steps: VecDeque::new() }
+        Self {
+            lifetime,
+            total: 0,
+            steps: VecDeque::new(),
+        }
     }
 
     pub(super) const fn count(&self) -> u32 {
@@ -76,7 +80,11 @@ mod tests {
             pending.add(at(ms * 20));
         }
         assert_eq!(pending.count(), 1_000);
-        assert!(pending.steps.len() <= STEPS as usize + 1, "{}", pending.steps.len());
+        assert!(
+            pending.steps.len() <= STEPS as usize + 1,
+            "{}",
+            pending.steps.len()
+        );
         pending.seen(10);
         assert_eq!(pending.count(), 990);
         pending.forget_before(at(29_999));

@@ -34,7 +34,10 @@ impl Table {
     }
 
     fn with(rules: Rules) -> Self {
-        Self { table: LoadTable::new(rules), now: Instant::now() }
+        Self {
+            table: LoadTable::new(rules),
+            now: Instant::now(),
+        }
     }
 
     fn report(&mut self, report: LoadReport) {
@@ -90,7 +93,10 @@ fn the_least_loaded_server_is_chosen_exactly() {
     }
     for _ in 0..60 {
         let chosen = table.chosen();
-        let (server, count) = sessions.iter_mut().find(|(server, _)| **server == chosen).unwrap();
+        let (server, count) = sessions
+            .iter_mut()
+            .find(|(server, _)| **server == chosen)
+            .unwrap();
         *count += 1;
         let (server, count) = (*server, *count);
         table.sessions(server, count);
@@ -109,7 +115,11 @@ fn a_burst_faster_than_the_reports_is_spread() {
     }
     // As if each had logged in at once, but for the slack of each server.
     let counts = table.burst(900, &["M1", "M2", "M3"]);
-    let ends: Vec<u32> = counts.iter().zip([600, 300, 0]).map(|(more, had)| more + had).collect();
+    let ends: Vec<u32> = counts
+        .iter()
+        .zip([600, 300, 0])
+        .map(|(more, had)| more + had)
+        .collect();
     let (low, high) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
     assert!(high - low <= rules().slack, "{ends:?}");
 }
@@ -141,7 +151,11 @@ fn hand_outs_that_do_not_come_are_forgotten() {
     table.sessions("M1", 100);
     table.sessions("M2", 0);
     table.burst(164, &["M1", "M2"]);
-    assert_eq!(table.chosen(), "M1", "M2 looks as loaded as M1, with hand-outs pending");
+    assert_eq!(
+        table.chosen(),
+        "M1",
+        "M2 looks as loaded as M1, with hand-outs pending"
+    );
     for _ in 0..6 {
         table.pass(5_000);
         table.sessions("M1", 100);
@@ -154,7 +168,10 @@ fn hand_outs_that_do_not_come_are_forgotten() {
 /// Architecture 5: with several login servers it must not herd.
 #[test]
 fn several_login_servers_fill_a_valley_once() {
-    let rules = Rules { replicas: 3, ..rules() };
+    let rules = Rules {
+        replicas: 3,
+        ..rules()
+    };
     let mut replicas = [Table::with(rules), Table::with(rules), Table::with(rules)];
     let mut sessions = [("M1", 1_000), ("M2", 1_000), ("M3", 400)];
     for table in &mut replicas {
@@ -164,11 +181,18 @@ fn several_login_servers_fill_a_valley_once() {
     }
     for n in 0..1_200 {
         let chosen = replicas[n % 3].chosen();
-        sessions.iter_mut().find(|(server, _)| *server == chosen).unwrap().1 += 1;
+        sessions
+            .iter_mut()
+            .find(|(server, _)| *server == chosen)
+            .unwrap()
+            .1 += 1;
     }
     // No report came in between. 1200 more make 1200 for each.
     for (server, count) in sessions {
-        assert!((1_200 - 80..=1_200 + 80).contains(&count), "{server} has {count}: {sessions:?}");
+        assert!(
+            (1_200 - 80..=1_200 + 80).contains(&count),
+            "{server} has {count}: {sessions:?}"
+        );
     }
 }
 
@@ -200,19 +224,29 @@ fn limits_are_kept() {
 #[test]
 fn a_small_server_is_not_overrun_by_those_sent_there_and_never_called_full_for_them() {
     let mut table = Table::new();
-    let small = LoadReport { max_sessions: 10, ..report("M1", 0) };
+    let small = LoadReport {
+        max_sessions: 10,
+        ..report("M1", 0)
+    };
     table.report(small);
     table.sessions("M2", 500);
     assert_eq!(table.burst(12, &["M1", "M2"]), [10, 2]);
     table.ends("M2");
-    assert_eq!(table.burst(50, &["M1"]), [50], "pending hand-outs are no sessions");
+    assert_eq!(
+        table.burst(50, &["M1"]),
+        [50],
+        "pending hand-outs are no sessions"
+    );
 }
 
 #[test]
 fn only_those_that_accept_are_handed_out() {
     let mut table = Table::new();
     assert_eq!(table.choice(), Choice::Nobody);
-    let with = |state: State| LoadReport { state: state as i32, ..report("M1", 0) };
+    let with = |state: State| LoadReport {
+        state: state as i32,
+        ..report("M1", 0)
+    };
     table.report(with(State::Starting));
     assert_eq!(table.choice(), Choice::Nobody);
     table.report(with(State::Accepting));
@@ -220,7 +254,10 @@ fn only_those_that_accept_are_handed_out() {
     table.report(with(State::Draining));
     assert_eq!(table.choice(), Choice::Nobody);
     // Another one that is full is no reason to call a draining one full.
-    table.report(LoadReport { max_sessions: 1, ..report("M2", 1) });
+    table.report(LoadReport {
+        max_sessions: 1,
+        ..report("M2", 1)
+    });
     assert_eq!(table.choice(), Choice::AllFull);
 }
 
@@ -263,14 +300,19 @@ fn when_nobody_reports_the_last_known_addresses_are_handed_out_for_a_while() {
     let mut table = Table::new();
     table.sessions("M1", 50);
     table.sessions("M2", 3);
-    table.report(LoadReport { state: State::Draining as i32, ..report("M3", 0) });
+    table.report(LoadReport {
+        state: State::Draining as i32,
+        ..report("M3", 0)
+    });
     table.pass(4_000);
     // The network is cut: streams end by their keep-alive, one after the other.
     table.ends("M1");
     table.ends("M3");
     assert_eq!(table.chosen(), "M2", "it is still fresh");
     table.pass(4_000);
-    let Choice::LastKnown(address) = table.choice() else { panic!("as it was last known") };
+    let Choice::LastKnown(address) = table.choice() else {
+        panic!("as it was last known")
+    };
     assert_eq!(address.ip1, "M2.example");
     table.ends("M2");
     table.pass(52_000);
@@ -287,9 +329,18 @@ fn a_new_stream_of_a_server_takes_over_and_the_old_one_says_nothing_more() {
     let mut table = Table::new();
     let now = table.now;
     let (old, new) = (StreamId(1), StreamId(2));
-    assert_eq!(table.table.report(old, report("M1", 5), now), Reported::Kept);
-    assert_eq!(table.table.report(new, report("M1", 6), now), Reported::Kept);
-    assert_eq!(table.table.report(old, report("M1", 1), now), Reported::Outdated);
+    assert_eq!(
+        table.table.report(old, report("M1", 5), now),
+        Reported::Kept
+    );
+    assert_eq!(
+        table.table.report(new, report("M1", 6), now),
+        Reported::Kept
+    );
+    assert_eq!(
+        table.table.report(old, report("M1", 1), now),
+        Reported::Outdated
+    );
     table.table.stream_ended(old, now);
     assert_eq!(table.table.dump(now).servers[0].sessions, 6);
     table.table.stream_ended(new, now);
@@ -302,7 +353,10 @@ fn a_restarted_server_has_no_hand_outs_pending() {
     table.sessions("M1", 5);
     table.burst(9, &["M1"]);
     assert_eq!(table.table.dump(table.now).servers[0].pending, 9);
-    table.report(LoadReport { instance: 2, ..report("M1", 0) });
+    table.report(LoadReport {
+        instance: 2,
+        ..report("M1", 0)
+    });
     assert_eq!(table.table.dump(table.now).servers[0].pending, 0);
 }
 
@@ -313,33 +367,68 @@ fn a_stream_that_changes_its_name_leaves_no_ghost() {
     table.table.report(StreamId(1), report("M1", 5), now);
     table.table.report(StreamId(1), report("M2", 5), now);
     let dump = table.table.dump(now);
-    let names: Vec<&str> = dump.servers.iter().map(|server| server.server.as_str()).collect();
+    let names: Vec<&str> = dump
+        .servers
+        .iter()
+        .map(|server| server.server.as_str())
+        .collect();
     assert_eq!(names, ["M2"]);
 }
 
 #[test]
 fn what_cannot_be_handed_out_is_refused() {
-    let mut table = LoadTable::new(Rules { max_servers: 1, ..rules() });
+    let mut table = LoadTable::new(Rules {
+        max_servers: 1,
+        ..rules()
+    });
     let now = Instant::now();
     for invalid in [
-        LoadReport { server: String::new(), ..report("M1", 0) },
-        LoadReport { ip1: String::new(), ..report("M1", 0) },
-        LoadReport { port: 0, ..report("M1", 0) },
-        LoadReport { port: 65_536, ..report("M1", 0) },
+        LoadReport {
+            server: String::new(),
+            ..report("M1", 0)
+        },
+        LoadReport {
+            ip1: String::new(),
+            ..report("M1", 0)
+        },
+        LoadReport {
+            port: 0,
+            ..report("M1", 0)
+        },
+        LoadReport {
+            port: 65_536,
+            ..report("M1", 0)
+        },
     ] {
         assert_eq!(table.report(StreamId(1), invalid, now), Reported::Invalid);
     }
-    assert_eq!(table.report(StreamId(1), report("M1", 0), now), Reported::Kept);
-    assert_eq!(table.report(StreamId(2), report("M2", 0), now), Reported::TooMany);
+    assert_eq!(
+        table.report(StreamId(1), report("M1", 0), now),
+        Reported::Kept
+    );
+    assert_eq!(
+        table.report(StreamId(2), report("M2", 0), now),
+        Reported::TooMany
+    );
 }
 
 #[test]
 fn the_second_address_is_the_first_one_again_when_there_is_none() {
     let mut table = Table::new();
     table.sessions("M1", 0);
-    let Choice::Fresh(address) = table.choice() else { panic!("M1") };
-    assert_eq!((address.ip1.as_str(), address.ip2.as_str()), ("M1.example", "M1.example"));
-    table.report(LoadReport { ip2: "192.0.2.7".to_owned(), ..report("M1", 0) });
-    let Choice::Fresh(address) = table.choice() else { panic!("M1") };
+    let Choice::Fresh(address) = table.choice() else {
+        panic!("M1")
+    };
+    assert_eq!(
+        (address.ip1.as_str(), address.ip2.as_str()),
+        ("M1.example", "M1.example")
+    );
+    table.report(LoadReport {
+        ip2: "192.0.2.7".to_owned(),
+        ..report("M1", 0)
+    });
+    let Choice::Fresh(address) = table.choice() else {
+        panic!("M1")
+    };
     assert_eq!(address.ip2, "192.0.2.7");
 }

@@ -25,7 +25,10 @@ async fn a_request_names_the_msg_server_and_is_closed() {
     let _msg = login.msg("m1", 0).await;
     let answer = exchange(login.bound.http, REQUEST).await;
     let text = String::from_utf8(answer.clone()).unwrap();
-    assert!(text.starts_with("HTTP/1.1 200 OK\r\nConnection:close\r\nContent-Length:"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK\r\nConnection:close\r\nContent-Length:"),
+        "{text}"
+    );
     assert!(!text.contains("Retry-After"));
     let expected = serde_json::json!({
         "backupIP": "192.0.2.2",
@@ -51,8 +54,15 @@ async fn many_clients_at_once_are_all_answered() {
     }
     msg.report_as(0, State::Draining).await;
     let answer = exchange(login.bound.http, REQUEST).await;
-    assert_eq!(body(&answer), serde_json::json!({"code": 1, "msg": "没有msg_server"}));
-    assert!(String::from_utf8(answer).unwrap().contains("\r\nRetry-After:3\r\n"));
+    assert_eq!(
+        body(&answer),
+        serde_json::json!({"code": 1, "msg": "没有msg_server"})
+    );
+    assert!(
+        String::from_utf8(answer)
+            .unwrap()
+            .contains("\r\nRetry-After:3\r\n")
+    );
 }
 
 /// Wire 9.2: the first 11 characters decide.
@@ -60,8 +70,14 @@ async fn many_clients_at_once_are_all_answered() {
 async fn another_path_is_closed_without_an_answer() {
     let login = Login::start().await;
     let _msg = login.msg("m1", 0).await;
-    assert_eq!(exchange(login.bound.http, b"GET /other HTTP/1.1\r\n\r\n").await, b"");
-    assert_eq!(exchange(login.bound.http, b"what is this?\r\n\r\n").await, b"");
+    assert_eq!(
+        exchange(login.bound.http, b"GET /other HTTP/1.1\r\n\r\n").await,
+        b""
+    );
+    assert_eq!(
+        exchange(login.bound.http, b"what is this?\r\n\r\n").await,
+        b""
+    );
     let answer = exchange(login.bound.http, b"POST /msg_server?x=1 HTTP/1.1\r\n\r\n").await;
     assert_eq!(body(&answer)["code"], 0);
     assert_eq!(login.metrics.refused(Port::Http, Refusal::Elsewhere), 1);
@@ -146,7 +162,9 @@ async fn no_connection_stays_behind() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), gone).await.expect("every connection ends");
+    timeout(Duration::from_secs(10), gone)
+        .await
+        .expect("every connection ends");
 }
 
 #[tokio::test]
@@ -183,7 +201,10 @@ async fn clients_beyond_the_number_of_connections_wait_their_turn() {
     let waits = timeout(Duration::from_millis(100), second.read(&mut scratch)).await;
     assert!(waits.is_err(), "no place is free");
     drop(first);
-    assert_eq!(body(&[b"H", read_all(second).await.as_slice()].concat())["code"], 0);
+    assert_eq!(
+        body(&[b"H", read_all(second).await.as_slice()].concat())["code"],
+        0
+    );
 }
 
 /// Wire 9.5: what the original intended and never did.
@@ -196,13 +217,23 @@ async fn the_binary_port_answers_and_closes() {
     let question = [0, 0, 0, 16, 0, 1, 0, 0, 0, 1, 1, 1, 0xab, 0xcd, 0, 0];
     let bytes = [&heartbeat[..], &unknown, &question].concat();
     let nobody = exchange(login.bound.client, &bytes).await;
-    assert_eq!(nobody, [0, 0, 0, 18, 0, 1, 0, 0, 0, 1, 1, 2, 0xab, 0xcd, 0, 0, 8, 1]);
+    assert_eq!(
+        nobody,
+        [0, 0, 0, 18, 0, 1, 0, 0, 0, 1, 1, 2, 0xab, 0xcd, 0, 0, 8, 1]
+    );
     let _msg = login.msg("m1", 0).await;
     let answer = exchange(login.bound.client, &bytes).await;
-    assert_eq!(answer.get(12..14), Some(&[0xab, 0xcd][..]), "its sequence number");
+    assert_eq!(
+        answer.get(12..14),
+        Some(&[0xab, 0xcd][..]),
+        "its sequence number"
+    );
     assert_eq!(answer.get(16..18), Some(&[8, 0][..]), "result 0");
     let text = String::from_utf8_lossy(&answer);
-    assert!(text.contains("192.0.2.1") && text.contains("192.0.2.2"), "{text}");
+    assert!(
+        text.contains("192.0.2.1") && text.contains("192.0.2.2"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,9 @@ async fn ask(login: &Login) -> (u64, String) {
 
 async fn until_code(login: &Login, code: u64) {
     let asking = async { while ask(login).await.0 != code {} };
-    timeout(Duration::from_secs(10), asking).await.expect("the answer changes");
+    timeout(Duration::from_secs(10), asking)
+        .await
+        .expect("the answer changes");
 }
 
 /// S-03, S-05.
@@ -35,7 +37,10 @@ async fn a_msg_server_is_known_while_its_stream_lives() {
     assert!(login.context.readiness.is_ready());
     drop(msg);
     until_code(&login, 1).await;
-    assert!(login.context.readiness.is_ready(), "nobody is an answer, too");
+    assert!(
+        login.context.readiness.is_ready(),
+        "nobody is an answer, too"
+    );
 }
 
 /// S-03 over the control port, with the installation's secret.
@@ -46,12 +51,19 @@ async fn msg_servers_report_over_the_control_port() {
     let login = Login::with(Some(guard), |_| {}).await;
     let address = login.bound.control.unwrap().to_string();
     let dial = |secret: &Secret| {
-        let endpoint = im_discovery::Endpoint { name: "login".to_owned(), address: address.clone() };
+        let endpoint = im_discovery::Endpoint {
+            name: "login".to_owned(),
+            address: address.clone(),
+        };
         GrpcDialer::<LoginReport>::new(endpoint, secret.clone(), LinkConfig::default())
     };
     assert!(dial(&Secret::generate()).dial().await.is_err());
     let link = dial(&secret).dial().await.unwrap();
-    let mut msg = MsgServer { link, server: "m1".to_owned(), number: 0 };
+    let mut msg = MsgServer {
+        link,
+        server: "m1".to_owned(),
+        number: 0,
+    };
     msg.report(3).await;
     assert_eq!(ask(&login).await.0, 0);
     let dump = login.context.dumps.dump();
@@ -60,7 +72,10 @@ async fn msg_servers_report_over_the_control_port() {
     drop(msg);
     until_code(&login, 1).await;
     login.stop.cancel();
-    timeout(Duration::from_secs(10), login.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(10), login.task)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 /// S-02 through the ports.
@@ -78,7 +93,10 @@ async fn sixty_logins_even_out_the_load() {
         table.choose(Instant::now());
         let after = table.dump(Instant::now());
         let changed = before.servers.iter().zip(&after.servers);
-        changed.into_iter().position(|(before, after)| before.pending != after.pending).unwrap()
+        changed
+            .into_iter()
+            .position(|(before, after)| before.pending != after.pending)
+            .unwrap()
     };
     for _ in 0..30 {
         assert_eq!(chosen(&login), 2);
@@ -103,11 +121,20 @@ async fn metrics_follow_the_table() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Duration::from_secs(10), showing).await.unwrap_or_else(|_| panic!("{wanted}"));
+        timeout(Duration::from_secs(10), showing)
+            .await
+            .unwrap_or_else(|_| panic!("{wanted}"));
     };
     shows("im_login_server_sessions{server=\"m1\"} 5").await;
     shows("im_login_servers{state=\"Accepting\"} 2").await;
-    assert!(!login.context.metrics.encode().unwrap().contains("server=\"m2\""));
+    assert!(
+        !login
+            .context
+            .metrics
+            .encode()
+            .unwrap()
+            .contains("server=\"m2\"")
+    );
     drop(second);
     shows("im_login_servers{state=\"Accepting\"} 1").await;
 }
@@ -118,7 +145,10 @@ async fn a_stop_ends_clients_and_streams() {
     let mut msg = login.msg("m1", 0).await;
     let client = login.http().await;
     login.stop.cancel();
-    timeout(Duration::from_secs(10), login.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(10), login.task)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(msg.link.rx.recv().await, None);
     // In the kernel's queue or taken: it ends.
     drop(read_some(client).await);
@@ -133,7 +163,10 @@ async fn read_some(mut stream: TcpStream) -> std::io::Result<usize> {
 async fn an_occupied_port_is_named() {
     let login = Login::start().await;
     let taken = login.bound.http.to_string();
-    let config = LoginConfig { http_listen: taken.clone(), ..LoginConfig::default() };
+    let config = LoginConfig {
+        http_listen: taken.clone(),
+        ..LoginConfig::default()
+    };
     let error = Server::bind(config, Deps::default()).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, format!("listen on {taken}"));

@@ -43,21 +43,36 @@ impl Login {
         };
         configure(&mut config);
         let context = Context::default();
-        let deps = Deps { context: context.clone(), guard };
+        let deps = Deps {
+            context: context.clone(),
+            guard,
+        };
         let server = Server::bind(config, deps).await.unwrap();
         let (bound, reports) = (server.bound(), server.attach());
         let (metrics, table) = (server.metrics(), server.table());
         let stop = CancellationToken::new();
         let running = server.run(stop.clone());
         let task = tokio::spawn(async move { running.await.unwrap() });
-        Self { bound, reports, metrics, table, context, stop, task }
+        Self {
+            bound,
+            reports,
+            metrics,
+            table,
+            context,
+            stop,
+            task,
+        }
     }
 
     /// A msg server of this process that has reported.
     async fn msg(&self, server: &str, sessions: u32) -> MsgServer {
         let (near, far) = link::pair(server, "login", 8);
         self.reports.accept(far);
-        let mut msg = MsgServer { link: near, server: server.to_owned(), number: 0 };
+        let mut msg = MsgServer {
+            link: near,
+            server: server.to_owned(),
+            number: 0,
+        };
         msg.report(sessions).await;
         msg
     }
@@ -94,7 +109,12 @@ impl MsgServer {
             ..LoadReport::default()
         };
         self.link.tx.send(report).await.unwrap();
-        assert_eq!(self.link.rx.recv().await, Some(LoadSeen { report: self.number }));
+        assert_eq!(
+            self.link.rx.recv().await,
+            Some(LoadSeen {
+                report: self.number
+            })
+        );
     }
 }
 

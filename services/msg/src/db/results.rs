@@ -48,7 +48,7 @@ impl Shared {
                 }
                 (InFlight::Other(Caller::Client { conn, seq }), result) => {
                     if let Some(db_result::Result::Answer(answer)) = result {
-                        self.answered(&conn, seq, answer, &mut touched);
+                        self.answered(&conn, seq, &answer, &mut touched);
                     }
                     conn.query_done();
                 }
@@ -116,7 +116,7 @@ impl Shared {
         &self,
         conn: &Arc<Conn>,
         seq: u16,
-        answer: Answer,
+        answer: &Answer,
         touched: &mut Vec<Arc<Conn>>,
     ) {
         if answer.outcome() != answer::Outcome::Answered {

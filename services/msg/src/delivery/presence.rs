@@ -51,9 +51,9 @@ impl Presence {
     }
 
     /// When the next portion is due.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let is_waiting = self.changes.is_empty() || self.asked.is_some();
-        if is_waiting { None } else { Some(self.next.unwrap_or_else(Instant::now)) }
+        if is_waiting { None } else { Some(self.next.unwrap_or(now)) }
     }
 
     fn take(&mut self, count: usize) -> Vec<(u32, bool)> {
@@ -71,7 +71,7 @@ impl Delivery {
     /// Tells what has gathered, when it is time.
     pub(super) fn tell_presence(&mut self) {
         let now = Instant::now();
-        if self.presence.due().is_none_or(|due| now < due) {
+        if self.presence.due(now).is_none_or(|due| now < due) {
             return;
         }
         self.presence.next = Some(now + PAUSE);

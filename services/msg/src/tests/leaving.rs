@@ -34,6 +34,7 @@ async fn a_report_leaves_without_a_change_too() {
 async fn a_server_without_its_peers_says_that_it_is_starting() {
     let rig = Rig::start().await;
     rig.db.cut(false);
+    until("the link is missed", || rig.dump("db_proxy_link") == false).await;
     until("it says so", || rig.login.last().state() == State::Starting).await;
     assert_eq!(rig.context.readiness.missing(), ["msg_db_proxy_link"]);
     rig.db.accept_again();

@@ -89,7 +89,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => up,
         3 => down,
         1 => server.clone().prop_map(|server| Op::SnapshotBegin { server }),
-        1 => server.prop_map(|server| Op::SnapshotEnd { server }),
+        1 => (server, any::<bool>()).prop_map(|(server, in_ring)| Op::SnapshotEnd { server, in_ring }),
         2 => Just(Op::Tick),
     ];
     prop::collection::vec(op, 1..120)
@@ -328,12 +328,13 @@ impl Pair {
                     .filter(|s| s.server == server);
                 here.for_each(|session| session.heard = false);
             }
-            Op::SnapshotEnd { server } => {
+            Op::SnapshotEnd { server, in_ring } => {
                 let Some(id) = link(self, server) else { return };
-                self.directory.snapshot_end(id, &mut notices);
+                self.directory.snapshot_end(id, in_ring, &mut notices);
                 let known = self.model.servers.get_mut(&server).unwrap();
                 if std::mem::take(&mut known.in_snapshot) {
-                    let tell = (!std::mem::replace(&mut known.in_step, true)).then_some(false);
+                    let was_in_step = std::mem::replace(&mut known.in_step, true);
+                    let tell = (!was_in_step && in_ring).then_some(false);
                     self.model
                         .leave(|s| s.server == server && !s.heard, tell, &mut told);
                 }

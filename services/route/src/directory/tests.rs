@@ -253,16 +253,24 @@ fn what_a_snapshot_leaves_out_is_gone() {
     told.0.snapshot_begin(m1);
     told.again(m1, session(11, WINDOWS, 2, 1));
     let mut notices = Vec::new();
-    told.0.snapshot_end(m1, &mut notices);
+    told.0.snapshot_end(m1, true, &mut notices);
     assert!(!told.0.pc_online(10));
     assert!(told.0.pc_online(11));
     assert_eq!(told.tick(), (vec![], vec![10]));
     // Over the same link a session can only have moved to another shard: it did not end.
     told.0.snapshot_begin(m1);
-    told.0.snapshot_end(m1, &mut notices);
+    told.0.snapshot_end(m1, true, &mut notices);
     assert_eq!(told.0.session_count(), 0);
     assert_eq!(told.tick(), (vec![], vec![]));
     assert_eq!(notices, []);
+    // So do all of them while this server is no part of the ring.
+    told.up(m1, session(10, WINDOWS, 1, 1));
+    told.tick();
+    told.attach("m1", 1);
+    told.0.snapshot_begin(m1);
+    told.0.snapshot_end(m1, false, &mut notices);
+    assert_eq!(told.0.session_count(), 0);
+    assert_eq!(told.tick(), (vec![], vec![]));
 }
 
 #[test]

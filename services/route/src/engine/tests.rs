@@ -3,6 +3,7 @@
 mod fanout;
 mod presence;
 mod recovery;
+mod tmp_bench;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -61,13 +62,25 @@ impl Route {
         );
         let stop = CancellationToken::new();
         let task = tokio::spawn(engine.run(stop.clone()));
-        Self { links, metrics, readiness, dump, stop, task }
+        Self {
+            links,
+            metrics,
+            readiness,
+            dump,
+            stop,
+            task,
+        }
     }
 
     async fn msg_link(&self, queue: usize) -> Msg {
         let (near, far) = link::pair("msg", "route", queue);
         self.links.send(NewLink::Msg(far)).await.unwrap();
-        Msg { link: near, position: None, ring: None, n_batches: 0 }
+        Msg {
+            link: near,
+            position: None,
+            ring: None,
+            n_batches: 0,
+        }
     }
 
     /// A msg server that has said hello and heard its position.
@@ -87,7 +100,10 @@ impl Route {
     async fn writer(&self, position: u64) -> Writer {
         let (near, far) = link::pair("db-proxy", "route", 64);
         self.links.send(NewLink::Writer(far)).await.unwrap();
-        let mut writer = Writer { link: near, position };
+        let mut writer = Writer {
+            link: near,
+            position,
+        };
         writer.publish_from(position, position, vec![]).await;
         writer
     }
@@ -109,17 +125,27 @@ impl Msg {
     }
 
     async fn calls(&self, calls: Vec<Call>) {
-        let calls = calls.into_iter().map(|call| RouteCall { call: Some(call) }).collect();
+        let calls = calls
+            .into_iter()
+            .map(|call| RouteCall { call: Some(call) })
+            .collect();
         self.link.tx.send(RouteCalls { calls }).await.unwrap();
     }
 
     async fn hello(&self, server: &str, instance: u64) {
-        let hello = RouteHello { server: server.to_owned(), instance };
+        let hello = RouteHello {
+            server: server.to_owned(),
+            instance,
+        };
         self.call(Call::Hello(hello)).await;
     }
 
     async fn up(&self, tag: u64, info: SessionInfo) {
-        self.call(Call::Up(SessionUp { tag, session: Some(info) })).await;
+        self.call(Call::Up(SessionUp {
+            tag,
+            session: Some(info),
+        }))
+        .await;
     }
 
     /// Logs in and waits for the confirmation. Returns its position.
@@ -142,7 +168,9 @@ impl Msg {
 
     async fn batch(&mut self) -> RouteItems {
         let batch = timeout(Duration::from_secs(30), self.link.rx.recv()).await;
-        let batch = batch.expect("a batch within the announcement period").expect("an open link");
+        let batch = batch
+            .expect("a batch within the announcement period")
+            .expect("an open link");
         self.n_batches += 1;
         assert!(self.n_batches < 1_000, "waited in vain");
         self.position = Some(batch.through);
@@ -155,7 +183,10 @@ impl Msg {
         loop {
             let items = self.batch().await.items;
             if !items.is_empty() {
-                return items.into_iter().filter_map(|RouteItem { item }| item).collect();
+                return items
+                    .into_iter()
+                    .filter_map(|RouteItem { item }| item)
+                    .collect();
             }
         }
     }
@@ -189,7 +220,9 @@ impl Msg {
 
     async fn closed(&mut self) {
         let ended = async { while self.link.rx.recv().await.is_some() {} };
-        timeout(Duration::from_secs(30), ended).await.expect("the link ends");
+        timeout(Duration::from_secs(30), ended)
+            .await
+            .expect("the link ends");
         self.link.closed.cancelled().await;
     }
 }
@@ -211,14 +244,25 @@ impl Writer {
     }
 
     async fn publish_from(&mut self, after: u64, through: u64, items: Vec<Published>) {
-        let items = items.into_iter().map(|item| PublishItem { item: Some(item) }).collect();
+        let items = items
+            .into_iter()
+            .map(|item| PublishItem { item: Some(item) })
+            .collect();
         self.position = through;
-        let batch = PublishBatch { after, through, ring: RING, items };
+        let batch = PublishBatch {
+            after,
+            through,
+            ring: RING,
+            items,
+        };
         self.link.tx.send(batch).await.unwrap();
     }
 
     async fn reply(&mut self) -> PublishReplies {
-        timeout(Duration::from_secs(30), self.link.rx.recv()).await.unwrap().unwrap()
+        timeout(Duration::from_secs(30), self.link.rx.recv())
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// Waits until everything published has been handed on.
@@ -228,7 +272,13 @@ impl Writer {
 }
 
 fn session(user: u32, client_type: u32, epoch: u64) -> SessionInfo {
-    SessionInfo { user, client_type, epoch, login_ms: epoch, ..SessionInfo::default() }
+    SessionInfo {
+        user,
+        client_type,
+        epoch,
+        login_ms: epoch,
+        ..SessionInfo::default()
+    }
 }
 
 fn live(seq: u64, from: u32, origin: u64, recipients: &[u32]) -> Published {
@@ -299,6 +349,8 @@ async fn the_dump_shows_servers_and_sessions() {
     assert_eq!((dump.position, dump.ring, dump.users), (7, RING, 1));
     assert_eq!((dump.pc_sessions, dump.mobile_sessions), (1, 1));
     assert_eq!(dump.writer.as_deref(), Some("db-proxy"));
-    let [server] = dump.servers.as_slice() else { panic!("one server") };
+    let [server] = dump.servers.as_slice() else {
+        panic!("one server")
+    };
     assert_eq!((server.name.as_str(), server.attached), ("m1", true));
 }

@@ -32,26 +32,43 @@ struct Route {
 impl Route {
     async fn start() -> Self {
         let (secret, context) = (Secret::generate(), Context::default());
-        let config = RouteConfig { listen: "127.0.0.1:0".to_owned(), ..RouteConfig::default() };
+        let config = RouteConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            ..RouteConfig::default()
+        };
         let guard = Some(Guard::new(&secret, LinkMetrics::default()));
-        let deps = Deps { context: context.clone(), guard };
+        let deps = Deps {
+            context: context.clone(),
+            guard,
+        };
         let server = Server::bind(config, deps).await.unwrap();
         let address = server.bound().listen.unwrap().to_string();
         let stop = CancellationToken::new();
         let task = tokio::spawn(server.run(stop.clone()));
-        Self { address, secret, context, stop, task }
+        Self {
+            address,
+            secret,
+            context,
+            stop,
+            task,
+        }
     }
 
     async fn dial<M: Method>(&self) -> Link<M::Call, M::Item> {
-        let endpoint = Endpoint { name: "route".to_owned(), address: self.address.clone() };
-        let dialer =
-            GrpcDialer::<M>::new(endpoint, self.secret.clone(), LinkConfig::default());
+        let endpoint = Endpoint {
+            name: "route".to_owned(),
+            address: self.address.clone(),
+        };
+        let dialer = GrpcDialer::<M>::new(endpoint, self.secret.clone(), LinkConfig::default());
         dialer.dial().await.unwrap()
     }
 
     async fn msg(&self, server: &str) -> Link<RouteCalls, RouteItems> {
         let link = self.dial::<RouteAttach>().await;
-        let hello = RouteHello { server: server.to_owned(), instance: 1 };
+        let hello = RouteHello {
+            server: server.to_owned(),
+            instance: 1,
+        };
         send(&link, vec![Call::Hello(hello)]).await;
         link
     }
@@ -64,7 +81,10 @@ impl Route {
 }
 
 async fn send(link: &Link<RouteCalls, RouteItems>, calls: Vec<Call>) {
-    let calls = calls.into_iter().map(|call| RouteCall { call: Some(call) }).collect();
+    let calls = calls
+        .into_iter()
+        .map(|call| RouteCall { call: Some(call) })
+        .collect();
     link.tx.send(RouteCalls { calls }).await.unwrap();
 }
 
@@ -76,16 +96,23 @@ async fn publish(
 ) {
     let items = messages
         .into_iter()
-        .map(|message| PublishItem { item: Some(Published::Message(message)) })
+        .map(|message| PublishItem {
+            item: Some(Published::Message(message)),
+        })
         .collect();
-    link.tx.send(PublishBatch { after, through, ring: RING, items }).await.unwrap();
+    link.tx
+        .send(PublishBatch {
+            after,
+            through,
+            ring: RING,
+            items,
+        })
+        .await
+        .unwrap();
 }
 
 /// The next item of a kind.
-async fn next<T>(
-    link: &mut Link<RouteCalls, RouteItems>,
-    pick: impl Fn(Item) -> Option<T>,
-) -> T {
+async fn next<T>(link: &mut Link<RouteCalls, RouteItems>, pick: impl Fn(Item) -> Option<T>) -> T {
     let search = async {
         loop {
             let batch = link.rx.recv().await.expect("an open link");
@@ -96,7 +123,9 @@ async fn next<T>(
             }
         }
     };
-    timeout(Duration::from_secs(10), search).await.expect("it comes")
+    timeout(Duration::from_secs(10), search)
+        .await
+        .expect("it comes")
 }
 
 async fn log_in(link: &mut Link<RouteCalls, RouteItems>, user: u32, epoch: u64) {
@@ -107,7 +136,14 @@ async fn log_in(link: &mut Link<RouteCalls, RouteItems>, user: u32, epoch: u64) 
         login_ms: epoch,
         ..SessionInfo::default()
     };
-    send(link, vec![Call::Up(SessionUp { tag: epoch, session: Some(session) })]).await;
+    send(
+        link,
+        vec![Call::Up(SessionUp {
+            tag: epoch,
+            session: Some(session),
+        })],
+    )
+    .await;
     let tag = next(link, |item| match item {
         Item::Ready(ready) => Some(ready.tag),
         _ => None,
@@ -116,7 +152,11 @@ async fn log_in(link: &mut Link<RouteCalls, RouteItems>, user: u32, epoch: u64) 
 }
 
 fn message(seq: u64, recipients: &[u32]) -> LiveMessage {
-    LiveMessage { seq, recipients: recipients.to_vec(), ..LiveMessage::default() }
+    LiveMessage {
+        seq,
+        recipients: recipients.to_vec(),
+        ..LiveMessage::default()
+    }
 }
 
 /// S-31.
@@ -147,7 +187,11 @@ async fn a_thousand_messages_between_servers_arrive_once_and_in_order() {
     drop(publishing.await.unwrap());
     // The port stays until it is told to stop; then every link ends.
     route.stop.cancel();
-    timeout(Duration::from_secs(10), route.task).await.unwrap().unwrap().unwrap();
+    timeout(Duration::from_secs(10), route.task)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     let ended = async { while m1.rx.recv().await.is_some() {} };
     timeout(Duration::from_secs(10), ended).await.unwrap();
     assert!(!route.context.readiness.is_ready());
@@ -185,7 +229,9 @@ async fn metrics_and_dump_show_what_is_there() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(10), shown).await.expect("metrics follow");
+    timeout(Duration::from_secs(10), shown)
+        .await
+        .expect("metrics follow");
     let dump = route.context.dumps.dump();
     assert_eq!(dump["route"]["servers"][0]["name"], "m1");
     assert_eq!(dump["route"]["servers"][0]["mobile_sessions"], 1);
@@ -194,10 +240,18 @@ async fn metrics_and_dump_show_what_is_there() {
 #[tokio::test]
 async fn an_occupied_port_is_named() {
     let route = Route::start().await;
-    let config = RouteConfig { listen: route.address.clone(), ..RouteConfig::default() };
+    let config = RouteConfig {
+        listen: route.address.clone(),
+        ..RouteConfig::default()
+    };
     let guard = Some(Guard::new(&route.secret, LinkMetrics::default()));
-    let deps = Deps { context: Context::default(), guard };
-    let Err(error) = Server::bind(config, deps).await else { panic!("it is taken") };
+    let deps = Deps {
+        context: Context::default(),
+        guard,
+    };
+    let Err(error) = Server::bind(config, deps).await else {
+        panic!("it is taken")
+    };
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, format!("listen on {}", route.address));
 }

@@ -11,21 +11,34 @@ use crate::metrics::LinkEnd;
 async fn a_message_goes_where_its_recipients_are_and_nowhere_else() {
     let route = Route::start();
     let mut writer = route.writer(0).await;
-    let (mut m1, mut m2, mut m3) =
-        (route.msg("m1").await, route.msg("m2").await, route.msg("m3").await);
+    let (mut m1, mut m2, mut m3) = (
+        route.msg("m1").await,
+        route.msg("m2").await,
+        route.msg("m3").await,
+    );
     m1.log_in(session(1, ANDROID, 11)).await;
     m2.log_in(session(2, ANDROID, 12)).await;
     m2.log_in(session(3, ANDROID, 13)).await;
     m3.log_in(session(4, ANDROID, 14)).await;
-    writer.publish(vec![live(1, 1, 11, &[1, 2, 3, 9]), live(2, 2, 12, &[1, 2])]).await;
+    writer
+        .publish(vec![live(1, 1, 11, &[1, 2, 3, 9]), live(2, 2, 12, &[1, 2])])
+        .await;
     let items = m2.items().await;
-    let [Item::Message(message)] = items.as_slice() else { panic!("{items:?}") };
+    let [Item::Message(message)] = items.as_slice() else {
+        panic!("{items:?}")
+    };
     // The sender of the second one sits here alone.
-    assert_eq!((message.seq, message.recipients.as_slice()), (1, [2, 3].as_slice()));
+    assert_eq!(
+        (message.seq, message.recipients.as_slice()),
+        (1, [2, 3].as_slice())
+    );
     assert_eq!(message.data, "hello");
     // The sender of the first one has no other terminal: it does not concern him.
     let message = m1.message().await;
-    assert_eq!((message.seq, message.recipients.as_slice()), (2, [1].as_slice()));
+    assert_eq!(
+        (message.seq, message.recipients.as_slice()),
+        (2, [1].as_slice())
+    );
     m3.hears_nothing().await;
     assert_eq!(m3.position, Some(2));
 }
@@ -63,7 +76,9 @@ async fn batches_join_without_a_gap_for_every_server() {
             assert!(batch.after <= position, "{batch:?} after {position}");
             assert!(batch.through >= position);
             for item in batch.items {
-                let Some(Item::Message(message)) = item.item else { continue };
+                let Some(Item::Message(message)) = item.item else {
+                    continue;
+                };
                 assert!(message.seq > batch.after && message.seq <= batch.through);
                 seen.push(message.seq);
             }
@@ -103,7 +118,11 @@ async fn a_full_link_loses_messages_visibly_and_results_never() {
     for seq in 1..=10 {
         let mut items = vec![live(seq, 5, 5, &[1, 2])];
         if seq >= 8 {
-            items.push(Published::Kick(Kick { user: 1, reason: 20 + u32::try_from(seq).unwrap(), ..Kick::default() }));
+            items.push(Published::Kick(Kick {
+                user: 1,
+                reason: 20 + u32::try_from(seq).unwrap(),
+                ..Kick::default()
+            }));
         }
         writer.publish(items).await;
         writer.confirmed().await;
@@ -147,7 +166,12 @@ async fn a_server_that_lets_too_much_wait_loses_its_link() {
     slow.batch().await;
     slow.log_in(session(1, ANDROID, 11)).await;
     for _ in 0..10 {
-        writer.publish(vec![Published::Kick(Kick { user: 1, ..Kick::default() })]).await;
+        writer
+            .publish(vec![Published::Kick(Kick {
+                user: 1,
+                ..Kick::default()
+            })])
+            .await;
         writer.confirmed().await;
     }
     slow.closed().await;
@@ -170,13 +194,18 @@ async fn events_reach_their_audience_and_spare_the_excepted_session() {
         ..Event::default()
     };
     // From the writer, and from a msg server: its own terminals get it the same way.
-    writer.publish(vec![Published::Event(event(Audience::Mobile, 0))]).await;
+    writer
+        .publish(vec![Published::Event(event(Audience::Mobile, 0))])
+        .await;
     let told = loop {
         if let Item::Event(event) = m1.item().await {
             break event;
         }
     };
-    assert_eq!((told.users.as_slice(), told.command), ([1].as_slice(), 0x0304));
+    assert_eq!(
+        (told.users.as_slice(), told.command),
+        ([1].as_slice(), 0x0304)
+    );
     m2.call(Call::Signal(event(Audience::All, 12))).await;
     assert!(matches!(m1.item().await, Item::Event(event) if event.users == [1]));
     let told = loop {
@@ -185,7 +214,12 @@ async fn events_reach_their_audience_and_spare_the_excepted_session() {
         }
     };
     assert_eq!((told.users.as_slice(), told.except), ([2].as_slice(), 12));
-    m1.call(Call::Signal(Event { broadcast: true, users: vec![7], ..Event::default() })).await;
+    m1.call(Call::Signal(Event {
+        broadcast: true,
+        users: vec![7],
+        ..Event::default()
+    }))
+    .await;
     for msg in [&mut m1, &mut m2] {
         let told = msg.item().await;
         assert!(matches!(&told, Item::Event(event) if event.broadcast && event.users.is_empty()));
@@ -199,8 +233,12 @@ async fn a_kick_from_a_phone_reaches_the_pc_elsewhere() {
     let (mut m1, mut m2) = (route.msg("m1").await, route.msg("m2").await);
     m1.log_in(session(1, ANDROID, 11)).await;
     m2.log_in(session(1, WINDOWS, 12)).await;
-    let kick =
-        Kick { user: 1, audience: Audience::Pc as i32, reason: 2, ..Kick::default() };
+    let kick = Kick {
+        user: 1,
+        audience: Audience::Pc as i32,
+        reason: 2,
+        ..Kick::default()
+    };
     m1.call(Call::Kick(kick)).await;
     let told = loop {
         if let Item::Kick(kick) = m2.item().await {
@@ -216,12 +254,30 @@ async fn operators_get_lists_of_sessions_with_the_confirmation() {
     let mut writer = route.writer(3).await;
     let mut m1 = route.msg("m1").await;
     m1.log_in(session(1, ANDROID, 11)).await;
-    assert_eq!(writer.reply().await, PublishReplies { confirmed: 3, lists: vec![] });
+    assert_eq!(
+        writer.reply().await,
+        PublishReplies {
+            confirmed: 3,
+            lists: vec![]
+        }
+    );
     let question = Published::ListSessions(ListSessions { tag: 5, user: 1 });
     writer.publish(vec![question]).await;
-    let expected = SessionInfo { server: "m1".to_owned(), ..session(1, ANDROID, 11) };
-    let lists = vec![SessionList { tag: 5, sessions: vec![expected] }];
-    assert_eq!(writer.reply().await, PublishReplies { confirmed: 3, lists });
+    let expected = SessionInfo {
+        server: "m1".to_owned(),
+        ..session(1, ANDROID, 11)
+    };
+    let lists = vec![SessionList {
+        tag: 5,
+        sessions: vec![expected],
+    }];
+    assert_eq!(
+        writer.reply().await,
+        PublishReplies {
+            confirmed: 3,
+            lists
+        }
+    );
 }
 
 /// Wire 11.3, 0x020a.
@@ -232,7 +288,11 @@ async fn a_status_query_names_those_on_a_pc() {
     let (mut m1, mut m2) = (route.msg("m1").await, route.msg("m2").await);
     m1.log_in(session(1, ANDROID, 11)).await;
     m1.log_in(session(2, WINDOWS, 12)).await;
-    m2.call(Call::Status(StatusQuery { tag: 8, users: vec![1, 2, 3] })).await;
+    m2.call(Call::Status(StatusQuery {
+        tag: 8,
+        users: vec![1, 2, 3],
+    }))
+    .await;
     let result = loop {
         if let Item::Status(result) = m2.item().await {
             break result;

@@ -5,7 +5,11 @@ use im_proto_rpc::v1::{PresenceTick, StatusQuery};
 use super::*;
 
 async fn online(msg: &mut Msg, user: u32) -> bool {
-    msg.call(Call::Status(StatusQuery { tag: 1, users: vec![user] })).await;
+    msg.call(Call::Status(StatusQuery {
+        tag: 1,
+        users: vec![user],
+    }))
+    .await;
     loop {
         for item in msg.items().await {
             if let Item::Status(result) = item {
@@ -90,9 +94,16 @@ async fn users_of_a_dead_server_go_offline_within_seconds() {
     let died = tokio::time::Instant::now();
     drop(m1);
     assert!(online(&mut m2, 10).await, "it may come back");
-    let gone = Item::Presence(PresenceTick { online: vec![], offline: vec![10] });
+    let gone = Item::Presence(PresenceTick {
+        online: vec![],
+        offline: vec![10],
+    });
     assert_eq!(m2.item().await, gone);
-    assert!(died.elapsed() <= Duration::from_secs(4), "{:?}", died.elapsed());
+    assert!(
+        died.elapsed() <= Duration::from_secs(4),
+        "{:?}",
+        died.elapsed()
+    );
     assert!(!online(&mut m2, 10).await);
 }
 
@@ -127,7 +138,10 @@ async fn a_second_link_of_a_server_replaces_the_first() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     writer.publish(vec![live(2, 9, 9, &[1])]).await;
     assert_eq!(new.message().await.seq, 2);
-    assert_eq!(route.metrics.link_ends(crate::metrics::LinkEnd::Replaced), 1);
+    assert_eq!(
+        route.metrics.link_ends(crate::metrics::LinkEnd::Replaced),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
