@@ -37,8 +37,10 @@ pub mod ports {
 }
 
 /// Settings under which thousands of test people can log in for the first time within seconds.
-pub const CHEAP_HASHES: [&str; 2] =
-    ["db_proxy.accounts.argon2_memory_kib=64", "db_proxy.accounts.argon2_iterations=1"];
+pub const CHEAP_HASHES: [&str; 2] = [
+    "db_proxy.accounts.argon2_memory_kib=64",
+    "db_proxy.accounts.argon2_iterations=1",
+];
 
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {

@@ -62,7 +62,10 @@ pub async fn platform() -> &'static Shared {
 pub fn users<const N: usize>() -> [u32; N] {
     std::array::from_fn(|_| {
         let user = NEXT_USER.fetch_add(1, Ordering::Relaxed);
-        assert!(user <= PEOPLE, "the shared platform has {PEOPLE} people; give it more");
+        assert!(
+            user <= PEOPLE,
+            "the shared platform has {PEOPLE} people; give it more"
+        );
         user
     })
 }
@@ -70,7 +73,10 @@ pub fn users<const N: usize>() -> [u32; N] {
 impl Shared {
     /// Runs an administration command.
     pub fn imd(&self, args: &[&str]) -> anyhow::Result<String> {
-        self.platform.lock().expect("no panic while locked").imd(args)
+        self.platform
+            .lock()
+            .expect("no panic while locked")
+            .imd(args)
     }
 
     /// Logs a user in.

@@ -41,7 +41,11 @@ pub fn assert_conforms(frame: &Frame) {
     assert_eq!(header.version, 1, "version of {name}");
     assert_eq!(header.flag, 0, "flag of {name}");
     assert_eq!(header.reserved, 0, "reserved of {name}");
-    assert_eq!(header.service_id, command.service() as u16, "service of {name}");
+    assert_eq!(
+        header.service_id,
+        command.service() as u16,
+        "service of {name}"
+    );
     assert!(
         matches!(
             command.direction(),
@@ -56,7 +60,10 @@ pub fn assert_conforms(frame: &Frame) {
     if let Err(violation) = validate(command.message(), &frame.body) {
         panic!("body of {name}: {violation}");
     }
-    assert!(!has_attach_data(&frame.body), "{name} carries data of other servers");
+    assert!(
+        !has_attach_data(&frame.body),
+        "{name} carries data of other servers"
+    );
     if matches!(command.direction(), Direction::Push) {
         assert_eq!(header.seq, 0, "sequence number of the push {name}");
     }
@@ -126,7 +133,10 @@ pub fn text_message(from: u32, to: Peer, text: &str) -> ImMsgData {
         msg_id: 0,
         create_time: 5,
         msg_type: kind.into(),
-        msg_data: cipher.encrypt(text.as_bytes()).expect("text is not empty").into(),
+        msg_data: cipher
+            .encrypt(text.as_bytes())
+            .expect("text is not empty")
+            .into(),
         ..ImMsgData::default()
     }
 }
@@ -137,7 +147,9 @@ pub fn text_message(from: u32, to: Peer, text: &str) -> ImMsgData {
 /// When it is no text.
 pub fn text_of(message: &ImMsgData) -> String {
     let cipher = im_codec::text::TextCipher::default();
-    let text = cipher.decrypt(&message.msg_data).expect("the body is a valid cipher text");
+    let text = cipher
+        .decrypt(&message.msg_data)
+        .expect("the body is a valid cipher text");
     String::from_utf8(text).expect("the test sends UTF-8")
 }
 
@@ -169,13 +181,17 @@ impl Terminal {
     /// # Panics
     /// As all methods: when the server does not do what the test needs.
     pub async fn connect(address: SocketAddr) -> Self {
-        let conn = RawConn::connect(&address.to_string()).await.expect("connect");
+        let conn = RawConn::connect(&address.to_string())
+            .await
+            .expect("connect");
         Self::new(conn)
     }
 
     /// The same from a local address of choice.
     pub async fn connect_from(address: SocketAddr, local: IpAddr) -> Self {
-        let conn = RawConn::connect_from(&address.to_string(), local).await.expect("connect");
+        let conn = RawConn::connect_from(&address.to_string(), local)
+            .await
+            .expect("connect");
         Self::new(conn)
     }
 
@@ -210,7 +226,11 @@ impl Terminal {
         let seq = self.send(Command::LoginReq, request).await;
         let frame = self.conn.recv(WAIT).await.expect("login answer");
         assert_conforms(&frame);
-        assert_eq!(frame.command(), Some(Command::LoginRes), "nothing precedes the login answer");
+        assert_eq!(
+            frame.command(),
+            Some(Command::LoginRes),
+            "nothing precedes the login answer"
+        );
         assert_eq!(frame.header.seq, seq, "the login answer echoes its number");
         let answer: ImLoginRes = decode_checked(frame.body).expect("login answer");
         self.user = answer.user_info.as_ref().map_or(0, |info| info.user_id);
@@ -266,7 +286,11 @@ impl Terminal {
                     | Command::AvatarChangedNotify
             )
         );
-        let place = if about_everybody { &mut self.notices } else { &mut self.held };
+        let place = if about_everybody {
+            &mut self.notices
+        } else {
+            &mut self.held
+        };
         place.push_back(frame);
     }
 
@@ -323,9 +347,8 @@ impl Terminal {
     /// The next presence notice (0x0203) about this user.
     pub async fn presence_of(&mut self, user: u32) -> UserStat {
         let about = |frame: &Frame| match frame.command() {
-            Some(Command::UserStatNotify) => {
-                decode_checked::<ImUserStatNotify>(frame.body.clone()).map(|notice| notice.user_stat)
-            }
+            Some(Command::UserStatNotify) => decode_checked::<ImUserStatNotify>(frame.body.clone())
+                .map(|notice| notice.user_stat),
             _ => Ok(UserStat::default()),
         };
         let frame = self
@@ -341,9 +364,8 @@ impl Terminal {
     pub async fn settle(&mut self) -> Vec<Frame> {
         let seq = self.next_seq();
         self.send_bytes(&im_codec::heartbeat(seq)).await;
-        let echo = |frame: &Frame| {
-            frame.command() == Some(Command::HeartBeat) && frame.header.seq == seq
-        };
+        let echo =
+            |frame: &Frame| frame.command() == Some(Command::HeartBeat) && frame.header.seq == seq;
         self.find("the echo of a heartbeat", echo).await;
         self.held.drain(..).collect()
     }
@@ -355,7 +377,11 @@ impl Terminal {
 
     /// Waits until the server closes; what came before, except the notices about everybody.
     pub async fn closed(&mut self) -> Vec<Frame> {
-        let frames = self.conn.wait_closed(WAIT).await.expect("the server closes");
+        let frames = self
+            .conn
+            .wait_closed(WAIT)
+            .await
+            .expect("the server closes");
         for frame in frames {
             assert_conforms(&frame);
             self.keep(frame);
@@ -381,7 +407,8 @@ impl Terminal {
         let fence = |frame: &Frame| {
             frame.command() == Some(Command::MsgData)
                 && decode_checked::<ImMsgData>(frame.body.clone()).is_ok_and(|message| {
-                    message.from_user_id == ack.user_id && message.msg_id == ack.msg_id
+                    message.from_user_id == ack.user_id
+                        && message.msg_id == ack.msg_id
                         && message.msg_type == i32::from(MsgType::SingleText)
                 })
         };

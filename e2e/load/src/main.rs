@@ -65,7 +65,7 @@ struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Scenarios to run; all by default.
-    #[arg(long = "scenario", value_delimiter = ',', value_enum)]
+    #[arg(long = "scenario", alias = "only", value_delimiter = ',', value_enum)]
     scenarios: Vec<Scenario>,
     /// Topologies; both by default.
     #[arg(long = "topology", value_delimiter = ',', value_enum)]

@@ -255,7 +255,7 @@ impl Default for SqliteConfig {
             acquire_timeout_ms: 3_000,
             writer_cache_kib: 16 * 1024,
             reader_cache_kib: 2 * 1024,
-            checkpoint_bytes: 16 << 20,
+            checkpoint_bytes: 64 << 20,
             restart_bytes: 64 << 20,
             wal_limit_bytes: 1 << 30,
             maintenance_interval_ms: 250,

@@ -68,7 +68,11 @@ impl Attach {
             related: related::Relations::new(&parts.config),
             parts,
         };
-        Self { shared: Arc::new(shared), tasks, stop }
+        Self {
+            shared: Arc::new(shared),
+            tasks,
+            stop,
+        }
     }
 }
 
@@ -78,8 +82,12 @@ impl Accept<v1::DbResults, v1::DbCalls> for Attach {
             link.closed.cancel();
             return;
         }
-        let serve =
-            link::serve(Arc::clone(&self.shared), link, self.tasks.clone(), self.stop.clone());
+        let serve = link::serve(
+            Arc::clone(&self.shared),
+            link,
+            self.tasks.clone(),
+            self.stop.clone(),
+        );
         self.tasks.spawn(serve);
     }
 }

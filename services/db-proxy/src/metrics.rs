@@ -73,14 +73,46 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let inner = Inner::default();
         let it = registry.sub_registry_with_prefix("im_db_proxy");
-        it.register("batch_messages", "Messages per commit", inner.batch_messages.clone());
-        it.register("commit_seconds", "Time of one commit", inner.commit_seconds.clone());
-        it.register("queued_messages", "Messages waiting for the writer", inner.queued.clone());
-        it.register("stored_messages", "Messages committed", inner.stored.clone());
-        it.register("repeated_messages", "Sends recognised as retries", inner.repeated.clone());
-        it.register("refused_messages", "Sends refused by a rule", inner.refused.clone());
-        it.register("failed_messages", "Sends given up unstored", inner.failed.clone());
-        it.register("store_errors", "Failed attempts of the writer", inner.store_errors.clone());
+        it.register(
+            "batch_messages",
+            "Messages per commit",
+            inner.batch_messages.clone(),
+        );
+        it.register(
+            "commit_seconds",
+            "Time of one commit",
+            inner.commit_seconds.clone(),
+        );
+        it.register(
+            "queued_messages",
+            "Messages waiting for the writer",
+            inner.queued.clone(),
+        );
+        it.register(
+            "stored_messages",
+            "Messages committed",
+            inner.stored.clone(),
+        );
+        it.register(
+            "repeated_messages",
+            "Sends recognised as retries",
+            inner.repeated.clone(),
+        );
+        it.register(
+            "refused_messages",
+            "Sends refused by a rule",
+            inner.refused.clone(),
+        );
+        it.register(
+            "failed_messages",
+            "Sends given up unstored",
+            inner.failed.clone(),
+        );
+        it.register(
+            "store_errors",
+            "Failed attempts of the writer",
+            inner.store_errors.clone(),
+        );
         it.register(
             "cached_conversations",
             "Conversations remembered by the writer",
@@ -91,7 +123,11 @@ impl Metrics {
             "Groups remembered by the writer",
             inner.cached_groups.clone(),
         );
-        it.register("retry_keys", "Retry keys remembered", inner.retry_keys.clone());
+        it.register(
+            "retry_keys",
+            "Retry keys remembered",
+            inner.retry_keys.clone(),
+        );
         it.register(
             "publish_dropped_messages",
             "Messages left out for a route server, to be read from the log",
@@ -102,20 +138,34 @@ impl Metrics {
             "Log entries that the slowest route server has not confirmed",
             inner.publish_lag.clone(),
         );
-        it.register("publish_links", "Route servers linked", inner.publish_links.clone());
+        it.register(
+            "publish_links",
+            "Route servers linked",
+            inner.publish_links.clone(),
+        );
         it.register(
             "pending_positions",
             "Read positions waiting for their flush",
             inner.positions_pending.clone(),
         );
-        it.register("position_flushes", "Flushes of read positions", inner.position_flushes.clone());
+        it.register(
+            "position_flushes",
+            "Flushes of read positions",
+            inner.position_flushes.clone(),
+        );
         it.register("running_queries", "Queries in hand", inner.queries.clone());
-        it.register("attached_links", "Links of msg servers", inner.links.clone());
+        it.register(
+            "attached_links",
+            "Links of msg servers",
+            inner.links.clone(),
+        );
         Self(Arc::new(inner))
     }
 
     pub(crate) fn committed(&self, messages: usize, seconds: f64) {
-        self.0.batch_messages.observe(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
+        self.0
+            .batch_messages
+            .observe(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
         self.0.commit_seconds.observe(seconds);
         self.0.stored.inc_by(messages as u64);
     }
@@ -125,7 +175,12 @@ impl Metrics {
     }
 
     pub(crate) fn refused(&self, reason: Refusal) {
-        self.0.refused.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+        self.0
+            .refused
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
+            .inc();
     }
 
     pub(crate) fn failed(&self, messages: usize) {
@@ -151,7 +206,9 @@ impl Metrics {
     }
 
     pub(crate) fn publish_lag(&self, entries: u64) {
-        self.0.publish_lag.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.0
+            .publish_lag
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn publish_links(&self, links: usize) {
@@ -178,7 +235,11 @@ impl Metrics {
 
     #[cfg(test)]
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
-        (self.0.stored.get(), self.0.repeated.get(), self.0.failed.get())
+        (
+            self.0.stored.get(),
+            self.0.repeated.get(),
+            self.0.failed.get(),
+        )
     }
 }
 

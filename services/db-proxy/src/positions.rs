@@ -56,7 +56,11 @@ struct Inner {
 
 impl Inner {
     fn current(&mut self, key: &Key) -> Option<u32> {
-        let waiting = self.pending.get(key).copied().max(self.flushing.get(key).copied());
+        let waiting = self
+            .pending
+            .get(key)
+            .copied()
+            .max(self.flushing.get(key).copied());
         waiting.max(self.stored.get(key).copied())
     }
 
@@ -144,13 +148,19 @@ impl Positions {
         let mut found: BTreeMap<Conversation, u32> = BTreeMap::new();
         for map in [&inner.flushing, &inner.pending] {
             let first = (user, Conversation::Pair(MIN_USER, MIN_USER));
-            let own = map.range(first..).take_while(|((reader, _), _)| *reader == user);
+            let own = map
+                .range(first..)
+                .take_while(|((reader, _), _)| *reader == user);
             for ((_, conversation), id) in own {
                 let kept = found.entry(*conversation).or_default();
                 *kept = (*id).max(*kept);
             }
         }
-        let read = |(conversation, read_id)| ReadPosition { user, conversation, read_id };
+        let read = |(conversation, read_id)| ReadPosition {
+            user,
+            conversation,
+            read_id,
+        };
         found.into_iter().map(read).collect()
     }
 
@@ -235,17 +245,21 @@ impl Positions {
         for (key, id) in left {
             inner.raise(key, id);
         }
-        let Inner { pending, flushing, .. } = &mut *inner;
+        let Inner {
+            pending, flushing, ..
+        } = &mut *inner;
         while flushing.len() < FLUSH_ROWS
             && let Some((key, id)) = pending.pop_first()
         {
             flushing.insert(key, id);
         }
-        let rows = flushing.iter().map(|(&(user, conversation), &read_id)| ReadPosition {
-            user,
-            conversation,
-            read_id,
-        });
+        let rows = flushing
+            .iter()
+            .map(|(&(user, conversation), &read_id)| ReadPosition {
+                user,
+                conversation,
+                read_id,
+            });
         rows.collect()
     }
 

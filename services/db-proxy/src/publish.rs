@@ -68,7 +68,10 @@ struct Shared {
 
 impl Publisher {
     pub(crate) fn new(config: &PublishConfig, metrics: Metrics) -> Self {
-        let limits = queue::Limits { items: config.queue_items, bytes: config.queue_bytes };
+        let limits = queue::Limits {
+            items: config.queue_items,
+            bytes: config.queue_bytes,
+        };
         Self(Arc::new(Shared {
             shards: Mutex::new(Shards::new(limits, metrics)),
             position: watch::Sender::new(None),
@@ -155,7 +158,10 @@ impl Publisher {
     }
 
     fn origins(&self) -> MutexGuard<'_, origins::Origins> {
-        self.0.origins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shards> {

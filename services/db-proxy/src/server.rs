@@ -86,8 +86,7 @@ impl Server {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
         let publisher = Publisher::new(&config.publish, metrics.clone());
-        let positions =
-            Positions::new(Arc::clone(&deps.store), &config.positions, metrics.clone());
+        let positions = Positions::new(Arc::clone(&deps.store), &config.positions, metrics.clone());
         let members = MemberCache::new(config.writer.cached_groups);
         let (writer, handle, reachable) = Writer::new(WriterParts {
             store: Arc::clone(&deps.store),
@@ -155,7 +154,9 @@ impl Server {
 
     /// Where it listens.
     pub fn bound(&self) -> Bound {
-        Bound { grpc: self.grpc.local_addr() }
+        Bound {
+            grpc: self.grpc.local_addr(),
+        }
     }
 
     /// Takes links of msg servers in the same process.
@@ -183,7 +184,11 @@ impl Server {
         let link_tasks = tasks.clone();
         tasks.spawn(async move { publisher.follow(events, &link_tasks, stop_publisher).await });
         let readiness = self.deps.process.readiness;
-        tasks.spawn(tell_readiness(self.reachable, readiness.clone(), stop_rest.clone()));
+        tasks.spawn(tell_readiness(
+            self.reachable,
+            readiness.clone(),
+            stop_rest.clone(),
+        ));
         info!(address = %self.grpc.local_addr(), "db-proxy serves");
 
         let grpc = self.grpc.run(stop.clone(), LINKS_GRACE);
@@ -192,7 +197,10 @@ impl Server {
             info!("db-proxy stops");
             self.stop_links.cancel();
             self.link_tasks.close();
-            if tokio::time::timeout(LINKS_GRACE, self.link_tasks.wait()).await.is_err() {
+            if tokio::time::timeout(LINKS_GRACE, self.link_tasks.wait())
+                .await
+                .is_err()
+            {
                 warn!("links of msg servers ended unanswered");
             }
         };
@@ -214,7 +222,10 @@ impl Server {
         }
         stop_rest.cancel();
         tasks.close();
-        if tokio::time::timeout(TASKS_GRACE, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(TASKS_GRACE, tasks.wait())
+            .await
+            .is_err()
+        {
             warn!("tasks of db-proxy did not end in time");
         }
         readiness.remove(STORE_READY);

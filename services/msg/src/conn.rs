@@ -211,7 +211,9 @@ impl Conn {
 
     /// Appends an unsolicited frame.
     pub(crate) fn push(self: &Arc<Self>, shared: &Shared, frame: Bytes) -> Appended {
-        let appended = self.out().push(frame, shared.config.push_budget_bytes as usize);
+        let appended = self
+            .out()
+            .push(frame, shared.config.push_budget_bytes as usize);
         if appended == Appended::Overflow {
             shared.overflown(self);
         }
@@ -220,7 +222,9 @@ impl Conn {
 
     /// Appends an answer.
     pub(crate) fn answer(self: &Arc<Self>, shared: &Shared, frame: Bytes) -> Appended {
-        let appended = self.out().answer(frame, shared.config.answer_budget_bytes as usize);
+        let appended = self
+            .out()
+            .answer(frame, shared.config.answer_budget_bytes as usize);
         if appended == Appended::Overflow {
             shared.overflown(self);
         }
@@ -243,7 +247,9 @@ impl Conn {
                 out.waiting = true;
                 self.stalled(shared, out);
                 let (conn, server) = (Arc::clone(self), Arc::clone(shared));
-                shared.tasks.spawn(async move { conn.write_later(server).await });
+                shared
+                    .tasks
+                    .spawn(async move { conn.write_later(server).await });
             }
             Err(_) => {
                 out.clear();
@@ -273,7 +279,8 @@ impl Conn {
                 None => {
                     let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
                     let n = out.pieces(&mut pieces);
-                    self.sock.try_write_vectored(pieces.get(..n).unwrap_or_default())
+                    self.sock
+                        .try_write_vectored(pieces.get(..n).unwrap_or_default())
                 }
             };
             match written {
@@ -285,7 +292,9 @@ impl Conn {
         }
         if out.ending == Ending::Finish {
             // The peer may be gone already; then there is nothing to tell.
-            SockRef::from(&self.sock).shutdown(std::net::Shutdown::Write).ok();
+            SockRef::from(&self.sock)
+                .shutdown(std::net::Shutdown::Write)
+                .ok();
         }
         Ok(true)
     }
@@ -295,7 +304,11 @@ impl Conn {
         loop {
             let writable = self.sock.writable().await.is_ok();
             let mut out = self.out();
-            let written = if writable { self.write(&mut out) } else { Err(io::ErrorKind::BrokenPipe.into()) };
+            let written = if writable {
+                self.write(&mut out)
+            } else {
+                Err(io::ErrorKind::BrokenPipe.into())
+            };
             match written {
                 Ok(true) => {
                     out.waiting = false;
@@ -350,7 +363,9 @@ impl Conn {
     pub(crate) fn cut(&self) {
         self.phase.store(Phase::Closing as u8, Ordering::Release);
         // An error means that it is closed already.
-        SockRef::from(&self.sock).shutdown(std::net::Shutdown::Both).ok();
+        SockRef::from(&self.sock)
+            .shutdown(std::net::Shutdown::Both)
+            .ok();
         self.resume.notify_one();
     }
 

@@ -116,7 +116,8 @@ impl Calls {
 
     /// Queues a message.
     pub(crate) fn send(&self, sending: Sending) {
-        self.pending_bytes.fetch_add(u64::from(sending.bytes), Ordering::Relaxed);
+        self.pending_bytes
+            .fetch_add(u64::from(sending.bytes), Ordering::Relaxed);
         sending.conn.message_sent(sending.bytes);
         let mut state = self.state();
         state.sends_bytes += u64::from(sending.bytes);
@@ -168,12 +169,19 @@ impl Calls {
                 if calls.len() >= bounds.messages || (bytes > bounds.bytes && !calls.is_empty()) {
                     break;
                 }
-                let Some(sending) = state.sends.pop_front() else { break };
+                let Some(sending) = state.sends.pop_front() else {
+                    break;
+                };
                 state.sends_bytes -= u64::from(sending.bytes);
                 state.last_tag += 1;
                 let tag = state.last_tag;
-                calls.push(DbCall { tag, call: Some(Call::Send(sending.send.clone())) });
-                state.in_flight.insert(tag, InFlight::Send { sending, batch });
+                calls.push(DbCall {
+                    tag,
+                    call: Some(Call::Send(sending.send.clone())),
+                });
+                state
+                    .in_flight
+                    .insert(tag, InFlight::Send { sending, batch });
             }
             state.window.push_back((batch, calls.len()));
         }
@@ -181,7 +189,10 @@ impl Calls {
         for (call, caller) in state.others.drain(..n_others) {
             state.last_tag += 1;
             let tag = state.last_tag;
-            calls.push(DbCall { tag, call: Some(call) });
+            calls.push(DbCall {
+                tag,
+                call: Some(call),
+            });
             state.in_flight.insert(tag, InFlight::Other(caller));
         }
         (!calls.is_empty()).then_some(DbCalls { calls })
@@ -203,7 +214,8 @@ impl Calls {
 
     /// A message is done with, stored or not.
     fn release(&self, sending: &Sending) {
-        self.pending_bytes.fetch_sub(u64::from(sending.bytes), Ordering::Relaxed);
+        self.pending_bytes
+            .fetch_sub(u64::from(sending.bytes), Ordering::Relaxed);
         sending.conn.message_done(sending.bytes);
     }
 
@@ -227,14 +239,22 @@ impl Calls {
             state.sends_bytes += u64::from(sending.bytes);
             state.sends.push_front(sending);
         }
-        callers.extend(std::mem::take(&mut state.others).into_iter().map(|(_, caller)| caller));
+        callers.extend(
+            std::mem::take(&mut state.others)
+                .into_iter()
+                .map(|(_, caller)| caller),
+        );
         (lost, callers)
     }
 
     /// Messages that have waited since before `oldest` for a link, in order.
     fn expired(&self, is_old: impl Fn(u32) -> bool) -> Vec<Sending> {
         let mut state = self.state();
-        let n_old = state.sends.iter().take_while(|sending| is_old(sending.since)).count();
+        let n_old = state
+            .sends
+            .iter()
+            .take_while(|sending| is_old(sending.since))
+            .count();
         let expired: Vec<Sending> = state.sends.drain(..n_old).collect();
         let bytes: u64 = expired.iter().map(|sending| u64::from(sending.bytes)).sum();
         state.sends_bytes -= bytes;

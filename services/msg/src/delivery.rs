@@ -14,9 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use im_proto_rpc::v1::route_item::Item;
-use im_proto_rpc::v1::{
-    LiveMessage, LogPage, RelatedDone, RouteCalls, RouteItems, SessionReady,
-};
+use im_proto_rpc::v1::{LiveMessage, LogPage, RelatedDone, RouteCalls, RouteItems, SessionReady};
 use im_rpc::{Link, PeerEvent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -142,13 +140,20 @@ impl Delivery {
 
     /// Takes over a link to a route server.
     fn route_up(&mut self, link: Link<RouteCalls, RouteItems>) {
-        let Link { tx, mut rx, peer, closed } = link;
+        let Link {
+            tx,
+            mut rx,
+            peer,
+            closed,
+        } = link;
         if let Some(former) = self.links.id_of(&peer) {
             self.route_down(former);
         }
         let link = self.links.add(peer, &self.shared);
         let id = link.id;
-        self.shared.tasks.spawn(link.run(tx, closed.clone(), self.shared.stop.clone()));
+        self.shared
+            .tasks
+            .spawn(link.run(tx, closed.clone(), self.shared.stop.clone()));
         let (inputs, stop) = (self.inputs.clone(), self.shared.stop.clone());
         self.shared.tasks.spawn(async move {
             loop {
@@ -177,7 +182,12 @@ impl Delivery {
     }
 
     fn items(&mut self, link: LinkId, batch: RouteItems) {
-        let RouteItems { after, through, ring, items } = batch;
+        let RouteItems {
+            after,
+            through,
+            ring,
+            items,
+        } = batch;
         match self.links.set_ring(link, ring) {
             None => return,
             Some(true) => self.ring_changed(),
@@ -296,18 +306,29 @@ impl Delivery {
             Some(since) => Some(since + millis(self.shared.config.pull_timeout_ms)),
             None => self.next_page().map(|(at, _)| at),
         };
-        [page, self.links.settle_at(), self.touched.flush_at(), self.presence.due(Instant::now())]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            page,
+            self.links.settle_at(),
+            self.touched.flush_at(),
+            self.presence.due(Instant::now()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn show_mode(&mut self) {
         let live = self.position.mode() == Mode::Live;
         if self.shared.pulling.swap(!live, Ordering::AcqRel) == live {
-            info!(live, position = self.position.reached(), "delivery mode changed");
+            info!(
+                live,
+                position = self.position.reached(),
+                "delivery mode changed"
+            );
         }
-        self.shared.reached.store(self.position.reached(), Ordering::Relaxed);
+        self.shared
+            .reached
+            .store(self.position.reached(), Ordering::Relaxed);
         self.shared.metrics.pull_mode.set(i64::from(!live));
         let gaps = self.position.gaps();
         self.shared.metrics.gaps.inc_by(gaps - self.gaps);

@@ -55,14 +55,24 @@ pub(crate) fn frame(
         shared.metrics.refused(Refusal::NotLoggedIn);
         return;
     };
-    let request = Request { shared, conn, session, command: request, seq, body: frame.body };
+    let request = Request {
+        shared,
+        conn,
+        session,
+        command: request,
+        seq,
+        body: frame.body,
+    };
     match request.command.handler() {
         Handler::Logout => login::logout(&request),
         Handler::KickPc => login::kick_pc(&request),
         Handler::Time => {
-            request.answer(Command::ClientTimeRsp, &ImClientTimeRsp {
-                server_time: im_core::time::unix_seconds(),
-            });
+            request.answer(
+                Command::ClientTimeRsp,
+                &ImClientTimeRsp {
+                    server_time: im_core::time::unix_seconds(),
+                },
+            );
         }
         Handler::Store => message::store(&request),
         // Nothing to do for a message that arrived.
@@ -114,7 +124,8 @@ impl Request<'_> {
 
     /// Answers with the request's sequence number.
     fn answer<M: TeamtalkMessage>(&self, command: Command, message: &M) {
-        self.conn.answer(self.shared, encode(command, self.seq, message));
+        self.conn
+            .answer(self.shared, encode(command, self.seq, message));
     }
 }
 

@@ -25,7 +25,11 @@ pub(crate) async fn run(
     identity: Identity,
     mut events: mpsc::Receiver<PeerEvent<LoadReport, LoadSeen>>,
 ) {
-    let reporter = Arc::new(Reporter { shared, identity, last: AtomicU64::new(0) });
+    let reporter = Arc::new(Reporter {
+        shared,
+        identity,
+        last: AtomicU64::new(0),
+    });
     let stop = reporter.shared.stop.clone();
     while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
         if let PeerEvent::Up(link) = event {

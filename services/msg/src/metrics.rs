@@ -98,36 +98,104 @@ impl MsgMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
         let gauges = [
-            ("im_msg_connections", "Open client connections", &this.connections),
+            (
+                "im_msg_connections",
+                "Open client connections",
+                &this.connections,
+            ),
             ("im_msg_sessions", "Logged-in sessions", &this.sessions),
-            ("im_msg_queued_bytes", "Bytes that wait for clients to read", &this.queued_bytes),
-            ("im_msg_pending_messages", "Messages that wait to be stored", &this.pending_messages),
-            ("im_msg_in_flight_calls", "Calls that db-proxy has not answered", &this.in_flight_calls),
-            ("im_msg_pull_mode", "1 while messages are read from the log", &this.pull_mode),
+            (
+                "im_msg_queued_bytes",
+                "Bytes that wait for clients to read",
+                &this.queued_bytes,
+            ),
+            (
+                "im_msg_pending_messages",
+                "Messages that wait to be stored",
+                &this.pending_messages,
+            ),
+            (
+                "im_msg_in_flight_calls",
+                "Calls that db-proxy has not answered",
+                &this.in_flight_calls,
+            ),
+            (
+                "im_msg_pull_mode",
+                "1 while messages are read from the log",
+                &this.pull_mode,
+            ),
         ];
         for (name, help, gauge) in gauges {
             registry.register(name, help, gauge.clone());
         }
         let counters = [
-            ("im_msg_accepted_connections", "Client connections accepted", &this.accepted),
-            ("im_msg_received_frames", "Frames received from clients", &this.frames_in),
-            ("im_msg_received_messages", "Messages received from clients", &this.messages_in),
-            ("im_msg_acks", "Acknowledgements sent to senders", &this.acks),
-            ("im_msg_pushed_messages", "Messages pushed to sessions", &this.messages_out),
-            ("im_msg_pushed_events", "Other frames pushed to sessions", &this.events_out),
+            (
+                "im_msg_accepted_connections",
+                "Client connections accepted",
+                &this.accepted,
+            ),
+            (
+                "im_msg_received_frames",
+                "Frames received from clients",
+                &this.frames_in,
+            ),
+            (
+                "im_msg_received_messages",
+                "Messages received from clients",
+                &this.messages_in,
+            ),
+            (
+                "im_msg_acks",
+                "Acknowledgements sent to senders",
+                &this.acks,
+            ),
+            (
+                "im_msg_pushed_messages",
+                "Messages pushed to sessions",
+                &this.messages_out,
+            ),
+            (
+                "im_msg_pushed_events",
+                "Other frames pushed to sessions",
+                &this.events_out,
+            ),
             ("im_msg_logins", "Completed logins", &this.logins),
             ("im_msg_kicks", "Sessions ended by a kick", &this.kicks),
             ("im_msg_log_pages", "Pages of the log read", &this.pages),
-            ("im_msg_gaps", "Batches that showed that something was missed", &this.gaps),
-            ("im_msg_ring_changes", "Announcements of all sessions", &this.ring_changes),
-            ("im_msg_slow_readers", "Connections closed beyond their budget", &this.slow_readers),
-            ("im_msg_accept_errors", "Failed accepts", &this.accept_errors),
+            (
+                "im_msg_gaps",
+                "Batches that showed that something was missed",
+                &this.gaps,
+            ),
+            (
+                "im_msg_ring_changes",
+                "Announcements of all sessions",
+                &this.ring_changes,
+            ),
+            (
+                "im_msg_slow_readers",
+                "Connections closed beyond their budget",
+                &this.slow_readers,
+            ),
+            (
+                "im_msg_accept_errors",
+                "Failed accepts",
+                &this.accept_errors,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
-        registry.register("im_msg_refused", "Refused or given up, by reason", this.refused.clone());
-        registry.register("im_msg_pauses", "Connections not read for a while", this.paused.clone());
+        registry.register(
+            "im_msg_refused",
+            "Refused or given up, by reason",
+            this.refused.clone(),
+        );
+        registry.register(
+            "im_msg_pauses",
+            "Connections not read for a while",
+            this.paused.clone(),
+        );
         this
     }
 

@@ -157,10 +157,13 @@ impl Reader {
         if conn.phase() == Phase::Online {
             conn.touch(shared.now());
         }
-        let Some(bytes) = buffer.get(..n) else { return Step::Close };
+        let Some(bytes) = buffer.get(..n) else {
+            return Step::Close;
+        };
         if self.rest.is_empty() {
             let (used, step) = self.frames(shared, conn, bytes);
-            self.rest.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            self.rest
+                .extend_from_slice(bytes.get(used..).unwrap_or_default());
             step
         } else {
             let mut rest = std::mem::take(&mut self.rest);
@@ -255,7 +258,10 @@ struct Bucket {
 
 impl Bucket {
     fn full(shared: &Shared) -> Self {
-        Self { tokens: shared.config.rate_burst.saturating_mul(1_000), at: shared.now() }
+        Self {
+            tokens: shared.config.rate_burst.saturating_mul(1_000),
+            at: shared.now(),
+        }
     }
 
     /// Takes one message; the time to wait when there is none, milliseconds.
@@ -287,7 +293,10 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_the_rate_counts() {
-        let mut bucket = Bucket { tokens: 64_000, at: 0 };
+        let mut bucket = Bucket {
+            tokens: 64_000,
+            at: 0,
+        };
         for _ in 0..64 {
             assert_eq!(bucket.take_at(0, 20, 64), None);
         }

@@ -45,7 +45,12 @@ pub(crate) struct RouteLink {
 
 impl RouteLink {
     pub(crate) fn new(id: LinkId, name: String) -> Self {
-        Self { id, name, outbox: Mutex::default(), wake: Notify::new() }
+        Self {
+            id,
+            name,
+            outbox: Mutex::default(),
+            wake: Notify::new(),
+        }
     }
 
     /// Locks the outbox; call [`Self::wake`] after adding.
@@ -81,7 +86,10 @@ impl RouteLink {
     /// The link is gone: nothing is taken any more.
     pub(crate) fn close(&self) {
         let mut outbox = self.outbox();
-        *outbox = Outbox { closed: true, ..Outbox::default() };
+        *outbox = Outbox {
+            closed: true,
+            ..Outbox::default()
+        };
         self.wake.notify_one();
     }
 
@@ -106,7 +114,9 @@ impl RouteLink {
             // Others that are ready now add theirs to the same batch.
             tokio::task::yield_now().await;
             loop {
-                let Ok(permit) = tx.reserve().await else { return };
+                let Ok(permit) = tx.reserve().await else {
+                    return;
+                };
                 let calls = {
                     let mut outbox = self.outbox();
                     if outbox.closed {
@@ -145,12 +155,20 @@ impl RouteTable {
         let ring = Ring::new(links.iter().map(|link| link.name.as_str()));
         let by_name = |name: &String| links.iter().find(|link| link.name == *name).cloned();
         let links = ring.names().iter().filter_map(by_name).collect();
-        Self { ring, links, usable }
+        Self {
+            ring,
+            links,
+            usable,
+        }
     }
 
     /// The same servers, with another word on whether the writer reaches them.
     pub(crate) fn with_usable(&self, usable: bool) -> Self {
-        Self { ring: self.ring.clone(), links: self.links.clone(), usable }
+        Self {
+            ring: self.ring.clone(),
+            links: self.links.clone(),
+            usable,
+        }
     }
 
     pub(crate) fn ring(&self) -> &Ring {
@@ -179,7 +197,9 @@ mod tests {
     use super::*;
 
     fn down(user: u32) -> RouteCall {
-        RouteCall { call: Some(Call::Down(SessionDown { user, epoch: 1 })) }
+        RouteCall {
+            call: Some(Call::Down(SessionDown { user, epoch: 1 })),
+        }
     }
 
     #[tokio::test]
@@ -190,7 +210,8 @@ mod tests {
         for user in 1..=4_500 {
             link.call(down(user));
         }
-        let task = tokio::spawn(Arc::clone(&link).run(tx, closed.clone(), CancellationToken::new()));
+        let task =
+            tokio::spawn(Arc::clone(&link).run(tx, closed.clone(), CancellationToken::new()));
         let mut users = Vec::new();
         while users.len() < 4_500 {
             let batch = rx.recv().await.unwrap();
@@ -223,7 +244,10 @@ mod tests {
         let links = ["b", "a", "c"].map(|name| Arc::new(RouteLink::new(0, name.to_owned())));
         let table = RouteTable::new(&links, true);
         for user in (1..100).filter_map(UserId::from_wire) {
-            assert_eq!(table.owner(user).map(|link| link.name.as_str()), table.ring().shard_of(user));
+            assert_eq!(
+                table.owner(user).map(|link| link.name.as_str()),
+                table.ring().shard_of(user)
+            );
         }
         assert!(!RouteTable::default().is_usable());
     }

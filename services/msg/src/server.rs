@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use im_config::{Check, MsgConfig, Violations};
-use im_proto_rpc::v1::{
-    DbCalls, DbResults, LoadReport, LoadSeen, RouteCalls, RouteItems,
-};
+use im_proto_rpc::v1::{DbCalls, DbResults, LoadReport, LoadSeen, RouteCalls, RouteItems};
 use im_rpc::peers::Watch;
 use im_rpc::{LinkKind, LinkMetrics, Peers};
 use im_runtime::Context;
@@ -90,7 +88,14 @@ pub struct Server {
 impl Server {
     /// Binds the client port. Clients that come before [`Self::run`] wait in the kernel.
     pub async fn bind(config: MsgConfig, deps: Deps) -> Result<Self, ServerError> {
-        let Deps { context, link_metrics, db_proxy, route, login, revision } = deps;
+        let Deps {
+            context,
+            link_metrics,
+            db_proxy,
+            route,
+            login,
+            revision,
+        } = deps;
         config.validate()?;
         let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
         let listener = listen::tcp(&config.listen, backlog).await?;
@@ -106,9 +111,20 @@ impl Server {
         }
         let shared = Arc::new(Shared::new(config, name, metrics, context.readiness));
         let shown = Arc::downgrade(&shared);
-        context.dumps.register("msg", move || shown.upgrade().map(|shared| dump(&shared)).into());
+        context.dumps.register("msg", move || {
+            shown.upgrade().map(|shared| dump(&shared)).into()
+        });
         let bound = Bound { listen: address };
-        Ok(Self { shared, listener, bound, identity, link_metrics, db_proxy, route, login })
+        Ok(Self {
+            shared,
+            listener,
+            bound,
+            identity,
+            link_metrics,
+            db_proxy,
+            route,
+            login,
+        })
     }
 
     /// The bound addresses.
@@ -124,7 +140,16 @@ impl Server {
     /// Serves until `stop` fires; then drains: tells the login servers, closes all connections at a
     /// bounded rate after their messages are acknowledged, and ends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { shared, listener, bound, identity, link_metrics, db_proxy, route, login } = self;
+        let Self {
+            shared,
+            listener,
+            bound,
+            identity,
+            link_metrics,
+            db_proxy,
+            route,
+            login,
+        } = self;
         info!(listen = %bound.listen, server = %shared.name, "serving clients");
         let watch = |kind| Watch {
             kind,
@@ -139,8 +164,12 @@ impl Server {
         let logins = login.watch(watch(LinkKind::LoginReport));
         let delivering = delivery::run(Arc::clone(&shared), routes, inputs.clone(), rx);
         shared.tasks.spawn(delivering);
-        shared.tasks.spawn(db::run(Arc::clone(&shared), dbs, inputs));
-        shared.tasks.spawn(load::run(Arc::clone(&shared), identity, logins));
+        shared
+            .tasks
+            .spawn(db::run(Arc::clone(&shared), dbs, inputs));
+        shared
+            .tasks
+            .spawn(load::run(Arc::clone(&shared), identity, logins));
         shared.tasks.spawn(sweep::run(Arc::clone(&shared)));
         {
             let mut accepting = std::pin::pin!(accept(&shared, &listener));
@@ -158,7 +187,10 @@ impl Server {
         drain::close_all(&shared).await;
         shared.stop.cancel();
         shared.tasks.close();
-        if tokio::time::timeout(END, shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(END, shared.tasks.wait())
+            .await
+            .is_err()
+        {
             warn!(tasks = shared.tasks.len(), "tasks did not end in time");
         }
         info!(server = %shared.name, "stopped");
@@ -180,7 +212,12 @@ fn identity(config: &MsgConfig, address: SocketAddr, revision: String) -> Identi
         0 => address.port(),
         port => port,
     };
-    Identity { ip1, ip2, port, revision }
+    Identity {
+        ip1,
+        ip2,
+        port,
+        revision,
+    }
 }
 
 /// Takes connections in, for ever.
@@ -221,7 +258,10 @@ struct Backoff {
 
 impl Backoff {
     async fn failed(&mut self, error: &io::Error) {
-        if self.warned.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
+        if self
+            .warned
+            .is_none_or(|at| at.elapsed() > Duration::from_secs(10))
+        {
             self.warned = Some(Instant::now());
             warn!(%error, "accept failed");
         }

@@ -61,7 +61,9 @@ pub(crate) struct SessionMap {
 
 impl SessionMap {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
     }
 
     fn shard(&self, user: u32) -> Option<MutexGuard<'_, NumberMap<u32, Entry>>> {
@@ -71,7 +73,9 @@ impl SessionMap {
 
     /// Adds a session of a user.
     pub(crate) fn insert(&self, user: u32, conn: &Arc<Conn>) {
-        let Some(mut shard) = self.shard(user) else { return };
+        let Some(mut shard) = self.shard(user) else {
+            return;
+        };
         match shard.remove(&user) {
             None => shard.insert(user, Entry::One(Arc::clone(conn))),
             Some(Entry::One(first)) => {
@@ -86,12 +90,17 @@ impl SessionMap {
 
     /// Takes a session of a user out.
     pub(crate) fn remove(&self, user: u32, conn: &Arc<Conn>) {
-        let Some(mut shard) = self.shard(user) else { return };
+        let Some(mut shard) = self.shard(user) else {
+            return;
+        };
         let rest: Vec<Arc<Conn>> = match shard.remove(&user) {
             None => return,
-            Some(entry) => {
-                entry.as_slice().iter().filter(|other| !Arc::ptr_eq(other, conn)).cloned().collect()
-            }
+            Some(entry) => entry
+                .as_slice()
+                .iter()
+                .filter(|other| !Arc::ptr_eq(other, conn))
+                .cloned()
+                .collect(),
         };
         match <[Arc<Conn>; 1]>::try_from(rest) {
             Ok([last]) => {

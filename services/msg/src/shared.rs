@@ -183,7 +183,10 @@ impl Shared {
         if self.n_connections() >= self.config.max_connections {
             return Err(Refusal::Connections);
         }
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(network(remote)).or_insert(0);
         let limit = self.config.max_connections_per_address;
         if limit != 0 && *count >= limit {
@@ -194,7 +197,10 @@ impl Shared {
     }
 
     fn release(&self, remote: IpAddr) {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let key = network(remote);
         if let Some(count) = addresses.get_mut(&key) {
             *count -= 1;
@@ -225,7 +231,9 @@ impl Shared {
 
     /// The session of a connection, if any, ends for the rest of the system.
     pub(crate) fn leave(&self, conn: &Arc<Conn>) {
-        let Some(session) = conn.session() else { return };
+        let Some(session) = conn.session() else {
+            return;
+        };
         let was_online = {
             let mut pending = self.pending();
             if !session.leave() {
@@ -240,9 +248,14 @@ impl Shared {
             self.metrics.sessions.dec();
             self.load_changed();
         }
-        let down = SessionDown { user: session.user.get(), epoch: session.epoch };
+        let down = SessionDown {
+            user: session.user.get(),
+            epoch: session.epoch,
+        };
         if let Some(link) = self.routes().owner(session.user) {
-            link.call(RouteCall { call: Some(route_call::Call::Down(down)) });
+            link.call(RouteCall {
+                call: Some(route_call::Call::Down(down)),
+            });
         }
     }
 
@@ -251,13 +264,21 @@ impl Shared {
     /// Asks the user's route server to register a session. False when there is none, or when the
     /// connection is closing.
     pub(crate) fn register(&self, conn: &Arc<Conn>, answer: Bytes) -> bool {
-        let Some(session) = conn.session() else { return false };
+        let Some(session) = conn.session() else {
+            return false;
+        };
         {
             let mut pending = self.pending();
             if session.has_left() {
                 return false;
             }
-            pending.insert(session.epoch, PendingLogin { conn: Arc::clone(conn), answer });
+            pending.insert(
+                session.epoch,
+                PendingLogin {
+                    conn: Arc::clone(conn),
+                    answer,
+                },
+            );
         }
         // The table is read after the login is pending: whoever announces all sessions to another
         // table finds it there.
@@ -279,7 +300,9 @@ impl Shared {
             tag,
             session: session.map(|session| session.info(&self.name, conn.remote().to_string())),
         };
-        RouteCall { call: Some(route_call::Call::Up(up)) }
+        RouteCall {
+            call: Some(route_call::Call::Up(up)),
+        }
     }
 
     /// A route server has registered a session: puts it into the map with this cursor. Returns the
@@ -296,7 +319,9 @@ impl Shared {
         session.start_at(cursor);
         session.set_owner(owner(session.user));
         if session.has_left()
-            || !login.conn.step(crate::conn::Phase::Asking, crate::conn::Phase::Online)
+            || !login
+                .conn
+                .step(crate::conn::Phase::Asking, crate::conn::Phase::Online)
         {
             return None;
         }
@@ -321,12 +346,16 @@ impl Shared {
         let (before, after) = (*counted as u64, now as u64);
         *counted = now;
         if after > before {
-            self.queued_bytes.fetch_add(after - before, Ordering::Relaxed);
+            self.queued_bytes
+                .fetch_add(after - before, Ordering::Relaxed);
         } else {
-            self.queued_bytes.fetch_sub(before - after, Ordering::Relaxed);
+            self.queued_bytes
+                .fetch_sub(before - after, Ordering::Relaxed);
         }
         let queued = self.queued_bytes.load(Ordering::Relaxed);
-        self.metrics.queued_bytes.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        self.metrics
+            .queued_bytes
+            .set(i64::try_from(queued).unwrap_or(i64::MAX));
     }
 
     /// The same, and whether all connections together are beyond their budget.
@@ -347,7 +376,10 @@ impl Shared {
     /// Cuts a connection after `grace` milliseconds, if it is still there.
     pub(crate) fn cut_later(&self, conn: Weak<Conn>, grace: u32) {
         let at = self.now().wrapping_add(grace);
-        self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(Doomed { at, conn });
+        self.doomed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Doomed { at, conn });
     }
 
     /// Cuts the connections whose time has come.
@@ -357,7 +389,9 @@ impl Shared {
             if doomed.is_empty() {
                 return;
             }
-            let due = doomed.extract_if(.., |doomed| Self::is_due(now, doomed.at)).collect();
+            let due = doomed
+                .extract_if(.., |doomed| Self::is_due(now, doomed.at))
+                .collect();
             if doomed.is_empty() {
                 *doomed = Vec::new();
             }
@@ -370,7 +404,9 @@ impl Shared {
 
     /// Ends a session that was kicked: tells the client, who closes.
     pub(crate) fn kick(self: &Arc<Self>, conn: &Arc<Conn>, reason: u32) {
-        let Some(session) = conn.session() else { return };
+        let Some(session) = conn.session() else {
+            return;
+        };
         self.metrics.kicks.inc();
         let frame = crate::handle::kick_frame(session.user, reason);
         conn.finish(self, Some(frame), Farewell::Kick);

@@ -18,8 +18,9 @@ const SLICE: usize = 4_096;
 /// Runs until the server stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let full = Duration::from_millis(shared.config.sweep_ms.into());
-    let mut ticks =
-        tokio::time::interval(Duration::from_millis(shared.config.sweep_ms.min(GRACE_TICK).into()));
+    let mut ticks = tokio::time::interval(Duration::from_millis(
+        shared.config.sweep_ms.min(GRACE_TICK).into(),
+    ));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
     loop {
@@ -73,6 +74,12 @@ fn check(shared: &Shared, conn: &Conn, now: u32) {
 
 fn show_sizes(shared: &Shared) {
     let (pending, in_flight) = shared.db.sizes();
-    shared.metrics.pending_messages.set(i64::try_from(pending).unwrap_or(i64::MAX));
-    shared.metrics.in_flight_calls.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+    shared
+        .metrics
+        .pending_messages
+        .set(i64::try_from(pending).unwrap_or(i64::MAX));
+    shared
+        .metrics
+        .in_flight_calls
+        .set(i64::try_from(in_flight).unwrap_or(i64::MAX));
 }

@@ -250,12 +250,7 @@ impl Directory {
     /// Over a link that was in step already, a session can vanish only because the user belongs to
     /// another shard now, and nobody is told; likewise while this server is not part of the ring.
     /// Over a new link it ended while the link was away.
-    pub fn snapshot_end(
-        &mut self,
-        server: ServerId,
-        is_in_ring: bool,
-        notices: &mut Vec<Notice>,
-    ) {
+    pub fn snapshot_end(&mut self, server: ServerId, is_in_ring: bool, notices: &mut Vec<Notice>) {
         let Some((round, was_in_step)) = self.servers.snapshot_end(server) else {
             return;
         };
@@ -264,12 +259,7 @@ impl Directory {
         } else {
             Leaving::Ended
         };
-        self.end_sessions(
-            server,
-            leaving,
-            |session| session.round != round,
-            notices,
-        );
+        self.end_sessions(server, leaving, |session| session.round != round, notices);
     }
 
     /// A session of this msg server is there.
@@ -371,9 +361,9 @@ impl Directory {
         let mut tick = PresenceTick::default();
         for (user, online) in self.changed.drain() {
             if online {
-                tick.online.push(user)
+                tick.online.push(user);
             } else {
-                tick.offline.push(user)
+                tick.offline.push(user);
             }
         }
         Some(tick)

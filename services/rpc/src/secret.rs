@@ -48,8 +48,8 @@ pub enum SecretError {
     /// Too short or too long.
     #[error("secret must have {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, has {0}")]
     Length(usize),
-    /// It holds something else than visible ASCII characters.
-    #[error("secret must consist of visible ascii characters")]
+    /// It holds what cannot travel in a header.
+    #[error("secret must be one line of visible ascii characters and spaces")]
     Characters,
 }
 
@@ -60,7 +60,10 @@ impl Secret {
         if !(MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&text.len()) {
             return Err(SecretError::Length(text.len()));
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        {
             return Err(SecretError::Characters);
         }
         Ok(Self(Arc::new(SecretString::from(text))))
@@ -215,7 +218,7 @@ mod tests {
             "secret must have 16 to 4096 bytes, has 5"
         );
         assert!(matches!(
-            Secret::new("0123456789 abcdef"),
+            Secret::new("0123456789\nabcdef"),
             Err(SecretError::Characters)
         ));
         let missing = Secret::load(Path::new("/does/not/exist")).unwrap_err();

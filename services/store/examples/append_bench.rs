@@ -53,21 +53,25 @@ struct Load {
 
 async fn run(conversations: u32, batch: usize, messages: usize) -> Result<(), Failure> {
     let temp = tempfile::tempdir()?;
-    let data_dir = DataDir::open(temp.path())?;
-    let database = data_dir.database();
-    let store = SqliteStore::open(data_dir, SqliteOptions::default()).await?;
-    let stop = CancellationToken::new();
-    let maintenance = {
-        let (store, stop) = (store.clone(), stop.clone());
-        tokio::spawn(async move { store.run_maintenance(stop).await })
+    let database = DataDir::open(temp.path())?.database();
+    let open = async || -> Result<SqliteStore, Failure> {
+        Ok(SqliteStore::open(DataDir::open(temp.path())?, SqliteOptions::default()).await?)
     };
+    let store = open().await?;
     let mut load = Load {
         known: Vec::new(),
         seq: 0,
         random: StdRng::seed_from_u64(1),
     };
     load.start(&store, conversations).await?;
-    store.maintain().await?;
+    store.close().await?;
+    drop(store);
+    let store = open().await?;
+    let stop = CancellationToken::new();
+    let maintenance = {
+        let (store, stop) = (store.clone(), stop.clone());
+        tokio::spawn(async move { store.run_maintenance(stop).await })
+    };
     let size_before = std::fs::metadata(&database)?.len();
 
     let (cpu_before, began) = (cpu_micros()?, Instant::now());

@@ -62,34 +62,62 @@ async fn the_directory_comes_in_full_and_then_by_changes() {
     found.sort_unstable();
     assert_eq!(found, (1..=20).collect::<Vec<_>>());
     let structure = departments(&mut pc, 0).await;
-    let names: Vec<&str> =
-        structure.dept_list.iter().map(|department| department.dept_name.as_str()).collect();
+    let names: Vec<&str> = structure
+        .dept_list
+        .iter()
+        .map(|department| department.dept_name.as_str())
+        .collect();
     for name in ["Company", "Research", "Sales"] {
-        assert_eq!(names.iter().filter(|found| **found == name).count(), 1, "{names:?}");
+        assert_eq!(
+            names.iter().filter(|found| **found == name).count(),
+            1,
+            "{names:?}"
+        );
     }
-    let company = structure.dept_list.iter().find(|one| one.dept_name == "Company").unwrap();
+    let company = structure
+        .dept_list
+        .iter()
+        .find(|one| one.dept_name == "Company")
+        .unwrap();
     assert_eq!(company.parent_dept_id, 0);
-    for part in structure.dept_list.iter().filter(|one| one.dept_name != "Company") {
+    for part in structure
+        .dept_list
+        .iter()
+        .filter(|one| one.dept_name != "Company")
+    {
         assert_eq!(part.parent_dept_id, company.dept_id);
         assert!(found.contains(&1) && part.dept_status == 0);
-        assert!(all.user_list.iter().any(|user| user.department_id == part.dept_id));
+        assert!(
+            all.user_list
+                .iter()
+                .any(|user| user.department_id == part.dept_id)
+        );
     }
 
     let mut since = all.latest_update_time;
     let nothing = all_users(&mut pc, since).await;
-    assert_eq!((nothing.user_list.len(), nothing.latest_update_time), (0, since));
+    assert_eq!(
+        (nothing.user_list.len(), nothing.latest_update_time),
+        (0, since)
+    );
     let nothing = departments(&mut pc, structure.latest_update_time).await;
     assert_eq!(nothing.dept_list, []);
     assert_eq!(nothing.latest_update_time, structure.latest_update_time);
 
     // Three changes within one second, each asked for at once: none is missed, none comes twice.
     for (id, status) in [(3, "active"), (4, "left"), (5, "active")] {
-        import(&platform, &format!("id,name,nick,status\n{id},u{id},Changed {id},{status}\n"));
+        import(
+            &platform,
+            &format!("id,name,nick,status\n{id},u{id},Changed {id},{status}\n"),
+        );
         let changed = all_users(&mut pc, since).await;
         let ids: Vec<u32> = changed.user_list.iter().map(|user| user.user_id).collect();
         assert_eq!(ids, [id]);
         assert_eq!(changed.user_list[0].user_nick_name, format!("Changed {id}"));
-        assert_eq!(changed.user_list[0].status, if status == "left" { 3 } else { 0 });
+        assert_eq!(
+            changed.user_list[0].status,
+            if status == "left" { 3 } else { 0 }
+        );
         assert!(changed.latest_update_time > since);
         since = changed.latest_update_time;
     }
@@ -99,7 +127,12 @@ async fn the_directory_comes_in_full_and_then_by_changes() {
     assert_eq!(changed.dept_list[0].dept_name, "Lab");
     // Somebody new does not learn of those who had left.
     let fresh = all_users(&mut pc, 0).await;
-    assert!(fresh.user_list.iter().all(|user| user.user_id != 4 && user.status != 3));
+    assert!(
+        fresh
+            .user_list
+            .iter()
+            .all(|user| user.user_id != 4 && user.status != 3)
+    );
     assert_eq!(fresh.user_list.len(), 19);
     // An import that changes nothing tells nothing.
     let before = all_users(&mut pc, 0).await.latest_update_time;
@@ -142,9 +175,14 @@ async fn a_large_directory_reaches_every_client() {
     let whole = all_users(&mut pc, 0).await;
     assert_eq!(whole.user_list.len() as u32, PEOPLE);
     let size = prost::Message::encoded_len(&whole);
-    assert!(size > 2 * ANDROID_FRAME, "the test needs a larger directory: {size}");
+    assert!(
+        size > 2 * ANDROID_FRAME,
+        "the test needs a larger directory: {size}"
+    );
 
-    let mut phone = Terminal::login(address, 1, Android).await.with_profile(Profile::Android);
+    let mut phone = Terminal::login(address, 1, Android)
+        .await
+        .with_profile(Profile::Android);
     // As the original: ask once, take every 0x0209 that comes.
     let request = ImAllUserReq {
         user_id: 1,
@@ -156,11 +194,16 @@ async fn a_large_directory_reaches_every_client() {
     let mut latest = 0;
     while known.len() < PEOPLE as usize {
         let frame = phone
-            .find("a page", |frame| frame.command() == Some(Command::AllUserRsp))
+            .find("a page", |frame| {
+                frame.command() == Some(Command::AllUserRsp)
+            })
             .await;
         assert!((frame.header.length as usize) < ANDROID_FRAME);
         let page: ImAllUserRsp = body(&frame);
-        assert!(page.latest_update_time >= latest, "a later page has a later time");
+        assert!(
+            page.latest_update_time >= latest,
+            "a later page has a later time"
+        );
         latest = page.latest_update_time;
         known.extend(page.user_list.iter().map(|user| user.user_id));
     }
@@ -183,8 +226,7 @@ async fn a_changed_signature_is_told_to_everybody() {
         attach_data: None,
     };
     let sign = "今天 ✓".to_owned();
-    let answer: ImChangeSignInfoRsp =
-        pc.ask(Command::ChangeSignInfoReq, &request(&sign)).await;
+    let answer: ImChangeSignInfoRsp = pc.ask(Command::ChangeSignInfoReq, &request(&sign)).await;
     assert_eq!((answer.user_id, answer.result_code), (a, 0));
     for terminal in [&mut pc, &mut other_pc, &mut other_phone] {
         let about_a = |frame: &Frame| {
@@ -196,11 +238,13 @@ async fn a_changed_signature_is_told_to_everybody() {
     }
     let record = details(&mut other_pc, &[a]).await.remove(0);
     assert_eq!(record.sign_info.as_deref(), Some(sign.as_str()));
-    let answer: ImChangeSignInfoRsp =
-        pc.ask(Command::ChangeSignInfoReq, &request(&"x".repeat(129))).await;
+    let answer: ImChangeSignInfoRsp = pc
+        .ask(Command::ChangeSignInfoReq, &request(&"x".repeat(129)))
+        .await;
     assert_eq!((answer.result_code, answer.sign_info), (1, None));
-    let answer: ImChangeSignInfoRsp =
-        pc.ask(Command::ChangeSignInfoReq, &request(&"x".repeat(128))).await;
+    let answer: ImChangeSignInfoRsp = pc
+        .ask(Command::ChangeSignInfoReq, &request(&"x".repeat(128)))
+        .await;
     assert_eq!(answer.result_code, 0);
     let mut again = shared.pc(a).await;
     let record = details(&mut again, &[a]).await.remove(0);
@@ -227,8 +271,17 @@ async fn a_changed_avatar_is_answered_and_told_to_pcs() {
             && body::<ImAvatarChangedNotify>(frame).changed_user_id == a
     };
     let frame = other_pc.find("the avatar", about_a).await;
-    assert_eq!(body::<ImAvatarChangedNotify>(&frame).avatar_url, request.avatar_url);
-    assert_eq!(details(&mut other_pc, &[a]).await[0].avatar_url, request.avatar_url);
+    assert_eq!(
+        body::<ImAvatarChangedNotify>(&frame).avatar_url,
+        request.avatar_url
+    );
+    assert_eq!(
+        details(&mut other_pc, &[a]).await[0].avatar_url,
+        request.avatar_url
+    );
     other_phone.fence(&mut other_pc).await;
-    assert!(!other_phone.take_notices().iter().any(about_a), "phones do not understand it");
+    assert!(
+        !other_phone.take_notices().iter().any(about_a),
+        "phones do not understand it"
+    );
 }

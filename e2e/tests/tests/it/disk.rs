@@ -18,7 +18,11 @@ use crate::support::*;
 fn limit_files(pid: u32, bytes: Option<u64>) {
     let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
     let status = std::process::Command::new("prlimit")
-        .args(["--pid", &pid.to_string(), &format!("--fsize={limit}:unlimited")])
+        .args([
+            "--pid",
+            &pid.to_string(),
+            &format!("--fsize={limit}:unlimited"),
+        ])
         .status()
         .expect("prlimit is part of util-linux: install that package");
     assert!(status.success(), "prlimit: {status}");
@@ -33,14 +37,25 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
     let address = own_address();
     let data = dir.path().join("data").display().to_string();
     // The shell stands in between only until `exec`; ignored signals stay ignored.
-    let script = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", imd_binary().unwrap().display());
+    let script = format!(
+        "#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n",
+        imd_binary().unwrap().display()
+    );
     let wrapper = dir.path().join("imd-without-sigxfsz");
     std::fs::write(&wrapper, script).unwrap();
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut args = vec!["all-in-one".to_owned(), "--data-dir".to_owned(), data.clone()];
+    let mut args = vec![
+        "all-in-one".to_owned(),
+        "--data-dir".to_owned(),
+        data.clone(),
+    ];
     args.extend(["--bind".to_owned(), address.to_string()]);
-    for set in ["db_proxy.writer.store_retry_seconds=2", "msg.rate_limit=0", "msg.idle_pc_ms=600000"] {
+    for set in [
+        "db_proxy.writer.store_retry_seconds=2",
+        "msg.rate_limit=0",
+        "msg.idle_pc_ms=600000",
+    ] {
         args.extend(["--set".to_owned(), set.to_owned()]);
     }
     let spec = Spec {
@@ -56,7 +71,13 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
     run_imd(
         dir.path(),
         &[
-            "directory", "import", &csv.display().to_string(), "--server", &server, "--data-dir", &data,
+            "directory",
+            "import",
+            &csv.display().to_string(),
+            "--server",
+            &server,
+            "--data-dir",
+            &data,
         ],
     )
     .unwrap();
@@ -83,11 +104,16 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
         waiting.push(sender.send(Command::MsgData, &big(n)).await);
     }
     let failed = async |process: &Process| {
-        Metrics::read(process).await.unwrap().sum("im_db_proxy_failed_messages", "")
+        Metrics::read(process)
+            .await
+            .unwrap()
+            .sum("im_db_proxy_failed_messages", "")
     };
-    wait::until("messages that are given up", Duration::from_secs(30), || async {
-        (failed(&process).await >= 10.0).then_some(())
-    })
+    wait::until(
+        "messages that are given up",
+        Duration::from_secs(30),
+        || async { (failed(&process).await >= 10.0).then_some(()) },
+    )
     .await
     .unwrap();
     let acks = sender
@@ -97,11 +123,18 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
         .filter(|frame| frame.command() == Some(Command::MsgDataAck))
         .map(|frame| body::<ImMsgDataAck>(frame).msg_id)
         .collect::<Vec<_>>();
-    assert!(acks.len() + 10 <= waiting.len(), "{} of 40 were acknowledged", acks.len());
+    assert!(
+        acks.len() + 10 <= waiting.len(),
+        "{} of 40 were acknowledged",
+        acks.len()
+    );
     let metrics = Metrics::read(&process).await.unwrap();
     assert!(metrics.sum("im_db_proxy_store_errors", "") > 0.0);
     let log = process.log().to_lowercase();
-    assert!(log.contains("full") || log.contains("too large") || log.contains("disk"), "{log}");
+    assert!(
+        log.contains("full") || log.contains("too large") || log.contains("disk"),
+        "{log}"
+    );
     // Reading still works.
     let newest = crate::history::ids(&mut receiver, with_user(1), 0, 1).await[0];
     assert!(newest as usize >= 10 + acks.len());
@@ -110,7 +143,14 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
     let ack = sender.say(with_user(2), "after").await;
     let stored = crate::history::ids(&mut receiver, with_user(1), 0, 200).await;
     assert_eq!(stored[0], ack.msg_id);
-    assert_eq!(stored, (1..=ack.msg_id).rev().collect::<Vec<_>>(), "dense from 1");
-    assert!(acks.iter().all(|id| stored.contains(id)), "acknowledged and gone");
+    assert_eq!(
+        stored,
+        (1..=ack.msg_id).rev().collect::<Vec<_>>(),
+        "dense from 1"
+    );
+    assert!(
+        acks.iter().all(|id| stored.contains(id)),
+        "acknowledged and gone"
+    );
     assert!(process.terminate().await.unwrap().success());
 }

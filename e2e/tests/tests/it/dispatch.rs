@@ -21,7 +21,10 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    match tokio::time::timeout(WAIT, read).await.expect("the server closes") {
+    match tokio::time::timeout(WAIT, read)
+        .await
+        .expect("the server closes")
+    {
         Ok(_) => {}
         // What was not read of the request may reset the connection behind the answer.
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
@@ -46,7 +49,9 @@ async fn named(url: &str) -> Result<String, i64> {
 async fn named_often(url: &str, times: usize) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for _ in 0..times {
-        *counts.entry(named(url).await.expect("an address")).or_default() += 1;
+        *counts
+            .entry(named(url).await.expect("an address"))
+            .or_default() += 1;
     }
     counts
 }
@@ -66,14 +71,32 @@ async fn the_http_answer_is_that_of_the_original() {
         let (head, json) = answer.split_once("\r\n\r\n").unwrap();
         let mut lines = head.lines();
         assert_eq!(lines.next(), Some("HTTP/1.1 200 OK"));
-        let head = lines.collect::<Vec<_>>().join("\n").to_lowercase().replace(": ", ":");
+        let head = lines
+            .collect::<Vec<_>>()
+            .join("\n")
+            .to_lowercase()
+            .replace(": ", ":");
         assert!(head.contains("connection:close"), "{head}");
-        assert!(head.contains("content-type:text/html;charset=utf-8"), "{head}");
-        assert!(head.contains(&format!("content-length:{}", json.len())), "{head}");
+        assert!(
+            head.contains("content-type:text/html;charset=utf-8"),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("content-length:{}", json.len())),
+            "{head}"
+        );
         assert!(answer.len() < 1_023, "the original cuts here");
         let json: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(json["code"], 0);
-        for key in ["priorIP", "backupIP", "port", "msfsPrior", "msfsBackup", "discovery", "msg"] {
+        for key in [
+            "priorIP",
+            "backupIP",
+            "port",
+            "msfsPrior",
+            "msfsBackup",
+            "discovery",
+            "msg",
+        ] {
             assert!(json[key].is_string(), "{key} is a string in {json}");
         }
         let named = format!(
@@ -87,9 +110,16 @@ async fn the_http_answer_is_that_of_the_original() {
     for request in [
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         "GET /msg_serve HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
-        format!("GET /msg_server HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(2_000)),
+        format!(
+            "GET /msg_server HTTP/1.1\r\nX: {}\r\n\r\n",
+            "x".repeat(2_000)
+        ),
     ] {
-        assert_eq!(exchange(address, request.as_bytes()).await, "", "closed without an answer");
+        assert_eq!(
+            exchange(address, request.as_bytes()).await,
+            "",
+            "closed without an answer"
+        );
     }
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
@@ -98,7 +128,11 @@ async fn the_http_answer_is_that_of_the_original() {
 /// ports; as soon as one comes, its address, without a restart.
 #[tokio::test]
 async fn without_msg_servers_clients_are_told_so_until_one_comes() {
-    let shape = Shape { login: 1, msg: 0, route: 1 };
+    let shape = Shape {
+        login: 1,
+        msg: 0,
+        route: 1,
+    };
     let mut platform = Platform::separate(shape, Options::people(1)).await.unwrap();
     let address = http(&mut platform, "login1");
     let answer = exchange(address, b"GET /msg_server HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -112,10 +146,15 @@ async fn without_msg_servers_clients_are_told_so_until_one_comes() {
     let binary: SocketAddr = (platform.address_of("login1"), ports::LOGIN_BINARY).into();
     let mut terminal = Terminal::connect(binary).await;
     let none: ImMsgServRsp = terminal.ask(Command::MsgServReq, &ImMsgServReq {}).await;
-    assert_eq!((none.result_code, none.prior_ip, none.port), (1, None, None));
+    assert_eq!(
+        (none.result_code, none.prior_ip, none.port),
+        (1, None, None)
+    );
 
     let peers = platform.peer_settings(&["login1".to_owned()], &["route1".to_owned()]);
-    platform.start_msg("msg1", &peers, &["msg.public_ip2=\"192.0.2.7\"".to_owned()]).unwrap();
+    platform
+        .start_msg("msg1", &peers, &["msg.public_ip2=\"192.0.2.7\"".to_owned()])
+        .unwrap();
     let url = platform.login_url("login1");
     let found = wait::until("the msg server", Duration::from_secs(10), || async {
         named(&url).await.ok()
@@ -138,8 +177,14 @@ async fn without_msg_servers_clients_are_told_so_until_one_comes() {
 /// S-02, S-04, §9.3: exactly the least loaded; the counts follow logins and logouts.
 #[tokio::test]
 async fn the_least_loaded_msg_server_is_named() {
-    let shape = Shape { login: 1, msg: 3, route: 1 };
-    let mut platform = Platform::separate(shape, Options::people(95)).await.unwrap();
+    let shape = Shape {
+        login: 1,
+        msg: 3,
+        route: 1,
+    };
+    let mut platform = Platform::separate(shape, Options::people(95))
+        .await
+        .unwrap();
     let url = platform.login_url("login1");
     let [m1, m2, m3] = ["msg1", "msg2", "msg3"].map(|name| platform.msg_address(name));
     let mut sessions = Vec::new();
@@ -163,7 +208,10 @@ async fn the_least_loaded_msg_server_is_named() {
         *by_server.get_mut(&address).unwrap() += 1;
     }
     assert_eq!(by_server[&m1], 50);
-    assert!((by_server[&m2] - by_server[&m3]).abs() <= 4, "{by_server:?}");
+    assert!(
+        (by_server[&m2] - by_server[&m3]).abs() <= 4,
+        "{by_server:?}"
+    );
     drop(sessions);
 }
 
@@ -171,7 +219,11 @@ async fn the_least_loaded_msg_server_is_named() {
 /// stated staleness; once it goes on it is named again.
 #[tokio::test]
 async fn a_msg_server_that_is_gone_or_stands_still_is_not_named() {
-    let shape = Shape { login: 1, msg: 2, route: 1 };
+    let shape = Shape {
+        login: 1,
+        msg: 2,
+        route: 1,
+    };
     let options = Options::people(1).set("login.stale_after_ms=2000");
     let mut platform = Platform::separate(shape, options).await.unwrap();
     let url = platform.login_url("login1");
@@ -183,24 +235,49 @@ async fn a_msg_server_that_is_gone_or_stands_still_is_not_named() {
     let _session = Terminal::login(platform.msg_address("msg2"), 1, Windows).await;
     let first = platform.msg_address("msg1").to_string();
     let first_again = || async { (named(&url).await.as_ref() == Ok(&first)).then_some(()) };
-    wait::until("the empty one", Duration::from_secs(5), first_again).await.unwrap();
-    platform.process("msg1").unwrap().signal(Signal::SIGSTOP).unwrap();
-    wait::until("not who stands still", Duration::from_secs(10), only_second).await.unwrap();
-    platform.process("msg1").unwrap().signal(Signal::SIGCONT).unwrap();
-    wait::until("again", Duration::from_secs(5), first_again).await.unwrap();
+    wait::until("the empty one", Duration::from_secs(5), first_again)
+        .await
+        .unwrap();
+    platform
+        .process("msg1")
+        .unwrap()
+        .signal(Signal::SIGSTOP)
+        .unwrap();
+    wait::until("not who stands still", Duration::from_secs(10), only_second)
+        .await
+        .unwrap();
+    platform
+        .process("msg1")
+        .unwrap()
+        .signal(Signal::SIGCONT)
+        .unwrap();
+    wait::until("again", Duration::from_secs(5), first_again)
+        .await
+        .unwrap();
     platform.process("msg1").unwrap().kill9().unwrap();
-    wait::until("not who is dead", Duration::from_secs(5), only_second).await.unwrap();
+    wait::until("not who is dead", Duration::from_secs(5), only_second)
+        .await
+        .unwrap();
 }
 
 /// S-07, S-06: nobody stays connected to the dispatcher, and it is not needed for talk.
 #[tokio::test]
 async fn talk_goes_on_without_the_dispatcher() {
-    let shape = Shape { login: 1, msg: 1, route: 1 };
+    let shape = Shape {
+        login: 1,
+        msg: 1,
+        route: 1,
+    };
     let mut platform = Platform::separate(shape, Options::people(3)).await.unwrap();
     let address = platform.msg_address("msg1");
     let mut a = Terminal::login(address, 1, Windows).await;
     let mut b = Terminal::login(address, 2, Windows).await;
-    let status = platform.process("login1").unwrap().terminate().await.unwrap();
+    let status = platform
+        .process("login1")
+        .unwrap()
+        .terminate()
+        .await
+        .unwrap();
     assert!(status.success());
     for n in 1..=20 {
         assert_eq!(a.say(with_user(2), "still here").await.msg_id, n);

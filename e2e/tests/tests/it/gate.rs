@@ -27,11 +27,19 @@ async fn a_heartbeat_comes_back_unchanged_before_and_after_login() {
         let echo = terminal.raw().recv(WAIT).await.unwrap();
         assert_eq!(echo.to_bytes().as_ref(), bytes);
     }
-    assert_eq!(terminal.try_login(&login_request(user, Windows)).await.result_code, 0);
+    assert_eq!(
+        terminal
+            .try_login(&login_request(user, Windows))
+            .await
+            .result_code,
+        0
+    );
     for bytes in frames {
         terminal.send_bytes(&bytes).await;
         let echo = terminal
-            .find("an echo", |frame| frame.command() == Some(Command::HeartBeat))
+            .find("an echo", |frame| {
+                frame.command() == Some(Command::HeartBeat)
+            })
             .await;
         assert_eq!(echo.to_bytes().as_ref(), bytes);
     }
@@ -58,11 +66,16 @@ async fn before_login_nothing_but_login_and_heartbeat_has_an_effect() {
         session_type: SessionType::Single.into(),
     };
     terminal
-        .send(Command::MsgData, &text_message(friend, with_user(victim), "forged"))
+        .send(
+            Command::MsgData,
+            &text_message(friend, with_user(victim), "forged"),
+        )
         .await;
     terminal.send(Command::P2pCmdMsg, &signal).await;
     terminal.send(Command::MsgDataReadAck, &read).await;
-    terminal.send(Command::ClientTimeReq, &ImClientTimeReq {}).await;
+    terminal
+        .send(Command::ClientTimeReq, &ImClientTimeReq {})
+        .await;
     terminal.send(Command::LogoutReq, &ImLogoutReq {}).await;
     for command in Command::ALL {
         if command != Command::LoginReq && command != Command::HeartBeat {
@@ -90,12 +103,19 @@ async fn what_is_unknown_or_unparsable_is_ignored_and_the_connection_stays() {
             command_id: command,
             ..Header::new(Command::HeartBeat, 5, 3)
         };
-        terminal.send_bytes(&[&header.to_bytes()[..], b"abc"].concat()).await;
+        terminal
+            .send_bytes(&[&header.to_bytes()[..], b"abc"].concat())
+            .await;
     }
     for command in 0..=0x0800_u16 {
-        let header = Header { command_id: command, ..Header::new(Command::HeartBeat, 9, 2) };
+        let header = Header {
+            command_id: command,
+            ..Header::new(Command::HeartBeat, 9, 2)
+        };
         if Command::from_id(command).is_none() {
-            terminal.send_bytes(&[&header.to_bytes()[..], &[8, 1]].concat()).await;
+            terminal
+                .send_bytes(&[&header.to_bytes()[..], &[8, 1]].concat())
+                .await;
         }
     }
     for command in Command::ALL {
@@ -104,7 +124,9 @@ async fn what_is_unknown_or_unparsable_is_ignored_and_the_connection_stays() {
             command,
             Command::HeartBeat | Command::ClientTimeReq | Command::LogoutReq
         ) {
-            terminal.send_bytes(&encode_raw(command, 9, &[0x0a, 10, 1])).await;
+            terminal
+                .send_bytes(&encode_raw(command, 9, &[0x0a, 10, 1]))
+                .await;
         }
     }
     assert_eq!(commands(&terminal.settle().await), []);
@@ -132,12 +154,30 @@ async fn a_message_that_cannot_be_stored_gets_no_ack() {
     let mut other = shared.pc(receiver).await;
     let good = text_message(sender, with_user(receiver), "x");
     let bad = [
-        im_proto_teamtalk::message::ImMsgData { msg_data: bytes::Bytes::new(), ..good.clone() },
-        im_proto_teamtalk::message::ImMsgData { to_session_id: sender, ..good.clone() },
-        im_proto_teamtalk::message::ImMsgData { to_session_id: 4_000_000, ..good.clone() },
-        im_proto_teamtalk::message::ImMsgData { to_session_id: 0, ..good.clone() },
-        im_proto_teamtalk::message::ImMsgData { msg_type: 3, ..good.clone() },
-        im_proto_teamtalk::message::ImMsgData { msg_type: 0, ..good.clone() },
+        im_proto_teamtalk::message::ImMsgData {
+            msg_data: bytes::Bytes::new(),
+            ..good.clone()
+        },
+        im_proto_teamtalk::message::ImMsgData {
+            to_session_id: sender,
+            ..good.clone()
+        },
+        im_proto_teamtalk::message::ImMsgData {
+            to_session_id: 4_000_000,
+            ..good.clone()
+        },
+        im_proto_teamtalk::message::ImMsgData {
+            to_session_id: 0,
+            ..good.clone()
+        },
+        im_proto_teamtalk::message::ImMsgData {
+            msg_type: 3,
+            ..good.clone()
+        },
+        im_proto_teamtalk::message::ImMsgData {
+            msg_type: 0,
+            ..good.clone()
+        },
     ];
     for message in &bad {
         pc.send(Command::MsgData, message).await;
@@ -158,13 +198,22 @@ async fn beyond_the_rate_limit_messages_are_late_and_not_lost() {
     let mut receiver = Terminal::login(address, 2, Windows).await;
     let begin = Instant::now();
     for n in 0..60 {
-        sender.send(Command::MsgData, &text_message(1, with_user(2), &n.to_string())).await;
+        sender
+            .send(
+                Command::MsgData,
+                &text_message(1, with_user(2), &n.to_string()),
+            )
+            .await;
     }
     for n in 0..60 {
         assert_eq!(text_of(&receiver.message().await), n.to_string());
     }
     // Ten at once, fifty at fifty per second, with room for a coarse clock.
-    assert!(begin.elapsed() > Duration::from_millis(800), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() > Duration::from_millis(800),
+        "{:?}",
+        begin.elapsed()
+    );
     sender.settle().await;
 }
 
@@ -196,7 +245,11 @@ async fn silence_closes_a_connection_after_the_time_of_its_class() {
         assert_eq!(commands(&pc.closed().await), []);
         let pc_end = begin.elapsed();
         assert_eq!(commands(&phone.closed().await), []);
-        assert!(begin.elapsed() >= Duration::from_millis(1_700), "{:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() >= Duration::from_millis(1_700),
+            "{:?}",
+            begin.elapsed()
+        );
         assert!(begin.elapsed() > pc_end, "a phone may be silent for longer");
     };
     let alive = async {
@@ -213,14 +266,24 @@ async fn silence_closes_a_connection_after_the_time_of_its_class() {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         while begin.elapsed() < Duration::from_secs(10) {
             tick.tick().await;
-            if busy_nobody.raw().send_bytes(&im_codec::heartbeat(1)).await.is_err() {
+            if busy_nobody
+                .raw()
+                .send_bytes(&im_codec::heartbeat(1))
+                .await
+                .is_err()
+            {
                 break;
             }
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "the login timeout holds");
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "the login timeout holds"
+        );
     };
     tokio::join!(silent, alive, ignored);
-    dripping.send_bytes(&im_codec::heartbeat(0).slice(12..)).await;
+    dripping
+        .send_bytes(&im_codec::heartbeat(0).slice(12..))
+        .await;
     dripping.settle().await;
 }
 
@@ -243,7 +306,10 @@ async fn the_documented_defaults_are_in_force() {
         "client_listen = \"0.0.0.0:8008\"",
         "notify = \"all\"",
     ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "{line} is not in\n{shown}"
+        );
     }
 }
 
@@ -253,7 +319,15 @@ async fn an_impossible_length_closes_that_connection_only() {
     let shared = platform().await;
     let [user, other] = users();
     let mut bystander = shared.pc(other).await;
-    for length in [0_u32, 1, 15, (1 << 20) + 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+    for length in [
+        0_u32,
+        1,
+        15,
+        (1 << 20) + 1,
+        0x7fff_ffff,
+        0x8000_0000,
+        u32::MAX,
+    ] {
         let mut terminal = Terminal::connect(shared.address).await;
         let mut bytes = im_codec::heartbeat(1).to_vec();
         bytes[..4].copy_from_slice(&length.to_be_bytes());

@@ -30,7 +30,10 @@ const F51: &str = "0000001e000100000004040500 0c0000 0800 1002 1a026731 2200 280
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
-    digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+    digits
+        .chunks_exact(2)
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap())
+        .collect()
 }
 
 /// Users 10, 20 and 30 of the golden frames; `Company` gets department id 1 like in F6 by being the
@@ -49,7 +52,9 @@ async fn golden_platform() -> Platform {
 
 /// The next frame with this command, whole.
 async fn frame(terminal: &mut Terminal, command: Command) -> Vec<u8> {
-    let found = terminal.find(command.name(), |frame| frame.command() == Some(command)).await;
+    let found = terminal
+        .find(command.name(), |frame| frame.command() == Some(command))
+        .await;
     found.to_bytes().to_vec()
 }
 
@@ -71,7 +76,10 @@ fn at(hex: &str, time: u32) -> Vec<u8> {
     let frame = bytes(hex);
     let mut out = frame.clone();
     for golden in [varint(1_700_000_000), varint(1_700_000_001)] {
-        if let Some(place) = frame.windows(golden.len()).position(|window| window == golden) {
+        if let Some(place) = frame
+            .windows(golden.len())
+            .position(|window| window == golden)
+        {
             out.splice(place..place + golden.len(), varint(time));
         }
     }
@@ -100,11 +108,13 @@ async fn the_logins_of_windows_and_android_get_the_golden_answer() {
         assert_conforms(&answer);
         let login: ImLoginRes = body(&answer);
         let department_id = login.user_info.as_ref().unwrap().department_id;
-        let golden: ImLoginRes =
-            decode_checked(bytes::Bytes::from(bytes(F6)).slice(16..)).unwrap();
+        let golden: ImLoginRes = decode_checked(bytes::Bytes::from(bytes(F6)).slice(16..)).unwrap();
         let expected = ImLoginRes {
             server_time: login.server_time,
-            user_info: golden.user_info.clone().map(|info| UserInfo { department_id, ..info }),
+            user_info: golden.user_info.clone().map(|info| UserInfo {
+                department_id,
+                ..info
+            }),
             ..golden
         };
         assert_eq!(answer.to_bytes(), encode(Command::LoginRes, 1, &expected));
@@ -160,10 +170,19 @@ async fn the_golden_conversation_of_two() {
     let recent = frame(&mut u20, Command::RecentContactSessionRsp).await;
     assert_eq!(recent[4..16], bytes("0001000000020202 00000000")[..]);
     // F13 and F14: the receipt changes nothing, the read ack tells the other terminal (F15).
-    u20.send_bytes(&bytes("000000180001000000030302 00000000 0814 100a 1805 2001")).await;
-    u20.send_bytes(&bytes("000000180001000000030303 00000000 0814 100a 1805 2001")).await;
+    u20.send_bytes(&bytes(
+        "000000180001000000030302 00000000 0814 100a 1805 2001",
+    ))
+    .await;
+    u20.send_bytes(&bytes(
+        "000000180001000000030303 00000000 0814 100a 1805 2001",
+    ))
+    .await;
     let f15 = "000000180001000000030304 00000000 0814 100a 1805 2001";
-    assert_eq!(frame(&mut u20a, Command::MsgDataReadNotify).await, bytes(f15));
+    assert_eq!(
+        frame(&mut u20a, Command::MsgDataReadNotify).await,
+        bytes(f15)
+    );
     assert!(!commands(&u20.settle().await).contains(&Command::MsgDataReadNotify));
 }
 
@@ -182,7 +201,9 @@ async fn the_golden_group() {
         u10.send_bytes(&bytes(F51)).await;
         let made = frame(&mut u10, Command::GroupCreateRsp).await;
         group = u32::from(made[21]);
-        let f52 = format!("0000001e00010000000404060 00c0000 080a 1000 18{group:02x} 2202 6731 280a 2814");
+        let f52 = format!(
+            "0000001e00010000000404060 00c0000 080a 1000 18{group:02x} 2202 6731 280a 2814"
+        );
         assert_eq!(made, bytes(&f52));
         assert!((1..=7).contains(&group), "numbers count up from 1");
     }
@@ -197,5 +218,8 @@ async fn the_golden_group() {
     let mut expected = bytes(F16);
     expected[13] = 0; // number 0
     expected[21] = 12; // the id
-    assert_eq!((&copy[..22], &copy[28..]), (&expected[..22], &expected[28..]));
+    assert_eq!(
+        (&copy[..22], &copy[28..]),
+        (&expected[..22], &expected[28..])
+    );
 }

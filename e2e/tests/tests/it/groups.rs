@@ -1,9 +1,7 @@
 //! Groups (wire §10.13, §10.18, §13.10; S-30, S-39, S-46, S-52, S-56 to S-62).
 
 use im_proto_teamtalk::base::GroupVersionInfo;
-use im_proto_teamtalk::group::{
-    ImGroupChangeMemberNotify, ImGroupInfoListReq, ImGroupInfoListRsp,
-};
+use im_proto_teamtalk::group::{ImGroupChangeMemberNotify, ImGroupInfoListReq, ImGroupInfoListRsp};
 
 use crate::support::*;
 
@@ -22,7 +20,10 @@ fn create_request(name: &str, members: &[u32]) -> ImGroupCreateReq {
 }
 
 /// Group infos for (group, version held).
-async fn infos(asker: &mut Terminal, groups: &[(u32, u32)]) -> Vec<im_proto_teamtalk::base::GroupInfo> {
+async fn infos(
+    asker: &mut Terminal,
+    groups: &[(u32, u32)],
+) -> Vec<im_proto_teamtalk::base::GroupInfo> {
     let list = groups.iter().map(|(group_id, version)| GroupVersionInfo {
         group_id: *group_id,
         version: *version,
@@ -51,7 +52,10 @@ async fn a_made_group_is_answered_to_its_creator_only() {
     let mut creator = shared.pc(a).await;
     let mut member = shared.pc(b).await;
     let answer: ImGroupCreateRsp = creator
-        .ask(Command::GroupCreateReq, &create_request("team 组", &[c, a, b, c, 0, 3_999_999]))
+        .ask(
+            Command::GroupCreateReq,
+            &create_request("team 组", &[c, a, b, c, 0, 3_999_999]),
+        )
         .await;
     assert_eq!((answer.user_id, answer.result_code), (a, 0));
     assert_eq!(answer.group_name, "team 组");
@@ -59,7 +63,10 @@ async fn a_made_group_is_answered_to_its_creator_only() {
     let group = answer.group_id.unwrap();
 
     let info = infos(&mut member, &[(group, 0)]).await.remove(0);
-    assert_eq!((info.group_id, info.version, info.group_creator_id), (group, 1, a));
+    assert_eq!(
+        (info.group_id, info.version, info.group_creator_id),
+        (group, 1, a)
+    );
     assert_eq!(info.group_name, "team 组");
     assert_eq!(info.group_type, i32::from(GroupType::Tmp));
     assert_eq!(sorted(info.group_member_list), sorted(vec![a, b, c]));
@@ -73,20 +80,31 @@ async fn a_group_needs_a_name_and_members_and_clients_make_temporary_ones_only()
     let shared = platform().await;
     let [a, b] = users();
     let mut creator = shared.pc(a).await;
-    let fixed =
-        ImGroupCreateReq { group_type: GroupType::Normal.into(), ..create_request("f", &[a, b]) };
+    let fixed = ImGroupCreateReq {
+        group_type: GroupType::Normal.into(),
+        ..create_request("f", &[a, b])
+    };
     creator.send(Command::GroupCreateReq, &fixed).await;
     let long = "x".repeat(129);
     let bad: [(&str, &[u32]); 3] = [("", &[a, b]), ("nobody", &[]), (&long, &[a, b])];
     for (name, members) in bad {
-        let answer: ImGroupCreateRsp =
-            creator.ask(Command::GroupCreateReq, &create_request(name, members)).await;
-        assert_eq!((answer.result_code, answer.group_id), (1, None), "name {name:?}");
+        let answer: ImGroupCreateRsp = creator
+            .ask(Command::GroupCreateReq, &create_request(name, members))
+            .await;
+        assert_eq!(
+            (answer.result_code, answer.group_id),
+            (1, None),
+            "name {name:?}"
+        );
         assert_eq!(answer.group_name, name);
         assert_eq!(answer.user_id_list, [] as [u32; 0]);
     }
     make_group(&mut creator, &"x".repeat(128), &[a, b]).await;
-    assert_eq!(commands(&creator.settle().await), [], "no answer to the fixed group");
+    assert_eq!(
+        commands(&creator.settle().await),
+        [],
+        "no answer to the fixed group"
+    );
 }
 
 /// §10.13, §20.4, S-30, S-46: every terminal of every member gets a message, the sending one does not;
@@ -108,16 +126,25 @@ async fn a_group_message_reaches_all_members_once_and_nobody_else() {
     for terminal in [&mut a_phone, &mut b_pc] {
         for n in 1..=10 {
             let copy = terminal.message().await;
-            assert_eq!((copy.from_user_id, copy.to_session_id, copy.msg_id), (a, group, n));
+            assert_eq!(
+                (copy.from_user_id, copy.to_session_id, copy.msg_id),
+                (a, group, n)
+            );
             assert_eq!(text_of(&copy), format!("message {n}"));
         }
     }
     // No ack and no effect for a stranger, nor for a group that does not exist (§10.13.1).
     outside
-        .send(Command::MsgData, &text_message(stranger, in_group(group), "let me in"))
+        .send(
+            Command::MsgData,
+            &text_message(stranger, in_group(group), "let me in"),
+        )
         .await;
     outside
-        .send(Command::MsgData, &text_message(stranger, in_group(3_999_999), "anybody?"))
+        .send(
+            Command::MsgData,
+            &text_message(stranger, in_group(3_999_999), "anybody?"),
+        )
         .await;
     assert_eq!(outside.say(with_user(b), "hello").await.msg_id, 1);
     assert_eq!(commands(&outside.settle().await), []);
@@ -139,7 +166,10 @@ async fn members_changed_is_told_once_to_each_terminal_concerned() {
     let group = make_group(&mut a_pc, "g", &[a, b]).await;
 
     let answer = change_members(&mut a_pc, group, ADD, &[c, b]).await;
-    assert_eq!((answer.user_id, answer.result_code, answer.group_id), (a, 0, group));
+    assert_eq!(
+        (answer.user_id, answer.result_code, answer.group_id),
+        (a, 0, group)
+    );
     assert_eq!(answer.change_type, i32::from(ADD));
     assert_eq!(sorted(answer.cur_user_id_list), sorted(vec![a, b, c]));
     assert_eq!(answer.chg_user_id_list, [c], "those who were really new");
@@ -165,7 +195,11 @@ async fn members_changed_is_told_once_to_each_terminal_concerned() {
     }
     assert_eq!(commands(&a_pc.settle().await), []);
     // Who was removed neither hears nor speaks any more.
-    c_pc.send(Command::MsgData, &text_message(c, in_group(group), "still here")).await;
+    c_pc.send(
+        Command::MsgData,
+        &text_message(c, in_group(group), "still here"),
+    )
+    .await;
     a_pc.say(in_group(group), "without c").await;
     assert_eq!(text_of(&b_pc.message().await), "without c");
     assert_eq!(commands(&c_pc.fence(&mut b_pc).await), []);
@@ -195,7 +229,10 @@ async fn members_add_the_creator_removes_and_anybody_may_leave() {
     assert_eq!((answer.result_code, answer.chg_user_id_list), (0, vec![d]));
     let answer = change_members(&mut member, group, DEL, &[b]).await;
     assert_eq!((answer.result_code, answer.chg_user_id_list), (0, vec![b]));
-    assert!(infos(&mut member, &[(group, 0)]).await.is_empty(), "no longer for him");
+    assert!(
+        infos(&mut member, &[(group, 0)]).await.is_empty(),
+        "no longer for him"
+    );
     let answer = change_members(&mut creator, group, DEL, &[c]).await;
     assert_eq!(answer.result_code, 0);
     assert_eq!(sorted(answer.cur_user_id_list), sorted(vec![a, d]));
@@ -230,13 +267,19 @@ async fn group_info_comes_when_newer_and_for_members_only() {
     let first = make_group(&mut creator, "first", &[a, b]).await;
     let second = make_group(&mut creator, "second", &[a, b]).await;
     let names = |infos: Vec<im_proto_teamtalk::base::GroupInfo>| {
-        infos.into_iter().map(|info| info.group_name).collect::<Vec<_>>()
+        infos
+            .into_iter()
+            .map(|info| info.group_name)
+            .collect::<Vec<_>>()
     };
     let wanted = [(first, 0), (second, 0), (3_999_999, 0)];
     let mut all = names(infos(&mut creator, &wanted).await);
     all.sort();
     assert_eq!(all, ["first", "second"]);
-    assert_eq!(names(infos(&mut creator, &[(first, 1), (second, 0)]).await), ["second"]);
+    assert_eq!(
+        names(infos(&mut creator, &[(first, 1), (second, 0)]).await),
+        ["second"]
+    );
     assert_eq!(names(infos(&mut outside, &wanted).await), [] as [&str; 0]);
 }
 
@@ -266,8 +309,16 @@ async fn a_new_member_gets_no_older_backlog() {
         for _ in 0..2 {
             creator.say(in_group(group), "while away").await;
         }
-        assert!(crate::history::ids(&mut joiner, in_group(group), 0, 50).await.is_empty());
-        assert!(crate::history::unread(&mut joiner, in_group(group)).await.is_none());
+        assert!(
+            crate::history::ids(&mut joiner, in_group(group), 0, 50)
+                .await
+                .is_empty()
+        );
+        assert!(
+            crate::history::unread(&mut joiner, in_group(group))
+                .await
+                .is_none()
+        );
     }
 }
 
@@ -276,14 +327,21 @@ async fn a_new_member_gets_no_older_backlog() {
 async fn limits_of_group_size_and_groups_per_creator_hold() {
     let mut platform = own_platform(
         30,
-        &["db_proxy.writer.max_group_members=5", "db_proxy.answers.max_groups_per_creator=2"],
+        &[
+            "db_proxy.writer.max_group_members=5",
+            "db_proxy.answers.max_groups_per_creator=2",
+        ],
     )
     .await;
     let address = platform.msg_address("all");
     let mut creator = Terminal::login(address, 1, Windows).await;
     let group = make_group(&mut creator, "g", &[1, 2]).await;
-    let too_many: ImGroupCreateRsp =
-        creator.ask(Command::GroupCreateReq, &create_request("big", &[1, 2, 3, 4, 5, 6])).await;
+    let too_many: ImGroupCreateRsp = creator
+        .ask(
+            Command::GroupCreateReq,
+            &create_request("big", &[1, 2, 3, 4, 5, 6]),
+        )
+        .await;
     assert_eq!(too_many.result_code, 1);
     let mut second = Terminal::login(address, 2, Windows).await;
     let mut waiting = Vec::new();
@@ -295,21 +353,34 @@ async fn limits_of_group_size_and_groups_per_creator_hold() {
             member_id_list: vec![user],
             attach_data: None,
         };
-        let by = if user % 2 == 0 { &mut creator } else { &mut second };
+        let by = if user % 2 == 0 {
+            &mut creator
+        } else {
+            &mut second
+        };
         waiting.push((user, by.send(Command::GroupChangeMemberReq, &request).await));
     }
     let mut joined = 0;
     for (user, seq) in waiting {
-        let by = if user % 2 == 0 { &mut creator } else { &mut second };
-        let answer: ImGroupChangeMemberRsp =
-            by.answer(Command::GroupChangeMemberRsp, seq).await;
+        let by = if user % 2 == 0 {
+            &mut creator
+        } else {
+            &mut second
+        };
+        let answer: ImGroupChangeMemberRsp = by.answer(Command::GroupChangeMemberRsp, seq).await;
         assert!(answer.cur_user_id_list.len() <= 5);
         joined += u32::from(answer.result_code == 0);
     }
     assert_eq!(joined, 3);
-    assert_eq!(infos(&mut creator, &[(group, 0)]).await[0].group_member_list.len(), 5);
+    assert_eq!(
+        infos(&mut creator, &[(group, 0)]).await[0]
+            .group_member_list
+            .len(),
+        5
+    );
     make_group(&mut creator, "second", &[1]).await;
-    let third: ImGroupCreateRsp =
-        creator.ask(Command::GroupCreateReq, &create_request("third", &[1])).await;
+    let third: ImGroupCreateRsp = creator
+        .ask(Command::GroupCreateReq, &create_request("third", &[1]))
+        .await;
     assert_eq!(third.result_code, 1, "the limit of two groups");
 }

@@ -28,22 +28,40 @@ async fn list(asker: &mut Terminal, peer: Peer, begin: u32, count: u32) -> ImGet
         attach_data: None,
     };
     let answer: ImGetMsgListRsp = asker.ask(Command::GetMsgListReq, &request).await;
-    assert_eq!((answer.user_id, answer.session_id), (asker.user(), peer.session_id()));
-    assert_eq!((answer.session_type, answer.msg_id_begin), (kind(peer), begin), "an echo");
+    assert_eq!(
+        (answer.user_id, answer.session_id),
+        (asker.user(), peer.session_id())
+    );
+    assert_eq!(
+        (answer.session_type, answer.msg_id_begin),
+        (kind(peer), begin),
+        "an echo"
+    );
     answer
 }
 
 /// Message ids of a list, as it comes.
 pub(crate) async fn ids(asker: &mut Terminal, peer: Peer, begin: u32, count: u32) -> Vec<u32> {
     let answer = list(asker, peer, begin, count).await;
-    answer.msg_list.iter().map(|message| message.msg_id).collect()
+    answer
+        .msg_list
+        .iter()
+        .map(|message| message.msg_id)
+        .collect()
 }
 
 async fn unread_all(asker: &mut Terminal) -> ImUnreadMsgCntRsp {
-    let request = ImUnreadMsgCntReq { user_id: 0, attach_data: None };
+    let request = ImUnreadMsgCntReq {
+        user_id: 0,
+        attach_data: None,
+    };
     let answer: ImUnreadMsgCntRsp = asker.ask(Command::UnreadMsgCntReq, &request).await;
     assert_eq!(answer.user_id, asker.user());
-    let sum: u32 = answer.unreadinfo_list.iter().map(|info| info.unread_cnt).sum();
+    let sum: u32 = answer
+        .unreadinfo_list
+        .iter()
+        .map(|info| info.unread_cnt)
+        .sum();
     assert_eq!(answer.total_cnt, sum);
     answer
 }
@@ -80,10 +98,11 @@ async fn read(reader: &mut Terminal, peer: Peer, msg_id: u32) {
 
 /// Waits until the unread count is this: a read ack has no answer.
 async fn expect_unread(reader: &mut Terminal, peer: Peer, count: u32) {
-    let same = async {
-        while unread(reader, peer).await.map_or(0, |info| info.unread_cnt) != count {}
-    };
-    tokio::time::timeout(WAIT, same).await.unwrap_or_else(|_| panic!("unread is not {count}"));
+    let same =
+        async { while unread(reader, peer).await.map_or(0, |info| info.unread_cnt) != count {} };
+    tokio::time::timeout(WAIT, same)
+        .await
+        .unwrap_or_else(|_| panic!("unread is not {count}"));
 }
 
 /// S-36, §10.12: who has never logged in finds everything, in order, with ids, times and authors.
@@ -106,10 +125,17 @@ async fn who_was_away_finds_what_was_sent() {
     for (message, n) in answer.msg_list.iter().rev().zip(1_u32..) {
         assert_eq!((message.msg_id, message.from_session_id), (n, a));
         assert!(message.create_time.abs_diff(times[n as usize - 1]) <= 1);
-        let data = ImMsgData { msg_data: message.msg_data.clone(), ..ImMsgData::default() };
+        let data = ImMsgData {
+            msg_data: message.msg_data.clone(),
+            ..ImMsgData::default()
+        };
         assert_eq!(text_of(&data), format!("text {n}"));
     }
-    assert_eq!(commands(&receiver.settle().await), [], "nothing is pushed at login");
+    assert_eq!(
+        commands(&receiver.settle().await),
+        [],
+        "nothing is pushed at login"
+    );
 }
 
 /// §13.7, §18.10, D20: newest first, from the id or the newest, never more than asked or allowed.
@@ -128,7 +154,10 @@ async fn lists_go_backwards_and_are_bounded() {
     assert_eq!(ids(&mut a, with_user(2), 0, 20).await, down(250, 231));
     assert_eq!(ids(&mut b, with_user(1), 230, 18).await, down(230, 213));
     assert_eq!(ids(&mut a, with_user(2), 5, 18).await, down(5, 1));
-    assert_eq!(ids(&mut a, with_user(2), 1_000_000, 2).await, down(250, 249));
+    assert_eq!(
+        ids(&mut a, with_user(2), 1_000_000, 2).await,
+        down(250, 249)
+    );
     assert_eq!(ids(&mut a, with_user(2), 0, 0).await, [0_u32; 0]);
     assert_eq!(ids(&mut a, with_user(2), 0, 1_000_000).await, down(250, 51));
     assert_eq!(ids(&mut a, with_user(2), 0, u32::MAX).await, down(250, 51));
@@ -182,8 +211,15 @@ async fn single_messages_and_the_newest_id() {
             attach_data: None,
         };
         let answer: ImGetMsgByIdRsp = asker.ask(Command::GetMsgByIdReq, &request).await;
-        assert_eq!((answer.session_type, answer.session_id), (kind(peer), peer.session_id()));
-        let mut found: Vec<u32> = answer.msg_list.iter().map(|message| message.msg_id).collect();
+        assert_eq!(
+            (answer.session_type, answer.session_id),
+            (kind(peer), peer.session_id())
+        );
+        let mut found: Vec<u32> = answer
+            .msg_list
+            .iter()
+            .map(|message| message.msg_id)
+            .collect();
         found.sort_unstable();
         found
     };
@@ -199,11 +235,17 @@ async fn single_messages_and_the_newest_id() {
     };
     for peer in [with_user(b), in_group(group)] {
         assert_eq!(by_id(&mut pc, peer, vec![5, 2, 9, 0, 2]).await, [2, 5]);
-        assert_eq!(by_id(&mut pc, peer, (1..=10_000).collect()).await, [1, 2, 3, 4, 5]);
+        assert_eq!(
+            by_id(&mut pc, peer, (1..=10_000).collect()).await,
+            [1, 2, 3, 4, 5]
+        );
         assert_eq!(by_id(&mut pc, peer, vec![]).await, [0_u32; 0]);
         assert_eq!(newest(&mut pc, peer).await, 5);
     }
-    assert_eq!(by_id(&mut stranger, in_group(group), vec![1]).await, [0_u32; 0]);
+    assert_eq!(
+        by_id(&mut stranger, in_group(group), vec![1]).await,
+        [0_u32; 0]
+    );
     assert_eq!(newest(&mut stranger, in_group(group)).await, 0);
     assert_eq!(newest(&mut stranger, with_user(b)).await, 0);
 }
@@ -247,7 +289,13 @@ async fn unread_counts_follow_messages_and_positions() {
 
     b_pc.say(team, "i am here").await;
     expect_unread(&mut b_pc, team, 0).await;
-    assert_eq!(unread(&mut a_pc, team).await.unwrap().latest_msg_from_user_id, b);
+    assert_eq!(
+        unread(&mut a_pc, team)
+            .await
+            .unwrap()
+            .latest_msg_from_user_id,
+        b
+    );
 }
 
 /// §13.4, §7.5, F50, S-21 of §18.11: newest first, changed strictly later, with the newest message;
@@ -271,9 +319,15 @@ async fn recent_sessions_are_newest_first_with_their_newest_message() {
     let _: im_proto_teamtalk::message::ImMsgDataAck = pc.ask(Command::MsgData, &voice).await;
 
     let all = recents(&mut pc, 0).await;
-    let mut named: Vec<_> = all.iter().map(|one| (one.session_type, one.session_id)).collect();
+    let mut named: Vec<_> = all
+        .iter()
+        .map(|one| (one.session_type, one.session_id))
+        .collect();
     let times: Vec<u32> = all.iter().map(|one| one.updated_time).collect();
-    assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
+    assert!(
+        times.is_sorted_by(|newer, older| newer >= older),
+        "{times:?}"
+    );
     named.sort_unstable();
     let mut expected = vec![(1, b), (1, c), (2, group)];
     expected.sort_unstable();
@@ -311,7 +365,11 @@ async fn a_removed_session_is_gone_until_the_next_message() {
         attach_data: None,
     };
     let nothing: ImRemoveSessionRsp = pc.ask(Command::RemoveSessionReq, &request).await;
-    assert_eq!((nothing.user_id, nothing.result_code), (a, 1), "there is no session yet");
+    assert_eq!(
+        (nothing.user_id, nothing.result_code),
+        (a, 1),
+        "there is no session yet"
+    );
 
     for by_ios in [false, true] {
         other.say(with_user(a), "hello").await;
@@ -329,7 +387,10 @@ async fn a_removed_session_is_gone_until_the_next_message() {
         assert_eq!((answer.session_type, answer.session_id), (1, b));
         let told = if by_ios { &mut pc } else { &mut phone };
         let notice: ImRemoveSessionNotify = told.push(Command::RemoveSessionNotify).await;
-        assert_eq!((notice.user_id, notice.session_type, notice.session_id), (a, 1, b));
+        assert_eq!(
+            (notice.user_id, notice.session_type, notice.session_id),
+            (a, 1, b)
+        );
         assert_eq!(recents(&mut pc, 0).await, []);
         assert_eq!(unread(&mut pc, with_user(b)).await, None);
         assert_eq!(recents(&mut other, 0).await.len(), 1, "the peer keeps his");

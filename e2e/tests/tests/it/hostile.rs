@@ -17,10 +17,19 @@ use crate::support::*;
 /// A pair exchanges this many messages while something else goes on, one after the other.
 async fn chat(a: &mut Terminal, b: &mut Terminal, count: u32) {
     for n in 0..count {
-        let (from, to) = if n % 2 == 0 { (&mut *a, &mut *b) } else { (&mut *b, &mut *a) };
-        let ack = from.say(with_user(to.user()), &format!("bystander {n}")).await;
+        let (from, to) = if n % 2 == 0 {
+            (&mut *a, &mut *b)
+        } else {
+            (&mut *b, &mut *a)
+        };
+        let ack = from
+            .say(with_user(to.user()), &format!("bystander {n}"))
+            .await;
         let copy = to.message().await;
-        assert_eq!((copy.msg_id, text_of(&copy)), (ack.msg_id, format!("bystander {n}")));
+        assert_eq!(
+            (copy.msg_id, text_of(&copy)),
+            (ack.msg_id, format!("bystander {n}"))
+        );
     }
 }
 
@@ -88,7 +97,9 @@ fn bad_bytes(random: &mut StdRng, commands: &[Command]) -> (Vec<u8>, bool) {
 async fn ten_thousand_bad_frames_disturb_nobody() {
     const FRAMES: usize = 10_000;
     const SOURCES: usize = 8;
-    let seed: u64 = std::env::var("IM_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
+    let seed: u64 = std::env::var("IM_SEED")
+        .ok()
+        .map_or_else(rand::random, |seed| seed.parse().unwrap());
     println!("IM_SEED={seed}");
     // Login attempts with random names are not what is tested: each would cost a lookup.
     let commands: Vec<Command> = Command::ALL
@@ -133,19 +144,31 @@ async fn ten_thousand_bad_frames_disturb_nobody() {
             }
         }
     });
-    tokio::join!(futures::future::join_all(attackers), chat(&mut a, &mut b, 100));
+    tokio::join!(
+        futures::future::join_all(attackers),
+        chat(&mut a, &mut b, 100)
+    );
 
     assert_eq!(platform.process("all").unwrap().pid(), pid);
-    assert!(std::fs::metadata(format!("/proc/{pid}")).is_ok(), "the process lives");
+    assert!(
+        std::fs::metadata(format!("/proc/{pid}")).is_ok(),
+        "the process lives"
+    );
     Terminal::login(address, 10, Windows).await.settle().await;
     chat(&mut a, &mut b, 2).await;
-    let metrics = Metrics::read(platform.process("all").unwrap()).await.unwrap();
+    let metrics = Metrics::read(platform.process("all").unwrap())
+        .await
+        .unwrap();
     assert!(metrics.sum("im_msg_refused", "FrameLength") > 100.0);
     assert!(metrics.sum("im_msg_refused", "Malformed") > 100.0);
     assert!(metrics.sum("im_msg_refused", "Command") > 100.0);
     let log = platform.process("all").unwrap().log();
     assert!(!log.contains("panicked"), "{log}");
-    assert!(log.len() < 2 << 20, "{} bytes of log for hostile clients", log.len());
+    assert!(
+        log.len() < 2 << 20,
+        "{} bytes of log for hostile clients",
+        log.len()
+    );
 }
 
 /// S-97, §2.2.3: lengths above the bound are refused before anything is allocated for them, and a
@@ -179,7 +202,10 @@ async fn an_announced_length_costs_no_memory() {
     }
     bystander.settle().await;
     let growth = resident_kib(pid).unwrap().saturating_sub(before);
-    assert!(growth < 1_024, "memory grew by {growth} KiB for 100 MiB announced and not sent");
+    assert!(
+        growth < 1_024,
+        "memory grew by {growth} KiB for 100 MiB announced and not sent"
+    );
     drop(waiting);
 }
 
@@ -211,32 +237,51 @@ async fn server_commands_of_a_client_have_no_effect() {
     };
     let validate = ImValidateReq {
         user_name: "u2".to_owned(),
-        password: Password::clear(im_e2e::people::PASSWORD).as_wire().to_owned(),
+        password: Password::clear(im_e2e::people::PASSWORD)
+            .as_wire()
+            .to_owned(),
         attach_data: None,
     };
-    let read = ImMsgDataReadNotify { user_id: 2, session_id: 3, msg_id: 1, session_type: 1 };
+    let read = ImMsgDataReadNotify {
+        user_id: 2,
+        session_id: 3,
+        msg_id: 1,
+        session_type: 1,
+    };
     attacker.send(Command::ServerKickUser, &kick).await;
     attacker.send(Command::UserStatusUpdate, &update).await;
     attacker.send(Command::ValidateReq, &validate).await;
-    attacker.send(Command::StopReceivePacket, &ImStopReceivePacket { result: 0 }).await;
+    attacker
+        .send(
+            Command::StopReceivePacket,
+            &ImStopReceivePacket { result: 0 },
+        )
+        .await;
     attacker
         .send(
             Command::ServerPcLoginStatusNotify,
-            &ImServerPcLoginStatusNotify { user_id: 2, login_status: 0 },
+            &ImServerPcLoginStatusNotify {
+                user_id: 2,
+                login_status: 0,
+            },
         )
         .await;
     attacker.send(Command::MsgDataReadNotify, &read).await;
     let mut internal = 0;
     for command in Command::ALL {
         if command.handler() == im_codec::Handler::Internal {
-            attacker.send_bytes(&encode_raw(command, 3, &[8, 2, 16, 2, 24, 1])).await;
+            attacker
+                .send_bytes(&encode_raw(command, 3, &[8, 2, 16, 2, 24, 1]))
+                .await;
             internal += 1;
         }
     }
     assert_eq!(commands(&attacker.settle().await), []);
     assert_eq!(commands(&victim.fence(&mut friend).await), []);
     assert!(
-        !commands(&phone.fence(&mut friend).await).iter().any(|one| *one != Command::MsgData),
+        !commands(&phone.fence(&mut friend).await)
+            .iter()
+            .any(|one| *one != Command::MsgData),
         "the phone heard something"
     );
     let request = im_proto_teamtalk::buddy::ImUsersStatReq {
@@ -247,7 +292,9 @@ async fn server_commands_of_a_client_have_no_effect() {
     let status: im_proto_teamtalk::buddy::ImUsersStatRsp =
         friend.ask(Command::UsersStatReq, &request).await;
     assert_eq!(status.user_stat_list[0].status, 1);
-    let metrics = Metrics::read(platform.process("all").unwrap()).await.unwrap();
+    let metrics = Metrics::read(platform.process("all").unwrap())
+        .await
+        .unwrap();
     assert!(metrics.sum("im_msg_refused", "Command") >= f64::from(internal));
 }
 
@@ -311,7 +358,9 @@ async fn a_hundred_thousand_connections_leave_nothing_behind() {
     })
     .await
     .unwrap_or_else(|error| panic!("{first} KiB after the first half, {second} after: {error}"));
-    let metrics = Metrics::read(platform.process("all").unwrap()).await.unwrap();
+    let metrics = Metrics::read(platform.process("all").unwrap())
+        .await
+        .unwrap();
     assert_eq!(metrics.sum("im_msg_connections", ""), 2.0);
     assert!(metrics.sum("im_msg_accepted_connections", "") >= f64::from(2 * ROUND));
     chat(&mut a, &mut b, 2).await;
@@ -320,7 +369,10 @@ async fn a_hundred_thousand_connections_leave_nothing_behind() {
 /// S-11 and limits: who takes more connections than one address may have is turned away; others are not.
 #[tokio::test]
 async fn one_address_cannot_take_all_connections() {
-    let settings = ["msg.max_connections_per_address=20", "msg.max_connections=40"];
+    let settings = [
+        "msg.max_connections_per_address=20",
+        "msg.max_connections=40",
+    ];
     let mut platform = own_platform(1, &settings).await;
     let address = platform.msg_address("all");
     let from = |last: u8| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
@@ -331,13 +383,19 @@ async fn one_address_cannot_take_all_connections() {
         kept.push(terminal);
     }
     let begin = Instant::now();
-    Terminal::connect_from(address, from(5)).await.closed().await;
+    Terminal::connect_from(address, from(5))
+        .await
+        .closed()
+        .await;
     for _ in 0..20 {
         let mut terminal = Terminal::connect_from(address, from(6)).await;
         terminal.settle().await;
         kept.push(terminal);
     }
-    Terminal::connect_from(address, from(7)).await.closed().await;
+    Terminal::connect_from(address, from(7))
+        .await
+        .closed()
+        .await;
     assert!(begin.elapsed() < Duration::from_secs(5));
     kept.truncate(10);
     wait::until("a place", wait::SOON, || async {

@@ -37,14 +37,24 @@ async fn a_login_is_answered_with_everything_that_clients_read() {
         assert!(answer.server_time.abs_diff(im_core::time::unix_seconds()) <= 2);
         assert_eq!(answer.result_code, 0);
         assert_eq!(answer.result_string.as_deref(), Some("成功"));
-        assert_eq!(answer.online_status, Some(UserStatType::UserStatusLeave.into()));
+        assert_eq!(
+            answer.online_status,
+            Some(UserStatType::UserStatusLeave.into())
+        );
         let info = answer.user_info.unwrap();
         assert_eq!((info.user_id, info.status), (user, 0));
-        assert_eq!(info.user_real_name, format!("u{user}"), "the login name, as in the original");
+        assert_eq!(
+            info.user_real_name,
+            format!("u{user}"),
+            "the login name, as in the original"
+        );
         assert_eq!(info.user_nick_name, format!("Person {user}"));
         assert_eq!(info.user_gender, user % 3);
         assert!(info.department_id > 0);
-        assert!(info.sign_info.is_some(), "the eleventh field is set, even when it is empty");
+        assert!(
+            info.sign_info.is_some(),
+            "the eleventh field is set, even when it is empty"
+        );
     }
 }
 
@@ -57,7 +67,10 @@ async fn wrong_password_and_unknown_name_get_the_same_answer_and_a_close() {
         user_name: "nobody-of-that-name".to_owned(),
         ..login_request(user, Windows)
     };
-    let empty = ImLoginReq { password: String::new(), ..login_request(user, Windows) };
+    let empty = ImLoginReq {
+        password: String::new(),
+        ..login_request(user, Windows)
+    };
     for request in [wrong_password(user), unknown, empty] {
         let mut terminal = Terminal::connect(shared.address).await;
         let answer = terminal.try_login(&request).await;
@@ -78,7 +91,10 @@ async fn eleven_failures_lock_the_name_for_that_address_only_and_over_restarts()
     let here = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 5));
     let there = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
     let attempt = async |from: IpAddr, request: &ImLoginReq| {
-        Terminal::connect_from(address, from).await.try_login(request).await
+        Terminal::connect_from(address, from)
+            .await
+            .try_login(request)
+            .await
     };
     for n in 1..=11 {
         let answer = attempt(here, &wrong_password(1)).await;
@@ -86,14 +102,28 @@ async fn eleven_failures_lock_the_name_for_that_address_only_and_over_restarts()
     }
     for restarted in [false, true] {
         if restarted {
-            assert!(platform.process("all").unwrap().terminate().await.unwrap().success());
+            assert!(
+                platform
+                    .process("all")
+                    .unwrap()
+                    .terminate()
+                    .await
+                    .unwrap()
+                    .success()
+            );
             platform.kill_and_restart("all").await.unwrap();
         }
         let answer = attempt(here, &login_request(1, Windows)).await;
         assert_eq!(answer.result_code, 6);
         assert_eq!(answer.result_string.as_deref(), Some(LOCKED));
-        assert_eq!(attempt(there, &login_request(1, Windows)).await.result_code, 0);
-        assert_eq!(attempt(here, &login_request(2, Windows)).await.result_code, 0);
+        assert_eq!(
+            attempt(there, &login_request(1, Windows)).await.result_code,
+            0
+        );
+        assert_eq!(
+            attempt(here, &login_request(2, Windows)).await.result_code,
+            0
+        );
     }
 }
 
@@ -106,7 +136,10 @@ async fn only_active_people_log_in() {
     let mut csv = String::from("id,name,password_hash,nick,status\n");
     let statuses = ["active", "trial", "regular", "left", "intern"];
     for (status, id) in statuses.iter().zip(1..) {
-        csv += &format!("{id},u{id},$teamtalk$7${},Person {id},{status}\n", salted.as_wire());
+        csv += &format!(
+            "{id},u{id},$teamtalk$7${},Person {id},{status}\n",
+            salted.as_wire()
+        );
     }
     let file = platform.dir().join("statuses.csv");
     std::fs::write(&file, csv).unwrap();
@@ -116,7 +149,12 @@ async fn only_active_people_log_in() {
         let mut terminal = Terminal::connect(address).await;
         let answer = terminal.try_login(&login_request(id, Windows)).await;
         let (code, text) = if id == 1 { (0, "成功") } else { (6, WRONG) };
-        assert_eq!(answer.result_code, code, "status {}", statuses[id as usize - 1]);
+        assert_eq!(
+            answer.result_code,
+            code,
+            "status {}",
+            statuses[id as usize - 1]
+        );
         assert_eq!(answer.result_string.as_deref(), Some(text));
     }
 }
@@ -128,13 +166,30 @@ async fn one_login_per_connection_and_an_unparsable_one_does_not_count() {
     let shared = platform().await;
     let [user, other] = users();
     let mut terminal = Terminal::connect(shared.address).await;
-    terminal.send_bytes(&encode_raw(Command::LoginReq, 1, &[0x0a, 200, 1])).await;
-    terminal.send_bytes(&encode_raw(Command::LoginReq, 2, &[])).await;
-    let no_client_type = ImLoginReq { client_type: 3, ..login_request(user, Windows) };
+    terminal
+        .send_bytes(&encode_raw(Command::LoginReq, 1, &[0x0a, 200, 1]))
+        .await;
+    terminal
+        .send_bytes(&encode_raw(Command::LoginReq, 2, &[]))
+        .await;
+    let no_client_type = ImLoginReq {
+        client_type: 3,
+        ..login_request(user, Windows)
+    };
     terminal.send(Command::LoginReq, &no_client_type).await;
-    assert_eq!(terminal.try_login(&login_request(user, Windows)).await.result_code, 0);
-    terminal.send(Command::LoginReq, &login_request(other, Windows)).await;
-    terminal.send(Command::LoginReq, &wrong_password(other)).await;
+    assert_eq!(
+        terminal
+            .try_login(&login_request(user, Windows))
+            .await
+            .result_code,
+        0
+    );
+    terminal
+        .send(Command::LoginReq, &login_request(other, Windows))
+        .await;
+    terminal
+        .send(Command::LoginReq, &wrong_password(other))
+        .await;
     assert_eq!(commands(&terminal.settle().await), []);
 
     // Two in one write: the second is ignored while the first is pending.
@@ -142,8 +197,7 @@ async fn one_login_per_connection_and_an_unparsable_one_does_not_count() {
     let first = im_codec::encode(Command::LoginReq, 1, &login_request(user, Windows));
     let second = im_codec::encode(Command::LoginReq, 2, &login_request(other, Windows));
     terminal.send_bytes(&[first, second].concat()).await;
-    let answer: im_proto_teamtalk::login::ImLoginRes =
-        terminal.answer(Command::LoginRes, 1).await;
+    let answer: im_proto_teamtalk::login::ImLoginRes = terminal.answer(Command::LoginRes, 1).await;
     assert_eq!(answer.user_info.unwrap().user_id, user);
     assert_eq!(commands(&terminal.settle().await), []);
 }
@@ -153,7 +207,11 @@ async fn one_login_per_connection_and_an_unparsable_one_does_not_count() {
 #[tokio::test]
 async fn what_is_missing_is_told_in_order_database_login_route() {
     let mut platform = Platform::separate(
-        Shape { login: 0, msg: 0, route: 0 },
+        Shape {
+            login: 0,
+            msg: 0,
+            route: 0,
+        },
         Options::people(1),
     )
     .await

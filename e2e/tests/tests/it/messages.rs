@@ -33,12 +33,19 @@ async fn a_text_is_acknowledged_to_its_sender_and_delivered_to_all_other_termina
         };
         let seq = a_pc.send(Command::MsgData, &message).await;
         let ack: ImMsgDataAck = a_pc.answer(Command::MsgDataAck, seq).await;
-        let expected =
-            ImMsgDataAck { user_id: a, session_id: b, msg_id: n, session_type: SINGLE };
+        let expected = ImMsgDataAck {
+            user_id: a,
+            session_id: b,
+            msg_id: n,
+            session_type: SINGLE,
+        };
         assert_eq!(ack, expected);
         for terminal in [&mut a_phone, &mut b_pc, &mut b_phone] {
             let copy = terminal.message().await;
-            assert_eq!((copy.from_user_id, copy.to_session_id, copy.msg_id), (a, b, n));
+            assert_eq!(
+                (copy.from_user_id, copy.to_session_id, copy.msg_id),
+                (a, b, n)
+            );
             assert!(copy.create_time.abs_diff(im_core::time::unix_seconds()) <= 2);
             assert_eq!(copy.msg_data, message.msg_data, "bodies are opaque");
             assert_eq!(copy.msg_type, message.msg_type);
@@ -47,7 +54,11 @@ async fn a_text_is_acknowledged_to_its_sender_and_delivered_to_all_other_termina
     let answer = b_pc.say(with_user(a), "back").await;
     assert_eq!(answer.msg_id, 4, "a pair has one sequence of ids");
     assert_eq!(text_of(&a_pc.message().await), "back");
-    assert_eq!(commands(&a_pc.settle().await), [], "no copy to the sending terminal");
+    assert_eq!(
+        commands(&a_pc.settle().await),
+        [],
+        "no copy to the sending terminal"
+    );
 }
 
 /// §7.5, §10.12, D17, S-42: voice passes byte for byte; four bytes or less are nothing to hear.
@@ -65,7 +76,10 @@ async fn voice_passes_unchanged_and_an_empty_one_gets_no_ack() {
     for short in [vec![1], vec![0, 0, 0, 3]] {
         sender.send(Command::MsgData, &voice(short)).await;
     }
-    let sound: Vec<u8> = [0, 0, 0, 3].into_iter().chain((0..60_000).map(|n| (n % 251) as u8)).collect();
+    let sound: Vec<u8> = [0, 0, 0, 3]
+        .into_iter()
+        .chain((0..60_000).map(|n| (n % 251) as u8))
+        .collect();
     let ack: ImMsgDataAck = sender.ask(Command::MsgData, &voice(sound.clone())).await;
     assert_eq!(ack.msg_id, 1);
     let copy = receiver.message().await;
@@ -90,7 +104,13 @@ async fn a_frame_sent_again_is_the_same_message() {
         let ack: ImMsgDataAck = sender.answer(Command::MsgDataAck, 418).await;
         assert_eq!(ack.msg_id, 1);
     }
-    sender.send_seq(Command::MsgData, 418, &text_message(a, with_user(b), "other")).await;
+    sender
+        .send_seq(
+            Command::MsgData,
+            418,
+            &text_message(a, with_user(b), "other"),
+        )
+        .await;
     let ack: ImMsgDataAck = sender.answer(Command::MsgDataAck, 418).await;
     assert_eq!(ack.msg_id, 2);
     // Number 0 says nothing about repetition.
@@ -175,14 +195,22 @@ async fn a_read_position_is_told_to_the_readers_other_terminals_once() {
         pc.send(Command::MsgDataReadAck, &read(msg_id)).await;
     }
     let notice: ImMsgDataReadNotify = phone.push(Command::MsgDataReadNotify).await;
-    let expected =
-        ImMsgDataReadNotify { user_id: b, session_id: a, msg_id: 2, session_type: SINGLE };
+    let expected = ImMsgDataReadNotify {
+        user_id: b,
+        session_id: a,
+        msg_id: 2,
+        session_type: SINGLE,
+    };
     assert_eq!(notice, expected);
     // The phone says the same, as iOS does: the PC need not hear it, or they would never end.
     phone.send(Command::MsgDataReadAck, &read(2)).await;
     assert_eq!(commands(&phone.fence(&mut author).await), []);
     assert_eq!(commands(&pc.fence(&mut author).await), [Command::MsgData]);
-    assert_eq!(commands(&author.settle().await), [], "no receipts towards authors");
+    assert_eq!(
+        commands(&author.settle().await),
+        [],
+        "no receipts towards authors"
+    );
 }
 
 /// §10.14: a receipt changes nothing and is never answered or passed on.
@@ -237,11 +265,21 @@ async fn a_signal_is_passed_on_under_its_true_author() {
         a_pc.send(Command::P2pCmdMsg, &signal).await;
         for terminal in [&mut a_phone, &mut b_pc, &mut b_phone] {
             let heard: Imp2pCmdMsg = terminal.push(Command::P2pCmdMsg).await;
-            assert_eq!(heard, Imp2pCmdMsg { from_user_id: a, ..signal.clone() });
+            assert_eq!(
+                heard,
+                Imp2pCmdMsg {
+                    from_user_id: a,
+                    ..signal.clone()
+                }
+            );
         }
     }
     assert_eq!(commands(&a_pc.settle().await), []);
-    assert_eq!(a_pc.say(with_user(b), "first").await.msg_id, 1, "signals are not stored");
+    assert_eq!(
+        a_pc.say(with_user(b), "first").await.msg_id,
+        1,
+        "signals are not stored"
+    );
 }
 
 /// §10.12, I3: messages of one connection keep their order, whatever is in flight.

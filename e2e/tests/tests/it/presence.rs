@@ -16,7 +16,11 @@ async fn statuses(asker: &mut Terminal, wanted: &[u32]) -> Vec<(u32, i32)> {
     };
     let answer: ImUsersStatRsp = asker.ask(Command::UsersStatReq, &request).await;
     assert_eq!(answer.user_id, asker.user());
-    answer.user_stat_list.iter().map(|stat| (stat.user_id, stat.status)).collect()
+    answer
+        .user_stat_list
+        .iter()
+        .map(|stat| (stat.user_id, stat.status))
+        .collect()
 }
 
 /// §10.11, §11.3, S-26: one entry for each id, in the order of the request, repetitions and unknown
@@ -38,7 +42,11 @@ async fn statuses_come_in_the_order_of_the_question() {
         (asker, ONLINE),
     ];
     assert_eq!(statuses(&mut pc, &wanted).await, expected);
-    assert_eq!(statuses(&mut phone, &wanted).await, expected, "whoever asks");
+    assert_eq!(
+        statuses(&mut phone, &wanted).await,
+        expected,
+        "whoever asks"
+    );
     assert_eq!(statuses(&mut pc, &[]).await, []);
 }
 
@@ -108,7 +116,9 @@ async fn many_who_come_at_once_are_told_one_by_one() {
                     && body::<ImUserStatNotify>(frame).user_stat.user_id == user
             }
         };
-        let frame = observer.find("a notice", |frame| about(7)(frame) || about(8)(frame)).await;
+        let frame = observer
+            .find("a notice", |frame| about(7)(frame) || about(8)(frame))
+            .await;
         (!about(8)(&frame)).then_some(frame)
     } {
         last = body::<ImUserStatNotify>(&frame).user_stat;
@@ -142,11 +152,18 @@ async fn notices_can_be_limited_to_related_people() {
     }
     for related in [2, 4, 3] {
         let mut pc = Terminal::login(address, related, Windows).await;
-        assert_eq!(observer.presence_of(related).await.status, ONLINE, "u{related}");
+        assert_eq!(
+            observer.presence_of(related).await.status,
+            ONLINE,
+            "u{related}"
+        );
         observer.fence(&mut pc).await;
     }
     for frame in observer.take_notices() {
         let about = body::<ImUserStatNotify>(&frame).user_stat.user_id;
-        assert!(![6, 8].contains(&about), "u{about} has nothing to do with u1");
+        assert!(
+            ![6, 8].contains(&about),
+            "u{about} has nothing to do with u1"
+        );
     }
 }

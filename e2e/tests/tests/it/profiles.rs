@@ -10,8 +10,13 @@ use im_proto_teamtalk::base::MsgType;
 
 use crate::support::*;
 
-const ALL: [Profile; 5] =
-    [Profile::Own, Profile::Windows, Profile::Mac, Profile::Ios, Profile::Android];
+const ALL: [Profile; 5] = [
+    Profile::Own,
+    Profile::Windows,
+    Profile::Mac,
+    Profile::Ios,
+    Profile::Android,
+];
 
 async fn client(url: &str, user: u32, profile: Profile) -> (Client, Events) {
     let password = Password::clear(people::PASSWORD);
@@ -19,7 +24,9 @@ async fn client(url: &str, user: u32, profile: Profile) -> (Client, Events) {
     // What the Windows client does to pace its user has nothing to do with the protocol.
     config.sending.pace = Duration::ZERO;
     config.event_capacity = 16_384;
-    Client::connect(config).await.unwrap_or_else(|error| panic!("{profile:?}: {error}"))
+    Client::connect(config)
+        .await
+        .unwrap_or_else(|error| panic!("{profile:?}: {error}"))
 }
 
 async fn next_message(events: &mut Events) -> im_client::Message {
@@ -35,7 +42,9 @@ async fn next_message(events: &mut Events) -> im_client::Message {
             }
         }
     };
-    tokio::time::timeout(WAIT, next).await.expect("a message in time")
+    tokio::time::timeout(WAIT, next)
+        .await
+        .expect("a message in time")
 }
 
 fn user(id: u32) -> UserId {
@@ -87,7 +96,13 @@ async fn every_client_understands_every_other() {
     for (profile, id) in ALL.into_iter().zip(ids) {
         clients.push(client(&shared.url, id, profile).await);
     }
-    let texts = ["plain", "汉字与标点。", "😀👩‍👩‍👧 e\u{301}", "&$#@~^@[{:http://a/1_2x2.png:}]&$~@#@", "[牙牙撒花]"];
+    let texts = [
+        "plain",
+        "汉字与标点。",
+        "😀👩‍👩‍👧 e\u{301}",
+        "&$#@~^@[{:http://a/1_2x2.png:}]&$~@#@",
+        "[牙牙撒花]",
+    ];
     let voice: Vec<u8> = (0..=255).cycle().take(5_000).collect();
     for from in 0..5 {
         for to in (0..5).filter(|to| *to != from) {
@@ -98,7 +113,13 @@ async fn every_client_understands_every_other() {
                 let message = next_message(&mut clients[to].1).await;
                 assert_eq!(message.data.msg_id, ack.msg_id);
                 assert_eq!(message.data.from_user_id, ids[from]);
-                assert_eq!(text_of(&message.data), text, "{:?} to {:?}", ALL[from], ALL[to]);
+                assert_eq!(
+                    text_of(&message.data),
+                    text,
+                    "{:?} to {:?}",
+                    ALL[from],
+                    ALL[to]
+                );
             }
             clients[from].0.send_voice(peer, 7, &voice).await.unwrap();
             let message = next_message(&mut clients[to].1).await;
@@ -117,10 +138,18 @@ async fn every_client_understands_every_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_messages_each_way_arrive_once_and_in_order() {
     const COUNT: u32 = 1_000;
-    let shape = Shape { login: 2, msg: 2, route: 2 };
+    let shape = Shape {
+        login: 2,
+        msg: 2,
+        route: 2,
+    };
     let options = Options::people(3).set("msg.rate_limit=0");
     let mut platform = Platform::separate(shape, options).await.unwrap();
-    let servers = [("msg1", 1, Profile::Own), ("msg1", 2, Profile::Mac), ("msg2", 3, Profile::Ios)];
+    let servers = [
+        ("msg1", 1, Profile::Own),
+        ("msg1", 2, Profile::Mac),
+        ("msg2", 3, Profile::Ios),
+    ];
     let mut clients = Vec::new();
     for (server, id, profile) in servers {
         let address = platform.msg_address(server).to_string();
@@ -141,17 +170,20 @@ async fn a_thousand_messages_each_way_arrive_once_and_in_order() {
             }
         }
     });
-    let receive = clients.iter_mut().zip(1_u32..).map(|((_, events), me)| async move {
-        let mut next = std::collections::BTreeMap::<u32, u32>::new();
-        let expected = pairs.iter().filter(|(_, to)| *to == me).count() as u32 * COUNT;
-        for _ in 0..expected {
-            let message = next_message(events).await;
-            let from = message.data.from_user_id;
-            let n = next.entry(from).or_default();
-            assert_eq!(text_of(&message.data), text(from, me, *n), "user {me}");
-            *n += 1;
-        }
-    });
+    let receive = clients
+        .iter_mut()
+        .zip(1_u32..)
+        .map(|((_, events), me)| async move {
+            let mut next = std::collections::BTreeMap::<u32, u32>::new();
+            let expected = pairs.iter().filter(|(_, to)| *to == me).count() as u32 * COUNT;
+            for _ in 0..expected {
+                let message = next_message(events).await;
+                let from = message.data.from_user_id;
+                let n = next.entry(from).or_default();
+                assert_eq!(text_of(&message.data), text(from, me, *n), "user {me}");
+                *n += 1;
+            }
+        });
     tokio::join!(
         futures::future::join_all(send),
         futures::future::join_all(receive)
@@ -159,9 +191,16 @@ async fn a_thousand_messages_each_way_arrive_once_and_in_order() {
     for (client, events) in &mut clients {
         client.heartbeat().await.unwrap();
         while let Some(event) = events.try_recv() {
-            assert!(!matches!(event, Event::Message(_)), "one too many: {event:?}");
+            assert!(
+                !matches!(event, Event::Message(_)),
+                "one too many: {event:?}"
+            );
         }
     }
-    let stored = clients[0].0.latest_msg_id(Peer::User(user(3))).await.unwrap();
+    let stored = clients[0]
+        .0
+        .latest_msg_id(Peer::User(user(3)))
+        .await
+        .unwrap();
     assert_eq!(stored, 2 * COUNT);
 }

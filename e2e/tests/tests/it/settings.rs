@@ -24,7 +24,10 @@ async fn the_night_shield_is_kept_per_user() {
     let mut pc = shared.pc(a).await;
     let mut phone = shared.login(a, Ios).await;
     let mut other = shared.pc(b).await;
-    let query = ImQueryPushShieldReq { user_id: 0, attach_data: None };
+    let query = ImQueryPushShieldReq {
+        user_id: 0,
+        attach_data: None,
+    };
     for status in [1, 0, 1] {
         let set = ImPushShieldReq {
             user_id: b,
@@ -39,7 +42,11 @@ async fn the_night_shield_is_kept_per_user() {
         assert_eq!(answer.shield_status, Some(status));
     }
     let answer: ImQueryPushShieldRsp = other.ask(Command::QueryPushShieldReq, &query).await;
-    assert_eq!(answer.shield_status, Some(0), "off until it is set; the id is the session's");
+    assert_eq!(
+        answer.shield_status,
+        Some(0),
+        "off until it is set; the id is the session's"
+    );
 }
 
 /// §10.18, §13.10, D7: one flag per group and member, shown in the group's info; members only.
@@ -58,13 +65,22 @@ async fn a_group_can_be_shielded_by_each_member_for_himself() {
         attach_data: None,
     };
     let answer: ImGroupShieldRsp = a_pc.ask(Command::GroupShieldReq, &shield).await;
-    assert_eq!((answer.user_id, answer.group_id, answer.result_code), (a, group, 0));
+    assert_eq!(
+        (answer.user_id, answer.group_id, answer.result_code),
+        (a, group, 0)
+    );
     let answer: ImGroupShieldRsp = outside.ask(Command::GroupShieldReq, &shield).await;
-    assert_eq!((answer.user_id, answer.group_id, answer.result_code), (stranger, group, 1));
+    assert_eq!(
+        (answer.user_id, answer.group_id, answer.result_code),
+        (stranger, group, 1)
+    );
     for (asker, expected) in [(&mut a_pc, 1), (&mut b_pc, 0)] {
         let request = ImGroupInfoListReq {
             user_id: 0,
-            group_version_list: vec![GroupVersionInfo { group_id: group, version: 0 }],
+            group_version_list: vec![GroupVersionInfo {
+                group_id: group,
+                version: 0,
+            }],
             attach_data: None,
         };
         let answer: ImGroupInfoListRsp = asker.ask(Command::GroupInfoListReq, &request).await;
@@ -80,7 +96,10 @@ async fn fixed_groups_are_listed_for_their_members() {
     let [a, b] = users();
     let mut pc = shared.pc(a).await;
     make_group(&mut pc, "temporary", &[a, b]).await;
-    let request = ImNormalGroupListReq { user_id: 0, attach_data: None };
+    let request = ImNormalGroupListReq {
+        user_id: 0,
+        attach_data: None,
+    };
     let answer: ImNormalGroupListRsp = pc.ask(Command::NormalGroupListReq, &request).await;
     assert_eq!((answer.user_id, answer.group_version_list.len()), (a, 0));
 }
@@ -94,7 +113,10 @@ async fn files_are_refused_as_long_as_there_is_no_file_server() {
     let mut pc = shared.pc(a).await;
     let mut other = shared.pc(b).await;
     let name = "C:/Users/某人/a b.txt";
-    for mode in [TransferFileType::FileTypeOnline, TransferFileType::FileTypeOffline] {
+    for mode in [
+        TransferFileType::FileTypeOnline,
+        TransferFileType::FileTypeOffline,
+    ] {
         let request = ImFileReq {
             from_user_id: 99,
             to_user_id: b,
@@ -103,8 +125,14 @@ async fn files_are_refused_as_long_as_there_is_no_file_server() {
             trans_mode: mode.into(),
         };
         let answer: ImFileRsp = pc.ask(Command::FileReq, &request).await;
-        assert_eq!((answer.result_code, answer.from_user_id, answer.to_user_id), (1, a, b));
-        assert_eq!((answer.file_name.as_str(), answer.task_id.as_str()), (name, ""));
+        assert_eq!(
+            (answer.result_code, answer.from_user_id, answer.to_user_id),
+            (1, a, b)
+        );
+        assert_eq!(
+            (answer.file_name.as_str(), answer.task_id.as_str()),
+            (name, "")
+        );
         assert_eq!(answer.ip_addr_list, []);
         assert_eq!(answer.trans_mode, i32::from(mode));
     }
@@ -116,13 +144,18 @@ async fn files_are_refused_as_long_as_there_is_no_file_server() {
         file_size: 5,
     };
     pc.send(Command::FileAddOfflineReq, &add).await;
-    let delete =
-        ImFileDelOfflineReq { from_user_id: a, to_user_id: b, task_id: "t".to_owned() };
+    let delete = ImFileDelOfflineReq {
+        from_user_id: a,
+        to_user_id: b,
+        task_id: "t".to_owned(),
+    };
     pc.send(Command::FileDelOfflineReq, &delete).await;
     for terminal in [&mut pc, &mut other] {
-        let request = ImFileHasOfflineReq { user_id: 0, attach_data: None };
-        let answer: ImFileHasOfflineRsp =
-            terminal.ask(Command::FileHasOfflineReq, &request).await;
+        let request = ImFileHasOfflineReq {
+            user_id: 0,
+            attach_data: None,
+        };
+        let answer: ImFileHasOfflineRsp = terminal.ask(Command::FileHasOfflineReq, &request).await;
         assert_eq!(answer.user_id, terminal.user());
         assert_eq!(answer.ip_addr_list, []);
     }

@@ -61,7 +61,9 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
         ..text_message(0, in_group(group), "x")
     };
     let metrics = async |platform: &mut Platform| {
-        Metrics::read(platform.process("all").unwrap()).await.unwrap()
+        Metrics::read(platform.process("all").unwrap())
+            .await
+            .unwrap()
     };
     let (mut sent, mut most) = (0_u32, 0);
     while metrics(&mut platform).await.sum("im_msg_slow_readers", "") < f64::from(READERS) {
@@ -69,7 +71,11 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
             let ack: ImMsgDataAck = writer.ask(Command::MsgData, &voice).await;
             sent += 1;
             assert_eq!(ack.msg_id, sent);
-            assert_eq!(reader.message().await.msg_id, sent, "a member who reads misses nothing");
+            assert_eq!(
+                reader.message().await.msg_id,
+                sent,
+                "a member who reads misses nothing"
+            );
         }
         let ack = left.say(with_user(right.user()), "unaffected").await;
         assert_eq!(right.message().await.msg_id, ack.msg_id);
@@ -79,7 +85,10 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
     // Bytes of one message are shared by all queues; the budget is what it may be at the very worst,
     // and a tenth of it for what stands around.
     let allowed = (PUSH_TOTAL >> 10) + before / 10 + 16 * 1_024;
-    assert!(most <= allowed, "memory grew by {most} KiB, {allowed} are allowed");
+    assert!(
+        most <= allowed,
+        "memory grew by {most} KiB, {allowed} are allowed"
+    );
     let process = &*platform.process("all").unwrap();
     wait::until("only readers left", wait::SOON, || async {
         let metrics = Metrics::read(process).await.ok()?;

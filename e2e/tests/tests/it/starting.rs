@@ -36,15 +36,25 @@ async fn failed_start(args: &[&str], files: &[(&str, &str)]) -> (ExitStatus, Str
 /// S-88: an occupied port ends the start at once with a message that names it, whichever it is.
 #[tokio::test]
 async fn an_occupied_port_ends_the_start_and_is_named() {
-    let ports =
-        [ports::LOGIN_HTTP, ports::LOGIN_BINARY, ports::MSG, ports::DB_PROXY];
+    let ports = [
+        ports::LOGIN_HTTP,
+        ports::LOGIN_BINARY,
+        ports::MSG,
+        ports::DB_PROXY,
+    ];
     for port in ports {
         let address = own_address().to_string();
         let _taken = TcpListener::bind((address.as_str(), port)).unwrap();
-        let (status, log) =
-            failed_start(&["all-in-one", "--data-dir", "DIR/data", "--bind", &address], &[]).await;
+        let (status, log) = failed_start(
+            &["all-in-one", "--data-dir", "DIR/data", "--bind", &address],
+            &[],
+        )
+        .await;
         assert!(!status.success(), "port {port}");
-        assert!(log.contains(&format!("{address}:{port}")), "port {port} in {log}");
+        assert!(
+            log.contains(&format!("{address}:{port}")),
+            "port {port} in {log}"
+        );
     }
 }
 
@@ -52,7 +62,13 @@ async fn an_occupied_port_ends_the_start_and_is_named() {
 /// exit code other than 0, nothing started.
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_is_named() {
-    let start = ["all-in-one", "--data-dir", "DIR/data", "--bind", "127.0.0.1"];
+    let start = [
+        "all-in-one",
+        "--data-dir",
+        "DIR/data",
+        "--bind",
+        "127.0.0.1",
+    ];
     let with = |more: &[&'static str]| -> Vec<&'static str> { [&start[..], more].concat() };
     let config = with(&["--config", "DIR/imd.toml"]);
     let cases: [(Vec<&str>, &str, &str); 6] = [
@@ -70,7 +86,10 @@ async fn a_configuration_that_cannot_be_used_is_named() {
     }
     let (status, log) = failed_start(&["msg"], &[]).await;
     assert!(!status.success());
-    assert!(log.contains("secret_file"), "a role needs the secret: {log}");
+    assert!(
+        log.contains("secret_file"),
+        "a role needs the secret: {log}"
+    );
     // Environment variables of the same keys.
     let dir = tempfile::tempdir().unwrap();
     let spec = Spec {
@@ -85,7 +104,11 @@ async fn a_configuration_that_cannot_be_used_is_named() {
         .output()
         .unwrap();
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).to_lowercase().contains("no_such_key"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr)
+            .to_lowercase()
+            .contains("no_such_key")
+    );
     run_imd(dir.path(), &["config", "check"]).unwrap();
     run_imd(dir.path(), &["config", "schema"]).unwrap();
 }
@@ -103,26 +126,55 @@ async fn a_wrong_secret_is_refused_counted_and_told() {
     for _ in 0..5 {
         let refused = run_imd(
             platform.dir(),
-            &["admin", "user", "disable", "u1", "--server", &server, "--secret-file", &wrong],
+            &[
+                "admin",
+                "user",
+                "disable",
+                "u1",
+                "--server",
+                &server,
+                "--secret-file",
+                &wrong,
+            ],
         );
         let message = refused.unwrap_err().to_string();
         assert!(message.contains("secret"), "{message}");
     }
-    let refused =
-        run_imd(platform.dir(), &["admin", "user", "list", "--server", &server, "--data-dir", &data]);
+    let refused = run_imd(
+        platform.dir(),
+        &[
+            "admin",
+            "user",
+            "list",
+            "--server",
+            &server,
+            "--data-dir",
+            &data,
+        ],
+    );
     let message = refused.unwrap_err().to_string();
-    assert!(message.contains("secret"), "there is no secret there: {message}");
+    assert!(
+        message.contains("secret"),
+        "there is no secret there: {message}"
+    );
 
     let address = platform.msg_address("all");
     Terminal::login(address, 1, Windows).await;
     let process = &*platform.process("all").unwrap();
     let metrics = Metrics::read(process).await.unwrap();
     assert!(metrics.sum("im_link_refused_secrets", "") >= 5.0);
-    let lines = process.log().lines().filter(|line| line.contains("secret")).count();
+    let lines = process
+        .log()
+        .lines()
+        .filter(|line| line.contains("secret"))
+        .count();
     assert_eq!(lines, 1, "one line for one reason: {}", process.log());
     // The file that all-in-one made is for its owner only.
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(platform.secret_file()).unwrap().permissions().mode();
+    let mode = std::fs::metadata(platform.secret_file())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -146,7 +198,11 @@ async fn a_stop_loses_nothing_that_was_acknowledged() {
         }
         seqs.push_back(seq);
         if acked == 200 {
-            platform.process("all").unwrap().signal(Signal::SIGTERM).unwrap();
+            platform
+                .process("all")
+                .unwrap()
+                .signal(Signal::SIGTERM)
+                .unwrap();
         }
         if seqs.len() > 16 {
             match sender.raw().recv(WAIT).await {
@@ -155,25 +211,40 @@ async fn a_stop_loses_nothing_that_was_acknowledged() {
                 Err(_) => break,
             }
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "the server goes on and on");
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "the server goes on and on"
+        );
     }
     while let Ok(frame) = sender.raw().recv(WAIT).await {
         acked += u32::from(frame.command() == Some(Command::MsgDataAck));
     }
-    let status = platform.process("all").unwrap().ended(Duration::from_secs(30)).await.unwrap();
+    let status = platform
+        .process("all")
+        .unwrap()
+        .ended(Duration::from_secs(30))
+        .await
+        .unwrap();
     assert!(status.success(), "{status}");
     assert!(acked > 200);
     platform.kill_and_restart("all").await.unwrap();
     let mut again = Terminal::login(address, 1, Windows).await;
     let newest = crate::history::ids(&mut again, with_user(2), 0, 1).await;
-    assert!(newest[0] >= acked, "{acked} acknowledged, {newest:?} stored");
+    assert!(
+        newest[0] >= acked,
+        "{acked} acknowledged, {newest:?} stored"
+    );
 }
 
 /// S-93: a second signal ends a stop that takes its time.
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
     // Two thousand connections that are closed one per second.
-    let settings = ["msg.drain_rate=1", "msg.drain_seconds=300", "process.stop_timeout_ms=600000"];
+    let settings = [
+        "msg.drain_rate=1",
+        "msg.drain_seconds=300",
+        "process.stop_timeout_ms=600000",
+    ];
     let mut platform = own_platform(1, &settings).await;
     let address = platform.msg_address("all");
     let mut held = Vec::new();
@@ -185,11 +256,17 @@ async fn a_second_signal_stops_at_once() {
     let process = platform.process("all").unwrap();
     process.signal(Signal::SIGTERM).unwrap();
     wait::until("the stop to begin", wait::SOON, || async {
-        tokio::net::TcpStream::connect(address).await.is_err().then_some(())
+        tokio::net::TcpStream::connect(address)
+            .await
+            .is_err()
+            .then_some(())
     })
     .await
     .unwrap();
-    assert!(process.ended(Duration::from_millis(300)).await.is_err(), "it takes its time");
+    assert!(
+        process.ended(Duration::from_millis(300)).await.is_err(),
+        "it takes its time"
+    );
     let begin = Instant::now();
     process.signal(Signal::SIGTERM).unwrap();
     process.ended(Duration::from_secs(3)).await.unwrap();
@@ -201,11 +278,16 @@ async fn a_second_signal_stops_at_once() {
 #[tokio::test]
 async fn twenty_random_start_orders_lead_to_the_same_platform() {
     use rand::{Rng as _, SeedableRng as _, seq::SliceRandom as _};
-    let seed: u64 =
-        std::env::var("IM_SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
+    let seed: u64 = std::env::var("IM_SEED")
+        .ok()
+        .map_or_else(rand::random, |seed| seed.parse().unwrap());
     println!("IM_SEED={seed}");
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-    let shape = Shape { login: 1, msg: 2, route: 1 };
+    let shape = Shape {
+        login: 1,
+        msg: 2,
+        route: 1,
+    };
     let mut platform = Platform::separate(shape, Options::people(2)).await.unwrap();
     let mut names = platform.names();
     for round in 0..20 {
@@ -219,7 +301,10 @@ async fn twenty_random_start_orders_lead_to_the_same_platform() {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..120))).await;
         }
         let begin = Instant::now();
-        platform.all_ready().await.unwrap_or_else(|error| panic!("order {names:?}: {error}"));
+        platform
+            .all_ready()
+            .await
+            .unwrap_or_else(|error| panic!("order {names:?}: {error}"));
         assert!(begin.elapsed() < Duration::from_secs(15), "order {names:?}");
         let mut a = Terminal::login(platform.msg_address("msg1"), 1, Windows).await;
         let mut b = Terminal::login(platform.msg_address("msg2"), 2, Windows).await;
@@ -254,7 +339,9 @@ async fn logs_hold_no_passwords_tokens_or_texts() {
     assert_eq!(refused.try_login(&login).await.result_code, 6);
     let secret = std::fs::read_to_string(platform.secret_file()).unwrap();
     let cipher = String::from_utf8(
-        text_message(1, with_user(2), "a very private text").msg_data.to_vec(),
+        text_message(1, with_user(2), "a very private text")
+            .msg_data
+            .to_vec(),
     )
     .unwrap();
     platform.process("all").unwrap().terminate().await.unwrap();
@@ -274,10 +361,16 @@ async fn logs_hold_no_passwords_tokens_or_texts() {
         ("text", "a very private text"),
         ("cipher text", &cipher),
     ] {
-        assert!(!log.contains(&format!("\"{secret}")) && !log.contains(&format!("={secret}")), "{what}");
+        assert!(
+            !log.contains(&format!("\"{secret}")) && !log.contains(&format!("={secret}")),
+            "{what}"
+        );
         if secret.len() > 8 {
             assert!(!log.contains(secret), "the log holds a {what}");
         }
     }
-    assert!(log.lines().any(|line| line.contains("login")), "the failed login left a line");
+    assert!(
+        log.lines().any(|line| line.contains("login")),
+        "the failed login left a line"
+    );
 }

@@ -59,5 +59,7 @@ pub(crate) async fn change_members(
 pub(crate) async fn own_platform(people: u32, set: &[&str]) -> Platform {
     let set = CHEAP_HASHES.iter().chain(set);
     let options = set.fold(Options::people(people), |options, set| options.set(set));
-    Platform::all_in_one(options).await.expect("the platform starts")
+    Platform::all_in_one(options)
+        .await
+        .expect("the platform starts")
 }

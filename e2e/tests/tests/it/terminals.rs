@@ -27,10 +27,20 @@ async fn status_of(asker: &mut Terminal, user: u32) -> i32 {
 /// Takes the kick (F18), then the close within two seconds of it (D6, S-17).
 async fn expect_kick(terminal: &mut Terminal, reason: KickReasonType) {
     let kick: ImKickUser = terminal.push(Command::KickUser).await;
-    assert_eq!(kick, ImKickUser { user_id: terminal.user(), kick_reason: reason.into() });
+    assert_eq!(
+        kick,
+        ImKickUser {
+            user_id: terminal.user(),
+            kick_reason: reason.into()
+        }
+    );
     let told = Instant::now();
     terminal.closed().await;
-    assert!(told.elapsed().as_secs() < 2, "closed after {:?}", told.elapsed());
+    assert!(
+        told.elapsed().as_secs() < 2,
+        "closed after {:?}",
+        told.elapsed()
+    );
 }
 
 /// §10.7: one PC and one phone live together; a second PC or phone replaces its like.
@@ -66,9 +76,19 @@ async fn a_phone_ends_the_session_of_its_users_pc() {
     let request = ImKickPcClientReq { user_id: 99 };
 
     pc.send(Command::KickPcClientReq, &request).await;
-    assert_eq!(commands(&pc.settle().await), [], "a PC may not, and gets no answer");
+    assert_eq!(
+        commands(&pc.settle().await),
+        [],
+        "a PC may not, and gets no answer"
+    );
     let answer: ImKickPcClientRsp = phone.ask(Command::KickPcClientReq, &request).await;
-    assert_eq!(answer, ImKickPcClientRsp { user_id: user, result_code: 0 });
+    assert_eq!(
+        answer,
+        ImKickPcClientRsp {
+            user_id: user,
+            result_code: 0
+        }
+    );
     expect_kick(&mut pc, KickReasonType::KickReasonMobileKick).await;
     let answer: ImKickPcClientRsp = phone.ask(Command::KickPcClientReq, &request).await;
     assert_eq!(answer.result_code, 0);
@@ -86,11 +106,17 @@ async fn logout_is_answered_and_ends_the_session() {
     assert_eq!(answer.result_code, 0);
     assert_eq!(commands(&pc.closed().await), []);
     let gone = async { while status_of(&mut other, user).await != OFFLINE {} };
-    tokio::time::timeout(WAIT, gone).await.expect("offline after logout");
+    tokio::time::timeout(WAIT, gone)
+        .await
+        .expect("offline after logout");
     // What comes now waits for the next login.
     other.say(with_user(user), "later").await;
     let mut again = shared.pc(user).await;
-    assert_eq!(commands(&again.settle().await), [], "a backlog is pulled, never pushed");
+    assert_eq!(
+        commands(&again.settle().await),
+        [],
+        "a backlog is pulled, never pushed"
+    );
 }
 
 /// §11.3, §16.6, F36: a phone learns at its login that a PC is on, and each change afterwards; PCs
@@ -101,16 +127,42 @@ async fn a_phone_knows_about_its_users_pc() {
     let [user] = users();
     let mut pc = shared.pc(user).await;
     let mut phone = shared.phone(user).await;
-    let on = ImpcLoginStatusNotify { user_id: user, login_stat: ONLINE };
-    let off = ImpcLoginStatusNotify { user_id: user, login_stat: OFFLINE };
-    assert_eq!(phone.push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify).await, on);
+    let on = ImpcLoginStatusNotify {
+        user_id: user,
+        login_stat: ONLINE,
+    };
+    let off = ImpcLoginStatusNotify {
+        user_id: user,
+        login_stat: OFFLINE,
+    };
+    assert_eq!(
+        phone
+            .push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify)
+            .await,
+        on
+    );
     assert!(!commands(&pc.settle().await).contains(&Command::PcLoginStatusNotify));
     drop(pc);
-    assert_eq!(phone.push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify).await, off);
+    assert_eq!(
+        phone
+            .push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify)
+            .await,
+        off
+    );
     let mut pc = shared.login(user, Mac).await;
-    assert_eq!(phone.push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify).await, on);
+    assert_eq!(
+        phone
+            .push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify)
+            .await,
+        on
+    );
     let _: ImLogoutRsp = pc.ask(Command::LogoutReq, &ImLogoutReq {}).await;
-    assert_eq!(phone.push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify).await, off);
+    assert_eq!(
+        phone
+            .push::<ImpcLoginStatusNotify>(Command::PcLoginStatusNotify)
+            .await,
+        off
+    );
 }
 
 /// §10.8, D7: phones only; the answer names the user.
@@ -129,7 +181,10 @@ async fn a_push_token_is_taken_from_phones_only() {
     pc.send(Command::DeviceTokenReq, &request).await;
     let answer: ImDeviceTokenRsp = phone.ask(Command::DeviceTokenReq, &request).await;
     assert_eq!(answer.user_id, user);
-    let forget = ImDeviceTokenReq { device_token: String::new(), ..request };
+    let forget = ImDeviceTokenReq {
+        device_token: String::new(),
+        ..request
+    };
     let answer: ImDeviceTokenRsp = phone.ask(Command::DeviceTokenReq, &forget).await;
     assert_eq!(answer.user_id, user);
     assert_eq!(commands(&pc.settle().await), []);

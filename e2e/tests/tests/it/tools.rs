@@ -38,17 +38,36 @@ async fn a_backup_while_people_chat_is_complete_when_restored() {
     backup.await.unwrap().unwrap();
     let again = run_imd(
         platform.dir(),
-        &["backup", "--data-dir", &platform.data_dir().display().to_string(), "--to", &copy],
+        &[
+            "backup",
+            "--data-dir",
+            &platform.data_dir().display().to_string(),
+            "--to",
+            &copy,
+        ],
     );
     assert!(again.is_err(), "a backup overwrites nothing");
 
     let restored = platform.dir().join("restored");
     let place = restored.display().to_string();
-    run_imd(platform.dir(), &["restore", "--data-dir", &place, "--from", &copy]).unwrap();
-    let twice = run_imd(platform.dir(), &["restore", "--data-dir", &place, "--from", &copy]);
+    run_imd(
+        platform.dir(),
+        &["restore", "--data-dir", &place, "--from", &copy],
+    )
+    .unwrap();
+    let twice = run_imd(
+        platform.dir(),
+        &["restore", "--data-dir", &place, "--from", &copy],
+    );
     assert!(twice.is_err(), "a restore overwrites nothing");
     let second = own_address();
-    let args = ["all-in-one", "--data-dir", &place, "--bind", &second.to_string()];
+    let args = [
+        "all-in-one",
+        "--data-dir",
+        &place,
+        "--bind",
+        &second.to_string(),
+    ];
     let spec = Spec {
         name: "restored".to_owned(),
         args: args.map(str::to_owned).to_vec(),
@@ -61,7 +80,9 @@ async fn a_backup_while_people_chat_is_complete_when_restored() {
     let ids = crate::history::ids(&mut reader, with_user(1), 100, 100).await;
     assert_eq!(ids, (1..=100).rev().collect::<Vec<_>>());
     assert_eq!(
-        crate::history::unread(&mut reader, with_user(1)).await.map(|info| info.unread_cnt >= 100),
+        crate::history::unread(&mut reader, with_user(1))
+            .await
+            .map(|info| info.unread_cnt >= 100),
         Some(true)
     );
 }
@@ -76,7 +97,9 @@ async fn administrators_end_sessions_and_change_accounts() {
     let mut pc = shared.pc(a).await;
     let mut other = shared.pc(b).await;
     let listed: serde_json::Value = serde_json::from_str(
-        &shared.imd(&["admin", "session", "list", "--json", "--user", &b_name]).unwrap(),
+        &shared
+            .imd(&["admin", "session", "list", "--json", "--user", &b_name])
+            .unwrap(),
     )
     .unwrap();
     assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
@@ -84,9 +107,19 @@ async fn administrators_end_sessions_and_change_accounts() {
     shared.imd(&["admin", "user", "disable", &a_name]).unwrap();
     let begin = tokio::time::Instant::now();
     pc.closed().await;
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
     let mut refused = Terminal::connect(shared.address).await;
-    assert_eq!(refused.try_login(&login_request(a, Windows)).await.result_code, 6);
+    assert_eq!(
+        refused
+            .try_login(&login_request(a, Windows))
+            .await
+            .result_code,
+        6
+    );
     shared.imd(&["admin", "user", "enable", &a_name]).unwrap();
     shared.pc(a).await;
 
@@ -99,9 +132,24 @@ async fn administrators_end_sessions_and_change_accounts() {
     let file = dir.path().join("password");
     std::fs::write(&file, "a new one\n").unwrap();
     let file = file.display().to_string();
-    shared.imd(&["admin", "user", "set-password", &b_name, "--password-file", &file]).unwrap();
+    shared
+        .imd(&[
+            "admin",
+            "user",
+            "set-password",
+            &b_name,
+            "--password-file",
+            &file,
+        ])
+        .unwrap();
     let mut refused = Terminal::connect(shared.address).await;
-    assert_eq!(refused.try_login(&login_request(b, Windows)).await.result_code, 6);
+    assert_eq!(
+        refused
+            .try_login(&login_request(b, Windows))
+            .await
+            .result_code,
+        6
+    );
     let request = im_proto_teamtalk::login::ImLoginReq {
         password: Password::clear("a new one").as_wire().to_owned(),
         ..login_request(b, Windows)
@@ -119,29 +167,64 @@ async fn administrators_make_fixed_groups() {
     let mut pc = shared.pc(b).await;
     let made = shared
         .imd(&[
-            "admin", "group", "create", "fixed", "--owner", &name(a), "--member", &name(b), "--json",
+            "admin",
+            "group",
+            "create",
+            "fixed",
+            "--owner",
+            &name(a),
+            "--member",
+            &name(b),
+            "--json",
         ])
         .unwrap();
     let made: serde_json::Value = serde_json::from_str(&made).unwrap();
     let group = u32::try_from(made["id"].as_u64().unwrap()).unwrap();
     let list = async |pc: &mut Terminal| {
-        let request = ImNormalGroupListReq { user_id: 0, attach_data: None };
+        let request = ImNormalGroupListReq {
+            user_id: 0,
+            attach_data: None,
+        };
         let answer: ImNormalGroupListRsp = pc.ask(Command::NormalGroupListReq, &request).await;
         answer.group_version_list
     };
-    assert_eq!(list(&mut pc).await, [GroupVersionInfo { group_id: group, version: 1 }]);
-    shared.imd(&["admin", "group", "add", &group.to_string(), &name(c)]).unwrap();
-    assert_eq!(list(&mut pc).await, [GroupVersionInfo { group_id: group, version: 2 }]);
+    assert_eq!(
+        list(&mut pc).await,
+        [GroupVersionInfo {
+            group_id: group,
+            version: 1
+        }]
+    );
+    shared
+        .imd(&["admin", "group", "add", &group.to_string(), &name(c)])
+        .unwrap();
+    assert_eq!(
+        list(&mut pc).await,
+        [GroupVersionInfo {
+            group_id: group,
+            version: 2
+        }]
+    );
     // Only its creator and administrators change it (§13.10).
     let answer = change_members(&mut pc, group, GroupModifyType::Del, &[b]).await;
-    assert_eq!(answer.result_code, 1, "members of a fixed group cannot leave");
+    assert_eq!(
+        answer.result_code, 1,
+        "members of a fixed group cannot leave"
+    );
     pc.say(in_group(group), "to the fixed group").await;
 }
 
 /// Runs the terminal client with these lines on its input; whether it succeeded, and what it printed.
 fn chat(url: &str, user: &str, password_file: &str, lines: &[&str]) -> (bool, String) {
     let mut child = Program::new(imd_binary().unwrap())
-        .args(["chat", user, "--server", url, "--password-file", password_file])
+        .args([
+            "chat",
+            user,
+            "--server",
+            url,
+            "--password-file",
+            password_file,
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -155,7 +238,10 @@ fn chat(url: &str, user: &str, password_file: &str, lines: &[&str]) -> (bool, St
     drop(input);
     let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 /// S-107: the terminal client can be scripted: it sends, receives, expects and shows history, and ends
@@ -206,16 +292,30 @@ async fn the_terminal_client_can_be_scripted() {
     let lines = vec![format!("/with {b_name}"), "/history 5".to_owned()];
     let (success, text) = run(&a_name, &right, lines).await.unwrap();
     assert!(success, "{text}");
-    assert!(text.contains("你好 from the script") && text.contains("here is the answer"), "{text}");
+    assert!(
+        text.contains("你好 from the script") && text.contains("here is the answer"),
+        "{text}"
+    );
 
-    let lines = vec![format!("/with {b_name}"), "/expect what never comes 1".to_owned()];
+    let lines = vec![
+        format!("/with {b_name}"),
+        "/expect what never comes 1".to_owned(),
+    ];
     let (success, text) = run(&a_name, &right, lines).await.unwrap();
     assert!(!success, "{text}");
     let (success, text) = run(&a_name, &wrong, Vec::new()).await.unwrap();
     assert!(!success, "{text}");
-    assert!(!text.contains("something else"), "no password on the screen: {text}");
-    let (success, text) =
-        run(&a_name, &right, vec!["/with nobody-of-that-name".to_owned()]).await.unwrap();
+    assert!(
+        !text.contains("something else"),
+        "no password on the screen: {text}"
+    );
+    let (success, text) = run(
+        &a_name,
+        &right,
+        vec!["/with nobody-of-that-name".to_owned()],
+    )
+    .await
+    .unwrap();
     assert!(!success, "{text}");
 }
 
@@ -230,11 +330,18 @@ async fn an_import_with_bad_lines_changes_nothing_and_names_them() {
     )
     .unwrap();
     let report = platform.import_file(&file).unwrap_err().to_string();
-    assert!(report.contains('3') && report.contains("nonsense"), "{report}");
+    assert!(
+        report.contains('3') && report.contains("nonsense"),
+        "{report}"
+    );
     let users = platform.imd(&["admin", "user", "list", "--json"]).unwrap();
     let users: serde_json::Value = serde_json::from_str(&users).unwrap();
     assert_eq!(users.as_array().map(Vec::len), Some(0), "{users}");
-    std::fs::write(&file, "name,password,nick\n李雷,123456,Li\nhan,123456,Han\n").unwrap();
+    std::fs::write(
+        &file,
+        "name,password,nick\n李雷,123456,Li\nhan,123456,Han\n",
+    )
+    .unwrap();
     for _ in 0..2 {
         platform.import_file(&file).unwrap();
         let users = platform.imd(&["admin", "user", "list", "--json"]).unwrap();

@@ -12,8 +12,14 @@ use crate::support::*;
 const ONLINE: i32 = UserStatType::UserStatusOnline as i32;
 
 async fn two_servers(people: u32) -> (Platform, std::net::SocketAddr, std::net::SocketAddr) {
-    let shape = Shape { login: 1, msg: 2, route: 2 };
-    let mut platform = Platform::separate(shape, Options::people(people)).await.unwrap();
+    let shape = Shape {
+        login: 1,
+        msg: 2,
+        route: 2,
+    };
+    let mut platform = Platform::separate(shape, Options::people(people))
+        .await
+        .unwrap();
     let (first, second) = (platform.msg_address("msg1"), platform.msg_address("msg2"));
     (platform, first, second)
 }
@@ -29,7 +35,13 @@ async fn a_first_and_a_second_pc_login_of_one_user_on_two_servers() {
 
     let mut u10w = Terminal::login(msg1, 10, Windows).await;
     let status: ImpcLoginStatusNotify = u10i.push(Command::PcLoginStatusNotify).await;
-    assert_eq!(status, ImpcLoginStatusNotify { user_id: 10, login_stat: ONLINE });
+    assert_eq!(
+        status,
+        ImpcLoginStatusNotify {
+            user_id: 10,
+            login_stat: ONLINE
+        }
+    );
     for observer in [&mut observer1, &mut observer2, &mut u10w] {
         assert_eq!(observer.presence_of(10).await.status, ONLINE);
     }
@@ -67,37 +79,65 @@ async fn a_single_text_from_windows_and_ios_on_one_server_to_android_on_the_othe
         let n = u32::from(n);
         assert_eq!(
             ack,
-            ImMsgDataAck { user_id: 10, session_id: 20, msg_id: n, session_type: 1 }
+            ImMsgDataAck {
+                user_id: 10,
+                session_id: 20,
+                msg_id: n,
+                session_type: 1
+            }
         );
         for terminal in [&mut u10i, &mut u20a, &mut u20w] {
             let copy = terminal.message().await;
-            assert_eq!((copy.from_user_id, copy.to_session_id, copy.msg_id), (10, 20, n));
+            assert_eq!(
+                (copy.from_user_id, copy.to_session_id, copy.msg_id),
+                (10, 20, n)
+            );
             assert_eq!(copy.msg_data, text.msg_data);
         }
     }
-    u20a.send(Command::MsgDataAck, &ImMsgDataAck {
-        user_id: 10,
-        session_id: 20,
+    u20a.send(
+        Command::MsgDataAck,
+        &ImMsgDataAck {
+            user_id: 10,
+            session_id: 20,
+            msg_id: 5,
+            session_type: 1,
+        },
+    )
+    .await;
+    let read = ImMsgDataReadAck {
+        user_id: 20,
+        session_id: 10,
         msg_id: 5,
         session_type: 1,
-    })
-    .await;
-    let read = ImMsgDataReadAck { user_id: 20, session_id: 10, msg_id: 5, session_type: 1 };
+    };
     u20a.send(Command::MsgDataReadAck, &read).await;
     let notice: ImMsgDataReadNotify = u20w.push(Command::MsgDataReadNotify).await;
     assert_eq!(
         notice,
-        ImMsgDataReadNotify { user_id: 20, session_id: 10, msg_id: 5, session_type: 1 }
+        ImMsgDataReadNotify {
+            user_id: 20,
+            session_id: 10,
+            msg_id: 5,
+            session_type: 1
+        }
     );
     // §10.16 across servers.
-    let signal =
-        Imp2pCmdMsg { from_user_id: 0, to_user_id: 20, cmd_msg_data: "{}".to_owned() };
+    let signal = Imp2pCmdMsg {
+        from_user_id: 0,
+        to_user_id: 20,
+        cmd_msg_data: "{}".to_owned(),
+    };
     u10w.send(Command::P2pCmdMsg, &signal).await;
     for terminal in [&mut u10i, &mut u20a, &mut u20w] {
         let heard: Imp2pCmdMsg = terminal.push(Command::P2pCmdMsg).await;
         assert_eq!((heard.from_user_id, heard.to_user_id), (10, 20));
     }
-    assert!(commands(&u10w.settle().await).iter().all(|one| *one != Command::MsgData));
+    assert!(
+        commands(&u10w.settle().await)
+            .iter()
+            .all(|one| *one != Command::MsgData)
+    );
 }
 
 /// §20.4: members on both servers, each terminal once and in order, whoever of them writes.
@@ -113,14 +153,18 @@ async fn a_group_text_on_two_servers() {
         let speakers = [&mut u10w, &mut u20, &mut u30];
         let speaker = speakers.into_iter().nth(n % 3).unwrap();
         let ack = speaker.say(in_group(group), &n.to_string()).await;
-        assert_eq!((ack.session_id, ack.msg_id, ack.session_type), (group, n as u32 + 1, 2));
+        assert_eq!(
+            (ack.session_id, ack.msg_id, ack.session_type),
+            (group, n as u32 + 1, 2)
+        );
     }
-    for (own, terminal) in
-        [(0, &mut u10w), (9, &mut u10a), (1, &mut u20), (2, &mut u30)]
-    {
+    for (own, terminal) in [(0, &mut u10w), (9, &mut u10a), (1, &mut u20), (2, &mut u30)] {
         for n in (0..20_usize).filter(|n| n % 3 != own) {
             let copy = terminal.message().await;
-            assert_eq!((copy.msg_id as usize, text_of(&copy)), (n + 1, n.to_string()));
+            assert_eq!(
+                (copy.msg_id as usize, text_of(&copy)),
+                (n + 1, n.to_string())
+            );
             assert_eq!(copy.from_user_id, [10, 20, 30][n % 3]);
         }
         assert!(!commands(&terminal.settle().await).contains(&Command::MsgData));

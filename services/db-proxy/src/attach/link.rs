@@ -53,7 +53,12 @@ pub(super) async fn serve(
         ended: CancellationToken::new(),
         shared,
     });
-    let Link { tx, mut rx, peer, closed } = link;
+    let Link {
+        tx,
+        mut rx,
+        peer,
+        closed,
+    } = link;
     tasks.spawn(Arc::clone(&served).write(tx, closed.clone()));
     let stopped = tokio::select! {
         () = closed.cancelled() => false,
@@ -94,18 +99,18 @@ impl Served {
     }
 
     /// Hands calls on, as room permits. `false` when the role stops.
-    async fn dispatch(
-        self: &Arc<Self>,
-        calls: Vec<v1::DbCall>,
-        stop: &CancellationToken,
-    ) -> bool {
+    async fn dispatch(self: &Arc<Self>, calls: Vec<v1::DbCall>, stop: &CancellationToken) -> bool {
         // In parts, so that a batch larger than all the room there is passes too.
         let most = self.shared.parts.config.calls_per_link.max(1);
-        let part = usize::try_from(most).unwrap_or(usize::MAX).min(MAX_JOB_SENDS);
+        let part = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .min(MAX_JOB_SENDS);
         let mut calls = calls.into_iter();
         while calls.len() > 0 {
             let count = calls.len().min(part);
-            let room = self.room.acquire_many(u32::try_from(count).unwrap_or(u32::MAX));
+            let room = self
+                .room
+                .acquire_many(u32::try_from(count).unwrap_or(u32::MAX));
             match stop.run_until_cancelled(room).await {
                 // Given back when the results have been sent.
                 Some(Ok(room)) => room.forget(),
@@ -139,7 +144,8 @@ impl Served {
                 },
                 Some(Call::Query(query)) => {
                     if let Some((tag, query)) = self.turns.begin(tag, query) {
-                        self.tasks.spawn(Arc::clone(self).answer_in_turn(tag, query));
+                        self.tasks
+                            .spawn(Arc::clone(self).answer_in_turn(tag, query));
                     }
                 }
                 Some(Call::Login(call)) => {
@@ -172,10 +178,13 @@ impl Served {
             let origin = query.origin;
             let answer = {
                 let _query = self.shared.parts.metrics.query();
-                let Some(_permits) = self.query_permits().await else { return };
+                let Some(_permits) = self.query_permits().await else {
+                    return;
+                };
                 self.shared.parts.answers.answer(query).await
             };
-            self.results.push_one(tag, v1::db_result::Result::Answer(answer));
+            self.results
+                .push_one(tag, v1::db_result::Result::Answer(answer));
             turn = self.turns.next(origin);
         }
     }
@@ -186,7 +195,8 @@ impl Served {
             Some(self.shared.parts.logins.login(call).await)
         };
         if let Some(Some(done)) = self.ended.run_until_cancelled(login).await {
-            self.results.push_one(tag, v1::db_result::Result::Login(done));
+            self.results
+                .push_one(tag, v1::db_result::Result::Login(done));
         }
     }
 
@@ -203,7 +213,8 @@ impl Served {
         let parts = &self.shared.parts;
         let read = self.persist(|| self.shared.related.of(parts.store.as_ref(), &call.users));
         if let Some(done) = read.await {
-            self.results.push_one(tag, v1::db_result::Result::Related(done));
+            self.results
+                .push_one(tag, v1::db_result::Result::Related(done));
         }
     }
 
@@ -235,7 +246,10 @@ impl Served {
     /// Leave to ask the store; `None` when the link has ended.
     async fn query_permits(
         &self,
-    ) -> Option<(tokio::sync::SemaphorePermit<'_>, tokio::sync::SemaphorePermit<'_>)> {
+    ) -> Option<(
+        tokio::sync::SemaphorePermit<'_>,
+        tokio::sync::SemaphorePermit<'_>,
+    )> {
         let permits = async {
             // The link's own first, so that a link that waits holds nothing of the others'.
             let own = self.queries.acquire().await.ok()?;
@@ -250,7 +264,10 @@ impl Served {
     async fn write(self: Arc<Self>, link: mpsc::Sender<v1::DbResults>, closed: CancellationToken) {
         let most = self.shared.parts.config.batch_results.max(1);
         loop {
-            let taken = self.ended.run_until_cancelled(self.results.take(most)).await;
+            let taken = self
+                .ended
+                .run_until_cancelled(self.results.take(most))
+                .await;
             let results = taken.unwrap_or_default();
             if results.is_empty() {
                 return;

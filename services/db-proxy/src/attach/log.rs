@@ -19,8 +19,14 @@ impl Shared {
     /// A page of the log after a position, not beyond what has been published: what lies there comes
     /// by itself.
     pub(super) async fn read_log(&self, call: v1::ReadLog) -> Result<v1::LogPage, StoreError> {
-        let nothing = v1::LogPage { messages: Vec::new(), through: call.after, more: false };
-        let Some(published) = self.parts.publisher.position() else { return Ok(nothing) };
+        let nothing = v1::LogPage {
+            messages: Vec::new(),
+            through: call.after,
+            more: false,
+        };
+        let Some(published) = self.parts.publisher.position() else {
+            return Ok(nothing);
+        };
         if published.0 <= call.after {
             return Ok(nothing);
         }
@@ -34,7 +40,11 @@ impl Shared {
         while page.messages.len() < limit && bytes < PAGE_BYTES {
             let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
             let wanted = wanted.min(ENTRIES_PER_READ);
-            let read = self.parts.store.read_log(CommitSeq(page.through), wanted).await?;
+            let read = self
+                .parts
+                .store
+                .read_log(CommitSeq(page.through), wanted)
+                .await?;
             let complete = read.len() < usize::try_from(wanted).unwrap_or(usize::MAX);
             let publisher = &self.parts.publisher;
             let origins = publisher.origins_of(read.iter().map(|entry| entry.message.seq));
@@ -53,12 +63,11 @@ impl Shared {
         Ok(page)
     }
 
-    async fn live(
-        &self,
-        entry: LogEntry,
-        origin: u64,
-    ) -> Result<v1::LiveMessage, StoreError> {
-        let LogEntry { conversation, message } = entry;
+    async fn live(&self, entry: LogEntry, origin: u64) -> Result<v1::LiveMessage, StoreError> {
+        let LogEntry {
+            conversation,
+            message,
+        } = entry;
         let (to, recipients) = match conversation {
             Conversation::Pair(low, high) => {
                 let to = if message.sender == low { high } else { low };

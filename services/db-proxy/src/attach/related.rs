@@ -41,7 +41,10 @@ impl Relations {
                 Some(related) => related,
                 None => self.read(store, user).await?,
             };
-            entries.push(v1::related_done::Entry { user: user.get(), related: related.to_vec() });
+            entries.push(v1::related_done::Entry {
+                user: user.get(),
+                related: related.to_vec(),
+            });
         }
         Ok(v1::RelatedDone { entries })
     }

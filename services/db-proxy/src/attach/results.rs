@@ -32,7 +32,10 @@ impl Results {
 
     /// Adds one result.
     pub(crate) fn push_one(&self, tag: u64, result: v1::db_result::Result) {
-        self.push(vec![v1::DbResult { tag, result: Some(result) }]);
+        self.push(vec![v1::DbResult {
+            tag,
+            result: Some(result),
+        }]);
     }
 
     /// Waits for results and takes at most `max` of them.

@@ -49,7 +49,10 @@ mod tests {
     use super::*;
 
     fn query(origin: u64) -> v1::Query {
-        v1::Query { origin, ..Default::default() }
+        v1::Query {
+            origin,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -62,6 +65,9 @@ mod tests {
         assert_eq!(turns.next(7).map(|(tag, _)| tag), Some(2));
         assert_eq!(turns.next(7).map(|(tag, _)| tag), Some(3));
         assert_eq!(turns.next(7), None);
-        assert!(turns.begin(5, query(7)).is_some(), "nothing of the session is left behind");
+        assert!(
+            turns.begin(5, query(7)).is_some(),
+            "nothing of the session is left behind"
+        );
     }
 }

@@ -27,9 +27,15 @@ struct Slow {
 #[async_trait]
 impl AnswerQueries for Slow {
     async fn answer(&self, query: v1::Query) -> v1::Answer {
-        self.asked.lock().unwrap().push((query.origin, query.command));
+        self.asked
+            .lock()
+            .unwrap()
+            .push((query.origin, query.command));
         self.go.notified().await;
-        v1::Answer { command: query.command + 1, ..Default::default() }
+        v1::Answer {
+            command: query.command + 1,
+            ..Default::default()
+        }
     }
 }
 
@@ -38,7 +44,10 @@ struct Logins;
 #[async_trait]
 impl CheckLogins for Logins {
     async fn login(&self, call: v1::LoginCall) -> v1::LoginDone {
-        v1::LoginDone { result_string: call.user_name, ..Default::default() }
+        v1::LoginDone {
+            result_string: call.user_name,
+            ..Default::default()
+        }
     }
 }
 
@@ -57,9 +66,18 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let mut config = DbProxyConfig::default();
     change(&mut config);
     let temp = TempStore::open().await;
-    let users = (1..=9)
-        .map(|id| ImportedUser { id: Some(id), name: format!("u{id}"), ..Default::default() });
-    temp.store.import(&DirectoryImport { users: users.collect(), now: 1 }).await.unwrap();
+    let users = (1..=9).map(|id| ImportedUser {
+        id: Some(id),
+        name: format!("u{id}"),
+        ..Default::default()
+    });
+    temp.store
+        .import(&DirectoryImport {
+            users: users.collect(),
+            now: 1,
+        })
+        .await
+        .unwrap();
     let store: Arc<dyn Store> = Arc::new(temp.store.clone());
     let metrics = Metrics::default();
     let publisher = Publisher::new(&config.publish, metrics.clone());
@@ -98,7 +116,16 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     );
     let (near, far) = link::pair("msg", "db-proxy", 64);
     attach.accept(far);
-    Rig { link: near, writer, answers, publisher, tasks, stop, stop_writer, _temp: temp }
+    Rig {
+        link: near,
+        writer,
+        answers,
+        publisher,
+        tasks,
+        stop,
+        stop_writer,
+        _temp: temp,
+    }
 }
 
 fn send(from: u32, to: u32, seq: u32) -> Call {
@@ -114,21 +141,43 @@ fn send(from: u32, to: u32, seq: u32) -> Call {
 }
 
 fn query(origin: u64, command: u32) -> Call {
-    Call::Query(v1::Query { user: 1, origin, command, ..Default::default() })
+    Call::Query(v1::Query {
+        user: 1,
+        origin,
+        command,
+        ..Default::default()
+    })
 }
 
 impl Rig {
     async fn call(&self, calls: Vec<(u64, Call)>) {
-        let calls = calls.into_iter().map(|(tag, call)| v1::DbCall { tag, call: Some(call) });
-        self.link.tx.send(v1::DbCalls { calls: calls.collect() }).await.unwrap();
+        let calls = calls.into_iter().map(|(tag, call)| v1::DbCall {
+            tag,
+            call: Some(call),
+        });
+        self.link
+            .tx
+            .send(v1::DbCalls {
+                calls: calls.collect(),
+            })
+            .await
+            .unwrap();
     }
 
     async fn results(&mut self, count: usize) -> Vec<(u64, Done)> {
         let mut results = Vec::new();
         while results.len() < count {
             let received = tokio::time::timeout(Duration::from_secs(30), self.link.rx.recv());
-            let batch = received.await.expect("results come").expect("the link lives");
-            results.extend(batch.results.into_iter().map(|r| (r.tag, r.result.unwrap())));
+            let batch = received
+                .await
+                .expect("results come")
+                .expect("the link lives");
+            results.extend(
+                batch
+                    .results
+                    .into_iter()
+                    .map(|r| (r.tag, r.result.unwrap())),
+            );
         }
         results
     }
@@ -143,12 +192,15 @@ impl Rig {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), wait)
+            .await
+            .unwrap();
         self.answers.asked.lock().unwrap().clone()
     }
 
     async fn page(&mut self, after: u64, limit: u32) -> v1::LogPage {
-        self.call(vec![(1, Call::ReadLog(v1::ReadLog { after, limit }))]).await;
+        self.call(vec![(1, Call::ReadLog(v1::ReadLog { after, limit }))])
+            .await;
         match self.result().await {
             Done::Log(page) => page,
             other => panic!("{other:?}"),
@@ -166,7 +218,12 @@ fn outcome(done: &Done) -> Outcome {
 #[tokio::test]
 async fn sends_are_stored_in_stream_order_and_nonsense_is_refused() {
     let mut rig = rig(|_| {}).await;
-    rig.call(vec![(1, send(1, 2, 1)), (2, send(1, 1, 2)), (3, send(1, 2, 3))]).await;
+    rig.call(vec![
+        (1, send(1, 2, 1)),
+        (2, send(1, 1, 2)),
+        (3, send(1, 2, 3)),
+    ])
+    .await;
     rig.call(vec![(4, send(1, 2, 1)), (5, send(1, 2, 4))]).await;
     let mut results = rig.results(5).await;
     results.sort_by_key(|(tag, _)| *tag);
@@ -192,7 +249,10 @@ async fn sends_are_stored_in_stream_order_and_nonsense_is_refused() {
 #[tokio::test]
 async fn queries_of_one_session_wait_for_each_other_and_nothing_else_does() {
     let mut rig = rig(|_| {}).await;
-    let login = v1::LoginCall { user_name: "ann".into(), ..Default::default() };
+    let login = v1::LoginCall {
+        user_name: "ann".into(),
+        ..Default::default()
+    };
     rig.call(vec![
         (1, query(7, 10)),
         (2, query(7, 20)),
@@ -207,7 +267,11 @@ async fn queries_of_one_session_wait_for_each_other_and_nothing_else_does() {
     assert_eq!((early[1].0, outcome(&early[1].1)), (5, Outcome::Stored));
     let mut asked = rig.asked(2).await;
     asked.sort_unstable();
-    assert_eq!(asked, [(7, 10), (8, 30)], "the second one of session 7 waits");
+    assert_eq!(
+        asked,
+        [(7, 10), (8, 30)],
+        "the second one of session 7 waits"
+    );
     for _ in 0..3 {
         rig.answers.go.notify_one();
         let (tag, done) = rig.results(1).await.remove(0);
@@ -245,9 +309,16 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
         members: [3, 4, 5].map(|id| UserId::from_wire(id).unwrap()).into(),
     };
     let group = rig.writer.create_group(group).await.unwrap().group.id.get();
-    let Call::Send(mut to_group) = send(4, group, 1) else { panic!() };
+    let Call::Send(mut to_group) = send(4, group, 1) else {
+        panic!()
+    };
     to_group.msg_type = 0x11;
-    rig.call(vec![(1, send(2, 1, 1)), (2, Call::Send(to_group)), (3, send(1, 2, 1))]).await;
+    rig.call(vec![
+        (1, send(2, 1, 1)),
+        (2, Call::Send(to_group)),
+        (3, send(1, 2, 1)),
+    ])
+    .await;
     rig.results(3).await;
     rig.call(vec![(4, send(1, 2, 2)), (5, send(1, 2, 3))]).await;
     rig.results(2).await;
@@ -258,7 +329,16 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
 
     let page = rig.page(0, 0).await;
     assert_eq!((page.through, page.more, page.messages.len()), (3, true, 3));
-    let shape = |m: &v1::LiveMessage| (m.seq, m.from, m.to, m.msg_id, m.origin, m.recipients.clone());
+    let shape = |m: &v1::LiveMessage| {
+        (
+            m.seq,
+            m.from,
+            m.to,
+            m.msg_id,
+            m.origin,
+            m.recipients.clone(),
+        )
+    };
     assert_eq!(
         page.messages.iter().map(shape).collect::<Vec<_>>(),
         [
@@ -268,11 +348,21 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
         ]
     );
     let page = rig.page(3, 100).await;
-    assert_eq!((page.through, page.more, page.messages.len()), (5, false, 2));
+    assert_eq!(
+        (page.through, page.more, page.messages.len()),
+        (5, false, 2)
+    );
     let page = rig.page(5, 100).await;
-    assert_eq!((page.through, page.more, page.messages.len()), (5, false, 0));
+    assert_eq!(
+        (page.through, page.more, page.messages.len()),
+        (5, false, 0)
+    );
     let page = rig.page(9, 100).await;
-    assert_eq!((page.through, page.more), (9, false), "a position of the future");
+    assert_eq!(
+        (page.through, page.more),
+        (9, false),
+        "a position of the future"
+    );
 }
 
 #[tokio::test]
@@ -282,7 +372,10 @@ async fn relations_are_asked_from_the_store_and_remembered_for_a_while() {
     let expected = |related: Vec<u32>| {
         let entries = vec![
             v1::related_done::Entry { user: 1, related },
-            v1::related_done::Entry { user: 5, related: vec![] },
+            v1::related_done::Entry {
+                user: 5,
+                related: vec![],
+            },
         ];
         Done::Related(v1::RelatedDone { entries })
     };
@@ -306,22 +399,40 @@ async fn stopping_answers_what_was_taken_and_ends_the_link() {
     assert_eq!(rig.results(2).await.len(), 2);
     assert!(rig.link.rx.recv().await.is_none());
     rig.tasks.close();
-    tokio::time::timeout(Duration::from_secs(30), rig.tasks.wait()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), rig.tasks.wait())
+        .await
+        .unwrap();
     rig.stop_writer.cancel();
 }
 
 #[tokio::test]
 async fn a_link_that_is_gone_leaves_nothing_behind() {
     let rig = rig(|_| {}).await;
-    rig.call(vec![(1, query(7, 10)), (2, query(7, 20)), (3, query(8, 30))]).await;
+    rig.call(vec![
+        (1, query(7, 10)),
+        (2, query(7, 20)),
+        (3, query(8, 30)),
+    ])
+    .await;
     rig.asked(2).await;
-    let Rig { link, answers, tasks, .. } = rig;
+    let Rig {
+        link,
+        answers,
+        tasks,
+        ..
+    } = rig;
     link.closed.cancel();
     drop(link);
     for _ in 0..2 {
         answers.go.notify_one();
     }
     tasks.close();
-    tokio::time::timeout(Duration::from_secs(30), tasks.wait()).await.unwrap();
-    assert_eq!(answers.asked.lock().unwrap().len(), 2, "a query that waited is dropped");
+    tokio::time::timeout(Duration::from_secs(30), tasks.wait())
+        .await
+        .unwrap();
+    assert_eq!(
+        answers.asked.lock().unwrap().len(),
+        2,
+        "a query that waited is dropped"
+    );
 }

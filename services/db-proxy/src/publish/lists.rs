@@ -49,13 +49,22 @@ impl Lists {
         }
         self.last_tag += 1;
         let (reply, receiver) = oneshot::channel();
-        self.open.insert(self.last_tag, List { waiting, sessions: Vec::new(), reply });
+        self.open.insert(
+            self.last_tag,
+            List {
+                waiting,
+                sessions: Vec::new(),
+                reply,
+            },
+        );
         Ok((self.last_tag, receiver))
     }
 
     /// A link's answer.
     pub(super) fn answered(&mut self, link: u64, tag: u64, sessions: Vec<v1::SessionInfo>) {
-        let Some(list) = self.open.get_mut(&tag) else { return };
+        let Some(list) = self.open.get_mut(&tag) else {
+            return;
+        };
         if !list.waiting.remove(&link) {
             return;
         }
@@ -83,7 +92,10 @@ mod tests {
     use super::*;
 
     fn session(user: u32) -> v1::SessionInfo {
-        v1::SessionInfo { user, ..Default::default() }
+        v1::SessionInfo {
+            user,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -94,7 +106,13 @@ mod tests {
         lists.answered(1, tag, vec![session(9)]);
         assert!(reply.try_recv().is_err());
         lists.answered(2, tag, vec![session(2)]);
-        let users: Vec<u32> = reply.try_recv().unwrap().unwrap().iter().map(|s| s.user).collect();
+        let users: Vec<u32> = reply
+            .try_recv()
+            .unwrap()
+            .unwrap()
+            .iter()
+            .map(|s| s.user)
+            .collect();
         assert_eq!(users, [1, 2]);
     }
 
@@ -104,6 +122,9 @@ mod tests {
         assert_eq!(lists.open(HashSet::new()).unwrap_err(), ListError::NoRoute);
         let (_, mut reply) = lists.open(HashSet::from([1, 2])).unwrap();
         lists.gone(2);
-        assert!(matches!(reply.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(matches!(
+            reply.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
     }
 }

@@ -38,8 +38,13 @@ impl Origins {
 
     /// Epoch of the session that sent a message; 0 when it is not known.
     pub(super) fn of(&self, seq: u64) -> u64 {
-        let index = seq.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        index.and_then(|index| self.epochs.get(index)).copied().unwrap_or(0)
+        let index = seq
+            .checked_sub(self.first)
+            .and_then(|index| usize::try_from(index).ok());
+        index
+            .and_then(|index| self.epochs.get(index))
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -53,8 +58,15 @@ mod tests {
 
     fn sent(seq: u64) -> Outgoing {
         let user = UserId::from_wire(1).unwrap();
-        let message = v1::LiveMessage { seq, origin: seq * 10, ..Default::default() };
-        Outgoing { message, recipients: Recipients::Pair(user, user) }
+        let message = v1::LiveMessage {
+            seq,
+            origin: seq * 10,
+            ..Default::default()
+        };
+        Outgoing {
+            message,
+            recipients: Recipients::Pair(user, user),
+        }
     }
 
     #[test]

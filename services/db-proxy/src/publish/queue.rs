@@ -69,7 +69,10 @@ impl Queue {
             _ => weight(0, 0),
         };
         let Limits { items, bytes } = self.limits;
-        let wider = Limits { items: items + items / 2, bytes: bytes + bytes / 2 };
+        let wider = Limits {
+            items: items + items / 2,
+            bytes: bytes + bytes / 2,
+        };
         if !self.has_room(size, wider) {
             return false;
         }
@@ -114,8 +117,12 @@ impl Queue {
 
     fn close(&mut self, position: u64, ring: u64) -> (v1::PublishBatch, usize) {
         let through = self.complete_to.unwrap_or(position);
-        let batch =
-            v1::PublishBatch { after: self.after, through, ring, items: mem::take(&mut self.items) };
+        let batch = v1::PublishBatch {
+            after: self.after,
+            through,
+            ring,
+            items: mem::take(&mut self.items),
+        };
         // After a gap the next batch starts beyond it, and comes at once: the peer must learn of it.
         self.announce = self.complete_to.take().is_some();
         self.after = position;
@@ -144,10 +151,17 @@ mod tests {
 
     use super::*;
 
-    const WIDE: Limits = Limits { items: 100, bytes: 1 << 20 };
+    const WIDE: Limits = Limits {
+        items: 100,
+        bytes: 1 << 20,
+    };
 
     fn message(seq: u64) -> v1::LiveMessage {
-        v1::LiveMessage { seq, data: Bytes::from_static(b"x"), ..Default::default() }
+        v1::LiveMessage {
+            seq,
+            data: Bytes::from_static(b"x"),
+            ..Default::default()
+        }
     }
 
     fn shape(batch: Option<v1::PublishBatch>) -> Option<(u64, u64, usize)> {
@@ -168,12 +182,21 @@ mod tests {
 
     #[test]
     fn messages_beyond_the_bound_are_left_out_and_the_positions_tell() {
-        let mut queue = Queue::new(Limits { items: 2, bytes: 1 << 20 }, 0);
+        let mut queue = Queue::new(
+            Limits {
+                items: 2,
+                bytes: 1 << 20,
+            },
+            0,
+        );
         assert!(queue.message(message(1)));
         assert!(queue.message(message(3)));
         assert!(!queue.message(message(5)));
         assert!(!queue.message(message(6)));
-        assert!(queue.other(v1::publish_item::Item::Kick(v1::Kick::default())), "it has more room");
+        assert!(
+            queue.other(v1::publish_item::Item::Kick(v1::Kick::default())),
+            "it has more room"
+        );
         assert_eq!(shape(queue.take(9, 1)), Some((0, 4, 3)));
         assert!(queue.has_work(), "the gap is told at once");
         assert_eq!(shape(queue.take(9, 1)), Some((9, 9, 0)));
@@ -183,9 +206,18 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_as_well_as_items() {
-        let mut queue = Queue::new(Limits { items: 100, bytes: 200 }, 0);
+        let mut queue = Queue::new(
+            Limits {
+                items: 100,
+                bytes: 200,
+            },
+            0,
+        );
         assert!(queue.message(message(1)));
-        let large = v1::LiveMessage { data: Bytes::from(vec![0; 200]), ..message(2) };
+        let large = v1::LiveMessage {
+            data: Bytes::from(vec![0; 200]),
+            ..message(2)
+        };
         assert!(!queue.message(large));
         assert_eq!(shape(queue.take(2, 1)), Some((0, 1, 1)));
     }
@@ -202,7 +234,11 @@ mod tests {
         assert_eq!((second.ring, second.after, second.through), (6, 1, 2));
         queue.seal(2, 6);
         let third = queue.take(2, 7).unwrap();
-        assert_eq!((third.ring, third.items.len()), (7, 0), "a new ring is announced at once");
+        assert_eq!(
+            (third.ring, third.items.len()),
+            (7, 0),
+            "a new ring is announced at once"
+        );
         assert!(!queue.has_work());
     }
 

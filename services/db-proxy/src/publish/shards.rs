@@ -61,7 +61,11 @@ impl Shards {
         self.last_id += 1;
         let (id, wake) = (self.last_id, Arc::new(Notify::new()));
         let position = self.position.unwrap_or(0);
-        let replaced = self.shards.iter().find(|shard| shard.name == name).map(|shard| shard.id);
+        let replaced = self
+            .shards
+            .iter()
+            .find(|shard| shard.name == name)
+            .map(|shard| shard.id);
         if let Some(replaced) = replaced {
             self.drop_shard(replaced);
         }
@@ -133,23 +137,37 @@ impl Shards {
     }
 
     pub(super) fn message(&mut self, outgoing: Outgoing) {
-        let Outgoing { mut message, recipients } = outgoing;
+        let Outgoing {
+            mut message,
+            recipients,
+        } = outgoing;
         match recipients {
             Recipients::Pair(from, to) => {
                 let (a, b) = (self.ring.index_of(from), self.ring.index_of(to));
                 if a == b {
                     message.recipients = vec![from.get(), to.get()];
                 } else {
-                    let copy = v1::LiveMessage { recipients: vec![from.get()], ..message.clone() };
+                    let copy = v1::LiveMessage {
+                        recipients: vec![from.get()],
+                        ..message.clone()
+                    };
                     self.message_to(a, copy);
                     message.recipients = vec![to.get()];
                 }
                 self.message_to(b, message);
             }
             Recipients::Group(members) => {
-                let Self { ring, shards, metrics, .. } = self;
+                let Self {
+                    ring,
+                    shards,
+                    metrics,
+                    ..
+                } = self;
                 members.for_shards(ring, |index, recipients| {
-                    let copy = v1::LiveMessage { recipients, ..message.clone() };
+                    let copy = v1::LiveMessage {
+                        recipients,
+                        ..message.clone()
+                    };
                     add_message(shards.get_mut(index), copy, metrics);
                 });
             }
@@ -184,7 +202,10 @@ impl Shards {
         }
         for (shard, users) in self.shards.iter_mut().zip(split) {
             if !users.is_empty() {
-                shard.other(Item::Event(v1::Event { users, ..event.clone() }));
+                shard.other(Item::Event(v1::Event {
+                    users,
+                    ..event.clone()
+                }));
             }
         }
     }
@@ -205,10 +226,19 @@ impl Shards {
         }
         let only = user.and_then(|user| self.ring.index_of(user));
         let asked = |index: usize| user.is_none() || only == Some(index);
-        let shards = self.shards.iter_mut().enumerate().filter(|(index, _)| asked(*index));
+        let shards = self
+            .shards
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| asked(*index));
         let mut shards: Vec<&mut Shard> = shards.map(|(_, shard)| shard).collect();
-        let (tag, reply) = self.lists.open(shards.iter().map(|shard| shard.id).collect())?;
-        let question = v1::ListSessions { tag, user: user.map_or(0, UserId::get) };
+        let (tag, reply) = self
+            .lists
+            .open(shards.iter().map(|shard| shard.id).collect())?;
+        let question = v1::ListSessions {
+            tag,
+            user: user.map_or(0, UserId::get),
+        };
         for shard in &mut shards {
             shard.other(Item::ListSessions(question));
         }
@@ -244,7 +274,10 @@ impl Shards {
     /// Whether a batch can be taken for this link.
     pub(super) fn has_work(&self, id: u64) -> bool {
         self.position.is_some()
-            && self.shards.iter().any(|shard| shard.id == id && shard.queue.has_work())
+            && self
+                .shards
+                .iter()
+                .any(|shard| shard.id == id && shard.queue.has_work())
     }
 
     /// The next batch of this link.

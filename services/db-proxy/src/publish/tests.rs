@@ -23,7 +23,11 @@ impl Rig {
         let stop = CancellationToken::new();
         let (following, stopping) = (publisher.clone(), stop.clone());
         tokio::spawn(async move { following.follow(peers, &TaskTracker::new(), stopping).await });
-        Self { publisher, events, stop }
+        Self {
+            publisher,
+            events,
+            stop,
+        }
     }
 
     async fn route(&self, name: &str) -> RouteEnd {
@@ -33,20 +37,37 @@ impl Rig {
     }
 
     fn send(&self, seq: u64, from: u32, to: u32) {
-        let message = v1::LiveMessage { seq, from, to, ..Default::default() };
+        let message = v1::LiveMessage {
+            seq,
+            from,
+            to,
+            ..Default::default()
+        };
         let recipients = Recipients::Pair(user(from), user(to));
-        self.publisher.committed(vec![Outgoing { message, recipients }], CommitSeq(seq));
+        self.publisher.committed(
+            vec![Outgoing {
+                message,
+                recipients,
+            }],
+            CommitSeq(seq),
+        );
     }
 }
 
 /// The next batch, unconfirmed.
 async fn next(route: &mut RouteEnd) -> v1::PublishBatch {
     let received = tokio::time::timeout(Duration::from_secs(60), route.rx.recv());
-    received.await.expect("a batch comes").expect("the link lives")
+    received
+        .await
+        .expect("a batch comes")
+        .expect("the link lives")
 }
 
 async fn confirm(route: &RouteEnd, position: u64) {
-    let replies = v1::PublishReplies { confirmed: position, lists: Vec::new() };
+    let replies = v1::PublishReplies {
+        confirmed: position,
+        lists: Vec::new(),
+    };
     route.tx.send(replies).await.unwrap();
 }
 
@@ -56,7 +77,10 @@ fn shape(batch: &v1::PublishBatch) -> (u64, u64, usize) {
 
 fn config() -> PublishConfig {
     // Nothing is said for lack of news unless a test waits for it.
-    PublishConfig { position_interval_ms: 30_000, ..PublishConfig::default() }
+    PublishConfig {
+        position_interval_ms: 30_000,
+        ..PublishConfig::default()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +116,10 @@ async fn batches_gather_while_two_are_in_flight() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_log_is_announced_again_and_again() {
-    let config = PublishConfig { position_interval_ms: 500, ..PublishConfig::default() };
+    let config = PublishConfig {
+        position_interval_ms: 500,
+        ..PublishConfig::default()
+    };
     let rig = Rig::new(&config);
     let mut route = rig.route("r").await;
     rig.publisher.restart_at(CommitSeq(3));
@@ -120,31 +147,63 @@ async fn messages_and_events_go_to_the_shards_of_their_users() {
         confirm(route, 0).await;
     }
     let members: Vec<GroupMember> = (1..=60)
-        .map(|id| GroupMember { user: user(id), joined_id: 0, shielded: false })
+        .map(|id| GroupMember {
+            user: user(id),
+            joined_id: 0,
+            shielded: false,
+        })
         .collect();
     let members = Arc::new(Members::new(members));
-    let message = v1::LiveMessage { seq: 1, from: 1, to: 5, ..Default::default() };
-    let to_all = Outgoing { message, recipients: Recipients::Group(members) };
+    let message = v1::LiveMessage {
+        seq: 1,
+        from: 1,
+        to: 5,
+        ..Default::default()
+    };
+    let to_all = Outgoing {
+        message,
+        recipients: Recipients::Group(members),
+    };
     rig.publisher.committed(vec![to_all], CommitSeq(1));
-    let event = v1::Event { users: (1..=60).collect(), ..Default::default() };
-    let everywhere = v1::Event { broadcast: true, ..Default::default() };
-    let kick = v1::Kick { user: 7, ..Default::default() };
+    let event = v1::Event {
+        users: (1..=60).collect(),
+        ..Default::default()
+    };
+    let everywhere = v1::Event {
+        broadcast: true,
+        ..Default::default()
+    };
+    let kick = v1::Kick {
+        user: 7,
+        ..Default::default()
+    };
     rig.publisher.publish(vec![
         Publication::Event(event),
         Publication::Event(everywhere),
         Publication::Kick(kick),
     ]);
     for (index, route) in routes.iter_mut().enumerate() {
-        let own: Vec<u32> =
-            (1..=60).filter(|id| ring.index_of(user(*id)) == Some(index)).collect();
+        let own: Vec<u32> = (1..=60)
+            .filter(|id| ring.index_of(user(*id)) == Some(index))
+            .collect();
         let kicked = usize::from(ring.index_of(user(7)) == Some(index));
         let mut items = Vec::new();
         while items.len() < 3 + kicked {
-            items.extend(next(route).await.items.into_iter().filter_map(|item| item.item));
+            items.extend(
+                next(route)
+                    .await
+                    .items
+                    .into_iter()
+                    .filter_map(|item| item.item),
+            );
         }
-        let Some(Item::Message(message)) = items.first() else { panic!("{items:?}") };
+        let Some(Item::Message(message)) = items.first() else {
+            panic!("{items:?}")
+        };
         assert_eq!(message.recipients, own);
-        let Some(Item::Event(event)) = items.get(1) else { panic!("{items:?}") };
+        let Some(Item::Event(event)) = items.get(1) else {
+            panic!("{items:?}")
+        };
         assert_eq!(event.users, own);
         assert!(matches!(items.get(2), Some(Item::Event(event)) if event.broadcast));
         assert_eq!(items.len(), 3 + kicked);
@@ -156,7 +215,9 @@ async fn a_pair_in_two_shards_is_told_to_both() {
     let rig = Rig::new(&config());
     rig.publisher.restart_at(CommitSeq(0));
     let ring = Ring::new(["a", "b"]);
-    let far = (2..100).find(|id| ring.index_of(user(*id)) != ring.index_of(user(1))).unwrap();
+    let far = (2..100)
+        .find(|id| ring.index_of(user(*id)) != ring.index_of(user(1)))
+        .unwrap();
     let mut routes = [rig.route("a").await, rig.route("b").await];
     for route in &mut routes {
         while next(route).await.ring != ring.digest() {}
@@ -167,7 +228,9 @@ async fn a_pair_in_two_shards_is_told_to_both() {
     for route in &mut routes {
         let batch = next(route).await;
         assert_eq!(shape(&batch), (0, 1, 1));
-        let Some(Item::Message(message)) = &batch.items[0].item else { panic!() };
+        let Some(Item::Message(message)) = &batch.items[0].item else {
+            panic!()
+        };
         recipients.extend(message.recipients.clone());
     }
     recipients.sort_unstable();
@@ -176,7 +239,10 @@ async fn a_pair_in_two_shards_is_told_to_both() {
 
 #[tokio::test(start_paused = true)]
 async fn a_route_server_that_does_not_confirm_holds_up_nobody_and_sees_a_gap() {
-    let config = PublishConfig { queue_items: 4, ..config() };
+    let config = PublishConfig {
+        queue_items: 4,
+        ..config()
+    };
     let rig = Rig::new(&config);
     rig.publisher.restart_at(CommitSeq(0));
     let mut route = rig.route("r").await;
@@ -219,27 +285,47 @@ async fn a_change_of_the_ring_is_told_at_once_to_everybody() {
     confirm(&a, 5).await;
     drop(b);
     assert_eq!(next(&mut a).await.ring, Ring::new(["a"]).digest());
-    assert_eq!(before.elapsed(), Duration::ZERO, "without waiting for the next announcement");
+    assert_eq!(
+        before.elapsed(),
+        Duration::ZERO,
+        "without waiting for the next announcement"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn sessions_are_gathered_from_every_shard_or_from_that_of_one_user() {
     let rig = Rig::new(&config());
-    assert_eq!(rig.publisher.list_sessions(None).await, Err(ListError::NoRoute));
+    assert_eq!(
+        rig.publisher.list_sessions(None).await,
+        Err(ListError::NoRoute)
+    );
     rig.publisher.restart_at(CommitSeq(0));
-    assert_eq!(rig.publisher.list_sessions(None).await, Err(ListError::NoRoute));
+    assert_eq!(
+        rig.publisher.list_sessions(None).await,
+        Err(ListError::NoRoute)
+    );
     let ring = Ring::new(["a", "b"]);
     let routes = [rig.route("a").await, rig.route("b").await];
     for (index, mut route) in routes.into_iter().enumerate() {
         tokio::spawn(async move {
             while let Some(batch) = route.rx.recv().await {
-                let mut replies =
-                    v1::PublishReplies { confirmed: batch.through, lists: Vec::new() };
+                let mut replies = v1::PublishReplies {
+                    confirmed: batch.through,
+                    lists: Vec::new(),
+                };
                 for item in batch.items {
-                    let Some(Item::ListSessions(asked)) = item.item else { panic!() };
+                    let Some(Item::ListSessions(asked)) = item.item else {
+                        panic!()
+                    };
                     let user = u32::try_from(index).unwrap() + 100;
-                    let session = v1::SessionInfo { user, ..Default::default() };
-                    replies.lists.push(v1::SessionList { tag: asked.tag, sessions: vec![session] });
+                    let session = v1::SessionInfo {
+                        user,
+                        ..Default::default()
+                    };
+                    replies.lists.push(v1::SessionList {
+                        tag: asked.tag,
+                        sessions: vec![session],
+                    });
                 }
                 if route.tx.send(replies).await.is_err() {
                     return;
@@ -253,7 +339,10 @@ async fn sessions_are_gathered_from_every_shard_or_from_that_of_one_user() {
     }
     let of_one = rig.publisher.list_sessions(Some(user(9))).await.unwrap();
     assert_eq!(of_one.len(), 1);
-    assert_eq!(of_one[0].user as usize, ring.index_of(user(9)).unwrap() + 100);
+    assert_eq!(
+        of_one[0].user as usize,
+        ring.index_of(user(9)).unwrap() + 100
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,7 +351,10 @@ async fn a_list_that_is_not_answered_ends_in_time() {
     rig.publisher.restart_at(CommitSeq(0));
     let mut route = rig.route("a").await;
     next(&mut route).await;
-    assert_eq!(rig.publisher.list_sessions(None).await, Err(ListError::Incomplete));
+    assert_eq!(
+        rig.publisher.list_sessions(None).await,
+        Err(ListError::Incomplete)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,11 @@ impl<K: Copy + Eq + Hash, V> Cache<K, V> {
     /// A cache of about `entries`, but such that `at_least` entries used in a row are all there.
     pub(crate) fn new(entries: usize, at_least: usize) -> Self {
         let generation = (entries / 2).max(at_least).max(1);
-        Self { young: HashMap::new(), old: HashMap::new(), generation }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            generation,
+        }
     }
 
     /// Looks up and marks as used.
@@ -88,12 +92,20 @@ pub(super) struct RetryWindow {
 
 impl RetryWindow {
     pub(super) fn new(max: usize, max_age_seconds: u32) -> Self {
-        Self { keys: HashMap::new(), order: VecDeque::new(), max: max.max(1), max_age: max_age_seconds }
+        Self {
+            keys: HashMap::new(),
+            order: VecDeque::new(),
+            max: max.max(1),
+            max_age: max_age_seconds,
+        }
     }
 
     /// The message stored under `key` within the last `window` seconds.
     pub(super) fn find(&self, key: &RetryKey, window: u32, now: u32) -> Option<Kept> {
-        self.keys.get(key).copied().filter(|kept| now.saturating_sub(kept.time) <= window)
+        self.keys
+            .get(key)
+            .copied()
+            .filter(|kept| now.saturating_sub(kept.time) <= window)
     }
 
     /// Remembers a message; a later one under the same key replaces it.
@@ -115,8 +127,22 @@ impl RetryWindow {
 
     /// Remembers what a conversation's rows hold.
     pub(super) fn load(&mut self, recent: &[RecentKey], now: u32) {
-        for RecentKey { key, msg_id, seq, time } in recent {
-            self.insert(*key, Kept { msg_id: *msg_id, time: *time, seq: *seq }, now);
+        for RecentKey {
+            key,
+            msg_id,
+            seq,
+            time,
+        } in recent
+        {
+            self.insert(
+                *key,
+                Kept {
+                    msg_id: *msg_id,
+                    time: *time,
+                    seq: *seq,
+                },
+                now,
+            );
         }
     }
 
@@ -183,7 +209,11 @@ mod tests {
     }
 
     fn kept(id: u32, time: u32) -> Kept {
-        Kept { msg_id: MsgId::from_wire(id).unwrap(), time, seq: CommitSeq(u64::from(id)) }
+        Kept {
+            msg_id: MsgId::from_wire(id).unwrap(),
+            time,
+            seq: CommitSeq(u64::from(id)),
+        }
     }
 
     #[test]
@@ -194,7 +224,11 @@ mod tests {
         assert_eq!(window.find(&key(1), 30, 1_031), None);
         assert_eq!(window.find(&key(1), 600, 1_600), Some(kept(1, 1_000)));
         assert_eq!(window.find(&key(2), 600, 1_000), None);
-        assert_eq!(window.find(&key(1), 30, 900), Some(kept(1, 1_000)), "the clock went back");
+        assert_eq!(
+            window.find(&key(1), 30, 900),
+            Some(kept(1, 1_000)),
+            "the clock went back"
+        );
     }
 
     #[test]
@@ -208,7 +242,11 @@ mod tests {
         window.insert(key(5), kept(6, 1_100), 1_100);
         assert_eq!(window.find(&key(5), 600, 1_100), Some(kept(6, 1_100)));
         window.insert(key(5), kept(5, 1_000), 1_100);
-        assert_eq!(window.find(&key(5), 600, 1_100), Some(kept(6, 1_100)), "loaded again later");
+        assert_eq!(
+            window.find(&key(5), 600, 1_100),
+            Some(kept(6, 1_100)),
+            "loaded again later"
+        );
         window.insert(key(9), kept(9, 1_690), 1_690);
         assert_eq!(window.len(), 2, "those of 1000 are too old");
         window.remove(&key(5));

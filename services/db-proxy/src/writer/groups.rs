@@ -39,9 +39,17 @@ impl Writer {
         let group = self.store.create_group(&new).await?;
         self.memory.last_row = row;
         let conversation = Conversation::Group(group);
-        let known = Known { row: Some(row), last_id: 0, low_sent: 0 };
+        let known = Known {
+            row: Some(row),
+            last_id: 0,
+            low_sent: 0,
+        };
         self.memory.conversations.insert(conversation, known);
-        let joined = |user: &UserId| GroupMember { user: *user, joined_id: 0, shielded: false };
+        let joined = |user: &UserId| GroupMember {
+            user: *user,
+            joined_id: 0,
+            shielded: false,
+        };
         self.remember_members(group, new.members.iter().map(joined).collect());
         let record = GroupRecord {
             id: group,
@@ -51,7 +59,11 @@ impl Writer {
             group_type: new.group_type,
             version: 1,
         };
-        Ok(MembersChanged { group: record, changed: new.members.clone(), members: new.members })
+        Ok(MembersChanged {
+            group: record,
+            changed: new.members.clone(),
+            members: new.members,
+        })
     }
 
     pub(super) async fn change_members(
@@ -100,7 +112,11 @@ impl Writer {
         }
         let mut members: Vec<UserId> = members.iter().map(|member| member.user).collect();
         members.sort_unstable();
-        let result = MembersChanged { group: record, changed, members };
+        let result = MembersChanged {
+            group: record,
+            changed,
+            members,
+        };
         if let Some(notice) = change.notice {
             self.publisher.publish(notice(&result));
         }
@@ -113,8 +129,15 @@ impl Writer {
         if let Some(known) = self.memory.conversations.get(&conversation) {
             return Ok(known.last_id);
         }
-        let states = self.store.conversation_states(&[conversation], u32::MAX, 0).await?;
-        Ok(states.into_iter().flatten().next().map_or(0, |state| state.last_id))
+        let states = self
+            .store
+            .conversation_states(&[conversation], u32::MAX, 0)
+            .await?;
+        Ok(states
+            .into_iter()
+            .flatten()
+            .next()
+            .map_or(0, |state| state.last_id))
     }
 
     fn remember_members(&mut self, group: GroupId, members: Vec<GroupMember>) {
@@ -126,7 +149,9 @@ impl Writer {
     fn forget_group(&mut self, group: GroupId) {
         self.member_cache.changed(group, None);
         self.memory.groups.remove(&group);
-        self.memory.conversations.remove(&Conversation::Group(group));
+        self.memory
+            .conversations
+            .remove(&Conversation::Group(group));
     }
 }
 
@@ -153,7 +178,10 @@ fn really_changed(members: &[GroupMember], change: &ChangeMembers) -> Vec<UserId
     let present: HashSet<UserId> = members.iter().map(|member| member.user).collect();
     let asked: HashSet<UserId> = change.users.iter().copied().collect();
     let adds = change.change == MemberChange::Add;
-    asked.into_iter().filter(|user| present.contains(user) != adds).collect()
+    asked
+        .into_iter()
+        .filter(|user| present.contains(user) != adds)
+        .collect()
 }
 
 fn members_after(mut members: Vec<GroupMember>, change: &GroupChange) -> Vec<GroupMember> {
@@ -186,7 +214,11 @@ mod tests {
             version: 1,
         };
         let members: Vec<GroupMember> = [1, 2, 3]
-            .map(|id| GroupMember { user: user(id), joined_id: 0, shielded: false })
+            .map(|id| GroupMember {
+                user: user(id),
+                joined_id: 0,
+                shielded: false,
+            })
             .into();
         let change = ChangeMembers {
             group: group.id,
@@ -212,7 +244,10 @@ mod tests {
     fn members_add_to_a_temporary_group_and_leave_it_themselves() {
         let temporary = GroupType::Temporary;
         assert!(may(temporary, Some(2), MemberChange::Add, &[7, 8]));
-        assert!(!may(temporary, Some(9), MemberChange::Add, &[9]), "not a member");
+        assert!(
+            !may(temporary, Some(9), MemberChange::Add, &[9]),
+            "not a member"
+        );
         assert!(may(temporary, Some(2), MemberChange::Remove, &[2]));
         assert!(!may(temporary, Some(2), MemberChange::Remove, &[2, 3]));
         assert!(!may(GroupType::Normal, Some(2), MemberChange::Add, &[7]));

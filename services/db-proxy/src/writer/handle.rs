@@ -111,8 +111,20 @@ impl WriterHandle {
         let bytes = Arc::new(Semaphore::new(permits(max_bytes)));
         let free = Arc::clone(&messages);
         let fill = move || permits(max_messages).saturating_sub(free.available_permits());
-        let bounds = QueueBounds { messages, bytes, max_messages, max_bytes };
-        (Self { jobs, bounds: Arc::new(bounds), publisher }, fill)
+        let bounds = QueueBounds {
+            messages,
+            bytes,
+            max_messages,
+            max_bytes,
+        };
+        (
+            Self {
+                jobs,
+                bounds: Arc::new(bounds),
+                publisher,
+            },
+            fill,
+        )
     }
 
     /// Hands over sends of one link, in order; waits while the queue is full. The results go to the
@@ -121,7 +133,9 @@ impl WriterHandle {
         let bytes = batch.sends.iter().map(|send| send.body.len()).sum();
         batch.room = Some(self.room(batch.sends.len(), bytes).await?);
         batch.arrived = Instant::now();
-        self.jobs.send(Job::Sends(batch)).map_err(|_| WriterError::Stopping)
+        self.jobs
+            .send(Job::Sends(batch))
+            .map_err(|_| WriterError::Stopping)
     }
 
     /// Makes a group.
@@ -158,7 +172,11 @@ impl WriterHandle {
         let room = self.room(1, 0).await?;
         let (reply, result) = oneshot::channel();
         self.jobs
-            .send(Job::Group { job, reply, _room: room })
+            .send(Job::Group {
+                job,
+                reply,
+                _room: room,
+            })
             .map_err(|_| WriterError::Stopping)?;
         result.await.map_err(|_| WriterError::Stopping)?
     }
@@ -184,5 +202,7 @@ async fn take(
 }
 
 fn permits(amount: u32) -> usize {
-    usize::try_from(amount).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    usize::try_from(amount)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
 }

@@ -48,7 +48,12 @@ pub(crate) struct SendBatch {
 
 impl SendBatch {
     pub(crate) fn new(sends: Vec<Incoming>, sink: Arc<Results>) -> Self {
-        Self { sends, sink, arrived: Instant::now(), room: None }
+        Self {
+            sends,
+            sink,
+            arrived: Instant::now(),
+            room: None,
+        }
     }
 }
 
@@ -173,7 +178,10 @@ impl SendRules {
                 send.msg_type,
                 &send.data,
             )
-            .map(|key| SendKey { key, window_seconds: self.frame_window_seconds }),
+            .map(|key| SendKey {
+                key,
+                window_seconds: self.frame_window_seconds,
+            }),
         };
         Ok(Incoming {
             tag,
@@ -191,8 +199,11 @@ impl SendRules {
 mod tests {
     use super::*;
 
-    const RULES: SendRules =
-        SendRules { max_body_bytes: 10, client_id_window_seconds: 600, frame_window_seconds: 30 };
+    const RULES: SendRules = SendRules {
+        max_body_bytes: 10,
+        client_id_window_seconds: 600,
+        frame_window_seconds: 30,
+    };
 
     fn send(from: u32, to: u32, msg_type: u32, data: &'static [u8]) -> v1::Send {
         v1::Send {
@@ -216,9 +227,15 @@ mod tests {
         assert_eq!(refused(send(1, 2, 0x01, b"")), Refusal::EmptyBody);
         assert_eq!(refused(send(1, 2, 0x02, b"1234")), Refusal::ShortVoice);
         assert_eq!(refused(send(1, 2, 0x12, b"1234")), Refusal::ShortVoice);
-        assert_eq!(refused(send(1, 2, 0x01, b"12345678901")), Refusal::BodyTooLarge);
+        assert_eq!(
+            refused(send(1, 2, 0x01, b"12345678901")),
+            Refusal::BodyTooLarge
+        );
         assert!(RULES.admit(1, send(1, 2, 0x01, b"1234567890")).is_ok());
-        assert!(RULES.admit(1, send(1, 1, 0x11, b"x")).is_ok(), "a group may have a user's number");
+        assert!(
+            RULES.admit(1, send(1, 1, 0x11, b"x")).is_ok(),
+            "a group may have a user's number"
+        );
     }
 
     #[test]
@@ -227,7 +244,10 @@ mod tests {
         assert_eq!(plain.window_seconds, 30);
         let mut other = send(1, 2, 1, b"x");
         other.client_seq = 4;
-        assert_ne!(RULES.admit(1, other.clone()).unwrap().key.unwrap().key, plain.key);
+        assert_ne!(
+            RULES.admit(1, other.clone()).unwrap().key.unwrap().key,
+            plain.key
+        );
         other.client_seq = 0;
         assert_eq!(RULES.admit(1, other.clone()).unwrap().key, None);
         other.client_msg_id = Bytes::from_static(b"0123456789abcdef");

@@ -44,7 +44,9 @@ pub(super) async fn load<'a>(
     }
     let conversations: Vec<Conversation> = wanted.iter().map(|(which, _)| *which).collect();
     let since = now.saturating_sub(keys.max_age_seconds);
-    let states = store.conversation_states(&conversations, since, keys.max_keys).await?;
+    let states = store
+        .conversation_states(&conversations, since, keys.max_keys)
+        .await?;
     let mut unspoken = Vec::new();
     for ((conversation, receiver), state) in wanted.into_iter().zip(states) {
         match (state, receiver) {
@@ -85,7 +87,14 @@ async fn load_unspoken(
     }
     for (conversation, receiver) in pairs {
         if memory.users.contains(&receiver) {
-            memory.conversations.insert(conversation, Known { row: None, last_id: 0, low_sent: 0 });
+            memory.conversations.insert(
+                conversation,
+                Known {
+                    row: None,
+                    last_id: 0,
+                    low_sent: 0,
+                },
+            );
         }
     }
     Ok(())

@@ -33,7 +33,11 @@ impl Members {
         Self {
             users: members.iter().map(|member| member.user).collect(),
             joined: members.iter().map(|member| member.joined_id).collect(),
-            newest_join: members.iter().map(|member| member.joined_id).max().unwrap_or(0),
+            newest_join: members
+                .iter()
+                .map(|member| member.joined_id)
+                .max()
+                .unwrap_or(0),
             split: Mutex::new(None),
         }
     }
@@ -52,14 +56,22 @@ impl Members {
             return self.users.iter().map(|user| user.get()).collect();
         }
         let pairs = self.users.iter().zip(&self.joined);
-        pairs.filter(|(_, joined)| **joined < msg_id).map(|(user, _)| user.get()).collect()
+        pairs
+            .filter(|(_, joined)| **joined < msg_id)
+            .map(|(user, _)| user.get())
+            .collect()
     }
 
     /// Calls `each` for every shard that has members, with a copy of their ids. Which member is
     /// where is computed once per ring.
     pub(crate) fn for_shards(&self, ring: &Ring, mut each: impl FnMut(usize, Vec<u32>)) {
         let split = self.split_by(ring);
-        for (index, users) in split.shards.iter().enumerate().filter(|(_, u)| !u.is_empty()) {
+        for (index, users) in split
+            .shards
+            .iter()
+            .enumerate()
+            .filter(|(_, u)| !u.is_empty())
+        {
             each(index, users.clone());
         }
     }
@@ -75,7 +87,10 @@ impl Members {
                 shard.push(user.get());
             }
         }
-        let split = Arc::new(Split { ring: ring.digest(), shards });
+        let split = Arc::new(Split {
+            ring: ring.digest(),
+            shards,
+        });
         *kept = Some(Arc::clone(&split));
         split
     }
@@ -94,7 +109,10 @@ struct Inner {
 
 impl MemberCache {
     pub(crate) fn new(groups: usize) -> Self {
-        Self(Arc::new(Mutex::new(Inner { groups: Cache::new(groups, 1), changes: 0 })))
+        Self(Arc::new(Mutex::new(Inner {
+            groups: Cache::new(groups, 1),
+            changes: 0,
+        })))
     }
 
     /// The members if they are known, and otherwise a ticket for [`Self::put`], to be taken before
@@ -102,7 +120,11 @@ impl MemberCache {
     pub(crate) fn get(&self, group: GroupId) -> Result<Arc<Members>, u64> {
         let mut inner = self.lock();
         let changes = inner.changes;
-        inner.groups.get(&group).map(|members| Arc::clone(members)).ok_or(changes)
+        inner
+            .groups
+            .get(&group)
+            .map(|members| Arc::clone(members))
+            .ok_or(changes)
     }
 
     /// Remembers what was read from the store, unless a group has changed meanwhile.
@@ -133,7 +155,11 @@ mod tests {
     use super::*;
 
     fn member(user: u32, joined_id: u32) -> GroupMember {
-        GroupMember { user: UserId::from_wire(user).unwrap(), joined_id, shielded: false }
+        GroupMember {
+            user: UserId::from_wire(user).unwrap(),
+            joined_id,
+            shielded: false,
+        }
     }
 
     #[test]
@@ -153,7 +179,10 @@ mod tests {
             let mut seen = Vec::new();
             members.for_shards(&ring, |index, users| {
                 for user in &users {
-                    assert_eq!(ring.index_of(UserId::from_wire(*user).unwrap()), Some(index));
+                    assert_eq!(
+                        ring.index_of(UserId::from_wire(*user).unwrap()),
+                        Some(index)
+                    );
                 }
                 seen.extend(users);
             });

@@ -129,21 +129,27 @@ impl Memory {
         let row = *known.row.get_or_insert_with(|| {
             let row = ConversationRow(self.last_row.0 + 1);
             self.last_row = row;
-            plan.append
-                .new_conversations
-                .push(NewConversation { row, conversation: send.conversation });
+            plan.append.new_conversations.push(NewConversation {
+                row,
+                conversation: send.conversation,
+            });
             row
         });
         known.last_id = msg_id.get();
         match send.conversation {
             Conversation::Pair(low, _) => known.low_sent += u32::from(low == send.sender),
             Conversation::Group(_) => {
-                plan.read.push((send.sender, send.conversation, msg_id.get()));
+                plan.read
+                    .push((send.sender, send.conversation, msg_id.get()));
             }
         }
         let seq = CommitSeq(self.end.0 + 1);
         self.end = seq;
-        let kept = Kept { msg_id, time: now, seq };
+        let kept = Kept {
+            msg_id,
+            time: now,
+            seq,
+        };
         if let Some(key) = &send.key {
             self.retries.insert(key.key, kept, now);
         }
@@ -169,7 +175,10 @@ impl Memory {
             origin: send.origin.0,
             recipients: Vec::new(),
         };
-        plan.outgoing.push(Outgoing { message, recipients });
+        plan.outgoing.push(Outgoing {
+            message,
+            recipients,
+        });
         Decision::Stored(kept)
     }
 }

@@ -73,7 +73,14 @@ struct Trouble {
 impl Writer {
     /// The task's state, its handle, and whether the store is reachable.
     pub(crate) fn new(parts: WriterParts) -> (Self, WriterHandle, watch::Receiver<bool>) {
-        let WriterParts { store, publisher, positions, member_cache, metrics, config } = parts;
+        let WriterParts {
+            store,
+            publisher,
+            positions,
+            member_cache,
+            metrics,
+            config,
+        } = parts;
         let (sender, jobs) = mpsc::unbounded_channel();
         let (handle, fill) = WriterHandle::new(
             sender,
@@ -83,7 +90,9 @@ impl Writer {
         );
         let (reachable, watch) = watch::channel(false);
         let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
-        let window = config.client_id_window_seconds.max(config.frame_window_seconds);
+        let window = config
+            .client_id_window_seconds
+            .max(config.frame_window_seconds);
         let memory = Memory {
             conversations: Cache::new(config.cached_conversations, in_a_row),
             groups: Cache::new(config.cached_groups, in_a_row),
@@ -230,7 +239,14 @@ impl Writer {
                 .max(self.config.frame_window_seconds),
             max_keys: self.config.retry_keys_loaded,
         };
-        load(&mut self.memory, self.store.as_ref(), sends(batches), keys, now).await?;
+        load(
+            &mut self.memory,
+            self.store.as_ref(),
+            sends(batches),
+            keys,
+            now,
+        )
+        .await?;
         let before = self.memory.end;
         let count = batches.iter().map(|batch| batch.sends.len()).sum();
         let plan = self.memory.plan(sends(batches), count, now);
@@ -264,7 +280,9 @@ impl Writer {
 
     /// Whether the log holds the plan's messages although their commit failed.
     async fn landed(&mut self, before: CommitSeq, plan: &Plan) -> bool {
-        let Some(first) = plan.append.messages.first() else { return false };
+        let Some(first) = plan.append.messages.first() else {
+            return false;
+        };
         if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
             return false;
         }
@@ -294,7 +312,12 @@ impl Writer {
 
     /// After the commit: results to each link, then the messages to the route servers.
     fn deliver(&mut self, batches: Vec<SendBatch>, plan: Plan) {
-        let Plan { append, decisions, outgoing, read } = plan;
+        let Plan {
+            append,
+            decisions,
+            outgoing,
+            read,
+        } = plan;
         let end = append.messages.last().map(|message| message.seq);
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
@@ -329,7 +352,9 @@ impl Writer {
             self.stopping.get_or_insert_with(Instant::now);
         }
         let patience = Duration::from_secs(self.config.store_retry_seconds);
-        let stopped = self.stopping.is_some_and(|since| since.elapsed() >= STOP_RETRY);
+        let stopped = self
+            .stopping
+            .is_some_and(|since| since.elapsed() >= STOP_RETRY);
         let mut lost = 0;
         batches.retain(|batch| {
             let keep = !stopped && batch.arrived.elapsed() < patience;
@@ -339,23 +364,25 @@ impl Writer {
                     outcome: v1::send_done::Outcome::Failed.into(),
                     ..Default::default()
                 };
-                batch.sink.push(batch.sends.iter().map(|s| result(s.tag, failed)).collect());
+                batch
+                    .sink
+                    .push(batch.sends.iter().map(|s| result(s.tag, failed)).collect());
             }
             keep
         });
         if lost > 0 {
             self.metrics.failed(lost);
             if self.trouble.given_up == 0 {
-                error!(messages = lost, "messages are given up without an acknowledgement");
+                error!(
+                    messages = lost,
+                    "messages are given up without an acknowledgement"
+                );
             }
             self.trouble.given_up += lost;
         }
     }
 
-    async fn change_group(
-        &mut self,
-        job: GroupJob,
-    ) -> Result<super::MembersChanged, WriterError> {
+    async fn change_group(&mut self, job: GroupJob) -> Result<super::MembersChanged, WriterError> {
         if !self.end_known {
             let read = self.read_end().await;
             if let Err(error) = read {
@@ -407,7 +434,9 @@ impl Writer {
     }
 
     fn longer(&self, wait: Duration) -> Duration {
-        (wait * 2).min(Duration::from_millis(self.config.retry_max_ms)).max(self.retry_min())
+        (wait * 2)
+            .min(Duration::from_millis(self.config.retry_max_ms))
+            .max(self.retry_min())
     }
 }
 
@@ -421,7 +450,10 @@ fn done(decision: Decision) -> v1::SendDone {
         Decision::Repeated(kept) => (v1::send_done::Outcome::Repeated, Some(kept)),
         Decision::Refused(_) => (v1::send_done::Outcome::Refused, None),
     };
-    let mut done = v1::SendDone { outcome: outcome.into(), ..Default::default() };
+    let mut done = v1::SendDone {
+        outcome: outcome.into(),
+        ..Default::default()
+    };
     if let Some(Kept { msg_id, time, seq }) = kept {
         done.msg_id = msg_id.get();
         done.time = time;
@@ -431,7 +463,10 @@ fn done(decision: Decision) -> v1::SendDone {
 }
 
 fn result(tag: u64, done: v1::SendDone) -> v1::DbResult {
-    v1::DbResult { tag, result: Some(v1::db_result::Result::Send(done)) }
+    v1::DbResult {
+        tag,
+        result: Some(v1::db_result::Result::Send(done)),
+    }
 }
 
 /// An error with its causes, on one line.

@@ -56,16 +56,41 @@ async fn change(
 async fn ids_are_dense_per_conversation_and_positions_over_all() {
     let ground = Ground::new().await;
     let mut rig = ground.start().await;
-    let first = rig.send(vec![text(1, 2, 1, "a"), text(2, 1, 1, "b"), text(3, 1, 1, "c")]).await;
-    assert_eq!(first.iter().map(stored).collect::<Vec<_>>(), [(1, 1), (2, 2), (1, 3)]);
+    let first = rig
+        .send(vec![
+            text(1, 2, 1, "a"),
+            text(2, 1, 1, "b"),
+            text(3, 1, 1, "c"),
+        ])
+        .await;
+    assert_eq!(
+        first.iter().map(stored).collect::<Vec<_>>(),
+        [(1, 1), (2, 2), (1, 3)]
+    );
     let second = rig.send(vec![text(1, 3, 2, "d"), text(1, 2, 3, "e")]).await;
-    assert_eq!(second.iter().map(stored).collect::<Vec<_>>(), [(2, 4), (3, 5)]);
-    let history = ground.temp.store.history(pair(1, 2), None, 0, 10).await.unwrap();
-    let bodies: Vec<&[u8]> = history.iter().map(|message| message.body.as_ref()).collect();
+    assert_eq!(
+        second.iter().map(stored).collect::<Vec<_>>(),
+        [(2, 4), (3, 5)]
+    );
+    let history = ground
+        .temp
+        .store
+        .history(pair(1, 2), None, 0, 10)
+        .await
+        .unwrap();
+    let bodies: Vec<&[u8]> = history
+        .iter()
+        .map(|message| message.body.as_ref())
+        .collect();
     assert_eq!(bodies, [b"e", b"b", b"a"]);
     let low_sent: Vec<u32> = history.iter().map(|message| message.low_sent).collect();
     assert_eq!(low_sent, [2, 1, 1], "of user 1");
-    assert!(first.iter().chain(&second).all(|done| done.time > 1_600_000_000));
+    assert!(
+        first
+            .iter()
+            .chain(&second)
+            .all(|done| done.time > 1_600_000_000)
+    );
 }
 
 #[tokio::test]
@@ -82,7 +107,10 @@ async fn results_come_in_stream_order_and_what_is_refused_is_not_stored() {
     ])
     .await;
     let results = rig.results(4).await;
-    let outcomes: Vec<_> = results.iter().map(|(tag, done)| (*tag, done.outcome())).collect();
+    let outcomes: Vec<_> = results
+        .iter()
+        .map(|(tag, done)| (*tag, done.outcome()))
+        .collect();
     assert_eq!(
         outcomes,
         [
@@ -93,7 +121,13 @@ async fn results_come_in_stream_order_and_what_is_refused_is_not_stored() {
         ]
     );
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(1));
-    assert_eq!(rig.positions.current(user(1), Conversation::Group(group)).await.unwrap(), 1);
+    assert_eq!(
+        rig.positions
+            .current(user(1), Conversation::Group(group))
+            .await
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -111,7 +145,11 @@ async fn a_retry_gets_the_same_id_also_after_a_restart() {
     rig.stop().await;
     let mut rig = ground.start().await;
     // After a reconnect the session is another one; our own client does not mind.
-    let reconnected = v1::Send { origin: 99, client_seq: 5, ..own };
+    let reconnected = v1::Send {
+        origin: 99,
+        client_seq: 5,
+        ..own
+    };
     let sends = vec![text(1, 2, 7, "a"), reconnected, text(1, 2, 0, "unmarked")];
     let after_restart = rig.send(sends).await;
     for answers in [again, after_restart] {
@@ -122,7 +160,11 @@ async fn a_retry_gets_the_same_id_also_after_a_restart() {
                 (first.msg_id, first.time, first.seq)
             );
         }
-        assert_eq!(answers[2].outcome(), Outcome::Stored, "sequence 0 never marks a retry");
+        assert_eq!(
+            answers[2].outcome(),
+            Outcome::Stored,
+            "sequence 0 never marks a retry"
+        );
     }
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(5));
 }
@@ -133,10 +175,15 @@ async fn a_store_that_fails_for_a_while_delays_and_loses_nothing() {
     let mut rig = ground.start().await;
     rig.reachable(true).await;
     ground.store.faults.appends.store(3, Ordering::SeqCst);
-    rig.queue(vec![text(1, 2, 1, "a"), text(1, 2, 2, "b")]).await;
-    rig.queue(vec![text(1, 2, 3, "c"), text(1, 2, 1, "a")]).await;
+    rig.queue(vec![text(1, 2, 1, "a"), text(1, 2, 2, "b")])
+        .await;
+    rig.queue(vec![text(1, 2, 3, "c"), text(1, 2, 1, "a")])
+        .await;
     let results = rig.results(4).await;
-    let ids: Vec<_> = results.iter().map(|(tag, done)| (*tag, done.msg_id)).collect();
+    let ids: Vec<_> = results
+        .iter()
+        .map(|(tag, done)| (*tag, done.msg_id))
+        .collect();
     assert_eq!(ids, [(1, 1), (2, 2), (3, 3), (4, 1)]);
     assert_eq!(results[3].1.outcome(), Outcome::Repeated);
     assert!(ground.store.faults.tried.load(Ordering::SeqCst) >= 4);
@@ -147,7 +194,10 @@ async fn a_store_that_fails_for_a_while_delays_and_loses_nothing() {
 #[tokio::test]
 async fn what_cannot_be_stored_in_time_fails_without_an_acknowledgement() {
     let ground = Ground::new().await;
-    let config = WriterConfig { store_retry_seconds: 0, ..WriterConfig::default() };
+    let config = WriterConfig {
+        store_retry_seconds: 0,
+        ..WriterConfig::default()
+    };
     let mut rig = ground.start_with(config).await;
     rig.reachable(true).await;
     ground.store.faults.away.store(true, Ordering::SeqCst);
@@ -182,7 +232,10 @@ async fn a_commit_whose_answer_is_lost_is_neither_stored_twice_nor_lost() {
     ground.store.faults.answers.store(1, Ordering::SeqCst);
     // Without a key nothing but the log itself can tell that it is there.
     let done = rig.send(vec![text(1, 2, 0, "a"), text(1, 2, 0, "a")]).await;
-    assert_eq!(done.iter().map(stored).collect::<Vec<_>>(), [(2, 2), (3, 3)]);
+    assert_eq!(
+        done.iter().map(stored).collect::<Vec<_>>(),
+        [(2, 2), (3, 3)]
+    );
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(3));
     assert_eq!(stored(&rig.send_one(text(2, 1, 0, "after")).await), (4, 4));
     // It was not published as it happened: the positions show a gap, so that it is read.
@@ -236,18 +289,36 @@ async fn nothing_depends_on_what_is_remembered() {
 #[tokio::test]
 async fn the_queue_is_bounded_and_waits() {
     let ground = Ground::new().await;
-    let config = WriterConfig { queue_messages: 2, queue_bytes: 100, ..WriterConfig::default() };
+    let config = WriterConfig {
+        queue_messages: 2,
+        queue_bytes: 100,
+        ..WriterConfig::default()
+    };
     ground.store.faults.away.store(true, Ordering::SeqCst);
     let mut rig = ground.start_with(config).await;
-    rig.queue(vec![text(1, 2, 1, "a"), text(1, 2, 2, "b")]).await;
+    rig.queue(vec![text(1, 2, 1, "a"), text(1, 2, 2, "b")])
+        .await;
     let waits = rig.queue(vec![text(1, 2, 3, "c")]);
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(20), waits).await.is_err());
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(20), waits)
+            .await
+            .is_err()
+    );
     ground.store.faults.away.store(false, Ordering::SeqCst);
     assert_eq!(rig.results(2).await.len(), 2);
     // More than all the room there is passes alone.
     let long = "x".repeat(500);
-    let done = rig.send(vec![text(1, 2, 4, &long), text(1, 2, 5, &long), text(1, 2, 6, "y")]).await;
-    assert_eq!(done.iter().map(|done| stored(done).0).collect::<Vec<_>>(), [3, 4, 5]);
+    let done = rig
+        .send(vec![
+            text(1, 2, 4, &long),
+            text(1, 2, 5, &long),
+            text(1, 2, 6, "y"),
+        ])
+        .await;
+    assert_eq!(
+        done.iter().map(|done| stored(done).0).collect::<Vec<_>>(),
+        [3, 4, 5]
+    );
 }
 
 #[tokio::test]
@@ -258,8 +329,17 @@ async fn messages_are_published_in_log_order_to_those_who_get_them() {
     assert_eq!((first.after, first.through, first.items.len()), (0, 0, 0));
     assert_ne!(first.ring, 0);
     let group = make_group(&rig, &[1, 2, 3]).await;
-    rig.send(vec![text(1, 2, 1, "a"), group_text(2, group, 1), text(3, 1, 1, "b")]).await;
-    let event = v1::Event { users: vec![1], command: 0x0304, ..Default::default() };
+    rig.send(vec![
+        text(1, 2, 1, "a"),
+        group_text(2, group, 1),
+        text(3, 1, 1, "b"),
+    ])
+    .await;
+    let event = v1::Event {
+        users: vec![1],
+        command: 0x0304,
+        ..Default::default()
+    };
     rig.handle.publish(vec![Publication::Event(event)]);
     rig.send_one(text(1, 2, 2, "c")).await;
     let mut items = rig.published_to(4).await;
@@ -296,7 +376,11 @@ async fn a_member_change_has_one_place_among_the_messages() {
         by: Some(user(2)),
         notice: Some(Box::new(|changed| {
             let users = changed.members.iter().map(|user| user.get()).collect();
-            vec![Publication::Event(v1::Event { users, command: 0x040b, ..Default::default() })]
+            vec![Publication::Event(v1::Event {
+                users,
+                command: 0x040b,
+                ..Default::default()
+            })]
         })),
     };
     let sends = vec![group_text(1, group, 2), group_text(4, group, 1)];
@@ -312,25 +396,44 @@ async fn a_member_change_has_one_place_among_the_messages() {
     let (last, seq) = stored(&after[0]);
 
     let items = rig.published_to(seq).await;
-    let notice = items.iter().position(|item| matches!(item, Item::Event(_))).unwrap();
+    let notice = items
+        .iter()
+        .position(|item| matches!(item, Item::Event(_)))
+        .unwrap();
     for (index, item) in items.iter().enumerate() {
         if let Item::Message(message) = item {
             let expected: &[u32] = if index < notice { &[1, 2] } else { &[1, 2, 4] };
-            assert_eq!(message.recipients, expected, "message {index}, notice {notice}");
+            assert_eq!(
+                message.recipients, expected,
+                "message {index}, notice {notice}"
+            );
         }
     }
-    let history = ground.temp.store.history(Conversation::Group(group), None, 0, 10).await.unwrap();
+    let history = ground
+        .temp
+        .store
+        .history(Conversation::Group(group), None, 0, 10)
+        .await
+        .unwrap();
     assert_eq!(history[0].msg_id.get(), last);
 
-    let left = change(&rig, group, MemberChange::Remove, &[2], Some(2)).await.unwrap();
+    let left = change(&rig, group, MemberChange::Remove, &[2], Some(2))
+        .await
+        .unwrap();
     assert_eq!(left.members, [user(1), user(4)]);
-    assert_eq!(rig.send_one(group_text(2, group, 9)).await.outcome(), Outcome::Refused);
+    assert_eq!(
+        rig.send_one(group_text(2, group, 9)).await.outcome(),
+        Outcome::Refused
+    );
 }
 
 #[tokio::test]
 async fn group_changes_that_a_rule_forbids_leave_the_group_alone() {
     let ground = Ground::new().await;
-    let config = WriterConfig { max_group_members: 3, ..WriterConfig::default() };
+    let config = WriterConfig {
+        max_group_members: 3,
+        ..WriterConfig::default()
+    };
     let rig = ground.start_with(config).await;
     let group = make_group(&rig, &[1, 2]).await;
     let refusal = |result: Result<MembersChanged, WriterError>| match result {
@@ -350,7 +453,10 @@ async fn group_changes_that_a_rule_forbids_leave_the_group_alone() {
     let result = change(&rig, group, add, &[3, 4], Some(1)).await;
     assert_eq!(refusal(result), GroupRefusal::TooLarge);
     let same = change(&rig, group, remove, &[7], None).await.unwrap();
-    assert_eq!((same.group.version, same.changed.len(), same.members.len()), (1, 0, 2));
+    assert_eq!(
+        (same.group.version, same.changed.len(), same.members.len()),
+        (1, 0, 2)
+    );
     let create = CreateGroup {
         name: "large".into(),
         avatar: String::new(),
@@ -358,7 +464,10 @@ async fn group_changes_that_a_rule_forbids_leave_the_group_alone() {
         group_type: GroupType::Normal,
         members: [1, 2, 3, 4].map(user).into(),
     };
-    assert_eq!(refusal(rig.handle.create_group(create).await), GroupRefusal::TooLarge);
+    assert_eq!(
+        refusal(rig.handle.create_group(create).await),
+        GroupRefusal::TooLarge
+    );
 }
 
 #[tokio::test]
@@ -374,7 +483,10 @@ async fn stopping_finishes_what_is_queued_and_takes_nothing_new() {
     assert_eq!(results.len(), 20);
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(20));
     let late = SendBatch::new(Vec::new(), sink);
-    assert!(matches!(handle.send(late).await, Err(WriterError::Stopping)));
+    assert!(matches!(
+        handle.send(late).await,
+        Err(WriterError::Stopping)
+    ));
 }
 
 #[tokio::test]
@@ -388,6 +500,8 @@ async fn stopping_with_a_store_that_is_away_gives_up_in_time() {
     rig.queue(vec![text(1, 2, 1, "a")]).await;
     let sink = rig.stop().await;
     let results = sink.take_now(10);
-    let Some(v1::db_result::Result::Send(done)) = results[0].result else { panic!() };
+    let Some(v1::db_result::Result::Send(done)) = results[0].result else {
+        panic!()
+    };
     assert_eq!(done.outcome(), Outcome::Failed);
 }

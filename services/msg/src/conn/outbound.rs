@@ -129,7 +129,11 @@ impl Outbound {
         } else {
             self.answers += len;
         }
-        self.queue.push_back(Piece { frame, len, is_push });
+        self.queue.push_back(Piece {
+            frame,
+            len,
+            is_push,
+        });
         if self.dirty {
             return Appended::Again;
         }
@@ -149,7 +153,10 @@ impl Outbound {
 
     /// The only frame, when there is exactly one.
     pub(super) fn single(&self) -> Option<&Bytes> {
-        self.queue.front().filter(|_| self.queue.len() == 1).map(|piece| &piece.frame)
+        self.queue
+            .front()
+            .filter(|_| self.queue.len() == 1)
+            .map(|piece| &piece.frame)
     }
 
     /// Forgets what was written. The memory of the queue goes with the last frame.
@@ -199,7 +206,11 @@ mod tests {
         assert_eq!(out.push(FRAME, 15), Appended::First);
         assert_eq!(out.push(FRAME, 15), Appended::Overflow);
         out.written(10);
-        assert_eq!(out.push(FRAME, 15), Appended::Closed, "a later push would leave a hole");
+        assert_eq!(
+            out.push(FRAME, 15),
+            Appended::Closed,
+            "a later push would leave a hole"
+        );
     }
 
     #[test]
@@ -207,7 +218,11 @@ mod tests {
         let mut out = Outbound::new();
         assert_eq!(out.answer(Bytes::from(vec![0; 1000]), 15), Appended::First);
         assert_eq!(out.push(FRAME, 15), Appended::Again);
-        assert_eq!(out.answer(FRAME, 15), Appended::Overflow, "but it is the last one for now");
+        assert_eq!(
+            out.answer(FRAME, 15),
+            Appended::Overflow,
+            "but it is the last one for now"
+        );
     }
 
     #[test]

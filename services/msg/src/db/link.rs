@@ -49,12 +49,13 @@ pub(crate) async fn run(
     }
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    link: Link<DbCalls, DbResults>,
-    delivery: mpsc::Sender<Input>,
-) {
-    let Link { tx, mut rx, peer, closed } = link;
+async fn serve(shared: Arc<Shared>, link: Link<DbCalls, DbResults>, delivery: mpsc::Sender<Input>) {
+    let Link {
+        tx,
+        mut rx,
+        peer,
+        closed,
+    } = link;
     info!(%peer, "db-proxy is linked");
     shared.db.is_up.store(true, Ordering::Release);
     shared.readiness.set(crate::DB_PROXY_LINK, true);
@@ -62,7 +63,9 @@ async fn serve(
     // What was published while there was no link may have passed by unseen.
     drop(delivery.send(Input::WriterLinked).await);
     let over = closed.child_token();
-    let sender = shared.tasks.spawn(send_batches(Arc::clone(&shared), tx, over.clone()));
+    let sender = shared
+        .tasks
+        .spawn(send_batches(Arc::clone(&shared), tx, over.clone()));
     shared.db.wake.notify_one();
     loop {
         let batch = tokio::select! {
@@ -90,7 +93,11 @@ async fn send_batches(shared: Arc<Shared>, tx: mpsc::Sender<DbCalls>, over: Canc
         window: shared.config.send_batches_in_flight as usize,
     };
     loop {
-        if over.run_until_cancelled(shared.db.wake.notified()).await.is_none() {
+        if over
+            .run_until_cancelled(shared.db.wake.notified())
+            .await
+            .is_none()
+        {
             return;
         }
         // Connections that are ready now add theirs to the same batch.
@@ -100,7 +107,9 @@ async fn send_batches(shared: Arc<Shared>, tx: mpsc::Sender<DbCalls>, over: Canc
                 Some(Ok(permit)) => permit,
                 _ => return,
             };
-            let Some(batch) = shared.db.take_batch(bounds) else { break };
+            let Some(batch) = shared.db.take_batch(bounds) else {
+                break;
+            };
             permit.send(batch);
         }
     }
@@ -111,7 +120,11 @@ async fn lost(shared: &Arc<Shared>, delivery: &mpsc::Sender<Input>) {
     shared.readiness.set(crate::DB_PROXY_LINK, false);
     shared.load_changed();
     let (sendings, callers) = shared.db.link_lost();
-    warn!(given_up = sendings.len(), unanswered = callers.len(), "the link to db-proxy is lost");
+    warn!(
+        given_up = sendings.len(),
+        unanswered = callers.len(),
+        "the link to db-proxy is lost"
+    );
     for sending in &sendings {
         shared.metrics.refused(Refusal::NoDbProxy);
         shared.db.release(sending);
@@ -135,11 +148,16 @@ impl Shared {
         if self.db.is_up() {
             return;
         }
-        let expired = self.db.expired(|since| Self::is_due(now, since.wrapping_add(wait)));
+        let expired = self
+            .db
+            .expired(|since| Self::is_due(now, since.wrapping_add(wait)));
         if expired.is_empty() {
             return;
         }
-        warn!(messages = expired.len(), "gave up messages without a link to db-proxy");
+        warn!(
+            messages = expired.len(),
+            "gave up messages without a link to db-proxy"
+        );
         for sending in &expired {
             self.metrics.refused(Refusal::NoDbProxy);
             self.db.release(sending);

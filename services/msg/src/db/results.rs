@@ -52,7 +52,10 @@ impl Shared {
                     }
                     conn.query_done();
                 }
-                (InFlight::Other(Caller::Login(attempt)), Some(db_result::Result::Login(login))) => {
+                (
+                    InFlight::Other(Caller::Login(attempt)),
+                    Some(db_result::Result::Login(login)),
+                ) => {
                     handle::login_done(self, attempt, login);
                 }
                 (InFlight::Other(Caller::Login(attempt)), _) => {
@@ -95,36 +98,48 @@ impl Shared {
                     user_id: send.from,
                     session_id: send.to,
                     msg_id: result.msg_id,
-                    session_type: handle::session_type(send.msg_type)
-                        .unwrap_or(SessionType::Single) as i32,
+                    session_type: handle::session_type(send.msg_type).unwrap_or(SessionType::Single)
+                        as i32,
                 };
                 self.metrics.acks.inc();
-                self.touch(&sending.conn, encode(Command::MsgDataAck, sending.seq, &ack), touched);
+                self.touch(
+                    &sending.conn,
+                    encode(Command::MsgDataAck, sending.seq, &ack),
+                    touched,
+                );
             }
             send_done::Outcome::Refused => {
                 self.metrics.refused(Refusal::StoreRefused);
-                debug!(from = send.from, to = send.to, msg_type = send.msg_type, "message refused");
+                debug!(
+                    from = send.from,
+                    to = send.to,
+                    msg_type = send.msg_type,
+                    "message refused"
+                );
             }
             send_done::Outcome::Failed => {
                 self.metrics.refused(Refusal::StoreFailed);
-                warn!(from = send.from, to = send.to, "message could not be stored");
+                warn!(
+                    from = send.from,
+                    to = send.to,
+                    "message could not be stored"
+                );
             }
         }
     }
 
-    fn answered(
-        &self,
-        conn: &Arc<Conn>,
-        seq: u16,
-        answer: &Answer,
-        touched: &mut Vec<Arc<Conn>>,
-    ) {
+    fn answered(&self, conn: &Arc<Conn>, seq: u16, answer: &Answer, touched: &mut Vec<Arc<Conn>>) {
         if answer.outcome() != answer::Outcome::Answered {
             return;
         }
-        let command = u16::try_from(answer.command).ok().and_then(Command::from_id);
+        let command = u16::try_from(answer.command)
+            .ok()
+            .and_then(Command::from_id);
         let Some(command) = command else {
-            warn!(command = answer.command, "db-proxy answered with an unknown command");
+            warn!(
+                command = answer.command,
+                "db-proxy answered with an unknown command"
+            );
             return;
         };
         if answer.more.is_empty() {

@@ -40,10 +40,17 @@ impl Links {
     pub(super) fn add(&mut self, name: String, shared: &Shared) -> Arc<RouteLink> {
         self.last_id += 1;
         let link = Arc::new(RouteLink::new(self.last_id, name));
-        let hello =
-            RouteHello { server: shared.name.clone(), instance: shared.instance };
-        link.call(RouteCall { call: Some(Call::Hello(hello)) });
-        self.known.push(Known { link: Arc::clone(&link), ring: 0 });
+        let hello = RouteHello {
+            server: shared.name.clone(),
+            instance: shared.instance,
+        };
+        link.call(RouteCall {
+            call: Some(Call::Hello(hello)),
+        });
+        self.known.push(Known {
+            link: Arc::clone(&link),
+            ring: 0,
+        });
         link
     }
 
@@ -57,7 +64,10 @@ impl Links {
     }
 
     pub(super) fn id_of(&self, name: &str) -> Option<LinkId> {
-        self.known.iter().find(|known| known.link.name == name).map(|known| known.link.id)
+        self.known
+            .iter()
+            .find(|known| known.link.name == name)
+            .map(|known| known.link.id)
     }
 
     /// Notes the writer's ring on a link. `None` when the link is gone; true when its server came
@@ -90,7 +100,11 @@ impl Delivery {
     pub(super) fn ring_changed(&mut self) {
         self.position.set_ring(0, &[]);
         let is_first = self.links.announced.is_empty() || self.shared.n_sessions() == 0;
-        let wait = if is_first { 0 } else { self.shared.config.ring_settle_ms };
+        let wait = if is_first {
+            0
+        } else {
+            self.shared.config.ring_settle_ms
+        };
         self.links.settle_at = Some(Instant::now() + Duration::from_millis(u64::from(wait)));
         let usable = !self.links.ring().is_empty();
         let table = self.shared.routes();
@@ -127,13 +141,20 @@ impl Delivery {
         let mut outboxes: Vec<_> = table.links().iter().map(|link| link.outbox()).collect();
         shared.set_routes(Arc::clone(&table));
         for outbox in &mut outboxes {
-            outbox.push(RouteCall { call: Some(Call::SnapshotBegin(SnapshotBegin {})) });
+            outbox.push(RouteCall {
+                call: Some(Call::SnapshotBegin(SnapshotBegin {})),
+            });
         }
         let mut sessions = 0;
         let mut up = |conn: &Arc<crate::conn::Conn>, is_pending: bool| {
-            let Some(session) = conn.session() else { return };
-            let Some(index) = table.ring().index_of(session.user) else { return };
-            if let (Some(outbox), Some(link)) = (outboxes.get_mut(index), table.links().get(index)) {
+            let Some(session) = conn.session() else {
+                return;
+            };
+            let Some(index) = table.ring().index_of(session.user) else {
+                return;
+            };
+            if let (Some(outbox), Some(link)) = (outboxes.get_mut(index), table.links().get(index))
+            {
                 session.set_owner(link.id);
                 let tag = if is_pending { session.epoch } else { 0 };
                 outbox.push(shared.session_up(conn, tag));
@@ -145,7 +166,9 @@ impl Delivery {
         }
         shared.sessions.all(|conn| up(conn, false));
         for outbox in &mut outboxes {
-            outbox.push(RouteCall { call: Some(Call::SnapshotEnd(SnapshotEnd { tag })) });
+            outbox.push(RouteCall {
+                call: Some(Call::SnapshotEnd(SnapshotEnd { tag })),
+            });
         }
         drop(outboxes);
         for link in table.links() {
@@ -153,13 +176,21 @@ impl Delivery {
         }
         // What other servers still know of us has moved.
         for known in self.links.known.iter().filter(|known| known.ring == 0) {
-            known.link.call(RouteCall { call: Some(Call::SnapshotBegin(SnapshotBegin {})) });
-            known.link.call(RouteCall { call: Some(Call::SnapshotEnd(SnapshotEnd { tag: 0 })) });
+            known.link.call(RouteCall {
+                call: Some(Call::SnapshotBegin(SnapshotBegin {})),
+            });
+            known.link.call(RouteCall {
+                call: Some(Call::SnapshotEnd(SnapshotEnd { tag: 0 })),
+            });
         }
-        self.position.set_ring(table.ring().digest(), &self.links.announced);
+        self.position
+            .set_ring(table.ring().digest(), &self.links.announced);
         shared.metrics.ring_changes.inc();
         shared.readiness.set(crate::ROUTE_LINK, true);
         shared.load_changed();
-        info!(servers = table.links().len(), sessions, "announced all sessions");
+        info!(
+            servers = table.links().len(),
+            sessions, "announced all sessions"
+        );
     }
 }

@@ -138,7 +138,13 @@ impl<T> Position<T> {
             .iter()
             .map(|&id| {
                 let ring = old.remove(&id).map_or(0, |state| state.ring);
-                (id, LinkState { ring, ..LinkState::default() })
+                (
+                    id,
+                    LinkState {
+                        ring,
+                        ..LinkState::default()
+                    },
+                )
             })
             .collect();
     }
@@ -158,13 +164,7 @@ impl<T> Position<T> {
     }
 
     /// A batch came. Call [`Self::batch_done`] after its items are worked on.
-    pub(crate) fn batch(
-        &mut self,
-        link: LinkId,
-        after: u64,
-        through: u64,
-        ring: u64,
-    ) -> Verdict {
+    pub(crate) fn batch(&mut self, link: LinkId, after: u64, through: u64, ring: u64) -> Verdict {
         let own_ring = self.ring;
         let live = self.mode == Mode::Live;
         let Some(state) = self.links.get_mut(&link) else {
@@ -293,7 +293,11 @@ impl<T> Position<T> {
                 let news = !self.at_end
                     || self.stored > read
                     || self.newest().is_some_and(|newest| newest > read);
-                if news { Read::Now(read) } else { Read::Later(read) }
+                if news {
+                    Read::Now(read)
+                } else {
+                    Read::Later(read)
+                }
             }
         }
     }
@@ -338,14 +342,22 @@ impl<T> Position<T> {
             state.have = read.max(state.seen.unwrap_or(0));
             state.before = state.have;
         }
-        Some(std::mem::take(&mut self.held).into_iter().map(|held| (held.link, held.messages)).collect())
+        Some(
+            std::mem::take(&mut self.held)
+                .into_iter()
+                .map(|held| (held.link, held.messages))
+                .collect(),
+        )
     }
 
     /// Every link of our ring confirmed our sessions and announces our ring.
     fn is_whole(&self) -> bool {
         self.ring != 0
             && !self.links.is_empty()
-            && self.links.values().all(|state| state.ring == self.ring && state.seen.is_some())
+            && self
+                .links
+                .values()
+                .all(|state| state.ring == self.ring && state.seen.is_some())
     }
 
     fn newest(&self) -> Option<u64> {
@@ -353,7 +365,11 @@ impl<T> Position<T> {
     }
 
     fn lowest(&self) -> u64 {
-        self.links.values().map(|state| state.have).min().unwrap_or(0)
+        self.links
+            .values()
+            .map(|state| state.have)
+            .min()
+            .unwrap_or(0)
     }
 }
 

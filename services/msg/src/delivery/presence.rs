@@ -41,8 +41,10 @@ impl Presence {
         if config.presence.notify == PresenceNotify::None {
             return;
         }
-        self.changes.extend(tick.online.iter().map(|user| (*user, true)));
-        self.changes.extend(tick.offline.iter().map(|user| (*user, false)));
+        self.changes
+            .extend(tick.online.iter().map(|user| (*user, true)));
+        self.changes
+            .extend(tick.offline.iter().map(|user| (*user, false)));
     }
 
     /// The question will not be answered; its changes are not told.
@@ -53,7 +55,11 @@ impl Presence {
     /// When the next portion is due.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let is_waiting = self.changes.is_empty() || self.asked.is_some();
-        if is_waiting { None } else { Some(self.next.unwrap_or(now)) }
+        if is_waiting {
+            None
+        } else {
+            Some(self.next.unwrap_or(now))
+        }
     }
 
     fn take(&mut self, count: usize) -> Vec<(u32, bool)> {
@@ -85,7 +91,9 @@ impl Delivery {
             PresenceNotify::Related => {
                 let changes = self.presence.take(QUESTION);
                 if self.shared.db.is_up() {
-                    self.shared.db.related(changes.iter().map(|(user, _)| *user).collect());
+                    self.shared
+                        .db
+                        .related(changes.iter().map(|(user, _)| *user).collect());
                     self.presence.asked = Some(changes.into_iter().collect());
                     self.presence.next = None;
                 }
@@ -95,9 +103,13 @@ impl Delivery {
 
     /// Tells changes to the PCs of related users.
     pub(super) fn related(&mut self, done: &RelatedDone) {
-        let Some(asked) = self.presence.asked.take() else { return };
+        let Some(asked) = self.presence.asked.take() else {
+            return;
+        };
         for entry in &done.entries {
-            let Some(online) = asked.get(&entry.user) else { continue };
+            let Some(online) = asked.get(&entry.user) else {
+                continue;
+            };
             let frame = notices(&[(entry.user, *online)]);
             for user in &entry.related {
                 self.push_user(*user, &frame, is_pc);
@@ -119,8 +131,12 @@ fn notices(changes: &[(u32, bool)]) -> Bytes {
         } else {
             UserStatType::UserStatusOffline
         };
-        let notify =
-            ImUserStatNotify { user_stat: UserStat { user_id: *user, status: status as i32 } };
+        let notify = ImUserStatNotify {
+            user_stat: UserStat {
+                user_id: *user,
+                status: status as i32,
+            },
+        };
         append(&mut out, Command::UserStatNotify, 0, &notify);
     }
     out.freeze()

@@ -108,7 +108,9 @@ impl Delivery {
         let mut pushed = 0;
         for user in &message.recipients {
             shared.sessions.of_user(*user, |conn| {
-                let Some(session) = conn.session() else { return };
+                let Some(session) = conn.session() else {
+                    return;
+                };
                 if session.epoch == message.origin
                     || link.is_some_and(|link| session.owner() != link)
                     || !session.advance(message.seq)
@@ -159,9 +161,14 @@ impl Delivery {
         } else {
             UserStatType::UserStatusOffline
         };
-        let notify = ImpcLoginStatusNotify { user_id: status.user, login_stat: stat as i32 };
+        let notify = ImpcLoginStatusNotify {
+            user_id: status.user,
+            login_stat: stat as i32,
+        };
         let frame = encode(Command::PcLoginStatusNotify, 0, &notify);
-        self.push_user(status.user, &frame, |session| session.class() == TerminalClass::Mobile);
+        self.push_user(status.user, &frame, |session| {
+            session.class() == TerminalClass::Mobile
+        });
     }
 
     /// Pushes a frame to some sessions of a user.
@@ -173,14 +180,18 @@ impl Delivery {
     ) {
         let shared = &self.shared;
         let touched = &mut self.touched.now;
-        shared.sessions.of_user(user, |conn| push_to(shared, conn, frame, &wanted, touched));
+        shared
+            .sessions
+            .of_user(user, |conn| push_to(shared, conn, frame, &wanted, touched));
     }
 
     /// Pushes a frame to some of all sessions.
     pub(super) fn push_all(&mut self, frame: &Bytes, wanted: impl Fn(&Session) -> bool) {
         let shared = &self.shared;
         let touched = &mut self.touched.now;
-        shared.sessions.all(|conn| push_to(shared, conn, frame, &wanted, touched));
+        shared
+            .sessions
+            .all(|conn| push_to(shared, conn, frame, &wanted, touched));
     }
 
     /// Ends the sessions that a kick selects, those included whose login is about to be answered.
@@ -204,7 +215,9 @@ impl Delivery {
         });
         let pending: Vec<_> = {
             let mut pending = self.shared.pending();
-            pending.extract_if(|_, login| is_selected(&login.conn)).collect()
+            pending
+                .extract_if(|_, login| is_selected(&login.conn))
+                .collect()
         };
         for (_, login) in pending {
             // Nothing goes before the login answer, and a client that sees the connection end

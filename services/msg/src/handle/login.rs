@@ -48,7 +48,9 @@ pub(super) fn login(shared: &Arc<Shared>, conn: &Arc<Conn>, seq: u16, body: &[u8
         shared.metrics.refused(Refusal::Malformed);
         return;
     };
-    let client = u32::try_from(request.client_type).ok().and_then(ClientType::from_wire);
+    let client = u32::try_from(request.client_type)
+        .ok()
+        .and_then(ClientType::from_wire);
     let Some(client) = client else {
         shared.metrics.refused(Refusal::Malformed);
         return;
@@ -65,7 +67,9 @@ pub(super) fn login(shared: &Arc<Shared>, conn: &Arc<Conn>, seq: u16, body: &[u8
         address: conn.remote().to_string(),
     };
     // What is no presence counts as online.
-    let status = u8::try_from(request.online_status).ok().filter(|status| (1..=3).contains(status));
+    let status = u8::try_from(request.online_status)
+        .ok()
+        .filter(|status| (1..=3).contains(status));
     let attempt = LoginAttempt {
         conn: Arc::clone(conn),
         seq,
@@ -81,7 +85,10 @@ fn decode(body: &[u8]) -> Option<ImLoginReq> {
     let body = Bytes::copy_from_slice(body);
     match decode_checked::<ImLoginReq>(body.clone()) {
         Ok(request) => Some(request),
-        Err(DecodeError::Violation(Violation::Missing { field: "online_status", .. })) => {
+        Err(DecodeError::Violation(Violation::Missing {
+            field: "online_status",
+            ..
+        })) => {
             let request = ImLoginReq::decode(body).ok()?;
             let is_given = UserStatType::try_from(request.online_status).is_err();
             (is_given && !request.user_name.is_empty()).then_some(request)
@@ -98,7 +105,11 @@ fn refuse(shared: &Arc<Shared>, conn: &Arc<Conn>, seq: u16, code: ResultType, te
         online_status: None,
         user_info: None,
     };
-    conn.finish(shared, Some(encode(Command::LoginRes, seq, &answer)), Farewell::Finish);
+    conn.finish(
+        shared,
+        Some(encode(Command::LoginRes, seq, &answer)),
+        Farewell::Finish,
+    );
 }
 
 fn refuse_missing(shared: &Arc<Shared>, conn: &Arc<Conn>, seq: u16, code: ResultType) {
@@ -114,13 +125,21 @@ pub(crate) fn refuse_no_db(shared: &Arc<Shared>, conn: &Arc<Conn>, seq: u16) {
 
 /// Refuses a login whose route server is gone. `answer` is the frame that would have been sent.
 pub(crate) fn refuse_no_route(shared: &Arc<Shared>, conn: &Arc<Conn>, answer: &Bytes) {
-    let seq = answer.first_chunk().map_or(0, |header| im_codec::Header::parse(header).seq);
+    let seq = answer
+        .first_chunk()
+        .map_or(0, |header| im_codec::Header::parse(header).seq);
     refuse_missing(shared, conn, seq, ResultType::RefuseReasonNoRouteServer);
 }
 
 /// db-proxy has decided about a login.
 pub(crate) fn login_done(shared: &Arc<Shared>, attempt: LoginAttempt, done: LoginDone) {
-    let LoginAttempt { conn, seq, status, client, version } = attempt;
+    let LoginAttempt {
+        conn,
+        seq,
+        status,
+        client,
+        version,
+    } = attempt;
     if conn.phase() != Phase::Asking {
         return;
     }
@@ -130,14 +149,30 @@ pub(crate) fn login_done(shared: &Arc<Shared>, attempt: LoginAttempt, done: Logi
             "" => BAD_CREDENTIALS,
             text => text,
         };
-        refuse(shared, &conn, seq, ResultType::RefuseReasonDbValidateFailed, text);
+        refuse(
+            shared,
+            &conn,
+            seq,
+            ResultType::RefuseReasonDbValidateFailed,
+            text,
+        );
         return;
     }
-    let (Some(user), Ok(info)) =
-        (UserId::from_wire(done.user_id), UserInfo::decode(done.user_info.clone()))
-    else {
-        warn!(user = done.user_id, "db-proxy accepted a login without a usable user record");
-        refuse(shared, &conn, seq, ResultType::RefuseReasonDbValidateFailed, INTERNAL);
+    let (Some(user), Ok(info)) = (
+        UserId::from_wire(done.user_id),
+        UserInfo::decode(done.user_info.clone()),
+    ) else {
+        warn!(
+            user = done.user_id,
+            "db-proxy accepted a login without a usable user record"
+        );
+        refuse(
+            shared,
+            &conn,
+            seq,
+            ResultType::RefuseReasonDbValidateFailed,
+            INTERNAL,
+        );
         return;
     };
     let answer = ImLoginRes {
@@ -148,7 +183,13 @@ pub(crate) fn login_done(shared: &Arc<Shared>, attempt: LoginAttempt, done: Logi
         user_info: Some(info),
     };
     let answer = encode(Command::LoginRes, seq, &answer);
-    conn.bind(Session::new(user, crate::random_id(), client, status, version));
+    conn.bind(Session::new(
+        user,
+        crate::random_id(),
+        client,
+        status,
+        version,
+    ));
     if !shared.register(&conn, answer) {
         refuse_missing(shared, &conn, seq, ResultType::RefuseReasonNoRouteServer);
     }
@@ -156,7 +197,13 @@ pub(crate) fn login_done(shared: &Arc<Shared>, attempt: LoginAttempt, done: Logi
 
 /// Ends the session. A phone's push token goes with it.
 pub(super) fn logout(request: &Request<'_>) {
-    let Request { shared, conn, session, seq, .. } = *request;
+    let Request {
+        shared,
+        conn,
+        session,
+        seq,
+        ..
+    } = *request;
     if session.class() == TerminalClass::Mobile && shared.db.is_up() {
         let body = ImDeviceTokenReq {
             user_id: session.user.get(),
@@ -180,7 +227,12 @@ pub(super) fn logout(request: &Request<'_>) {
 
 /// Ends the session on the user's PC, wherever it is. Phones only.
 pub(super) fn kick_pc(request: &Request<'_>) {
-    let Request { shared, conn, session, .. } = *request;
+    let Request {
+        shared,
+        conn,
+        session,
+        ..
+    } = *request;
     if session.class() != TerminalClass::Mobile {
         return;
     }
@@ -196,11 +248,16 @@ pub(super) fn kick_pc(request: &Request<'_>) {
         reason,
     };
     match shared.routes().owner(session.user) {
-        Some(link) => link.call(RouteCall { call: Some(Call::Kick(kick)) }),
+        Some(link) => link.call(RouteCall {
+            call: Some(Call::Kick(kick)),
+        }),
         None => {
             let mut pcs: Vec<Arc<Conn>> = Vec::new();
             shared.sessions.of_user(request.user(), |other| {
-                if other.session().is_some_and(|other| other.class() == TerminalClass::Pc) {
+                if other
+                    .session()
+                    .is_some_and(|other| other.class() == TerminalClass::Pc)
+                {
                     pcs.push(Arc::clone(other));
                 }
             });
@@ -209,6 +266,12 @@ pub(super) fn kick_pc(request: &Request<'_>) {
             }
         }
     }
-    let answer = ImKickPcClientRsp { user_id: request.user(), result_code: 0 };
-    conn.answer(shared, encode(Command::KickPcClientRsp, request.seq, &answer));
+    let answer = ImKickPcClientRsp {
+        user_id: request.user(),
+        result_code: 0,
+    };
+    conn.answer(
+        shared,
+        encode(Command::KickPcClientRsp, request.seq, &answer),
+    );
 }

@@ -24,7 +24,9 @@ pub(crate) fn session_type(msg_type: u32) -> Option<SessionType> {
 /// Queues a message. It is acknowledged when it is stored, and not before.
 pub(super) fn store(request: &Request<'_>) {
     let shared = request.shared;
-    let Some(message) = request.decode::<ImMsgData>() else { return };
+    let Some(message) = request.decode::<ImMsgData>() else {
+        return;
+    };
     shared.metrics.messages_in.inc();
     let msg_type = u32::try_from(message.msg_type).unwrap_or_default();
     let to_oneself = session_type(msg_type) == Some(SessionType::Single)

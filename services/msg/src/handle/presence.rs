@@ -46,7 +46,9 @@ impl StatusJobs {
 /// Asks for the presence of the users in the body. Without a route server there is no answer.
 pub(super) fn ask(request: &Request<'_>) {
     let shared = request.shared;
-    let Some(asked) = request.decode::<ImUsersStatReq>() else { return };
+    let Some(asked) = request.decode::<ImUsersStatReq>() else {
+        return;
+    };
     let table = shared.routes();
     let links = table.links();
     if links.is_empty() {
@@ -60,20 +62,28 @@ pub(super) fn ask(request: &Request<'_>) {
             users.push(*user);
         }
     }
-    let parts = links.iter().zip(split).filter(|(_, users)| !users.is_empty());
-    let parts: Vec<_> = parts.map(|(link, users)| (Arc::clone(link), users)).collect();
+    let parts = links
+        .iter()
+        .zip(split)
+        .filter(|(_, users)| !users.is_empty());
+    let parts: Vec<_> = parts
+        .map(|(link, users)| (Arc::clone(link), users))
+        .collect();
     request.conn.query_sent();
     let tag = {
         let mut jobs = shared.statuses.lock();
         jobs.last_tag += 1;
         let tag = jobs.last_tag;
-        jobs.open.insert(tag, StatusJob {
-            conn: request.conn.clone(),
-            seq: request.seq,
-            users: asked.user_id_list,
-            online: HashSet::new(),
-            waiting: parts.iter().map(|(link, _)| link.id).collect(),
-        });
+        jobs.open.insert(
+            tag,
+            StatusJob {
+                conn: request.conn.clone(),
+                seq: request.seq,
+                users: asked.user_id_list,
+                online: HashSet::new(),
+                waiting: parts.iter().map(|(link, _)| link.id).collect(),
+            },
+        );
         tag
     };
     for (link, users) in parts {
@@ -121,7 +131,9 @@ impl Shared {
             }
         };
         let Some(job) = job else { return };
-        let Some(session) = job.conn.session() else { return };
+        let Some(session) = job.conn.session() else {
+            return;
+        };
         let status = |user: &u32| {
             if job.online.contains(user) {
                 UserStatType::UserStatusOnline
@@ -134,7 +146,10 @@ impl Shared {
             user_stat_list: job
                 .users
                 .iter()
-                .map(|user| UserStat { user_id: *user, status: status(user) as i32 })
+                .map(|user| UserStat {
+                    user_id: *user,
+                    status: status(user) as i32,
+                })
                 .collect(),
             attach_data: None,
         };

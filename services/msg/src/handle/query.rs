@@ -17,7 +17,14 @@ const FAILED: u32 = 1;
 
 /// Passes a request on.
 pub(super) fn ask(request: &Request<'_>) {
-    let Request { shared, conn, session, command, seq, body } = *request;
+    let Request {
+        shared,
+        conn,
+        session,
+        command,
+        seq,
+        body,
+    } = *request;
     if validate(command.message(), body).is_err() {
         shared.metrics.refused(Refusal::Malformed);
         return;
@@ -34,7 +41,13 @@ pub(super) fn ask(request: &Request<'_>) {
         command: u32::from(command.id()),
         body: Bytes::copy_from_slice(body),
     };
-    shared.db.query(query, Caller::Client { conn: conn.clone(), seq });
+    shared.db.query(
+        query,
+        Caller::Client {
+            conn: conn.clone(),
+            seq,
+        },
+    );
 }
 
 /// Answers as the original does without a database; most requests stay unanswered.
@@ -42,50 +55,74 @@ fn without_db(request: &Request<'_>) {
     let user_id = request.user();
     match request.command {
         Command::DeviceTokenReq => {
-            request.answer(Command::DeviceTokenRsp, &ImDeviceTokenRsp {
-                user_id,
-                attach_data: None,
-            });
+            request.answer(
+                Command::DeviceTokenRsp,
+                &ImDeviceTokenRsp {
+                    user_id,
+                    attach_data: None,
+                },
+            );
         }
         Command::NormalGroupListReq => {
-            request.answer(Command::NormalGroupListRsp, &ImNormalGroupListRsp {
-                user_id,
-                ..ImNormalGroupListRsp::default()
-            });
+            request.answer(
+                Command::NormalGroupListRsp,
+                &ImNormalGroupListRsp {
+                    user_id,
+                    ..ImNormalGroupListRsp::default()
+                },
+            );
         }
         Command::GroupInfoListReq => {
-            request.answer(Command::GroupInfoListRsp, &ImGroupInfoListRsp {
-                user_id,
-                ..ImGroupInfoListRsp::default()
-            });
+            request.answer(
+                Command::GroupInfoListRsp,
+                &ImGroupInfoListRsp {
+                    user_id,
+                    ..ImGroupInfoListRsp::default()
+                },
+            );
         }
         Command::GroupCreateReq => {
-            let Some(asked) = request.decode::<ImGroupCreateReq>() else { return };
-            request.answer(Command::GroupCreateRsp, &ImGroupCreateRsp {
-                user_id,
-                result_code: FAILED,
-                group_name: asked.group_name,
-                ..ImGroupCreateRsp::default()
-            });
+            let Some(asked) = request.decode::<ImGroupCreateReq>() else {
+                return;
+            };
+            request.answer(
+                Command::GroupCreateRsp,
+                &ImGroupCreateRsp {
+                    user_id,
+                    result_code: FAILED,
+                    group_name: asked.group_name,
+                    ..ImGroupCreateRsp::default()
+                },
+            );
         }
         Command::GroupChangeMemberReq => {
-            let Some(asked) = request.decode::<ImGroupChangeMemberReq>() else { return };
-            request.answer(Command::GroupChangeMemberRsp, &ImGroupChangeMemberRsp {
-                user_id,
-                change_type: asked.change_type,
-                result_code: FAILED,
-                group_id: asked.group_id,
-                ..ImGroupChangeMemberRsp::default()
-            });
+            let Some(asked) = request.decode::<ImGroupChangeMemberReq>() else {
+                return;
+            };
+            request.answer(
+                Command::GroupChangeMemberRsp,
+                &ImGroupChangeMemberRsp {
+                    user_id,
+                    change_type: asked.change_type,
+                    result_code: FAILED,
+                    group_id: asked.group_id,
+                    ..ImGroupChangeMemberRsp::default()
+                },
+            );
         }
         Command::GroupShieldReq => {
-            let Some(asked) = request.decode::<ImGroupShieldReq>() else { return };
-            request.answer(Command::GroupShieldRsp, &ImGroupShieldRsp {
-                user_id,
-                group_id: asked.group_id,
-                result_code: FAILED,
-                attach_data: None,
-            });
+            let Some(asked) = request.decode::<ImGroupShieldReq>() else {
+                return;
+            };
+            request.answer(
+                Command::GroupShieldRsp,
+                &ImGroupShieldRsp {
+                    user_id,
+                    group_id: asked.group_id,
+                    result_code: FAILED,
+                    attach_data: None,
+                },
+            );
         }
         _ => {}
     }

@@ -14,9 +14,14 @@ use crate::metrics::Refusal;
 
 /// Passes a signal on to the receiver's terminals and the sender's other ones, in the sender's name.
 pub(super) fn relay(request: &Request<'_>) {
-    let Some(signal) = request.decode::<Imp2pCmdMsg>() else { return };
+    let Some(signal) = request.decode::<Imp2pCmdMsg>() else {
+        return;
+    };
     let (from, to) = (request.user(), signal.to_user_id);
-    let signal = Imp2pCmdMsg { from_user_id: from, ..signal };
+    let signal = Imp2pCmdMsg {
+        from_user_id: from,
+        ..signal
+    };
     let event = Event {
         users: Vec::new(),
         broadcast: false,
@@ -32,13 +37,28 @@ pub(super) fn relay(request: &Request<'_>) {
     let bound = request.shared.config.route_queue;
     let (own, other) = match (own, other) {
         (Some(own), Some(other)) if own.id == other.id => {
-            let event = Event { users: vec![from, to], ..event };
+            let event = Event {
+                users: vec![from, to],
+                ..event
+            };
             (own.offer(Call::Signal(event), bound), true)
         }
         (Some(own), other) => {
-            let told = own.offer(Call::Signal(Event { users: vec![from], ..event.clone() }), bound);
+            let told = own.offer(
+                Call::Signal(Event {
+                    users: vec![from],
+                    ..event.clone()
+                }),
+                bound,
+            );
             let other = other.is_none_or(|other| {
-                other.offer(Call::Signal(Event { users: vec![to], ..event }), bound)
+                other.offer(
+                    Call::Signal(Event {
+                        users: vec![to],
+                        ..event
+                    }),
+                    bound,
+                )
             });
             (told, other)
         }
@@ -57,10 +77,16 @@ fn here(request: &Request<'_>, event: &Event, to: u32) {
     let frame = encode_raw(request.command, 0, &event.body);
     let mut touched = Vec::new();
     let users = [request.user(), to];
-    let distinct = if to == request.user() { &users[..1] } else { &users[..] };
+    let distinct = if to == request.user() {
+        &users[..1]
+    } else {
+        &users[..]
+    };
     for user in distinct {
         request.shared.sessions.of_user(*user, |conn| {
-            let is_sender = conn.session().is_some_and(|session| session.epoch == event.except);
+            let is_sender = conn
+                .session()
+                .is_some_and(|session| session.epoch == event.except);
             if !is_sender && conn.push(request.shared, frame.clone()) == Appended::First {
                 touched.push(conn.clone());
             }

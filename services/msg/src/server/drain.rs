@@ -49,7 +49,9 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
     loop {
         for _ in 0..portion {
             if waiting.is_empty() {
-                let Some(slice) = shared.conns().slice(from, SLICE) else { break };
+                let Some(slice) = shared.conns().slice(from, SLICE) else {
+                    break;
+                };
                 from += SLICE;
                 waiting = slice;
             }
@@ -81,13 +83,21 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
     }
     let mut from = 0;
     loop {
-        let Some(slice) = shared.conns().slice(from, SLICE) else { break };
+        let Some(slice) = shared.conns().slice(from, SLICE) else {
+            break;
+        };
         slice.iter().for_each(|conn| conn.cut());
         from += SLICE;
     }
     // Route servers hear of every session that ended, so that nobody looks online any longer.
     let heard = Instant::now() + Duration::from_millis(200);
-    while Instant::now() < heard && shared.routes().links().iter().any(|link| link.waiting() > 0) {
+    while Instant::now() < heard
+        && shared
+            .routes()
+            .links()
+            .iter()
+            .any(|link| link.waiting() > 0)
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -11,7 +11,11 @@ use crate::metrics::Refusal;
 
 #[tokio::test]
 async fn a_frame_length_that_cannot_be_ends_the_connection() {
-    let rig = Rig::start_with(MsgConfig { max_frame_bytes: 1_024, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        max_frame_bytes: 1_024,
+        ..config()
+    })
+    .await;
     for length in [0u32, 15, 1_025, u32::MAX] {
         let mut client = rig.connect().await;
         client.raw(&length.to_be_bytes()).await;
@@ -31,7 +35,11 @@ async fn frames_may_come_in_any_pieces() {
     client.sock.set_nodelay(true).unwrap();
     let mut bytes = Vec::new();
     for seq in 1..=3 {
-        bytes.extend(im_codec::encode(Command::MsgData, seq, &text(8, &"x".repeat(40))));
+        bytes.extend(im_codec::encode(
+            Command::MsgData,
+            seq,
+            &text(8, &"x".repeat(40)),
+        ));
     }
     for piece in bytes.chunks(7) {
         client.raw(piece).await;
@@ -48,7 +56,11 @@ async fn frames_may_come_in_any_pieces() {
 
 #[tokio::test]
 async fn who_does_not_log_in_is_closed_heartbeats_or_not() {
-    let rig = Rig::start_with(MsgConfig { login_timeout_ms: 60, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        login_timeout_ms: 60,
+        ..config()
+    })
+    .await;
     let mut client = rig.connect().await;
     let started = tokio::time::Instant::now();
     client.raw(&im_codec::heartbeat(1)).await;
@@ -60,7 +72,11 @@ async fn who_does_not_log_in_is_closed_heartbeats_or_not() {
 
 #[tokio::test]
 async fn silence_ends_a_connection_sooner_on_a_pc_than_on_a_phone() {
-    let config = MsgConfig { idle_pc_ms: 80, idle_mobile_ms: 60_000, ..config() };
+    let config = MsgConfig {
+        idle_pc_ms: 80,
+        idle_mobile_ms: 60_000,
+        ..config()
+    };
     let rig = Rig::start_with(config).await;
     let mut phone = rig.client(7, IOS).await;
     let mut pc = rig.client(7, WINDOWS).await;
@@ -71,12 +87,19 @@ async fn silence_ends_a_connection_sooner_on_a_pc_than_on_a_phone() {
     pc.expect_end().await;
     assert_eq!(rig.shared.metrics.refusals(Refusal::Idle), 1);
     phone.expect_silence().await;
-    until("the session is taken back", || rig.route().state().sessions.len() == 1).await;
+    until("the session is taken back", || {
+        rig.route().state().sessions.len() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn connections_beyond_the_bounds_are_closed_at_once() {
-    let rig = Rig::start_with(MsgConfig { max_connections_per_address: 2, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        max_connections_per_address: 2,
+        ..config()
+    })
+    .await;
     let first = rig.connect().await;
     let mut second = rig.client(7, WINDOWS).await;
     let mut third = rig.connect().await;
@@ -88,7 +111,11 @@ async fn connections_beyond_the_bounds_are_closed_at_once() {
     fourth.expect_silence().await;
     second.expect_silence().await;
 
-    let rig = Rig::start_with(MsgConfig { max_connections: 1, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        max_connections: 1,
+        ..config()
+    })
+    .await;
     let _first = rig.client(7, WINDOWS).await;
     let mut second = rig.connect().await;
     second.expect_end().await;
@@ -98,12 +125,19 @@ async fn connections_beyond_the_bounds_are_closed_at_once() {
 /// Commits and pushes a large message.
 fn push_large(rig: &Rig, users: &[u32]) {
     let message = rig.db.commit(99, users);
-    rig.route().push(LiveMessage { data: vec![b'x'; 60_000].into(), ..message });
+    rig.route().push(LiveMessage {
+        data: vec![b'x'; 60_000].into(),
+        ..message
+    });
 }
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
-    let rig = Rig::start_with(MsgConfig { push_budget_bytes: 256 << 10, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        push_budget_bytes: 256 << 10,
+        ..config()
+    })
+    .await;
     let mut slow = rig.client(7, WINDOWS).await;
     let mut quick = rig.client(8, WINDOWS).await;
     rig.live().await;
@@ -116,7 +150,10 @@ async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
         assert!(pushed < 2_000, "the budget is never reached");
     }
     until("it is closed", || rig.shared.n_connections() == 1).await;
-    until("nothing of it is left", || rig.shared.metrics.queued_bytes.get() == 0).await;
+    until("nothing of it is left", || {
+        rig.shared.metrics.queued_bytes.get() == 0
+    })
+    .await;
     push_large(&rig, &[7, 8]);
     quick.expect_message().await;
     // Whatever it still finds is a whole prefix.
@@ -130,7 +167,11 @@ async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
 
 #[tokio::test]
 async fn a_client_that_reads_late_but_within_the_budget_gets_everything() {
-    let rig = Rig::start_with(MsgConfig { push_budget_bytes: 64 << 20, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        push_budget_bytes: 64 << 20,
+        ..config()
+    })
+    .await;
     let mut slow = rig.client(7, WINDOWS).await;
     rig.live().await;
     let mut pushed = 0;
@@ -143,20 +184,29 @@ async fn a_client_that_reads_late_but_within_the_budget_gets_everything() {
         let message = slow.expect_message().await;
         assert_eq!((message.msg_id, message.msg_data.len()), (id, 60_000));
     }
-    until("the queue is empty", || rig.shared.metrics.queued_bytes.get() == 0).await;
+    until("the queue is empty", || {
+        rig.shared.metrics.queued_bytes.get() == 0
+    })
+    .await;
     slow.expect_silence().await;
 }
 
 #[tokio::test]
 async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
-    let rig = Rig::start_with(MsgConfig { push_budget_bytes: 64 << 10, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        push_budget_bytes: 64 << 10,
+        ..config()
+    })
+    .await;
     let mut client = rig.client(7, WINDOWS).await;
     let frame = im_codec::encode_raw(Command::HeartBeat, 1, &vec![7; 500_000]);
     let (mut reading, mut writing) = client.sock.split();
     let n = 40;
     let sending = async {
         for _ in 0..n {
-            tokio::io::AsyncWriteExt::write_all(&mut writing, &frame).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut writing, &frame)
+                .await
+                .unwrap();
         }
     };
     let taking = async {
@@ -165,7 +215,9 @@ async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
         })
         .await;
         let mut all = vec![0; frame.len() * n];
-        tokio::io::AsyncReadExt::read_exact(&mut reading, &mut all).await.unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut reading, &mut all)
+            .await
+            .unwrap();
         assert!(all.chunks(frame.len()).all(|echo| echo == frame));
     };
     tokio::join!(sending, taking);
@@ -180,11 +232,17 @@ async fn memory_and_counts_return_when_clients_are_gone() {
         for user in 1..=50 {
             clients.push(rig.client(user, WINDOWS).await);
         }
-        assert_eq!((rig.shared.n_connections(), rig.shared.n_sessions()), (50, 50));
+        assert_eq!(
+            (rig.shared.n_connections(), rig.shared.n_sessions()),
+            (50, 50)
+        );
         drop(clients);
         until("all are gone", || rig.shared.n_connections() == 0).await;
         assert_eq!(rig.shared.n_sessions(), 0);
-        until("all are taken back", || rig.route().state().sessions.is_empty()).await;
+        until("all are taken back", || {
+            rig.route().state().sessions.is_empty()
+        })
+        .await;
     }
     let mut left = 0;
     rig.shared.sessions.all(|_| left += 1);
@@ -208,15 +266,23 @@ async fn an_idle_connection_is_small() {
 
 #[tokio::test]
 async fn login_waits_for_no_longer_than_its_timeout() {
-    let rig = Rig::start_with(MsgConfig { login_timeout_ms: 60, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        login_timeout_ms: 60,
+        ..config()
+    })
+    .await;
     rig.db.state().holds = true;
     let mut client = rig.connect().await;
-    client.send(Command::LoginReq, 1, &login_req("u7", WINDOWS)).await;
+    client
+        .send(Command::LoginReq, 1, &login_req("u7", WINDOWS))
+        .await;
     client.expect_end().await;
     // The late answer finds nobody and leaves nothing behind.
     rig.db.release();
     let mut client = rig.connect().await;
-    client.send(Command::LoginReq, 2, &login_req("u7", WINDOWS)).await;
+    client
+        .send(Command::LoginReq, 2, &login_req("u7", WINDOWS))
+        .await;
     let _: ImLoginRes = client.expect(Command::LoginRes, 2).await;
     assert_eq!(rig.route().state().sessions.len(), 1);
 }

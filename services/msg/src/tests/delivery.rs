@@ -11,7 +11,12 @@ use prost::Message;
 use super::rig::*;
 
 fn event(users: &[u32], audience: Audience, except: u64) -> route_item::Item {
-    let body = ImMsgDataReadNotify { user_id: 7, session_id: 8, msg_id: 3, session_type: 1 };
+    let body = ImMsgDataReadNotify {
+        user_id: 7,
+        session_id: 8,
+        msg_id: 3,
+        session_type: 1,
+    };
     route_item::Item::Event(Event {
         users: users.to_vec(),
         broadcast: users.is_empty(),
@@ -40,7 +45,10 @@ async fn a_live_message_reaches_every_terminal_but_the_sending_one() {
     rig.route().push(stored);
     for client in [&mut phone, &mut receiver] {
         let message = client.expect_message().await;
-        assert_eq!((message.from_user_id, message.to_session_id, message.msg_id), (7, 8, 1));
+        assert_eq!(
+            (message.from_user_id, message.to_session_id, message.msg_id),
+            (7, 8, 1)
+        );
         assert_eq!((message.create_time, message.msg_type), (1_700_000_000, 1));
         assert_eq!(message.msg_data, Bytes::from("hello"));
         assert_eq!((message.attach_data, message.client_msg_id), (None, None));
@@ -72,7 +80,8 @@ async fn what_a_batch_leaves_out_is_read_from_the_log() {
         rig.db.commit(1, &[8]);
     }
     let last = rig.db.commit(1, &[8]);
-    rig.route().send_after(6, 7, vec![route_item::Item::Message(last)]);
+    rig.route()
+        .send_after(6, 7, vec![route_item::Item::Message(last)]);
     for id in 1..=7 {
         assert_eq!(client.expect_message().await.msg_id, id);
     }
@@ -95,7 +104,11 @@ async fn a_loss_at_the_end_is_found_by_a_bare_position() {
 
 #[tokio::test]
 async fn without_a_route_server_messages_arrive_by_the_log() {
-    let rig = Rig::start_with(MsgConfig { pull_interval_ms: 10_000, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        pull_interval_ms: 10_000,
+        ..config()
+    })
+    .await;
     let mut sender = rig.client(7, WINDOWS).await;
     let mut receiver = rig.client(8, ANDROID).await;
     rig.live().await;
@@ -125,7 +138,11 @@ async fn messages_of_other_servers_are_polled_while_the_route_server_is_gone() {
     rig.route().state().sent = 3;
     rig.route().accept_again();
     rig.live().await;
-    assert_eq!(rig.route().state().sessions.len(), 1, "the session is announced again");
+    assert_eq!(
+        rig.route().state().sessions.len(),
+        1,
+        "the session is announced again"
+    );
     rig.route().push(rig.db.commit(1, &[8]));
     assert_eq!(client.expect_message().await.msg_id, 4);
 }
@@ -153,8 +170,14 @@ async fn sessions_are_announced_anew_when_a_route_server_joins() {
     let rig = Rig::start_alone(config(), &["route-a", "route-b"]).await;
     rig.routes[1].cut(false);
     // The writer's ring is that of both; with one of them sessions are announced all the same.
-    until("one is enough to be ready", || rig.context.readiness.is_ready()).await;
-    until("it is alone", || rig.dump("routes").as_array().unwrap().len() == 1).await;
+    until("one is enough to be ready", || {
+        rig.context.readiness.is_ready()
+    })
+    .await;
+    until("it is alone", || {
+        rig.dump("routes").as_array().unwrap().len() == 1
+    })
+    .await;
     let mut clients = Vec::new();
     for user in 1..=8 {
         clients.push(rig.client(user, WINDOWS).await);
@@ -163,7 +186,10 @@ async fn sessions_are_announced_anew_when_a_route_server_joins() {
     assert_eq!(rig.dump("live"), false, "another ring than the writer's");
     rig.routes[1].accept_again();
     rig.live().await;
-    let (a, b) = (rig.routes[0].state().sessions.clone(), rig.routes[1].state().sessions.clone());
+    let (a, b) = (
+        rig.routes[0].state().sessions.clone(),
+        rig.routes[1].state().sessions.clone(),
+    );
     assert_eq!(a.len() + b.len(), 8);
     assert!(!a.is_empty() && !b.is_empty());
     // A message comes on the link of each recipient's shard.
@@ -212,7 +238,10 @@ fn tick(online: &[u32], offline: &[u32]) -> route_item::Item {
 
 async fn expect_status(client: &mut Client, user: u32, status: i32) {
     let notify: ImUserStatNotify = client.expect(Command::UserStatNotify, 0).await;
-    assert_eq!((notify.user_stat.user_id, notify.user_stat.status), (user, status));
+    assert_eq!(
+        (notify.user_stat.user_id, notify.user_stat.status),
+        (user, status)
+    );
 }
 
 #[tokio::test]
@@ -232,8 +261,14 @@ async fn every_pc_hears_of_every_pc_and_phones_do_not() {
 
 #[tokio::test]
 async fn related_pcs_alone_hear_of_changes_when_so_configured() {
-    let presence = PresenceConfig { notify: PresenceNotify::Related };
-    let rig = Rig::start_with(MsgConfig { presence, ..config() }).await;
+    let presence = PresenceConfig {
+        notify: PresenceNotify::Related,
+    };
+    let rig = Rig::start_with(MsgConfig {
+        presence,
+        ..config()
+    })
+    .await;
     let mut friend = rig.client(7, WINDOWS).await;
     let mut stranger = rig.client(8, WINDOWS).await;
     let mut phone = rig.client(7, IOS).await;
@@ -248,17 +283,28 @@ async fn related_pcs_alone_hear_of_changes_when_so_configured() {
 
 #[tokio::test]
 async fn nobody_hears_of_changes_when_so_configured() {
-    let presence = PresenceConfig { notify: PresenceNotify::None };
-    let rig = Rig::start_with(MsgConfig { presence, ..config() }).await;
+    let presence = PresenceConfig {
+        notify: PresenceNotify::None,
+    };
+    let rig = Rig::start_with(MsgConfig {
+        presence,
+        ..config()
+    })
+    .await;
     let mut pc = rig.client(7, WINDOWS).await;
-    rig.route().send(0, vec![tick(&[3], &[4]), event(&[7], Audience::All, 0)]);
+    rig.route()
+        .send(0, vec![tick(&[3], &[4]), event(&[7], Audience::All, 0)]);
     expect_notify(&mut pc).await;
     pc.expect_silence().await;
 }
 
 #[tokio::test]
 async fn a_great_many_changes_come_in_portions_that_a_normal_reader_takes() {
-    let rig = Rig::start_with(MsgConfig { push_budget_bytes: 64 << 10, ..config() }).await;
+    let rig = Rig::start_with(MsgConfig {
+        push_budget_bytes: 64 << 10,
+        ..config()
+    })
+    .await;
     let mut pc = rig.client(7, WINDOWS).await;
     let users: Vec<u32> = (100_000..105_000).collect();
     rig.route().send(0, vec![tick(&[], &users)]);
@@ -270,7 +316,11 @@ async fn a_great_many_changes_come_in_portions_that_a_normal_reader_takes() {
 
 #[tokio::test]
 async fn large_deliveries_are_paced_and_lose_nothing() {
-    let config = MsgConfig { fanout_connections: 4, fanout_gap_ms: 3, ..config() };
+    let config = MsgConfig {
+        fanout_connections: 4,
+        fanout_gap_ms: 3,
+        ..config()
+    };
     let rig = Rig::start_with(config).await;
     let users: Vec<u32> = (1..=20).collect();
     let mut clients = Vec::new();

@@ -12,8 +12,8 @@ use im_discovery::{Endpoint, StaticList};
 use im_proto_rpc::v1::{
     Answer, DbCall, DbCalls, DbResult, DbResults, LiveMessage, LoadReport, LoadSeen, LogPage,
     LoginDone, RelatedDone, RouteCall, RouteCalls, RouteItem, RouteItems, Send, SendDone,
-    SessionInfo, SessionReady, SnapshotDone, StatusResult, answer, db_call, db_result, related_done,
-    route_call, route_item, send_done,
+    SessionInfo, SessionReady, SnapshotDone, StatusResult, answer, db_call, db_result,
+    related_done, route_call, route_item, send_done,
 };
 use im_proto_teamtalk::base::UserInfo;
 use im_proto_teamtalk::login::{ImLoginReq, ImLoginRes};
@@ -95,7 +95,11 @@ impl Db {
                     .collect();
                 let end = self.log.len() as u64;
                 let through = messages.last().map_or(end.max(read.after), |last| last.seq);
-                db_result::Result::Log(LogPage { messages, through, more: through < end })
+                db_result::Result::Log(LogPage {
+                    messages,
+                    through,
+                    more: through < end,
+                })
             }
             db_call::Call::Related(related) => {
                 self.related_asked.extend(&related.users);
@@ -103,10 +107,15 @@ impl Db {
                     user: *user,
                     related: self.related.get(user).cloned().unwrap_or_default(),
                 });
-                db_result::Result::Related(RelatedDone { entries: entries.collect() })
+                db_result::Result::Related(RelatedDone {
+                    entries: entries.collect(),
+                })
             }
         };
-        DbResult { tag: call.tag, result: Some(result) }
+        DbResult {
+            tag: call.tag,
+            result: Some(result),
+        }
     }
 
     fn login(&mut self, login: &im_proto_rpc::v1::LoginCall) -> LoginDone {
@@ -149,7 +158,12 @@ impl Db {
             }
             _ => (0, 0),
         };
-        SendDone { outcome: outcome as i32, msg_id, time: 1_700_000_000, seq }
+        SendDone {
+            outcome: outcome as i32,
+            msg_id,
+            time: 1_700_000_000,
+            seq,
+        }
     }
 
     fn answer_query(&self, query: &im_proto_rpc::v1::Query) -> Answer {
@@ -161,7 +175,10 @@ impl Db {
                 body: query.body.clone(),
                 more: self.more.clone(),
             },
-            None => Answer { outcome: answer::Outcome::Silent as i32, ..Answer::default() },
+            None => Answer {
+                outcome: answer::Outcome::Silent as i32,
+                ..Answer::default()
+            },
         }
     }
 
@@ -244,7 +261,9 @@ impl DbPlayer {
     }
 
     fn accept(&self, link: Link<DbResults, DbCalls>) {
-        let Link { tx, mut rx, closed, .. } = link;
+        let Link {
+            tx, mut rx, closed, ..
+        } = link;
         {
             let mut db = self.state();
             if !db.accepts {
@@ -262,7 +281,9 @@ impl DbPlayer {
                     let (held, now): (Vec<_>, Vec<_>) =
                         calls.calls.into_iter().partition(|call| db.is_held(call));
                     db.held.extend(held);
-                    now.into_iter().map(|call| db.answer(call)).collect::<Vec<_>>()
+                    now.into_iter()
+                        .map(|call| db.answer(call))
+                        .collect::<Vec<_>>()
                 };
                 if !results.is_empty() && tx.send(DbResults { results }).await.is_err() {
                     return;
@@ -347,7 +368,9 @@ impl RoutePlayer {
     }
 
     fn accept(&self, link: Link<RouteItems, RouteCalls>) {
-        let Link { tx, mut rx, closed, .. } = link;
+        let Link {
+            tx, mut rx, closed, ..
+        } = link;
         {
             let mut route = self.state();
             if !route.accepts {
@@ -373,9 +396,18 @@ impl Route {
     fn send_after(&mut self, after: Option<u64>, through: u64, items: Vec<route_item::Item>) {
         let after = after.unwrap_or(self.sent);
         self.sent = through;
-        let items = items.into_iter().map(|item| RouteItem { item: Some(item) }).collect();
+        let items = items
+            .into_iter()
+            .map(|item| RouteItem { item: Some(item) })
+            .collect();
         if let Some((tx, _)) = &self.link {
-            tx.try_send(RouteItems { after, through, ring: self.ring, items }).unwrap();
+            tx.try_send(RouteItems {
+                after,
+                through,
+                ring: self.ring,
+                items,
+            })
+            .unwrap();
         }
     }
 
@@ -406,7 +438,10 @@ impl Route {
             }
             Call::SnapshotEnd(end) => {
                 self.snapshots += 1;
-                Some(route_item::Item::Snapshot(SnapshotDone { tag: end.tag, through: sent }))
+                Some(route_item::Item::Snapshot(SnapshotDone {
+                    tag: end.tag,
+                    through: sent,
+                }))
             }
             Call::Status(query) => Some(route_item::Item::Status(StatusResult {
                 tag: query.tag,
@@ -476,7 +511,9 @@ impl LoginPlayer {
     }
 
     fn accept(&self, link: Link<LoadSeen, LoadReport>) {
-        let Link { tx, mut rx, closed, .. } = link;
+        let Link {
+            tx, mut rx, closed, ..
+        } = link;
         {
             let mut login = self.state();
             if !login.accepts {
@@ -533,7 +570,11 @@ pub(super) fn config() -> MsgConfig {
         drain_seconds: 2,
         drain_notice_ms: 500,
         drain_pending_ms: 1_000,
-        link: LinkConfig { backoff_min_ms: 1, backoff_max_ms: 10, ..LinkConfig::default() },
+        link: LinkConfig {
+            backoff_min_ms: 1,
+            backoff_max_ms: 10,
+            ..LinkConfig::default()
+        },
         ..MsgConfig::default()
     }
 }
@@ -553,14 +594,26 @@ impl Rig {
     /// A server with these route servers; ready or not.
     pub(super) async fn start_alone(config: MsgConfig, names: &[&str]) -> Self {
         let ring = Ring::new(names.iter().copied()).digest();
-        let db = DbPlayer(Arc::new(Mutex::new(Db { accepts: true, ..Db::default() })));
-        let login = LoginPlayer(Arc::new(Mutex::new(Login { accepts: true, ..Login::default() })));
+        let db = DbPlayer(Arc::new(Mutex::new(Db {
+            accepts: true,
+            ..Db::default()
+        })));
+        let login = LoginPlayer(Arc::new(Mutex::new(Login {
+            accepts: true,
+            ..Login::default()
+        })));
         let routes: Vec<RoutePlayer> = names.iter().map(|_| RoutePlayer::new(ring)).collect();
-        let by_name: HashMap<String, RoutePlayer> =
-            names.iter().map(|name| (*name).to_owned()).zip(routes.clone()).collect();
+        let by_name: HashMap<String, RoutePlayer> = names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .zip(routes.clone())
+            .collect();
         let endpoints = names
             .iter()
-            .map(|name| Endpoint { name: (*name).to_owned(), address: (*name).to_owned() })
+            .map(|name| Endpoint {
+                name: (*name).to_owned(),
+                address: (*name).to_owned(),
+            })
             .collect();
         let (db_player, login_player) = (db.clone(), login.clone());
         let context = Context::default();
@@ -570,7 +623,10 @@ impl Rig {
             db_proxy: Peers::local(
                 "db-proxy",
                 Arc::new(move |link| db_player.accept(link)),
-                &LinkConfig { queue_batches: 1_024, ..LinkConfig::default() },
+                &LinkConfig {
+                    queue_batches: 1_024,
+                    ..LinkConfig::default()
+                },
             ),
             route: Peers::new(
                 Arc::new(StaticList::new(endpoints)),
@@ -588,7 +644,16 @@ impl Rig {
         let shared = Arc::clone(&server.shared);
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone()));
-        Self { addr, shared, context, db, routes, login, stop, run }
+        Self {
+            addr,
+            shared,
+            context,
+            db,
+            routes,
+            login,
+            stop,
+            run,
+        }
     }
 
     pub(super) async fn ready(&self) {
@@ -614,7 +679,13 @@ impl Rig {
     /// A logged-in client.
     pub(super) async fn client(&self, user: u32, client_type: i32) -> Client {
         let mut client = self.connect().await;
-        client.send(Command::LoginReq, 1, &login_req(&format!("u{user}"), client_type)).await;
+        client
+            .send(
+                Command::LoginReq,
+                1,
+                &login_req(&format!("u{user}"), client_type),
+            )
+            .await;
         let answer: ImLoginRes = client.expect(Command::LoginRes, 1).await;
         assert_eq!(answer.result_code, 0);
         client
@@ -622,7 +693,11 @@ impl Rig {
 
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.run).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.run)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -659,14 +734,22 @@ pub(super) struct Client {
 impl Client {
     pub(super) async fn connect(addr: SocketAddr) -> Self {
         let sock = TcpStream::connect(addr).await.unwrap();
-        Self { sock, buffer: BytesMut::new() }
+        Self {
+            sock,
+            buffer: BytesMut::new(),
+        }
     }
 
     pub(super) async fn raw(&mut self, bytes: &[u8]) {
         self.sock.write_all(bytes).await.unwrap();
     }
 
-    pub(super) async fn send<M: TeamtalkMessage>(&mut self, command: Command, seq: u16, message: &M) {
+    pub(super) async fn send<M: TeamtalkMessage>(
+        &mut self,
+        command: Command,
+        seq: u16,
+        message: &M,
+    ) {
         self.raw(&encode(command, seq, message)).await;
     }
 
@@ -674,7 +757,8 @@ impl Client {
     pub(super) async fn frame(&mut self) -> Option<Frame> {
         let reading = async {
             loop {
-                if let Some(frame) = next_frame(&mut self.buffer, DEFAULT_MAX_FROM_SERVER).unwrap() {
+                if let Some(frame) = next_frame(&mut self.buffer, DEFAULT_MAX_FROM_SERVER).unwrap()
+                {
                     return Some(frame);
                 }
                 match self.sock.read_buf(&mut self.buffer).await {
@@ -683,12 +767,17 @@ impl Client {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, reading).await.expect("a frame or the end in time")
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("a frame or the end in time")
     }
 
     /// The next frame must be this one.
     pub(super) async fn expect<M: TeamtalkMessage>(&mut self, command: Command, seq: u16) -> M {
-        let frame = self.frame().await.unwrap_or_else(|| panic!("end instead of {command:?}"));
+        let frame = self
+            .frame()
+            .await
+            .unwrap_or_else(|| panic!("end instead of {command:?}"));
         assert_eq!(frame.command(), Some(command));
         assert_eq!(frame.header.seq, seq);
         assert_eq!(frame.header.service_id, command.service() as u16);
@@ -711,6 +800,9 @@ impl Client {
     pub(super) async fn expect_silence(&mut self) {
         self.raw(&im_codec::heartbeat(0xbeef)).await;
         let frame = self.frame().await.expect("the heartbeat comes back");
-        assert_eq!((frame.command(), frame.header.seq), (Some(Command::HeartBeat), 0xbeef));
+        assert_eq!(
+            (frame.command(), frame.header.seq),
+            (Some(Command::HeartBeat), 0xbeef)
+        );
     }
 }

@@ -61,7 +61,8 @@ impl Engine {
                 }
             }
             Call::SnapshotEnd(end) => {
-                self.directory.snapshot_end(server, self.at.ring != 0, &mut self.notices);
+                self.directory
+                    .snapshot_end(server, self.at.ring != 0, &mut self.notices);
                 let through = self.at.seq;
                 if let Some(Some(outlet)) = self.outlets.get_mut(server.index()) {
                     outlet.end_announcing(through);

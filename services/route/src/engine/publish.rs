@@ -42,15 +42,14 @@ impl Writer {
         let lists = std::mem::take(&mut self.lists);
         let confirmed = self.confirmed.unwrap_or_default();
         match self.tx.try_send(PublishReplies { confirmed, lists }) {
-            Ok(()) => self.confirmed = None,
+            // The end of the link comes as an input.
+            Ok(()) | Err(TrySendError::Closed(_)) => self.confirmed = None,
             Err(TrySendError::Full(replies)) => {
                 self.lists = replies.lists;
                 if self.lists.len() > MAX_WAITING_LISTS {
                     self.closed.cancel();
                 }
             }
-            // Its end comes as an input.
-            Err(TrySendError::Closed(_)) => self.confirmed = None,
         }
     }
 }

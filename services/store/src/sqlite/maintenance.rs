@@ -27,6 +27,8 @@ pub(super) struct State {
     /// A reader kept the log from starting again: do not hold up writes for another try before the
     /// log has grown to this.
     retry_at: u64,
+    /// Bytes of the log in use at the last look: the same number twice means that it is quiet.
+    used: u64,
 }
 
 /// What [`SqliteStore::maintain`] found and did.
@@ -52,6 +54,13 @@ const FRAME_BYTES: u64 = 4096 + 24;
 /// Bytes of log that a stored message or conversation adds, apart from bodies: its share of
 /// rewritten pages. A rough guess that a look at the log soon replaces.
 const ROW_BYTES: u64 = 1024;
+
+/// What is copied when nothing else is going on, so that a restart finds little to read.
+const QUIET_BYTES: u64 = 1 << 20;
+/// Passive checkpoints before writes have to wait for the rest.
+const MORE_PASSES: u32 = 3;
+/// A rest of this size is copied in a few milliseconds: 512 pages.
+const SHORT_WAIT_BYTES: u64 = 512 * FRAME_BYTES;
 
 const LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
@@ -106,10 +115,21 @@ impl SqliteStore {
             self.inner.wal_used.store(0, Ordering::Relaxed);
             return Ok(done);
         }
-        if done.pending >= options.checkpoint_bytes || used >= options.restart_bytes {
+        let quiet = used == std::mem::replace(&mut state.used, used);
+        if done.pending >= options.checkpoint_bytes
+            || used >= options.restart_bytes
+            || (quiet && done.pending >= QUIET_BYTES)
+        {
             done.pending = self.checkpoint(&mut state, PASSIVE).await?.pending();
         }
         if used >= options.restart_bytes.max(state.retry_at) {
+            // What came during one pass is less to copy in the next, so that writes wait for little.
+            for _ in 0..MORE_PASSES {
+                if done.pending <= SHORT_WAIT_BYTES {
+                    break;
+                }
+                done.pending = self.checkpoint(&mut state, PASSIVE).await?.pending();
+            }
             let writer = self.inner.writer.lock().await?;
             let last = self.checkpoint(&mut state, RESTART).await;
             drop(writer);

@@ -29,7 +29,10 @@ impl SqliteStore {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // A log that a long reader let grow is cut when it starts again.
-            .pragma("journal_size_limit", options.restart_bytes.to_string());
+            .pragma(
+                "journal_size_limit",
+                (options.restart_bytes.saturating_mul(2)).to_string(),
+            );
         let mut connection = writing.connect().await?;
         migrator()
             .run(&mut connection)

@@ -63,6 +63,9 @@ impl MemberView {
 pub trait SessionStore: Send + Sync + 'static {
     /// Conversations of a user that he is a member of and that have a message, most recent first,
     /// active later than `updated_after` (strictly; 0 = all), at most `limit`, removed ones left out.
+    ///
+    /// Most recent = by the time of the newest message, then by log position. A group is listed once
+    /// it has a message newer than the user's joining; former members have no session.
     async fn recent_sessions(
         &self,
         user: UserId,
@@ -72,6 +75,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// The same without time and removal filters, but only conversations whose newest id is above
     /// the read position or the newest one pending in `positions` (unflushed positions win).
+    ///
+    /// Positions of other users are ignored. A pair whose newer messages are all the user's own is
+    /// listed too: [`MemberView::unread`] is 0 then.
     async fn unread_sessions(
         &self,
         user: UserId,
@@ -85,7 +91,8 @@ pub trait SessionStore: Send + Sync + 'static {
         conversation: Conversation,
     ) -> Result<u32, StoreError>;
 
-    /// Stores positions; one that is not ahead of the stored one changes nothing.
+    /// Stores positions; one that is not ahead of the stored one changes nothing, one beyond the
+    /// newest id counts as the newest id, and those of users without a member row are skipped.
     async fn store_read_positions(&self, positions: &[ReadPosition]) -> Result<(), StoreError>;
 
     /// Removes a conversation from the user's list and marks it read. `false` when it was not

@@ -23,8 +23,7 @@ const KILLS: u32 = 5;
 #[tokio::test]
 async fn power_loss_loses_nothing_acknowledged() {
     let survived = fail_power(Durability::Full).await;
-    println!("{survived:?}");
-    assert_eq!(survived.losses, 0);
+    assert_eq!(survived.losses, 0, "{survived:?}");
     assert!(survived.acknowledged > 500, "{survived:?}");
     assert!(
         survived.ran_ahead > 0,
@@ -131,11 +130,7 @@ async fn fail_power(durability: Durability) -> Survived {
         .env("SHIM_LOG", &log)
         .output()
         .unwrap();
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert!(done.status.success(), "{done:?}");
     let recording = Recording::read(&log, &dir);
     let first_ack = recording
         .events
@@ -204,15 +199,15 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
 
 /// The library that watches the child's disk, compiled once per run.
 fn shim() -> &'static Path {
-    static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = SHIM.get_or_init(|| {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("libdisk.so");
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let partial = out.join(format!("libdisk-{}.so", std::process::id()));
         let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shim/disk.c");
         let done = Command::new(&compiler)
             .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&path)
+            .arg(&partial)
             .args([source, "-ldl", "-lpthread"])
             .status()
             .unwrap_or_else(|error| {
@@ -222,7 +217,9 @@ fn shim() -> &'static Path {
                 )
             });
         assert!(done.success(), "compile {source}");
-        (temp, path)
-    });
-    path
+        // Another run at the same time makes the same file.
+        let path = out.join("libdisk.so");
+        std::fs::rename(&partial, &path).unwrap();
+        path
+    })
 }

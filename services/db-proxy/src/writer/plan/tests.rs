@@ -46,11 +46,16 @@ struct Row {
 impl Model {
     fn new() -> Self {
         let rows = vec![Conversation::Group(group(1)), Conversation::Group(group(2))];
-        Self { log: Vec::new(), rows }
+        Self {
+            log: Vec::new(),
+            rows,
+        }
     }
 
     fn of(&self, conversation: Conversation) -> impl DoubleEndedIterator<Item = &Row> {
-        self.log.iter().filter(move |row| row.conversation == conversation)
+        self.log
+            .iter()
+            .filter(move |row| row.conversation == conversation)
     }
 
     fn expect(&mut self, send: &Incoming, now: u32) -> Decision {
@@ -103,7 +108,11 @@ impl Model {
             if let Receiver::Group(id) = send.receiver()
                 && let Some(users) = members(id.get())
             {
-                let member = |id| GroupMember { user: user(id), joined_id: 0, shielded: false };
+                let member = |id| GroupMember {
+                    user: user(id),
+                    joined_id: 0,
+                    shielded: false,
+                };
                 let members = Members::new(users.into_iter().map(member).collect());
                 memory.groups.insert(id, Arc::new(members));
             }
@@ -115,18 +124,30 @@ impl Model {
                 (Some(index), _) => Known {
                     row: Some(ConversationRow(i64::try_from(index + 1).unwrap())),
                     last_id: self.of(conversation).count().try_into().unwrap(),
-                    low_sent: self.of(conversation).next_back().map_or(0, |row| row.low_sent),
+                    low_sent: self
+                        .of(conversation)
+                        .next_back()
+                        .map_or(0, |row| row.low_sent),
                 },
-                (None, Receiver::User(to)) if to.get() <= USERS => {
-                    Known { row: None, last_id: 0, low_sent: 0 }
-                }
+                (None, Receiver::User(to)) if to.get() <= USERS => Known {
+                    row: None,
+                    last_id: 0,
+                    low_sent: 0,
+                },
                 _ => continue,
             };
-            let recent = self.of(conversation).filter(|row| row.kept.time + 600 >= now);
+            let recent = self
+                .of(conversation)
+                .filter(|row| row.kept.time + 600 >= now);
             let recent: Vec<RecentKey> = recent
                 .filter_map(|row| {
                     let Kept { msg_id, time, seq } = row.kept;
-                    row.key.map(|key| RecentKey { key, msg_id, seq, time })
+                    row.key.map(|key| RecentKey {
+                        key,
+                        msg_id,
+                        seq,
+                        time,
+                    })
                 })
                 .collect();
             memory.retries.load(&recent, now);
@@ -146,22 +167,27 @@ fn memory() -> Memory {
     }
 }
 
-fn incoming(
-    sender: u32,
-    to_group: bool,
-    to: u32,
-    key: Option<(u8, bool)>,
-) -> Option<Incoming> {
-    let peer = if to_group { Peer::Group(group(to)) } else { Peer::User(user(to)) };
+fn incoming(sender: u32, to_group: bool, to: u32, key: Option<(u8, bool)>) -> Option<Incoming> {
+    let peer = if to_group {
+        Peer::Group(group(to))
+    } else {
+        Peer::User(user(to))
+    };
     let conversation = Conversation::of(user(sender), peer)?;
     let key = key.map(|(n, client)| {
         let id = [n; 16];
         if client {
             let key = RetryKey::of_client_id(user(sender), conversation, &id);
-            SendKey { key, window_seconds: 600 }
+            SendKey {
+                key,
+                window_seconds: 600,
+            }
         } else {
             let key = RetryKey::of_frame(Epoch(1), conversation, u32::from(n) + 1, 1, b"x");
-            SendKey { key: key.unwrap(), window_seconds: 30 }
+            SendKey {
+                key: key.unwrap(),
+                window_seconds: 30,
+            }
         }
     });
     Some(Incoming {
@@ -177,10 +203,12 @@ fn incoming(
 
 fn any_send() -> impl Strategy<Value = Incoming> {
     let key = prop::option::of((0_u8..6, any::<bool>()));
-    (1_u32..=USERS, any::<bool>(), 1_u32..=7, key)
-        .prop_filter_map("to oneself", |(sender, to_group, to, key)| {
+    (1_u32..=USERS, any::<bool>(), 1_u32..=7, key).prop_filter_map(
+        "to oneself",
+        |(sender, to_group, to, key)| {
             incoming(sender, to_group, if to_group { to.min(3) } else { to }, key)
-        })
+        },
+    )
 }
 
 #[derive(Clone, Debug)]
@@ -194,8 +222,18 @@ struct Batch {
 fn any_batch() -> impl Strategy<Value = Batch> {
     let sends = prop::collection::vec(any_send(), 1..12);
     let pause = prop_oneof![0_u32..3, Just(31_u32), Just(601_u32)];
-    (sends, prop::bool::weighted(0.2), prop::bool::weighted(0.1), pause)
-        .prop_map(|(sends, fails, forgets_all, pause)| Batch { sends, fails, forgets_all, pause })
+    (
+        sends,
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.1),
+        pause,
+    )
+        .prop_map(|(sends, fails, forgets_all, pause)| Batch {
+            sends,
+            fails,
+            forgets_all,
+            pause,
+        })
 }
 
 proptest! {
@@ -274,17 +312,29 @@ fn a_resend_in_the_same_batch_joins_the_message_in_flight() {
     model.load(&mut memory, &sends, 1_000);
     let plan = memory.plan(sends.iter(), 3, 1_000);
     assert_eq!(plan.append.messages.len(), 1);
-    let Some(Decision::Stored(kept)) = plan.decisions.first().copied() else { panic!() };
-    assert_eq!(plan.decisions[1..], [Decision::Repeated(kept), Decision::Repeated(kept)]);
+    let Some(Decision::Stored(kept)) = plan.decisions.first().copied() else {
+        panic!()
+    };
+    assert_eq!(
+        plan.decisions[1..],
+        [Decision::Repeated(kept), Decision::Repeated(kept)]
+    );
 }
 
 #[test]
 fn the_last_id_of_a_conversation_is_never_passed() {
     let mut memory = memory();
     let send = incoming(1, false, 2, None).unwrap();
-    let known = Known { row: Some(ConversationRow(1)), last_id: u32::MAX, low_sent: 0 };
+    let known = Known {
+        row: Some(ConversationRow(1)),
+        last_id: u32::MAX,
+        low_sent: 0,
+    };
     memory.conversations.insert(send.conversation, known);
     let plan = memory.plan([&send].into_iter(), 1, 1_000);
-    assert_eq!(plan.decisions, [Decision::Refused(Refusal::ConversationFull)]);
+    assert_eq!(
+        plan.decisions,
+        [Decision::Refused(Refusal::ConversationFull)]
+    );
     assert!(plan.append.messages.is_empty());
 }

@@ -32,12 +32,20 @@ fn broken() -> StoreError {
 
 impl Faulty {
     fn check(&self) -> Result<(), StoreError> {
-        if self.faults.away.load(Ordering::SeqCst) { Err(broken()) } else { Ok(()) }
+        if self.faults.away.load(Ordering::SeqCst) {
+            Err(broken())
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn next(counter: &AtomicUsize) -> bool {
-    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 macro_rules! pass_on {
@@ -66,7 +74,9 @@ impl MessageStore for Faulty {
         max_keys: u32,
     ) -> Result<Vec<Option<ConversationState>>, StoreError> {
         self.check()?;
-        self.inner.conversation_states(wanted, keys_since, max_keys).await
+        self.inner
+            .conversation_states(wanted, keys_since, max_keys)
+            .await
     }
 
     async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError> {
@@ -76,7 +86,11 @@ impl MessageStore for Faulty {
             return Err(broken());
         }
         self.inner.append(batch).await?;
-        if next(&self.faults.answers) { Err(broken()) } else { Ok(()) }
+        if next(&self.faults.answers) {
+            Err(broken())
+        } else {
+            Ok(())
+        }
     }
 
     async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError> {

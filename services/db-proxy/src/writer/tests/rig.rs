@@ -57,8 +57,17 @@ impl Ground {
             name: format!("user{id}"),
             ..ImportedUser::default()
         });
-        temp.store.import(&DirectoryImport { users: users.collect(), now: 1 }).await.unwrap();
-        let store = Faulty { inner: temp.store.clone(), faults: Arc::new(Faults::default()) };
+        temp.store
+            .import(&DirectoryImport {
+                users: users.collect(),
+                now: 1,
+            })
+            .await
+            .unwrap();
+        let store = Faulty {
+            inner: temp.store.clone(),
+            faults: Arc::new(Faults::default()),
+        };
         Self { temp, store }
     }
 
@@ -67,7 +76,10 @@ impl Ground {
     }
 
     pub(super) async fn start_with(&self, writer: WriterConfig) -> Rig {
-        let config = DbProxyConfig { writer, ..DbProxyConfig::default() };
+        let config = DbProxyConfig {
+            writer,
+            ..DbProxyConfig::default()
+        };
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
         let metrics = Metrics::default();
         let publisher = Publisher::new(&config.publish, metrics.clone());
@@ -127,7 +139,10 @@ pub(super) fn text(from: u32, to: u32, seq: u32, body: &str) -> v1::Send {
 
 /// A text to a group.
 pub(super) fn group_text(from: u32, group: GroupId, seq: u32) -> v1::Send {
-    v1::Send { msg_type: 0x11, ..text(from, group.get(), seq, "to all") }
+    v1::Send {
+        msg_type: 0x11,
+        ..text(from, group.get(), seq, "to all")
+    }
 }
 
 impl Rig {
@@ -138,7 +153,10 @@ impl Rig {
             admitted.push(self.rules.admit(self.next_tag, send).unwrap());
             self.next_tag += 1;
         }
-        self.handle.send(SendBatch::new(admitted, Arc::clone(&self.sink))).await.unwrap();
+        self.handle
+            .send(SendBatch::new(admitted, Arc::clone(&self.sink)))
+            .await
+            .unwrap();
     }
 
     /// The next `count` results: tag and what was done.
@@ -146,7 +164,9 @@ impl Rig {
         let mut all = Vec::new();
         while all.len() < count {
             for result in self.sink.take(count - all.len()).await {
-                let Some(v1::db_result::Result::Send(done)) = result.result else { panic!() };
+                let Some(v1::db_result::Result::Send(done)) = result.result else {
+                    panic!()
+                };
                 all.push((result.tag, done));
             }
         }
@@ -157,7 +177,11 @@ impl Rig {
     pub(super) async fn send(&mut self, sends: Vec<v1::Send>) -> Vec<v1::SendDone> {
         let count = sends.len();
         self.queue(sends).await;
-        self.results(count).await.into_iter().map(|(_, done)| done).collect()
+        self.results(count)
+            .await
+            .into_iter()
+            .map(|(_, done)| done)
+            .collect()
     }
 
     pub(super) async fn send_one(&mut self, send: v1::Send) -> v1::SendDone {
@@ -167,7 +191,10 @@ impl Rig {
     /// The next batch that a route server gets; confirms it.
     pub(super) async fn published(&mut self) -> v1::PublishBatch {
         let batch = self.route.rx.recv().await.unwrap();
-        let replies = v1::PublishReplies { confirmed: batch.through, lists: Vec::new() };
+        let replies = v1::PublishReplies {
+            confirmed: batch.through,
+            lists: Vec::new(),
+        };
         self.route.tx.send(replies).await.unwrap();
         batch
     }
@@ -178,7 +205,10 @@ impl Rig {
         let mut position = None;
         loop {
             let batch = self.published().await;
-            assert!(batch.after <= position.unwrap_or(batch.after), "a gap before {batch:?}");
+            assert!(
+                batch.after <= position.unwrap_or(batch.after),
+                "a gap before {batch:?}"
+            );
             position = Some(batch.through);
             items.extend(batch.items.into_iter().filter_map(|item| item.item));
             if batch.through >= seq {
@@ -190,7 +220,10 @@ impl Rig {
     /// Waits until the writer has met the store's state.
     pub(super) async fn reachable(&mut self, wanted: bool) {
         let wait = self.reachable.wait_for(|reachable| *reachable == wanted);
-        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), wait)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// Stops as the role does: the writer finishes what is queued.

@@ -58,9 +58,17 @@ fn another_ring_than_ours_means_the_log() {
     position.batch_done(1, 11);
     assert_eq!(position.page(11, false), None);
     assert_eq!(position.mode(), Mode::Pull);
-    assert_eq!(position.next_read(), Read::Later(11), "polled, since nothing new is known");
+    assert_eq!(
+        position.next_read(),
+        Read::Later(11),
+        "polled, since nothing new is known"
+    );
     position.stored(12);
-    assert_eq!(position.next_read(), Read::Now(11), "a message of this server is there");
+    assert_eq!(
+        position.next_read(),
+        Read::Now(11),
+        "a message of this server is there"
+    );
     position.page(12, false);
     position.batch(1, 11, 12, OWN);
     assert_eq!(position.batch_done(1, 12), Some(vec![]));
@@ -79,7 +87,11 @@ fn nothing_is_live_before_every_link_has_confirmed_our_sessions() {
     assert_eq!(position.batch_done(2, 9), None);
     position.batch(2, 9, 9, OWN);
     position.snapshot_done(2, 9);
-    assert_eq!(position.batch_done(2, 9), None, "9 was announced and 5 is read");
+    assert_eq!(
+        position.batch_done(2, 9),
+        None,
+        "9 was announced and 5 is read"
+    );
     assert_eq!(position.page(9, false), Some(vec![]));
 }
 
@@ -130,7 +142,11 @@ fn a_hole_among_held_messages_is_filled_by_the_log() {
 fn a_session_starts_where_it_was_confirmed_or_where_the_log_was_read() {
     let mut live = live_at(10);
     assert_eq!(live.cursor(1, 12), 12);
-    assert_eq!(live.cursor(1, 8), 10, "what the log brought before the session is not live again");
+    assert_eq!(
+        live.cursor(1, 8),
+        10,
+        "what the log brought before the session is not live again"
+    );
     let mut pull: Position<()> = Position::new(1_000);
     assert_eq!(pull.cursor(1, 5), 5);
     pull.page(9, false);
@@ -233,7 +249,10 @@ mod world {
         pub(super) fn new(max_held: usize) -> Self {
             Self {
                 log: Vec::new(),
-                routes: NAMES.iter().map(|name| (*name, RouteServer::default())).collect(),
+                routes: NAMES
+                    .iter()
+                    .map(|name| (*name, RouteServer::default()))
+                    .collect(),
                 position: Position::new(max_held),
                 sessions: Vec::new(),
                 announced: Vec::new(),
@@ -253,11 +272,20 @@ mod world {
         }
 
         fn writer_ring(&self) -> Ring {
-            Ring::new(self.routes.iter().filter(|(_, r)| r.has_writer).map(|(name, _)| *name))
+            Ring::new(
+                self.routes
+                    .iter()
+                    .filter(|(_, r)| r.has_writer)
+                    .map(|(name, _)| *name),
+            )
         }
 
         fn ring_of(&self, name: &str) -> u64 {
-            if self.routes[name].has_writer { self.writer_ring().digest() } else { 0 }
+            if self.routes[name].has_writer {
+                self.writer_ring().digest()
+            } else {
+                0
+            }
         }
 
         // ---- the world's moves --------------------------------------------
@@ -266,7 +294,10 @@ mod world {
             let before = self.end();
             for mask in masks {
                 let users = (1..=USERS).filter(|user| mask >> user & 1 == 1).collect();
-                self.log.push(Message { seq: self.end() + 1, users });
+                self.log.push(Message {
+                    seq: self.end() + 1,
+                    users,
+                });
             }
             let ring = self.writer_ring();
             let new: Vec<Message> = self.log[before as usize..].to_vec();
@@ -276,7 +307,9 @@ mod world {
                     continue;
                 }
                 route.at = end;
-                let Some(link) = &mut route.link else { continue };
+                let Some(link) = &mut route.link else {
+                    continue;
+                };
                 let mut items = Vec::new();
                 for message in &new {
                     let mut users = message.users.clone();
@@ -285,7 +318,10 @@ mod world {
                             && ring.shard_of(UserId::from_wire(*user).unwrap()) == Some(name)
                     });
                     if !users.is_empty() {
-                        items.push(Item::Message(Message { seq: message.seq, users }));
+                        items.push(Item::Message(Message {
+                            seq: message.seq,
+                            users,
+                        }));
                     }
                 }
                 link.queue.push_back(Batch {
@@ -300,8 +336,11 @@ mod world {
 
         /// The newest batch of a link loses its messages.
         pub(super) fn lose(&mut self, n: usize) {
-            if let Some(batch) =
-                self.route(n).link.as_mut().and_then(|link| link.queue.back_mut())
+            if let Some(batch) = self
+                .route(n)
+                .link
+                .as_mut()
+                .and_then(|link| link.queue.back_mut())
             {
                 batch.items.retain(|item| !matches!(item, Item::Message(_)));
                 batch.after = batch.through;
@@ -310,13 +349,20 @@ mod world {
 
         /// The two newest batches of a link travel as one.
         pub(super) fn merge(&mut self, n: usize) {
-            let Some(link) = &mut self.route(n).link else { return };
-            let Some(last) = link.queue.pop_back() else { return };
+            let Some(link) = &mut self.route(n).link else {
+                return;
+            };
+            let Some(last) = link.queue.pop_back() else {
+                return;
+            };
             match link.queue.back_mut() {
                 Some(first) if first.ring == last.ring => {
                     // A snapshot or a loss moves the beginning.
                     if last.after > first.through
-                        || last.items.iter().any(|item| matches!(item, Item::Snapshot { .. }))
+                        || last
+                            .items
+                            .iter()
+                            .any(|item| matches!(item, Item::Snapshot { .. }))
                     {
                         first.after = last.after;
                     }
@@ -372,7 +418,12 @@ mod world {
             }
             if up {
                 let at = route.at;
-                let first = Batch { after: at, through: at, ring, items: Vec::new() };
+                let first = Batch {
+                    after: at,
+                    through: at,
+                    ring,
+                    items: Vec::new(),
+                };
                 route.link = Some(Link {
                     id,
                     queue: VecDeque::from([first]),
@@ -413,7 +464,9 @@ mod world {
             let ring = Ring::new(names.iter().copied());
             self.generation += 1;
             for (name, route) in &mut self.routes {
-                let Some(link) = &mut route.link else { continue };
+                let Some(link) = &mut route.link else {
+                    continue;
+                };
                 link.known.clear();
                 if !names.contains(name) {
                     continue;
@@ -437,7 +490,10 @@ mod world {
                     after: at,
                     through: at,
                     ring: digest,
-                    items: vec![Item::Snapshot { tag: self.generation, through: at }],
+                    items: vec![Item::Snapshot {
+                        tag: self.generation,
+                        through: at,
+                    }],
                 });
                 link.sent = at;
             }
@@ -471,7 +527,10 @@ mod world {
                     after,
                     through: at.max(after),
                     ring: digest,
-                    items: vec![Item::Ready { session: index, through: at }],
+                    items: vec![Item::Ready {
+                        session: index,
+                        through: at,
+                    }],
                 });
                 link.sent = at.max(after);
             }
@@ -482,29 +541,44 @@ mod world {
                 .routes
                 .iter()
                 .filter(|(_, r)| {
-                    r.link.as_ref().is_some_and(|link| self.announced.contains(&link.id))
+                    r.link
+                        .as_ref()
+                        .is_some_and(|link| self.announced.contains(&link.id))
                 })
                 .map(|(name, _)| *name)
                 .collect();
             let ring = Ring::new(names);
-            let Some(name) = ring.shard_of(UserId::from_wire(user).unwrap()) else { return };
+            let Some(name) = ring.shard_of(UserId::from_wire(user).unwrap()) else {
+                return;
+            };
             let owner = self.routes[name].link.as_ref().unwrap().id;
-            let session =
-                Session { user, owner, start: None, cursor: u64::MAX, got: Vec::new() };
+            let session = Session {
+                user,
+                owner,
+                start: None,
+                cursor: u64::MAX,
+                got: Vec::new(),
+            };
             self.sessions.push(session);
             self.ask_ready(self.sessions.len() - 1);
         }
 
         /// One batch of a link arrives.
         pub(super) fn arrive(&mut self, n: usize) -> bool {
-            let Some(link) = &mut self.route(n).link else { return false };
-            let Some(batch) = link.queue.pop_front() else { return false };
+            let Some(link) = &mut self.route(n).link else {
+                return false;
+            };
+            let Some(batch) = link.queue.pop_front() else {
+                return false;
+            };
             let id = link.id;
             let before = std::mem::replace(&mut link.seen_ring, batch.ring);
             if (before == 0) != (batch.ring == 0) {
                 self.ring_changed();
             }
-            let verdict = self.position.batch(id, batch.after, batch.through, batch.ring);
+            let verdict = self
+                .position
+                .batch(id, batch.after, batch.through, batch.ring);
             let mut held = Vec::new();
             for item in batch.items {
                 match item {
@@ -561,8 +635,12 @@ mod world {
         pub(super) fn read(&mut self, limit: u64) {
             if let Some(after) = self.reading.take() {
                 let through = (after + limit).min(self.end()).max(after);
-                let page: Vec<Message> =
-                    self.log.iter().filter(|m| m.seq > after && m.seq <= through).cloned().collect();
+                let page: Vec<Message> = self
+                    .log
+                    .iter()
+                    .filter(|m| m.seq > after && m.seq <= through)
+                    .cloned()
+                    .collect();
                 for message in &page {
                     self.deliver(message, None);
                 }
@@ -604,7 +682,9 @@ mod world {
 
         pub(super) fn check(&self) {
             for session in &self.sessions {
-                let Some((start, end)) = session.start else { continue };
+                let Some((start, end)) = session.start else {
+                    continue;
+                };
                 assert!(start <= end, "starts at {start} when the log ends at {end}");
                 let expected: Vec<u64> = self
                     .log
@@ -612,7 +692,11 @@ mod world {
                     .filter(|m| m.seq > start && m.users.contains(&session.user))
                     .map(|m| m.seq)
                     .collect();
-                assert_eq!(session.got, expected, "session of {} from {start}", session.user);
+                assert_eq!(
+                    session.got, expected,
+                    "session of {} from {start}",
+                    session.user
+                );
             }
         }
     }

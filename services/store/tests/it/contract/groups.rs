@@ -5,7 +5,12 @@ use im_store::{
 
 use crate::log::{Log, user};
 
-pub(super) fn change(group: GroupId, change: MemberChange, users: &[u32], last_id: u32) -> GroupChange {
+pub(super) fn change(
+    group: GroupId,
+    change: MemberChange,
+    users: &[u32],
+    last_id: u32,
+) -> GroupChange {
     GroupChange {
         group,
         change,

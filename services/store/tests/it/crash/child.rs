@@ -84,6 +84,7 @@ fn does_its_job_when_started_as_a_child() {
         }
         stop.cancel();
         maintenance.await.unwrap();
+        store.close().await.unwrap();
     });
 }
 
@@ -183,6 +184,5 @@ async fn survive_failure(store: &SqliteStore) {
         log.commit(store).await.unwrap();
         assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
     }
-    store.close().await.unwrap();
     println!("survived");
 }
