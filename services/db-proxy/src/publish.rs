@@ -104,7 +104,7 @@ impl Publisher {
         let mut shards = self.lock();
         for item in items {
             match item {
-                Publication::Event(event) => shards.event(event),
+                Publication::Event(event) => shards.event(&event),
                 Publication::Kick(kick) => shards.kick(kick),
             }
         }

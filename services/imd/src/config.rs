@@ -159,8 +159,10 @@ mod tests {
     use super::*;
 
     fn all_in_one(bind: Option<&str>, set: &[&str]) -> ImdConfig {
-        let mut args = AllInOneArgs::default();
-        args.bind = bind.map(|address| address.parse().unwrap());
+        let mut args = AllInOneArgs {
+            bind: bind.map(|address| address.parse().unwrap()),
+            ..AllInOneArgs::default()
+        };
         args.role.config.set = set.iter().map(|set| (*set).to_owned()).collect();
         load_all_in_one(&args).unwrap()
     }

@@ -329,7 +329,7 @@ impl LoadTable {
         for entry in self.servers.values_mut() {
             let state = entry.state(&rules, now);
             match state {
-                ServerState::Stale | ServerState::Lost => continue,
+                ServerState::Stale | ServerState::Lost => {}
                 ServerState::Starting | ServerState::Draining => fresh = true,
                 ServerState::Full => (fresh, full) = (true, true),
                 ServerState::Accepting => {

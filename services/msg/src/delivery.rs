@@ -131,7 +131,7 @@ impl Delivery {
                 self.presence.forget_question();
                 self.position.distrust();
             }
-            Input::Page(page) => self.page(page),
+            Input::Page(page) => self.page(&page),
             Input::PageFailed => self.reading = None,
             Input::Related(related) => self.related(&related),
             Input::RelatedFailed => self.presence.forget_question(),
@@ -217,7 +217,7 @@ impl Delivery {
                 Item::Status(status) => {
                     self.shared.status_result(link, status.tag, &status.online);
                 }
-                Item::PcStatus(status) => self.pc_status(&status),
+                Item::PcStatus(status) => self.pc_status(status),
                 Item::Presence(tick) => self.presence.gather(&tick, &self.shared.config),
             }
         }
@@ -240,7 +240,7 @@ impl Delivery {
         }
     }
 
-    fn page(&mut self, page: LogPage) {
+    fn page(&mut self, page: &LogPage) {
         self.reading = None;
         self.shared.metrics.pages.inc();
         for message in &page.messages {

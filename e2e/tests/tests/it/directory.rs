@@ -162,7 +162,7 @@ async fn details_are_given_for_those_who_exist() {
 /// Android in frames that it takes, complete and with a time that misses nothing.
 #[tokio::test]
 async fn a_large_directory_reaches_every_client() {
-    const PEOPLE: u32 = 4_000;
+    const PEOPLE: u32 = 6_000;
     let mut platform = own_platform(1, &[]).await;
     let address = platform.msg_address("all");
     let filler = "长".repeat(40);

@@ -17,7 +17,7 @@ use crate::support::*;
 /// A pair exchanges this many messages while something else goes on, one after the other.
 async fn chat(a: &mut Terminal, b: &mut Terminal, count: u32) {
     for n in 0..count {
-        let (from, to) = if n % 2 == 0 {
+        let (from, to) = if n.is_multiple_of(2) {
             (&mut *a, &mut *b)
         } else {
             (&mut *b, &mut *a)
@@ -304,7 +304,7 @@ async fn come_and_go(target: SocketAddr, n: u32) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     // Half of them leave with a reset, which also leaves no port behind in TIME_WAIT.
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         socket.set_zero_linger().unwrap();
     }
     socket.bind(SocketAddr::new(IpAddr::V4(source), 0)).unwrap();

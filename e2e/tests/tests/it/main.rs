@@ -3,6 +3,17 @@
 //! Tests are named by what they prove and name the row (S-nn) or section of the wire description
 //! that they come from.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "tests fail by panicking, and their helpers are not marked as tests"
+)]
+
 mod directory;
 mod disk;
 mod dispatch;

@@ -11,9 +11,12 @@ use tokio::time::Instant;
 
 use crate::writer::Cache;
 
+/// The related people of a user, and when they were read.
+type Known = (Instant, Arc<[u32]>);
+
 /// Relations that were read lately.
 pub(super) struct Relations {
-    known: Mutex<Cache<UserId, (Instant, Arc<[u32]>)>>,
+    known: Mutex<Cache<UserId, Known>>,
     max_age: Duration,
     limit: u32,
     seconds: u32,

@@ -186,7 +186,7 @@ impl Shards {
         self.wake();
     }
 
-    pub(super) fn event(&mut self, event: v1::Event) {
+    pub(super) fn event(&mut self, event: &v1::Event) {
         if event.broadcast {
             for shard in &mut self.shards {
                 shard.other(Item::Event(event.clone()));

@@ -46,10 +46,6 @@ impl Members {
         self.users.binary_search(&user).is_ok()
     }
 
-    pub(crate) fn users(&self) -> &[UserId] {
-        &self.users
-    }
-
     /// Members that may see a message: those who had joined before it.
     pub(crate) fn recipients_of(&self, msg_id: u32) -> Vec<u32> {
         if self.newest_join < msg_id {
@@ -201,10 +197,10 @@ mod tests {
         let ticket = cache.get(group).unwrap_err();
         cache.changed(group, Some(&new));
         cache.put(ticket, group, &old);
-        assert_eq!(cache.get(group).unwrap().users().len(), 2);
+        assert_eq!(cache.get(group).unwrap().users.len(), 2);
         cache.changed(group, None);
         let ticket = cache.get(group).unwrap_err();
         cache.put(ticket, group, &new);
-        assert_eq!(cache.get(group).unwrap().users().len(), 2);
+        assert_eq!(cache.get(group).unwrap().users.len(), 2);
     }
 }

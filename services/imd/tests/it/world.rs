@@ -60,6 +60,7 @@ impl Server {
                 };
             }
         }
+        child.wait().unwrap();
         panic!("the server ended:\n{}", seen.join("\n"));
     }
 

@@ -103,9 +103,8 @@ async fn send_batches(shared: Arc<Shared>, tx: mpsc::Sender<DbCalls>, over: Canc
         // Connections that are ready now add theirs to the same batch.
         tokio::task::yield_now().await;
         loop {
-            let permit = match over.run_until_cancelled(tx.reserve()).await {
-                Some(Ok(permit)) => permit,
-                _ => return,
+            let Some(Ok(permit)) = over.run_until_cancelled(tx.reserve()).await else {
+                return;
             };
             let Some(batch) = shared.db.take_batch(bounds) else {
                 break;

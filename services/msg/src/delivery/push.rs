@@ -155,7 +155,7 @@ impl Delivery {
     }
 
     /// Tells the phones of a user that his PC came or went.
-    pub(super) fn pc_status(&mut self, status: &PcStatus) {
+    pub(super) fn pc_status(&mut self, status: PcStatus) {
         let stat = if status.online {
             UserStatType::UserStatusOnline
         } else {

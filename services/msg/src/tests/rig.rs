@@ -94,7 +94,9 @@ impl Db {
                     .cloned()
                     .collect();
                 let end = self.log.len() as u64;
-                let through = messages.last().map_or(end.max(read.after), |last| last.seq);
+                let through = messages
+                    .last()
+                    .map_or_else(|| end.max(read.after), |last| last.seq);
                 db_result::Result::Log(LogPage {
                     messages,
                     through,
@@ -532,7 +534,7 @@ impl LoginPlayer {
                     login.is_deaf
                 };
                 if !is_deaf {
-                    drop(tx.send(LoadSeen { report: number }).await);
+                    let _gone = tx.send(LoadSeen { report: number }).await;
                 }
             }
         });

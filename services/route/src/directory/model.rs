@@ -45,6 +45,7 @@ enum Op {
     },
     SnapshotEnd {
         server: usize,
+        in_ring: bool,
     },
     Tick,
 }

@@ -3,7 +3,6 @@
 mod fanout;
 mod presence;
 mod recovery;
-mod tmp_bench;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

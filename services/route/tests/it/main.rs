@@ -1,5 +1,10 @@
 //! The route role over real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests fail by panicking, and their helpers are not marked as tests"
+)]
+
 use std::time::Duration;
 
 use im_config::{LinkConfig, RouteConfig};

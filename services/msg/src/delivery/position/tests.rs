@@ -300,7 +300,7 @@ mod world {
                 });
             }
             let ring = self.writer_ring();
-            let new: Vec<Message> = self.log[before as usize..].to_vec();
+            let new: Vec<Message> = self.log[usize::try_from(before).unwrap()..].to_vec();
             let end = self.end();
             for (name, route) in &mut self.routes {
                 if !route.has_writer {
@@ -478,8 +478,6 @@ mod world {
                         link.known.insert(session.user);
                     }
                 }
-                let digest = if route.has_writer { 1 } else { 0 };
-                let _ = digest;
             }
             for name in names {
                 let digest = self.ring_of(name);
