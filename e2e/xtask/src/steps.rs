@@ -109,7 +109,7 @@ fn check_and_lint() -> anyhow::Result<()> {
             .args([
                 "--log-level",
                 "error",
-                "--offline",
+                "--locked",
                 "check",
                 "bans",
                 "licenses",
