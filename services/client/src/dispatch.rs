@@ -75,8 +75,10 @@ impl Classify for DispatchError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Url => ErrorKind::Invalid,
-            Self::Body | Self::Http(_) => ErrorKind::Internal,
+            // An answer that is cut short or comes from something in between passes, too.
             Self::Io(_)
+            | Self::Http(_)
+            | Self::Body
             | Self::Timeout
             | Self::Status(_)
             | Self::NoServer { .. }

@@ -98,6 +98,9 @@ pub(super) async fn listen(
                 session = Some(number);
             }
             Event::Disconnected { .. } | Event::Closed { .. } => {
+                if let Event::Closed { error: Some(error) } = &event {
+                    println!("client of user {user} gave up: {error:?}");
+                }
                 if let Some(session) = session.take() {
                     history.note(Seen::Offline { session });
                 }

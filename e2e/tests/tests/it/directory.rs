@@ -279,7 +279,7 @@ async fn a_changed_avatar_is_answered_and_told_to_pcs() {
         details(&mut other_pc, &[a]).await[0].avatar_url,
         request.avatar_url
     );
-    other_phone.fence(&mut other_pc).await;
+    other_phone.fence(&mut pc).await;
     assert!(
         !other_phone.take_notices().iter().any(about_a),
         "phones do not understand it"

@@ -135,6 +135,11 @@ async fn without_msg_servers_clients_are_told_so_until_one_comes() {
     };
     let mut platform = Platform::separate(shape, Options::people(1)).await.unwrap();
     let address = http(&mut platform, "login1");
+    wait::until("the login server", wait::SOON, || async {
+        TcpStream::connect(address).await.ok()
+    })
+    .await
+    .unwrap();
     let answer = exchange(address, b"GET /msg_server HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.to_lowercase().contains("\nretry-after:"), "{answer}");
