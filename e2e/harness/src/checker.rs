@@ -26,6 +26,10 @@ pub enum Fault {
     StoredTwice {
         /// Which send.
         mark: Mark,
+        /// One place.
+        first: (Talk, u32),
+        /// Another.
+        second: (Talk, u32),
     },
     /// I2: two acks of one send name different ids.
     AckedTwice {
@@ -140,8 +144,13 @@ fn check_stored(seen: &[Seen], stored: &BTreeMap<Talk, Stored>, faults: &mut Vec
                     msg_id: *msg_id,
                 });
             }
-            if places.insert(*mark, (*talk, *msg_id)).is_some() {
-                faults.push(Fault::StoredTwice { mark: *mark });
+            let second = (*talk, *msg_id);
+            if let Some(first) = places.insert(*mark, second) {
+                faults.push(Fault::StoredTwice {
+                    mark: *mark,
+                    first,
+                    second,
+                });
             }
         }
     }

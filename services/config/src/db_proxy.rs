@@ -70,10 +70,8 @@ pub struct WriterConfig {
     pub cached_groups: usize,
     /// Users that are remembered to exist.
     pub cached_users: usize,
-    /// Retry keys that are remembered, of all conversations together.
-    pub retry_keys: usize,
-    /// Retry keys that are read for a conversation that is not remembered.
-    pub retry_keys_loaded: u32,
+    /// Retry keys that are remembered, of all conversations together; so many are read at the start.
+    pub retry_keys: u32,
     /// How long a client's message id is recognised, seconds.
     pub client_id_window_seconds: u32,
     /// How long a repeated frame is recognised, seconds.
@@ -97,7 +95,6 @@ impl Default for WriterConfig {
             cached_groups: 4_096,
             cached_users: 250_000,
             retry_keys: 500_000,
-            retry_keys_loaded: 64,
             client_id_window_seconds: 600,
             frame_window_seconds: 30,
             max_group_members: 2_000,
@@ -238,7 +235,6 @@ impl Check for WriterConfig {
             cached_groups,
             cached_users,
             retry_keys,
-            retry_keys_loaded,
             client_id_window_seconds,
             frame_window_seconds,
             max_group_members,
@@ -259,7 +255,6 @@ impl Check for WriterConfig {
         checker.range("cached_groups", cached_groups, &(1..=10_000_000));
         checker.range("cached_users", cached_users, &(1..=100_000_000));
         checker.range("retry_keys", retry_keys, &(1..=100_000_000));
-        checker.range("retry_keys_loaded", retry_keys_loaded, &(1..=100_000));
         checker.range(
             "client_id_window_seconds",
             client_id_window_seconds,

@@ -91,7 +91,11 @@ fn objects_to_a_message_stored_twice() {
     });
     let faults = check(&seen, &stored);
     assert!(
-        faults.contains(&Fault::StoredTwice { mark: 103 }),
+        faults.contains(&Fault::StoredTwice {
+            mark: 103,
+            first: (TALK, 3),
+            second: (TALK, 4),
+        }),
         "{faults:?}"
     );
 }

@@ -99,7 +99,7 @@ pub(super) async fn listen(
             }
             Event::Disconnected { .. } | Event::Closed { .. } => {
                 if let Event::Closed { error: Some(error) } = &event {
-                    println!("client of user {user} gave up: {error:?}");
+                    eprintln!("client of user {user} gave up: {error:?}");
                 }
                 if let Some(session) = session.take() {
                     history.note(Seen::Offline { session });

@@ -129,10 +129,7 @@ impl Writer {
         if let Some(known) = self.memory.conversations.get(&conversation) {
             return Ok(known.last_id);
         }
-        let states = self
-            .store
-            .conversation_states(&[conversation], u32::MAX, 0)
-            .await?;
+        let states = self.store.conversation_states(&[conversation]).await?;
         Ok(states
             .into_iter()
             .flatten()

@@ -10,21 +10,12 @@ use super::job::{Incoming, Receiver};
 use super::members::Members;
 use super::plan::{Known, Memory};
 
-/// How far back and how many retry keys are read per conversation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyRange {
-    pub(super) max_age_seconds: u32,
-    pub(super) max_keys: u32,
-}
-
 /// Reads the state of every conversation of the batch that is not remembered. What does not exist is
 /// not remembered, except a pair of existing users.
 pub(super) async fn load<'a>(
     memory: &mut Memory,
     store: &dyn Store,
     sends: impl Iterator<Item = &'a Incoming>,
-    keys: KeyRange,
-    now: u32,
 ) -> Result<(), StoreError> {
     let mut missing = HashSet::new();
     let mut wanted = Vec::new();
@@ -43,10 +34,7 @@ pub(super) async fn load<'a>(
         return Ok(());
     }
     let conversations: Vec<Conversation> = wanted.iter().map(|(which, _)| *which).collect();
-    let since = now.saturating_sub(keys.max_age_seconds);
-    let states = store
-        .conversation_states(&conversations, since, keys.max_keys)
-        .await?;
+    let states = store.conversation_states(&conversations).await?;
     let mut unspoken = Vec::new();
     for ((conversation, receiver), state) in wanted.into_iter().zip(states) {
         match (state, receiver) {
@@ -55,7 +43,6 @@ pub(super) async fn load<'a>(
                     let members = store.members(group).await?;
                     memory.groups.insert(group, Arc::new(Members::new(members)));
                 }
-                memory.retries.load(&state.recent, now);
                 let known = Known {
                     row: Some(state.row),
                     last_id: state.last_id,

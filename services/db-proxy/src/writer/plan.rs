@@ -81,15 +81,21 @@ impl Memory {
 
     /// Forgets what a batch that was not committed has changed, and whatever else is known of its
     /// conversations. The end of the log must be read again too.
-    pub(super) fn forget<'a>(&mut self, sends: impl Iterator<Item = &'a Incoming>) {
+    pub(super) fn forget<'a>(&mut self, sends: impl Iterator<Item = &'a Incoming>, plan: &Plan) {
         for send in sends {
             self.conversations.remove(&send.conversation);
             if let Conversation::Group(group) = send.conversation {
                 self.groups.remove(&group);
             }
-            if let Some(key) = &send.key {
-                self.retries.remove(&key.key);
-            }
+        }
+        // Only its own: the keys of repetitions are of messages that are stored.
+        for key in plan
+            .append
+            .messages
+            .iter()
+            .filter_map(|row| row.key.as_ref())
+        {
+            self.retries.remove(key);
         }
     }
 

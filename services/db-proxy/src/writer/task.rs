@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use super::cache::{Cache, Kept, RetryWindow};
 use super::handle::{WriterError, WriterHandle};
 use super::job::{GroupJob, Incoming, Job, SendBatch};
-use super::load::{KeyRange, load};
+use super::load::load;
 use super::members::MemberCache;
 use super::plan::{Decision, Memory, Plan};
 use crate::metrics::Metrics;
@@ -55,6 +55,8 @@ pub(crate) struct Writer {
     last_commit: Option<Instant>,
     /// `memory.end` and `memory.last_row` are those of the store.
     end_known: bool,
+    /// `memory.retries` has what is stored up to here.
+    keys_through: Option<CommitSeq>,
     trouble: Trouble,
     reachable: watch::Sender<bool>,
     stopping: Option<Instant>,
@@ -90,13 +92,11 @@ impl Writer {
         );
         let (reachable, watch) = watch::channel(false);
         let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
-        let window = config
-            .client_id_window_seconds
-            .max(config.frame_window_seconds);
+        let window = retry_window(&config);
         let memory = Memory {
             conversations: Cache::new(config.cached_conversations, in_a_row),
             groups: Cache::new(config.cached_groups, in_a_row),
-            retries: RetryWindow::new(config.retry_keys, window),
+            retries: RetryWindow::new(config.retry_keys as usize, window),
             users: Cache::new(config.cached_users, in_a_row),
             end: CommitSeq(0),
             last_row: ConversationRow(0),
@@ -114,6 +114,7 @@ impl Writer {
             carried: None,
             last_commit: None,
             end_known: false,
+            keys_through: None,
             trouble: Trouble::default(),
             reachable,
             stopping: None,
@@ -232,21 +233,7 @@ impl Writer {
             self.read_end().await?;
         }
         let now = unix_seconds();
-        let keys = KeyRange {
-            max_age_seconds: self
-                .config
-                .client_id_window_seconds
-                .max(self.config.frame_window_seconds),
-            max_keys: self.config.retry_keys_loaded,
-        };
-        load(
-            &mut self.memory,
-            self.store.as_ref(),
-            sends(batches),
-            keys,
-            now,
-        )
-        .await?;
+        load(&mut self.memory, self.store.as_ref(), sends(batches)).await?;
         let before = self.memory.end;
         let count = batches.iter().map(|batch| batch.sends.len()).sum();
         let plan = self.memory.plan(sends(batches), count, now);
@@ -257,12 +244,13 @@ impl Writer {
         self.last_commit = Some(started);
         match self.store.append(&plan.append).await {
             Ok(()) => {
+                self.keys_through = Some(self.memory.end);
                 self.metrics
                     .committed(plan.append.messages.len(), started.elapsed().as_secs_f64());
                 Ok(plan)
             }
             Err(error) => {
-                self.memory.forget(sends(batches));
+                self.memory.forget(sends(batches), &plan);
                 if matches!(error, StoreError::Fenced) {
                     // Somebody else has written, wherever.
                     self.memory.clear();
@@ -303,10 +291,33 @@ impl Writer {
         let (end, row) = self.store.log_end().await?;
         self.memory.end = end;
         self.memory.last_row = row;
+        if self.keys_through != Some(end) {
+            self.read_keys().await?;
+            self.keys_through = Some(end);
+        }
         self.end_known = true;
         if self.publisher.position() != Some(end) {
             self.publisher.restart_at(end);
         }
+        Ok(())
+    }
+
+    /// Reads what repetitions are recognised by of messages that others have stored: another process,
+    /// or a commit that was reported as failed.
+    async fn read_keys(&mut self) -> Result<(), StoreError> {
+        let now = unix_seconds();
+        let since = now.saturating_sub(retry_window(&self.config));
+        let started = Instant::now();
+        let keys = self
+            .store
+            .recent_keys(since, self.config.retry_keys)
+            .await?;
+        self.memory.retries.load(&keys, now);
+        info!(
+            keys = keys.len(),
+            milliseconds = started.elapsed().as_millis(),
+            "read the retry keys of recent messages"
+        );
         Ok(())
     }
 
@@ -438,6 +449,13 @@ impl Writer {
             .min(Duration::from_millis(self.config.retry_max_ms))
             .max(self.retry_min())
     }
+}
+
+/// How long a repetition can be recognised, seconds.
+fn retry_window(config: &WriterConfig) -> u32 {
+    config
+        .client_id_window_seconds
+        .max(config.frame_window_seconds)
 }
 
 fn sends(batches: &[SendBatch]) -> impl Iterator<Item = &Incoming> {

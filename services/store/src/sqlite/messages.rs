@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use im_core::{CommitSeq, Conversation, MsgId, RetryKey};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -22,16 +23,16 @@ const LOG_END: &str = "SELECT coalesce((SELECT max(seq) FROM message), 0),
     coalesce((SELECT max(conv) FROM conversation), 0)";
 
 /// The parameter is a JSON array of [kind, a, b].
-const STATES: &str = "SELECT j.key, c.conv, c.last_id, c.last_seq, c.low_sent, c.last_time
+const STATES: &str = "SELECT j.key, c.conv, c.last_id, c.last_seq, c.low_sent
     FROM json_each(?) AS j CROSS JOIN conversation AS c
     WHERE c.kind = j.value ->> 0 AND c.a = j.value ->> 1 AND c.b = j.value ->> 2";
 
-/// The parameter is a JSON array of [index, conversation row, id after which to look].
-const RECENT_KEYS: &str = "SELECT j.value ->> 0, m.retry_key, m.id, m.seq, m.time
-    FROM json_each(?) AS j CROSS JOIN message AS m
-    WHERE m.conv = j.value ->> 1 AND m.id > j.value ->> 2
-      AND m.time >= ? AND m.retry_key IS NOT NULL
-    ORDER BY m.seq";
+/// Looks back from the end for the newest message that is too old.
+const RECENT_KEYS: &str = "SELECT retry_key, id, seq, time FROM message
+    WHERE retry_key IS NOT NULL
+      AND seq > (SELECT coalesce(max(seq), 0) FROM message) - ?
+      AND seq > coalesce((SELECT seq FROM message WHERE time < ? ORDER BY seq DESC LIMIT 1), 0)
+    ORDER BY seq";
 
 const LOG: &str =
     "SELECT m.seq, m.id, m.sender, m.type, m.time, m.low_sent, m.body, c.kind, c.a, c.b
@@ -61,15 +62,29 @@ impl MessageStore for SqliteStore {
         ))
     }
 
+    async fn recent_keys(
+        &self,
+        since: u32,
+        max_messages: u32,
+    ) -> Result<Vec<RecentKey>, StoreError> {
+        let mut rows = sqlx::query(RECENT_KEYS)
+            .bind(i64::from(max_messages))
+            .bind(i64::from(since))
+            .fetch(&self.inner.readers);
+        let mut keys = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            keys.push(recent_key(&row)?);
+        }
+        Ok(keys)
+    }
+
     async fn conversation_states(
         &self,
         wanted: &[Conversation],
-        keys_since: u32,
-        max_keys: u32,
     ) -> Result<Vec<Option<ConversationState>>, StoreError> {
         let mut states = Vec::with_capacity(wanted.len());
         for wanted in wanted.chunks(STATES_AT_ONCE) {
-            states.extend(self.some_states(wanted, keys_since, max_keys).await?);
+            states.extend(self.some_states(wanted).await?);
         }
         Ok(states)
     }
@@ -150,48 +165,24 @@ impl SqliteStore {
     async fn some_states(
         &self,
         wanted: &[Conversation],
-        keys_since: u32,
-        max_keys: u32,
     ) -> Result<Vec<Option<ConversationState>>, StoreError> {
         let keys = json_triples(
             wanted
                 .iter()
                 .map(|conversation| conversation_key(*conversation)),
         );
-        // Both reads see one state of the database.
-        let mut reader = self.inner.readers.begin().await?;
         let rows = sqlx::query(STATES)
             .bind(keys)
-            .fetch_all(&mut *reader)
+            .fetch_all(&self.inner.readers)
             .await?;
         let mut states: Vec<Option<ConversationState>> = vec![None; wanted.len()];
-        let mut with_keys = Vec::new();
         for row in &rows {
-            let index: i64 = row.try_get(0)?;
-            let state = ConversationState {
+            *slot(&mut states, row.try_get(0)?)? = Some(ConversationState {
                 row: ConversationRow(row.try_get(1)?),
                 last_id: number(row, 2)?,
                 last_seq: CommitSeq(position(row, 3)?),
                 low_sent: number(row, 4)?,
-                recent: Vec::new(),
-            };
-            if state.last_id > 0 && max_keys > 0 && number(row, 5)? >= keys_since {
-                let after = state.last_id.saturating_sub(max_keys);
-                with_keys.push((index, state.row.0, i64::from(after)));
-            }
-            *slot(&mut states, index)? = Some(state);
-        }
-        if !with_keys.is_empty() {
-            let rows = sqlx::query(RECENT_KEYS)
-                .bind(json_triples(with_keys.into_iter()))
-                .bind(i64::from(keys_since))
-                .fetch_all(&mut *reader)
-                .await?;
-            for row in &rows {
-                if let Some(state) = slot(&mut states, row.try_get(0)?)? {
-                    state.recent.push(recent_key(row)?);
-                }
-            }
+            });
         }
         Ok(states)
     }
@@ -211,15 +202,15 @@ pub(super) fn message(row: &SqliteRow, at: usize) -> Result<StoredMessage, Store
 }
 
 fn recent_key(row: &SqliteRow) -> Result<RecentKey, StoreError> {
-    let key: Vec<u8> = row.try_get(1)?;
+    let key: Vec<u8> = row.try_get(0)?;
     let key = key
         .try_into()
         .map_err(|_| StoreError::Corrupt("retry key of odd length".into()))?;
     Ok(RecentKey {
         key: RetryKey(key),
-        msg_id: msg_id(row, 2)?,
-        seq: CommitSeq(position(row, 3)?),
-        time: number(row, 4)?,
+        msg_id: msg_id(row, 1)?,
+        seq: CommitSeq(position(row, 2)?),
+        time: number(row, 3)?,
     })
 }
 

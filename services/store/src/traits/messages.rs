@@ -17,8 +17,6 @@ pub struct ConversationState {
     pub last_seq: CommitSeq,
     /// Pairs: how many of the messages the user with the lower id has sent. Groups: 0.
     pub low_sent: u32,
-    /// Retry keys of the newest messages not older than asked for, oldest first.
-    pub recent: Vec<RecentKey>,
 }
 
 /// Row number of a conversation, chosen by the writer, from 1.
@@ -113,13 +111,18 @@ pub trait MessageStore: Send + Sync + 'static {
     /// Newest log position, and the greatest conversation row in use.
     async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError>;
 
-    /// State of each conversation that exists, in the order asked; `keys_since` bounds how old
-    /// (unix seconds) and `max_keys` how many retry keys are read.
+    /// Retry keys of the newest messages of the log, oldest first: of at most `max_messages`
+    /// messages, none of them stored before `since` (unix seconds).
+    async fn recent_keys(
+        &self,
+        since: u32,
+        max_messages: u32,
+    ) -> Result<Vec<RecentKey>, StoreError>;
+
+    /// State of each conversation that exists, in the order asked.
     async fn conversation_states(
         &self,
         wanted: &[Conversation],
-        keys_since: u32,
-        max_keys: u32,
     ) -> Result<Vec<Option<ConversationState>>, StoreError>;
 
     /// Stores a batch whole or not at all; durable on return.

@@ -187,10 +187,7 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
         assert_eq!(entry.message.msg_id.get(), *last, "ids have gaps");
     }
     let conversations: Vec<Conversation> = newest.keys().copied().collect();
-    let states = store
-        .conversation_states(&conversations, 0, 0)
-        .await
-        .unwrap();
+    let states = store.conversation_states(&conversations).await.unwrap();
     for (conversation, state) in conversations.iter().zip(states) {
         assert_eq!(state.unwrap().last_id, newest[conversation]);
     }

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use im_core::{Epoch, Peer, RetryKey};
-use im_store::{GroupMember, RecentKey};
+use im_store::GroupMember;
 use proptest::prelude::*;
 
 use super::*;
@@ -100,7 +100,7 @@ impl Model {
     }
 
     /// What `load` does over a real store.
-    fn load(&self, memory: &mut Memory, sends: &[Incoming], now: u32) {
+    fn load(&self, memory: &mut Memory, sends: &[Incoming]) {
         memory.end = CommitSeq(self.log.len() as u64);
         memory.last_row = ConversationRow(i64::try_from(self.rows.len()).unwrap());
         for send in sends {
@@ -136,21 +136,6 @@ impl Model {
                 },
                 _ => continue,
             };
-            let recent = self
-                .of(conversation)
-                .filter(|row| row.kept.time + 600 >= now);
-            let recent: Vec<RecentKey> = recent
-                .filter_map(|row| {
-                    let Kept { msg_id, time, seq } = row.kept;
-                    row.key.map(|key| RecentKey {
-                        key,
-                        msg_id,
-                        seq,
-                        time,
-                    })
-                })
-                .collect();
-            memory.retries.load(&recent, now);
             memory.conversations.insert(conversation, known);
         }
     }
@@ -253,10 +238,10 @@ proptest! {
             if batch.forgets_all {
                 memory.clear();
             }
-            model.load(&mut memory, &batch.sends, now);
+            model.load(&mut memory, &batch.sends);
             let plan = memory.plan(batch.sends.iter(), batch.sends.len(), now);
             if batch.fails {
-                memory.forget(batch.sends.iter());
+                memory.forget(batch.sends.iter(), &plan);
                 continue;
             }
             let (before, rows_before) = (model.log.len(), model.rows.len());
@@ -309,7 +294,7 @@ fn a_resend_in_the_same_batch_joins_the_message_in_flight() {
     let model = Model::new();
     let send = incoming(1, false, 2, Some((1, false))).unwrap();
     let sends = [send.clone(), send.clone(), send];
-    model.load(&mut memory, &sends, 1_000);
+    model.load(&mut memory, &sends);
     let plan = memory.plan(sends.iter(), 3, 1_000);
     assert_eq!(plan.append.messages.len(), 1);
     let Some(Decision::Stored(kept)) = plan.decisions.first().copied() else {

@@ -70,13 +70,18 @@ impl MessageStore for Faulty {
     async fn conversation_states(
         &self,
         wanted: &[Conversation],
-        keys_since: u32,
-        max_keys: u32,
     ) -> Result<Vec<Option<ConversationState>>, StoreError> {
         self.check()?;
-        self.inner
-            .conversation_states(wanted, keys_since, max_keys)
-            .await
+        self.inner.conversation_states(wanted).await
+    }
+
+    async fn recent_keys(
+        &self,
+        since: u32,
+        max_messages: u32,
+    ) -> Result<Vec<RecentKey>, StoreError> {
+        self.check()?;
+        self.inner.recent_keys(since, max_messages).await
     }
 
     async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError> {

@@ -70,7 +70,7 @@ pub(super) async fn creates_groups_with_members(store: &dyn Store) {
     assert_eq!(store.members(missing).await.unwrap(), []);
     assert_eq!(store.groups(&[missing]).await.unwrap(), []);
     let states = store
-        .conversation_states(&[Conversation::Group(second)], 0, 9)
+        .conversation_states(&[Conversation::Group(second)])
         .await
         .unwrap();
     assert_eq!(states[0].as_ref().unwrap().row, ConversationRow(2));

@@ -127,7 +127,7 @@ async fn remembered(store: &SqliteStore) -> Log {
     let pairs: Vec<Conversation> = (1..USERS)
         .flat_map(|low| (low + 1..=USERS).map(move |high| pair(low, high)))
         .collect();
-    let states = store.conversation_states(&pairs, 0, 0).await.unwrap();
+    let states = store.conversation_states(&pairs).await.unwrap();
     for (conversation, state) in pairs.into_iter().zip(states) {
         if let Some(state) = state {
             let known = Known {
