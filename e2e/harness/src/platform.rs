@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::people;
 use crate::process::{Process, Spec, run_imd};
+use crate::proxy::Proxy;
 
 /// Time in which a platform must be ready on a busy machine.
 const READY: Duration = Duration::from_mins(1);
@@ -61,6 +62,7 @@ pub struct Platform {
     addresses: BTreeMap<String, Ipv4Addr>,
     dir: TempDir,
     db_proxy: String,
+    cables: BTreeMap<String, Proxy>,
 }
 
 /// Options of a platform.
@@ -70,6 +72,9 @@ pub struct Options {
     pub set: Vec<String>,
     /// How many people to import.
     pub people: u32,
+    /// Whether roles that run as separate processes reach each other through cables that
+    /// [`Platform::cable`] can cut.
+    pub cables: bool,
 }
 
 impl Options {
@@ -78,7 +83,15 @@ impl Options {
         Self {
             set: Vec::new(),
             people: count,
+            cables: false,
         }
+    }
+
+    /// With cables between the roles.
+    #[must_use]
+    pub fn cables(mut self) -> Self {
+        self.cables = true;
+        self
     }
 
     /// Adds a setting.
@@ -87,6 +100,19 @@ impl Options {
         self.set.push(key_value.to_owned());
         self
     }
+}
+
+/// Peers of each kind as `--set` takes them.
+fn settings(peers: &[(&'static str, String, SocketAddr)]) -> Vec<String> {
+    let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (kind, name, address) in peers {
+        let list = lists.entry(kind).or_default();
+        list.push(format!("\"{name}={address}\""));
+    }
+    lists
+        .into_iter()
+        .map(|(kind, list)| format!("peers.{kind}=[{}]", list.join(",")))
+        .collect()
 }
 
 /// How many processes of each role; db-proxy is one on the embedded store.
@@ -124,16 +150,20 @@ impl Platform {
         let logins = names("login", shape.login);
         let routes = names("route", shape.route);
         let msgs = names("msg", shape.msg);
-        let peers = platform.peer_settings(&logins, &routes);
+        let (mut db_peers, mut msg_peers) = (platform.peer_settings(&logins, &routes), None);
+        if options.cables {
+            db_peers = platform.cable_settings("db", &logins, &routes).await?;
+            msg_peers = Some(platform.cable_settings("msg", &logins, &routes).await?);
+        }
         for name in &routes {
             platform.start_route(name, &options.set)?;
         }
-        platform.start_db_proxy(&peers, &options.set)?;
+        platform.start_db_proxy(&db_peers, &options.set)?;
         for name in &logins {
             platform.start_login(name, &options.set)?;
         }
         for name in &msgs {
-            platform.start_msg(name, &peers, &options.set)?;
+            platform.start_msg(name, msg_peers.as_ref().unwrap_or(&db_peers), &options.set)?;
         }
         for (name, process) in &mut platform.processes {
             // Without a msg server, login servers serve but are not ready.
@@ -152,6 +182,7 @@ impl Platform {
             addresses: BTreeMap::new(),
             dir,
             db_proxy: db_proxy.to_owned(),
+            cables: BTreeMap::new(),
         })
     }
 
@@ -173,21 +204,57 @@ impl Platform {
 
     /// Settings that tell a process its peers; usable for `start_msg` later.
     pub fn peer_settings(&mut self, logins: &[String], routes: &[String]) -> Vec<String> {
-        let mut list = |names: &[String], port: u16| {
-            let peers: Vec<String> = names
-                .iter()
-                .map(|name| format!("\"{name}={}:{port}\"", self.address_of(name)))
-                .collect();
-            format!("[{}]", peers.join(","))
-        };
-        let login = list(logins, ports::LOGIN_CONTROL);
-        let route = list(routes, ports::ROUTE);
-        let db_proxy = list(&["db".to_owned()], ports::DB_PROXY);
-        vec![
-            format!("peers.login={login}"),
-            format!("peers.route={route}"),
-            format!("peers.db_proxy={db_proxy}"),
-        ]
+        let peers = self.peers_of(logins, routes);
+        settings(&peers)
+    }
+
+    /// The same through a cable of its own to each peer.
+    async fn cable_settings(
+        &mut self,
+        from: &str,
+        logins: &[String],
+        routes: &[String],
+    ) -> anyhow::Result<Vec<String>> {
+        let mut peers = self.peers_of(logins, routes);
+        for (_, name, address) in &mut peers {
+            let cable = Proxy::start(*address).await?;
+            *address = cable.address();
+            self.cables.insert(format!("{from}-{name}"), cable);
+        }
+        Ok(settings(&peers))
+    }
+
+    fn peers_of(
+        &mut self,
+        logins: &[String],
+        routes: &[String],
+    ) -> Vec<(&'static str, String, SocketAddr)> {
+        let db = ["db".to_owned()];
+        let kinds = [
+            ("login", logins, ports::LOGIN_CONTROL),
+            ("route", routes, ports::ROUTE),
+            ("db_proxy", &db[..], ports::DB_PROXY),
+        ];
+        let mut peers = Vec::new();
+        for (kind, names, port) in kinds {
+            for name in names {
+                let address = SocketAddr::from((self.address_of(name), port));
+                peers.push((kind, name.clone(), address));
+            }
+        }
+        peers
+    }
+
+    /// Names of the cables, `from-to`: `msg-route1` is that of all msg servers to route1.
+    pub fn cables(&self) -> Vec<String> {
+        self.cables.keys().cloned().collect()
+    }
+
+    /// A cable between processes.
+    pub fn cable(&self, name: &str) -> anyhow::Result<&Proxy> {
+        self.cables
+            .get(name)
+            .with_context(|| format!("no cable {name}"))
     }
 
     /// Starts a route server.

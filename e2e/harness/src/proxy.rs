@@ -1,7 +1,6 @@
 //! A TCP proxy inside the test process: the cable between two roles, which the test may cut.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,8 +28,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy to `target` (looked up at each connection).
-    pub async fn start(target: Arc<dyn Fn() -> SocketAddr + Send + Sync>) -> anyhow::Result<Self> {
+    /// Starts a proxy to `target`.
+    pub async fn start(target: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (state, watched) = watch::channel(Cable::Whole);
@@ -62,7 +61,7 @@ impl Drop for Proxy {
 
 async fn accept(
     listener: TcpListener,
-    target: Arc<dyn Fn() -> SocketAddr + Send + Sync>,
+    target: SocketAddr,
     state: watch::Receiver<Cable>,
     stop: CancellationToken,
 ) {
@@ -71,7 +70,7 @@ async fn accept(
         if *state.borrow() == Cable::Cut {
             continue;
         }
-        let (target, state, stop) = (target(), state.clone(), stop.clone());
+        let (state, stop) = (state.clone(), stop.clone());
         tasks.spawn(async move {
             if let Ok(outer) = TcpStream::connect(target).await {
                 stop.run_until_cancelled(pass(inner, outer, state)).await;

@@ -4,6 +4,7 @@
 //! resend by themselves, so at the end every message must be acknowledged, stored once, and seen.
 
 mod chatter;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -181,7 +182,7 @@ impl Traffic {
     }
 
     /// Stops talking, waits until every message is acknowledged and everybody online has everything,
-    /// reads the stored history, and gives the verdict.
+    /// reads the stored history and the unread counts, and gives the verdict.
     pub async fn finish(self, limit: Duration) -> anyhow::Result<Outcome> {
         self.quiet.cancel();
         self.senders.close();
@@ -204,10 +205,13 @@ impl Traffic {
             (!waiting).then_some(faults)
         })
         .await;
-        let faults = match settled {
+        let mut faults = match settled {
             Ok(faults) => faults,
             Err(_) => checker::check(&self.history.snapshot(), &conversations),
         };
+        for client in &self.clients {
+            faults.extend(reading::check(client, &self.talks, &conversations).await?);
+        }
         for client in &self.clients {
             client.close().await;
         }

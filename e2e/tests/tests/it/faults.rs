@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use im_e2e::platform::{Options, Platform, Shape};
+use im_e2e::proxy::Cable;
 use im_e2e::traffic::{Outcome, Plan, Traffic};
 use nix::sys::signal::Signal;
 
@@ -95,6 +96,36 @@ async fn a_process_that_stands_still_for_seconds_loses_nothing() {
             .signal(Signal::SIGCONT)
             .unwrap();
         traffic.progress(10, RECOVERY).await.unwrap();
+    }
+    let outcome = traffic.finish(RECOVERY).await.unwrap();
+    assert_good(&outcome);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_is_cut_or_silent_between_roles_loses_nothing() {
+    let shape = Shape {
+        login: 1,
+        msg: 2,
+        route: 2,
+    };
+    let options = Options::people(6).cables();
+    let mut platform = Platform::separate(shape, options).await.unwrap();
+    let traffic = Traffic::start(Plan::small(&platform.url())).await.unwrap();
+    let cables = platform.cables();
+    let used = cables.iter().filter(|name| {
+        // Peers that a db-proxy is told of and has no use for.
+        !matches!(name.as_str(), "db-db" | "db-login1")
+    });
+    for name in used {
+        for fault in [Cable::Cut, Cable::Silent] {
+            traffic.progress(10, RECOVERY).await.unwrap();
+            let cable = platform.cable(name).unwrap();
+            cable.set(fault);
+            // The partition itself.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            cable.set(Cable::Whole);
+            traffic.progress(10, RECOVERY).await.unwrap();
+        }
     }
     let outcome = traffic.finish(RECOVERY).await.unwrap();
     assert_good(&outcome);
