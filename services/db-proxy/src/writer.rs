@@ -8,6 +8,7 @@
 //! touched is remembered; sends of one link are stored in their order.
 
 mod cache;
+mod commit;
 mod groups;
 mod handle;
 mod job;

@@ -11,13 +11,18 @@
 //!   nothing changed for anybody (wire specification 11.3, 0x0708).
 
 mod fanout;
+mod notice;
+mod places;
 mod servers;
 mod sessions;
 
-use im_proto_rpc::v1::{Audience, Kick, PresenceTick, SessionInfo};
+use im_proto_rpc::v1::{Kick, PresenceTick, SessionInfo};
 use tokio::time::Instant;
 
 pub(crate) use fanout::{Except, Fanout};
+pub use notice::{Announced, Notice, NoticeKind, Up};
+pub(crate) use places::Class;
+use places::Places;
 pub(crate) use servers::Server;
 pub use servers::ServerId;
 use servers::Servers;
@@ -40,124 +45,6 @@ pub struct Limits {
     pub max_servers: usize,
     /// Time a lost msg server has to come back.
     pub lost_server_grace: std::time::Duration,
-}
-
-/// Class of a terminal, as index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    Pc = 0,
-    Mobile = 1,
-}
-
-impl Class {
-    /// Bit 0x10 of the client type, as the original tells them apart.
-    pub(crate) const fn of(client_type: u32) -> Self {
-        if client_type & 0x10 == 0 {
-            Self::Pc
-        } else {
-            Self::Mobile
-        }
-    }
-
-    const fn other(self) -> Self {
-        match self {
-            Self::Pc => Self::Mobile,
-            Self::Mobile => Self::Pc,
-        }
-    }
-
-    const fn within(self, audience: Audience) -> bool {
-        match audience {
-            Audience::All => true,
-            Audience::Pc => matches!(self, Self::Pc),
-            Audience::Mobile => matches!(self, Self::Mobile),
-        }
-    }
-}
-
-/// How a session is made known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// Someone has just logged in.
-    Login,
-    /// It existed before, this directory may not have known.
-    Again,
-}
-
-/// What became of an announced session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Up {
-    /// It is in the directory.
-    Registered,
-    /// A later login of the user holds its place; its msg server is told to end it.
-    Outdone,
-    /// Not valid, or the directory is full.
-    Refused,
-}
-
-/// What a msg server must be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Whom.
-    pub server: ServerId,
-    /// The user concerned.
-    pub user: u32,
-    /// What.
-    pub kind: NoticeKind,
-}
-
-/// Kinds of notices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeKind {
-    /// End this session with this reason.
-    Kick {
-        /// The session.
-        epoch: u64,
-        /// `IM.BaseDefine.KickReasonType`.
-        reason: u32,
-    },
-    /// A PC of the user came or went: tell his phone.
-    PcStatus {
-        /// Whether a PC is online.
-        online: bool,
-    },
-}
-
-/// The places of a user: a msg server and a session for each class. Small, since every recipient of
-/// every message is looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Places {
-    servers: [ServerId; 2],
-    sessions: [u32; 2],
-}
-
-impl Places {
-    const EMPTY: Self = Self {
-        servers: [ServerId::NONE; 2],
-        sessions: [u32::MAX; 2],
-    };
-
-    const fn get(self, class: Class) -> Option<(ServerId, u32)> {
-        let [pc, mobile] = self.servers;
-        let [pc_session, mobile_session] = self.sessions;
-        let (server, session) = match class {
-            Class::Pc => (pc, pc_session),
-            Class::Mobile => (mobile, mobile_session),
-        };
-        if server.is_none() {
-            None
-        } else {
-            Some((server, session))
-        }
-    }
-
-    const fn set(&mut self, class: Class, server: ServerId, session: u32) {
-        let ([pc, mobile], [pc_session, mobile_session]) = (&mut self.servers, &mut self.sessions);
-        match class {
-            Class::Pc => (*pc, *pc_session) = (server, session),
-            Class::Mobile => (*mobile, *mobile_session) = (server, session),
-        }
-    }
 }
 
 /// Why a session leaves, which decides whether others are told.

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::cache::{Cache, Kept, RetryWindow};
+use super::commit::retry_window;
 use super::handle::{WriterError, WriterHandle};
-use super::job::{GroupJob, Incoming, Job, SendBatch};
-use super::load::load;
+use super::job::{GroupJob, Job, SendBatch};
 use super::members::MemberCache;
 use super::plan::{Decision, Memory, Plan};
 use crate::metrics::Metrics;
@@ -46,17 +46,17 @@ pub(crate) struct Writer {
     pub(super) config: WriterConfig,
     pub(super) memory: Memory,
     positions: Positions,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// Messages that wait.
     queue_fill: QueueFill,
     /// Taken from the queue, but for later.
     carried: Option<Job>,
-    last_commit: Option<Instant>,
+    pub(super) last_commit: Option<Instant>,
     /// `memory.end` and `memory.last_row` are those of the store.
-    end_known: bool,
+    pub(super) end_known: bool,
     /// `memory.retries` has what is stored up to here.
-    keys_through: Option<CommitSeq>,
+    pub(super) keys_through: Option<CommitSeq>,
     trouble: Trouble,
     reachable: watch::Sender<bool>,
     stopping: Option<Instant>,
@@ -227,100 +227,6 @@ impl Writer {
         }
     }
 
-    /// One attempt to store a batch of batches whole.
-    async fn attempt(&mut self, batches: &[SendBatch]) -> Result<Plan, StoreError> {
-        if !self.end_known {
-            self.read_end().await?;
-        }
-        let now = unix_seconds();
-        load(&mut self.memory, self.store.as_ref(), sends(batches)).await?;
-        let before = self.memory.end;
-        let count = batches.iter().map(|batch| batch.sends.len()).sum();
-        let plan = self.memory.plan(sends(batches), count, now);
-        if plan.append.messages.is_empty() {
-            return Ok(plan);
-        }
-        let started = Instant::now();
-        self.last_commit = Some(started);
-        match self.store.append(&plan.append).await {
-            Ok(()) => {
-                self.keys_through = Some(self.memory.end);
-                self.metrics
-                    .committed(plan.append.messages.len(), started.elapsed().as_secs_f64());
-                Ok(plan)
-            }
-            Err(error) => {
-                self.memory.forget(sends(batches), &plan);
-                if matches!(error, StoreError::Fenced) {
-                    // Somebody else has written, wherever.
-                    self.memory.clear();
-                }
-                self.end_known = false;
-                // The store says that nothing took effect; believe the log rather than the answer.
-                if self.read_end().await.is_ok() && self.landed(before, &plan).await {
-                    warn!(error = %chain(&error), "a commit that was reported as failed is stored");
-                    return Ok(plan);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether the log holds the plan's messages although their commit failed.
-    async fn landed(&mut self, before: CommitSeq, plan: &Plan) -> bool {
-        let Some(first) = plan.append.messages.first() else {
-            return false;
-        };
-        if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
-            return false;
-        }
-        let read = self.store.read_log(before, 1).await.unwrap_or_default();
-        read.first().is_some_and(|entry| {
-            let found = &entry.message;
-            found.seq == first.seq
-                && found.msg_id == first.msg_id
-                && found.sender == first.sender
-                && found.time == first.time
-                && found.body == first.body
-        })
-    }
-
-    /// Reads where the log ends. What lies beyond the published position was not published by this
-    /// process.
-    async fn read_end(&mut self) -> Result<(), StoreError> {
-        let (end, row) = self.store.log_end().await?;
-        self.memory.end = end;
-        self.memory.last_row = row;
-        if self.keys_through != Some(end) {
-            self.read_keys().await?;
-            self.keys_through = Some(end);
-        }
-        self.end_known = true;
-        if self.publisher.position() != Some(end) {
-            self.publisher.restart_at(end);
-        }
-        Ok(())
-    }
-
-    /// Reads what repetitions are recognised by of messages that others have stored: another process,
-    /// or a commit that was reported as failed.
-    async fn read_keys(&mut self) -> Result<(), StoreError> {
-        let now = unix_seconds();
-        let since = now.saturating_sub(retry_window(&self.config));
-        let started = Instant::now();
-        let keys = self
-            .store
-            .recent_keys(since, self.config.retry_keys)
-            .await?;
-        self.memory.retries.load(&keys, now);
-        info!(
-            keys = keys.len(),
-            milliseconds = started.elapsed().as_millis(),
-            "read the retry keys of recent messages"
-        );
-        Ok(())
-    }
-
     /// After the commit: results to each link, then the messages to the route servers.
     fn deliver(&mut self, batches: Vec<SendBatch>, plan: Plan) {
         let Plan {
@@ -449,17 +355,6 @@ impl Writer {
             .min(Duration::from_millis(self.config.retry_max_ms))
             .max(self.retry_min())
     }
-}
-
-/// How long a repetition can be recognised, seconds.
-fn retry_window(config: &WriterConfig) -> u32 {
-    config
-        .client_id_window_seconds
-        .max(config.frame_window_seconds)
-}
-
-fn sends(batches: &[SendBatch]) -> impl Iterator<Item = &Incoming> {
-    batches.iter().flat_map(|batch| &batch.sends)
 }
 
 fn done(decision: Decision) -> v1::SendDone {

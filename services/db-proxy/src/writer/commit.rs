@@ -1,0 +1,119 @@
+//! One commit, and what is true of the store afterwards.
+
+use im_config::WriterConfig;
+use im_core::{CommitSeq, time::unix_seconds};
+use im_store::StoreError;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::job::{Incoming, SendBatch};
+use super::load::load;
+use super::plan::Plan;
+use super::task::{Writer, chain};
+
+impl Writer {
+    /// One attempt to store a batch of batches whole.
+    pub(super) async fn attempt(&mut self, batches: &[SendBatch]) -> Result<Plan, StoreError> {
+        if !self.end_known {
+            self.read_end().await?;
+        }
+        let now = unix_seconds();
+        load(&mut self.memory, self.store.as_ref(), sends(batches)).await?;
+        let before = self.memory.end;
+        let count = batches.iter().map(|batch| batch.sends.len()).sum();
+        let plan = self.memory.plan(sends(batches), count, now);
+        if plan.append.messages.is_empty() {
+            return Ok(plan);
+        }
+        let started = Instant::now();
+        self.last_commit = Some(started);
+        match self.store.append(&plan.append).await {
+            Ok(()) => {
+                self.keys_through = Some(self.memory.end);
+                self.metrics
+                    .committed(plan.append.messages.len(), started.elapsed().as_secs_f64());
+                Ok(plan)
+            }
+            Err(error) => {
+                self.memory.forget(sends(batches), &plan);
+                if matches!(error, StoreError::Fenced) {
+                    // Somebody else has written, wherever.
+                    self.memory.clear();
+                }
+                self.end_known = false;
+                // The store says that nothing took effect; believe the log rather than the answer.
+                if self.read_end().await.is_ok() && self.landed(before, &plan).await {
+                    warn!(error = %chain(&error), "a commit that was reported as failed is stored");
+                    return Ok(plan);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the log holds the plan's messages although their commit failed.
+    async fn landed(&mut self, before: CommitSeq, plan: &Plan) -> bool {
+        let Some(first) = plan.append.messages.first() else {
+            return false;
+        };
+        if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
+            return false;
+        }
+        let read = self.store.read_log(before, 1).await.unwrap_or_default();
+        read.first().is_some_and(|entry| {
+            let found = &entry.message;
+            found.seq == first.seq
+                && found.msg_id == first.msg_id
+                && found.sender == first.sender
+                && found.time == first.time
+                && found.body == first.body
+        })
+    }
+
+    /// Reads where the log ends. What lies beyond the published position was not published by this
+    /// process.
+    pub(super) async fn read_end(&mut self) -> Result<(), StoreError> {
+        let (end, row) = self.store.log_end().await?;
+        self.memory.end = end;
+        self.memory.last_row = row;
+        if self.keys_through != Some(end) {
+            self.read_keys().await?;
+            self.keys_through = Some(end);
+        }
+        self.end_known = true;
+        if self.publisher.position() != Some(end) {
+            self.publisher.restart_at(end);
+        }
+        Ok(())
+    }
+
+    /// Reads what repetitions are recognised by of messages that others have stored: another process,
+    /// or a commit that was reported as failed.
+    async fn read_keys(&mut self) -> Result<(), StoreError> {
+        let now = unix_seconds();
+        let since = now.saturating_sub(retry_window(&self.config));
+        let started = Instant::now();
+        let keys = self
+            .store
+            .recent_keys(since, self.config.retry_keys)
+            .await?;
+        self.memory.retries.load(&keys, now);
+        info!(
+            keys = keys.len(),
+            milliseconds = started.elapsed().as_millis(),
+            "read the retry keys of recent messages"
+        );
+        Ok(())
+    }
+}
+
+/// How long a repetition can be recognised, seconds.
+pub(super) fn retry_window(config: &WriterConfig) -> u32 {
+    config
+        .client_id_window_seconds
+        .max(config.frame_window_seconds)
+}
+
+fn sends(batches: &[SendBatch]) -> impl Iterator<Item = &Incoming> {
+    batches.iter().flat_map(|batch| &batch.sends)
+}
