@@ -11,6 +11,9 @@ use crate::tools;
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
 
+/// Without it the end-to-end tests are left out.
+const E2E_FEATURE: &str = "im-e2e-tests/processes";
+
 pub(crate) fn test() -> anyhow::Result<()> {
     check_and_lint()?;
     unit_tests()?;
@@ -95,6 +98,8 @@ fn check_and_lint() -> anyhow::Result<()> {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--features",
+            E2E_FEATURE,
             "--locked",
             "--quiet",
             "--",
@@ -122,28 +127,27 @@ fn check_and_lint() -> anyhow::Result<()> {
 fn unit_tests() -> anyhow::Result<()> {
     step(
         "unit and one-process tests",
-        &mut cargo(&[
-            "test",
-            "--workspace",
-            "--exclude",
-            "im-e2e-tests",
-            "--locked",
-            "--quiet",
-        ]),
+        &mut cargo(&["test", "--workspace", "--locked", "--quiet"]),
     )
 }
 
 /// Real processes and sockets; two tests at a time, since each starts whole platforms.
+///
+/// The whole workspace is named everywhere: with a part of it, cargo would choose other features for
+/// the crates below and build them all again.
 fn e2e_tests(env: &[(&str, &str)]) -> anyhow::Result<()> {
     step(
         "build the programs",
-        &mut cargo(&["build", "--locked", "--quiet", "-p", "imd"]),
+        &mut cargo(&["test", "--workspace", "--locked", "--quiet", "--no-run"]),
     )?;
     let mut tests = cargo(&[
         "test",
+        "--workspace",
+        "--features",
+        E2E_FEATURE,
         "--locked",
-        "-p",
-        "im-e2e-tests",
+        "--test",
+        "e2e",
         "--",
         "--test-threads=2",
     ]);

@@ -7,7 +7,7 @@
 //! *Invariants*
 //! - A message is acknowledged only after db-proxy said that it is committed.
 //! - A session gets every message after its cursor exactly once and in commit order, or its
-//!   connection is closed ([`delivery`]).
+//!   connection is closed (module `delivery`).
 //! - No push goes before the login answer, and the user of a request is the session's, whatever the
 //!   client says.
 //! - Everything per connection is bounded, and a connection beyond a bound is read later or closed;

@@ -1,6 +1,6 @@
 //! Links over gRPC: one bidirectional stream each, on a connection of its own.
 //!
-//! The generated services and clients stay in here. [`couple`] holds what is the same for all of
+//! The generated services and clients stay in here. `couple` holds what is the same for all of
 //! them; a service or a dialer adds its path and its message types.
 
 mod couple;
