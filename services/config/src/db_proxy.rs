@@ -52,8 +52,10 @@ pub struct WriterConfig {
     pub queue_bytes: u32,
     /// Messages of one transaction.
     pub batch_messages: usize,
-    /// Least time between the starts of two commits, milliseconds; a message alone never waits.
+    /// Least time between the starts of two commits when they are busy, milliseconds.
     pub commit_gap_ms: u64,
+    /// A commit of at least so many messages is busy; after smaller ones nothing waits.
+    pub commit_gap_from_messages: usize,
     /// How long a message that cannot be stored is tried again, seconds; then it is given up without
     /// an acknowledgement.
     pub store_retry_seconds: u64,
@@ -87,6 +89,7 @@ impl Default for WriterConfig {
             queue_bytes: 64 << 20,
             batch_messages: 512,
             commit_gap_ms: 1,
+            commit_gap_from_messages: 4,
             store_retry_seconds: 30,
             retry_min_ms: 20,
             retry_max_ms: 1_000,
@@ -227,6 +230,7 @@ impl Check for WriterConfig {
             queue_bytes,
             batch_messages,
             commit_gap_ms,
+            commit_gap_from_messages,
             store_retry_seconds,
             retry_min_ms,
             retry_max_ms,
@@ -243,6 +247,11 @@ impl Check for WriterConfig {
         checker.range("queue_bytes", queue_bytes, &((1 << 16)..=(1 << 31)));
         checker.range("batch_messages", batch_messages, &(1..=65_536));
         checker.range("commit_gap_ms", commit_gap_ms, &(0..=1_000));
+        checker.range(
+            "commit_gap_from_messages",
+            commit_gap_from_messages,
+            &(1..=65_536),
+        );
         checker.range("store_retry_seconds", store_retry_seconds, &(1..=600));
         checker.range("retry_min_ms", retry_min_ms, &(1..=60_000));
         checker.range("retry_max_ms", retry_max_ms, &(*retry_min_ms..=60_000));

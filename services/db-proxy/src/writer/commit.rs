@@ -27,6 +27,7 @@ impl Writer {
         }
         let started = Instant::now();
         self.last_commit = Some(started);
+        self.last_count = plan.append.messages.len();
         match self.store.append(&plan.append).await {
             Ok(()) => {
                 self.keys_through = Some(self.memory.end);

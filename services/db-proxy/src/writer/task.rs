@@ -53,6 +53,8 @@ pub(crate) struct Writer {
     /// Taken from the queue, but for later.
     carried: Option<Job>,
     pub(super) last_commit: Option<Instant>,
+    /// Messages of the last commit: many of them mean that waiting gathers more.
+    pub(super) last_count: usize,
     /// `memory.end` and `memory.last_row` are those of the store.
     pub(super) end_known: bool,
     /// `memory.retries` has what is stored up to here.
@@ -113,6 +115,7 @@ impl Writer {
             queue_fill: Box::new(fill),
             carried: None,
             last_commit: None,
+            last_count: 0,
             end_known: false,
             keys_through: None,
             trouble: Trouble::default(),
@@ -176,8 +179,12 @@ impl Writer {
         self.jobs.recv().await
     }
 
-    /// Waits until commits may start again. A message alone finds the time long over.
+    /// Waits until commits may start again: when they are busy, a pause lets the next one gather
+    /// more and halves the cost of a message. Little traffic waits for nothing.
     async fn pace(&mut self) {
+        if self.last_count < self.config.commit_gap_from_messages {
+            return;
+        }
         if let Some(last) = self.last_commit {
             let gap = Duration::from_millis(self.config.commit_gap_ms);
             if last.elapsed() < gap {
