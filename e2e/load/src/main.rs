@@ -74,7 +74,7 @@ struct BenchArgs {
     #[arg(long, default_value_t = 5)]
     runs: u32,
     /// Length of each measurement in seconds.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// A tenth of the connections and conversations: a look at the scenarios, not at the figures.
     #[arg(long)]
