@@ -79,6 +79,7 @@ impl Writer {
         self.memory.last_row = row;
         if self.keys_through != Some(end) {
             self.read_keys().await?;
+            self.recover_positions().await?;
             self.keys_through = Some(end);
         }
         self.end_known = true;
@@ -104,6 +105,22 @@ impl Writer {
             milliseconds = started.elapsed().as_millis(),
             "read the retry keys of recent messages"
         );
+        Ok(())
+    }
+
+    /// Own group messages move their senders' read positions, which are flushed later than the
+    /// messages are stored: those that a crash took, and those of a commit that was reported as
+    /// failed, follow from the messages.
+    async fn recover_positions(&mut self) -> Result<(), StoreError> {
+        let own = self
+            .store
+            .recent_group_senders(retry_window(&self.config), self.config.retry_keys)
+            .await?;
+        let read: Vec<_> = own
+            .into_iter()
+            .map(|own| (own.user, own.conversation, own.read_id))
+            .collect();
+        self.positions.sent(&read);
         Ok(())
     }
 }

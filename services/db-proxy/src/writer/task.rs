@@ -45,7 +45,7 @@ pub(crate) struct Writer {
     pub(super) member_cache: MemberCache,
     pub(super) config: WriterConfig,
     pub(super) memory: Memory,
-    positions: Positions,
+    pub(super) positions: Positions,
     pub(super) metrics: Metrics,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// Messages that wait.

@@ -173,6 +173,22 @@ async fn a_retry_gets_the_same_id_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn who_wrote_to_a_group_has_read_it_also_after_a_crash() {
+    let ground = Ground::new().await;
+    let mut rig = ground.start().await;
+    let group = make_group(&rig, &[1, 2]).await;
+    rig.send(vec![group_text(2, group, 1), group_text(1, group, 1)])
+        .await;
+    // Nobody flushes positions here.
+    rig.stop().await;
+    let mut rig = ground.start().await;
+    rig.send(vec![group_text(2, group, 2)]).await;
+    let talk = Conversation::Group(group);
+    assert_eq!(rig.positions.current(user(1), talk).await.unwrap(), 2);
+    assert_eq!(rig.positions.current(user(2), talk).await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn a_store_that_fails_for_a_while_delays_and_loses_nothing() {
     let ground = Ground::new().await;
     let mut rig = ground.start().await;

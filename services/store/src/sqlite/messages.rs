@@ -9,11 +9,11 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::rows::{
-    conversation, conversation_key, json_array, msg_id, number, position, signed, user,
+    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, user,
 };
 use crate::{
-    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, RecentKey, StoreError,
-    StoredMessage,
+    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, ReadPosition,
+    RecentKey, StoreError, StoredMessage,
 };
 
 /// Conversations looked up in one statement.
@@ -33,6 +33,16 @@ const RECENT_KEYS: &str = "SELECT retry_key, id, seq, time FROM message
       AND seq > (SELECT coalesce(max(seq), 0) FROM message) - ?
       AND seq > coalesce((SELECT seq FROM message WHERE time < ? ORDER BY seq DESC LIMIT 1), 0)
     ORDER BY seq";
+
+/// The age is counted from the newest message: nothing is known of how long nobody served.
+const RECENT_GROUP_SENDERS: &str = "SELECT m.sender, c.kind, c.a, c.b, max(m.id)
+    FROM message AS m JOIN conversation AS c ON c.conv = m.conv
+    WHERE c.kind = ?
+      AND m.seq > (SELECT coalesce(max(seq), 0) FROM message) - ?
+      AND m.seq > coalesce((SELECT seq FROM message
+            WHERE time < (SELECT time FROM message ORDER BY seq DESC LIMIT 1) - ?
+            ORDER BY seq DESC LIMIT 1), 0)
+    GROUP BY m.sender, m.conv";
 
 const LOG: &str =
     "SELECT m.seq, m.id, m.sender, m.type, m.time, m.low_sent, m.body, c.kind, c.a, c.b
@@ -76,6 +86,28 @@ impl MessageStore for SqliteStore {
             keys.push(recent_key(&row)?);
         }
         Ok(keys)
+    }
+
+    async fn recent_group_senders(
+        &self,
+        seconds: u32,
+        max_messages: u32,
+    ) -> Result<Vec<ReadPosition>, StoreError> {
+        let rows = sqlx::query(RECENT_GROUP_SENDERS)
+            .bind(GROUP)
+            .bind(i64::from(max_messages))
+            .bind(i64::from(seconds))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ReadPosition {
+                    user: user(row, 0)?,
+                    conversation: conversation(row, 1)?,
+                    read_id: number(row, 4)?,
+                })
+            })
+            .collect()
     }
 
     async fn conversation_states(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
 
-use crate::StoreError;
+use crate::{ReadPosition, StoreError};
 
 /// What the writer must know of a conversation before it can add to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +118,15 @@ pub trait MessageStore: Send + Sync + 'static {
         since: u32,
         max_messages: u32,
     ) -> Result<Vec<RecentKey>, StoreError>;
+
+    /// Newest own message of each sender in each group, as the position up to which he has read it:
+    /// among the newest `max_messages` of the log that were stored at most `seconds` before its last
+    /// one. In no particular order.
+    async fn recent_group_senders(
+        &self,
+        seconds: u32,
+        max_messages: u32,
+    ) -> Result<Vec<ReadPosition>, StoreError>;
 
     /// State of each conversation that exists, in the order asked.
     async fn conversation_states(

@@ -62,6 +62,7 @@ macro_rules! store_contract {
                 latest_id_of_each_conversation,
                 states_come_in_the_order_asked,
                 recent_keys_are_bounded_by_age_and_number,
+                recent_group_senders_are_bounded_by_age_and_number,
                 a_taken_log_position_is_fenced,
                 a_taken_message_id_is_fenced,
                 a_taken_conversation_row_is_fenced,

@@ -84,6 +84,15 @@ impl MessageStore for Faulty {
         self.inner.recent_keys(since, max_messages).await
     }
 
+    async fn recent_group_senders(
+        &self,
+        seconds: u32,
+        max_messages: u32,
+    ) -> Result<Vec<ReadPosition>, StoreError> {
+        self.check()?;
+        self.inner.recent_group_senders(seconds, max_messages).await
+    }
+
     async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError> {
         self.faults.tried.fetch_add(1, Ordering::SeqCst);
         self.check()?;

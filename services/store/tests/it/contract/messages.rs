@@ -218,6 +218,41 @@ pub(super) async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store)
     assert_eq!(store.recent_keys(110, 100).await.unwrap(), [wanted]);
 }
 
+pub(super) async fn recent_group_senders_are_bounded_by_age_and_number(store: &dyn Store) {
+    let mut log = Log::default();
+    let (first, second) = (
+        log.group(store, &[1, 2, 3], 90).await,
+        log.group(store, &[1, 2], 90).await,
+    );
+    let (first, second) = (Conversation::Group(first), Conversation::Group(second));
+    for (sender, conversation, time) in [
+        (3, first, 100),
+        (1, first, 101),
+        (2, second, 102),
+        (1, pair(1, 2), 103),
+        (1, first, 104),
+        (1, second, 104),
+    ] {
+        log.send(sender, conversation, time, "x");
+    }
+    log.commit(store).await.unwrap();
+    let found = async |seconds, max| -> Vec<(u32, Conversation, u32)> {
+        let own = store.recent_group_senders(seconds, max).await.unwrap();
+        let mut own: Vec<_> = own
+            .into_iter()
+            .map(|own| (own.user.get(), own.conversation, own.read_id))
+            .collect();
+        own.sort_unstable();
+        own
+    };
+    let all = [(1, first, 3), (1, second, 2), (2, second, 1), (3, first, 1)];
+    assert_eq!(found(1000, 100).await, all);
+    assert_eq!(found(4, 100).await, all, "as old as that");
+    assert_eq!(found(3, 100).await, all[..3]);
+    assert_eq!(found(1000, 2).await, all[..2], "of the newest two");
+    assert_eq!(found(1000, 0).await, []);
+}
+
 async fn state_of(store: &dyn Store, conversation: Conversation) -> ConversationState {
     let mut states = store.conversation_states(&[conversation]).await.unwrap();
     states.remove(0).unwrap()
