@@ -21,6 +21,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-route", SERVICE),
     ("im-db-proxy", DB_PROXY),
     ("imd", IMD),
+    ("im-operator-api", &[]),
+    ("im-operator-plan", &["im-config", "im-operator-api"]),
+    (
+        "im-operator",
+        &["im-config", "im-operator-api", "im-operator-plan", "im-runtime"],
+    ),
+    ("im-e2e-kube", &[]),
     ("im-e2e", ANY_BUT_SERVERS),
     ("im-e2e-tests", ANY_BUT_SERVERS),
     ("im-load", ANY_BUT_SERVERS),
@@ -67,6 +74,8 @@ const IMD: &[&str] = &[
     "im-codec",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    // The manifest that `all-in-one -f` takes.
+    "im-operator-api",
 ];
 
 /// Tests and the load generator meet the servers through sockets only.
@@ -77,6 +86,8 @@ const ANY_BUT_SERVERS: &[&str] = &[
     "im-proto-teamtalk",
     "im-proto-rpc",
     "im-e2e",
+    "im-e2e-kube",
+    "im-operator-api",
 ];
 
 /// Third-party crates that only these of ours may use.
@@ -95,9 +106,22 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-route",
             "im-db-proxy",
             "imd",
+            "im-operator",
             "im-e2e",
+            "im-e2e-kube",
             "im-e2e-tests",
             "im-load",
+        ],
+    ),
+    (
+        "kube",
+        &[
+            "im-discovery",
+            "im-operator-api",
+            "im-operator-plan",
+            "im-operator",
+            "im-e2e-kube",
+            "im-e2e-tests",
         ],
     ),
     (

@@ -1,0 +1,2 @@
+//! A real Kubernetes node for tests.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Types of the `ImCluster` resource.
+#![forbid(unsafe_code)]

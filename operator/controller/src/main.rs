@@ -1,0 +1,4 @@
+//! The operator.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! From a specification to Kubernetes objects: pure functions.
+#![forbid(unsafe_code)]
