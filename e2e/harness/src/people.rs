@@ -1,6 +1,5 @@
 //! Test people: `u1`, `u2`, … with ids 1, 2, … and one password.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -20,6 +19,13 @@ pub fn name(id: u32) -> String {
 
 /// Writes a directory file with people `1..=count` in two departments.
 pub fn write_csv(dir: &Path, count: u32) -> anyhow::Result<PathBuf> {
+    let path = dir.join("people.csv");
+    std::fs::write(&path, csv(count)).context("write the directory file")?;
+    Ok(path)
+}
+
+/// A directory file with people `1..=count` in two departments.
+pub fn csv(count: u32) -> String {
     let digest = Password::clear(PASSWORD);
     let salted = Password::clear(&format!("{}7", digest.as_wire()));
     let hash = format!("{IMPORTED_HASH}{}", salted.as_wire());
@@ -30,13 +36,8 @@ pub fn write_csv(dir: &Path, count: u32) -> anyhow::Result<PathBuf> {
         } else {
             "Company/Sales"
         };
-        writeln!(
-            csv,
-            "{id},u{id},{hash},Person {id},{},{department},active",
-            id % 3
-        )?;
+        let sex = id % 3;
+        csv += &format!("{id},u{id},{hash},Person {id},{sex},{department},active\n");
     }
-    let path = dir.join("people.csv");
-    std::fs::write(&path, csv).context("write the directory file")?;
-    Ok(path)
+    csv
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use im_client::{Client, ClientConfig, Password};
 use im_core::{GroupId, Peer, UserId};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,7 +59,7 @@ pub struct Traffic {
     groups: Vec<GroupId>,
     quiet: CancellationToken,
     senders: TaskTracker,
-    listeners: TaskTracker,
+    listeners: JoinSet<Duration>,
 }
 
 /// What a test gets at the end.
@@ -68,6 +69,8 @@ pub struct Outcome {
     pub faults: Vec<Fault>,
     /// Messages stored.
     pub stored: usize,
+    /// Longest time in which one of the clients had no session after it had one.
+    pub absence: Duration,
     /// Everything that was seen, for further checks.
     pub history: History,
     /// The stored conversations.
@@ -78,7 +81,7 @@ impl Traffic {
     /// Logs everybody in, makes the groups and starts to chat.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let history = History::new();
-        let listeners = TaskTracker::new();
+        let mut listeners = JoinSet::new();
         let sessions = Arc::new(AtomicU64::new(1));
         let mut clients = Vec::new();
         for id in 1..=plan.users {
@@ -112,7 +115,6 @@ impl Traffic {
             let id = made.group_id.and_then(GroupId::from_wire);
             groups.push(id.with_context(|| format!("make a group: result {}", made.result_code))?);
         }
-        listeners.close();
         let mut traffic = Self {
             history,
             clients,
@@ -215,7 +217,7 @@ impl Traffic {
         for client in &self.clients {
             client.close().await;
         }
-        self.listeners.wait().await;
+        let absences = self.listeners.join_all().await;
         let stored = conversations
             .values()
             .map(|history| history.messages.len())
@@ -223,6 +225,7 @@ impl Traffic {
         Ok(Outcome {
             faults,
             stored,
+            absence: absences.into_iter().max().unwrap_or_default(),
             history: self.history,
             conversations,
         })

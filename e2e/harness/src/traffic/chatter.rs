@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use im_client::{Client, Event, Events, Message};
 use im_core::Peer;
@@ -78,15 +78,18 @@ pub(super) async fn speak(speaker: Speaker) {
     }
 }
 
-/// Writes down what a terminal gets. Every login is a session of its own.
+/// Writes down what a terminal gets. Every login is a session of its own. Returns the longest time
+/// between a loss of the connection and the next login.
 pub(super) async fn listen(
     user: u32,
     client: Client,
     mut events: Events,
     history: History,
     sessions: Arc<AtomicU64>,
-) {
+) -> Duration {
     let mut session = None;
+    let mut lost: Option<Instant> = None;
+    let mut longest = Duration::ZERO;
     while let Some(event) = events.recv().await {
         match event {
             Event::Connected { .. } => {
@@ -96,11 +99,15 @@ pub(super) async fn listen(
                     user,
                 });
                 session = Some(number);
+                if let Some(lost) = lost.take() {
+                    longest = longest.max(lost.elapsed());
+                }
             }
             Event::Disconnected { .. } | Event::Closed { .. } => {
                 if let Event::Closed { error: Some(error) } = &event {
                     eprintln!("client of user {user} gave up: {error:?}");
                 }
+                lost.get_or_insert_with(Instant::now);
                 if let Some(session) = session.take() {
                     history.note(Seen::Offline { session });
                 }
@@ -115,6 +122,7 @@ pub(super) async fn listen(
             _ => {}
         }
     }
+    longest
 }
 
 fn pushed(session: u64, user: u32, client: &Client, message: &Message) -> Option<Seen> {

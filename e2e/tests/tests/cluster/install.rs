@@ -1,0 +1,136 @@
+//! Scenario 1: from a manifest to a conversation, and back to nothing (S-01, S-85, S-99).
+
+use std::time::Duration;
+
+use anyhow::Context;
+use im_client::Event;
+use im_core::{Peer, UserId};
+use im_e2e_kube::wait::{LATER, SOON, until};
+use serde_json::json;
+
+use crate::installation::{Installation, NAME, VERSION, small, with};
+
+/// Kinds of what an operator makes.
+const OWNED: &str = "deployments,statefulsets,replicasets,pods,services,configmaps,serviceaccounts,\
+    roles,rolebindings,networkpolicies,poddisruptionbudgets,controllerrevisions";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_manifest_becomes_a_platform_that_people_chat_on() {
+    let installation = Installation::new("smallest", json!({"version": VERSION}), 2)
+        .await
+        .unwrap();
+    talk(&installation).await.unwrap();
+    let object = installation.object().unwrap();
+    assert_eq!(object["status"]["phase"], "Running", "{object:#}");
+    assert_eq!(object["status"]["version"], VERSION);
+    assert_eq!(object["status"]["roles"]["msg"]["readyReplicas"], 3);
+}
+
+/// Two people on different msg servers.
+async fn talk(installation: &Installation) -> anyhow::Result<()> {
+    let (a, _events) = installation.client(1).await?;
+    // Handed out by load: another server, as soon as login knows of the first session.
+    let (b, mut events) = until("a session on another msg server", SOON, async || {
+        let (b, events) = installation.client(2).await.ok()?;
+        if b.server_address() == a.server_address() {
+            b.close().await;
+            return None;
+        }
+        Some((b, events))
+    })
+    .await?;
+    let to = Peer::User(UserId::from_wire(b.user_id()).context("an id")?);
+    let ack = a.send_text(to, "hello from the other server").await?;
+    assert_eq!(ack.msg_id, 1);
+    let text = tokio::time::timeout(SOON, async {
+        loop {
+            match events.recv().await {
+                Some(Event::Message(message)) => {
+                    return b.cipher().decrypt(&message.data.msg_data).ok();
+                }
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    })
+    .await?;
+    assert_eq!(text.as_deref(), Some(&b"hello from the other server"[..]));
+    a.close().await;
+    b.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_gone_and_data_stays_if_it_is_to_be_retained() {
+    let retained = Installation::new("retained", small(), 0).await.unwrap();
+    deleted(&retained).await.unwrap();
+    assert_eq!(
+        left(&retained, "persistentvolumeclaims,secrets").unwrap(),
+        [
+            format!("persistentvolumeclaim/data-{NAME}-db-proxy-0"),
+            format!("secret/{NAME}-internal")
+        ]
+    );
+
+    let spec = with(small(), &json!({"operation": {"deletionPolicy": "Delete"}}));
+    let removed = Installation::new("removed", spec, 0).await.unwrap();
+    deleted(&removed).await.unwrap();
+    until("data and secret are gone", LATER, async || {
+        let left = left(&removed, "persistentvolumeclaims,secrets").ok()?;
+        left.is_empty().then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn deleted(installation: &Installation) -> anyhow::Result<()> {
+    let delete = ["delete", "imclusters", &installation.name, "--wait"];
+    installation.namespace.kubectl(&delete)?;
+    until("everything owned is gone", LATER, async || {
+        left(installation, OWNED).ok()?.is_empty().then_some(())
+    })
+    .await
+}
+
+/// Objects of this ImCluster that exist.
+fn left(installation: &Installation, kinds: &str) -> anyhow::Result<Vec<String>> {
+    let selector = format!("app.kubernetes.io/instance={}", installation.name);
+    let args = ["get", kinds, "-l", &selector, "-o", "name", "--ignore-not-found"];
+    let text = installation.namespace.kubectl(&args)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_database_is_said_to_be_not_durable() {
+    let spec = with(
+        small(),
+        &json!({"database": {"type": "Embedded", "embedded": {"storage": "Ephemeral"}}}),
+    );
+    let installation = Installation::new("ephemeral", spec, 2).await.unwrap();
+    let (_, message) = installation
+        .wait("DataNotDurable", "True", Duration::from_secs(5))
+        .await
+        .unwrap();
+    assert!(!message.is_empty());
+    talk(&installation).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_class_that_does_not_exist_is_named() {
+    let cluster = crate::installation::cluster().await.unwrap();
+    let namespace = crate::installation::with_operator(&cluster, "noclass", &[])
+        .await
+        .unwrap();
+    let storage = json!({"storageClassName": "no-such-class"});
+    let spec = with(
+        small(),
+        &json!({"database": {"type": "Embedded", "embedded": {"persistentVolume": storage}}}),
+    );
+    let installation = Installation::apply_to(namespace, NAME, &spec).unwrap();
+    let (reason, message) = installation
+        .wait("DatabaseReady", "False", LATER)
+        .await
+        .unwrap();
+    assert_eq!(reason, "StorageClassMissing");
+    assert!(message.contains("no-such-class"), "{message}");
+}

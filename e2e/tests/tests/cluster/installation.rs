@@ -1,0 +1,300 @@
+//! An operator, installed from its chart with its own Role, and an ImCluster, in a namespace of one
+//! test.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use im_client::{Client, ClientConfig, Events, Password};
+use im_e2e::people;
+use im_e2e::traffic::{Plan, Traffic};
+use im_e2e_kube::testing::{self, Cluster, TestNamespace, helm};
+use im_e2e_kube::wait::{LATER, until};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// The version under test; [`NEXT`] is the same program under another name.
+pub(crate) const VERSION: &str = "0.1.0";
+
+/// See [`VERSION`].
+pub(crate) const NEXT: &str = "0.1.1";
+
+/// Name of the ImCluster in tests that need one.
+pub(crate) const NAME: &str = "demo";
+
+/// Time for an installation on a busy machine.
+pub(crate) const INSTALL: Duration = Duration::from_mins(5);
+
+/// The folder of the charts.
+pub(crate) const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts");
+
+/// Connects, and installs the definition of the resource once.
+pub(crate) async fn cluster() -> anyhow::Result<Cluster> {
+    static DEFINED: OnceCell<()> = OnceCell::const_new();
+    let cluster = Cluster::connect().await?;
+    DEFINED
+        .get_or_try_init(|| async {
+            let chart = format!("{CHARTS}/im-crds");
+            let args = ["upgrade", "--install", "im-crds", &chart, "--wait"];
+            helm(&[&args[..], &["--namespace", "default"]].concat()).map(drop)
+        })
+        .await?;
+    Ok(cluster)
+}
+
+/// Part of an image's name before its tag.
+pub(crate) fn repository(image: &str) -> &str {
+    image.rsplit_once(':').map_or(image, |(name, _)| name)
+}
+
+/// A namespace with an operator.
+pub(crate) async fn with_operator(
+    cluster: &Cluster,
+    purpose: &str,
+    set: &[&str],
+) -> anyhow::Result<TestNamespace> {
+    let namespace = cluster.namespace(purpose).await?;
+    install_operator(&namespace, set)?;
+    Ok(namespace)
+}
+
+/// Installs or upgrades the operator of a namespace.
+pub(crate) fn install_operator(namespace: &TestNamespace, set: &[&str]) -> anyhow::Result<()> {
+    let chart = format!("{CHARTS}/im-operator");
+    let image = testing::operator_image();
+    let (repository_of_operator, tag) = image.rsplit_once(':').context("an image with a tag")?;
+    let servers = testing::image();
+    let values = [
+        format!("image.repository={repository_of_operator}"),
+        format!("image.tag={tag}"),
+        format!("servers.image.repository={}", repository(&servers)),
+        "replicas=1".to_owned(),
+    ];
+    let mut args = vec!["upgrade", "--install", "im-operator", &chart, "--wait"];
+    args.extend(["--timeout", "3m"]);
+    for value in values.iter().map(String::as_str).chain(set.iter().copied()) {
+        args.extend(["--set", value]);
+    }
+    namespace.helm(&args).map(drop)
+}
+
+/// An ImCluster under test.
+pub(crate) struct Installation {
+    pub(crate) namespace: TestNamespace,
+    pub(crate) name: String,
+}
+
+impl Installation {
+    /// A namespace, its operator, and an ImCluster that is ready, with `people` who can log in.
+    pub(crate) async fn new(purpose: &str, spec: Value, people: u32) -> anyhow::Result<Self> {
+        let cluster = cluster().await?;
+        let namespace = with_operator(&cluster, purpose, &[]).await?;
+        let installation = Self::apply_to(namespace, NAME, &spec)?;
+        installation.ready().await?;
+        installation.import(people)?;
+        Ok(installation)
+    }
+
+    /// Applies an ImCluster in a namespace; does not wait.
+    pub(crate) fn apply_to(
+        namespace: TestNamespace,
+        name: &str,
+        spec: &Value,
+    ) -> anyhow::Result<Self> {
+        let installation = Self {
+            namespace,
+            name: name.to_owned(),
+        };
+        installation.apply(spec)?;
+        Ok(installation)
+    }
+
+    /// Applies another specification; does not wait.
+    pub(crate) fn apply(&self, spec: &Value) -> anyhow::Result<()> {
+        self.namespace.apply(&manifest(&self.name, spec).to_string())
+    }
+
+    /// Changes parts of the specification (a JSON merge patch); does not wait.
+    pub(crate) fn patch(&self, spec: &Value) -> anyhow::Result<()> {
+        let patch = json!({"spec": spec}).to_string();
+        let args = ["patch", "imclusters", &self.name, "--type=merge", "-p", &patch];
+        self.namespace.kubectl(&args).map(drop)
+    }
+
+    /// The object as it is.
+    pub(crate) fn object(&self) -> anyhow::Result<Value> {
+        let text = self
+            .namespace
+            .kubectl(&["get", "imclusters", &self.name, "-o", "json"])?;
+        serde_json::from_str(&text).context("read the ImCluster")
+    }
+
+    /// Status and reason of a condition of this generation.
+    pub(crate) fn condition(&self, kind: &str) -> anyhow::Result<Option<(String, String, String)>> {
+        let object = self.object()?;
+        let generation = &object["metadata"]["generation"];
+        let conditions = object["status"]["conditions"].as_array();
+        let found = conditions.into_iter().flatten().find(|condition| {
+            condition["type"] == kind && condition["observedGeneration"] == *generation
+        });
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(found.map(|condition| {
+            (
+                text(&condition["status"]),
+                text(&condition["reason"]),
+                text(&condition["message"]),
+            )
+        }))
+    }
+
+    /// Waits for a condition with this status.
+    pub(crate) async fn wait(
+        &self,
+        kind: &str,
+        status: &str,
+        limit: Duration,
+    ) -> anyhow::Result<(String, String)> {
+        let what = format!("{kind}={status} of {}", self.name);
+        until(&what, limit, async || {
+            let (found, reason, message) = self.condition(kind).ok()??;
+            (found == status).then_some((reason, message))
+        })
+        .await
+        .with_context(|| match self.object() {
+            Ok(object) => format!("status: {:#}", object["status"]),
+            Err(error) => format!("{error:#}"),
+        })
+    }
+
+    /// Waits until all is as the specification says.
+    pub(crate) async fn ready(&self) -> anyhow::Result<()> {
+        self.wait("Ready", "True", INSTALL).await?;
+        let what = format!("nothing left to do for {}", self.name);
+        until(&what, INSTALL, async || {
+            let reconciling = self.condition("Reconciling").ok()?;
+            reconciling
+                .is_none_or(|(status, ..)| status == "False")
+                .then_some(())
+        })
+        .await
+    }
+
+    /// Imports people `u1`, `u2`, … through the db-proxy pod, as the README shows.
+    pub(crate) fn import(&self, people: u32) -> anyhow::Result<()> {
+        let pod = format!("{}-db-proxy-0", self.name);
+        let args = ["exec", "-i", &pod, "--", "/imd", "directory", "import", "-"];
+        self.namespace
+            .kubectl_with_input(&args, &people::csv(people))
+            .map(drop)
+    }
+
+    /// Where clients ask login by HTTP: the address of its Service.
+    pub(crate) async fn url(&self) -> anyhow::Result<String> {
+        let services = self.namespace.api::<Service>();
+        let service = services.get(&format!("{}-login", self.name)).await?;
+        let address = service.spec.and_then(|spec| spec.cluster_ip);
+        Ok(format!("http://{}:8080", address.context("an address")?))
+    }
+
+    /// Logs a person in with the project's own client.
+    pub(crate) async fn client(&self, id: u32) -> anyhow::Result<(Client, Events)> {
+        let password = Password::clear(people::PASSWORD);
+        let config = ClientConfig::new(self.url().await?, people::name(id), password);
+        Client::connect(config)
+            .await
+            .with_context(|| format!("log u{id} in"))
+    }
+
+    /// Starts people who chat: `users` of them and a group of all, `1000 / pause` messages per second
+    /// each.
+    pub(crate) async fn traffic(&self, users: u32, pause: Duration) -> anyhow::Result<Traffic> {
+        Traffic::start(Plan {
+            users,
+            pause,
+            ..Plan::small(&self.url().await?)
+        })
+        .await
+    }
+
+    /// The pods of a role.
+    pub(crate) async fn pods(&self, component: &str) -> anyhow::Result<Vec<Pod>> {
+        let selector = format!(
+            "app.kubernetes.io/instance={},app.kubernetes.io/component={component}",
+            self.name
+        );
+        let pods: Api<Pod> = self.namespace.api();
+        let list = pods.list(&ListParams::default().labels(&selector)).await?;
+        Ok(list.items)
+    }
+
+    /// Names and UIDs of all pods of the ImCluster that are not about to go.
+    pub(crate) async fn pod_ids(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let selector = format!("app.kubernetes.io/instance={}", self.name);
+        let pods: Api<Pod> = self.namespace.api();
+        let list = pods.list(&ListParams::default().labels(&selector)).await?;
+        Ok(list
+            .items
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
+            .collect())
+    }
+
+    /// Waits until so many msg pods are ready and no other is left.
+    pub(crate) async fn msg_pods(&self, count: usize) -> anyhow::Result<Vec<Pod>> {
+        let what = format!("{count} ready msg pods of {}", self.name);
+        until(&what, LATER, async || {
+            let pods = self.pods("msg").await.ok()?;
+            (pods.len() == count && pods.iter().all(testing::is_ready)).then_some(pods)
+        })
+        .await
+    }
+}
+
+/// An ImCluster as a manifest.
+pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "imcluster.io/v1alpha1",
+        "kind": "ImCluster",
+        "metadata": {"name": name},
+        "spec": spec,
+    })
+}
+
+/// A specification for a small machine: little is requested, drains are short.
+pub(crate) fn small() -> Value {
+    let requests = json!({"requests": {"cpu": "10m", "memory": "32Mi"}});
+    json!({
+        "version": VERSION,
+        "roles": {
+            "login": {"replicas": 1, "resources": requests},
+            "msg": {
+                "replicas": 2,
+                "resources": requests,
+                "update": {"minReadySeconds": 1},
+                "drain": {"maxSeconds": 10},
+            },
+            "route": {"replicas": 1, "resources": requests},
+            "dbProxy": {"resources": requests},
+        },
+    })
+}
+
+/// Merges a patch into a specification.
+pub(crate) fn with(mut base: Value, patch: &Value) -> Value {
+    fn merge(base: &mut Value, patch: &Value) {
+        match (base, patch) {
+            (Value::Object(base), Value::Object(patch)) => {
+                for (key, value) in patch {
+                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+            (base, patch) => *base = patch.clone(),
+        }
+    }
+    merge(&mut base, patch);
+    base
+}

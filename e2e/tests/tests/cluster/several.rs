@@ -1,0 +1,92 @@
+//! Scenario 8: several ImClusters and operators side by side; a new operator rolls nothing.
+
+use im_e2e_kube::testing::helm;
+use im_e2e_kube::wait::{LATER, until};
+use serde_json::json;
+
+use crate::installation::{Installation, NAME, cluster, install_operator, small, with_operator};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clusters_in_one_namespace_do_not_meet() {
+    let first = Installation::new("pair", small(), 2).await.unwrap();
+    first
+        .namespace
+        .apply(&crate::installation::manifest("other", &small()).to_string())
+        .unwrap();
+    let name = |name: &str| ["get", "secret", name, "-o", "jsonpath={.data.secret}"].map(str::to_owned);
+    until("the other one is ready", LATER, async || {
+        let args = ["get", "imclusters", "other", "-o", "json"];
+        let text = first.namespace.kubectl(&args).ok()?;
+        let object: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let conditions = object["status"]["conditions"].as_array()?;
+        conditions
+            .iter()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+            .then_some(())
+    })
+    .await
+    .unwrap();
+    let secret = |of: &str| {
+        let args = name(&format!("{of}-internal"));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        first.namespace.kubectl(&args).unwrap()
+    };
+    assert_ne!(secret(NAME), secret("other"));
+    // The other one has no people: they were imported into the first one only.
+    first.client(1).await.unwrap().0.close().await;
+    let args = ["delete", "imclusters", "other", "--wait"];
+    first.namespace.kubectl(&args).unwrap();
+    first.client(2).await.unwrap().0.close().await;
+    first.ready().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_operator_serves_all_namespaces() {
+    let cluster = cluster().await.unwrap();
+    let home = with_operator(&cluster, "wide", &["watch.allNamespaces=true"])
+        .await
+        .unwrap();
+    let first = cluster.namespace("wide-a").await.unwrap();
+    let second = cluster.namespace("wide-b").await.unwrap();
+    let first = Installation::apply_to(first, NAME, &small()).unwrap();
+    let second = Installation::apply_to(second, NAME, &small()).unwrap();
+    first.ready().await.unwrap();
+    second.ready().await.unwrap();
+    for installation in [&first, &second] {
+        installation.import(1).unwrap();
+        installation.client(1).await.unwrap().0.close().await;
+        let delete = ["delete", "imclusters", NAME, "--wait"];
+        installation.namespace.kubectl(&delete).unwrap();
+    }
+    home.helm(&["uninstall", "im-operator", "--wait"]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn must_never_3_another_operator_rolls_no_pod() {
+    let installation = Installation::new("upgrade", small(), 0).await.unwrap();
+    let before = installation.pod_ids().await.unwrap();
+    let servers = |pods: std::collections::BTreeMap<String, String>| {
+        let mut pods = pods;
+        pods.retain(|name, _| name.starts_with(NAME));
+        pods
+    };
+    // Another version as far as Kubernetes can see: another pod, other settings.
+    install_operator(&installation.namespace, &["podLabels.release=next", "concurrency=8"]).unwrap();
+    // It has looked at everything once it has done something.
+    installation
+        .patch(&json!({"load": {"mirror": "None"}}))
+        .unwrap();
+    installation.ready().await.unwrap();
+    assert_eq!(
+        servers(installation.pod_ids().await.unwrap()),
+        servers(before.clone())
+    );
+    let namespace = ["--namespace", installation.namespace.name()];
+    let rollback = ["rollback", "im-operator", "1", "--wait"];
+    helm(&[&rollback[..], &namespace[..]].concat()).unwrap();
+    installation.ready().await.unwrap();
+    assert_eq!(
+        servers(installation.pod_ids().await.unwrap()),
+        servers(before)
+    );
+}
