@@ -1,1 +1,5 @@
+//! Tests of the planner: rules one by one, what must never happen, and simulated clusters.
 
+mod cluster;
+mod faults;
+mod random;
