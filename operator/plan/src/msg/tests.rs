@@ -2,4 +2,8 @@
 
 mod cluster;
 mod faults;
+mod never;
 mod random;
+mod rules;
+mod speed;
+mod support;

@@ -33,9 +33,17 @@ fn create(view: &View<'_>) -> Vec<Action> {
     }]
 }
 
-/// The size up to which the current ReplicaSet may grow now. As long as old pods stay and none of
-/// the new revision has become available, it is one pod that tries.
+/// The size up to which the current ReplicaSet may grow now. It does not grow while the size of
+/// another is not settled, and as long as old pods stay and none of the new revision has become
+/// available, it is one pod that tries.
 fn wanted(view: &View<'_>, current: Option<&Set<'_>>) -> u32 {
+    if view
+        .sets
+        .iter()
+        .any(|set| !set.current && !set.set.observed)
+    {
+        return 0;
+    }
     let others = view.total() - current.map_or(0, Set::size);
     let wanted = view
         .state
