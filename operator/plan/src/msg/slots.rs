@@ -107,7 +107,7 @@ fn missing(view: &View<'_>) -> Vec<Action> {
     let stuck = count(
         view.pods
             .iter()
-            .filter(|pod| pod.stuck && pod.pod.slot.is_some()),
+            .filter(|pod| pod.stuck && view.owners.slot_of(&pod.pod.object.uid).is_some()),
     );
     let used = existing
         .iter()

@@ -1,6 +1,7 @@
 //! Tests of the planner: rules one by one, what must never happen, and simulated clusters.
 
 mod cluster;
+mod controllers;
 mod faults;
 mod never;
 mod random;

@@ -1,5 +1,4 @@
-//! A simulated cluster: API objects with resource versions, watches that lag, the ReplicaSet
-//! controller with its real order of victims, kubelets, and load balancers that take their time.
+//! A simulated cluster: API objects with resource versions, and watches that lag.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -21,30 +20,30 @@ pub(super) struct SimPod {
     /// When it becomes ready if nothing prevents it.
     pub(super) starts: Timestamp,
     /// When it is gone, once terminating.
-    ends: Timestamp,
-    cost: i32,
+    pub(super) ends: Timestamp,
+    pub(super) cost: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SimSet {
     pub(super) set: ReplicaSet,
-    generation: u64,
-    observed_generation: u64,
+    pub(super) generation: u64,
+    pub(super) observed_generation: u64,
 }
 
 /// How far a client of the API server has followed each kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Watch {
-    sets: usize,
-    pods: usize,
-    slots: usize,
+    pub(super) sets: usize,
+    pub(super) pods: usize,
+    pub(super) slots: usize,
 }
 
 /// Every version of every kind; a watch sees a prefix of each.
 #[derive(Default)]
-struct History {
-    sets: Vec<Rc<Vec<SimSet>>>,
-    pods: Vec<Rc<Vec<SimPod>>>,
+pub(super) struct History {
+    pub(super) sets: Vec<Rc<Vec<SimSet>>>,
+    pub(super) pods: Vec<Rc<Vec<SimPod>>>,
     slots: Vec<Rc<Vec<Slot>>>,
 }
 
@@ -57,9 +56,9 @@ pub(super) struct Cluster {
     /// Revisions whose pods never become ready.
     pub(super) bad: BTreeSet<String>,
     pub(super) planner: Watch,
-    controller: Watch,
-    history: History,
-    version: u64,
+    pub(super) controller: Watch,
+    pub(super) history: History,
+    pub(super) version: u64,
 }
 
 impl Cluster {
@@ -91,12 +90,12 @@ impl Cluster {
         cluster
     }
 
-    fn next_version(&mut self) -> u64 {
+    pub(super) fn next_version(&mut self) -> u64 {
         self.version += 1;
         self.version
     }
 
-    fn new_object(&mut self, name: &str) -> ObjectRef {
+    pub(super) fn new_object(&mut self, name: &str) -> ObjectRef {
         let version = self.next_version();
         ObjectRef {
             name: name.to_owned(),
@@ -133,7 +132,7 @@ impl Cluster {
         }
     }
 
-    fn newest(&self) -> Watch {
+    pub(super) fn newest(&self) -> Watch {
         Watch {
             sets: self.history.sets.len() - 1,
             pods: self.history.pods.len() - 1,
@@ -205,28 +204,26 @@ impl Cluster {
         Some(slot.service.clone())
     }
 
-    /// Does one action as the controller would, but at most `writes` writes of it. If `known`, the
-    /// planner's caches will contain the result before it plans again.
-    pub(super) fn apply(&mut self, action: &Action, writes: usize, known: bool) {
+    /// Does one action as the controller would, but at most `writes` writes of it. The
+    /// planner's caches contain the result before it plans again.
+    pub(super) fn apply(&mut self, action: &Action, writes: usize) {
         if writes > 0 {
             self.write(action, writes);
         }
         self.record();
-        if known {
-            let newest = self.newest();
-            match action {
-                Action::CreateReplicaSet { .. }
-                | Action::Scale { .. }
-                | Action::DeleteReplicaSet { .. } => self.planner.sets = newest.sets,
-                Action::EnsureSlot { .. } | Action::UnbindSlot { .. } => {
-                    self.planner.slots = newest.slots;
-                }
-                Action::BindSlot { .. } => {
-                    self.planner.slots = newest.slots;
-                    self.planner.pods = newest.pods;
-                }
-                _ => self.planner.pods = newest.pods,
+        let newest = self.newest();
+        match action {
+            Action::CreateReplicaSet { .. }
+            | Action::Scale { .. }
+            | Action::DeleteReplicaSet { .. } => self.planner.sets = newest.sets,
+            Action::EnsureSlot { .. } | Action::UnbindSlot { .. } => {
+                self.planner.slots = newest.slots;
             }
+            Action::BindSlot { .. } => {
+                self.planner.slots = newest.slots;
+                self.planner.pods = newest.pods;
+            }
+            _ => self.planner.pods = newest.pods,
         }
     }
 
@@ -257,7 +254,9 @@ impl Cluster {
                     .map(|pod| pod.pod.object.uid.clone())
                     .collect();
                 if self.sets.len() < before {
-                    owned.iter().for_each(|uid| self.terminate(uid));
+                    for uid in &owned {
+                        self.terminate(uid);
+                    }
                 }
             }
             Action::EnsureSlot { index } => {
@@ -381,140 +380,6 @@ impl Cluster {
             change_pod(sim, version, change);
         }
     }
-
-    /// One pass of the ReplicaSet controller over all sets, from its own caches; it knows what it
-    /// has created and deleted itself.
-    pub(super) fn replica_set_controller(&mut self) {
-        let sets = Rc::clone(&self.history.sets[self.controller.sets]);
-        for cached in sets.iter() {
-            self.sync(cached);
-            self.record();
-        }
-    }
-
-    fn sync(&mut self, cached: &SimSet) {
-        let uid = &cached.set.object.uid;
-        let pods = Rc::clone(&self.history.pods[self.controller.pods]);
-        let mut active: Vec<&SimPod> = (pods.iter())
-            .filter(|sim| sim.pod.replica_set == *uid)
-            .filter(|sim| sim.pod.terminating.is_none() && !sim.pod.finished)
-            .collect();
-        let (have, want) = (active.len(), cached.set.replicas as usize);
-        if have > want {
-            active.sort_by_key(|sim| removal_rank(sim));
-            for sim in active.iter().take(have - want) {
-                self.terminate(&sim.pod.object.uid);
-            }
-        } else if self.sets.iter().any(|sim| sim.set.object.uid == *uid) {
-            (have..want).for_each(|_| self.create_pod(&cached.set));
-        }
-        if have != want {
-            self.record();
-            self.controller.pods = self.newest().pods;
-        }
-        let version = self.next_version();
-        if let Some(sim) = self
-            .sets
-            .iter_mut()
-            .find(|sim| sim.set.object == cached.set.object)
-        {
-            let seen = u32::try_from(have).expect("few pods");
-            if (sim.set.observed_replicas, sim.observed_generation) != (seen, cached.generation) {
-                sim.set.observed_replicas = seen;
-                sim.observed_generation = cached.generation;
-                sim.set.object.resource_version = version.to_string();
-            }
-        }
-    }
-
-    fn create_pod(&mut self, set: &ReplicaSet) {
-        let object = self.new_object(&format!("{}-{}", set.object.name, self.version));
-        let delay = SignedDuration::from_secs((self.version % 20).cast_signed());
-        let pod = Pod {
-            object,
-            replica_set: set.object.uid.clone(),
-            created: self.now,
-            ready: false,
-            ready_changed: self.now,
-            terminating: None,
-            finished: false,
-            slot: None,
-            endpoint: None,
-            drain: None,
-            connections: None,
-            failure: None,
-        };
-        self.pods.push(SimPod {
-            pod,
-            scheduled: false,
-            node_lost: false,
-            starts: self.now + delay,
-            ends: Timestamp::MAX,
-            cost: 0,
-        });
-    }
-
-    /// One pass of all kubelets and load balancers. Returns whether anything changed.
-    pub(super) fn kubelets(&mut self) -> bool {
-        let before = (self.pods.clone(), self.slots.clone());
-        let (now, bad) = (self.now, &self.bad);
-        let broken: BTreeSet<&str> = (self.sets.iter())
-            .filter(|sim| bad.contains(&sim.set.revision))
-            .map(|sim| sim.set.object.uid.as_str())
-            .collect();
-        self.pods
-            .retain(|sim| sim.pod.terminating.is_none() || sim.node_lost || now < sim.ends);
-        let mut version = self.version;
-        for sim in &mut self.pods {
-            let starts = !sim.pod.ready && !sim.node_lost && !sim.pod.finished && now >= sim.starts;
-            if starts && (!sim.scheduled || !broken.contains(sim.pod.replica_set.as_str())) {
-                let ready = !broken.contains(sim.pod.replica_set.as_str());
-                version += 1;
-                change_pod(sim, version, |sim| {
-                    sim.scheduled = true;
-                    sim.pod.failure = (!ready).then(|| "CrashLoopBackOff".to_owned());
-                    if ready {
-                        sim.pod.ready = true;
-                        sim.pod.ready_changed = now;
-                        sim.pod.connections = Some(u32::try_from(version % 100).expect("small"));
-                    }
-                });
-            }
-        }
-        self.version = version;
-        self.record();
-        before != (self.pods.clone(), self.slots.clone())
-    }
-
-    /// Takes the address of a slot away.
-    pub(super) fn lose_address(&mut self, index: u32) {
-        let version = self.next_version();
-        for slot in self.slots.iter_mut().filter(|slot| slot.index == index) {
-            slot.address = None;
-            slot.service.resource_version = version.to_string();
-        }
-    }
-
-    /// Gives an address to each slot that has none.
-    pub(super) fn load_balancers(&mut self) {
-        for slot in &mut self.slots {
-            if slot.address.is_none() {
-                self.version += 1;
-                slot.address = Some(format!("{}:{}", slot.index, self.version));
-                slot.service.resource_version = self.version.to_string();
-            }
-        }
-        self.record();
-    }
-
-    /// The next moment at which a kubelet has something to do.
-    pub(super) fn next_event(&self) -> Option<Timestamp> {
-        (self.pods.iter())
-            .filter(|sim| !sim.node_lost)
-            .flat_map(|sim| [sim.starts, sim.ends])
-            .filter(|at| *at > self.now && *at < Timestamp::MAX)
-            .min()
-    }
 }
 
 impl SimSet {
@@ -525,20 +390,7 @@ impl SimSet {
     }
 }
 
-fn change_pod(sim: &mut SimPod, version: u64, change: impl FnOnce(&mut SimPod)) {
+pub(super) fn change_pod(sim: &mut SimPod, version: u64, change: impl FnOnce(&mut SimPod)) {
     change(sim);
     sim.pod.object.resource_version = version.to_string();
-}
-
-/// The order in which the ReplicaSet controller deletes: unscheduled, not ready, cheap, ready for
-/// a short time, young.
-fn removal_rank(sim: &SimPod) -> impl Ord + use<> {
-    let age = std::cmp::Reverse((sim.pod.ready_changed, sim.pod.created));
-    (
-        sim.scheduled,
-        sim.pod.ready,
-        sim.cost,
-        age,
-        sim.pod.object.name.clone(),
-    )
 }

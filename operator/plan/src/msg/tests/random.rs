@@ -168,7 +168,7 @@ fn operator(cluster: &mut Cluster, random: &mut StdRng, failures: f64) {
         } else {
             9
         };
-        cluster.apply(action, writes, true);
+        cluster.apply(action, writes);
         let after = sizes(&cluster.truth());
         assert!(
             after <= before.max(limit),
