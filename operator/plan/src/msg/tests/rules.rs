@@ -313,3 +313,20 @@ fn stuck_pods_hold_nothing_up() {
     assert_eq!(outcome.actions, []);
     assert_eq!(outcome.wake_at, Some(NOW + SignedDuration::from_secs(1)));
 }
+
+#[test]
+fn nothing_grows_while_the_size_of_another_set_is_not_settled() {
+    let mut state = settled();
+    surged(&mut state);
+    state.pods.remove(2);
+    state.replica_sets[0] = set("v1", 2);
+    state.replica_sets[0].observed = false;
+    hold(&mut state);
+    assert_eq!(
+        actions(&state),
+        NOTHING,
+        "a third old pod may still be on its way"
+    );
+    state.replica_sets[0].observed = true;
+    assert_eq!(actions(&state), ["scale v2 1→2"]);
+}
