@@ -1,5 +1,7 @@
 //! Configuration of the msg role: client connections, sessions, delivery.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,10 @@ pub struct MsgConfig {
     pub public_ip2: String,
     /// Port that clients are told; 0 = the listening one.
     pub public_port: u16,
+    /// File that holds the address clients are told, `host:port`, instead of the three keys above;
+    /// empty = none. It is read anew every second. As long as it is missing, empty or no address,
+    /// login servers send nobody here.
+    pub public_endpoint_file: PathBuf,
     /// Bounds of the links to other roles.
     pub link: LinkConfig,
     /// Connections that wait in the kernel to be accepted.
@@ -150,6 +156,7 @@ impl Default for MsgConfig {
             public_ip1: String::new(),
             public_ip2: String::new(),
             public_port: 0,
+            public_endpoint_file: PathBuf::new(),
             link: LinkConfig::default(),
             backlog: 1_024,
             max_connections: 100_000,
@@ -209,6 +216,7 @@ impl Check for MsgConfig {
             public_ip1: _,
             public_ip2: _,
             public_port: _,
+            public_endpoint_file: _,
             link,
             backlog,
             max_connections,
@@ -311,7 +319,7 @@ impl Check for MsgConfig {
         checker.range("route_queue", route_queue, &(1..=10_000_000));
         checker.range("report_interval_ms", report_interval_ms, &(1..=2_000));
         checker.range("report_delay_ms", report_delay_ms, &(0..=50));
-        checker.range("drain_seconds", drain_seconds, &(0..=600));
+        checker.range("drain_seconds", drain_seconds, &(0..=3_600));
         checker.range("drain_rate", drain_rate, &(1..=10_000_000));
         checker.range("drain_notice_ms", drain_notice_ms, &(0..=60_000));
         checker.range("drain_pending_ms", drain_pending_ms, &(0..=60_000));
