@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::process::Process;
+use crate::process::{Addresses, Process};
 
 /// Resident memory, KiB.
 pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
@@ -31,13 +31,7 @@ pub struct Metrics(String);
 impl Metrics {
     /// Reads them at the admin port that the ready file names.
     pub async fn read(process: &Process) -> anyhow::Result<Self> {
-        let addresses = process.addresses()?;
-        let address: SocketAddr = addresses
-            .get("admin")
-            .and_then(|admin| admin.get("http"))
-            .and_then(serde_json::Value::as_str)
-            .context("the process has an admin port")?
-            .parse()?;
+        let address = admin_of(&process.addresses()?).context("the process has an admin port")?;
         Ok(Self(get(address, "/metrics").await?))
     }
 
@@ -55,6 +49,11 @@ impl Metrics {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }
+}
+
+/// The admin port among the addresses of a process.
+pub fn admin_of(addresses: &Addresses) -> Option<SocketAddr> {
+    addresses.get("admin")?.get("http")?.as_str()?.parse().ok()
 }
 
 /// Body of an HTTP answer.

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::wait;
+use crate::{gauges, wait};
 
 /// Addresses by role, as `--ready-file` has them.
 pub type Addresses = BTreeMap<String, serde_json::Value>;
@@ -111,7 +111,8 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until it has written its ready file.
+    /// Waits until it has written its ready file, and a msg server until it lets clients in as well:
+    /// that takes a login server, without which it is ready.
     ///
     /// # Errors
     /// When it exits or takes longer than `limit`; the message has the end of its log.
@@ -134,10 +135,28 @@ impl Process {
         })
         .await;
         match waited {
-            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Ok(addresses)) => {
+                self.lets_clients_in(&addresses, limit).await?;
+                Ok(addresses)
+            }
             Ok(Err(status)) => bail!("{name} ended with {status}:\n{}", self.log_tail()),
             Err(error) => bail!("{error}:\n{}", self.log_tail()),
         }
+    }
+
+    async fn lets_clients_in(&self, addresses: &Addresses, limit: Duration) -> anyhow::Result<()> {
+        let Some(admin) = gauges::admin_of(addresses).filter(|_| addresses.contains_key("msg"))
+        else {
+            return Ok(());
+        };
+        let name = &self.spec.name;
+        wait::until(&format!("a login server for {name}"), limit, || async {
+            let dump = gauges::get(admin, "/debug/dump").await.ok()?;
+            let dump: serde_json::Value = serde_json::from_str(&dump).ok()?;
+            (dump["msg"]["login_links"].as_u64()? > 0).then_some(())
+        })
+        .await
+        .with_context(|| self.log_tail())
     }
 
     /// Sends a signal.

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use im_client::{Client, ClientConfig, Password};
+use im_client::{Client, ClientConfig, Password, Reconnect};
 use im_core::{GroupId, Peer, UserId};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,8 @@ use crate::checker::{self, Fault};
 use crate::history::{History, Mark, Stored, Talk};
 use crate::{people, wait};
 
-/// What the people do.
+/// What the people do. The platform may be anywhere: all that is needed is a login server that
+/// answers, and the people `u1`, `u2`, … in its directory ([`people::write_csv`]).
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Login servers to choose from.
@@ -35,6 +36,12 @@ pub struct Plan {
     pub pause: Duration,
     /// Changes made to each client's configuration.
     pub tune: fn(&mut ClientConfig),
+}
+
+/// For [`Plan::tune`]: a client comes back as the Windows client does, to the address that it was
+/// given at first and to no other, and is otherwise the project's own.
+pub fn same_address(config: &mut ClientConfig) {
+    config.reconnect = Some(Reconnect::WINDOWS);
 }
 
 impl Plan {

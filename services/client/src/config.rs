@@ -140,6 +140,16 @@ pub struct Reconnect {
     pub lookup: Lookup,
 }
 
+impl Reconnect {
+    /// As the Windows client does it: the same address for ever, after 3 to 15 seconds.
+    pub const WINDOWS: Self = Self {
+        first: seconds(3),
+        longest: seconds(15),
+        jitter: false,
+        lookup: Lookup::Never,
+    };
+}
+
 /// Everything about one client.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -304,12 +314,7 @@ impl ClientConfig {
             silence: Some(seconds(60)),
             answer: None,
         };
-        config.reconnect = Some(Reconnect {
-            first: seconds(3),
-            longest: seconds(15),
-            jitter: false,
-            lookup: Lookup::Never,
-        });
+        config.reconnect = Some(Reconnect::WINDOWS);
         config
     }
 

@@ -1,13 +1,15 @@
 //! Which servers of a role exist: a list that may change while the program runs.
 //!
 //! A caller gets a watch channel and reacts to changes; it never asks again. The static list serves
-//! fixed configurations and tests. Other sources (a cluster's API) implement [`Discover`] too.
+//! fixed configurations and tests; in Kubernetes the pods of a Service are listed ([`Kubernetes`]).
 #![forbid(unsafe_code)]
 
+mod kubernetes;
 mod static_list;
 
 use tokio::sync::watch;
 
+pub use kubernetes::{Kubernetes, KubernetesError, ServiceEndpoints};
 pub use static_list::{EndpointError, StaticList};
 
 /// A server that can be dialed.

@@ -83,6 +83,10 @@ pub(crate) struct RoleArgs {
 pub(crate) struct AllInOneArgs {
     #[command(flatten)]
     pub(crate) role: RoleArgs,
+    /// Runs what this ImCluster (YAML) describes, and names what only a cluster can do; `-` reads
+    /// standard input. File, environment and flags of the configuration win over it.
+    #[arg(short = 'f', long = "file", value_name = "MANIFEST|-")]
+    pub(crate) manifest: Option<PathBuf>,
     /// Address for clients; db-proxy's port follows it only within loopback.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bind: Option<IpAddr>,

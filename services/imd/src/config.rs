@@ -8,6 +8,7 @@ use clap::Subcommand;
 use im_config::{ImdConfig, Sources};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
+use crate::manifest::{self, BadManifest};
 use crate::output;
 
 /// A configuration that cannot be used; its causes name the key.
@@ -22,6 +23,13 @@ pub(crate) enum BadConfig {
         path: PathBuf,
         #[source]
         source: std::io::Error,
+    },
+    /// The ImCluster manifest cannot be used.
+    #[error("use manifest {path}")]
+    Manifest {
+        path: PathBuf,
+        #[source]
+        source: BadManifest,
     },
     /// A key that this command needs is not set.
     #[error("set {key}: {why}")]
@@ -38,6 +46,13 @@ pub(crate) enum BadConfig {
         key: &'static str,
         #[source]
         source: im_discovery::EndpointError,
+    },
+    /// A list of peers names a Service where there is no Kubernetes.
+    #[error("use key {key}, which names a Service of Kubernetes")]
+    Kubernetes {
+        key: &'static str,
+        #[source]
+        source: im_discovery::KubernetesError,
     },
     /// The log filter or the trace endpoint cannot be used.
     #[error("use keys of log and trace")]
@@ -57,9 +72,9 @@ pub(crate) enum ConfigCommand {
 /// `imd config …`.
 pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ConfigCommand::Show(args) => output::print(load(args, &[])?.to_toml()?.trim_end()),
+        ConfigCommand::Show(args) => output::print(load(args, Vec::new())?.to_toml()?.trim_end()),
         ConfigCommand::Check(args) => {
-            load(args, &[])?;
+            load(args, Vec::new())?;
             output::print("ok");
         }
         ConfigCommand::Schema => {
@@ -79,7 +94,18 @@ const ALL_IN_ONE: [(&str, &str); 4] = [
 
 /// The configuration of a process that runs everything.
 pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfig> {
-    let mut config = load(&args.role.config, &ALL_IN_ONE)?;
+    let mut presets = owned(&ALL_IN_ONE);
+    if let Some(path) = &args.manifest {
+        let manifest = manifest::read(path).map_err(|source| BadConfig::Manifest {
+            path: path.clone(),
+            source,
+        })?;
+        for note in &manifest.notes {
+            output::note(&format!("warning: {}: {note}", path.display()));
+        }
+        presets.extend(manifest.presets);
+    }
+    let mut config = load(&args.role.config, presets)?;
     if let Some(address) = args.bind {
         for listen in [
             &mut config.login.http_listen,
@@ -106,7 +132,10 @@ fn rebind(listen: &mut String, address: IpAddr) {
 }
 
 /// Reads the configuration. Only here are environment and file read.
-pub(crate) fn load(args: &ConfigArgs, presets: &[(&str, &str)]) -> Result<ImdConfig, BadConfig> {
+pub(crate) fn load(
+    args: &ConfigArgs,
+    presets: Vec<(String, String)>,
+) -> Result<ImdConfig, BadConfig> {
     let ConfigArgs {
         config,
         set,
@@ -124,11 +153,8 @@ pub(crate) fn load(args: &ConfigArgs, presets: &[(&str, &str)]) -> Result<ImdCon
         }
         None => None,
     };
-    let presets = presets
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let sources = Sources {
-        presets: presets.collect(),
+        presets,
         file,
         env: environment(),
         sets: set.clone(),
@@ -144,6 +170,13 @@ pub(crate) fn load(args: &ConfigArgs, presets: &[(&str, &str)]) -> Result<ImdCon
         loaded.log.filter.clone_from(filter);
     }
     Ok(loaded)
+}
+
+fn owned(presets: &[(&str, &str)]) -> Vec<(String, String)> {
+    let presets = presets.iter();
+    presets
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn environment() -> Vec<(String, String)> {
@@ -196,7 +229,7 @@ mod tests {
             log: Some("debug".to_owned()),
             ..ConfigArgs::default()
         };
-        let config = load(&args, &[]).unwrap();
+        let config = load(&args, Vec::new()).unwrap();
         assert_eq!(config.secret_file, Some("/b".into()));
         assert_eq!(config.log.filter, "debug");
     }

@@ -1,6 +1,6 @@
 //! The tools' way to db-proxy's administration service.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -28,13 +28,16 @@ pub(crate) struct ServerArgs {
         default_value = "127.0.0.1:10600"
     )]
     pub(crate) server: String,
-    /// File with the installation's secret.
+    /// File with the installation's secret; in a pod that the operator made, the mounted one.
     #[arg(long, global = true, env = "IMD_SECRET_FILE", value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
     /// Data directory of an all-in-one server on this machine, which has the secret.
     #[arg(long, global = true, env = "IMD_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }
+
+/// Where the operator mounts the secret into every pod.
+const MOUNTED_SECRET: &str = "/run/imcluster/secret/secret";
 
 pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 
@@ -55,6 +58,7 @@ impl ServerArgs {
         let path = match (&self.secret_file, &self.data_dir) {
             (Some(file), _) => file.clone(),
             (None, Some(dir)) => dir.join("secret"),
+            (None, None) if Path::new(MOUNTED_SECRET).exists() => MOUNTED_SECRET.into(),
             (None, None) => {
                 return Err(BadConfig::Missing {
                     key: "secret_file",

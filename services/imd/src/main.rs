@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod connect;
 mod directory;
+mod manifest;
 mod output;
 mod password;
 mod run;

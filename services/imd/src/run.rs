@@ -10,10 +10,12 @@ mod supervise;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_discovery::Kubernetes;
 use im_rpc::{LinkMetrics, Secret};
 use im_runtime::admin::Admin;
 use im_runtime::ready_file::{self, Addresses};
@@ -60,7 +62,12 @@ struct Shared {
     secret: Secret,
     context: Context,
     links: LinkMetrics,
+    /// Made when a list of peers names a Service.
+    kubernetes: OnceLock<Kubernetes>,
 }
+
+/// Condition of readiness: nobody has asked the process to stop.
+const NOT_STOPPING: &str = "not_stopping";
 
 /// `imd all-in-one`.
 pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
@@ -71,7 +78,7 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
-    let config = config::load(&args.config, &[])?;
+    let config = config::load(&args.config, Vec::new())?;
     let secret = secret::of_role(&config)?;
     start(Plan::One(role), config, secret, args.ready_file.clone())
 }
@@ -128,6 +135,14 @@ async fn run(
         Err(error) => warn!(%error, "raise limit of open files failed"),
     }
     let stop_limit = Duration::from_millis(config.process.stop_timeout_ms);
+    if !matches!(plan, Plan::One(role) if role != Role::Msg)
+        && config.msg.longest_stop() > stop_limit
+    {
+        warn!(
+            longest = ?config.msg.longest_stop(),
+            "process.stop_timeout_ms ends a stop before msg.drain_seconds and its other bounds do"
+        );
+    }
     let shared = share(config, secret);
     let mut addresses = Addresses::new();
     let admin = bind_admin(&shared, &mut addresses).await?;
@@ -145,6 +160,11 @@ async fn run(
         shared.context.clone(),
         ready_file,
         addresses,
+        stop_rest.clone(),
+    ));
+    rest.spawn(tell_stopping(
+        shared.context.clone(),
+        drain.clone(),
         stop_rest.clone(),
     ));
     let (stop, ended) = signals
@@ -190,6 +210,7 @@ fn share(config: ImdConfig, secret: Secret) -> Shared {
         secret,
         context,
         links,
+        kubernetes: OnceLock::new(),
     }
 }
 
@@ -207,6 +228,14 @@ async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Resul
 async fn serve_admin(admin: Admin, stop: CancellationToken) {
     if let Err(error) = admin.run(stop).await {
         error!(%error, "admin port failed");
+    }
+}
+
+/// A process that stops serves those that are there and wants nobody new: it is not ready any more.
+async fn tell_stopping(context: Context, drain: CancellationToken, stop: CancellationToken) {
+    context.readiness.set(NOT_STOPPING, true);
+    if stop.run_until_cancelled(drain.cancelled()).await.is_some() {
+        context.readiness.set(NOT_STOPPING, false);
     }
 }
 

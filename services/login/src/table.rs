@@ -417,10 +417,12 @@ impl LoadTable {
     }
 }
 
-/// What clients are told; `None` when there is nothing to tell.
+/// What clients are told; `None` when the report is of no use. A msg server that accepts nobody may
+/// have no address yet.
 fn address_of(report: &LoadReport) -> Option<Address> {
-    let port = u16::try_from(report.port).ok().filter(|port| *port != 0)?;
-    if report.server.is_empty() || report.ip1.is_empty() {
+    let port = u16::try_from(report.port).ok()?;
+    let is_nowhere = report.ip1.is_empty() || port == 0;
+    if report.server.is_empty() || (is_nowhere && report.state() == State::Accepting) {
         return None;
     }
     let ip2 = if report.ip2.is_empty() {

@@ -20,6 +20,8 @@ mod delivery;
 mod handle;
 mod load;
 mod metrics;
+mod pace;
+mod public;
 mod read;
 mod routes;
 mod server;
@@ -33,8 +35,6 @@ pub use server::{Bound, Deps, Server, ServerError};
 pub(crate) const DB_PROXY_LINK: &str = "msg_db_proxy_link";
 /// Readiness condition: a route server that the writer reaches.
 pub(crate) const ROUTE_LINK: &str = "msg_route_link";
-/// Readiness condition: a login server that hands this server out.
-pub(crate) const LOGIN_LINK: &str = "msg_login_link";
 
 /// A random number that is not 0.
 fn random_id() -> u64 {

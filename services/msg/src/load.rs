@@ -11,23 +11,15 @@ use tracing::info;
 
 use crate::shared::Shared;
 
-/// What a report says that does not change.
-pub(crate) struct Identity {
-    pub(crate) ip1: String,
-    pub(crate) ip2: String,
-    pub(crate) port: u16,
-    pub(crate) revision: String,
-}
-
 /// Reports to each login server that is up.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    identity: Identity,
+    revision: String,
     mut events: mpsc::Receiver<PeerEvent<LoadReport, LoadSeen>>,
 ) {
     let reporter = Arc::new(Reporter {
         shared,
-        identity,
+        revision,
         last: AtomicU64::new(0),
     });
     let stop = reporter.shared.stop.clone();
@@ -42,7 +34,7 @@ pub(crate) async fn run(
 
 struct Reporter {
     shared: Arc<Shared>,
-    identity: Identity,
+    revision: String,
     last: AtomicU64,
 }
 
@@ -51,7 +43,6 @@ impl Reporter {
         let shared = &self.shared;
         info!(peer = %link.peer, "login server is linked");
         shared.logins_up.fetch_add(1, Ordering::AcqRel);
-        shared.readiness.set(crate::LOGIN_LINK, true);
         let mut known = Known::default();
         tokio::select! {
             () = shared.stop.cancelled() => {}
@@ -60,9 +51,7 @@ impl Reporter {
         if known.has_seen {
             shared.drain_seen.fetch_sub(1, Ordering::AcqRel);
         }
-        if shared.logins_up.fetch_sub(1, Ordering::AcqRel) == 1 {
-            shared.readiness.set(crate::LOGIN_LINK, false);
-        }
+        shared.logins_up.fetch_sub(1, Ordering::AcqRel);
         shared.drained.notify_one();
     }
 
@@ -111,25 +100,29 @@ impl Reporter {
 
     fn compose(&self) -> LoadReport {
         let shared = &self.shared;
+        let public = shared.public.borrow().clone();
         let state = if shared.is_draining() {
             State::Draining
-        } else if shared.db.is_up() && shared.routes().is_usable() {
+        } else if public.is_some() && shared.db.is_up() && shared.routes().is_usable() {
             State::Accepting
         } else {
             State::Starting
         };
+        let (ip1, ip2, port) = public.map_or_else(Default::default, |public| {
+            (public.ip1, public.ip2, public.port)
+        });
         LoadReport {
             server: shared.name.clone(),
             instance: shared.instance,
-            ip1: self.identity.ip1.clone(),
-            ip2: self.identity.ip2.clone(),
-            port: u32::from(self.identity.port),
+            ip1,
+            ip2,
+            port: u32::from(port),
             sessions: shared.n_sessions(),
             connections: shared.n_connections(),
             max_sessions: shared.config.max_sessions,
             soft_max_sessions: shared.config.soft_max_sessions,
             state: state as i32,
-            revision: self.identity.revision.clone(),
+            revision: self.revision.clone(),
             report: self.last.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }

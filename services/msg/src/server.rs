@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::conn::Conn;
-use crate::load::Identity;
 use crate::metrics::MsgMetrics;
+use crate::pace::Pace;
+use crate::public::Public;
 use crate::shared::Shared;
-use crate::{db, delivery, load, read, sweep};
+use crate::{db, delivery, load, public, read, sweep};
 
 /// Inputs that may wait for the delivery task; beyond it links are read later.
 const INPUTS: usize = 256;
@@ -78,7 +79,7 @@ pub struct Server {
     pub(crate) shared: Arc<Shared>,
     listener: TcpListener,
     bound: Bound,
-    identity: Identity,
+    revision: String,
     link_metrics: LinkMetrics,
     db_proxy: Peers<DbCalls, DbResults>,
     route: Peers<RouteCalls, RouteItems>,
@@ -100,16 +101,20 @@ impl Server {
         let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
         let listener = listen::tcp(&config.listen, backlog).await?;
         let address = listener.local_addr().map_err(ServerError::Address)?;
-        let identity = identity(&config, address, revision);
+        let public = Public::of(&config, address);
         let name = match config.name.as_str() {
-            "" => format!("msg-{}-{}", identity.ip1, identity.port),
+            "" => format!("msg-{}-{}", public.ip1, public.port),
             name => name.to_owned(),
         };
         let metrics = context.metrics.register(MsgMetrics::register);
-        for condition in [crate::DB_PROXY_LINK, crate::ROUTE_LINK, crate::LOGIN_LINK] {
+        for condition in [crate::DB_PROXY_LINK, crate::ROUTE_LINK] {
             context.readiness.set(condition, false);
         }
-        let shared = Arc::new(Shared::new(config, name, metrics, context.readiness));
+        // A file that may say otherwise is asked first.
+        let has_file = !config.public_endpoint_file.as_os_str().is_empty();
+        let public = Some(public).filter(|_| !has_file);
+        let shared = Shared::new(config, name, public, metrics, context.readiness);
+        let shared = Arc::new(shared);
         let shown = Arc::downgrade(&shared);
         context.dumps.register("msg", move || {
             shown.upgrade().map(|shared| dump(&shared)).into()
@@ -119,7 +124,7 @@ impl Server {
             shared,
             listener,
             bound,
-            identity,
+            revision,
             link_metrics,
             db_proxy,
             route,
@@ -144,7 +149,7 @@ impl Server {
             shared,
             listener,
             bound,
-            identity,
+            revision,
             link_metrics,
             db_proxy,
             route,
@@ -169,8 +174,11 @@ impl Server {
             .spawn(db::run(Arc::clone(&shared), dbs, inputs));
         shared
             .tasks
-            .spawn(load::run(Arc::clone(&shared), identity, logins));
+            .spawn(load::run(Arc::clone(&shared), revision, logins));
         shared.tasks.spawn(sweep::run(Arc::clone(&shared)));
+        if !shared.config.public_endpoint_file.as_os_str().is_empty() {
+            shared.tasks.spawn(public::follow(Arc::clone(&shared)));
+        }
         {
             let mut accepting = std::pin::pin!(accept(&shared, &listener));
             tokio::select! {
@@ -198,32 +206,12 @@ impl Server {
     }
 }
 
-fn identity(config: &MsgConfig, address: SocketAddr, revision: String) -> Identity {
-    let ip1 = match config.public_ip1.as_str() {
-        "" if address.ip().is_unspecified() => IpAddr::from([127, 0, 0, 1]).to_string(),
-        "" => address.ip().to_string(),
-        ip => ip.to_owned(),
-    };
-    let ip2 = match config.public_ip2.as_str() {
-        "" => ip1.clone(),
-        ip => ip.to_owned(),
-    };
-    let port = match config.public_port {
-        0 => address.port(),
-        port => port,
-    };
-    Identity {
-        ip1,
-        ip2,
-        port,
-        revision,
-    }
-}
-
 /// Takes connections in, for ever.
 async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     let mut backoff = Backoff::default();
+    let mut pace = Pace::new(shared.config.accept_rate);
     loop {
+        pace.turn().await;
         match listener.accept().await {
             Ok((sock, remote)) => {
                 backoff = Backoff::default();
@@ -273,6 +261,7 @@ impl Backoff {
 
 fn dump(shared: &Shared) -> serde_json::Value {
     let (pending, in_flight) = shared.db.sizes();
+    let public = shared.public.borrow().clone();
     let table = shared.routes();
     let routes: Vec<_> = table
         .links()
@@ -282,6 +271,7 @@ fn dump(shared: &Shared) -> serde_json::Value {
     json!({
         "server": shared.name,
         "instance": format!("{:016x}", shared.instance),
+        "public": public.map(|public| json!([public.ip1, public.ip2, public.port])),
         "connections": shared.n_connections(),
         "sessions": shared.n_sessions(),
         "pending_logins": shared.pending().len(),

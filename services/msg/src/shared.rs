@@ -21,6 +21,7 @@ use crate::conn::{Conn, Doomed, Farewell};
 use crate::db::Calls;
 use crate::handle::StatusJobs;
 use crate::metrics::{MsgMetrics, Refusal};
+use crate::public::Public;
 use crate::routes::RouteTable;
 use crate::sessions::{ConnTable, NumberMap, SessionMap};
 
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) db: Calls,
     routes: RwLock<Arc<RouteTable>>,
     pub(crate) statuses: StatusJobs,
+    /// What clients are told; `None` while the file that says it does not.
+    pub(crate) public: watch::Sender<Option<Public>>,
     /// Load reports are due.
     pub(crate) load: watch::Sender<u64>,
     n_sessions: AtomicU32,
@@ -80,6 +83,7 @@ impl Shared {
     pub(crate) fn new(
         config: MsgConfig,
         name: String,
+        public: Option<Public>,
         metrics: MsgMetrics,
         readiness: Readiness,
     ) -> Self {
@@ -101,6 +105,7 @@ impl Shared {
             db: Calls::default(),
             routes: RwLock::default(),
             statuses: StatusJobs::default(),
+            public: watch::Sender::new(public),
             load: watch::Sender::new(0),
             n_sessions: AtomicU32::new(0),
             logins_up: AtomicU32::new(0),

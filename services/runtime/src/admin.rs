@@ -142,7 +142,12 @@ async fn metrics_text(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn dump(State(shared): State<Arc<Shared>>) -> Response {
-    Json(shared.context.dumps.dump()).into_response()
+    let mut dump = shared.context.dumps.dump();
+    if let Some(parts) = dump.as_object_mut() {
+        let conditions = json!(shared.context.readiness.conditions());
+        parts.insert("readiness".to_owned(), conditions);
+    }
+    Json(dump).into_response()
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ fn the_commands_are_consistent() {
 fn every_documented_command_is_understood() {
     for line in [
         "imd all-in-one --data-dir d --bind 127.0.0.1 --config c --ready-file r",
+        "imd all-in-one -f imcluster.yaml --data-dir d",
+        "imd all-in-one --file - --data-dir d",
         "imd login --config c --ready-file r",
         "imd msg --config c --set msg.rate_limit=0 --set msg.name=a",
         "imd route --secret-file s",

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_config::{LinkConfig, SqliteConfig};
-use im_discovery::StaticList;
+use im_config::{LinkConfig, PeerSource, SqliteConfig};
+use im_discovery::{Discover, Kubernetes, KubernetesError, StaticList};
 use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish};
 use im_runtime::ready_file::Addresses;
 use im_store::{DataDir, SqliteOptions, SqliteStore};
@@ -30,6 +30,7 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
         secret,
         context,
         links,
+        ..
     } = shared;
     let route = im_route::Server::bind(
         config.route.clone(),
@@ -101,6 +102,7 @@ pub(super) async fn one(
         secret,
         context,
         links,
+        ..
     } = shared;
     let guard = Guard::new(secret, links.clone());
     let mut running = Running::default();
@@ -175,15 +177,36 @@ fn note_login(addresses: &mut Addresses, bound: &im_login::Bound) {
 }
 
 impl Shared {
-    /// Peers of a list in the configuration, reached with the installation's secret.
+    /// Peers that the configuration lists, or the pods of the Service that it names, reached with the
+    /// installation's secret.
     fn peers<M: Method>(
         &self,
         key: &'static str,
         list: &[String],
         link: &LinkConfig,
     ) -> Result<Peers<M::Call, M::Item>, BadConfig> {
-        let list = StaticList::parse(list).map_err(|source| BadConfig::Peers { key, source })?;
-        Ok(Peers::grpc::<M>(Arc::new(list), &self.secret, link))
+        // The configuration was checked, so that whatever names no Service is a list.
+        let discover: Arc<dyn Discover> = match PeerSource::of(list) {
+            Ok(PeerSource::Kubernetes(peer)) => {
+                let cluster = self
+                    .kubernetes()
+                    .map_err(|source| BadConfig::Kubernetes { key, source })?;
+                Arc::new(cluster.service(&peer.service, &peer.port))
+            }
+            _ => Arc::new(
+                StaticList::parse(list).map_err(|source| BadConfig::Peers { key, source })?,
+            ),
+        };
+        Ok(Peers::grpc::<M>(discover, &self.secret, link))
+    }
+
+    /// The cluster that this process runs in; one connection serves all lists.
+    fn kubernetes(&self) -> Result<Kubernetes, KubernetesError> {
+        if let Some(known) = self.kubernetes.get() {
+            return Ok(known.clone());
+        }
+        let cluster = Kubernetes::in_cluster()?;
+        Ok(self.kubernetes.get_or_init(|| cluster).clone())
     }
 
     fn data_dir(&self) -> Result<&PathBuf, BadConfig> {

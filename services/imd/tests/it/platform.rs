@@ -168,3 +168,49 @@ fn a_data_directory_in_use_is_told() {
     assert_eq!(code, 1);
     assert!(said.contains("another process (pid "), "{said}");
 }
+
+/// As in a pod: the environment says where the secret is, the file comes on standard input.
+#[test]
+fn people_are_imported_from_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = start(&data);
+    let mut command = imd(&["directory", "import", "-"]);
+    command
+        .env("IMD_SECRET_FILE", data.join("secret"))
+        .env("IMD_ADMIN_SERVER", server.address("db_proxy", "grpc"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"name,password\nann,a\n").unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "1 added, 0 updated, 0 unchanged, 0 departments added\n"
+    );
+}
+
+#[test]
+fn a_manifest_runs_in_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, manifest) = (dir.path().join("data"), dir.path().join("imcluster.yaml"));
+    let text = format!(
+        "apiVersion: imcluster.io/v1alpha1\nkind: ImCluster\nmetadata: {{name: demo}}\n\
+         spec:\n  version: {:?}\n  roles:\n    \
+         msg: {{replicas: 2, capacity: {{maxConnections: 123}}}}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    std::fs::write(&manifest, text).unwrap();
+    let mut args = vec!["all-in-one", "-f", manifest.to_str().unwrap()];
+    args.extend(["--data-dir", data.to_str().unwrap()]);
+    args.extend(PORTS);
+    args.extend(["--set", "admin.listen=127.0.0.1:0"]);
+    let server = Server::start(&args, &dir.path().join("ready"));
+    let dump = get(&server.address("admin", "http"), "/debug/dump");
+    assert!(dump.contains("\"max_sessions\":123"), "{dump}");
+    assert!(dump.contains("\"not_stopping\":true"), "{dump}");
+    assert_eq!(server.terminate(), 0);
+}

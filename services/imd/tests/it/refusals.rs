@@ -104,3 +104,49 @@ fn the_configuration_shown_can_be_used_as_a_file() {
     let (code, again, said) = finish(imd(&["config", "show", "--config", file.to_str().unwrap()]));
     assert_eq!((code, again), (0, shown), "{said}");
 }
+
+#[test]
+fn a_service_of_kubernetes_outside_of_a_cluster_is_refused_with_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    let mut command = imd(&["db-proxy", "--data-dir", dir.path().to_str().unwrap()]);
+    command.arg("--secret-file").arg(&secret);
+    command.args(["--set", "admin.listen="]);
+    command.args(["--set", "peers.route=kubernetes:demo-route:grpc"]);
+    command.env_remove("KUBERNETES_SERVICE_HOST");
+    let (code, _, said) = finish(command);
+    assert_eq!(code, BAD_CONFIGURATION, "{said}");
+    assert!(
+        said.contains("peers.route") && said.contains("ServiceAccount"),
+        "{said}"
+    );
+    let (_, _, said) = finish(imd(&[
+        "config",
+        "check",
+        "--set",
+        "peers.route=kubernetes:demo-route:grpc,route1:8200",
+    ]));
+    assert_eq!(
+        said,
+        "imd: invalid configuration: peers.route: must have nothing beside \
+         \"kubernetes:demo-route:grpc\"\n"
+    );
+}
+
+#[test]
+fn a_manifest_with_a_bad_field_is_refused_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = dir.path().join("imcluster.yaml");
+    let text = "apiVersion: imcluster.io/v1alpha1\nkind: ImCluster\nmetadata: {name: demo}\n\
+                spec: {version: \"1.0.0\", roles: {msg: {capacity: {maxConnection: 500}}}}\n";
+    std::fs::write(&manifest, text).unwrap();
+    let mut command = imd(&["all-in-one", "--data-dir", dir.path().to_str().unwrap()]);
+    command.arg("-f").arg(&manifest);
+    let (code, _, said) = finish(command);
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(
+        said.contains("spec.roles.msg.capacity.maxConnection: there is no such field"),
+        "{said}"
+    );
+}

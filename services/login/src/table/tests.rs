@@ -432,3 +432,28 @@ fn the_second_address_is_the_first_one_again_when_there_is_none() {
     };
     assert_eq!(address.ip2, "192.0.2.7");
 }
+
+#[test]
+fn a_msg_server_without_an_address_is_known_and_handed_out_once_it_has_one() {
+    let mut table = Table::new();
+    table.report(LoadReport {
+        ip1: String::new(),
+        port: 0,
+        state: State::Starting as i32,
+        ..report("m1", 0)
+    });
+    assert_eq!(table.choice(), Choice::Nobody);
+    let dump = table.table.dump(table.now);
+    assert_eq!(dump.servers[0].state, ServerState::Starting);
+    table.report(LoadReport {
+        ip1: "msg-0.chat.example.com".to_owned(),
+        port: 30_123,
+        ..report("m1", 0)
+    });
+    let there = Address {
+        ip1: "msg-0.chat.example.com".to_owned(),
+        ip2: "msg-0.chat.example.com".to_owned(),
+        port: 30_123,
+    };
+    assert_eq!(table.choice(), Choice::Fresh(there));
+}

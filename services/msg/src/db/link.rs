@@ -58,7 +58,7 @@ async fn serve(shared: Arc<Shared>, link: Link<DbCalls, DbResults>, delivery: mp
     } = link;
     info!(%peer, "db-proxy is linked");
     shared.db.is_up.store(true, Ordering::Release);
-    shared.readiness.set(crate::DB_PROXY_LINK, true);
+    shared.readiness.dependency(crate::DB_PROXY_LINK, true);
     shared.load_changed();
     // What was published while there was no link may have passed by unseen.
     drop(delivery.send(Input::WriterLinked).await);
@@ -116,7 +116,7 @@ async fn send_batches(shared: Arc<Shared>, tx: mpsc::Sender<DbCalls>, over: Canc
 
 async fn lost(shared: &Arc<Shared>, delivery: &mpsc::Sender<Input>) {
     shared.db.is_up.store(false, Ordering::Release);
-    shared.readiness.set(crate::DB_PROXY_LINK, false);
+    shared.readiness.dependency(crate::DB_PROXY_LINK, false);
     shared.load_changed();
     let (sendings, callers) = shared.db.link_lost();
     warn!(

@@ -110,7 +110,7 @@ impl Delivery {
         let table = self.shared.routes();
         if !usable && table.is_usable() {
             self.shared.set_routes(Arc::new(table.with_usable(false)));
-            self.shared.readiness.set(crate::ROUTE_LINK, false);
+            self.shared.readiness.dependency(crate::ROUTE_LINK, false);
             self.shared.load_changed();
         }
     }
@@ -186,7 +186,7 @@ impl Delivery {
         self.position
             .set_ring(table.ring().digest(), &self.links.announced);
         shared.metrics.ring_changes.inc();
-        shared.readiness.set(crate::ROUTE_LINK, true);
+        shared.readiness.dependency(crate::ROUTE_LINK, true);
         shared.load_changed();
         info!(
             servers = table.links().len(),

@@ -34,28 +34,25 @@ pub(super) async fn announce(shared: &Shared) {
     }
 }
 
-/// Closes all connections, each after its messages are acknowledged.
+/// Closes all connections, each after its messages are acknowledged: `drain_rate` a second, or as
+/// many more as `drain_seconds` asks for.
 pub(super) async fn close_all(shared: &Arc<Shared>) {
     let config = &shared.config;
     let total = shared.n_connections();
     let least = total / config.drain_seconds.max(1) + 1;
-    let rate = u64::from(config.drain_rate.max(least));
-    let portion = usize::try_from(rate * 50 / 1_000 + 1).unwrap_or(usize::MAX);
-    let end = Instant::now() + Duration::from_secs(config.drain_seconds.into());
+    let rate = f64::from(config.drain_rate.max(least));
+    let start = Instant::now();
+    let end = start + Duration::from_secs(config.drain_seconds.into());
     let patience = Duration::from_millis(config.drain_pending_ms.into());
+    let mut open = Open::default();
     let mut leaving: Vec<(Arc<Conn>, Instant)> = Vec::new();
-    let mut from = 0;
-    let mut waiting: Vec<Arc<Conn>> = Vec::new();
+    let mut closed = 0.0;
     loop {
-        for _ in 0..portion {
-            if waiting.is_empty() {
-                let Some(slice) = shared.conns().slice(from, SLICE) else {
-                    break;
-                };
-                from += SLICE;
-                waiting = slice;
-            }
-            let Some(conn) = waiting.pop() else { continue };
+        let due = rate * (start.elapsed() + STEP).as_secs_f64();
+        while closed < due
+            && let Some(conn) = open.next(shared)
+        {
+            closed += 1.0;
             if conn.step(Phase::Online, Phase::Draining) {
                 leaving.push((conn, Instant::now() + patience));
             } else {
@@ -70,7 +67,7 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
             }
             is_waiting
         });
-        let is_done = waiting.is_empty() && from >= shared.conns().slots() && leaving.is_empty();
+        let is_done = open.is_over && leaving.is_empty();
         if is_done || now >= end + patience {
             break;
         }
@@ -101,5 +98,27 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
             .any(|link| link.waiting() > 0)
     {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The open connections, each once.
+#[derive(Default)]
+struct Open {
+    from: usize,
+    slice: Vec<Arc<Conn>>,
+    is_over: bool,
+}
+
+impl Open {
+    fn next(&mut self, shared: &Shared) -> Option<Arc<Conn>> {
+        while self.slice.is_empty() {
+            let Some(slice) = shared.conns().slice(self.from, SLICE) else {
+                self.is_over = true;
+                return None;
+            };
+            self.from += SLICE;
+            self.slice = slice;
+        }
+        self.slice.pop()
     }
 }

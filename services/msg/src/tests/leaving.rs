@@ -4,6 +4,7 @@ use im_codec::Command;
 use im_config::MsgConfig;
 use im_proto_rpc::v1::load_report::State;
 use tokio::net::TcpStream;
+use tokio::time::Duration;
 
 use super::rig::*;
 
@@ -64,7 +65,12 @@ async fn a_server_without_its_peers_says_that_it_is_starting() {
     rig.db.cut(false);
     until("the link is missed", || rig.dump("db_proxy_link") == false).await;
     until("it says so", || rig.login.last().state() == State::Starting).await;
-    assert_eq!(rig.context.readiness.missing(), ["msg_db_proxy_link"]);
+    let readiness = &rig.context.readiness;
+    assert!(!readiness.conditions()["msg_db_proxy_link"]);
+    assert!(
+        readiness.is_ready(),
+        "its clients stay, and others would lose db-proxy too"
+    );
     rig.db.accept_again();
     until("it accepts again", || {
         rig.login.last().state() == State::Accepting
@@ -140,4 +146,127 @@ async fn a_stop_ends_in_time_whatever_others_do() {
         route.state().sessions.is_empty()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_server_is_ready_without_a_login_server() {
+    let rig = Rig::start_alone(config(), &["route-a"]).await;
+    rig.login.cut(false);
+    rig.ready().await;
+    until("the login server is missed", || {
+        rig.dump("login_links") == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_are_closed_at_the_rate_and_all_within_the_time() {
+    let config = MsgConfig {
+        drain_rate: 100,
+        drain_seconds: 10,
+        ..config()
+    };
+    let (ends, took) = ends_of(200, config).await;
+    for (n, end) in ends.iter().enumerate() {
+        // The first portion leaves at once, and the clients' tasks are woken late.
+        let earliest = (n as f64 - 6.0) / 100.0;
+        assert!(end.as_secs_f64() > earliest, "{n} ended after {end:?}");
+    }
+    assert!(
+        ends[199].as_secs_f64() > 1.9 && took.as_secs_f64() < 5.0,
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_time_to_drain_counts_more_than_the_rate() {
+    let config = MsgConfig {
+        drain_rate: 10,
+        drain_seconds: 1,
+        ..config()
+    };
+    let (ends, took) = ends_of(200, config).await;
+    assert!(
+        ends[199].as_secs_f64() < 2.0 && took.as_secs_f64() < 4.0,
+        "{took:?}"
+    );
+    assert!(
+        ends[100].as_secs_f64() > 0.4,
+        "not all at once: {:?}",
+        ends[100]
+    );
+}
+
+/// When each of so many connections ended after the stop, in order, and when the server had stopped.
+/// Every second one is logged in.
+async fn ends_of(connections: u32, config: MsgConfig) -> (Vec<Duration>, Duration) {
+    let rig = Rig::start_with(config).await;
+    let mut clients = Vec::new();
+    for n in 1..=connections {
+        clients.push(if n % 2 == 0 {
+            rig.client(n, WINDOWS).await
+        } else {
+            rig.connect().await
+        });
+    }
+    until("all are in", || rig.dump("connections") == connections).await;
+    let start = tokio::time::Instant::now();
+    let ends: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            tokio::spawn(async move {
+                client.expect_end().await;
+                start.elapsed()
+            })
+        })
+        .collect();
+    rig.stop().await;
+    let took = start.elapsed();
+    let mut times = Vec::new();
+    for end in ends {
+        times.push(end.await.unwrap());
+    }
+    times.sort();
+    (times, took)
+}
+
+#[tokio::test]
+async fn a_server_is_handed_out_while_its_file_names_an_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("external-endpoint");
+    let rig = Rig::start_with(MsgConfig {
+        public_endpoint_file: file.clone(),
+        ..config()
+    })
+    .await;
+    let reported = |host: &str, port: u32, state: State| {
+        let last = rig.login.last();
+        last.ip1 == host && last.ip2 == host && last.port == port && last.state() == state
+    };
+    until("it waits", || reported("", 0, State::Starting)).await;
+    std::fs::write(&file, "192.0.2.7:30123").unwrap();
+    until("it has an address", || {
+        reported("192.0.2.7", 30_123, State::Accepting)
+    })
+    .await;
+    let mut client = rig.client(7, WINDOWS).await;
+    // As a mounted volume does it: another file takes the name over.
+    let next = dir.path().join("next");
+    std::fs::write(&next, "msg-1.chat.example.com:8000\n").unwrap();
+    std::fs::rename(&next, &file).unwrap();
+    until("it has another address", || {
+        reported("msg-1.chat.example.com", 8_000, State::Accepting)
+    })
+    .await;
+    std::fs::write(&file, "nowhere").unwrap();
+    until("it has none", || reported("", 0, State::Starting)).await;
+    std::fs::write(&file, "192.0.2.7:1").unwrap();
+    until("it has one again", || {
+        reported("192.0.2.7", 1, State::Accepting)
+    })
+    .await;
+    std::fs::remove_file(&file).unwrap();
+    until("it has none again", || reported("", 0, State::Starting)).await;
+    client.expect_silence().await;
+    rig.stop().await;
 }

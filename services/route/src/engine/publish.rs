@@ -147,7 +147,7 @@ impl Engine {
             return;
         }
         self.flush_all = true;
-        self.readiness.set(WRITER_LINK, ring != 0);
+        self.readiness.dependency(WRITER_LINK, ring != 0);
         if before == 0 {
             self.release_waiting();
         }

@@ -92,8 +92,11 @@ async fn metrics_and_dumps_show_what_was_registered() {
         .register("msg", || serde_json::json!({"connections": 3}));
     let (_, text) = get(running.address, "/metrics").await;
     assert!(text.contains("im_test_things_total 1\n"), "{text}");
+    running.context.readiness.dependency("msg_link", true);
+    running.context.readiness.dependency("msg_link", false);
     let (_, dump) = get(running.address, "/debug/dump").await;
     let dump: Value = serde_json::from_str(&dump).unwrap();
+    assert_eq!(dump["readiness"], serde_json::json!({"msg_link": false}));
     assert_eq!(dump["msg"]["connections"], 3);
 }
 

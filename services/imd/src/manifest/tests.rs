@@ -1,0 +1,154 @@
+use im_config::ImdConfig;
+
+use super::*;
+
+const SMALLEST: &str = "
+apiVersion: imcluster.io/v1alpha1
+kind: ImCluster
+metadata: {name: demo}
+spec: {version: VERSION}
+";
+
+fn manifest(text: &str) -> Result<Manifest, String> {
+    let text = text.replace("VERSION", &format!("{:?}", env!("CARGO_PKG_VERSION")));
+    parse(&text).map_err(|error| error.to_string())
+}
+
+fn with_spec(lines: &str) -> Result<Manifest, String> {
+    let head = SMALLEST.replace("spec: {version: VERSION}", "spec:\n  version: VERSION");
+    manifest(&(head + lines))
+}
+
+fn config(manifest: &Manifest) -> ImdConfig {
+    let sources = Sources {
+        presets: manifest.presets.clone(),
+        ..Sources::default()
+    };
+    sources.load().unwrap()
+}
+
+#[test]
+fn the_smallest_manifest_runs_with_the_defaults_of_a_cluster() {
+    let manifest = manifest(SMALLEST).unwrap();
+    assert_eq!(manifest.notes, Vec::<String>::new());
+    let config = config(&manifest);
+    assert_eq!(config.msg.listen, "127.0.0.1:8000");
+    assert_eq!(config.login.http_listen, "127.0.0.1:8080");
+    assert_eq!(config.admin.listen, "127.0.0.1:9090");
+    assert_eq!(config.msg.max_connections, 20_000);
+    assert_eq!(config.msg.soft_max_sessions, 17_000);
+    assert_eq!(config.log.filter, "info");
+}
+
+#[test]
+fn what_the_manifest_says_becomes_configuration() {
+    let manifest = with_spec(
+        "
+  load: {reportIntervalSeconds: 1, staleAfterSeconds: 9}
+  observability: {metrics: {port: 9999}}
+  roles:
+    login: {ports: {http: 8081}, assignment: {reservationSeconds: 7}}
+    msg:
+      ports: {client: 8001}
+      capacity: {maxConnections: 200, softLimitPercent: 50}
+      drain: {maxSeconds: 20}
+      logLevel: debug
+      config: {msg.rate_limit: \"50\", msg.presence.notify: related}
+    dbProxy: {ports: {grpc: 10601}}
+",
+    )
+    .unwrap();
+    assert_eq!(manifest.notes, Vec::<String>::new());
+    let config = config(&manifest);
+    assert_eq!(config.msg.report_interval_ms, 1_000);
+    assert_eq!(config.login.stale_after_ms, 9_000);
+    assert_eq!(config.admin.listen, "127.0.0.1:9999");
+    assert_eq!(config.login.http_listen, "127.0.0.1:8081");
+    assert_eq!(config.login.reservation_ms, 7_000);
+    assert_eq!(config.msg.listen, "127.0.0.1:8001");
+    assert_eq!(
+        (config.msg.max_connections, config.msg.soft_max_sessions),
+        (200, 100)
+    );
+    assert_eq!(config.msg.drain_seconds, 20);
+    assert!(config.process.stop_timeout_ms >= 26_000);
+    assert_eq!(config.msg.rate_limit, 50);
+    assert_eq!(
+        config.msg.presence.notify,
+        im_config::PresenceNotify::Related
+    );
+    assert_eq!(config.db_proxy.listen, "127.0.0.1:10601");
+    assert_eq!(
+        config.log.filter,
+        "info,im_login=info,im_msg=debug,im_route=info,im_db_proxy=info"
+    );
+}
+
+#[test]
+fn what_only_a_cluster_can_do_is_named() {
+    let manifest = with_spec(
+        "
+  image: {repository: example.com/imd}
+  roles:
+    login: {replicas: 3, service: {type: NodePort}}
+    msg: {replicas: 2, config: {msg.link.keepalive_ms: \"3000\"}}
+    route: {config: {msg.link.keepalive_ms: \"4000\"}}
+",
+    )
+    .unwrap();
+    assert_eq!(
+        manifest.notes,
+        [
+            "spec.image.repository means nothing to a single process",
+            "spec.roles.login.replicas means nothing to a single process",
+            "spec.roles.login.service.type means nothing to a single process",
+            "spec.roles.msg.replicas means nothing to a single process",
+            "spec.roles.msg.config.\"msg.link.keepalive_ms\" gives way to that of route: one \
+             process has one value",
+        ]
+    );
+}
+
+#[test]
+fn every_field_that_cannot_be_used_is_named() {
+    let error = with_spec(
+        "
+  image: {tag: x}
+  roles:
+    msg:
+      replicas: many
+      capacity: {maxConnections: 1}
+      logLevel: loud
+",
+    )
+    .unwrap_err();
+    for part in [
+        "spec.image.tag: there is no such field",
+        "spec.roles.msg.replicas: ",
+        "spec.roles.msg.capacity.maxConnections: must be at least 100, is 1",
+        "spec.roles.msg.logLevel: ",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let error = with_spec("\n  roles: {msg: {config: {msg.rate_limits: \"5\"}}}\n").unwrap_err();
+    assert!(
+        error.starts_with("spec.roles.msg.config.\"msg.rate_limits\": unknown field `rate_limits`"),
+        "{error}"
+    );
+    let error = with_spec("\n  roles: {msg: {config: {msg.backlog: \"0\"}}}\n").unwrap_err();
+    assert_eq!(
+        error,
+        "spec.roles.msg.config.\"msg.backlog\": must be 1 to 65535, is 0"
+    );
+}
+
+#[test]
+fn another_kind_of_object_is_refused() {
+    let error = manifest(&SMALLEST.replace("ImCluster", "Pod")).unwrap_err();
+    assert_eq!(error, "kind: must be ImCluster");
+    let error = manifest(&SMALLEST.replace("v1alpha1", "v2")).unwrap_err();
+    assert_eq!(error, "apiVersion: must be imcluster.io/v1alpha1");
+    let error = manifest(&SMALLEST.replace("version: VERSION", "")).unwrap_err();
+    assert!(error.starts_with("spec.version: "), "{error}");
+    assert!(manifest("a: [").is_err());
+}
