@@ -67,6 +67,24 @@ fn wrong_values_are_refused_with_the_name_of_the_field() {
     }
 }
 
+/// What Helm says after an installation: the next three commands.
+#[test]
+fn notes_tell_the_next_three_commands() {
+    for chart in CHARTS {
+        let release = ["install", "demo", chart, "--namespace", "chat"];
+        let outcome = helm(release.iter().chain(&["--dry-run=client"]));
+        assert!(outcome.success, "{}", outcome.complaint);
+        let (_, notes) = outcome.out.split_once("\nNOTES:\n").expect("notes");
+        let (_, next) = notes.split_once("Next:\n").expect("what is next");
+        let commands = next
+            .trim_start()
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .count();
+        assert_eq!(commands, 3, "{notes}");
+    }
+}
+
 /// Two renderings of the same values are the same, but for the password that is made up.
 #[test]
 fn a_password_is_made_up_each_time() {
