@@ -26,7 +26,10 @@ pub(crate) fn helm<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(args: I) -> Outco
     }
     command.env("KUBECONFIG", home.path().join("none"));
     let output = command.output().unwrap_or_else(|error| {
-        panic!("run {program:?}: {error}; the variable HELM names the program")
+        panic!(
+            "run {}: {error}; the variable HELM names the program",
+            program.display()
+        )
     });
     Outcome {
         success: output.status.success(),

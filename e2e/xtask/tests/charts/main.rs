@@ -3,6 +3,12 @@
 //! The tests need Helm: the variable HELM names the program, and without it `helm` must be on the
 //! PATH. With `UPDATE_CHARTS=1` they write golden files and generated parts instead of comparing.
 
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "functions of tests; the exemption of clippy.toml covers only those marked as tests"
+)]
+
 mod crds;
 mod docs;
 mod golden;
