@@ -29,7 +29,8 @@ fn without_additions(definition: &mut Value) -> bool {
     let metadata = definition["metadata"].as_object_mut().expect("metadata");
     let labels = metadata.get_mut("labels").and_then(Value::as_object_mut);
     let labels = labels.expect("labels");
-    assert_eq!(labels.remove("helm.sh/chart"), Some(json!("im-crds-0.1.0")));
+    let chart = concat!("im-crds-", env!("CARGO_PKG_VERSION"));
+    assert_eq!(labels.remove("helm.sh/chart"), Some(json!(chart)));
     assert_eq!(
         labels.remove("app.kubernetes.io/managed-by"),
         Some(json!("Helm"))

@@ -5,6 +5,21 @@ use std::collections::BTreeSet;
 use crate::helm::{helm, template};
 use crate::{CHARTS, compare, files, read, repository};
 
+/// The images have the programs' version as their tag.
+#[test]
+fn charts_have_the_version_of_the_programs() {
+    for chart in CHARTS {
+        let text = read(&repository("charts").join(chart).join("Chart.yaml"));
+        for key in ["version", "appVersion"] {
+            let line = format!("{key}: {}", env!("CARGO_PKG_VERSION"));
+            assert!(
+                text.lines().any(|found| found == line),
+                "{chart}: no line {line:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_chart_passes_lint_with_every_set_of_values() {
     for chart in CHARTS {
