@@ -60,3 +60,11 @@ fn the_definition_is_rendered_unchanged_and_kept_unless_told_otherwise() {
         assert_eq!(definition, original, "{flags:?}");
     }
 }
+
+#[test]
+fn labels_and_annotations_of_the_values_are_added() {
+    let definition = rendered(&["--values", "im-crds/ci/labelled-values.yaml"]);
+    let metadata = &definition["metadata"];
+    assert_eq!(metadata["labels"]["team"], "chat");
+    assert_eq!(metadata["annotations"]["example.com/owner"], "chat");
+}

@@ -31,9 +31,10 @@ fn every_chart_passes_lint_with_every_set_of_values() {
     }
 }
 
+/// The definition's chart is compared with the definition instead: see `crds`.
 #[test]
 fn charts_render_as_their_golden_files_say() {
-    for chart in CHARTS {
+    for chart in ["im-operator", "im-cluster"] {
         let folder = repository("charts").join(chart);
         let mut wanted = BTreeSet::new();
         for values in files(&folder.join("ci"), "-values.yaml") {
