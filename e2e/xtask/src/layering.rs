@@ -25,7 +25,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-operator-plan", &["im-config", "im-operator-api"]),
     (
         "im-operator",
-        &["im-config", "im-operator-api", "im-operator-plan", "im-runtime"],
+        &[
+            "im-config",
+            "im-operator-api",
+            "im-operator-plan",
+            "im-runtime",
+        ],
     ),
     ("im-e2e-kube", &[]),
     ("im-e2e", ANY_BUT_SERVERS),

@@ -100,7 +100,8 @@ async fn chat(
     }
 }
 
-fn read_password(file: &Path) -> anyhow::Result<String> {
+/// The first line of a password file.
+pub(crate) fn read_password(file: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("read password file {}", file.display()))?;
     match text.lines().next() {

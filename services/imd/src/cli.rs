@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, chat, config, directory, store};
+use crate::{admin, chat, check, config, directory, store};
 
 /// Instant messaging servers that speak the TeamTalk protocol, and their tools.
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Admin(admin::AdminArgs),
     /// Chats from the terminal.
     Chat(chat::Args),
+    /// Logs two people in and passes a message from the first to the second.
+    Check(check::Args),
 }
 
 /// Where configuration comes from. Precedence: flag, environment, file, default.

@@ -6,6 +6,7 @@
 
 mod admin;
 mod chat;
+mod check;
 mod cli;
 mod config;
 mod connect;
@@ -56,6 +57,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Directory(command) => tool(directory::command(command)),
         Command::Admin(command) => tool(admin::command(command)),
         Command::Chat(args) => tool(async { chat::run(args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Check(args) => tool(check::run(args)),
     }
 }
 

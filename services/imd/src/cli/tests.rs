@@ -38,6 +38,7 @@ fn every_documented_command_is_understood() {
         "imd admin session list --user ann",
         "imd admin session kick ann --epoch 0123456789abcdef",
         "imd chat ann --server http://127.0.0.1:8080",
+        "imd check ann ben --server http://127.0.0.1:8080 --password-file p --within 5",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
     }
@@ -52,6 +53,7 @@ fn what_makes_no_sense_is_refused() {
         "imd admin session kick ann --epoch xyz",
         "imd admin group create Team",
         "imd backup --data-dir d",
+        "imd check ann --password-file p",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

@@ -158,6 +158,50 @@ fn the_tools_work_against_a_running_platform() {
 }
 
 #[test]
+fn check_passes_a_message_between_two_people_or_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = start(&data);
+    let people = dir.path().join("people.csv");
+    std::fs::write(&people, "name,password\nann,same\nben,same\ncleo,other\n").unwrap();
+    let import = ["directory", "import", people.to_str().unwrap()];
+    assert_eq!(tool(&server, &data, &import).0, 0);
+    let password = dir.path().join("password");
+    std::fs::write(&password, "same\n").unwrap();
+    let dispatcher = format!("http://{}", server.address("login", "http"));
+    let check = |to: &str, server: &str| {
+        let mut command = imd(&["check", "ann", to, "--within", "2", "--server", server]);
+        command.arg("--password-file").arg(&password);
+        finish(command)
+    };
+
+    let (code, said, complaint) = check("ben", &dispatcher);
+    assert_eq!(code, 0, "{complaint}");
+    assert!(
+        said.starts_with("message 1 from ann (on 127.0.0.1:"),
+        "{said}"
+    );
+    let (_, said, _) = check("ben", &dispatcher);
+    assert!(said.starts_with("message 2 from ann"), "{said}");
+
+    let (code, _, complaint) = check("cleo", &dispatcher);
+    assert_eq!(
+        (code, complaint.as_str()),
+        (
+            1,
+            "imd: unknown user, wrong password, or not active: cleo\n"
+        )
+    );
+    assert_eq!(server.terminate(), 0);
+    let (code, _, complaint) = check("ben", &dispatcher);
+    assert_eq!(code, 1);
+    assert!(
+        complaint.starts_with("imd: log in ann at http://"),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn a_data_directory_in_use_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

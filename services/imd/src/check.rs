@@ -1,0 +1,136 @@
+//! `imd check`: passes a message between two people, the way their clients would.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use im_client::{Client, ClientConfig, Event, Events, Password};
+use im_core::{Classify as _, ErrorKind, Peer, UserId};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::chat::read_password;
+use crate::output;
+
+/// Wait between two attempts to log in.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Logs two people in and passes a message from the first to the second.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Login name of the sender.
+    from: String,
+    /// Login name of the receiver.
+    to: String,
+    /// Login server, or `host:port` of a msg server.
+    #[arg(long, env = "IMD_SERVER", default_value = "http://127.0.0.1:8080")]
+    server: String,
+    /// File whose first line is the password of both.
+    #[arg(long, env = "IMD_PASSWORD_FILE", value_name = "FILE")]
+    password_file: PathBuf,
+    /// Time for everything, seconds.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    within: u32,
+}
+
+/// Succeeds only when the receiver got the text that the server acknowledged to the sender.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let deadline = Instant::now() + Duration::from_secs(u64::from(args.within));
+    let password = read_password(&args.password_file)?;
+    let (sender, _sender_events) = log_in(&args, &args.from, &password, deadline).await?;
+    let (receiver, mut heard) = log_in(&args, &args.to, &password, deadline).await?;
+    let outcome = pass(&args, &sender, &receiver, &mut heard, deadline).await;
+    sender.close().await;
+    receiver.close().await;
+    output::print(&outcome?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs in, again and again while the platform cannot be reached; a wrong password is final.
+async fn log_in(
+    args: &Args,
+    user: &str,
+    password: &str,
+    deadline: Instant,
+) -> anyhow::Result<(Client, Events)> {
+    loop {
+        let config = ClientConfig::new(args.server.as_str(), user, Password::clear(password));
+        let Ok(outcome) = timeout_at(deadline, Client::connect(config)).await else {
+            bail!("log in {user} at {}: no answer in time", args.server);
+        };
+        match outcome {
+            Ok(connected) => return Ok(connected),
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                bail!("unknown user, wrong password, or not active: {user}")
+            }
+            Err(error) if !error.is_retryable() || Instant::now() + PAUSE >= deadline => {
+                return Err(error).with_context(|| format!("log in {user} at {}", args.server));
+            }
+            Err(_) => sleep_until(Instant::now() + PAUSE).await,
+        }
+    }
+}
+
+async fn pass(
+    args: &Args,
+    sender: &Client,
+    receiver: &Client,
+    heard: &mut Events,
+    deadline: Instant,
+) -> anyhow::Result<String> {
+    let Some(to) = UserId::from_wire(receiver.user_id()) else {
+        bail!("{} has no user id", args.to);
+    };
+    // Different from every earlier one: a message of before must not count.
+    let text = format!("check {}", jiff::Timestamp::now().as_nanosecond());
+    let start = Instant::now();
+    let ack = timeout_at(deadline, sender.send_text(Peer::User(to), &text))
+        .await
+        .map_err(anyhow::Error::new)
+        .and_then(|ack| ack.map_err(anyhow::Error::new))
+        .with_context(|| format!("send from {} to {}", args.from, args.to))?;
+    let stored = start.elapsed();
+    let arrival = arrival(receiver, heard, sender.user_id(), text.as_bytes());
+    let Ok(arrived) = timeout_at(deadline, arrival).await else {
+        bail!(
+            "message {} of {} was acknowledged but did not reach {} within {} s",
+            ack.msg_id,
+            args.from,
+            args.to,
+            args.within
+        );
+    };
+    arrived.with_context(|| format!("wait for the message at {}", args.to))?;
+    Ok(format!(
+        "message {} from {} (on {}) to {} (on {}): acknowledged after {} ms, delivered after {} ms",
+        ack.msg_id,
+        args.from,
+        sender.server_address(),
+        args.to,
+        receiver.server_address(),
+        stored.as_millis(),
+        start.elapsed().as_millis(),
+    ))
+}
+
+/// Waits until this very text has come from the sender.
+async fn arrival(
+    receiver: &Client,
+    heard: &mut Events,
+    from: u32,
+    text: &[u8],
+) -> anyhow::Result<()> {
+    loop {
+        match heard.recv().await {
+            Some(Event::Message(message)) if message.data.from_user_id == from => {
+                let content = receiver.cipher().decrypt(&message.data.msg_data);
+                if content.is_ok_and(|content| content == text) {
+                    return Ok(());
+                }
+            }
+            Some(Event::Closed { error: Some(error) }) => return Err(error.into()),
+            Some(Event::Closed { error: None }) | None => bail!("session ended"),
+            Some(_) => {}
+        }
+    }
+}
