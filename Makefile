@@ -1,7 +1,7 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo test test-fast torture fuzz bench
+.PHONY: help demo test test-fast test-cluster torture fuzz bench image cluster-up cluster-down cluster-shell
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ test: ## everything: format, lints, unit tests, end-to-end tests, documentation,
 test-fast: ## format, lints, unit and one-process tests
 	@$(XTASK) test-fast
 
+test-cluster: ## only the tests on a real Kubernetes node (needs root)
+	@$(XTASK) test-cluster
+
 torture: ## the long version of the fault tests (1,000 kills)
 	@$(XTASK) torture
 
@@ -23,3 +26,15 @@ fuzz: ## an hour of fuzzing per target
 
 bench: ## measure; prints a table and writes target/bench.json
 	@$(XTASK) bench
+
+image: ## the images of a release, as OCI archives in target/images
+	@$(XTASK) image
+
+cluster-up: ## start a Kubernetes node on this machine (needs root)
+	@$(XTASK) cluster up
+
+cluster-down: ## end that node and everything in it
+	@$(XTASK) cluster down
+
+cluster-shell: ## a shell inside that node, with kubectl and helm
+	@$(XTASK) cluster shell

@@ -9,6 +9,7 @@
     reason = "a command-line program"
 )]
 
+mod cluster;
 #[cfg(test)]
 mod layering;
 mod steps;
@@ -51,6 +52,24 @@ enum Command {
     },
     /// Shows a conversation through real servers.
     Demo,
+    /// The tests on a real Kubernetes node, which is started and ended; or on the cluster that
+    /// KUBECONFIG names, when IM_IMAGE is set too.
+    TestCluster {
+        /// Only tests whose name contains one of these.
+        filter: Vec<String>,
+    },
+    /// The images of a release, without a container engine; arguments as of `kube-node image`.
+    Image {
+        /// Arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The Kubernetes node for tests; arguments as of `kube-node`: up, down, shell, …
+    Cluster {
+        /// Arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -61,5 +80,8 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz { seconds } => steps::fuzz(seconds),
         Command::Bench { runs, only, json } => steps::bench(runs, only.as_deref(), &json),
         Command::Demo => steps::demo(),
+        Command::TestCluster { filter } => cluster::test(&filter),
+        Command::Image { args } => cluster::image(&args),
+        Command::Cluster { args } => cluster::kube_node(&args),
     }
 }

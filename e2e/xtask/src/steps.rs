@@ -157,13 +157,13 @@ fn e2e_tests(env: &[(&str, &str)]) -> anyhow::Result<()> {
     step("end-to-end tests", &mut tests)
 }
 
-fn cargo(args: &[&str]) -> Command {
+pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args(args);
     command
 }
 
-fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
     println!("==> {name}");
     let start = SystemTime::now();
     let status = command
@@ -178,7 +178,7 @@ fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn root() -> anyhow::Result<std::path::PathBuf> {
+pub(crate) fn root() -> anyhow::Result<std::path::PathBuf> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
@@ -186,7 +186,7 @@ fn root() -> anyhow::Result<std::path::PathBuf> {
         .context("find the workspace root")
 }
 
-fn target_dir() -> anyhow::Result<std::path::PathBuf> {
+pub(crate) fn target_dir() -> anyhow::Result<std::path::PathBuf> {
     Ok(match std::env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => dir.into(),
         None => root()?.join("target"),

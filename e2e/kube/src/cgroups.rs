@@ -1,0 +1,92 @@
+//! The control groups below which the pods of a node run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::layout::Layout;
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Checks that control groups can be made.
+///
+/// # Errors
+/// The hierarchy is absent or read-only.
+pub(crate) fn check() -> anyhow::Result<()> {
+    for hierarchy in hierarchies()? {
+        let probe = hierarchy.join(format!("imcluster-check-{}", std::process::id()));
+        fs::create_dir(&probe)
+            .and_then(|()| fs::remove_dir(&probe))
+            .with_context(|| {
+                format!(
+                    "control groups cannot be made in {}: mount it writable (in a container, run it \
+                     privileged)",
+                    hierarchy.display()
+                )
+            })?;
+    }
+    Ok(())
+}
+
+/// Makes the node's group in every hierarchy.
+pub(crate) fn make(layout: &Layout) -> anyhow::Result<()> {
+    for hierarchy in hierarchies()? {
+        let group = hierarchy.join(layout.cgroup());
+        fs::create_dir_all(&group).with_context(|| format!("make {}", group.display()))?;
+        // A new group of version 1 has no processors until it is given some.
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if hierarchy.ends_with("cpuset") {
+                fs::read(hierarchy.join(file))
+                    .and_then(|all| fs::write(group.join(file), all))
+                    .with_context(|| format!("fill {file} of {}", group.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the node's groups, from the leaves up. Processes in them must have ended.
+///
+/// # Errors
+/// A group cannot be removed, since processes are left in it.
+pub(crate) fn remove(layout: &Layout) -> anyhow::Result<()> {
+    for hierarchy in hierarchies()? {
+        let group = hierarchy.join(layout.cgroup());
+        if group.is_dir() {
+            remove_tree(&group).with_context(|| format!("remove {}", group.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
+}
+
+/// Every hierarchy of version 1, or the one of version 2.
+fn hierarchies() -> anyhow::Result<Vec<PathBuf>> {
+    let root = Path::new(ROOT);
+    if root.join("cgroup.controllers").is_file() {
+        return Ok(vec![root.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).with_context(|| format!("{ROOT} is not mounted"))? {
+        let entry = entry?;
+        // Symbolic links (`cpu` to `cpu,cpuacct`) would name the same hierarchy again.
+        if entry.file_type()?.is_dir() && entry.file_name() != "unified" {
+            found.push(entry.path());
+        }
+    }
+    anyhow::ensure!(
+        !found.is_empty(),
+        "{ROOT} has no hierarchies: control groups are not mounted"
+    );
+    Ok(found)
+}

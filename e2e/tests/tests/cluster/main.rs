@@ -1,0 +1,14 @@
+//! Tests on a real Kubernetes cluster: the node of `e2e/kube`, or the one that KUBECONFIG names.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "tests fail by panicking, and their helpers are not marked as tests"
+)]
+
+mod node;
+mod policies;

@@ -1,0 +1,85 @@
+//! Everything with a Kubernetes node: `e2e/kube` holds the logic, and this calls it.
+
+use std::process::Command;
+
+use crate::steps::{cargo, step, target_dir};
+use crate::tools;
+
+/// Tag of the images that tests use.
+const TEST_TAG: &str = "test";
+
+/// Runs the program of `e2e/kube` with these arguments.
+pub(crate) fn kube_node(args: &[String]) -> anyhow::Result<()> {
+    build_kube_node()?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    step("node", &mut program(&args)?)
+}
+
+/// Makes the images of a release.
+pub(crate) fn image(args: &[String]) -> anyhow::Result<()> {
+    build_kube_node()?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    step("images", program(&["image"])?.args(args))
+}
+
+/// Runs the tests on our own node, or on the cluster that the environment names.
+pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
+    let foreign = ["KUBECONFIG", "IM_IMAGE"].map(|name| std::env::var_os(name).is_some());
+    if foreign == [true, true] {
+        return step("tests on your cluster", &mut tests(filter));
+    }
+    tools::check()?;
+    build_kube_node()?;
+    step("build the tests", tests(&[]).arg("--no-run"))?;
+    let images = target_dir()?.join("images-test");
+    let images = images.to_string_lossy();
+    let image = [
+        "image",
+        "--profile",
+        "dev",
+        "--tag",
+        TEST_TAG,
+        "--out",
+        &images,
+    ];
+    step("images", &mut program(&image)?)?;
+    step("end an earlier node", &mut program(&["down"])?)?;
+    step("start a Kubernetes node", &mut program(&["up"])?)?;
+    let result = test_inside(&images, filter);
+    let down = step("end the node", &mut program(&["down"])?);
+    result.and(down)
+}
+
+fn test_inside(images: &str, filter: &[String]) -> anyhow::Result<()> {
+    let archives = ["imd.tar", "im-operator.tar"].map(|name| format!("{images}/{name}"));
+    let import = ["import", &archives[0], &archives[1]];
+    step("import images", &mut program(&import)?)?;
+    let mut inside = program(&["exec", "--", "cargo"])?;
+    let tests = tests(filter);
+    inside.args(tests.get_args());
+    step("tests on the node", &mut inside)
+}
+
+/// The command that runs the tests on whatever cluster KUBECONFIG names.
+fn tests(filter: &[String]) -> Command {
+    let mut tests = cargo(&["test", "--locked", "-p", "im-e2e-tests"]);
+    tests.args(["--features", "cluster", "--test", "cluster"]);
+    if !filter.is_empty() {
+        tests.arg("--").args(filter);
+    }
+    tests
+}
+
+fn build_kube_node() -> anyhow::Result<()> {
+    let build = ["build", "--locked", "--quiet", "-p", "im-e2e-kube"];
+    step(
+        "build the node's program",
+        cargo(&build).args(["--bin", "kube-node"]),
+    )
+}
+
+fn program(args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(target_dir()?.join("debug/kube-node"));
+    command.args(args);
+    Ok(command)
+}
