@@ -21,9 +21,9 @@ use crate::run::check_output;
 use crate::wait::{LATER, until};
 
 /// Name of the server image that `xtask test-cluster` makes.
-pub const IMAGE: &str = "imcluster.test/imd:test";
+pub const IMAGE: &str = "imcluster.test/imd:0.1.0";
 /// Name of the operator image that `xtask test-cluster` makes.
-pub const OPERATOR_IMAGE: &str = "imcluster.test/im-operator:test";
+pub const OPERATOR_IMAGE: &str = "imcluster.test/im-operator:0.1.0";
 
 /// The cluster that the tests run on.
 #[derive(Clone)]
@@ -162,6 +162,30 @@ impl TestNamespace {
         check_output(self.command("kubectl").args(args))
     }
 
+    /// Runs `kubectl` in it with this on its standard input.
+    ///
+    /// # Errors
+    /// It fails; the error holds all that it printed.
+    pub fn kubectl_with_input(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut child = self
+            .command("kubectl")
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // A program that has failed already has closed its end; its message says why.
+            drop(pipe.write_all(input.as_bytes()));
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            bail!("kubectl {}: {}", args.join(" "), text.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Runs `helm` in it.
     ///
     /// # Errors
@@ -175,21 +199,8 @@ impl TestNamespace {
     /// # Errors
     /// One of them is refused; the error holds the reason.
     pub fn apply(&self, manifests: &str) -> anyhow::Result<()> {
-        let mut kubectl = self.command("kubectl");
-        kubectl.args(["apply", "-f", "-"]);
-        let mut child = kubectl
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            input.write_all(manifests.as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            bail!("apply: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(())
+        self.kubectl_with_input(&["apply", "-f", "-"], manifests)
+            .map(drop)
     }
 
     /// Runs a program in a pod and returns what it printed.

@@ -10,5 +10,12 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod drift;
+mod faults;
+mod install;
+mod installation;
 mod node;
 mod policies;
+mod rolls;
+mod scale;
+mod several;
