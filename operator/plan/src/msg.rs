@@ -1,0 +1,22 @@
+//! What to do next with the msg servers of one cluster: revisions, slots, scale and rolls.
+//!
+//! [`plan`] is a pure function of what was observed and the time. It is called after each observed
+//! change and at [`Outcome::wake_at`], remembers nothing, and each call returns only steps that are
+//! safe to take from what was observed. Observations may be old: every action names the object as it
+//! was seen ([`ObjectRef`]), and **a write must fail if the object has changed since** (server-side
+//! apply with `metadata.uid` and `metadata.resourceVersion`). After a failed write nothing has to
+//! be undone: the next call plans again from what is then observed.
+
+mod types;
+
+pub use types::{
+    Action, Drain, DrainReason, ObjectRef, Outcome, Pod, PodId, Progress, REMOVAL_COST, ReplicaSet,
+    Slot, State, Summary, UpdateRules,
+};
+
+use jiff::Timestamp;
+
+/// Plans the next writes for the msg servers of one cluster.
+pub fn plan(state: &State, now: Timestamp) -> Outcome {
+    todo!("{state:?} {now}")
+}
