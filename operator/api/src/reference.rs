@@ -1,0 +1,3 @@
+//! Stub
+/// r
+pub fn reference() -> String { String::new() }
