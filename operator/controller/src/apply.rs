@@ -73,7 +73,9 @@ impl ApplyError {
     /// Whether it passes by itself: another look is due, and no person.
     pub(crate) fn passes(&self) -> bool {
         match self.status() {
-            Some(status) => status.is_conflict() || !(400..500).contains(&status.code) || status.code == 429,
+            Some(status) => {
+                status.is_conflict() || !(400..500).contains(&status.code) || status.code == 429
+            }
             None => matches!(self, Self::Api { .. }),
         }
     }
@@ -161,7 +163,7 @@ pub(crate) enum Ensured {
 }
 
 /// Writes the children of one cluster.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Applier<'a> {
     pub(crate) client: &'a Client,
     pub(crate) cluster: &'a ClusterKey,
@@ -197,7 +199,10 @@ impl Applier<'_> {
         if seen.deleting {
             return Ok(Ensured::Deleting);
         }
-        if verified.get(&place).is_some_and(|proof| proof.holds(seen, wanted)) {
+        if verified
+            .get(&place)
+            .is_some_and(|proof| proof.holds(seen, wanted))
+        {
             return Ok(Ensured::Unchanged);
         }
         if seen.applied.as_deref() == Some(&wanted.hash) {
@@ -218,7 +223,11 @@ impl Applier<'_> {
         verified: &mut Verified,
     ) -> Result<Ensured, ApplyError> {
         let failed = |error| ApplyError::api("read", wanted.kind, &wanted.name, error);
-        let live = self.api(wanted.kind).get_opt(&wanted.name).await.map_err(failed)?;
+        let live = self
+            .api(wanted.kind)
+            .get_opt(&wanted.name)
+            .await
+            .map_err(failed)?;
         let Some(live) = live else {
             self.write(wanted, None, verified).await?;
             return Ok(Ensured::Created);

@@ -77,11 +77,21 @@ struct Inner {
 impl Cache {
     /// The children of a cluster as they are now.
     pub(crate) fn children(&self, cluster: &ClusterKey) -> Children {
-        self.lock().clusters.get(cluster).cloned().unwrap_or_default()
+        self.lock()
+            .clusters
+            .get(cluster)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Takes in an object. Returns the clusters for which that is a change.
-    pub(crate) fn apply(&self, kind: Kind, cluster: ClusterKey, name: &str, entry: Entry) -> Vec<ClusterKey> {
+    pub(crate) fn apply(
+        &self,
+        kind: Kind,
+        cluster: ClusterKey,
+        name: &str,
+        entry: Entry,
+    ) -> Vec<ClusterKey> {
         let mut inner = self.lock();
         let mut changed = Vec::new();
         let home = (kind, cluster.namespace.clone(), name.to_owned());
@@ -181,22 +191,49 @@ mod tests {
     #[test]
     fn a_new_version_alone_is_no_change() {
         let cache = Cache::default();
-        assert_eq!(cache.apply(Kind::ConfigMap, key("a"), "a-msg", entry("1", "u")), [key("a")]);
-        assert!(cache.apply(Kind::ConfigMap, key("a"), "a-msg", entry("2", "u")).is_empty());
-        assert_eq!(cache.children(&key("a")).get(Kind::ConfigMap, "a-msg").unwrap().version, "2");
-        assert_eq!(cache.apply(Kind::ConfigMap, key("a"), "a-msg", entry("3", "v")), [key("a")]);
+        assert_eq!(
+            cache.apply(Kind::ConfigMap, key("a"), "a-msg", entry("1", "u")),
+            [key("a")]
+        );
+        assert!(
+            cache
+                .apply(Kind::ConfigMap, key("a"), "a-msg", entry("2", "u"))
+                .is_empty()
+        );
+        assert_eq!(
+            cache
+                .children(&key("a"))
+                .get(Kind::ConfigMap, "a-msg")
+                .unwrap()
+                .version,
+            "2"
+        );
+        assert_eq!(
+            cache.apply(Kind::ConfigMap, key("a"), "a-msg", entry("3", "v")),
+            [key("a")]
+        );
     }
 
     #[test]
     fn an_object_that_moves_or_vanishes_is_a_change_for_its_old_cluster() {
         let cache = Cache::default();
         cache.apply(Kind::ConfigMap, key("a"), "x", entry("1", "u"));
-        assert_eq!(cache.apply(Kind::ConfigMap, key("b"), "x", entry("2", "u")), [key("a"), key("b")]);
+        assert_eq!(
+            cache.apply(Kind::ConfigMap, key("b"), "x", entry("2", "u")),
+            [key("a"), key("b")]
+        );
         assert_eq!(cache.children(&key("a")).iter().count(), 0);
         let nothing = HashSet::new();
-        assert!(cache.retain(Kind::ConfigMap, Some("other"), &nothing).is_empty());
+        assert!(
+            cache
+                .retain(Kind::ConfigMap, Some("other"), &nothing)
+                .is_empty()
+        );
         assert!(cache.retain(Kind::Service, None, &nothing).is_empty());
-        assert_eq!(cache.retain(Kind::ConfigMap, Some("chat"), &nothing), [key("b")]);
+        assert_eq!(
+            cache.retain(Kind::ConfigMap, Some("chat"), &nothing),
+            [key("b")]
+        );
         assert_eq!(cache.children(&key("b")).iter().count(), 0);
     }
 }

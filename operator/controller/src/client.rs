@@ -82,11 +82,14 @@ where
             let code = answer
                 .as_ref()
                 .map_or_else(|_| "<error>".to_owned(), |r| r.status().as_str().to_owned());
-            counting.metrics.requests.get_or_create_owned(&RequestLabels {
-                code,
-                method: method.as_str().to_owned(),
-            })
-            .inc();
+            counting
+                .metrics
+                .requests
+                .get_or_create_owned(&RequestLabels {
+                    code,
+                    method: method.as_str().to_owned(),
+                })
+                .inc();
             if writes {
                 let so_far = counting.writes.fetch_add(1, Ordering::Relaxed) + 1;
                 if counting.stop_after.is_some_and(|limit| so_far >= limit) {

@@ -15,7 +15,10 @@ const MERGED_LISTS: &[(&str, &[&str])] = &[
     ("initContainers", &["name"]),
     ("ownerReferences", &["uid"]),
     ("ports", &["name", "containerPort", "port", "protocol"]),
-    ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    (
+        "topologySpreadConstraints",
+        &["topologyKey", "whenUnsatisfiable"],
+    ),
     ("volumeMounts", &["mountPath"]),
     ("volumes", &["name"]),
 ];
@@ -182,19 +185,31 @@ mod tests {
 
     #[test]
     fn edited_values_are_found() {
-        check(json!({"data": {"imd.toml": "a"}}), json!({"data": {"imd.toml": "b"}}), Some("data.imd.toml"));
+        check(
+            json!({"data": {"imd.toml": "a"}}),
+            json!({"data": {"imd.toml": "b"}}),
+            Some("data.imd.toml"),
+        );
         check(json!({"data": {"imd.toml": "a"}}), json!({}), Some("data"));
         check(
             json!({"spec": {"containers": [{"name": "msg", "image": "imd:1"}]}}),
             json!({"spec": {"containers": [{"name": "msg", "image": "imd:2"}]}}),
             Some("spec.containers.image"),
         );
-        check(json!({"spec": {"replicas": 0}}), json!({"spec": {"replicas": 1}}), Some("spec.replicas"));
+        check(
+            json!({"spec": {"replicas": 0}}),
+            json!({"spec": {"replicas": 1}}),
+            Some("spec.replicas"),
+        );
     }
 
     #[test]
     fn additions_to_lists_and_maps_that_are_replaced_as_a_whole_are_found() {
-        check(json!({"args": ["msg"]}), json!({"args": ["msg", "--debug"]}), Some("args"));
+        check(
+            json!({"args": ["msg"]}),
+            json!({"args": ["msg", "--debug"]}),
+            Some("args"),
+        );
         check(
             json!({"spec": {"ingress": [{"ports": [{"port": 8000}]}]}}),
             json!({"spec": {"ingress": [{"ports": [{"port": 8000, "protocol": "TCP"}, {"port": 22}]}]}}),

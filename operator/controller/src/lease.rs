@@ -220,9 +220,7 @@ fn step(lease: Option<&Lease>, identity: &str, unchanged: Duration) -> Step {
 
 /// A call that ends in time. What was not answered may still have happened; the next PUT then
 /// meets a conflict and looks.
-async fn bounded<T>(
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, kube::Error> {
+async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
     match timeout(CALL, call).await {
         Ok(result) => result,
         Err(_) => Err(kube::Error::Service("no answer within 4 s".into())),

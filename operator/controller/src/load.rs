@@ -105,7 +105,8 @@ impl Loads {
         let cluster = cluster.clone();
         self.tasks.spawn(async move {
             // Anything may be dropped here: it only reads.
-            stop.run_until_cancelled(loads.read_for_ever(&cluster)).await;
+            stop.run_until_cancelled(loads.read_for_ever(&cluster))
+                .await;
         });
         Load::default()
     }
@@ -138,7 +139,10 @@ impl Loads {
             // Clusters that started together drift apart.
             let spread = reading.interval.mul_f64(rand::random_range(0.95..1.05));
             // Until somebody answers, look a little sooner: a new cluster has no figures yet.
-            let known = self.known().get(cluster).is_some_and(|it| !it.load.rows.is_empty());
+            let known = self
+                .known()
+                .get(cluster)
+                .is_some_and(|it| !it.load.rows.is_empty());
             let pause = if known { spread } else { spread / 3 };
             sleep(pause.saturating_sub(started.elapsed())).await;
         }
@@ -151,7 +155,9 @@ impl Loads {
             .of(Kind::Pod)
             .filter_map(|(_, entry)| Some((entry, entry.detail.pod()?)))
             .filter(|(entry, pod)| {
-                pod.labels.get(labels::COMPONENT).is_some_and(|it| it == "login")
+                pod.labels
+                    .get(labels::COMPONENT)
+                    .is_some_and(|it| it == "login")
                     && pod.phase == "Running"
                     && !entry.seen.deleting
             })
@@ -238,7 +244,11 @@ pub(crate) fn rounded(value: i64) -> i64 {
 }
 
 /// What of a load shows somewhere: a change of it is worth a look.
-fn visible(load: &Load, reading: Reading, now: Timestamp) -> (Option<i64>, Vec<(String, String, i64)>) {
+fn visible(
+    load: &Load,
+    reading: Reading,
+    now: Timestamp,
+) -> (Option<i64>, Vec<(String, String, i64)>) {
     let rows = load
         .rows
         .keys()
@@ -271,7 +281,14 @@ mod tests {
 
     #[test]
     fn two_significant_digits_are_kept() {
-        for (value, expected) in [(0, 0), (7, 7), (99, 99), (104, 100), (105, 110), (41_234, 41_000)] {
+        for (value, expected) in [
+            (0, 0),
+            (7, 7),
+            (99, 99),
+            (104, 100),
+            (105, 110),
+            (41_234, 41_000),
+        ] {
             assert_eq!(rounded(value), expected, "{value}");
         }
     }
@@ -279,7 +296,13 @@ mod tests {
     #[test]
     fn the_newest_report_counts_and_failed_reads_are_not_zero() {
         let mut load = Load::default();
-        load.take(vec![vec![reported("m-1", 5, 3_000)], vec![reported("m-1", 9, 1_000)]], at(100));
+        load.take(
+            vec![
+                vec![reported("m-1", 5, 3_000)],
+                vec![reported("m-1", 9, 1_000)],
+            ],
+            at(100),
+        );
         assert_eq!(load.connections(at(100), READING), Some(9));
         load.take(vec![], at(110));
         assert_eq!(load.connections(at(110), READING), Some(9));

@@ -69,7 +69,10 @@ pub(crate) struct ResultLabels {
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "the label values of controller-runtime")]
+#[allow(
+    non_camel_case_types,
+    reason = "the label values of controller-runtime"
+)]
 pub(crate) enum Outcome {
     success,
     error,
@@ -150,27 +153,103 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let it = Self::unregistered();
         let r = registry;
-        r.register("controller_runtime_reconcile", "Reconciliations by result", it.reconciles.clone());
-        r.register("controller_runtime_reconcile_errors", "Reconciliations that failed", it.reconcile_errors.clone());
-        r.register("controller_runtime_reconcile_time_seconds", "Duration of a reconciliation", it.reconcile_seconds.clone());
-        r.register("controller_runtime_max_concurrent_reconciles", "Clusters worked on at once at most", it.max_concurrent.clone());
-        r.register("controller_runtime_active_workers", "Clusters being worked on", it.active_workers.clone());
-        r.register("workqueue_depth", "Clusters that wait", it.queue_depth.clone());
+        r.register(
+            "controller_runtime_reconcile",
+            "Reconciliations by result",
+            it.reconciles.clone(),
+        );
+        r.register(
+            "controller_runtime_reconcile_errors",
+            "Reconciliations that failed",
+            it.reconcile_errors.clone(),
+        );
+        r.register(
+            "controller_runtime_reconcile_time_seconds",
+            "Duration of a reconciliation",
+            it.reconcile_seconds.clone(),
+        );
+        r.register(
+            "controller_runtime_max_concurrent_reconciles",
+            "Clusters worked on at once at most",
+            it.max_concurrent.clone(),
+        );
+        r.register(
+            "controller_runtime_active_workers",
+            "Clusters being worked on",
+            it.active_workers.clone(),
+        );
+        r.register(
+            "workqueue_depth",
+            "Clusters that wait",
+            it.queue_depth.clone(),
+        );
         r.register("workqueue_adds", "Triggers", it.queue_adds.clone());
-        r.register("workqueue_queue_duration_seconds", "From the first trigger to the start of the work", it.queue_seconds.clone());
-        r.register("workqueue_retries", "Retries after errors", it.queue_retries.clone());
-        r.register("rest_client_requests", "Requests to the API server", it.requests.clone());
-        r.register("leader_election_master_status", "1 while this replica holds the lease", it.leader.clone());
-        r.register("im_operator_watch_errors", "Interrupted watches", it.watch_errors.clone());
-        r.register("imcluster_condition", "Conditions: 1 for the present status", it.condition.clone());
-        r.register("imcluster_msg_connections", "Client connections, as the login servers know them", it.connections.clone());
-        r.register("imcluster_msg_capacity", "Connections that all msg pods may hold", it.capacity.clone());
-        r.register("imcluster_draining_pods", "Msg pods committed to removal", it.draining.clone());
+        r.register(
+            "workqueue_queue_duration_seconds",
+            "From the first trigger to the start of the work",
+            it.queue_seconds.clone(),
+        );
+        r.register(
+            "workqueue_retries",
+            "Retries after errors",
+            it.queue_retries.clone(),
+        );
+        r.register(
+            "rest_client_requests",
+            "Requests to the API server",
+            it.requests.clone(),
+        );
+        r.register(
+            "leader_election_master_status",
+            "1 while this replica holds the lease",
+            it.leader.clone(),
+        );
+        r.register(
+            "im_operator_watch_errors",
+            "Interrupted watches",
+            it.watch_errors.clone(),
+        );
+        r.register(
+            "imcluster_condition",
+            "Conditions: 1 for the present status",
+            it.condition.clone(),
+        );
+        r.register(
+            "imcluster_msg_connections",
+            "Client connections, as the login servers know them",
+            it.connections.clone(),
+        );
+        r.register(
+            "imcluster_msg_capacity",
+            "Connections that all msg pods may hold",
+            it.capacity.clone(),
+        );
+        r.register(
+            "imcluster_draining_pods",
+            "Msg pods committed to removal",
+            it.draining.clone(),
+        );
         r.register("imcluster_slot_state", "Slots by state", it.slots.clone());
-        r.register("imcluster_restarts", "Rolls that the operator started", it.restarts.clone());
-        r.register("imcluster_drift_corrections", "Objects that were edited or deleted by others and put right", it.drift.clone());
-        r.register("imcluster_rollout_duration_seconds", "Duration of finished rolls of msg", it.rollout_seconds.clone());
-        r.register("imcluster_load_age_seconds", "Age of the last load figures at the last look", it.load_age.clone());
+        r.register(
+            "imcluster_restarts",
+            "Rolls that the operator started",
+            it.restarts.clone(),
+        );
+        r.register(
+            "imcluster_drift_corrections",
+            "Objects that were edited or deleted by others and put right",
+            it.drift.clone(),
+        );
+        r.register(
+            "imcluster_rollout_duration_seconds",
+            "Duration of finished rolls of msg",
+            it.rollout_seconds.clone(),
+        );
+        r.register(
+            "imcluster_load_age_seconds",
+            "Age of the last load figures at the last look",
+            it.load_age.clone(),
+        );
         it
     }
 
@@ -210,7 +289,9 @@ impl Metrics {
         };
         self.reconciles.get_or_create_owned(&labels).inc();
         if result == Outcome::error {
-            self.reconcile_errors.get_or_create_owned(&CONTROLLER_LABELS).inc();
+            self.reconcile_errors
+                .get_or_create_owned(&CONTROLLER_LABELS)
+                .inc();
             self.queue_retries.get_or_create_owned(&QUEUE_LABELS).inc();
         }
         self.reconcile_seconds
@@ -246,13 +327,19 @@ impl Metrics {
             known.push(Removal::Slot(labels));
         }
         if let Some(connections) = figures.connections {
-            self.connections.get_or_create_owned(cluster).set(connections);
+            self.connections
+                .get_or_create_owned(cluster)
+                .set(connections);
         }
         if let Some(age) = figures.load_age_seconds {
             self.load_age.get_or_create_owned(cluster).set(age);
         }
-        self.capacity.get_or_create_owned(cluster).set(figures.capacity);
-        self.draining.get_or_create_owned(cluster).set(figures.draining);
+        self.capacity
+            .get_or_create_owned(cluster)
+            .set(figures.capacity);
+        self.draining
+            .get_or_create_owned(cluster)
+            .set(figures.draining);
     }
 
     /// Counts a roll and its reason.

@@ -80,6 +80,13 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// When this operator last changed it, its status aside.
+    pub(crate) fn changed_by_us(&self) -> Option<Timestamp> {
+        self.ours.and_then(|fields| fields.since)
+    }
+}
+
 /// UID of the owner that controls an object.
 pub(crate) fn controller(metadata: &ObjectMeta) -> Option<&str> {
     metadata
@@ -118,18 +125,33 @@ mod tests {
         Seen::read(&serde_json::from_value(metadata).unwrap())
     }
 
-    fn entry(manager: &str, operation: &str, time: &str, fields: serde_json::Value) -> serde_json::Value {
+    fn entry(
+        manager: &str,
+        operation: &str,
+        time: &str,
+        fields: serde_json::Value,
+    ) -> serde_json::Value {
         json!({"manager": manager, "operation": operation, "time": time, "fieldsV1": fields})
     }
 
     #[test]
     fn a_field_that_another_took_changes_the_set() {
         let time = "2026-01-01T00:00:00Z";
-        let before = read(json!([entry(MANAGER, "Apply", time, json!({"f:data": {"f:a": {}, "f:b": {}}}))]));
+        let before = read(json!([entry(
+            MANAGER,
+            "Apply",
+            time,
+            json!({"f:data": {"f:a": {}, "f:b": {}}})
+        )]));
         let later = "2026-01-01T00:00:09Z";
         let after = read(json!([
             entry(MANAGER, "Apply", time, json!({"f:data": {"f:a": {}}})),
-            entry("kubectl-edit", "Update", later, json!({"f:data": {"f:b": {}}})),
+            entry(
+                "kubectl-edit",
+                "Update",
+                later,
+                json!({"f:data": {"f:b": {}}})
+            ),
         ]));
         assert!(!before.ours.unwrap().same_set(after.ours.unwrap()));
         assert!(!before.may_be_changed());
@@ -140,7 +162,12 @@ mod tests {
     fn a_status_update_is_no_change() {
         let time = "2026-01-01T00:00:00Z";
         let ours = entry(MANAGER, "Apply", time, json!({"f:spec": {}}));
-        let mut status = entry("kube-controller-manager", "Update", "2026-01-02T00:00:00Z", json!({"f:status": {}}));
+        let mut status = entry(
+            "kube-controller-manager",
+            "Update",
+            "2026-01-02T00:00:00Z",
+            json!({"f:status": {}}),
+        );
         let before = read(json!([ours]));
         status["subresource"] = json!("status");
         let after = read(json!([ours, status]));

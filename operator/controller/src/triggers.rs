@@ -39,7 +39,10 @@ impl Triggers {
 
     /// Says that a cluster needs a look.
     pub(crate) fn add(&self, cluster: ClusterKey) {
-        self.metrics.queue_adds.get_or_create_owned(&QUEUE_LABELS).inc();
+        self.metrics
+            .queue_adds
+            .get_or_create_owned(&QUEUE_LABELS)
+            .inc();
         let mut waiting = self.waiting();
         if waiting.contains_key(&cluster) {
             return;
@@ -65,7 +68,10 @@ impl Triggers {
 
     fn depth(&self, depth: usize) {
         let depth = i64::try_from(depth).unwrap_or(i64::MAX);
-        self.metrics.queue_depth.get_or_create_owned(&QUEUE_LABELS).set(depth);
+        self.metrics
+            .queue_depth
+            .get_or_create_owned(&QUEUE_LABELS)
+            .set(depth);
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<ClusterKey, Instant>> {

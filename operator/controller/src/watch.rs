@@ -30,7 +30,7 @@ use crate::ownership::Seen;
 use crate::triggers::Triggers;
 
 /// What every watch of a scope shares.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Watches {
     pub(crate) client: Client,
     /// `None`: every namespace.
@@ -74,7 +74,11 @@ impl Watches {
     fn metadata<K>(&self, kind: Kind, selector: &str, synced: &signal::Sender<usize>)
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + Clone + Debug + Send + Sync + 'static,
+            + Clone
+            + Debug
+            + Send
+            + Sync
+            + 'static,
     {
         let api: Api<PartialObjectMeta<K>> = self.api();
         self.follow(kind, api, selector, synced, |_| Detail::None);
@@ -88,7 +92,12 @@ impl Watches {
         detail: fn(K) -> Detail,
     ) where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-            + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
     {
         self.follow(kind, self.api::<K>(), selector, synced, detail);
     }

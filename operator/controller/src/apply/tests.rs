@@ -61,7 +61,10 @@ async fn ensure(
         uid: UID,
     };
     let entry = seen.map(entry);
-    let done = applier.ensure(&wanted, entry.as_ref(), verified).await.unwrap();
+    let done = applier
+        .ensure(&wanted, entry.as_ref(), verified)
+        .await
+        .unwrap();
     (done, log.take())
 }
 
@@ -75,7 +78,10 @@ const PATH: &str = "/api/v1/namespaces/chat/configmaps/demo-msg";
 async fn a_missing_object_is_created_without_force() {
     let (done, asked) = ensure(None, None, &mut Verified::new()).await;
     assert_eq!(done, Ensured::Created);
-    assert_eq!(lines(&asked), [format!("GET {PATH}"), format!("PATCH {PATH}")]);
+    assert_eq!(
+        lines(&asked),
+        [format!("GET {PATH}"), format!("PATCH {PATH}")]
+    );
     assert!(!asked[1].query.contains("force"), "{asked:?}");
     assert_eq!(asked[1].body["metadata"]["uid"], Value::Null);
 }
@@ -110,9 +116,17 @@ async fn an_edit_by_hand_is_corrected_and_one_without_effect_is_not_written() {
     let edited = live("u", UID, "b", &hash, Some("kubectl-edit"));
     let (done, asked) = ensure(Some(edited.clone()), Some(&edited), &mut verified).await;
     assert_eq!(done, Ensured::Corrected("data.imd.toml".to_owned()));
-    assert_eq!(lines(&asked), [format!("GET {PATH}"), format!("PATCH {PATH}")]);
+    assert_eq!(
+        lines(&asked),
+        [format!("GET {PATH}"), format!("PATCH {PATH}")]
+    );
     let harmless = live("u", UID, "a", &hash, Some("kubectl-edit"));
-    let (done, asked) = ensure(Some(harmless.clone()), Some(&harmless), &mut Verified::new()).await;
+    let (done, asked) = ensure(
+        Some(harmless.clone()),
+        Some(&harmless),
+        &mut Verified::new(),
+    )
+    .await;
     assert_eq!(done, Ensured::Unchanged);
     assert_eq!(lines(&asked), [format!("GET {PATH}")]);
 }

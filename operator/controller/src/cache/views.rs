@@ -61,8 +61,11 @@ pub(crate) struct PodView {
     pub(crate) ip: Option<String>,
     pub(crate) node: Option<String>,
     pub(crate) phase: String,
-    /// Since when it is ready.
-    pub(crate) ready: Option<Timestamp>,
+    pub(crate) ready: bool,
+    /// When it last became ready or stopped being it.
+    pub(crate) ready_changed: Option<Timestamp>,
+    /// When its grace period ends, once it is being deleted.
+    pub(crate) deleted: Option<Timestamp>,
     /// Why it has no node.
     pub(crate) unscheduled: Option<String>,
     pub(crate) failure: Option<Failure>,
@@ -152,12 +155,7 @@ pub(crate) fn pod(pod: Pod) -> Detail {
             .flatten()
             .find(|condition| condition.type_ == name)
     };
-    let ready = condition("Ready")
-        .filter(|condition| condition.status == "True")
-        .map(|condition| {
-            let since = condition.last_transition_time.as_ref();
-            since.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
-        });
+    let ready = condition("Ready");
     let unscheduled = condition("PodScheduled")
         .filter(|condition| condition.status == "False")
         .map(|condition| condition.message.clone().unwrap_or_default());
@@ -185,8 +183,12 @@ pub(crate) fn pod(pod: Pod) -> Detail {
         owner,
         ip: status.pod_ip,
         node: pod.spec.and_then(|spec| spec.node_name),
-        phase: status.phase.unwrap_or_default(),
-        ready,
+        ready: ready.is_some_and(|it| it.status == "True"),
+        ready_changed: ready
+            .and_then(|it| it.last_transition_time.as_ref())
+            .map(|it| it.0),
+        deleted: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        phase: status.phase.clone().unwrap_or_default(),
         unscheduled,
         failure,
     }))
@@ -199,18 +201,31 @@ fn container_failure(status: &ContainerStatus) -> Option<Failure> {
     let state = status.state.as_ref()?;
     let restarts = status.restart_count;
     if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.clone().filter(|it| !STARTING.contains(&it.as_str()))?;
+        let reason = waiting
+            .reason
+            .clone()
+            .filter(|it| !STARTING.contains(&it.as_str()))?;
         let mut message = waiting.message.clone().unwrap_or_default();
-        let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        let last = status
+            .last_state
+            .as_ref()
+            .and_then(|last| last.terminated.as_ref());
         if let Some(last) = last {
             let why = last.reason.as_deref().unwrap_or("Error");
             message = format!("{message} (last end: {why}, exit code {})", last.exit_code);
         }
-        return Some(Failure { reason, message, restarts });
+        return Some(Failure {
+            reason,
+            message,
+            restarts,
+        });
     }
     let terminated = state.terminated.as_ref().filter(|it| it.exit_code != 0)?;
     Some(Failure {
-        reason: terminated.reason.clone().unwrap_or_else(|| "Error".to_owned()),
+        reason: terminated
+            .reason
+            .clone()
+            .unwrap_or_else(|| "Error".to_owned()),
         message: terminated
             .message
             .clone()
@@ -272,7 +287,11 @@ pub(crate) fn stateful_set(set: StatefulSet) -> Detail {
     let status = set.status.unwrap_or_default();
     // updatedReplicas counts only while a roll is running.
     let same = status.update_revision == status.current_revision;
-    let updated = if same { status.replicas } else { status.updated_replicas.unwrap_or(0) };
+    let updated = if same {
+        status.replicas
+    } else {
+        status.updated_replicas.unwrap_or(0)
+    };
     Detail::Workload(Box::new(WorkloadView {
         template: ours(spec.template.metadata.and_then(|it| it.annotations)),
         wanted: spec.replicas.unwrap_or(1),
@@ -325,12 +344,17 @@ mod tests {
 
     #[test]
     fn a_crash_loop_tells_how_the_last_run_ended() {
-        let found = failure(json!([{"name": "msg", "image": "", "imageID": "", "ready": false, "restartCount": 4,
+        let found = failure(
+            json!([{"name": "msg", "image": "", "imageID": "", "ready": false, "restartCount": 4,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
-            "lastState": {"terminated": {"exitCode": 64, "reason": "Error"}}}]))
+            "lastState": {"terminated": {"exitCode": 64, "reason": "Error"}}}]),
+        )
         .unwrap();
         assert_eq!(found.reason, "CrashLoopBackOff");
-        assert_eq!(found.message, "back-off 40s (last end: Error, exit code 64)");
+        assert_eq!(
+            found.message,
+            "back-off 40s (last end: Error, exit code 64)"
+        );
         assert_eq!(found.restarts, 4);
     }
 

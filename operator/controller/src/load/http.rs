@@ -42,7 +42,8 @@ pub(super) async fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>, GetE
 async fn exchange(address: SocketAddr, path: &str) -> Result<Vec<u8>, GetError> {
     let mut stream = TcpStream::connect(address).await?;
     // In HTTP/1.0 the body ends with the connection and is never chunked.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MAX_BYTES + 1).read_to_end(&mut answer).await?;
@@ -84,7 +85,10 @@ mod tests {
         });
         let body = get(address, "/debug/dump").await;
         let request = server.await.unwrap();
-        assert!(request.starts_with("GET /debug/dump HTTP/1.0\r\n"), "{request}");
+        assert!(
+            request.starts_with("GET /debug/dump HTTP/1.0\r\n"),
+            "{request}"
+        );
         body
     }
 

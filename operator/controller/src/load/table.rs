@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_dump_of_a_login_server_is_read() {
-        let dump = br#"{"runtime": {}, "login": {"servers": [{"server": "demo-msg-1", "instance": 1,
+        let dump =
+            br#"{"runtime": {}, "login": {"servers": [{"server": "demo-msg-1", "instance": 1,
             "state": "accepting", "ip1": "10.0.0.1", "ip2": "", "port": 8000, "sessions": 3,
             "connections": 4, "max_sessions": 100, "soft_max_sessions": 85, "pending": 0,
             "revision": "r", "report": 9, "age_ms": 500}]}}"#;
