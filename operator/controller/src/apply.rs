@@ -143,6 +143,8 @@ pub(crate) struct Proof {
     uid: String,
     hash: String,
     fields: Option<Fields>,
+    /// resourceVersion that our write got.
+    written: Option<String>,
 }
 
 /// What was done for a child.
@@ -281,7 +283,11 @@ impl Applier<'_> {
             "applied"
         );
         let seen = Seen::read(&written.metadata);
-        verified.insert((wanted.kind, wanted.name.clone()), Proof::of(&seen, wanted));
+        let proof = Proof {
+            written: written.resource_version(),
+            ..Proof::of(&seen, wanted)
+        };
+        verified.insert((wanted.kind, wanted.name.clone()), proof);
         Ok(())
     }
 }
@@ -292,7 +298,13 @@ impl Proof {
             uid: seen.uid.clone(),
             hash: wanted.hash.clone(),
             fields: seen.ours,
+            written: None,
         }
+    }
+
+    /// resourceVersion of the object after our write, if it was written.
+    pub(crate) fn written(&self) -> Option<&str> {
+        self.written.as_deref()
     }
 
     fn holds(&self, seen: &Seen, wanted: &Wanted) -> bool {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Service};
+use k8s_openapi::api::core::v1::{
+    ContainerStatus, LoadBalancerIngress, LoadBalancerStatus, Pod, Service, ServicePort,
+    ServiceSpec, ServiceStatus,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// The part of an object that is kept.
@@ -43,6 +46,42 @@ impl Detail {
         match self {
             Self::Service(view) => Some(view),
             _ => None,
+        }
+    }
+}
+
+impl ServiceView {
+    /// The Service as far as it is known.
+    pub(crate) fn as_service(&self) -> Service {
+        let ingress = self.ingress.as_ref().map(|host| {
+            let is_ip = host.parse::<std::net::IpAddr>().is_ok();
+            vec![LoadBalancerIngress {
+                ip: is_ip.then(|| host.clone()),
+                hostname: (!is_ip).then(|| host.clone()),
+                ..LoadBalancerIngress::default()
+            }]
+        });
+        let ports = self
+            .ports
+            .iter()
+            .map(|(name, port, node_port)| ServicePort {
+                name: Some(name.clone()),
+                port: *port,
+                node_port: *node_port,
+                ..ServicePort::default()
+            });
+        Service {
+            spec: Some(ServiceSpec {
+                type_: Some(self.kind.clone()),
+                cluster_ip: self.cluster_ip.clone(),
+                ports: Some(ports.collect()),
+                ..ServiceSpec::default()
+            }),
+            status: Some(ServiceStatus {
+                load_balancer: Some(LoadBalancerStatus { ingress }),
+                ..ServiceStatus::default()
+            }),
+            ..Service::default()
         }
     }
 }

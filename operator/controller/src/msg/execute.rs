@@ -14,13 +14,14 @@ use super::SLOT_POD;
 use crate::apply::{Applier, ApplyError, Wanted};
 use crate::cache::Children;
 use crate::cache::views::DELETION_COST;
+use crate::expectations::Expectations;
 use crate::kinds::Kind;
 use crate::notices::Reason;
 use crate::ownership::MANAGER;
 use crate::prune;
 
 /// What the builders make for the actions.
-pub(crate) trait Manifests {
+pub(crate) trait Manifests: Sync {
     /// The ReplicaSet of a revision, without `replicas`; `None` if its template is not known.
     fn replica_set(&self, revision: &str) -> Option<Value>;
     /// The Service of a slot, selecting every msg pod.
@@ -50,12 +51,15 @@ pub(crate) struct Executor<'a> {
 
 impl Executor<'_> {
     /// Does one action.
+    ///
+    /// What was written is noted in `expectations`, also when a later part of the action failed.
     pub(crate) async fn execute(
         &self,
         action: &Action,
         now: Timestamp,
+        expectations: &mut Expectations,
     ) -> Result<Done, ApplyError> {
-        match self.try_execute(action, now).await {
+        match self.try_execute(action, now, expectations).await {
             Err(error)
                 if error
                     .status()
@@ -67,10 +71,15 @@ impl Executor<'_> {
         }
     }
 
-    async fn try_execute(&self, action: &Action, now: Timestamp) -> Result<Done, ApplyError> {
+    async fn try_execute(
+        &self,
+        action: &Action,
+        now: Timestamp,
+        noted: &mut Expectations,
+    ) -> Result<Done, ApplyError> {
         match action {
             Action::CreateReplicaSet { revision, replicas } => {
-                self.create_replica_set(revision, *replicas).await
+                self.create_replica_set(revision, *replicas, noted).await
             }
             Action::Scale {
                 replica_set,
@@ -78,7 +87,8 @@ impl Executor<'_> {
                 to,
             } => {
                 let spec = json!({"spec": {"replicas": to}});
-                self.patch(Kind::ReplicaSet, replica_set, spec).await?;
+                self.patch(Kind::ReplicaSet, replica_set, spec, noted)
+                    .await?;
                 let (reason, word) = if to > from {
                     (Reason::ScaledUp, "up")
                 } else {
@@ -93,21 +103,22 @@ impl Executor<'_> {
             Action::DeleteReplicaSet { replica_set } => {
                 let ObjectRef { name, uid, .. } = replica_set;
                 prune::delete(&self.applier, Kind::ReplicaSet, name, uid).await?;
+                noted.deleted(Kind::ReplicaSet, name);
                 Ok(Done::Written(None))
             }
-            Action::EnsureSlot { index } => self.ensure_slot(*index).await,
+            Action::EnsureSlot { index } => self.ensure_slot(*index, noted).await,
             Action::BindSlot {
                 index,
                 service,
                 pod,
-            } => self.bind(*index, service, pod).await,
+            } => self.bind(*index, service, pod, noted).await,
             Action::UnbindSlot {
                 index,
                 service,
                 was,
-            } => self.unbind(*index, service, was.as_ref()).await,
+            } => self.unbind(*index, service, was.as_ref(), noted).await,
             Action::SetEndpoint { pod, endpoint } => {
-                self.annotate(pod, json!({labels::EXTERNAL_ENDPOINT: endpoint}))
+                self.annotate(pod, json!({labels::EXTERNAL_ENDPOINT: endpoint}), noted)
                     .await?;
                 let note = format!("Pod {} is reached at {endpoint}", pod.name);
                 Ok(Done::Written(Some((Reason::SlotAddressReady, note))))
@@ -118,7 +129,7 @@ impl Executor<'_> {
                     labels::DRAIN_REASON: reason.as_str(),
                     DELETION_COST: REMOVAL_COST.to_string(),
                 });
-                self.annotate(pod, annotations).await?;
+                self.annotate(pod, annotations, noted).await?;
                 let note = format!("Pod {} is to go: {}", pod.name, reason.as_str());
                 Ok(Done::Written(Some((Reason::DrainStarted, note))))
             }
@@ -128,14 +139,19 @@ impl Executor<'_> {
                     labels::DRAIN_REASON: null,
                     DELETION_COST: null,
                 });
-                self.annotate(pod, annotations).await?;
+                self.annotate(pod, annotations, noted).await?;
                 let note = format!("Pod {} stays after all", pod.name);
                 Ok(Done::Written(Some((Reason::DrainCancelled, note))))
             }
         }
     }
 
-    async fn create_replica_set(&self, revision: &str, replicas: u32) -> Result<Done, ApplyError> {
+    async fn create_replica_set(
+        &self,
+        revision: &str,
+        replicas: u32,
+        noted: &mut Expectations,
+    ) -> Result<Done, ApplyError> {
         let Some(manifest) = self.manifests.replica_set(revision) else {
             return Ok(Done::Needless);
         };
@@ -161,7 +177,9 @@ impl Executor<'_> {
             .create(&parameters, &object)
             .await
         {
-            Ok(_) => {
+            Ok(created) => {
+                let version = created.resource_version().unwrap_or_default();
+                noted.written(Kind::ReplicaSet, &name, &version, true);
                 let note = format!("Created ReplicaSet {name} with {replicas} pods");
                 Ok(Done::Written(Some((Reason::RolloutStarted, note))))
             }
@@ -187,7 +205,7 @@ impl Executor<'_> {
         })
     }
 
-    async fn ensure_slot(&self, index: u32) -> Result<Done, ApplyError> {
+    async fn ensure_slot(&self, index: u32, noted: &mut Expectations) -> Result<Done, ApplyError> {
         let wanted = Wanted::new(self.manifests.slot(index))?;
         let entry = self.children.get(Kind::Service, &wanted.name);
         let mut verified = crate::apply::Verified::new();
@@ -196,7 +214,13 @@ impl Executor<'_> {
             crate::apply::Ensured::Unchanged | crate::apply::Ensured::Deleting => {
                 Ok(Done::Needless)
             }
-            _ => Ok(Done::Written(None)),
+            _ => {
+                let proof = verified.get(&(Kind::Service, wanted.name.clone()));
+                if let Some(version) = proof.and_then(crate::apply::Proof::written) {
+                    noted.written(Kind::Service, &wanted.name, version, true);
+                }
+                Ok(Done::Written(None))
+            }
         }
     }
 
@@ -205,6 +229,7 @@ impl Executor<'_> {
         index: u32,
         service: &ObjectRef,
         pod: &ObjectRef,
+        noted: &mut Expectations,
     ) -> Result<Done, ApplyError> {
         let holder = PodId {
             name: pod.name.clone(),
@@ -213,7 +238,7 @@ impl Executor<'_> {
         let mut service = service.clone();
         if self.holder_text(&service.name) != Some(format!("{}/{}", holder.name, holder.uid)) {
             let manifest = slot_manifest(self.manifests.slot(index), index, Some(&holder), false);
-            service.resource_version = self.apply_service(manifest, &service).await?;
+            service.resource_version = self.apply_service(manifest, &service, noted).await?;
         }
         let labelled = self
             .children
@@ -223,10 +248,10 @@ impl Executor<'_> {
             .is_some_and(|slot| *slot == index.to_string());
         if !labelled {
             let label = json!({"metadata": {"labels": {labels::SLOT: index.to_string()}}});
-            self.patch(Kind::Pod, pod, label).await?;
+            self.patch(Kind::Pod, pod, label, noted).await?;
         }
         let manifest = slot_manifest(self.manifests.slot(index), index, Some(&holder), true);
-        self.apply_service(manifest, &service).await?;
+        self.apply_service(manifest, &service, noted).await?;
         Ok(Done::Written(None))
     }
 
@@ -235,6 +260,7 @@ impl Executor<'_> {
         index: u32,
         service: &ObjectRef,
         was: Option<&PodId>,
+        noted: &mut Expectations,
     ) -> Result<Done, ApplyError> {
         if let Some(was) = was {
             let pods: Api<Pod> =
@@ -248,7 +274,7 @@ impl Executor<'_> {
             }
         }
         let manifest = slot_manifest(self.manifests.slot(index), index, None, false);
-        self.apply_service(manifest, service).await?;
+        self.apply_service(manifest, service, noted).await?;
         Ok(Done::Written(None))
     }
 
@@ -259,7 +285,12 @@ impl Executor<'_> {
     }
 
     /// Applies a slot's Service onto the object as observed. Returns its new version.
-    async fn apply_service(&self, manifest: Value, seen: &ObjectRef) -> Result<String, ApplyError> {
+    async fn apply_service(
+        &self,
+        manifest: Value,
+        seen: &ObjectRef,
+        noted: &mut Expectations,
+    ) -> Result<String, ApplyError> {
         let Wanted {
             name, mut value, ..
         } = Wanted::new(manifest)?;
@@ -271,12 +302,19 @@ impl Executor<'_> {
             .patch(&name, &parameters, &Patch::Apply(&value))
             .await
             .map_err(|error| ApplyError::api("apply", Kind::Service, &name, error))?;
-        Ok(written.resource_version().unwrap_or_default())
+        let version = written.resource_version().unwrap_or_default();
+        noted.written(Kind::Service, &name, &version, false);
+        Ok(version)
     }
 
-    async fn annotate(&self, pod: &ObjectRef, annotations: Value) -> Result<(), ApplyError> {
+    async fn annotate(
+        &self,
+        pod: &ObjectRef,
+        annotations: Value,
+        noted: &mut Expectations,
+    ) -> Result<(), ApplyError> {
         let patch = json!({"metadata": {"annotations": annotations}});
-        self.patch(Kind::Pod, pod, patch).await
+        self.patch(Kind::Pod, pod, patch, noted).await
     }
 
     async fn patch(
@@ -284,17 +322,21 @@ impl Executor<'_> {
         kind: Kind,
         seen: &ObjectRef,
         mut patch: Value,
+        noted: &mut Expectations,
     ) -> Result<(), ApplyError> {
         precondition(&mut patch, seen);
         let parameters = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        self.applier
+        let written = self
+            .applier
             .api(kind)
             .patch(&seen.name, &parameters, &Patch::Merge(&patch))
             .await
             .map_err(|error| ApplyError::api("patch", kind, &seen.name, error))?;
+        let version = written.resource_version().unwrap_or_default();
+        noted.written(kind, &seen.name, &version, false);
         Ok(())
     }
 }

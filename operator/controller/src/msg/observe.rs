@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use im_operator_api::{ImClusterSpec, labels};
+use im_operator_api::labels;
+use im_operator_plan::Resolved;
 use im_operator_plan::msg::{
     Drain, DrainReason, ObjectRef, Pod, PodId, ReplicaSet, Slot, State, UpdateRules,
 };
@@ -21,9 +22,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) children: &'a Children,
     /// UID of the ImCluster.
     pub(crate) uid: &'a str,
-    pub(crate) spec: &'a ImClusterSpec,
+    pub(crate) cluster: &'a Resolved,
     pub(crate) revision: &'a str,
-    pub(crate) paused: bool,
     pub(crate) load: &'a Load,
     pub(crate) reading: Reading,
     pub(crate) addresses: &'a Addresses<'a>,
@@ -33,7 +33,7 @@ pub(crate) struct Observed<'a> {
 impl Observed<'_> {
     /// The planner's state.
     pub(crate) fn state(&self) -> State {
-        let spec = &self.spec.roles.msg;
+        let spec = &self.cluster.spec.roles.msg;
         let update = &spec.update;
         let replica_sets = self.replica_sets();
         let owned: HashSet<&str> = replica_sets
@@ -50,8 +50,8 @@ impl Observed<'_> {
                 progress_deadline_seconds: count(update.progress_deadline_seconds),
             },
             drain_max_seconds: count(spec.drain.max_seconds),
-            paused: self.paused,
-            revision_history_limit: count(self.spec.operation.revision_history_limit),
+            paused: self.cluster.paused,
+            revision_history_limit: count(self.cluster.spec.operation.revision_history_limit),
             load_reports: true,
             pods: self.pods(&owned),
             slots: self.slots(),

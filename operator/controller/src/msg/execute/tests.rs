@@ -45,7 +45,8 @@ async fn executed(
         children: &Children::default(),
     };
     let now = Timestamp::from_second(1_000).unwrap();
-    let done = executor.execute(&action, now).await;
+    let mut expectations = Expectations::default();
+    let done = executor.execute(&action, now, &mut expectations).await;
     (done, log.take())
 }
 
