@@ -108,10 +108,11 @@ pub struct Scheduling {
     /// Taints that do not keep the pods away.
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// An Affinity as in a pod. Empty: pods of a role prefer different nodes.
+    /// An Affinity as in a pod.
     #[schemars(schema_with = "schema::free_object")]
     pub affinity: FreeObject,
     /// How pods are spread over zones and nodes. A constraint without selector means the role's pods.
+    /// Empty: over zones and over nodes, as far as possible.
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// Name of a PriorityClass; empty: the default one.

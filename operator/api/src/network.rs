@@ -65,13 +65,19 @@ impl Default for NetworkPolicySpec {
 /// How load becomes known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self.staleAfterSeconds >= 3 * self.reportIntervalSeconds",
-    "message": "staleAfterSeconds must be at least three times reportIntervalSeconds",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.staleAfterSeconds >= 3 * self.reportIntervalSeconds",
+        "message": "staleAfterSeconds must be at least three times reportIntervalSeconds",
+    },
+    {
+        "rule": "self.mirrorIntervalSeconds >= self.reportIntervalSeconds",
+        "message": "mirrorIntervalSeconds must be at least reportIntervalSeconds",
+    },
+]))]
 pub struct Load {
     /// A msg server tells login servers its load at least this often; changes are told at once.
-    #[schemars(range(min = 1, max = 2))]
+    #[schemars(range(min = 1, max = 60))]
     pub report_interval_seconds: i32,
     /// A msg server without a report for this long is not handed out.
     #[schemars(range(min = 3, max = 600))]

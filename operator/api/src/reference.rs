@@ -1,3 +1,5 @@
 //! Stub
 /// r
-pub fn reference() -> String { String::new() }
+pub fn reference() -> String {
+    String::new()
+}

@@ -216,6 +216,9 @@ pub struct Capacity {
     /// Part of `maxConnections` above which other pods are preferred, percent.
     #[schemars(range(min = 10, max = 100))]
     pub soft_limit_percent: i32,
+    /// Client connections that one pod takes in per second; further ones wait.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub accept_per_second: i32,
 }
 
 impl Default for Capacity {
@@ -223,6 +226,7 @@ impl Default for Capacity {
         Self {
             max_connections: 20_000,
             soft_limit_percent: 85,
+            accept_per_second: 500,
         }
     }
 }
@@ -265,7 +269,7 @@ impl Default for Update {
 #[serde(rename_all = "camelCase", default)]
 pub struct Drain {
     /// All connections are closed within this time, at a bounded rate. A pod has a minute more.
-    #[schemars(range(min = 10, max = 600))]
+    #[schemars(range(min = 10, max = 3540))]
     pub max_seconds: i32,
 }
 

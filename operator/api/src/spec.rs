@@ -21,6 +21,8 @@ use crate::{Cache, Database, ImClusterStatus, Load, Networking, Observability, R
     doc = "An instant-messaging platform.",
     validation = kube::core::Rule::new("size(self.metadata.name) <= 40")
         .message("metadata.name must have at most 40 characters"),
+    validation = kube::core::Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must start with a letter and hold lower-case letters, digits and dashes only"),
     scale(
         spec_replicas_path = ".spec.roles.msg.replicas",
         status_replicas_path = ".status.roles.msg.replicas",
@@ -81,7 +83,10 @@ pub struct ImClusterSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct Image {
     /// Repository; empty: the operator's setting.
-    #[schemars(length(max = 255), regex(pattern = r"^([A-Za-z0-9][A-Za-z0-9._:/-]*)?$"))]
+    #[schemars(
+        length(max = 255),
+        regex(pattern = r"^([A-Za-z0-9][A-Za-z0-9._:/-]*)?$")
+    )]
     pub repository: String,
     /// Digest; it wins over `version` as the tag. Empty: none.
     #[schemars(length(max = 71), regex(pattern = r"^(sha256:[0-9a-f]{64})?$"))]

@@ -87,7 +87,10 @@ pub enum StorageType {
 #[serde(rename_all = "camelCase", default)]
 pub struct PersistentVolume {
     /// Size, such as `10Gi`.
-    #[schemars(length(max = 20), regex(pattern = r"^[1-9][0-9]{0,15}([kMGTP]|[KMGTP]i)?$"))]
+    #[schemars(
+        length(max = 20),
+        regex(pattern = r"^[1-9][0-9]{0,15}([kMGTP]|[KMGTP]i)?$")
+    )]
     pub size: String,
     /// StorageClass; empty: the cluster's default one.
     #[schemars(length(max = 253))]
