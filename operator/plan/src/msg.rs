@@ -5,9 +5,16 @@
 //! safe to take from what was observed. Observations may be old: every action names the object as it
 //! was seen ([`ObjectRef`]), and **a write must fail if the object has changed since** (server-side
 //! apply with `metadata.uid` and `metadata.resourceVersion`). After a failed write nothing has to
-//! be undone: the next call plans again from what is then observed.
+//! be undone: the next call plans again from what is then observed. What the caller itself wrote
+//! must be visible in what it observes before it plans again; the writes of others may be late.
 
+mod slots;
+mod summary;
+#[cfg(test)]
+mod tests;
 mod types;
+mod view;
+mod workload;
 
 pub use types::{
     Action, Drain, DrainReason, ObjectRef, Outcome, Pod, PodId, Progress, REMOVAL_COST, ReplicaSet,
@@ -18,5 +25,22 @@ use jiff::Timestamp;
 
 /// Plans the next writes for the msg servers of one cluster.
 pub fn plan(state: &State, now: Timestamp) -> Outcome {
-    todo!("{state:?} {now}")
+    let view = view::View::new(state, now);
+    let frozen = workload::frozen(&view);
+    let (summary, deadline) = summary::summarize(&view, frozen);
+    if state.paused {
+        return Outcome {
+            actions: Vec::new(),
+            wake_at: None,
+            summary,
+        };
+    }
+    let mut actions = slots::actions(&view);
+    actions.extend(workload::actions(&view));
+    let wake_at = view.changes().chain(deadline).filter(|at| *at > now).min();
+    Outcome {
+        actions,
+        wake_at,
+        summary,
+    }
 }

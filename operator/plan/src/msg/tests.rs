@@ -1,0 +1,10 @@
+//! Tests of the planner: rules one by one, what must never happen, and simulated clusters.
+
+mod cluster;
+mod controllers;
+mod faults;
+mod never;
+mod random;
+mod rules;
+mod speed;
+mod support;
