@@ -1,6 +1,5 @@
 //! The operator: watches ImClusters and keeps their objects as they should be.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
 use std::io::Write;
 use std::process::ExitCode;

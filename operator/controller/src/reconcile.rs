@@ -330,7 +330,8 @@ impl Look<'_> {
 
     /// When to look again.
     fn next(&self, mut trouble: Trouble) -> Result<Action, ReconcileError> {
-        let conflict = |error: &ApplyError| error.status().is_some_and(|it| it.is_conflict());
+        let conflict =
+            |error: &ApplyError| error.status().is_some_and(kube::core::Status::is_conflict);
         trouble.stale |= trouble.errors.iter().any(conflict);
         trouble.errors.retain(|error| !conflict(error));
         if !trouble.errors.is_empty() {

@@ -45,12 +45,11 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
             LogFormat::Human => LogWords::Human,
             LogFormat::Json => LogWords::Json,
         },
-        ..LogConfig::default()
     };
     let telemetry = telemetry::init(&log, &TraceConfig::default(), "im-operator")?;
     let signals = Signals::install().context("install signal handlers")?;
     let stop = CancellationToken::new();
-    let work = work(args, stop.clone());
+    let work = Box::pin(work(args, stop.clone()));
     let (ended, result) = signals
         .supervise(work, &stop, STOP_LIMIT + Duration::from_secs(5))
         .await;

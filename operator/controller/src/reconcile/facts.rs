@@ -31,7 +31,7 @@ impl Look<'_> {
         let mut roles: Vec<RoleFacts> = stages.roles.values().cloned().collect();
         roles.push(self.msg_facts(desired, stages, msg));
         roles.sort_by_key(|facts| facts.role);
-        let slots: Vec<SlotStatus> = self.slots(msg);
+        let slots: Vec<SlotStatus> = Self::slots(msg);
         let waiting =
             |slot: &&SlotStatus| slot.pod.is_some() && slot.state == SlotState::Provisioning;
         Facts {
@@ -93,7 +93,7 @@ impl Look<'_> {
         }
     }
 
-    fn slots(&self, msg: &Msg) -> Vec<SlotStatus> {
+    fn slots(msg: &Msg) -> Vec<SlotStatus> {
         let mut slots: Vec<SlotStatus> = msg
             .state
             .slots

@@ -5,6 +5,7 @@ use im_operator_plan::build::{self, MsgTemplate};
 use im_operator_plan::msg::{self as planner, Action, Outcome, State};
 use im_operator_plan::{Desired, Role, Templates, slots};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::stages::Stages;
 use super::{Look, Trouble};
@@ -67,7 +68,7 @@ impl Look<'_> {
         let outcome = planner::plan(&state, self.now);
         if !self.cluster.paused {
             // What is still on its way is no matter of drift either.
-            if memory.expectations.met(self.children) {
+            if memory.expectations.met(self.children, Instant::now()) {
                 self.act(&outcome.actions, &manifests, memory, trouble)
                     .await;
                 self.put_right(&state, &outcome.actions, &manifests, memory, trouble)

@@ -93,7 +93,7 @@ impl Look<'_> {
                     let begun = (role.update_revision.clone(), Instant::now());
                     memory.told.rolls.insert(field, begun);
                     memory.told.late.remove(field);
-                    if let Some(reason) = self.restart_reason(facts, status, role.role) {
+                    if let Some(reason) = Self::restart_reason(facts, status, role.role) {
                         self.ctx.metrics.restarted(&self.labels(), field, reason);
                         let note = format!(
                             "{field} goes to revision {}: {reason}",
@@ -116,12 +116,7 @@ impl Look<'_> {
     }
 
     /// Why pods are replaced; `None` for a first start.
-    fn restart_reason(
-        &self,
-        facts: &Facts,
-        status: &ImClusterStatus,
-        role: Role,
-    ) -> Option<&'static str> {
+    fn restart_reason(facts: &Facts, status: &ImClusterStatus, role: Role) -> Option<&'static str> {
         current(status, role)?;
         let before = status.version.as_deref();
         Some(if before.is_some_and(|before| before != facts.version) {

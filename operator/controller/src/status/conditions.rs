@@ -375,7 +375,7 @@ fn database(facts: &Facts) -> Finding {
             let ready = role(&facts.roles, Role::DbProxy).map_or(0, |role| role.observed.replicas);
             let message = pod.map_or_else(
                 || format!("{ready} dbProxy pods exist, none is ready"),
-                |pod| pod.line(),
+                super::failing::FailingPod::line,
             );
             finding(kind, false, "Starting", message)
         }
