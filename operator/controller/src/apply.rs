@@ -1,0 +1,330 @@
+//! Makes children be as they should be, with as few requests as possible.
+//!
+//! An owned object needs no request while its annotation names the hash of what we want and its
+//! managed fields show that nobody took a field of ours. When that cannot be told, it is read and
+//! compared. It is written by server-side apply, forced only on objects that are controlled by this
+//! very ImCluster; an object of the same name that is not stays as it is.
+
+use std::collections::HashMap;
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::cache::{ClusterKey, Entry};
+use crate::diff::difference;
+use crate::kinds::Kind;
+use crate::ownership::{APPLIED_HASH, Fields, MANAGER, Seen};
+
+/// An object as it should be: exactly the fields that we own.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) value: Value,
+    pub(crate) hash: String,
+}
+
+/// Why something cannot be made to be as it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ApplyError {
+    /// A builder made something that this program cannot apply.
+    #[error("{0} is no kind that the operator applies")]
+    Kind(String),
+    /// It cannot be written as JSON.
+    #[error("serialise {what}")]
+    Json {
+        what: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The API server refused or did not answer.
+    #[error("{verb} {what}")]
+    Api {
+        verb: &'static str,
+        what: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl ApplyError {
+    pub(crate) fn api(verb: &'static str, kind: Kind, name: &str, source: kube::Error) -> Self {
+        Self::Api {
+            verb,
+            what: format!("{} {name}", kind.as_str()),
+            source: Box::new(source),
+        }
+    }
+
+    /// The API server's answer, if it gave one.
+    pub(crate) fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::Kind(_) | Self::Json { .. } => None,
+        }
+    }
+
+    /// Whether it passes by itself: another look is due, and no person.
+    pub(crate) fn passes(&self) -> bool {
+        match self.status() {
+            Some(status) => {
+                status.is_conflict() || !(400..500).contains(&status.code) || status.code == 429
+            }
+            None => matches!(self, Self::Api { .. }),
+        }
+    }
+
+    /// The chain of causes in one line.
+    pub(crate) fn line(&self) -> String {
+        use std::error::Error;
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+}
+
+impl Wanted {
+    /// Takes an object from a builder.
+    pub(crate) fn new(mut value: Value) -> Result<Self, ApplyError> {
+        strip_empty(&mut value);
+        let word = |pointer: &str| {
+            value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let kind = Kind::parse(&word("/kind")).ok_or_else(|| ApplyError::Kind(word("/kind")))?;
+        let name = word("/metadata/name");
+        let hash = blake3::hash(value.to_string().as_bytes());
+        let hash: String = hash.to_hex().chars().take(16).collect();
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.insert(APPLIED_HASH.to_owned(), Value::String(hash.clone()));
+            }
+        }
+        Ok(Self {
+            kind,
+            name,
+            value,
+            hash,
+        })
+    }
+}
+
+/// Maps of metadata that the API server does not keep when they are empty.
+fn strip_empty(value: &mut Value) {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|_, field| !field.as_object().is_some_and(serde_json::Map::is_empty));
+    }
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+    }
+}
+
+/// What is known to be as it should be. Lost with the process; then objects are read once.
+pub(crate) type Verified = HashMap<(Kind, String), Proof>;
+
+/// That an object was as wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    uid: String,
+    hash: String,
+    fields: Option<Fields>,
+    /// resourceVersion that our write got.
+    written: Option<String>,
+}
+
+/// What was done for a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ensured {
+    /// Nothing was needed.
+    Unchanged,
+    /// It was missing.
+    Created,
+    /// It was to be something else than before.
+    Updated,
+    /// Somebody had changed it, first at this path.
+    Corrected(String),
+    /// Another's object has the name; it was not touched.
+    Foreign,
+    /// It is being deleted; it comes again when it is gone.
+    Deleting,
+}
+
+/// Writes the children of one cluster.
+#[derive(Clone, Copy)]
+pub(crate) struct Applier<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) cluster: &'a ClusterKey,
+    /// UID of the ImCluster.
+    pub(crate) uid: &'a str,
+}
+
+impl Applier<'_> {
+    /// The API of a kind in the cluster's namespace.
+    pub(crate) fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.client.clone(),
+            &self.cluster.namespace,
+            &kind.resource(),
+        )
+    }
+
+    /// Makes one child be as wanted. `entry` is what the watch last saw of it.
+    pub(crate) async fn ensure(
+        &self,
+        wanted: &Wanted,
+        entry: Option<&Entry>,
+        verified: &mut Verified,
+    ) -> Result<Ensured, ApplyError> {
+        let place = (wanted.kind, wanted.name.clone());
+        let Some(entry) = entry else {
+            return self.ensure_unseen(wanted, verified).await;
+        };
+        let seen = &entry.seen;
+        if seen.controller.as_deref() != Some(self.uid) {
+            return Ok(Ensured::Foreign);
+        }
+        if seen.deleting {
+            return Ok(Ensured::Deleting);
+        }
+        if verified
+            .get(&place)
+            .is_some_and(|proof| proof.holds(seen, wanted))
+        {
+            return Ok(Ensured::Unchanged);
+        }
+        if seen.applied.as_deref() == Some(&wanted.hash) {
+            if !seen.may_be_changed() {
+                verified.insert(place, Proof::of(seen, wanted));
+                return Ok(Ensured::Unchanged);
+            }
+            return self.ensure_unseen(wanted, verified).await;
+        }
+        self.write(wanted, Some(&seen.uid), verified).await?;
+        Ok(Ensured::Updated)
+    }
+
+    /// As `ensure`, after reading the object.
+    async fn ensure_unseen(
+        &self,
+        wanted: &Wanted,
+        verified: &mut Verified,
+    ) -> Result<Ensured, ApplyError> {
+        let failed = |error| ApplyError::api("read", wanted.kind, &wanted.name, error);
+        let live = self
+            .api(wanted.kind)
+            .get_opt(&wanted.name)
+            .await
+            .map_err(failed)?;
+        let Some(live) = live else {
+            self.write(wanted, None, verified).await?;
+            return Ok(Ensured::Created);
+        };
+        let seen = Seen::read(&live.metadata);
+        if seen.controller.as_deref() != Some(self.uid) {
+            return Ok(Ensured::Foreign);
+        }
+        if seen.deleting {
+            return Ok(Ensured::Deleting);
+        }
+        let live = to_json(&live, wanted)?;
+        let Some(path) = difference(&wanted.value, &live) else {
+            verified.insert((wanted.kind, wanted.name.clone()), Proof::of(&seen, wanted));
+            return Ok(Ensured::Unchanged);
+        };
+        self.write(wanted, Some(&seen.uid), verified).await?;
+        if seen.applied.as_deref() == Some(&wanted.hash) {
+            Ok(Ensured::Corrected(path))
+        } else {
+            Ok(Ensured::Updated)
+        }
+    }
+
+    /// Applies; onto the object with this UID, or onto nothing.
+    async fn write(
+        &self,
+        wanted: &Wanted,
+        uid: Option<&str>,
+        verified: &mut Verified,
+    ) -> Result<(), ApplyError> {
+        let mut value = wanted.value.clone();
+        let mut parameters = PatchParams::apply(MANAGER);
+        if let Some(uid) = uid {
+            // Another object of this name would be a conflict.
+            if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.insert("uid".to_owned(), json!(uid));
+            }
+            parameters = parameters.force();
+        }
+        let written = self
+            .api(wanted.kind)
+            .patch(&wanted.name, &parameters, &Patch::Apply(&value))
+            .await
+            .map_err(|error| ApplyError::api("apply", wanted.kind, &wanted.name, error))?;
+        info!(
+            namespace = self.cluster.namespace,
+            kind = wanted.kind.as_str(),
+            name = wanted.name,
+            version = written.resource_version(),
+            "applied"
+        );
+        let seen = Seen::read(&written.metadata);
+        let proof = Proof {
+            written: written.resource_version(),
+            ..Proof::of(&seen, wanted)
+        };
+        verified.insert((wanted.kind, wanted.name.clone()), proof);
+        Ok(())
+    }
+}
+
+impl Proof {
+    fn of(seen: &Seen, wanted: &Wanted) -> Self {
+        Self {
+            uid: seen.uid.clone(),
+            hash: wanted.hash.clone(),
+            fields: seen.ours,
+            written: None,
+        }
+    }
+
+    /// resourceVersion of the object after our write, if it was written.
+    pub(crate) fn written(&self) -> Option<&str> {
+        self.written.as_deref()
+    }
+
+    fn holds(&self, seen: &Seen, wanted: &Wanted) -> bool {
+        let same_fields = match (self.fields, seen.ours) {
+            (Some(then), Some(now)) => then.same_set(now),
+            _ => false,
+        };
+        same_fields
+            && self.uid == seen.uid
+            && self.hash == wanted.hash
+            && seen.applied.as_deref() == Some(&wanted.hash)
+    }
+}
+
+fn to_json(live: &DynamicObject, wanted: &Wanted) -> Result<Value, ApplyError> {
+    serde_json::to_value(live).map_err(|source| ApplyError::Json {
+        what: format!("{} {}", wanted.kind.as_str(), wanted.name),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use super::*;
+use crate::cache::views::Detail;
+use crate::testing::{self, Asked, not_found};
+
+const UID: &str = "cluster-uid";
+
+fn wanted() -> Wanted {
+    Wanted::new(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "demo-msg", "namespace": "chat", "labels": {},
+            "ownerReferences": [{"apiVersion": "imcluster.io/v1alpha1", "kind": "ImCluster",
+                "name": "demo", "uid": UID, "controller": true}]},
+        "data": {"imd.toml": "a"},
+    }))
+    .unwrap()
+}
+
+fn live(uid: &str, owner: &str, data: &str, hash: &str, other: Option<&str>) -> Value {
+    let mut fields = vec![json!({"manager": MANAGER, "operation": "Apply",
+        "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:data": {"f:imd.toml": {}}}})];
+    if let Some(other) = other {
+        fields = vec![json!({"manager": other, "operation": "Update",
+            "time": "2026-01-01T00:00:05Z", "fieldsV1": {"f:data": {"f:imd.toml": {}}}})];
+    }
+    json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "demo-msg", "namespace": "chat", "uid": uid, "resourceVersion": "7",
+            "annotations": {APPLIED_HASH: hash}, "managedFields": fields,
+            "ownerReferences": [{"apiVersion": "imcluster.io/v1alpha1", "kind": "ImCluster",
+                "name": "demo", "uid": owner, "controller": true}]},
+        "data": {"imd.toml": data}})
+}
+
+fn entry(object: &Value) -> Entry {
+    let metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
+    Entry {
+        seen: Seen::read(&metadata),
+        version: "7".to_owned(),
+        detail: Detail::None,
+    }
+}
+
+async fn ensure(
+    stored: Option<Value>,
+    seen: Option<&Value>,
+    verified: &mut Verified,
+) -> (Ensured, Vec<Asked>) {
+    let wanted = wanted();
+    let hash = wanted.hash.clone();
+    let (client, log) = testing::server(move |asked| match (asked.method.as_str(), &stored) {
+        ("GET", None) => not_found(),
+        ("GET", Some(object)) => (200, object.clone()),
+        _ => (200, live("u", UID, "a", &hash, None)),
+    });
+    let cluster = ClusterKey {
+        namespace: "chat".to_owned(),
+        name: "demo".to_owned(),
+    };
+    let applier = Applier {
+        client: &client,
+        cluster: &cluster,
+        uid: UID,
+    };
+    let entry = seen.map(entry);
+    let done = applier
+        .ensure(&wanted, entry.as_ref(), verified)
+        .await
+        .unwrap();
+    (done, log.take())
+}
+
+fn lines(asked: &[Asked]) -> Vec<String> {
+    asked.iter().map(Asked::line).collect()
+}
+
+const PATH: &str = "/api/v1/namespaces/chat/configmaps/demo-msg";
+
+#[tokio::test]
+async fn a_missing_object_is_created_without_force() {
+    let (done, asked) = ensure(None, None, &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Created);
+    assert_eq!(
+        lines(&asked),
+        [format!("GET {PATH}"), format!("PATCH {PATH}")]
+    );
+    assert!(!asked[1].query.contains("force"), "{asked:?}");
+    assert_eq!(asked[1].body["metadata"]["uid"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_idle_object_costs_no_request() {
+    let object = live("u", UID, "a", &wanted().hash, None);
+    let mut verified = Verified::new();
+    for _ in 0..2 {
+        let (done, asked) = ensure(Some(object.clone()), Some(&object), &mut verified).await;
+        assert_eq!(done, Ensured::Unchanged);
+        assert_eq!(asked, []);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_wish_is_applied_with_force_onto_the_known_object() {
+    let object = live("u", UID, "old", "another hash", None);
+    let (done, asked) = ensure(Some(object.clone()), Some(&object), &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Updated);
+    assert_eq!(lines(&asked), [format!("PATCH {PATH}")]);
+    assert!(asked[0].query.contains("force=true"), "{asked:?}");
+    assert_eq!(asked[0].body["metadata"]["uid"], "u");
+}
+
+#[tokio::test]
+async fn an_edit_by_hand_is_corrected_and_one_without_effect_is_not_written() {
+    let hash = wanted().hash;
+    let before = live("u", UID, "a", &hash, None);
+    let mut verified = Verified::new();
+    ensure(Some(before.clone()), Some(&before), &mut verified).await;
+    let edited = live("u", UID, "b", &hash, Some("kubectl-edit"));
+    let (done, asked) = ensure(Some(edited.clone()), Some(&edited), &mut verified).await;
+    assert_eq!(done, Ensured::Corrected("data.imd.toml".to_owned()));
+    assert_eq!(
+        lines(&asked),
+        [format!("GET {PATH}"), format!("PATCH {PATH}")]
+    );
+    let harmless = live("u", UID, "a", &hash, Some("kubectl-edit"));
+    let (done, asked) = ensure(
+        Some(harmless.clone()),
+        Some(&harmless),
+        &mut Verified::new(),
+    )
+    .await;
+    assert_eq!(done, Ensured::Unchanged);
+    assert_eq!(lines(&asked), [format!("GET {PATH}")]);
+}
+
+#[tokio::test]
+async fn never_11_an_object_of_another_is_not_touched() {
+    let foreign = live("u", "another-uid", "x", "", None);
+    for seen in [None, Some(&foreign)] {
+        let (done, asked) = ensure(Some(foreign.clone()), seen, &mut Verified::new()).await;
+        assert_eq!(done, Ensured::Foreign);
+        assert!(asked.iter().all(|asked| asked.method == "GET"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_being_deleted_is_waited_for() {
+    let mut object = live("u", UID, "a", &wanted().hash, None);
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:09Z");
+    let (done, asked) = ensure(Some(object.clone()), Some(&object), &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Deleting);
+    assert_eq!(asked, []);
+}

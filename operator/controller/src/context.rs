@@ -1,0 +1,107 @@
+//! What all reconciliations share, and what is remembered of each cluster between two of them.
+//!
+//! Nothing that is remembered is needed: a new process finds out again, at the price of some
+//! reads.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use im_operator_api::ImClusterStatus;
+use im_operator_plan::Settings;
+use kube::Client;
+use tokio::time::Instant;
+
+use crate::apply::{Verified, Wanted};
+use crate::backoff::Backoff;
+use crate::cache::{Cache, ClusterKey};
+use crate::expectations::Expectations;
+use crate::load::Loads;
+use crate::metrics::{ClusterLabels, Metrics};
+use crate::nodes::Nodes;
+use crate::notices::Notices;
+use crate::secret::Text;
+use crate::triggers::Triggers;
+
+/// What all reconciliations share.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) cache: Cache,
+    pub(crate) triggers: Triggers,
+    pub(crate) loads: Loads,
+    pub(crate) notices: Notices,
+    pub(crate) metrics: Metrics,
+    pub(crate) nodes: Nodes,
+    pub(crate) backoff: Backoff,
+    /// Every cluster is looked at this often at least.
+    pub(crate) resync: Duration,
+    pub(crate) memories: Memories,
+}
+
+/// What is remembered of each cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Memories(Mutex<HashMap<ClusterKey, Arc<tokio::sync::Mutex<Memory>>>>);
+
+/// What is remembered of one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// UID of the ImCluster: another one of the same name starts anew.
+    pub(crate) uid: String,
+    pub(crate) verified: Verified,
+    /// Stored revisions as JSON, by UID of their ControllerRevision.
+    pub(crate) revisions: HashMap<String, Vec<u8>>,
+    pub(crate) secret: Option<Text>,
+    pub(crate) secret_checked: Option<Instant>,
+    pub(crate) expectations: Expectations,
+    /// The last written status, and the resourceVersion of what was read before it.
+    pub(crate) status: Option<ImClusterStatus>,
+    /// The mirror's objects as last wanted, and when they last changed.
+    pub(crate) mirror: Option<(Instant, Vec<Wanted>)>,
+    pub(crate) told: Told,
+}
+
+/// What was told in events and counters, so that it is told once.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) invalid: String,
+    pub(crate) stalled: String,
+    pub(crate) paused: bool,
+    pub(crate) failing: BTreeSet<String>,
+    pub(crate) drains: BTreeSet<String>,
+    pub(crate) addresses: BTreeSet<i32>,
+    /// Role, revision and start of rolls that are running.
+    pub(crate) rolls: HashMap<&'static str, (String, Instant)>,
+    pub(crate) late: BTreeSet<&'static str>,
+}
+
+impl Memories {
+    /// The memory of a cluster. Held for a whole reconciliation.
+    pub(crate) fn of(&self, cluster: &ClusterKey) -> Arc<tokio::sync::Mutex<Memory>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(cluster.clone()).or_default())
+    }
+
+    fn forget(&self, cluster: &ClusterKey) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(cluster);
+    }
+}
+
+impl Context {
+    /// Forgets a cluster that is gone: its series, its reader of load, its memory.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.memories.forget(cluster);
+        self.loads.forget(cluster);
+        self.backoff.reset(cluster);
+        self.metrics.forget(&labels(cluster));
+    }
+}
+
+/// The labels of a cluster's series.
+pub(crate) fn labels(cluster: &ClusterKey) -> ClusterLabels {
+    ClusterLabels {
+        namespace: cluster.namespace.clone(),
+        name: cluster.name.clone(),
+    }
+}

@@ -1,0 +1,321 @@
+//! Load of the msg servers, as the login servers know it.
+//!
+//! Every `statusIntervalSeconds` one task per cluster asks each login pod for its table over plain
+//! HTTP and keeps the newest row of each msg server. A read that fails leaves the last rows to
+//! grow old: unknown is never taken for zero.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use im_operator_api::labels;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::cache::{Cache, ClusterKey};
+use crate::kinds::Kind;
+use crate::triggers::Triggers;
+
+mod http;
+mod table;
+
+pub(crate) use table::Row;
+
+/// Reads of login pods at the same time, over all clusters: bounds memory to this many answers.
+const READS: usize = 16;
+
+/// What is known of one cluster's load.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Load {
+    /// The newest row of each msg server, by its name, which is its pod's.
+    pub(crate) rows: BTreeMap<String, Row>,
+    /// When a login server last answered.
+    pub(crate) read_at: Option<Timestamp>,
+}
+
+/// How a cluster's load is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) interval: Duration,
+    /// A report older than this counts as none.
+    pub(crate) stale_after: Duration,
+    /// Admin port of the login pods.
+    pub(crate) port: u16,
+}
+
+/// The readers of all clusters. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Loads {
+    cache: Cache,
+    triggers: Triggers,
+    known: Arc<Mutex<HashMap<ClusterKey, Known>>>,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Known {
+    load: Load,
+    reading: Reading,
+    stop: CancellationToken,
+}
+
+impl Loads {
+    pub(crate) fn new(
+        cache: Cache,
+        triggers: Triggers,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            cache,
+            triggers,
+            known: Arc::default(),
+            permits: Arc::new(Semaphore::new(READS)),
+            tasks,
+            stop,
+        }
+    }
+
+    /// What is known of a cluster, which is read from now on.
+    pub(crate) fn follow(&self, cluster: &ClusterKey, reading: Reading) -> Load {
+        let mut known = self.known();
+        if let Some(known) = known.get_mut(cluster) {
+            known.reading = reading;
+            return known.load.clone();
+        }
+        let stop = self.stop.child_token();
+        known.insert(
+            cluster.clone(),
+            Known {
+                load: Load::default(),
+                reading,
+                stop: stop.clone(),
+            },
+        );
+        let loads = self.clone();
+        let cluster = cluster.clone();
+        self.tasks.spawn(async move {
+            // Anything may be dropped here: it only reads.
+            stop.run_until_cancelled(loads.read_for_ever(&cluster))
+                .await;
+        });
+        Load::default()
+    }
+
+    /// Stops reading a cluster and forgets it.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        if let Some(known) = self.known().remove(cluster) {
+            known.stop.cancel();
+        }
+    }
+
+    async fn read_for_ever(&self, cluster: &ClusterKey) {
+        loop {
+            let Some(reading) = self.known().get(cluster).map(|known| known.reading) else {
+                return;
+            };
+            let started = Instant::now();
+            let answers = self.read(cluster, reading).await;
+            let now = Timestamp::now();
+            let pods = self.msg_pods(cluster);
+            let news = self.known().get_mut(cluster).is_some_and(|known| {
+                let before = visible(&known.load, reading, now);
+                known.load.take(answers, now);
+                known.load.rows.retain(|name, _| pods.contains(name));
+                visible(&known.load, reading, now) != before
+            });
+            if news {
+                self.triggers.add(cluster.clone());
+            }
+            // Clusters that started together drift apart.
+            let spread = reading.interval.mul_f64(rand::random_range(0.95..1.05));
+            // Until somebody answers, look a little sooner: a new cluster has no figures yet.
+            let known = self
+                .known()
+                .get(cluster)
+                .is_some_and(|it| !it.load.rows.is_empty());
+            let pause = if known { spread } else { spread / 3 };
+            sleep(pause.saturating_sub(started.elapsed())).await;
+        }
+    }
+
+    async fn read(&self, cluster: &ClusterKey, reading: Reading) -> Vec<Vec<table::Reported>> {
+        let addresses: Vec<SocketAddr> = self
+            .cache
+            .children(cluster)
+            .of(Kind::Pod)
+            .filter_map(|(_, entry)| Some((entry, entry.detail.pod()?)))
+            .filter(|(entry, pod)| {
+                pod.labels
+                    .get(labels::COMPONENT)
+                    .is_some_and(|it| it == "login")
+                    && pod.phase == "Running"
+                    && !entry.seen.deleting
+            })
+            .filter_map(|(_, pod)| pod.ip.as_deref()?.parse().ok())
+            .map(|ip| SocketAddr::new(ip, reading.port))
+            .collect();
+        stream::iter(addresses)
+            .map(|address| async move {
+                let _permit = self.permits.acquire().await.ok()?;
+                let answer = match http::get(address, "/debug/dump").await {
+                    Ok(body) => table::parse(&body).map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                if let Err(error) = &answer {
+                    debug!(%address, error, "load of a login server cannot be read");
+                }
+                answer.ok()
+            })
+            .buffer_unordered(READS)
+            .filter_map(std::future::ready)
+            .collect()
+            .await
+    }
+
+    fn msg_pods(&self, cluster: &ClusterKey) -> std::collections::BTreeSet<String> {
+        self.cache
+            .children(cluster)
+            .of(Kind::Pod)
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<ClusterKey, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
+    /// Takes in what the login servers said at `now`.
+    fn take(&mut self, answers: Vec<Vec<table::Reported>>, now: Timestamp) {
+        if !answers.is_empty() {
+            self.read_at = Some(now);
+        }
+        for reported in answers.into_iter().flatten() {
+            let row = reported.row(now);
+            match self.rows.get(&reported.server) {
+                Some(old) if old.reported_at >= row.reported_at && old.state == row.state => {}
+                Some(old) if old.reported_at > row.reported_at => {}
+                _ => {
+                    self.rows.insert(reported.server, row);
+                }
+            }
+        }
+    }
+
+    /// The row of a msg server, if it is fresh.
+    pub(crate) fn fresh(&self, server: &str, now: Timestamp, reading: Reading) -> Option<&Row> {
+        // The row may be as old as the time between two reads on top.
+        let limit = reading.stale_after + reading.interval + reading.interval / 10;
+        let row = self.rows.get(server)?;
+        let age = now.duration_since(row.reported_at);
+        (age <= jiff::SignedDuration::try_from(limit).ok()?).then_some(row)
+    }
+
+    /// Connections of all fresh rows; `None` when none is fresh.
+    pub(crate) fn connections(&self, now: Timestamp, reading: Reading) -> Option<i64> {
+        let fresh: Vec<i64> = self
+            .rows
+            .keys()
+            .filter_map(|server| self.fresh(server, now, reading))
+            .map(|row| i64::from(row.connections))
+            .collect();
+        (!fresh.is_empty()).then(|| fresh.iter().sum())
+    }
+}
+
+/// Rounds to two significant digits, so that an idle cluster is silent.
+pub(crate) fn rounded(value: i64) -> i64 {
+    let mut unit = 1;
+    while value / unit >= 100 {
+        unit *= 10;
+    }
+    (value + unit / 2) / unit * unit
+}
+
+/// What of a load shows somewhere: a change of it is worth a look.
+fn visible(
+    load: &Load,
+    reading: Reading,
+    now: Timestamp,
+) -> (Option<i64>, Vec<(String, String, i64)>) {
+    let rows = load
+        .rows
+        .keys()
+        .filter_map(|server| {
+            let row = load.fresh(server, now, reading)?;
+            let state = row.state.clone();
+            Some((server.clone(), state, rounded(i64::from(row.connections))))
+        })
+        .collect();
+    (load.connections(now, reading).map(rounded), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READING: Reading = Reading {
+        interval: Duration::from_secs(30),
+        stale_after: Duration::from_secs(10),
+        port: 9090,
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn reported(server: &str, connections: u32, age_ms: u64) -> table::Reported {
+        table::Reported::for_test(server, connections, age_ms)
+    }
+
+    #[test]
+    fn two_significant_digits_are_kept() {
+        for (value, expected) in [
+            (0, 0),
+            (7, 7),
+            (99, 99),
+            (104, 100),
+            (105, 110),
+            (41_234, 41_000),
+        ] {
+            assert_eq!(rounded(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_newest_report_counts_and_failed_reads_are_not_zero() {
+        let mut load = Load::default();
+        load.take(
+            vec![
+                vec![reported("m-1", 5, 3_000)],
+                vec![reported("m-1", 9, 1_000)],
+            ],
+            at(100),
+        );
+        assert_eq!(load.connections(at(100), READING), Some(9));
+        load.take(vec![], at(110));
+        assert_eq!(load.connections(at(110), READING), Some(9));
+        assert_eq!(load.read_at, Some(at(100)));
+        assert_eq!(load.connections(at(200), READING), None);
+    }
+
+    #[test]
+    fn never_10_a_server_without_a_fresh_report_has_unknown_load() {
+        let mut load = Load::default();
+        load.take(vec![vec![reported("m-1", 5, 120_000)]], at(1_000));
+        assert_eq!(load.fresh("m-1", at(1_000), READING), None);
+        assert_eq!(load.fresh("m-2", at(1_000), READING), None);
+        assert_eq!(load.connections(at(1_000), READING), None);
+    }
+}

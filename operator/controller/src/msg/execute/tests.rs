@@ -1,0 +1,188 @@
+use super::*;
+use crate::cache::ClusterKey;
+use crate::testing::{self, Asked, not_found, refusal};
+use im_operator_plan::msg::DrainReason;
+
+struct Fixed;
+
+impl Manifests for Fixed {
+    fn replica_set(&self, revision: &str) -> Option<Value> {
+        Some(json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": format!("demo-msg-{revision}")}, "spec": {}}))
+    }
+
+    fn slot(&self, index: u32) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": format!("demo-msg-slot-{index}")},
+            "spec": {"selector": {"app.kubernetes.io/component": "msg"}}})
+    }
+}
+
+fn seen(name: &str) -> ObjectRef {
+    ObjectRef {
+        name: name.to_owned(),
+        uid: format!("{name}-uid"),
+        resource_version: "5".to_owned(),
+    }
+}
+
+async fn executed(
+    action: Action,
+    answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
+) -> (Result<Done, ApplyError>, Vec<Asked>) {
+    let (client, log) = testing::server(answer);
+    let cluster = ClusterKey {
+        namespace: "chat".to_owned(),
+        name: "demo".to_owned(),
+    };
+    let executor = Executor {
+        applier: Applier {
+            client: &client,
+            cluster: &cluster,
+            uid: "u",
+        },
+        manifests: &Fixed,
+        children: &Children::default(),
+    };
+    let now = Timestamp::from_second(1_000).unwrap();
+    let mut expectations = Expectations::default();
+    let done = executor.execute(&action, now, &mut expectations).await;
+    (done, log.take())
+}
+
+fn fine(_: &Asked) -> (u16, Value) {
+    (
+        200,
+        json!({"apiVersion": "v1", "kind": "X", "metadata": {"name": "x", "resourceVersion": "6"}}),
+    )
+}
+
+#[tokio::test]
+async fn writes_name_the_object_as_it_was_seen() {
+    let scale = Action::Scale {
+        replica_set: seen("demo-msg-a"),
+        from: 3,
+        to: 2,
+    };
+    let (done, asked) = executed(scale.clone(), fine).await;
+    assert!(matches!(
+        done.unwrap(),
+        Done::Written(Some((Reason::ScaledDown, _)))
+    ));
+    assert_eq!(
+        asked[0].body,
+        json!({"metadata": {"uid": "demo-msg-a-uid", "resourceVersion": "5"}, "spec": {"replicas": 2}})
+    );
+    let (done, _) = executed(scale, |_| refusal(409, "Conflict")).await;
+    assert_eq!(done.unwrap(), Done::Stale);
+}
+
+#[tokio::test]
+async fn a_commitment_is_one_write_with_the_lowest_cost() {
+    let commit = Action::CommitDrain {
+        pod: seen("demo-msg-a-1"),
+        reason: DrainReason::Upgrade,
+    };
+    let (_, asked) = executed(commit, fine).await;
+    assert_eq!(asked.len(), 1);
+    let annotations = &asked[0].body["metadata"]["annotations"];
+    assert_eq!(
+        annotations["controller.kubernetes.io/pod-deletion-cost"],
+        "-2147483648"
+    );
+    assert_eq!(annotations["imcluster.io/draining"], "1970-01-01T00:16:40Z");
+    assert_eq!(annotations["imcluster.io/drain-reason"], "Upgrade");
+}
+
+#[tokio::test]
+async fn binding_takes_the_slot_first_and_selects_the_pod_last() {
+    let bind = Action::BindSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+        pod: seen("demo-msg-a-1"),
+    };
+    let (_, asked) = executed(bind.clone(), fine).await;
+    let service = "PATCH /api/v1/namespaces/chat/services/demo-msg-slot-2";
+    let lines: Vec<String> = asked.iter().map(Asked::line).collect();
+    assert_eq!(
+        lines,
+        [
+            service,
+            "PATCH /api/v1/namespaces/chat/pods/demo-msg-a-1",
+            service
+        ]
+    );
+    assert_eq!(
+        asked[0].body["metadata"]["annotations"][SLOT_POD],
+        "demo-msg-a-1/demo-msg-a-1-uid"
+    );
+    assert_eq!(asked[0].body["spec"]["selector"][labels::SLOT], Value::Null);
+    assert_eq!(asked[2].body["spec"]["selector"][labels::SLOT], "2");
+    assert_eq!(asked[2].body["metadata"]["resourceVersion"], "6");
+    let (done, asked) = executed(bind, |asked| match asked.path.contains("/pods/") {
+        true => refusal(409, "Conflict"),
+        false => fine(asked),
+    })
+    .await;
+    assert_eq!((done.unwrap(), asked.len()), (Done::Stale, 2));
+}
+
+#[tokio::test]
+async fn never_19_a_slot_is_not_freed_while_its_pod_lives() {
+    let unbind = Action::UnbindSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+        was: Some(PodId {
+            name: "demo-msg-a-1".to_owned(),
+            uid: "p".to_owned(),
+        }),
+    };
+    let pod = |uid: &str, phase: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "status": {"phase": phase},
+            "metadata": {"name": "demo-msg-a-1", "uid": uid, "labels": {labels::SLOT: "2"}}})
+    };
+    for (stored, freed) in [
+        (Some(pod("p", "Running")), false),
+        (Some(pod("p", "Succeeded")), true),
+        (Some(pod("another", "Running")), true),
+        (None, true),
+    ] {
+        let (done, asked) = executed(unbind.clone(), move |asked| match asked.method.as_str() {
+            "GET" => stored.clone().map_or_else(not_found, |pod| (200, pod)),
+            _ => fine(asked),
+        })
+        .await;
+        let expected = if freed {
+            Done::Written(None)
+        } else {
+            Done::Needless
+        };
+        assert_eq!(done.unwrap(), expected);
+        assert_eq!(asked.len(), if freed { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_replica_set_is_created_and_never_taken_over() {
+    let create = Action::CreateReplicaSet {
+        revision: "abc".to_owned(),
+        replicas: 3,
+    };
+    let (done, asked) = executed(create.clone(), fine).await;
+    assert!(matches!(done.unwrap(), Done::Written(Some(_))));
+    assert_eq!(
+        asked[0].line(),
+        "POST /apis/apps/v1/namespaces/chat/replicasets"
+    );
+    assert_eq!(asked[0].body["spec"]["replicas"], 3);
+    let (done, asked) = executed(create, |asked| match asked.method.as_str() {
+        "POST" => refusal(409, "AlreadyExists"),
+        _ => (200, json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "demo-msg-abc", "uid": "x"}})),
+    })
+    .await;
+    assert_eq!(
+        done.unwrap(),
+        Done::Foreign("ReplicaSet demo-msg-abc".to_owned())
+    );
+    assert!(asked.iter().all(|asked| asked.method != "PATCH"));
+}

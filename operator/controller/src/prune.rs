@@ -1,0 +1,127 @@
+//! Deletes children that are not wanted any more.
+//!
+//! Only objects that this very ImCluster controls, by UID, and that carry our label, which is how
+//! the watches found them. Slot Services stay for ever: an address once handed out must lead to
+//! some msg server. ReplicaSets are the planner's, ControllerRevisions have a history of their own.
+
+use std::collections::HashSet;
+
+use im_operator_api::labels;
+use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
+use tracing::info;
+
+use crate::apply::{Applier, ApplyError};
+use crate::cache::{Children, Entry};
+use crate::kinds::Kind;
+
+/// Deletes what is owned and not in `wanted`. Returns what was deleted.
+pub(crate) async fn prune(
+    applier: &Applier<'_>,
+    children: &Children,
+    wanted: &HashSet<(Kind, String)>,
+) -> Result<Vec<String>, ApplyError> {
+    let mut deleted = Vec::new();
+    for (kind, name, entry) in children.iter() {
+        let keep = matches!(
+            kind,
+            Kind::Pod | Kind::ReplicaSet | Kind::ControllerRevision
+        ) || is_slot(entry)
+            || entry.seen.deleting
+            || entry.seen.controller.as_deref() != Some(applier.uid)
+            || wanted.contains(&(kind, name.to_owned()));
+        if !keep {
+            delete(applier, kind, name, &entry.seen.uid).await?;
+            deleted.push(format!("{} {name}", kind.as_str()));
+        }
+    }
+    Ok(deleted)
+}
+
+/// Deletes the object with this name if it still has this UID.
+pub(crate) async fn delete(
+    applier: &Applier<'_>,
+    kind: Kind,
+    name: &str,
+    uid: &str,
+) -> Result<(), ApplyError> {
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    };
+    match applier.api(kind).delete(name, &parameters).await {
+        Ok(_) => {
+            let namespace = &applier.cluster.namespace;
+            info!(namespace, kind = kind.as_str(), name, "deleted");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(error) => Err(ApplyError::api("delete", kind, name, error)),
+    }
+}
+
+fn is_slot(entry: &Entry) -> bool {
+    entry
+        .detail
+        .service()
+        .is_some_and(|service| service.labels.contains_key(labels::SLOT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::ClusterKey;
+    use crate::cache::views::{Detail, ServiceView};
+    use crate::ownership::Seen;
+    use crate::testing;
+    use serde_json::json;
+
+    fn entry(uid: &str, owner: &str, slot: bool) -> Entry {
+        let metadata = json!({"uid": uid, "ownerReferences": [{"apiVersion": "v", "kind": "ImCluster",
+            "name": "demo", "uid": owner, "controller": true}]});
+        let mut service = ServiceView::default();
+        if slot {
+            service
+                .labels
+                .insert(labels::SLOT.to_owned(), "0".to_owned());
+        }
+        Entry {
+            seen: Seen::read(&serde_json::from_value(metadata).unwrap()),
+            version: "1".to_owned(),
+            detail: Detail::Service(Box::new(service)),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_unwanted_objects_of_this_very_cluster_are_deleted() {
+        let mut children = Children::default();
+        children.insert(Kind::Service, "demo-login", entry("1", "u", false));
+        children.insert(Kind::Service, "demo-old", entry("2", "u", false));
+        children.insert(Kind::Service, "demo-msg-slot-0", entry("3", "u", true));
+        children.insert(Kind::Service, "demo-foreign", entry("4", "another", false));
+        children.insert(Kind::Pod, "demo-msg-x", entry("5", "u", false));
+        let (client, log) = testing::server(|_| (200, json!({"metadata": {}})));
+        let cluster = ClusterKey {
+            namespace: "chat".to_owned(),
+            name: "demo".to_owned(),
+        };
+        let applier = Applier {
+            client: &client,
+            cluster: &cluster,
+            uid: "u",
+        };
+        let wanted = HashSet::from([(Kind::Service, "demo-login".to_owned())]);
+        let deleted = prune(&applier, &children, &wanted).await.unwrap();
+        assert_eq!(deleted, ["Service demo-old"]);
+        let asked = log.take();
+        assert_eq!(
+            asked[0].line(),
+            "DELETE /api/v1/namespaces/chat/services/demo-old"
+        );
+        assert_eq!(asked[0].body["preconditions"]["uid"], "2");
+        assert_eq!(asked.len(), 1);
+    }
+}

@@ -1,0 +1,362 @@
+//! One look at one ImCluster: dereference → validate → build → apply → prune → status.
+//!
+//! Every step but the first and the last may fail without stopping what does not depend on it, and
+//! whatever happened, the status tells. A look writes nothing when nothing is to be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_operator_api::{ImCluster, ImClusterStatus};
+use im_operator_plan::{Owner, Resolved, SpecError, Templates, build, validate};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::apply::{Applier, ApplyError};
+use crate::cache::{Children, ClusterKey};
+use crate::clusters::{self, Guarded};
+use crate::context::{self, Context, Memory};
+use crate::load::{Load, Reading};
+use crate::metrics::{CONTROLLER_LABELS, Outcome};
+use crate::msg::address::Node;
+use crate::notices::Reason;
+use crate::secret;
+use crate::status::{Invalid, compose, write};
+
+mod dereference;
+mod facts;
+mod history;
+mod mirror;
+mod msg;
+mod stages;
+mod tell;
+
+/// A write that met a change is tried again after this time, if nothing is seen before.
+const STALE: Duration = Duration::from_secs(1);
+/// The Secret cannot be watched, so it is looked at this often.
+const SECRET: Duration = Duration::from_secs(60);
+
+/// Why a look did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ReconcileError {
+    /// The first of the things that failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// One look, with what it found.
+pub(crate) struct Look<'a> {
+    pub(crate) ctx: &'a Context,
+    pub(crate) key: &'a ClusterKey,
+    pub(crate) cluster: &'a Resolved,
+    pub(crate) object: &'a ImCluster,
+    pub(crate) about: &'a ObjectReference,
+    pub(crate) owner: &'a Owner,
+    pub(crate) children: &'a Children,
+    pub(crate) load: &'a Load,
+    pub(crate) reading: Reading,
+    pub(crate) nodes: &'a [Node],
+    pub(crate) applier: Applier<'a>,
+    pub(crate) now: Timestamp,
+}
+
+/// What went wrong during a look, and when to look again.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    pub(crate) errors: Vec<ApplyError>,
+    pub(crate) conflicts: Vec<String>,
+    /// Something had changed under a write.
+    pub(crate) stale: bool,
+    pub(crate) wake_at: Option<Timestamp>,
+}
+
+/// One look at one object, counted.
+pub(crate) async fn reconcile(
+    object: Arc<Guarded>,
+    ctx: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let key = clusters::key(object.as_ref());
+    ctx.triggers.begin(&key);
+    let workers = ctx
+        .metrics
+        .active_workers
+        .get_or_create_owned(&CONTROLLER_LABELS);
+    workers.inc();
+    let started = Instant::now();
+    let result = look(&object, &ctx, &key).await;
+    workers.dec();
+    let outcome = match &result {
+        Ok(action) if *action == Action::await_change() => Outcome::success,
+        Ok(_) => Outcome::requeue_after,
+        Err(_) => Outcome::error,
+    };
+    ctx.metrics
+        .reconciled(outcome, started.elapsed().as_secs_f64());
+    if result.is_ok() {
+        ctx.backoff.reset(&key);
+    }
+    result
+}
+
+/// What follows an error: another look after a while that grows.
+pub(crate) fn retry(object: &Guarded, error: &ReconcileError, ctx: &Context) -> Action {
+    let key = clusters::key(object);
+    let pause = ctx.backoff.failed(&key);
+    let (namespace, name) = (&key.namespace, &key.name);
+    warn!(
+        namespace,
+        name,
+        error = crate::line(error),
+        ?pause,
+        "reconcile failed"
+    );
+    Action::requeue(pause)
+}
+
+async fn look(object: &Guarded, ctx: &Context, key: &ClusterKey) -> Result<Action, ReconcileError> {
+    if object.meta().deletion_timestamp.is_some() {
+        // The garbage collector does the rest; there is no finalizer.
+        ctx.forget(key);
+        return Ok(Action::await_change());
+    }
+    let memory = ctx.memories.of(key);
+    let mut memory = memory.lock().await;
+    let uid = object.uid().unwrap_or_default();
+    if memory.uid != uid {
+        *memory = Memory {
+            uid: uid.clone(),
+            ..Memory::default()
+        };
+    }
+    let about = object.object_ref(&());
+    let checked = match &object.0 {
+        Ok(cluster) => {
+            validate::validate(cluster, &ctx.settings).map(|resolved| (cluster, resolved))
+        }
+        Err(unreadable) => Err(vec![SpecError {
+            field: "spec".to_owned(),
+            message: unreadable.error.clone(),
+        }]),
+    };
+    match checked {
+        Ok((cluster, resolved)) => valid(cluster, &resolved, &about, ctx, key, &mut memory).await,
+        Err(errors) => invalid(object, errors, &about, ctx, key, &mut memory).await,
+    }
+}
+
+/// Reports what is wrong with a specification, and touches nothing else.
+async fn invalid(
+    object: &Guarded,
+    errors: Vec<SpecError>,
+    about: &ObjectReference,
+    ctx: &Context,
+    key: &ClusterKey,
+    memory: &mut Memory,
+) -> Result<Action, ReconcileError> {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let text = lines.join("; ");
+    let facts = Invalid {
+        now: Timestamp::now(),
+        generation: object.meta().generation,
+        operator_version: ctx.settings.operator_version.clone(),
+        errors,
+    };
+    let live = object
+        .0
+        .as_ref()
+        .ok()
+        .and_then(|cluster| cluster.status.clone());
+    let previous = previous_status(live, memory);
+    let status = compose::invalid(&facts, &previous);
+    finish(status, &previous, ctx, key, memory).await?;
+    if memory.told.invalid != text {
+        ctx.notices.say(about, Reason::SpecInvalid, &text).await;
+        memory.told.invalid = text;
+    }
+    // Only a change can help.
+    Ok(Action::await_change())
+}
+
+async fn valid(
+    object: &ImCluster,
+    cluster: &Resolved,
+    about: &ObjectReference,
+    ctx: &Context,
+    key: &ClusterKey,
+    memory: &mut Memory,
+) -> Result<Action, ReconcileError> {
+    memory.told.invalid.clear();
+    let now = Timestamp::now();
+    let children = ctx.cache.children(key);
+    let reading = dereference::reading(cluster);
+    let load = ctx.loads.follow(key, reading);
+    let nodes = dereference::nodes(cluster, ctx).await;
+    let uid = memory.uid.clone();
+    let owner = Owner {
+        name: key.name.clone(),
+        uid: uid.clone(),
+    };
+    let look = Look {
+        ctx,
+        key,
+        cluster,
+        object,
+        about,
+        owner: &owner,
+        children: &children,
+        load: &load,
+        reading,
+        nodes: &nodes,
+        applier: Applier {
+            client: &ctx.client,
+            cluster: key,
+            uid: &uid,
+        },
+        now,
+    };
+    let revisions = dereference::revisions(&look, memory).await?;
+    let templates = Templates::from_revisions(&revisions);
+    let desired = build::build(cluster, &owner, &templates);
+    let mut trouble = Trouble::default();
+    if !cluster.paused {
+        look.secret(memory, &mut trouble).await;
+    }
+    let stages = look.stages(&desired, memory, &mut trouble).await;
+    let msg = look
+        .msg(&desired, &templates, &stages, memory, &mut trouble)
+        .await;
+    if !cluster.paused {
+        look.mirror(memory, &mut trouble).await;
+        if trouble.errors.is_empty() {
+            look.prune(&desired, memory, &mut trouble).await;
+            look.forget_revisions(&desired, &revisions, &mut trouble)
+                .await;
+        }
+    }
+    let facts = look.facts(&desired, &stages, &msg, &trouble).await;
+    let previous = previous_status(object.status.clone(), memory);
+    let status = compose::status(&facts, &previous);
+    look.tell(&facts, &status, memory).await;
+    finish(status, &previous, ctx, key, memory).await?;
+    look.next(trouble)
+}
+
+/// The status to compare with: what we wrote last, unless the API server shows something else
+/// that is newer. The cache may lag behind our own write.
+fn previous_status(live: Option<ImClusterStatus>, memory: &Memory) -> ImClusterStatus {
+    memory.status.clone().or(live).unwrap_or_default()
+}
+
+/// Writes a status if it says something new.
+async fn finish(
+    status: ImClusterStatus,
+    previous: &ImClusterStatus,
+    ctx: &Context,
+    key: &ClusterKey,
+    memory: &mut Memory,
+) -> Result<(), ReconcileError> {
+    if write::differs(&status, previous) {
+        write::write(&ctx.client, key, &memory.uid, &status).await?;
+        memory.status = Some(status);
+    } else if memory.status.is_none() {
+        memory.status = Some(previous.clone());
+    }
+    Ok(())
+}
+
+impl Look<'_> {
+    /// Makes sure that the installation's secret exists.
+    async fn secret(&self, memory: &mut Memory, trouble: &mut Trouble) {
+        let due = memory
+            .secret_checked
+            .is_none_or(|at| at.elapsed() >= SECRET);
+        if !due && memory.secret.is_some() {
+            return;
+        }
+        let reference = match serde_json::to_value(self.owner.reference()) {
+            Ok(reference) => reference,
+            Err(source) => {
+                trouble.errors.push(ApplyError::Json {
+                    what: "owner reference".to_owned(),
+                    source,
+                });
+                return;
+            }
+        };
+        let internal = secret::Internal {
+            client: &self.ctx.client,
+            cluster: self.key,
+            owner: &reference,
+            uid: &self.owner.uid,
+            policy: self.cluster.spec.operation.deletion_policy,
+            running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
+        };
+        match internal.ensure(&mut memory.secret).await {
+            Ok(kept) => {
+                memory.secret_checked = Some(Instant::now());
+                self.tell_secret(kept, trouble).await;
+            }
+            Err(error) => trouble.errors.push(error),
+        }
+    }
+
+    async fn tell_secret(&self, kept: secret::Kept, trouble: &mut Trouble) {
+        let name = format!("{}-internal", self.key.name);
+        match kept {
+            secret::Kept::Present | secret::Kept::Made => {}
+            secret::Kept::Restored => {
+                let note = format!("Secret {name} was gone and has its old text again");
+                self.say(Reason::SecretRestored, &note).await;
+            }
+            secret::Kept::Replaced => {
+                let note = format!(
+                    "Secret {name} was gone and has a new text: change operation.restartTrigger, \
+                     so that all pods use it"
+                );
+                self.say(Reason::SecretReplaced, &note).await;
+            }
+            secret::Kept::Foreign => trouble.conflicts.push(format!("Secret {name}")),
+        }
+    }
+
+    /// Says that something happened to this cluster.
+    pub(crate) async fn say(&self, reason: Reason, note: &str) {
+        self.ctx.notices.say(self.about, reason, note).await;
+    }
+
+    /// When to look again.
+    fn next(&self, mut trouble: Trouble) -> Result<Action, ReconcileError> {
+        let conflict =
+            |error: &ApplyError| error.status().is_some_and(kube::core::Status::is_conflict);
+        trouble.stale |= trouble.errors.iter().any(conflict);
+        trouble.errors.retain(|error| !conflict(error));
+        if !trouble.errors.is_empty() {
+            for error in trouble.errors.iter().skip(1) {
+                let (namespace, name) = (&self.key.namespace, &self.key.name);
+                warn!(namespace, name, error = crate::line(error), "also failed");
+            }
+            return Err(trouble.errors.swap_remove(0).into());
+        }
+        let mut pause = self.ctx.resync.mul_f64(rand::random_range(1.0..1.1));
+        if !self.cluster.paused {
+            pause = pause.min(SECRET.mul_f64(rand::random_range(1.0..1.2)));
+        }
+        if let Some(at) = trouble.wake_at {
+            let until = Duration::try_from(at.duration_since(self.now)).unwrap_or_default();
+            pause = pause.min(until.max(Duration::from_millis(100)));
+        }
+        if trouble.stale {
+            pause = pause.min(STALE);
+        }
+        Ok(Action::requeue(pause))
+    }
+
+    /// Labels of this cluster's series.
+    pub(crate) fn labels(&self) -> crate::metrics::ClusterLabels {
+        context::labels(self.key)
+    }
+}

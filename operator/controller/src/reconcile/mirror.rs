@@ -1,0 +1,86 @@
+//! The mirror: addresses and load of the msg servers in EndpointSlices, for others to read.
+
+use std::time::Duration;
+
+use im_operator_api::{Mirror, labels};
+use im_operator_plan::Role;
+use im_operator_plan::mirror::{self, Mirrored};
+use tokio::time::Instant;
+
+use super::{Look, Trouble};
+use crate::apply::Wanted;
+use crate::context::Memory;
+use crate::kinds::Kind;
+
+impl Look<'_> {
+    /// Brings the mirror up to date, not more often than `mirrorIntervalSeconds`.
+    pub(crate) async fn mirror(&self, memory: &mut Memory, trouble: &mut Trouble) {
+        let load = &self.cluster.spec.load;
+        if load.mirror != Mirror::EndpointSlice {
+            memory.mirror = None;
+            return;
+        }
+        let slices = mirror::slices(self.cluster, self.owner, &self.mirrored());
+        let fresh: Result<Vec<Wanted>, _> = slices
+            .iter()
+            .map(|slice| Wanted::new(serde_json::to_value(slice).unwrap_or_default()))
+            .collect();
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            Err(error) => return trouble.errors.push(error),
+        };
+        let interval =
+            Duration::from_secs(u64::try_from(load.mirror_interval_seconds).unwrap_or(15));
+        let wanted = match memory.mirror.take() {
+            Some((at, old)) if !same(&old, &fresh) && at.elapsed() < interval => {
+                let later = self.now.checked_add(interval.saturating_sub(at.elapsed()));
+                trouble.wake_at = trouble.wake_at.into_iter().chain(later.ok()).min();
+                (at, old)
+            }
+            Some((at, old)) if same(&old, &fresh) => (at, old),
+            _ => (Instant::now(), fresh),
+        };
+        for slice in &wanted.1 {
+            self.ensure_wanted(slice, memory, trouble).await;
+        }
+        memory.mirror = Some(wanted);
+    }
+
+    fn mirrored(&self) -> Vec<Mirrored> {
+        let capacity = i64::from(self.cluster.spec.roles.msg.capacity.max_connections);
+        self.children
+            .of(Kind::Pod)
+            .filter_map(|(name, entry)| Some((name, entry, entry.detail.pod()?)))
+            .filter(|(_, _, pod)| {
+                let component = pod.labels.get(labels::COMPONENT).map(String::as_str);
+                component == Some(Role::Msg.component()) && pod.ready
+            })
+            .map(|(name, entry, pod)| {
+                let row = self.load.fresh(name, self.now, self.reading);
+                let percent = row.and_then(|row| {
+                    let percent = (i64::from(row.connections) * 100).checked_div(capacity)?;
+                    u32::try_from(percent).ok()
+                });
+                Mirrored {
+                    pod: name.to_owned(),
+                    uid: entry.seen.uid.clone(),
+                    ip: pod.ip.clone().unwrap_or_default(),
+                    node: pod.node.clone(),
+                    ready: pod.ready
+                        && !entry.seen.deleting
+                        && !pod.annotations.contains_key(labels::DRAINING)
+                        && pod.annotations.contains_key(labels::EXTERNAL_ENDPOINT),
+                    endpoint: pod.annotations.get(labels::EXTERNAL_ENDPOINT).cloned(),
+                    load_percent: percent,
+                }
+            })
+            .collect()
+    }
+}
+
+fn same(a: &[Wanted], b: &[Wanted]) -> bool {
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| a.name == b.name && a.hash == b.hash)
+}

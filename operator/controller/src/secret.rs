@@ -1,0 +1,284 @@
+//! The installation's secret: the Secret `<name>-internal`, which the servers prove to each other
+//! that they belong together with.
+//!
+//! It is read by name only and never listed or watched. It is made once. When it vanishes while
+//! this process knows its text, the same text is written again, so that running pods and new ones
+//! still understand each other; a process that never read it writes a new text, and says that
+//! running pods must be restarted.
+
+use im_operator_api::{DeletionPolicy, labels};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+use crate::apply::ApplyError;
+use crate::cache::ClusterKey;
+use crate::kinds::Kind;
+use crate::ownership::{MANAGER, controller};
+
+/// Key of the text in the Secret.
+const KEY: &str = "secret";
+/// Random bytes of the text.
+const BYTES: usize = 32;
+
+/// The text, kept in memory only. It shows itself nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Text(String);
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Text(…)")
+    }
+}
+
+impl Text {
+    fn random() -> Option<Self> {
+        let mut bytes = [0_u8; BYTES];
+        OsRng.try_fill_bytes(&mut bytes).ok()?;
+        let mut text = String::with_capacity(2 * BYTES);
+        for byte in bytes {
+            write!(text, "{byte:02x}").ok()?;
+        }
+        Some(Self(text))
+    }
+}
+
+/// What became of the Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It was there.
+    Present,
+    /// It was made for a new installation.
+    Made,
+    /// It was gone and has the same text again.
+    Restored,
+    /// It was gone from an installation that runs, and has a new text.
+    Replaced,
+    /// Another's Secret has the name.
+    Foreign,
+}
+
+/// The Secret of one cluster.
+#[derive(Clone, Copy)]
+pub(crate) struct Internal<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) cluster: &'a ClusterKey,
+    /// Owner reference to the ImCluster.
+    pub(crate) owner: &'a Value,
+    /// UID of the ImCluster.
+    pub(crate) uid: &'a str,
+    pub(crate) policy: DeletionPolicy,
+    /// Pods of the installation exist.
+    pub(crate) running: bool,
+}
+
+impl Internal<'_> {
+    /// Makes sure that it exists and is owned as `deletionPolicy` asks.
+    pub(crate) async fn ensure(&self, known: &mut Option<Text>) -> Result<Kept, ApplyError> {
+        let name = format!("{}-internal", self.cluster.name);
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.cluster.namespace);
+        let failed = |verb| {
+            let name = name.clone();
+            move |error| ApplyError::api(verb, Kind::Secret, &name, error)
+        };
+        let live = api.get_opt(&name).await.map_err(failed("read"))?;
+        if let Some(live) = live {
+            if !self.is_ours(&live) {
+                return Ok(Kept::Foreign);
+            }
+            let text = live
+                .data
+                .as_ref()
+                .and_then(|data| data.get(KEY))
+                .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
+                .filter(|text| !text.trim().is_empty());
+            let owned = controller(&live.metadata) == Some(self.uid);
+            let as_asked = owned == (self.policy == DeletionPolicy::Delete);
+            let Some(text) = text else {
+                // Emptied by hand: as if it were gone.
+                return self.write(&api, &name, known, failed("apply")).await;
+            };
+            *known = Some(Text(text));
+            if !as_asked {
+                let text = known.clone();
+                self.apply(&api, &name, text.as_ref())
+                    .await
+                    .map_err(failed("apply"))?;
+            }
+            return Ok(Kept::Present);
+        }
+        self.write(&api, &name, known, failed("apply")).await
+    }
+
+    async fn write(
+        &self,
+        api: &Api<Secret>,
+        name: &str,
+        known: &mut Option<Text>,
+        failed: impl FnOnce(kube::Error) -> ApplyError,
+    ) -> Result<Kept, ApplyError> {
+        let kept = match (known.is_some(), self.running) {
+            (true, _) => Kept::Restored,
+            (false, true) => Kept::Replaced,
+            (false, false) => Kept::Made,
+        };
+        let text = known.clone().or_else(Text::random);
+        self.apply(api, name, text.as_ref()).await.map_err(failed)?;
+        *known = text;
+        Ok(kept)
+    }
+
+    async fn apply(
+        &self,
+        api: &Api<Secret>,
+        name: &str,
+        text: Option<&Text>,
+    ) -> Result<Secret, kube::Error> {
+        let Some(Text(text)) = text else {
+            return Err(kube::Error::Service(
+                "the system gives no random bytes".into(),
+            ));
+        };
+        let mut metadata = json!({
+            "name": name,
+            "namespace": self.cluster.namespace,
+            "labels": {
+                labels::NAME: labels::APP,
+                labels::INSTANCE: self.cluster.name,
+                labels::MANAGED_BY: labels::MANAGER,
+            },
+        });
+        if self.policy == DeletionPolicy::Delete
+            && let Some(fields) = metadata.as_object_mut()
+        {
+            fields.insert("ownerReferences".to_owned(), json!([self.owner]));
+        }
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": "Opaque",
+            "data": {KEY: ByteString(text.clone().into_bytes())},
+        });
+        let parameters = PatchParams::apply(MANAGER).force();
+        api.patch(name, &parameters, &Patch::Apply(&secret)).await
+    }
+
+    /// Ours by owner, or retained by an installation of this name.
+    fn is_ours(&self, live: &Secret) -> bool {
+        let label = |key: &str| {
+            let labels = live.metadata.labels.as_ref();
+            labels
+                .and_then(|labels| labels.get(key))
+                .map(String::as_str)
+        };
+        match controller(&live.metadata) {
+            Some(uid) => uid == self.uid,
+            None => {
+                label(labels::INSTANCE) == Some(self.cluster.name.as_str())
+                    && label(labels::MANAGED_BY) == Some(labels::MANAGER)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Log, not_found};
+
+    fn cluster() -> ClusterKey {
+        ClusterKey {
+            namespace: "chat".to_owned(),
+            name: "demo".to_owned(),
+        }
+    }
+
+    async fn ensure(
+        stored: Option<Value>,
+        policy: DeletionPolicy,
+        running: bool,
+        known: &mut Option<Text>,
+    ) -> (Kept, Log) {
+        let (client, log) = testing::server(move |asked| match (asked.method.as_str(), &stored) {
+            ("GET", None) => not_found(),
+            ("GET", Some(secret)) => (200, secret.clone()),
+            _ => (200, json!({"metadata": {"name": "demo-internal"}})),
+        });
+        let owner = json!({"kind": "ImCluster", "name": "demo", "uid": "u", "controller": true});
+        let internal = Internal {
+            client: &client,
+            cluster: &cluster(),
+            owner: &owner,
+            uid: "u",
+            policy,
+            running,
+        };
+        (internal.ensure(known).await.unwrap(), log)
+    }
+
+    fn stored(labels: Value, owners: Value) -> Value {
+        json!({"metadata": {"name": "demo-internal", "labels": labels, "ownerReferences": owners},
+            "data": {"secret": "YWJj"}})
+    }
+
+    fn ours() -> Value {
+        json!({"app.kubernetes.io/instance": "demo", "app.kubernetes.io/managed-by": "imcluster-operator"})
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_made_once_and_restored_with_the_same_text() {
+        let mut known = None;
+        let (kept, log) = ensure(None, DeletionPolicy::Retain, false, &mut known).await;
+        assert_eq!(kept, Kept::Made);
+        let asked = log.take();
+        let text = asked[1].body["data"]["secret"].as_str().unwrap().to_owned();
+        assert_eq!(text.len(), 88, "64 letters in base64");
+        assert_eq!(asked[1].body["metadata"]["ownerReferences"], Value::Null);
+        let (kept, log) = ensure(None, DeletionPolicy::Retain, true, &mut known).await;
+        assert_eq!(kept, Kept::Restored);
+        assert_eq!(log.take()[1].body["data"]["secret"], text);
+        let (kept, _) = ensure(None, DeletionPolicy::Retain, true, &mut None).await;
+        assert_eq!(kept, Kept::Replaced);
+        assert_eq!(format!("{known:?}"), "Some(Text(…))");
+    }
+
+    #[tokio::test]
+    async fn never_6_a_retained_secret_is_adopted_and_never_replaced() {
+        let mut known = None;
+        let retained = stored(ours(), Value::Null);
+        let (kept, log) = ensure(
+            Some(retained.clone()),
+            DeletionPolicy::Retain,
+            false,
+            &mut known,
+        )
+        .await;
+        assert_eq!((kept, log.lines().len()), (Kept::Present, 1));
+        assert_eq!(known, Some(Text("abc".to_owned())));
+        let (kept, log) = ensure(Some(retained), DeletionPolicy::Delete, false, &mut known).await;
+        assert_eq!(kept, Kept::Present);
+        let asked = log.take();
+        assert_eq!(asked[1].body["data"]["secret"], "YWJj");
+        assert_eq!(asked[1].body["metadata"]["ownerReferences"][0]["uid"], "u");
+    }
+
+    #[tokio::test]
+    async fn a_secret_of_another_is_not_touched() {
+        for foreign in [
+            stored(json!({}), Value::Null),
+            stored(
+                ours(),
+                json!([{"apiVersion": "v1", "kind": "X", "name": "x", "uid": "v", "controller": true}]),
+            ),
+        ] {
+            let (kept, log) = ensure(Some(foreign), DeletionPolicy::Retain, true, &mut None).await;
+            assert_eq!((kept, log.lines().len()), (Kept::Foreign, 1));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What is reported in `status`, computed from facts, without I/O.
+
+use im_operator_api::{DrainStatus, Endpoint, SlotStatus};
+use im_operator_plan::msg::Summary;
+use im_operator_plan::{Role, SpecError};
+use jiff::Timestamp;
+
+pub(crate) mod compose;
+pub(crate) mod conditions;
+pub(crate) mod failing;
+pub(crate) mod roles;
+pub(crate) mod write;
+
+use failing::FailingPod;
+use roles::RoleFacts;
+
+/// Everything that a status is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) now: Timestamp,
+    pub(crate) generation: Option<i64>,
+    pub(crate) version: String,
+    pub(crate) operator_version: String,
+    pub(crate) selector: String,
+    pub(crate) paused: bool,
+    pub(crate) login_endpoints: Vec<Endpoint>,
+    /// In the order of roll-out.
+    pub(crate) roles: Vec<RoleFacts>,
+    /// The planner's view of msg; `None` until it may run.
+    pub(crate) msg: Option<Summary>,
+    pub(crate) desired_msg: i32,
+    pub(crate) msg_revision: String,
+    pub(crate) slots: Vec<SlotStatus>,
+    /// Slots whose pod waits for an address.
+    pub(crate) slots_without_address: Vec<i32>,
+    /// The word for what such slots wait for.
+    pub(crate) address_source: &'static str,
+    pub(crate) drains: Vec<DrainStatus>,
+    pub(crate) load: LoadFacts,
+    pub(crate) database: Database,
+    pub(crate) data_is_durable: bool,
+    pub(crate) failing: Vec<FailingPod>,
+    /// Objects of others with our names.
+    pub(crate) conflicts: Vec<String>,
+    /// What the API server refused and a person must look at: (reason, message).
+    pub(crate) refusals: Vec<(&'static str, String)>,
+}
+
+/// Load as known now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LoadFacts {
+    /// Client connections; `None` when no fresh report is known.
+    pub(crate) connections: Option<i64>,
+    pub(crate) capacity: i64,
+    pub(crate) read_at: Option<Timestamp>,
+    pub(crate) fresh: i32,
+    /// Ready msg pods without a fresh report.
+    pub(crate) silent: Vec<String>,
+}
+
+/// What stands between dbProxy and its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    /// dbProxy is ready.
+    Ready,
+    /// The claim names no class and the cluster has no default one.
+    StorageClassMissing,
+    /// The claim waits for a volume; with what is known about it.
+    VolumePending(String),
+    /// dbProxy does not answer yet, or not any more.
+    Starting,
+}
+
+/// What a status says when the specification cannot be used: nothing else was touched.
+#[derive(Clone, Debug)]
+pub(crate) struct Invalid {
+    pub(crate) now: Timestamp,
+    pub(crate) generation: Option<i64>,
+    pub(crate) operator_version: String,
+    pub(crate) errors: Vec<SpecError>,
+}
+
+/// The facts of one role.
+pub(crate) fn role(facts: &[RoleFacts], role: Role) -> Option<&RoleFacts> {
+    facts.iter().find(|facts| facts.role == role)
+}

@@ -1,0 +1,241 @@
+use super::*;
+use crate::status::LoadFacts;
+use crate::status::failing::FailingPod;
+use crate::status::roles::{Observed, RoleFacts};
+use im_operator_plan::msg::Summary;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn role_facts(role: Role, pods: i32) -> RoleFacts {
+    RoleFacts {
+        role,
+        wanted: pods,
+        observed: Observed {
+            replicas: pods,
+            ready: pods,
+            updated: pods,
+            available: pods,
+            ..Observed::default()
+        },
+        update_revision: "new".to_owned(),
+        live_revision: Some("new".to_owned()),
+        rolled_out: true,
+        held: false,
+    }
+}
+
+/// A cluster with nothing wrong.
+pub(crate) fn facts() -> Facts {
+    Facts {
+        now: at(100),
+        generation: Some(7),
+        version: "1.0.0".to_owned(),
+        operator_version: "0.1.0".to_owned(),
+        selector: String::new(),
+        paused: false,
+        login_endpoints: Vec::new(),
+        roles: vec![
+            role_facts(Role::DbProxy, 1),
+            role_facts(Role::Route, 2),
+            role_facts(Role::Msg, 3),
+            role_facts(Role::Login, 2),
+        ],
+        msg: Some(Summary {
+            replicas: 3,
+            ready: 3,
+            updated: 3,
+            available: 3,
+            assignable: 3,
+            draining: 0,
+            current_revision: Some("new".to_owned()),
+            progress: Progress::Complete,
+            message: "all pods are as wanted".to_owned(),
+            remaining: None,
+        }),
+        desired_msg: 3,
+        msg_revision: "new".to_owned(),
+        slots: Vec::new(),
+        slots_without_address: Vec::new(),
+        address_source: "WaitingForLoadBalancer",
+        drains: Vec::new(),
+        load: LoadFacts {
+            connections: Some(0),
+            capacity: 60_000,
+            read_at: Some(at(90)),
+            fresh: 3,
+            silent: Vec::new(),
+        },
+        database: Database::Ready,
+        data_is_durable: true,
+        failing: Vec::new(),
+        conflicts: Vec::new(),
+        refusals: Vec::new(),
+    }
+}
+
+fn shown(facts: &Facts) -> Vec<Condition> {
+    dated(of_facts(facts), &[], facts.generation, facts.now)
+}
+
+#[track_caller]
+fn check(facts: &Facts, kind: &str, expected: Option<(&str, &str)>) -> String {
+    let conditions = shown(facts);
+    let found = conditions.iter().find(|it| it.type_ == kind);
+    let summary = found.map(|it| (it.status.as_str(), it.reason.as_str()));
+    assert_eq!(summary, expected, "{kind}");
+    found.map(|it| it.message.clone()).unwrap_or_default()
+}
+
+#[test]
+fn a_cluster_at_rest_is_ready_and_neither_reconciling_nor_stalled() {
+    let facts = facts();
+    check(&facts, "Ready", Some(("True", "Ready")));
+    check(
+        &facts,
+        "Available",
+        Some(("True", "MinimumReplicasAvailable")),
+    );
+    check(&facts, "Progressing", Some(("True", "RolloutComplete")));
+    check(&facts, "Reconciling", None);
+    check(&facts, "Stalled", None);
+    check(&facts, "Degraded", Some(("False", "AsExpected")));
+    check(&facts, "LoadReportsFresh", Some(("True", "AllReported")));
+    assert_eq!(phase(&shown(&facts), false), Phase::Running);
+    let observed = shown(&facts)
+        .iter()
+        .all(|it| it.observed_generation == Some(7));
+    assert!(observed);
+}
+
+#[test]
+fn a_bad_image_stops_progress_with_its_reason_and_leaves_the_rest_available() {
+    let mut facts = facts();
+    facts.roles[2].rolled_out = false;
+    facts.roles[2].observed.deadline_exceeded = true;
+    facts.failing.push(FailingPod {
+        pod: "demo-msg-bad-x".to_owned(),
+        role: Role::Msg,
+        reason: "ErrImagePull".to_owned(),
+        message: "not found".to_owned(),
+    });
+    let message = check(
+        &facts,
+        "Progressing",
+        Some(("False", "ProgressDeadlineExceeded")),
+    );
+    assert_eq!(
+        message,
+        "msg makes no progress: pod demo-msg-bad-x: ErrImagePull: not found"
+    );
+    check(
+        &facts,
+        "Available",
+        Some(("True", "MinimumReplicasAvailable")),
+    );
+    check(&facts, "Degraded", Some(("True", "ImagePullFailed")));
+    check(
+        &facts,
+        "Reconciling",
+        Some(("True", "ProgressDeadlineExceeded")),
+    );
+    assert_eq!(phase(&shown(&facts), false), Phase::Degraded);
+}
+
+#[test]
+fn a_crash_loop_is_reported_with_pod_and_reason() {
+    let mut facts = facts();
+    facts.failing.push(FailingPod {
+        pod: "demo-route-x".to_owned(),
+        role: Role::Route,
+        reason: "CrashLoopBackOff".to_owned(),
+        message: "exit code 64".to_owned(),
+    });
+    let message = check(&facts, "Degraded", Some(("True", "PodCrashLoop")));
+    assert_eq!(message, "pod demo-route-x: CrashLoopBackOff: exit code 64");
+    check(&facts, "Ready", Some(("True", "Ready")));
+}
+
+#[test]
+fn foreign_objects_and_refusals_stall() {
+    let mut facts = facts();
+    facts.refusals.push((
+        "QuotaExceeded",
+        "apply Service demo-msg: exceeded quota".to_owned(),
+    ));
+    check(&facts, "Stalled", Some(("True", "QuotaExceeded")));
+    facts.conflicts.push("Service demo-login".to_owned());
+    let message = check(&facts, "Stalled", Some(("True", "Conflict")));
+    assert!(message.contains("Service demo-login"), "{message}");
+    check(&facts, "Ready", Some(("False", "Conflict")));
+    assert_eq!(phase(&shown(&facts), false), Phase::Failed);
+}
+
+#[test]
+fn without_pods_or_without_assignable_msg_it_is_not_available() {
+    let mut facts = facts();
+    facts.roles[1].observed.ready = 0;
+    let message = check(&facts, "Available", Some(("False", "RoleUnavailable")));
+    assert_eq!(message, "No pod is ready of: route");
+    facts.roles[1].observed.ready = 2;
+    facts.msg.as_mut().unwrap().assignable = 0;
+    check(&facts, "Ready", Some(("False", "RoleUnavailable")));
+}
+
+#[test]
+fn the_database_says_what_it_lacks() {
+    let mut facts = facts();
+    facts.database = Database::StorageClassMissing;
+    check(
+        &facts,
+        "DatabaseReady",
+        Some(("False", "StorageClassMissing")),
+    );
+    facts.data_is_durable = false;
+    check(&facts, "DataNotDurable", Some(("True", "EphemeralStorage")));
+}
+
+#[test]
+fn unread_load_is_unknown_and_silent_pods_are_named() {
+    let mut facts = facts();
+    facts.load.silent.push("demo-msg-a".to_owned());
+    let message = check(
+        &facts,
+        "LoadReportsFresh",
+        Some(("False", "ReportsMissing")),
+    );
+    assert!(message.contains("demo-msg-a"), "{message}");
+    facts.load.read_at = None;
+    check(&facts, "LoadReportsFresh", Some(("Unknown", "NotReadYet")));
+}
+
+#[test]
+fn times_change_with_the_status_only() {
+    let facts = facts();
+    let before = shown(&facts);
+    let later = dated(of_facts(&facts), &before, Some(8), at(500));
+    for (old, new) in before.iter().zip(&later) {
+        assert_eq!(
+            old.last_transition_time, new.last_transition_time,
+            "{}",
+            new.type_
+        );
+        assert_eq!(new.observed_generation, Some(8));
+    }
+    let mut changed = facts.clone();
+    changed.msg.as_mut().unwrap().assignable = 0;
+    let later = dated(of_facts(&changed), &before, Some(8), at(500));
+    let ready = later.iter().find(|it| it.type_ == "Ready").unwrap();
+    assert_eq!(ready.last_transition_time, Time(at(500)));
+}
+
+#[test]
+fn a_paused_cluster_says_so_and_does_not_reconcile() {
+    let mut facts = facts();
+    facts.paused = true;
+    facts.roles[3].rolled_out = false;
+    check(&facts, "Paused", Some(("True", "AsRequested")));
+    check(&facts, "Reconciling", None);
+    assert_eq!(phase(&shown(&facts), true), Phase::Paused);
+}
