@@ -6,9 +6,9 @@
 
 mod check;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use im_config::{LoadError, Sources};
 use im_operator_api::{Common, ImClusterSpec};
@@ -85,7 +85,7 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, BadManifest> {
         let input = std::io::stdin().lock();
         input.take(MAX_BYTES).read_to_string(&mut text)?;
     } else {
-        let file = std::fs::File::open(PathBuf::from(path))?;
+        let file = std::fs::File::open(path)?;
         file.take(MAX_BYTES).read_to_string(&mut text)?;
     }
     parse(&text)
@@ -255,15 +255,18 @@ fn refused(presets: &[Preset]) -> Vec<BadField> {
 }
 
 fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
-    let mut notes: Vec<String> = check::leaves(value)
+    let is_used = |path: &[String]| {
+        let mut used = USED.iter().chain([&LOG_LEVEL]);
+        used.any(|used| covers(used, path))
+    };
+    let unused: BTreeSet<String> = check::leaves(value)
         .iter()
-        .filter(|leaf| {
-            !USED
-                .iter()
-                .chain([&LOG_LEVEL])
-                .any(|used| covers(used, &leaf.path))
-        })
-        .map(|leaf| format!("{} means nothing to a single process", leaf.name()))
+        .filter(|leaf| !is_used(&leaf.path))
+        .map(check::Leaf::brief)
+        .collect();
+    let mut notes: Vec<String> = unused
+        .into_iter()
+        .map(|name| format!("{name} means nothing to a single process"))
         .collect();
     let version = env!("CARGO_PKG_VERSION");
     if spec.version != version {

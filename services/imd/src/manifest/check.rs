@@ -15,17 +15,35 @@ pub(super) struct Leaf<'a> {
 impl Leaf<'_> {
     /// The path as people write it.
     pub(super) fn name(&self) -> String {
-        let part = |part: &String| match part.contains('.') {
-            true => format!("{part:?}"),
-            false => part.clone(),
+        let part = |part: &String| {
+            if part.contains('.') {
+                format!("{part:?}")
+            } else {
+                part.clone()
+            }
         };
         self.path.iter().map(part).collect::<Vec<_>>().join(".")
     }
 
-    fn bad(&self, message: impl ToString) -> BadField {
+    /// The same, but nothing below what an object has that came from an API server.
+    pub(super) fn brief(&self) -> String {
+        let depth = match self.path.first().map(String::as_str) {
+            Some("status") => 1,
+            Some("metadata") => 2,
+            _ => return self.name(),
+        };
+        self.path
+            .iter()
+            .take(depth)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(".")
+    }
+
+    fn bad(&self, message: String) -> BadField {
         BadField {
             field: self.name(),
-            message: message.to_string(),
+            message,
         }
     }
 
@@ -94,12 +112,16 @@ pub(super) fn typed(value: &Value) -> Result<ImCluster, Vec<BadField>> {
     let schema = schema();
     let mut bad = Vec::new();
     for leaf in leaves(value) {
+        // What the API server adds is none of ours.
+        if ["status", "metadata"].contains(&leaf.path.first().map_or("", String::as_str)) {
+            continue;
+        }
         match serde_json::from_value::<ImCluster>(leaf.alone()) {
-            Err(error) => bad.push(leaf.bad(error)),
+            Err(error) => bad.push(leaf.bad(error.to_string())),
             Ok(cluster) => {
                 let known = serde_json::to_value(&cluster).unwrap_or_default();
                 if !has(&known, &leaf.path) {
-                    bad.push(leaf.bad("there is no such field"));
+                    bad.push(leaf.bad("there is no such field".to_owned()));
                 } else if let Some(rule) = schema.as_ref().and_then(|s| out_of_bounds(s, &leaf)) {
                     bad.push(leaf.bad(rule));
                 }
@@ -109,7 +131,11 @@ pub(super) fn typed(value: &Value) -> Result<ImCluster, Vec<BadField>> {
     if !bad.is_empty() {
         return Err(bad);
     }
-    serde_json::from_value(value.clone()).map_err(|error| whole("spec", &error.to_string()))
+    let mut value = value.clone();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("status");
+    }
+    serde_json::from_value(value).map_err(|error| whole("spec", &error.to_string()))
 }
 
 /// Whether the field is still there after the resource was read and written again.

@@ -152,3 +152,17 @@ fn another_kind_of_object_is_refused() {
     assert!(error.starts_with("spec.version: "), "{error}");
     assert!(manifest("a: [").is_err());
 }
+
+#[test]
+fn an_object_from_an_api_server_is_understood() {
+    let text = SMALLEST.replace(
+        "metadata: {name: demo}",
+        "metadata: {name: demo, uid: u, creationTimestamp: null, labels: {a: b, c: d}}\n\
+         status: {observedGeneration: 3, phase: Running}",
+    );
+    assert_eq!(
+        manifest(&text).unwrap().notes,
+        ["metadata.labels", "metadata.uid", "status"]
+            .map(|field| format!("{field} means nothing to a single process"))
+    );
+}
