@@ -48,8 +48,12 @@ fn tidy(schema: &mut Value) {
     }
 }
 
-/// The fields of an object have defaults of their own.
+/// The fields of an object have defaults of their own. The API server holds a default against the
+/// rules of its object before it fills in those, so where there are rules the default stays whole.
 fn empty_default(node: &mut Map<String, Value>) {
+    if node.contains_key("x-kubernetes-validations") {
+        return;
+    }
     match node.get_mut("default") {
         Some(Value::Null) => drop(node.remove("default")),
         Some(Value::Object(default)) => default.clear(),

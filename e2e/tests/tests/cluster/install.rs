@@ -104,7 +104,7 @@ fn left(installation: &Installation, kinds: &str) -> anyhow::Result<Vec<String>>
 async fn an_ephemeral_database_is_said_to_be_not_durable() {
     let spec = with(
         small(),
-        &json!({"database": {"type": "Embedded", "embedded": {"storage": "Ephemeral"}}}),
+        &json!({"database": {"type": "Embedded", "embedded": {"storage": {"type": "Ephemeral"}}}}),
     );
     let installation = Installation::new("ephemeral", spec, 2).await.unwrap();
     let (_, message) = installation
@@ -121,10 +121,11 @@ async fn a_storage_class_that_does_not_exist_is_named() {
     let namespace = crate::installation::with_operator(&cluster, "noclass", &[])
         .await
         .unwrap();
-    let storage = json!({"storageClassName": "no-such-class"});
+    let volume = json!({"storageClassName": "no-such-class"});
+    let storage = json!({"type": "PersistentVolume", "persistentVolume": volume});
     let spec = with(
         small(),
-        &json!({"database": {"type": "Embedded", "embedded": {"persistentVolume": storage}}}),
+        &json!({"database": {"type": "Embedded", "embedded": {"storage": storage}}}),
     );
     let installation = Installation::apply_to(namespace, NAME, &spec).unwrap();
     let (reason, message) = installation
