@@ -49,10 +49,7 @@ impl Cluster {
             .apiserver_version()
             .await
             .context("reach the API server")?;
-        let node = match std::env::var_os("IM_NODE_DIR") {
-            Some(dir) => Some(Control::new(Layout::new(dir.into()))),
-            None => None,
-        };
+        let node = std::env::var_os("IM_NODE_DIR").map(|dir| Control::new(Layout::new(dir.into())));
         Ok(Self { client, node })
     }
 
