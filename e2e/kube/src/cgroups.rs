@@ -15,6 +15,9 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// The hierarchy is absent or read-only.
 pub(crate) fn check() -> anyhow::Result<()> {
     for hierarchy in hierarchies()? {
+        if hierarchy.ends_with("unified") {
+            continue;
+        }
         let probe = hierarchy.join(format!("imcluster-check-{}", std::process::id()));
         fs::create_dir(&probe)
             .and_then(|()| fs::remove_dir(&probe))
@@ -32,6 +35,10 @@ pub(crate) fn check() -> anyhow::Result<()> {
 /// Makes the node's group in every hierarchy.
 pub(crate) fn make(layout: &Layout) -> anyhow::Result<()> {
     for hierarchy in hierarchies()? {
+        // The runtime adds its own there, besides those of version 1.
+        if hierarchy.ends_with("unified") {
+            continue;
+        }
         let group = hierarchy.join(layout.cgroup());
         fs::create_dir_all(&group).with_context(|| format!("make {}", group.display()))?;
         // A new group of version 1 has no processors until it is given some.
@@ -80,7 +87,7 @@ fn hierarchies() -> anyhow::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(root).with_context(|| format!("{ROOT} is not mounted"))? {
         let entry = entry?;
         // Symbolic links (`cpu` to `cpu,cpuacct`) would name the same hierarchy again.
-        if entry.file_type()?.is_dir() && entry.file_name() != "unified" {
+        if entry.file_type()?.is_dir() {
             found.push(entry.path());
         }
     }

@@ -194,9 +194,8 @@ impl Supervisor {
     /// Ends a part, which then stays down until it is started.
     async fn stop(&mut self, part: Part, how: Signal) -> anyhow::Result<()> {
         let mut children = signal(SignalKind::child())?;
-        let running = match self.states.insert(part, State::Stopped) {
-            Some(State::Running(pid)) => pid,
-            _ => return Ok(()),
+        let Some(State::Running(running)) = self.states.insert(part, State::Stopped) else {
+            return Ok(());
         };
         kill(running, how).with_context(|| format!("signal {}", part.name()))?;
         let deadline = Instant::now() + STOP_LIMIT;

@@ -105,7 +105,9 @@ impl Layout {
 
 fn short_hash(path: &Path) -> String {
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    hash.iter().take(4).map(|b| format!("{b:02x}")).collect()
+    let mut hex = crate::image::hex(&hash);
+    hex.truncate(8);
+    hex
 }
 
 /// The root of this checkout.

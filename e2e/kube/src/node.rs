@@ -23,9 +23,9 @@ use crate::{certificates, cgroups, config, image, programs, progress, requiremen
 const STEP: Duration = Duration::from_secs(120);
 
 /// Asks the DNS server's own port for readiness, with nothing but the shell.
-const DNS_READY: &str = r#"exec 3<>/dev/tcp/127.0.0.1/8181
+const DNS_READY: &str = r"exec 3<>/dev/tcp/127.0.0.1/8181
 printf 'GET /ready HTTP/1.0\r\n\r\n' >&3
-grep -q '200 OK' <&3"#;
+grep -q '200 OK' <&3";
 
 /// A node of this machine, up or not.
 #[derive(Clone, Debug)]

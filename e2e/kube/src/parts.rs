@@ -210,6 +210,7 @@ fn controller_manager(args: &mut Args<'_>) -> &'static str {
         ("--cluster-signing-cert-file=", "pki/ca.crt"),
         ("--cluster-signing-key-file=", "pki/ca.key"),
         ("--requestheader-client-ca-file=", "pki/front-proxy-ca.crt"),
+        ("--flex-volume-plugin-dir=", "kubelet/plugins-exec"),
     ] {
         args.path(flag, file);
     }

@@ -115,12 +115,9 @@ impl Module {
             hash.update(content.len().to_le_bytes());
             hash.update(content);
         }
-        let hash = hash.finalize();
-        Ok(hash
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        let mut key = crate::image::hex(&hash.finalize());
+        key.truncate(16);
+        Ok(key)
     }
 }
 

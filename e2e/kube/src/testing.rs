@@ -8,12 +8,14 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::control::Control;
 use crate::layout::{GUEST_IMAGE, Layout};
@@ -26,11 +28,23 @@ pub const IMAGE: &str = "imcluster.test/imd:0.1.0";
 pub const OPERATOR_IMAGE: &str = "imcluster.test/im-operator:0.1.0";
 
 /// The cluster that the tests run on.
+///
+/// Tests of one program share it, but for those that stop parts of the node: they have it alone. A
+/// test connects once and clones what it got; connecting twice may wait for itself.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
     node: Option<Control>,
+    _access: Arc<Access>,
 }
+
+#[expect(dead_code, reason = "held, not looked at")]
+enum Access {
+    Shared(OwnedRwLockReadGuard<()>),
+    Alone(OwnedRwLockWriteGuard<()>),
+}
+
+static ACCESS: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
 
 impl Cluster {
     /// Connects to the cluster that `KUBECONFIG` names.
@@ -38,6 +52,21 @@ impl Cluster {
     /// # Errors
     /// It is not set, or the API server does not answer.
     pub async fn connect() -> anyhow::Result<Self> {
+        let access = Arc::clone(&ACCESS).read_owned().await;
+        Self::with(Access::Shared(access)).await
+    }
+
+    /// The same, but waits until no other test of this program uses the cluster, and keeps others
+    /// out until the value is dropped: for tests that stop parts of the node.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn alone() -> anyhow::Result<Self> {
+        let access = Arc::clone(&ACCESS).write_owned().await;
+        Self::with(Access::Alone(access)).await
+    }
+
+    async fn with(access: Access) -> anyhow::Result<Self> {
         if std::env::var_os("KUBECONFIG").is_none() {
             bail!(
                 "KUBECONFIG is not set: run `make test-cluster`, or set it to a cluster for tests \
@@ -49,11 +78,12 @@ impl Cluster {
             .apiserver_version()
             .await
             .context("reach the API server")?;
-        let node = match std::env::var_os("IM_NODE_DIR") {
-            Some(dir) => Some(Control::new(Layout::new(dir.into()))),
-            None => None,
-        };
-        Ok(Self { client, node })
+        let node = std::env::var_os("IM_NODE_DIR").map(|dir| Control::new(Layout::new(dir.into())));
+        Ok(Self {
+            client,
+            node,
+            _access: Arc::new(access),
+        })
     }
 
     /// A client that may do everything.

@@ -43,7 +43,9 @@ pub async fn run(layout: &Layout) -> anyhow::Result<()> {
     let claims = claims.default_backoff().applied_objects();
     let volumes = volumes.default_backoff().applied_objects();
     let mut changes = futures::stream::select(
-        claims.map_ok(Change::Claim).boxed(),
+        claims
+            .map_ok(|claim| Change::Claim(Box::new(claim)))
+            .boxed(),
         volumes
             .map_ok(|volume| Change::Volume(Box::new(volume)))
             .boxed(),
@@ -73,7 +75,7 @@ fn refused(error: &anyhow::Error) -> bool {
 }
 
 enum Change {
-    Claim(PersistentVolumeClaim),
+    Claim(Box<PersistentVolumeClaim>),
     Volume(Box<PersistentVolume>),
 }
 

@@ -1,6 +1,9 @@
 //! Everything with a Kubernetes node: `e2e/kube` holds the logic, and this calls it.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
+
+use anyhow::bail;
 
 use crate::steps::{cargo, step, target_dir};
 use crate::tools;
@@ -29,8 +32,11 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
         return step("tests on your cluster", &mut tests(filter));
     }
     tools::check()?;
-    build_kube_node()?;
-    step("build the tests", tests(&[]).arg("--no-run"))?;
+    check_root()?;
+    step(
+        "build the programs",
+        &mut whole_workspace(&["--no-run", "--quiet"]),
+    )?;
     let images = target_dir()?.join("images-test");
     let images = images.to_string_lossy();
     let image = [
@@ -50,6 +56,19 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     result.and(down)
 }
 
+/// Before anything is built: `kube-node up` would say the same minutes later.
+fn check_root() -> anyhow::Result<()> {
+    // A process's folder belongs to the user that it acts as.
+    if std::fs::metadata("/proc/self")?.uid() != 0 {
+        bail!(
+            "the tests on a Kubernetes node need root (namespaces, mounts, control groups): run them \
+             as root, or set KUBECONFIG and IM_IMAGE to test on a cluster of yours; `make test-fast` \
+             needs neither"
+        );
+    }
+    Ok(())
+}
+
 fn test_inside(images: &str, filter: &[String]) -> anyhow::Result<()> {
     let archives = ["imd.tar", "im-operator.tar"].map(|name| format!("{images}/{name}"));
     let import = ["import", &archives[0], &archives[1]];
@@ -62,11 +81,19 @@ fn test_inside(images: &str, filter: &[String]) -> anyhow::Result<()> {
 
 /// The command that runs the tests on whatever cluster KUBECONFIG names.
 fn tests(filter: &[String]) -> Command {
-    let mut tests = cargo(&["test", "--locked", "-p", "im-e2e-tests"]);
-    tests.args(["--features", "cluster", "--test", "cluster"]);
+    let mut tests = whole_workspace(&["--test", "cluster"]);
     if !filter.is_empty() {
         tests.arg("--").args(filter);
     }
+    tests
+}
+
+/// The whole workspace is named, as in the other steps of `make test`: with a part of it, cargo would
+/// choose other features for the crates below and build them all again.
+fn whole_workspace(args: &[&str]) -> Command {
+    let features = "im-e2e-tests/cluster";
+    let mut tests = cargo(&["test", "--workspace", "--features", features, "--locked"]);
+    tests.args(args);
     tests
 }
 

@@ -70,15 +70,18 @@ impl Image<'_> {
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
         let manifest = manifest.to_string().into_bytes();
-        let mut listed = descriptor(MANIFEST, &manifest);
-        listed["annotations"] = json!({
-            "io.containerd.image.name": self.name,
-            "org.opencontainers.image.ref.name": self.name,
-        });
         let index = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [listed],
+            "manifests": [{
+                "mediaType": MANIFEST,
+                "digest": digest(&manifest),
+                "size": manifest.len(),
+                "annotations": {
+                    "io.containerd.image.name": self.name,
+                    "org.opencontainers.image.ref.name": self.name,
+                },
+            }],
         });
         let image_digest = digest(&manifest);
         let mut archive = Archive::default();
@@ -109,10 +112,16 @@ impl Image<'_> {
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        text.push_str(&format!("{byte:02x}"));
+        text
+    })
+}
+
 fn digest(data: &[u8]) -> String {
-    let hash = Sha256::digest(data);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&Sha256::digest(data)))
 }
 
 fn descriptor(media_type: &str, data: &[u8]) -> Value {

@@ -217,3 +217,51 @@ async fn the_audit_log_holds_what_service_accounts_ask_for() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn parts_stop_and_start_by_name_while_pods_live_on() {
+    let cluster = Cluster::alone().await.unwrap();
+    let Some(node) = cluster.node("stopping parts of the node") else {
+        return;
+    };
+    let namespace = cluster.namespace("parts").await.unwrap();
+    let pod = guest(&namespace, "web", &["serve", "8080"]).await;
+    let web = format!("{}:8080", address(&pod).unwrap());
+    let ready = || kubectl(&["get", "--raw=/readyz", "--request-timeout=5s"]);
+    let parts = [
+        (Part::KubeApiserver, "refused"),
+        (Part::Etcd, "etcd"),
+        (Part::Kubelet, ""),
+        (Part::Containerd, ""),
+    ];
+    for (part, symptom) in parts {
+        node.kill(part).await.unwrap();
+        if !symptom.is_empty() {
+            until(&format!("{} is missed", part.name()), SOON, async || {
+                let reason = format!("{:#}", ready().err()?);
+                reason.contains(symptom).then_some(())
+            })
+            .await
+            .unwrap();
+        }
+        // The pod answers, whatever is missing.
+        tokio::net::TcpStream::connect(&web).await.unwrap();
+        node.start(part).await.unwrap();
+        until(
+            &format!("ready again after {}", part.name()),
+            LATER,
+            async || ready().ok(),
+        )
+        .await
+        .unwrap();
+    }
+    until("commands run in the pod again", LATER, async || {
+        namespace.exec("web", &["/guest", "get", &web]).ok()
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        namespace.ready("web").await.unwrap().metadata.uid,
+        pod.metadata.uid
+    );
+}

@@ -44,7 +44,9 @@ fn rules(specs: &[Value]) -> String {
 /// The rules of a chain, but for the first (a pod reaches itself) and the last (`drop`).
 fn chain(rules: &str, name: &str) -> Option<Vec<String>> {
     let (_, rest) = rules.split_once(&format!("chain {name} {{\n"))?;
-    let (body, _) = rest.split_once("}\nchain").or(rest.split_once("}\n}"))?;
+    let (body, _) = rest
+        .split_once("}\nchain")
+        .or_else(|| rest.split_once("}\n}"))?;
     let lines: Vec<String> = body.lines().map(str::to_owned).collect();
     assert_eq!(lines.last().map(String::as_str), Some("drop"));
     Some(lines[1..lines.len() - 1].to_vec())
