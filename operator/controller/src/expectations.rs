@@ -50,10 +50,11 @@ impl Expectations {
         });
     }
 
-    /// Whether everything written is visible.
-    pub(crate) fn met(&mut self, children: &Children) -> bool {
-        self.0
-            .retain(|expected| expected.since.elapsed() < LIMIT && !expected.visible(children));
+    /// Whether everything written is visible at `now`.
+    pub(crate) fn met(&mut self, children: &Children, now: Instant) -> bool {
+        self.0.retain(|expected| {
+            now.duration_since(expected.since) < LIMIT && !expected.visible(children)
+        });
         self.0.is_empty()
     }
 }
