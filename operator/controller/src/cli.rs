@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Print the custom resource definition as YAML.
     Crd,
+    /// Print what the operator must be allowed to do, as YAML.
+    Rules,
     /// Check an ImCluster manifest without a cluster; every error names its field.
     Validate(ValidateArgs),
 }

@@ -50,7 +50,7 @@ impl Expectations {
         });
     }
 
-    /// Whether everything written is visible.
+    /// Whether everything written is visible at `now`.
     pub(crate) fn met(&mut self, children: &Children, now: Instant) -> bool {
         self.0.retain(|expected| {
             now.duration_since(expected.since) < LIMIT && !expected.visible(children)

@@ -130,7 +130,7 @@ impl Loads {
             let news = self.known().get_mut(cluster).is_some_and(|known| {
                 let before = visible(&known.load, reading, now);
                 known.load.take(answers, now);
-                known.load.rows.retain(|name, _| pods.contains(name));
+                known.load.rows.retain(|name, _| pods.contains_key(name));
                 visible(&known.load, reading, now) != before
             });
             if news {
@@ -138,12 +138,12 @@ impl Loads {
             }
             // Clusters that started together drift apart.
             let spread = reading.interval.mul_f64(rand::random_range(0.95..1.05));
-            // Until somebody answers, look a little sooner: a new cluster has no figures yet.
-            let known = self
-                .known()
-                .get(cluster)
-                .is_some_and(|it| !it.load.rows.is_empty());
-            let pause = if known { spread } else { spread / 3 };
+            // Until every ready msg pod is known, look a little sooner.
+            let pause = if self.is_complete(cluster, &pods) {
+                spread
+            } else {
+                spread / 6
+            };
             sleep(pause.saturating_sub(started.elapsed())).await;
         }
     }
@@ -182,12 +182,28 @@ impl Loads {
             .await
     }
 
-    fn msg_pods(&self, cluster: &ClusterKey) -> std::collections::BTreeSet<String> {
+    /// The msg pods, each with whether it is ready.
+    fn msg_pods(&self, cluster: &ClusterKey) -> BTreeMap<String, bool> {
         self.cache
             .children(cluster)
             .of(Kind::Pod)
-            .map(|(name, _)| name.to_owned())
+            .filter_map(|(name, entry)| Some((name, entry.detail.pod()?)))
+            .filter(|(_, pod)| {
+                pod.labels
+                    .get(labels::COMPONENT)
+                    .is_some_and(|it| it == "msg")
+            })
+            .map(|(name, pod)| (name.to_owned(), pod.ready))
             .collect()
+    }
+
+    fn is_complete(&self, cluster: &ClusterKey, pods: &BTreeMap<String, bool>) -> bool {
+        let known = self.known();
+        let Some(known) = known.get(cluster) else {
+            return true;
+        };
+        let mut ready = pods.iter().filter(|(_, ready)| **ready);
+        !known.load.rows.is_empty() && ready.all(|(name, _)| known.load.rows.contains_key(name))
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ClusterKey, Known>> {

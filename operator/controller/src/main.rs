@@ -28,6 +28,7 @@ mod nodes;
 mod notices;
 mod ownership;
 mod prune;
+mod rbac;
 mod reconcile;
 mod run;
 mod secret;
@@ -83,9 +84,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Crd => {
-            let definition = im_operator_api::crd();
-            let text = serde_saphyr::to_string(&definition)?;
-            std::io::stdout().lock().write_all(text.as_bytes())?;
+            print(&im_operator_api::crd())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Rules => {
+            print(&std::collections::BTreeMap::from(rbac::rules()))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Validate(args) => {
@@ -100,6 +103,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             })
         }
     }
+}
+
+fn print(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let text = serde_saphyr::to_string(value)?;
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
 }
 
 #[allow(clippy::print_stderr, reason = "the one place that speaks to a person")]

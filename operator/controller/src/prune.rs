@@ -14,6 +14,15 @@ use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, Entry};
 use crate::kinds::Kind;
 
+/// Kinds of which a change of the specification can make some superfluous. Of all others the same
+/// ones are always wanted.
+const PRUNED: [Kind; 4] = [
+    Kind::PodDisruptionBudget,
+    Kind::EndpointSlice,
+    Kind::Service,
+    Kind::NetworkPolicy,
+];
+
 /// Deletes what is owned and not in `wanted`. Returns what was deleted.
 pub(crate) async fn prune(
     applier: &Applier<'_>,
@@ -22,10 +31,8 @@ pub(crate) async fn prune(
 ) -> Result<Vec<String>, ApplyError> {
     let mut deleted = Vec::new();
     for (kind, name, entry) in children.iter() {
-        let keep = matches!(
-            kind,
-            Kind::Pod | Kind::ReplicaSet | Kind::ControllerRevision
-        ) || is_slot(entry)
+        let keep = !PRUNED.contains(&kind)
+            || is_slot(entry)
             || entry.seen.deleting
             || entry.seen.controller.as_deref() != Some(applier.uid)
             || wanted.contains(&(kind, name.to_owned()));

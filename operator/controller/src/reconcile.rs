@@ -360,3 +360,6 @@ impl Look<'_> {
         context::labels(self.key)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! What the operator asks of the API server, kind by kind: nothing that it does is missing here, and
+//! nothing here is never done. `im-operator rules` prints it, and the chart's Role is compared with
+//! that.
+//!
+//! Creating by server-side apply needs `create` besides `patch`.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+
+/// API group, resources, verbs.
+type Rule = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+/// Children that are always wanted: put right, never pruned.
+const KEPT: &[&str] = &["get", "list", "watch", "create", "patch"];
+/// Children that may become superfluous.
+const PRUNED: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+/// In every watched namespace.
+const NAMESPACE: &[Rule] = &[
+    ("imcluster.io", &["imclusters"], &["list", "watch"]),
+    ("imcluster.io", &["imclusters/status"], &["patch"]),
+    ("", &["pods"], &["get", "list", "watch", "patch"]),
+    ("", &["configmaps", "serviceaccounts"], KEPT),
+    ("", &["services"], PRUNED),
+    // By name, only while db-proxy's pod has no node.
+    ("", &["persistentvolumeclaims"], &["get"]),
+    // By name: `<name>-internal`.
+    ("", &["secrets"], &["get", "create", "patch"]),
+    ("apps", &["deployments", "statefulsets"], KEPT),
+    ("apps", &["controllerrevisions", "replicasets"], PRUNED),
+    ("discovery.k8s.io", &["endpointslices"], PRUNED),
+    ("networking.k8s.io", &["networkpolicies"], PRUNED),
+    ("policy", &["poddisruptionbudgets"], PRUNED),
+    (
+        "rbac.authorization.k8s.io",
+        &["rolebindings", "roles"],
+        KEPT,
+    ),
+    ("events.k8s.io", &["events"], &["create", "patch"]),
+];
+
+/// In the operator's own namespace; `get` and `update` only of the one Lease.
+const LEASE: &[Rule] = &[(
+    "coordination.k8s.io",
+    &["leases"],
+    &["create", "get", "update"],
+)];
+
+/// In the whole cluster, only with `--node-access`.
+const NODES: &[Rule] = &[("", &["nodes"], &["list"])];
+
+/// All rules by where they are needed.
+pub(crate) fn rules() -> [(&'static str, Vec<PolicyRule>); 3] {
+    [
+        ("namespace", written(NAMESPACE)),
+        ("lease", written(LEASE)),
+        ("nodes", written(NODES)),
+    ]
+}
+
+fn written(rules: &[Rule]) -> Vec<PolicyRule> {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    rules
+        .iter()
+        .map(|(group, resources, verbs)| PolicyRule {
+            api_groups: Some(vec![(*group).to_owned()]),
+            resources: Some(texts(resources)),
+            verbs: texts(verbs),
+            ..PolicyRule::default()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_12_no_rule_has_a_wildcard_or_lists_secrets() {
+        for (_, rules) in rules() {
+            for rule in rules {
+                let resources = rule.resources.unwrap_or_default();
+                let all = resources
+                    .iter()
+                    .chain(&rule.verbs)
+                    .chain(rule.api_groups.iter().flatten());
+                assert!(all.clone().all(|word| !word.contains('*')), "{resources:?}");
+                if resources.iter().any(|it| it == "secrets") {
+                    assert_eq!(rule.verbs, ["get", "create", "patch"]);
+                }
+                for never in ["nodes/proxy", "pods/exec"] {
+                    assert!(!resources.iter().any(|it| it == never));
+                }
+                for never in ["escalate", "bind", "impersonate"] {
+                    assert!(!rule.verbs.iter().any(|it| it == never));
+                }
+            }
+        }
+    }
+}
