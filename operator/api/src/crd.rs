@@ -16,9 +16,10 @@ pub fn crd() -> CustomResourceDefinition {
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .expect("the derive writes a schema");
     tidy(schema);
-    let hash = fnv1a(schema.to_string().as_bytes());
     let mut crd: CustomResourceDefinition =
         serde_json::from_value(value).expect("it was a definition before");
+    let text = serde_json::to_string(&crd.spec).expect("a definition is JSON");
+    let hash = fnv1a(text.as_bytes());
     crd.metadata
         .annotations
         .get_or_insert_default()
@@ -36,10 +37,8 @@ fn tidy(schema: &mut Value) {
     if node.get("format").is_some_and(unknown) {
         node.remove("format");
     }
-    for key in ["properties"] {
-        if let Some(Value::Object(children)) = node.get_mut(key) {
-            children.values_mut().for_each(tidy);
-        }
+    if let Some(Value::Object(children)) = node.get_mut("properties") {
+        children.values_mut().for_each(tidy);
     }
     for key in ["items", "additionalProperties"] {
         if let Some(child) = node.get_mut(key) {

@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{ObjectReference, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use serde_json::json;
 
-use crate::object::{Owner, metadata};
-use crate::services::{port, with};
+use crate::object::{Owner, metadata, put, tag};
+use crate::services::port;
 use crate::{Resolved, Role, names};
 
 /// Endpoints of one slice, as many as Kubernetes itself takes.
@@ -84,9 +84,10 @@ fn slice(
         ),
         ("service.kubernetes.io/headless", String::new()),
     ] {
-        metadata.labels = with(metadata.labels, key, value);
+        tag(&mut metadata.labels, key, value);
     }
-    metadata.annotations = with(None, labels::LOAD, loads(cluster, servers));
+    let loads = loads(cluster, servers);
+    tag(&mut metadata.annotations, labels::LOAD, loads);
     EndpointSlice {
         metadata,
         address_type: if is_v6 { "IPv6" } else { "IPv4" }.to_owned(),
@@ -134,11 +135,11 @@ fn loads(cluster: &Resolved, servers: &[&Mirrored]) -> String {
             .as_deref()
             .and_then(|endpoint| endpoint.rsplit_once(':'))
         {
-            entry["host"] = json!(host.trim_matches(['[', ']']));
-            entry["port"] = json!(port.parse::<u16>().unwrap_or(0));
+            put(&mut entry, "host", json!(host.trim_matches(['[', ']'])));
+            put(&mut entry, "port", json!(port.parse::<u16>().unwrap_or(0)));
         }
         if let Some(percent) = server.load_percent {
-            entry["b"] = json!(percent / step);
+            put(&mut entry, "b", json!(percent / step));
         }
         (server.uid.clone(), entry)
     });

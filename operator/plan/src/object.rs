@@ -61,6 +61,19 @@ pub(crate) fn some<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
 }
 
+/// Adds a label or annotation.
+pub(crate) fn tag(map: &mut Option<BTreeMap<String, String>>, key: &str, value: impl Into<String>) {
+    map.get_or_insert_default()
+        .insert(key.to_owned(), value.into());
+}
+
+/// Sets a field of an object.
+pub(crate) fn put(object: &mut Value, key: &str, value: Value) {
+    if let Value::Object(fields) = object {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
 /// Reads a value as a typed object of Kubernetes, and names the first field that the type lacks.
 pub(crate) fn read<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T, String> {
     let typed: T = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::STOP_SLACK;
-use crate::object::read;
+use crate::object::{put, read};
 use crate::resolved::common;
 use crate::{Role, SpecError, merge, names};
 
@@ -61,11 +61,12 @@ fn base(
     let metrics = &spec.observability.metrics;
     let mut metadata = json!({"labels": labels});
     if metrics.enabled {
-        metadata["annotations"] = json!({
+        let annotations = json!({
             "prometheus.io/scrape": "true",
             "prometheus.io/port": metrics.port.to_string(),
             "prometheus.io/path": "/metrics",
         });
+        put(&mut metadata, "annotations", annotations);
     }
     let scheduling = &common(spec, role).scheduling;
     let mut pod = json!({
@@ -97,7 +98,7 @@ fn base(
             && value != json!([])
             && value != json!("")
         {
-            pod[key] = value;
+            put(&mut pod, key, value);
         }
     }
     Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), pod)])
@@ -134,13 +135,15 @@ fn container(spec: &ImClusterSpec, image: &str, role: Role) -> Value {
         "volumeMounts": mounts(role),
     });
     if role == Role::Msg {
-        container["env"] = json!([{
+        let env = json!([{
             "name": "IMD_MSG__NAME",
             "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
         }]);
+        put(&mut container, "env", env);
     }
     if role == Role::Login {
-        container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": LOGIN_PRE_STOP}}});
+        let lifecycle = json!({"preStop": {"sleep": {"seconds": LOGIN_PRE_STOP}}});
+        put(&mut container, "lifecycle", lifecycle);
     }
     container
 }
@@ -281,7 +284,7 @@ fn spread(spec: &ImClusterSpec, role: Role, labels: &BTreeMap<String, String>) -
     let mut constraints = json!(given);
     for constraint in constraints.as_array_mut().into_iter().flatten() {
         if constraint.get("labelSelector").is_none() {
-            constraint["labelSelector"] = selector.clone();
+            put(constraint, "labelSelector", selector.clone());
         }
     }
     constraints

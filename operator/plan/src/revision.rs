@@ -7,6 +7,8 @@
 //! Inputs are the parts of the specification that matter to the pods of a role, without those that
 //! have their default value, so that fields which later versions add do not change the hash.
 
+use std::collections::BTreeMap;
+
 use im_operator_api::{ImClusterSpec, TemplatePolicy, labels};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -14,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::object::{Owner, metadata};
+use crate::object::{Owner, metadata, put};
 use crate::{Resolved, Role, names};
 
 /// Letters and digits that form no words.
@@ -84,12 +86,13 @@ pub fn inputs_hash(cluster: &Resolved, role: Role) -> String {
     if cluster.spec.operation.template_policy == TemplatePolicy::Always
         && let Some(rendered) = cluster.rendered.get(&role)
     {
-        inputs["rendered"] = json!({
+        let rendered = json!({
             "template": rendered.template,
             "config": rendered.config,
         });
+        put(&mut inputs, "rendered", rendered);
     }
-    short_hash(inputs.to_string().as_bytes())
+    short_hash(sorted(inputs).to_string().as_bytes())
 }
 
 /// The revision of a role: the stored one for its inputs, or what this operator makes.
@@ -150,6 +153,10 @@ fn inputs(cluster: &Resolved, role: Role) -> Value {
             inputs.insert((*path).to_owned(), value.clone());
         }
     }
+    // Of the database, the pod knows only whether its directory is a volume of its own.
+    if role == Role::DbProxy && !cluster.data_is_durable() {
+        inputs.insert("storage".to_owned(), json!("Ephemeral"));
+    }
     if let Some(Value::Object(of_role)) = changed.pointer(&format!("/roles/{}", role.field())) {
         let mut of_role = of_role.clone();
         for field in WITHOUT_PODS {
@@ -174,7 +181,6 @@ fn paths(role: Role) -> &'static [&'static str] {
             "/image/pullSecrets",
             "/operation/restartTrigger",
             "/observability/metrics",
-            "/database",
             "/cache",
         ],
         Role::Route => &[
@@ -216,6 +222,19 @@ fn changes(value: &Value, default: &Value) -> Option<Value> {
         }
         (Value::Object(fields), Value::Null) if fields.is_empty() => None,
         (value, default) => (value != default).then(|| value.clone()),
+    }
+}
+
+/// With keys in order, whichever map the JSON library was built with.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<_, _> = fields.into_iter().collect();
+            let fields = fields.into_iter().map(|(key, value)| (key, sorted(value)));
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Services of the roles.
 
-use std::collections::BTreeMap;
-
 use im_operator_api::{ServiceType, TrafficPolicy};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -115,15 +113,4 @@ pub(crate) fn port(name: &str, number: i32) -> ServicePort {
         target_port: Some(IntOrString::String(name.to_owned())),
         ..ServicePort::default()
     }
-}
-
-/// Labels or annotations of a Service, with one more.
-pub(crate) fn with(
-    map: Option<BTreeMap<String, String>>,
-    key: &str,
-    value: String,
-) -> Option<BTreeMap<String, String>> {
-    let mut map = map.unwrap_or_default();
-    map.insert(key.to_owned(), value);
-    Some(map)
 }

@@ -5,8 +5,8 @@
 use im_operator_api::{ExternalType, labels};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use crate::object::{Owner, metadata, some};
-use crate::services::{policy_name, port, with};
+use crate::object::{Owner, metadata, some, tag};
+use crate::services::{policy_name, port};
 use crate::{Resolved, Role, names};
 
 /// Placeholders of host names and annotations.
@@ -19,7 +19,7 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
     let external = &msg.external;
     let name = names::slot(&cluster.name, index);
     let mut metadata = metadata(cluster, owner, name, Some(Role::Msg));
-    metadata.labels = with(metadata.labels, labels::SLOT, index.to_string());
+    tag(&mut metadata.labels, labels::SLOT, index.to_string());
     let annotations = external.annotations.iter();
     metadata.annotations = some(
         annotations
@@ -28,7 +28,7 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
     );
     let mut selector = Some(cluster.selector(Role::Msg));
     if bound {
-        selector = with(selector, labels::SLOT, index.to_string());
+        tag(&mut selector, labels::SLOT, index.to_string());
     }
     let mut client = port("client", msg.ports.client);
     let mut spec = ServiceSpec {

@@ -15,9 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
-use crate::object::{Owner, label_selector, metadata, some};
+use crate::object::{Owner, label_selector, metadata, some, tag};
 use crate::revision::Stored;
-use crate::services::with;
 use crate::{Resolved, Role, names};
 
 /// Seconds without progress after which a Deployment is reported as stuck.
@@ -124,12 +123,12 @@ pub(crate) fn replica_set(
     let role = Role::Msg;
     let name = names::revision(&cluster.name, role, revision);
     let mut metadata = metadata(cluster, owner, name, Some(role));
-    metadata.labels = with(metadata.labels, labels::REVISION, revision.to_owned());
+    tag(&mut metadata.labels, labels::REVISION, revision);
     let mut selector = cluster.selector(role);
     selector.insert(labels::REVISION.to_owned(), revision.to_owned());
     let mut template = template.clone();
     let meta = template.metadata.get_or_insert_default();
-    meta.labels = with(meta.labels.take(), labels::REVISION, revision.to_owned());
+    tag(&mut meta.labels, labels::REVISION, revision);
     ReplicaSet {
         metadata,
         spec: Some(ReplicaSetSpec {
@@ -170,6 +169,10 @@ fn workload_metadata(
     stored: &Stored,
 ) -> ObjectMeta {
     let mut metadata = metadata(cluster, owner, name, Some(role));
-    metadata.annotations = with(None, labels::INPUTS_HASH, stored.inputs_hash.clone());
+    tag(
+        &mut metadata.annotations,
+        labels::INPUTS_HASH,
+        &stored.inputs_hash,
+    );
     metadata
 }
