@@ -18,13 +18,22 @@ fn changes() -> Vec<(String, Value)> {
         }]})
     };
     vec![
-        (format!("deployment/{NAME}-login"), json!({"spec": {"replicas": 3}})),
-        (format!("deployment/{NAME}-route"), json!({"spec": {"replicas": 0}})),
+        (
+            format!("deployment/{NAME}-login"),
+            json!({"spec": {"replicas": 3}}),
+        ),
+        (
+            format!("deployment/{NAME}-route"),
+            json!({"spec": {"replicas": 0}}),
+        ),
         (
             format!("service/{NAME}-login"),
             json!({"spec": {"selector": {"app.kubernetes.io/component": "nobody"}}}),
         ),
-        (format!("configmap/{NAME}-msg"), json!({"data": {"imd.toml": "# nothing"}})),
+        (
+            format!("configmap/{NAME}-msg"),
+            json!({"data": {"imd.toml": "# nothing"}}),
+        ),
         (format!("role/{NAME}-discovery"), role(json!(["get"]))),
         (
             format!("networkpolicy/{NAME}-msg"),

@@ -183,7 +183,11 @@ async fn chat_goes_on_without_the_api_server_and_etcd() {
     installation.ready().await.unwrap();
     traffic.progress(300, RECOVERY).await.unwrap();
     assert_eq!(url, installation.url().await.unwrap());
-    assert_eq!(containers(&installation).await, before, "nothing was rolled or restarted");
+    assert_eq!(
+        containers(&installation).await,
+        before,
+        "nothing was rolled or restarted"
+    );
     assert_good(&traffic.finish(RECOVERY).await.unwrap());
 }
 
@@ -206,7 +210,10 @@ async fn containers(installation: &Installation) -> BTreeMap<String, i32> {
     let mut found = BTreeMap::new();
     for component in ["login", "msg", "route", "db-proxy"] {
         for pod in installation.pods(component).await.unwrap() {
-            let statuses = pod.status.iter().flat_map(|status| &status.container_statuses);
+            let statuses = pod
+                .status
+                .iter()
+                .flat_map(|status| &status.container_statuses);
             let restarts = statuses.flatten().map(|status| status.restart_count).sum();
             found.insert(pod.uid().unwrap_or_default(), restarts);
         }

@@ -95,7 +95,15 @@ async fn deleted(installation: &Installation) -> anyhow::Result<()> {
 /// Objects of this ImCluster that exist.
 fn left(installation: &Installation, kinds: &str) -> anyhow::Result<Vec<String>> {
     let selector = format!("app.kubernetes.io/instance={}", installation.name);
-    let args = ["get", kinds, "-l", &selector, "-o", "name", "--ignore-not-found"];
+    let args = [
+        "get",
+        kinds,
+        "-l",
+        &selector,
+        "-o",
+        "name",
+        "--ignore-not-found",
+    ];
     let text = installation.namespace.kubectl(&args)?;
     Ok(text.lines().map(str::to_owned).collect())
 }

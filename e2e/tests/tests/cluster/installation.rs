@@ -114,13 +114,21 @@ impl Installation {
 
     /// Applies another specification; does not wait.
     pub(crate) fn apply(&self, spec: &Value) -> anyhow::Result<()> {
-        self.namespace.apply(&manifest(&self.name, spec).to_string())
+        self.namespace
+            .apply(&manifest(&self.name, spec).to_string())
     }
 
     /// Changes parts of the specification (a JSON merge patch); does not wait.
     pub(crate) fn patch(&self, spec: &Value) -> anyhow::Result<()> {
         let patch = json!({"spec": spec}).to_string();
-        let args = ["patch", "imclusters", &self.name, "--type=merge", "-p", &patch];
+        let args = [
+            "patch",
+            "imclusters",
+            &self.name,
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
         self.namespace.kubectl(&args).map(drop)
     }
 

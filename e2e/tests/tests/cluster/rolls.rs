@@ -99,7 +99,11 @@ async fn a_bad_image_stops_at_the_first_pod_and_reverting_takes_up_the_old_repli
     .await
     .unwrap();
     let now = names(&installation.pods("msg").await.unwrap());
-    assert_eq!(now.intersection(&old).count(), 2, "the old ones still serve");
+    assert_eq!(
+        now.intersection(&old).count(),
+        2,
+        "the old ones still serve"
+    );
     assert_eq!(now.len(), 3, "one pod of the new revision: {now:?}");
     traffic.progress(200, RECOVERY).await.unwrap();
 
@@ -146,7 +150,13 @@ async fn configuration_reaches_the_servers_by_a_roll() {
         .unwrap();
     installation.ready().await.unwrap();
     for pod in installation.pods("msg").await.unwrap() {
-        let args = ["/imd", "config", "show", "--config", "/etc/imcluster/imd.toml"];
+        let args = [
+            "/imd",
+            "config",
+            "show",
+            "--config",
+            "/etc/imcluster/imd.toml",
+        ];
         let shown = installation.namespace.exec(&pod.name_any(), &args).unwrap();
         assert!(shown.contains("rate_limit = 7"), "{shown}");
     }
@@ -232,7 +242,14 @@ async fn restart_until<Fut: Future<Output = bool>>(
         if condition().await {
             return Some(());
         }
-        let args = ["get", "pods", "-l", "app.kubernetes.io/name=im-operator", "-o", "json"];
+        let args = [
+            "get",
+            "pods",
+            "-l",
+            "app.kubernetes.io/name=im-operator",
+            "-o",
+            "json",
+        ];
         let list: Value =
             serde_json::from_str(&installation.namespace.kubectl(&args).ok()?).ok()?;
         for pod in list["items"].as_array()? {

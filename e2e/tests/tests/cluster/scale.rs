@@ -88,7 +88,10 @@ async fn scaling_under_traffic_loses_nothing_and_everybody_is_back() {
     })
     .await
     .unwrap();
-    println!("a new pod had its first session {:?} after it was ready", ready.elapsed());
+    println!(
+        "a new pod had its first session {:?} after it was ready",
+        ready.elapsed()
+    );
     fresh.close().await;
     traffic.progress(200, RECOVERY).await.unwrap();
 

@@ -13,7 +13,8 @@ async fn two_clusters_in_one_namespace_do_not_meet() {
         .namespace
         .apply(&crate::installation::manifest("other", &small()).to_string())
         .unwrap();
-    let name = |name: &str| ["get", "secret", name, "-o", "jsonpath={.data.secret}"].map(str::to_owned);
+    let name =
+        |name: &str| ["get", "secret", name, "-o", "jsonpath={.data.secret}"].map(str::to_owned);
     until("the other one is ready", LATER, async || {
         let args = ["get", "imclusters", "other", "-o", "json"];
         let text = first.namespace.kubectl(&args).ok()?;
@@ -71,7 +72,11 @@ async fn must_never_3_another_operator_rolls_no_pod() {
         pods
     };
     // Another version as far as Kubernetes can see: another pod, other settings.
-    install_operator(&installation.namespace, &["podLabels.release=next", "concurrency=8"]).unwrap();
+    install_operator(
+        &installation.namespace,
+        &["podLabels.release=next", "concurrency=8"],
+    )
+    .unwrap();
     // It has looked at everything once it has done something.
     installation
         .patch(&json!({"load": {"mirror": "None"}}))
