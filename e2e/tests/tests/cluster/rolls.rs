@@ -202,8 +202,12 @@ async fn an_operator_that_dies_after_every_write_ends_in_the_same_state() {
     crate::installation::install_operator(&namespace, &[]).unwrap();
     let dying = Installation::apply_to(namespace, NAME, &small()).unwrap();
     let set = |value: &str| {
-        let env = format!("IM_OPERATOR_STOP_AFTER_WRITES{value}");
-        let args = ["set", "env", "deployment/im-operator", &env];
+        // Without the Lease, whose holder died and which would have to expire each time.
+        let env = [
+            format!("IM_OPERATOR_STOP_AFTER_WRITES{value}"),
+            format!("IM_OPERATOR_NO_LEASE{}", value.replace('1', "true")),
+        ];
+        let args = ["set", "env", "deployment/im-operator", &env[0], &env[1]];
         dying.namespace.kubectl(&args).unwrap();
     };
     set("=1");
