@@ -1,7 +1,8 @@
 //! Writes a status when it says something new.
 
 use im_operator_api::{ImCluster, ImClusterStatus, labels};
-use kube::api::{Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::ApiResource;
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -28,7 +29,10 @@ pub(crate) async fn write(
     uid: &str,
     status: &ImClusterStatus,
 ) -> Result<(), ApplyError> {
-    let api: Api<ImCluster> = Api::namespaced(client.clone(), &cluster.namespace);
+    // The answer is the whole object, which may be one that cannot be parsed.
+    let resource = ApiResource::erase::<ImCluster>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &cluster.namespace, &resource);
     let body = json!({
         "apiVersion": "imcluster.io/v1alpha1",
         "kind": "ImCluster",
