@@ -153,7 +153,8 @@ impl Process {
         wait::until(&format!("a login server for {name}"), limit, || async {
             let dump = gauges::get(admin, "/debug/dump").await.ok()?;
             let dump: serde_json::Value = serde_json::from_str(&dump).ok()?;
-            (dump["msg"]["login_links"].as_u64()? > 0).then_some(())
+            let links = dump.pointer("/msg/login_links")?.as_u64()?;
+            (links > 0).then_some(())
         })
         .await
         .with_context(|| self.log_tail())

@@ -20,7 +20,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher;
 use kube::{Api, Client, Config};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::{Discover, Endpoint};
@@ -85,9 +85,11 @@ impl Kubernetes {
             port: port.to_owned(),
             sender,
         };
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follower.run()));
         ServiceEndpoints {
             endpoints,
-            task: tokio::spawn(follower.run()),
+            _following: stop.drop_guard(),
         }
     }
 }
@@ -102,18 +104,12 @@ impl std::fmt::Debug for Kubernetes {
 #[derive(Debug)]
 pub struct ServiceEndpoints {
     endpoints: watch::Receiver<Vec<Endpoint>>,
-    task: JoinHandle<()>,
+    _following: DropGuard,
 }
 
 impl Discover for ServiceEndpoints {
     fn watch(&self) -> watch::Receiver<Vec<Endpoint>> {
         self.endpoints.clone()
-    }
-}
-
-impl Drop for ServiceEndpoints {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -58,7 +58,7 @@ impl ServerArgs {
         let path = match (&self.secret_file, &self.data_dir) {
             (Some(file), _) => file.clone(),
             (None, Some(dir)) => dir.join("secret"),
-            (None, None) if Path::new(MOUNTED_SECRET).exists() => MOUNTED_SECRET.into(),
+            (None, None) if Path::new(MOUNTED_SECRET).is_file() => MOUNTED_SECRET.into(),
             (None, None) => {
                 return Err(BadConfig::Missing {
                     key: "secret_file",

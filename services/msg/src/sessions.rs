@@ -176,6 +176,7 @@ impl ConnTable {
     }
 
     /// Slots in use or used before.
+    #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }

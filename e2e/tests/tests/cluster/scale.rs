@@ -1,7 +1,7 @@
 //! Scenario 2: load is spread, and pods come and go under traffic (S-02…S-07, S-88).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use im_client::{Client, ClientConfig, Event, Events, Password, Profile};
@@ -9,6 +9,7 @@ use im_e2e::people;
 use im_e2e::traffic::Outcome;
 use im_e2e_kube::wait::{LATER, SOON, until};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::installation::{Installation, small, with};
 

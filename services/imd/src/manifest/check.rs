@@ -106,7 +106,10 @@ pub(super) fn typed(value: &Value) -> Result<ImCluster, Vec<BadField>> {
             return Err(whole(field, &format!("must be {wanted}")));
         }
     }
-    if !value["spec"]["version"].is_string() {
+    if !value
+        .pointer("/spec/version")
+        .is_some_and(serde_json::Value::is_string)
+    {
         return Err(whole("spec.version", "must be a text such as \"1.2.3\""));
     }
     let schema = schema();
