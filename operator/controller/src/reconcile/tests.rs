@@ -56,10 +56,9 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             let old = store.get(&path).cloned();
             if let (Some(old), Value::String(version)) =
                 (&old, &asked.body["metadata"]["resourceVersion"])
+                && old["metadata"]["resourceVersion"] != *version
             {
-                if old["metadata"]["resourceVersion"] != *version {
-                    return refusal(409, "Conflict");
-                }
+                return refusal(409, "Conflict");
             }
             let mut new = old.clone().unwrap_or_else(|| json!({}));
             merge(&mut new, &asked.body);
@@ -372,18 +371,19 @@ async fn never_3_another_operator_with_the_same_inputs_changes_no_template() {
     world.settle().await;
     let before = world.store.lock().unwrap()[&path]["spec"]["template"].clone();
     // What an older operator stored differs from what this one would make.
-    let mut store = world.store.lock().unwrap();
-    let stored: Vec<String> = store
-        .keys()
-        .filter(|path| path.contains("controllerrevisions/demo-db-proxy-"))
-        .cloned()
-        .collect();
-    let revision = store.get_mut(&stored[0]).unwrap();
-    revision["data"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(77);
-    revision["metadata"]["uid"] = json!("read again");
-    drop(store);
+    {
+        let mut store = world.store.lock().unwrap();
+        let stored: Vec<String> = store
+            .keys()
+            .filter(|path| path.contains("controllerrevisions/demo-db-proxy-"))
+            .cloned()
+            .collect();
+        let revision = store.get_mut(&stored[0]).unwrap();
+        revision["data"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(77);
+        revision["metadata"]["uid"] = json!("read again");
+    }
     world.change(&path, |set| {
-        set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(77)
+        set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(77);
     });
     world.ctx.forget(&key());
     world.settle().await;

@@ -119,9 +119,12 @@ async fn binding_takes_the_slot_first_and_selects_the_pod_last() {
     assert_eq!(asked[0].body["spec"]["selector"][labels::SLOT], Value::Null);
     assert_eq!(asked[2].body["spec"]["selector"][labels::SLOT], "2");
     assert_eq!(asked[2].body["metadata"]["resourceVersion"], "6");
-    let (done, asked) = executed(bind, |asked| match asked.path.contains("/pods/") {
-        true => refusal(409, "Conflict"),
-        false => fine(asked),
+    let (done, asked) = executed(bind, |asked| {
+        if asked.path.contains("/pods/") {
+            refusal(409, "Conflict")
+        } else {
+            fine(asked)
+        }
     })
     .await;
     assert_eq!((done.unwrap(), asked.len()), (Done::Stale, 2));
