@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    ContainerStatus, LoadBalancerIngress, LoadBalancerStatus, Pod, Service, ServicePort,
-    ServiceSpec, ServiceStatus,
+    ContainerStateTerminated, ContainerStatus, LoadBalancerIngress, LoadBalancerStatus, Pod,
+    Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -235,42 +235,65 @@ pub(crate) fn pod(pod: Pod) -> Detail {
 
 /// Waiting words that are ordinary steps of a start.
 const STARTING: &[&str] = &["ContainerCreating", "PodInitializing"];
+/// Words of an image that cannot be had, which take turns.
+const NO_IMAGE: &[&str] = &["ErrImagePull", "ImagePullBackOff"];
+/// A container that ended in error this often loops, whatever it is at right now.
+const LOOPS: i32 = 2;
 
+/// What is wrong with a container. The words are the same through all steps of a loop, so that
+/// nothing has to be written at each.
 fn container_failure(status: &ContainerStatus) -> Option<Failure> {
     let state = status.state.as_ref()?;
     let restarts = status.restart_count;
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting
-            .reason
-            .clone()
-            .filter(|it| !STARTING.contains(&it.as_str()))?;
-        let mut message = waiting.message.clone().unwrap_or_default();
-        let last = status
-            .last_state
-            .as_ref()
-            .and_then(|last| last.terminated.as_ref());
-        if let Some(last) = last {
-            let why = last.reason.as_deref().unwrap_or("Error");
-            message = format!("{message} (last end: {why}, exit code {})", last.exit_code);
-        }
+    let ended = state
+        .terminated
+        .as_ref()
+        .or_else(|| status.last_state.as_ref()?.terminated.as_ref())
+        .filter(|end| end.exit_code != 0);
+    let waiting = state.waiting.as_ref().and_then(|it| it.reason.as_deref());
+    let is_up = state.running.is_some() && status.ready;
+    if let Some(end) = ended
+        && !is_up
+        && (restarts >= LOOPS || waiting == Some("CrashLoopBackOff"))
+    {
         return Some(Failure {
-            reason,
-            message,
+            reason: "CrashLoopBackOff".to_owned(),
+            message: end_line(end),
             restarts,
         });
     }
-    let terminated = state.terminated.as_ref().filter(|it| it.exit_code != 0)?;
+    if waiting.is_some_and(|reason| NO_IMAGE.contains(&reason)) {
+        return Some(Failure {
+            reason: "ErrImagePull".to_owned(),
+            message: format!("image {} cannot be pulled", status.image),
+            restarts,
+        });
+    }
+    if let Some(reason) = waiting {
+        let waiting = state.waiting.as_ref()?;
+        return (!STARTING.contains(&reason)).then(|| Failure {
+            reason: reason.to_owned(),
+            message: waiting.message.clone().unwrap_or_default(),
+            restarts,
+        });
+    }
+    let end = state.terminated.as_ref().filter(|end| end.exit_code != 0)?;
     Some(Failure {
-        reason: terminated
-            .reason
-            .clone()
-            .unwrap_or_else(|| "Error".to_owned()),
-        message: terminated
-            .message
-            .clone()
-            .unwrap_or_else(|| format!("exit code {}", terminated.exit_code)),
+        reason: end.reason.clone().unwrap_or_else(|| "Error".to_owned()),
+        message: end_line(end),
         restarts,
     })
+}
+
+fn end_line(end: &ContainerStateTerminated) -> String {
+    let reason = end.reason.as_deref().unwrap_or("Error");
+    let message = end.message.as_deref().unwrap_or_default().trim();
+    let line = format!("last end: {reason}, exit code {}", end.exit_code);
+    if message.is_empty() {
+        line
+    } else {
+        format!("{line}: {message}")
+    }
 }
 
 pub(crate) fn replica_set(set: ReplicaSet) -> Detail {
@@ -381,20 +404,32 @@ mod tests {
         view.failure
     }
 
+    fn container(state: serde_json::Value, restarts: i32) -> serde_json::Value {
+        json!([{"name": "msg", "image": "imd:9", "imageID": "", "ready": false,
+            "restartCount": restarts, "state": state,
+            "lastState": {"terminated": {"exitCode": 64, "reason": "Error"}}}])
+    }
+
     #[test]
-    fn a_crash_loop_tells_how_the_last_run_ended() {
-        let found = failure(
-            json!([{"name": "msg", "image": "", "imageID": "", "ready": false, "restartCount": 4,
-            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
-            "lastState": {"terminated": {"exitCode": 64, "reason": "Error"}}}]),
-        )
-        .unwrap();
-        assert_eq!(found.reason, "CrashLoopBackOff");
-        assert_eq!(
-            found.message,
-            "back-off 40s (last end: Error, exit code 64)"
-        );
-        assert_eq!(found.restarts, 4);
+    fn a_crash_loop_has_the_same_words_at_every_step() {
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}});
+        let ended = json!({"terminated": {"exitCode": 64, "reason": "Error"}});
+        for state in [waiting, ended, json!({"running": {}})] {
+            let found = failure(container(state, 4)).unwrap();
+            assert_eq!(found.reason, "CrashLoopBackOff");
+            assert_eq!(found.message, "last end: Error, exit code 64");
+        }
+        assert_eq!(failure(container(json!({"running": {}}), 1)), None);
+    }
+
+    #[test]
+    fn a_missing_image_has_the_same_words_at_every_step() {
+        for reason in ["ErrImagePull", "ImagePullBackOff"] {
+            let waiting = json!({"waiting": {"reason": reason, "message": "it varies"}});
+            let found = failure(container(waiting, 0)).unwrap();
+            assert_eq!(found.reason, "ErrImagePull");
+            assert_eq!(found.message, "image imd:9 cannot be pulled");
+        }
     }
 
     #[test]

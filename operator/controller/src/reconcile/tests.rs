@@ -373,10 +373,12 @@ async fn never_3_another_operator_with_the_same_inputs_changes_no_template() {
     // What an older operator stored differs from what this one would make.
     {
         let mut store = world.store.lock().unwrap();
-        let (_, revision) = store
-            .iter_mut()
-            .find(|(path, _)| path.contains("controllerrevisions/demo-db-proxy-"))
-            .unwrap();
+        let stored: Vec<String> = store
+            .keys()
+            .filter(|path| path.contains("controllerrevisions/demo-db-proxy-"))
+            .cloned()
+            .collect();
+        let revision = store.get_mut(&stored[0]).unwrap();
         revision["data"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(77);
         revision["metadata"]["uid"] = json!("read again");
     }
