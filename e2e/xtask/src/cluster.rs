@@ -5,11 +5,11 @@ use std::process::Command;
 
 use anyhow::bail;
 
-use crate::steps::{cargo, step, target_dir};
+use crate::steps::{E2E_FEATURES, cargo, step, target_dir};
 use crate::tools;
 
-/// Tag of the images that tests use.
-const TEST_TAG: &str = "test";
+/// Version of the images that tests use, and the one to which they roll: the same programs.
+const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
 
 /// Runs the program of `e2e/kube` with these arguments.
 pub(crate) fn kube_node(args: &[String]) -> anyhow::Result<()> {
@@ -39,16 +39,11 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     )?;
     let images = target_dir()?.join("images-test");
     let images = images.to_string_lossy();
-    let image = [
-        "image",
-        "--profile",
-        "dev",
-        "--tag",
-        TEST_TAG,
-        "--out",
-        &images,
-    ];
-    step("images", &mut program(&image)?)?;
+    for version in VERSIONS {
+        let out = format!("{images}/{version}");
+        let image = ["image", "--profile", "dev", "--tag", version, "--out", &out];
+        step(&format!("images {version}"), &mut program(&image)?)?;
+    }
     step("end an earlier node", &mut program(&["down"])?)?;
     step("start a Kubernetes node", &mut program(&["up"])?)?;
     let result = test_inside(&images, filter);
@@ -70,9 +65,12 @@ fn check_root() -> anyhow::Result<()> {
 }
 
 fn test_inside(images: &str, filter: &[String]) -> anyhow::Result<()> {
-    let archives = ["imd.tar", "im-operator.tar"].map(|name| format!("{images}/{name}"));
-    let import = ["import", &archives[0], &archives[1]];
-    step("import images", &mut program(&import)?)?;
+    let mut import = program(&["import"])?;
+    for version in VERSIONS {
+        import
+            .args(["imd.tar", "im-operator.tar"].map(|name| format!("{images}/{version}/{name}")));
+    }
+    step("import images", &mut import)?;
     let mut inside = program(&["exec", "--", "cargo"])?;
     let tests = tests(filter);
     inside.args(tests.get_args());
@@ -91,8 +89,8 @@ fn tests(filter: &[String]) -> Command {
 /// The whole workspace is named, as in the other steps of `make test`: with a part of it, cargo would
 /// choose other features for the crates below and build them all again.
 fn whole_workspace(args: &[&str]) -> Command {
-    let features = "im-e2e-tests/cluster";
-    let mut tests = cargo(&["test", "--workspace", "--features", features, "--locked"]);
+    let mut tests = cargo(&["test", "--workspace", "--locked"]);
+    tests.args(["--features", E2E_FEATURES]);
     tests.args(args);
     tests
 }

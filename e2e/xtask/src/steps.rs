@@ -11,8 +11,8 @@ use crate::tools;
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
 
-/// Without it the end-to-end tests are left out.
-const E2E_FEATURE: &str = "im-e2e-tests/processes";
+/// Without them the end-to-end tests are left out.
+pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster";
 
 pub(crate) fn test() -> anyhow::Result<()> {
     check_and_lint()?;
@@ -99,7 +99,7 @@ fn check_and_lint() -> anyhow::Result<()> {
             "--workspace",
             "--all-targets",
             "--features",
-            E2E_FEATURE,
+            E2E_FEATURES,
             "--locked",
             "--quiet",
             "--",
@@ -144,7 +144,7 @@ fn e2e_tests(env: &[(&str, &str)]) -> anyhow::Result<()> {
         "test",
         "--workspace",
         "--features",
-        E2E_FEATURE,
+        E2E_FEATURES,
         "--locked",
         "--test",
         "e2e",
