@@ -72,7 +72,7 @@ fn walk(node: &Value, path: &str, errors: &mut Vec<String>) {
         Some("array") => need(has("maxItems"), "list without bound"),
         Some("integer") => need(has("minimum") && has("maximum"), "number without bounds"),
         Some("object") if has("additionalProperties") => {
-            need(has("maxProperties"), "map without bound")
+            need(has("maxProperties"), "map without bound");
         }
         Some("object" | "boolean") => {}
         other => need(false, &format!("type {other:?}")),

@@ -1,4 +1,10 @@
 //! Specifications become objects.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod golden;
 mod mirror;
