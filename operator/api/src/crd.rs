@@ -9,7 +9,7 @@ use crate::{ImCluster, labels};
 /// The definition that a cluster is given.
 ///
 /// No field accepts null: what a client leaves open as null is dropped by the API server, so rules
-/// with `has()` hold. Defaults of objects are empty and filled from the defaults of their fields.
+/// with `has()` hold. Defaults of objects are filled from the defaults of their fields.
 pub fn crd() -> CustomResourceDefinition {
     let mut value = serde_json::to_value(ImCluster::crd()).expect("a definition is JSON");
     let schema = value
@@ -47,15 +47,13 @@ fn tidy(schema: &mut Value) {
     }
 }
 
-/// The fields of an object have defaults of their own. The API server holds a default against the
-/// rules of its object before it fills in those, so where there are rules the default stays whole.
+/// The fields of an object have defaults of their own. Where rules look at the object, the API server
+/// wants its default whole, since it judges that as it stands.
 fn empty_default(node: &mut Map<String, Value>) {
-    if node.contains_key("x-kubernetes-validations") {
-        return;
-    }
+    let has_rules = node.contains_key("x-kubernetes-validations");
     match node.get_mut("default") {
         Some(Value::Null) => drop(node.remove("default")),
-        Some(Value::Object(default)) => default.clear(),
+        Some(Value::Object(default)) if !has_rules => default.clear(),
         _ => {}
     }
 }

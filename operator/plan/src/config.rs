@@ -177,6 +177,9 @@ fn entry(key: &str, text: &str, role: Role, taken: &[String]) -> Result<Table, S
     if key.is_empty() || key.split('.').any(str::is_empty) {
         return Err("is no key of the configuration file".to_owned());
     }
+    if taken.iter().any(|taken| taken == key) {
+        return Err(format!("{key} is set by the operator"));
+    }
     let mut reason = None;
     for value in readings(text) {
         let entry = nest(key, value);

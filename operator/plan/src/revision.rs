@@ -165,7 +165,9 @@ fn inputs(cluster: &Resolved, role: Role) -> Value {
                 of_role.remove(*field);
             }
         }
-        inputs.insert("role".to_owned(), Value::Object(of_role));
+        if !of_role.is_empty() {
+            inputs.insert("role".to_owned(), Value::Object(of_role));
+        }
     }
     Value::Object(inputs)
 }
