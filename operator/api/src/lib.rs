@@ -1,2 +1,34 @@
-//! Types of the `ImCluster` resource.
+//! Types of the `ImCluster` resource: what `kubectl apply` takes and what the operator reports.
+//!
+//! [`crd`] is the definition that goes to the cluster; `crds/` and `docs/reference/imcluster.md` are
+//! generated from it and checked by tests.
+//!
+//! *Invariant:* a field exists here only if the operator and the servers act on it. Fields that stand
+//! in a type have their default in that type, so that an object read by the API server and one read
+//! from a file mean the same.
 #![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    reason = "the derive of the resource writes such items"
+)]
+
+pub mod labels;
+
+mod common;
+mod crd;
+mod network;
+mod reference;
+mod roles;
+mod schema;
+mod spec;
+mod status;
+mod stores;
+
+pub use common::*;
+pub use crd::*;
+pub use network::*;
+pub use reference::reference;
+pub use roles::*;
+pub use spec::*;
+pub use status::*;
+pub use stores::*;

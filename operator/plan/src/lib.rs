@@ -1,2 +1,35 @@
-//! From a specification to Kubernetes objects: pure functions.
+//! From a specification to Kubernetes objects: pure functions, no input or output, no clock.
+//!
+//! [`validate`](validate::validate) judges an ImCluster and fills in what it leaves open;
+//! [`build`](build::build) makes every child of it. What changes with the load or with single pods
+//! is built apart: [`slots`], [`mirror`], [`build::msg_replica_set`].
+//!
+//! *Invariant:* the same inputs give the same objects, and a pod template is stored under the hash of
+//! its inputs: a newer operator applies the stored one and so replaces no pod.
 #![forbid(unsafe_code)]
+
+pub mod build;
+pub mod mirror;
+pub mod names;
+pub mod settings;
+pub mod slots;
+pub mod validate;
+
+mod config;
+mod merge;
+mod network;
+mod object;
+mod pod;
+mod resolved;
+mod revision;
+mod role;
+mod services;
+mod workload;
+
+pub use build::{Child, Desired, MsgTemplate, Planned, Stage};
+pub use object::Owner;
+pub use resolved::Resolved;
+pub use revision::{Stored, Templates};
+pub use role::Role;
+pub use settings::Settings;
+pub use validate::SpecError;

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::PeerSource;
+
 /// A key that breaks its bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -95,20 +97,19 @@ impl Checker {
         }
     }
 
-    /// Every entry must be the address of a peer, `host:port` or `name=host:port`.
+    /// Every entry must be the address of a peer, `host:port` or `name=host:port`, or the only entry
+    /// names a Service, `kubernetes:<service>:<port name>`.
     pub fn peers(&mut self, key: &str, peers: &[String]) {
-        for peer in peers {
-            let address = peer
-                .split_once('=')
-                .map_or(peer.as_str(), |(_, address)| address);
-            let well_formed = address.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
-            });
-            if !well_formed {
-                self.violation(
-                    key,
-                    format!("must hold host:port or name=host:port, has {peer:?}"),
-                );
+        match PeerSource::of(peers) {
+            Ok(PeerSource::Kubernetes(_)) => {}
+            Err(error) => self.violation(key, error.to_string()),
+            Ok(PeerSource::List) => {
+                for peer in peers.iter().filter(|peer| !is_address_of_peer(peer)) {
+                    self.violation(
+                        key,
+                        format!("must hold host:port or name=host:port, has {peer:?}"),
+                    );
+                }
             }
         }
     }
@@ -140,6 +141,13 @@ impl Checker {
     }
 }
 
+fn is_address_of_peer(peer: &str) -> bool {
+    let address = peer.split_once('=').map_or(peer, |(_, address)| address);
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +174,28 @@ mod tests {
             error.to_string(),
             "inner.depth: must be 1 to 9, is 10; listen: must be host:port, is \"nowhere\"; \
              peers: must hold host:port or name=host:port, has \"c\""
+        );
+    }
+
+    #[test]
+    fn a_service_stands_alone_in_its_list() {
+        let judge = |peers: &[&str]| {
+            let mut checker = Checker::default();
+            let peers: Vec<String> = peers.iter().map(|&peer| peer.to_owned()).collect();
+            checker.peers("route", &peers);
+            checker.finish().map_err(|error| error.to_string())
+        };
+        assert_eq!(judge(&["kubernetes:demo-route:grpc"]), Ok(()));
+        assert_eq!(
+            judge(&["kubernetes:demo-route:grpc", "h:1"]),
+            Err("route: must have nothing beside \"kubernetes:demo-route:grpc\"".to_owned())
+        );
+        assert_eq!(
+            judge(&["kubernetes:demo-route"]),
+            Err(
+                "route: must be kubernetes:<service>:<port name>, has \"kubernetes:demo-route\""
+                    .to_owned()
+            )
         );
     }
 }

@@ -37,7 +37,10 @@ impl Check for AdminConfig {
     }
 }
 
-/// Static peers, `host:port` or `name=host:port` each. A host name is resolved anew at every dial.
+/// Peers: a list of `host:port` or `name=host:port`, or one entry `kubernetes:<service>:<port name>`.
+///
+/// A host name is resolved anew at every dial. The Kubernetes entry stands for all pods of a Service
+/// in the namespace of this process, by their pod names, as its EndpointSlices list them.
 ///
 /// All processes must know a route server by the same name: it is the key by which users are
 /// spread over route servers.
@@ -219,7 +222,7 @@ impl Check for ProcessConfig {
             stop_timeout_ms,
         } = self;
         checker.range("worker_threads", worker_threads, &(0..=1024));
-        checker.range("stop_timeout_ms", stop_timeout_ms, &(100..=3_600_000));
+        checker.range("stop_timeout_ms", stop_timeout_ms, &(100..=7_200_000));
     }
 }
 

@@ -11,6 +11,7 @@ mod db_proxy_answers;
 mod load;
 mod login;
 mod msg;
+mod peers;
 mod root;
 mod route;
 
@@ -21,5 +22,6 @@ pub use db_proxy_answers::*;
 pub use load::*;
 pub use login::*;
 pub use msg::*;
+pub use peers::*;
 pub use root::*;
 pub use route::*;

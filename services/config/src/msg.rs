@@ -1,5 +1,7 @@
 //! Configuration of the msg role: client connections, sessions, delivery.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +22,17 @@ pub struct MsgConfig {
     pub public_ip2: String,
     /// Port that clients are told; 0 = the listening one.
     pub public_port: u16,
+    /// File that holds the address clients are told, `host:port`, instead of the three keys above;
+    /// empty = none. It is read anew every second. As long as it is missing, empty or no address,
+    /// login servers send nobody here.
+    pub public_endpoint_file: PathBuf,
     /// Bounds of the links to other roles.
     pub link: LinkConfig,
     /// Connections that wait in the kernel to be accepted.
     pub backlog: u32,
+    /// Client connections taken in per second, and at once; further ones wait in the kernel. 0 = no
+    /// bound.
+    pub accept_rate: u32,
     /// Open client connections; further ones are closed at once.
     pub max_connections: u32,
     /// Open client connections of one address (of one /64 with IPv6); 0 = no bound. The default lets
@@ -106,7 +115,8 @@ pub struct MsgConfig {
     pub route_queue: u32,
     /// Presence notices.
     pub presence: PresenceConfig,
-    /// A load report leaves at least this often, milliseconds.
+    /// A load report leaves at least this often, milliseconds. Login servers must wait longer than
+    /// that (`login.stale_after_ms`).
     pub report_interval_ms: u32,
     /// Sign-ins and sign-outs gather this long before they are reported, milliseconds.
     pub report_delay_ms: u32,
@@ -150,8 +160,10 @@ impl Default for MsgConfig {
             public_ip1: String::new(),
             public_ip2: String::new(),
             public_port: 0,
+            public_endpoint_file: PathBuf::new(),
             link: LinkConfig::default(),
             backlog: 1_024,
+            accept_rate: 0,
             max_connections: 100_000,
             max_connections_per_address: 20_000,
             max_sessions: 0,
@@ -209,8 +221,10 @@ impl Check for MsgConfig {
             public_ip1: _,
             public_ip2: _,
             public_port: _,
+            public_endpoint_file: _,
             link,
             backlog,
+            accept_rate,
             max_connections,
             max_connections_per_address,
             max_sessions: _,
@@ -257,6 +271,7 @@ impl Check for MsgConfig {
         checker.listen("listen", listen);
         checker.table("link", link);
         checker.range("backlog", backlog, &(1..=65_535));
+        checker.range("accept_rate", accept_rate, &(0..=1_000_000));
         checker.range("max_connections", max_connections, &(1..=10_000_000));
         checker.range(
             "max_connections_per_address",
@@ -309,9 +324,9 @@ impl Check for MsgConfig {
         checker.range("fanout_connections", fanout_connections, &(1..=10_000_000));
         checker.range("fanout_gap_ms", fanout_gap_ms, &(0..=100));
         checker.range("route_queue", route_queue, &(1..=10_000_000));
-        checker.range("report_interval_ms", report_interval_ms, &(1..=2_000));
+        checker.range("report_interval_ms", report_interval_ms, &(1..=60_000));
         checker.range("report_delay_ms", report_delay_ms, &(0..=50));
-        checker.range("drain_seconds", drain_seconds, &(0..=600));
+        checker.range("drain_seconds", drain_seconds, &(0..=3_600));
         checker.range("drain_rate", drain_rate, &(1..=10_000_000));
         checker.range("drain_notice_ms", drain_notice_ms, &(0..=60_000));
         checker.range("drain_pending_ms", drain_pending_ms, &(0..=60_000));

@@ -1,0 +1,124 @@
+//! Database and cache.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where everything durable is. `type` says which member counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Database {
+    /// Which database.
+    #[serde(rename = "type")]
+    pub kind: DatabaseType,
+    /// Details of type Embedded; absent: the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<EmbeddedDatabase>,
+}
+
+impl Database {
+    /// Storage of the embedded database, with the default where nothing is said.
+    pub fn storage(&self) -> Storage {
+        self.embedded
+            .as_ref()
+            .map(|embedded| embedded.storage.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// Kinds of databases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DatabaseType {
+    /// A file of the one dbProxy pod.
+    #[default]
+    Embedded,
+}
+
+/// The embedded database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EmbeddedDatabase {
+    /// Where the file is.
+    pub storage: Storage,
+}
+
+/// Where the file of the embedded database is. It cannot be changed later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.persistentVolume) || self.type == 'PersistentVolume'",
+        "message": "persistentVolume needs storage type PersistentVolume",
+    },
+    {
+        "rule": "self.type == oldSelf.type",
+        "message": "the storage type of the database cannot be changed",
+    },
+    {
+        "rule": "(has(self.persistentVolume) ? self.persistentVolume.size : '10Gi') == (has(oldSelf.persistentVolume) ? oldSelf.persistentVolume.size : '10Gi')",
+        "message": "the size of the database's volume cannot be changed here",
+    },
+    {
+        "rule": "(has(self.persistentVolume) ? self.persistentVolume.storageClassName : '') == (has(oldSelf.persistentVolume) ? oldSelf.persistentVolume.storageClassName : '')",
+        "message": "the storage class of the database's volume cannot be changed",
+    },
+]))]
+pub struct Storage {
+    /// Kind of storage.
+    #[serde(rename = "type")]
+    pub kind: StorageType,
+    /// Details of type PersistentVolume; absent: the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume: Option<PersistentVolume>,
+}
+
+/// Kinds of storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StorageType {
+    /// A claim that outlives pods.
+    #[default]
+    PersistentVolume,
+    /// The pod's own directory: everything is lost with the pod. For trials; the condition
+    /// DataNotDurable says so.
+    Ephemeral,
+}
+
+/// A claimed volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PersistentVolume {
+    /// Size, such as `10Gi`.
+    #[schemars(
+        length(max = 20),
+        regex(pattern = r"^[1-9][0-9]{0,15}([kMGTP]|[KMGTP]i)?$")
+    )]
+    pub size: String,
+    /// StorageClass; empty: the cluster's default one.
+    #[schemars(length(max = 253))]
+    pub storage_class_name: String,
+}
+
+impl Default for PersistentVolume {
+    fn default() -> Self {
+        Self {
+            size: "10Gi".to_owned(),
+            storage_class_name: String::new(),
+        }
+    }
+}
+
+/// Where answers are remembered. `type` says which kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cache {
+    /// Which cache.
+    #[serde(rename = "type")]
+    pub kind: CacheType,
+}
+
+/// Kinds of caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CacheType {
+    /// In the memory of dbProxy.
+    #[default]
+    InProcess,
+}

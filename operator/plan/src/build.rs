@@ -1,0 +1,284 @@
+//! Every child of an ImCluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{self as rbac, PolicyRule, RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::object::{Owner, metadata};
+use crate::revision::{Stored, Templates, current, object};
+use crate::{Resolved, Role, mirror, names, network, services, workload};
+
+pub use crate::revision::inputs_hash;
+
+/// What a child waits for: until every workload of the stages before it runs its newest revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Nothing.
+    Base,
+    /// Nothing, and Route waits for it.
+    DbProxy,
+    /// db-proxy.
+    Route,
+    /// db-proxy and route.
+    Msg,
+    /// db-proxy, route and msg.
+    Login,
+}
+
+impl From<Role> for Stage {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::DbProxy => Self::DbProxy,
+            Role::Route => Self::Route,
+            Role::Msg => Self::Msg,
+            Role::Login => Self::Login,
+        }
+    }
+}
+
+/// A child.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Child {
+    ServiceAccount(ServiceAccount),
+    Role(rbac::Role),
+    RoleBinding(RoleBinding),
+    ConfigMap(ConfigMap),
+    Service(Service),
+    NetworkPolicy(NetworkPolicy),
+    PodDisruptionBudget(PodDisruptionBudget),
+    ControllerRevision(ControllerRevision),
+    StatefulSet(StatefulSet),
+    Deployment(Deployment),
+}
+
+impl Child {
+    /// Kind in manifests.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::ServiceAccount(_) => "ServiceAccount",
+            Self::Role(_) => "Role",
+            Self::RoleBinding(_) => "RoleBinding",
+            Self::ConfigMap(_) => "ConfigMap",
+            Self::Service(_) => "Service",
+            Self::NetworkPolicy(_) => "NetworkPolicy",
+            Self::PodDisruptionBudget(_) => "PodDisruptionBudget",
+            Self::ControllerRevision(_) => "ControllerRevision",
+            Self::StatefulSet(_) => "StatefulSet",
+            Self::Deployment(_) => "Deployment",
+        }
+    }
+
+    /// Its metadata.
+    pub const fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::ServiceAccount(object) => &object.metadata,
+            Self::Role(object) => &object.metadata,
+            Self::RoleBinding(object) => &object.metadata,
+            Self::ConfigMap(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::NetworkPolicy(object) => &object.metadata,
+            Self::PodDisruptionBudget(object) => &object.metadata,
+            Self::ControllerRevision(object) => &object.metadata,
+            Self::StatefulSet(object) => &object.metadata,
+            Self::Deployment(object) => &object.metadata,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata().name.as_deref().unwrap_or_default()
+    }
+
+    /// As a manifest, with `apiVersion` and `kind`.
+    pub fn to_json(&self) -> serde_json::Result<serde_json::Value> {
+        match self {
+            Self::ServiceAccount(object) => serde_json::to_value(object),
+            Self::Role(object) => serde_json::to_value(object),
+            Self::RoleBinding(object) => serde_json::to_value(object),
+            Self::ConfigMap(object) => serde_json::to_value(object),
+            Self::Service(object) => serde_json::to_value(object),
+            Self::NetworkPolicy(object) => serde_json::to_value(object),
+            Self::PodDisruptionBudget(object) => serde_json::to_value(object),
+            Self::ControllerRevision(object) => serde_json::to_value(object),
+            Self::StatefulSet(object) => serde_json::to_value(object),
+            Self::Deployment(object) => serde_json::to_value(object),
+        }
+    }
+}
+
+/// A child and what it waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// What it waits for.
+    pub stage: Stage,
+    /// The child.
+    pub child: Child,
+}
+
+/// What the msg pods of the newest revision are made from; the msg planner makes ReplicaSets of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MsgTemplate {
+    /// The revision: part of the ReplicaSet's name, and a label of its pods.
+    pub revision: String,
+    /// The template.
+    pub template: PodTemplateSpec,
+}
+
+/// Every child, in the order in which they are applied, without those that depend on single pods:
+/// slots, the mirror's slices, msg's ReplicaSets; and without the Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// The children.
+    pub children: Vec<Planned>,
+    /// The newest revision of msg.
+    pub msg: MsgTemplate,
+    /// The newest revision of each role.
+    pub revisions: BTreeMap<Role, String>,
+}
+
+/// Builds every child. Stored templates are used where their inputs are the present ones.
+pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desired {
+    let revisions: BTreeMap<Role, Stored> = Role::ALL
+        .into_iter()
+        .map(|role| (role, current(cluster, templates, role)))
+        .collect();
+    let mut base = Vec::new();
+    for role in Role::ALL {
+        base.push(Child::ServiceAccount(service_account(cluster, owner, role)));
+    }
+    base.push(Child::Role(discovery_role(cluster, owner)));
+    base.push(Child::RoleBinding(discovery_binding(cluster, owner)));
+    for (role, stored) in &revisions {
+        let revision = object(cluster, owner, templates, *role, stored);
+        base.push(Child::ControllerRevision(revision));
+        base.push(Child::ConfigMap(config_map(cluster, owner, *role, stored)));
+    }
+    base.extend(
+        services::all(cluster, owner)
+            .into_iter()
+            .map(Child::Service),
+    );
+    if cluster.spec.load.mirror == im_operator_api::Mirror::EndpointSlice {
+        base.push(Child::Service(mirror::service(cluster, owner)));
+    }
+    for role in Role::ALL {
+        let budget = workload::disruption_budget(cluster, owner, role);
+        base.extend(budget.map(Child::PodDisruptionBudget));
+    }
+    let policies = network::policies(cluster, owner).into_iter();
+    base.extend(policies.map(Child::NetworkPolicy));
+    let mut children: Vec<_> = base
+        .into_iter()
+        .map(|child| Planned {
+            stage: Stage::Base,
+            child,
+        })
+        .collect();
+    let mut msg = MsgTemplate {
+        revision: String::new(),
+        template: PodTemplateSpec::default(),
+    };
+    for (role, stored) in &revisions {
+        let child = match role {
+            Role::DbProxy => Child::StatefulSet(workload::stateful_set(cluster, owner, stored)),
+            Role::Route | Role::Login => {
+                Child::Deployment(workload::deployment(cluster, owner, *role, stored))
+            }
+            Role::Msg => {
+                msg = MsgTemplate {
+                    revision: stored.inputs_hash.clone(),
+                    template: stored.template.clone(),
+                };
+                continue;
+            }
+        };
+        children.push(Planned {
+            stage: Stage::from(*role),
+            child,
+        });
+    }
+    Desired {
+        children,
+        msg,
+        revisions: revisions
+            .into_iter()
+            .map(|(role, stored)| (role, stored.inputs_hash))
+            .collect(),
+    }
+}
+
+/// The ReplicaSet of a revision of msg.
+pub fn msg_replica_set(
+    cluster: &Resolved,
+    owner: &Owner,
+    msg: &MsgTemplate,
+    replicas: i32,
+) -> ReplicaSet {
+    workload::replica_set(cluster, owner, &msg.revision, &msg.template, replicas)
+}
+
+fn service_account(cluster: &Resolved, owner: &Owner, role: Role) -> ServiceAccount {
+    let name = names::component(&cluster.name, role);
+    ServiceAccount {
+        metadata: metadata(cluster, owner, name, Some(role)),
+        // The pods that need a token say so.
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+fn discovery_role(cluster: &Resolved, owner: &Owner) -> rbac::Role {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    rbac::Role {
+        metadata: metadata(cluster, owner, names::discovery(&cluster.name), None),
+        rules: Some(vec![PolicyRule {
+            api_groups: Some(texts(&["discovery.k8s.io"])),
+            resources: Some(texts(&["endpointslices"])),
+            verbs: texts(&["get", "list", "watch"]),
+            ..PolicyRule::default()
+        }]),
+    }
+}
+
+fn discovery_binding(cluster: &Resolved, owner: &Owner) -> RoleBinding {
+    let name = names::discovery(&cluster.name);
+    let subject = |role: Role| Subject {
+        kind: "ServiceAccount".to_owned(),
+        name: names::component(&cluster.name, role),
+        namespace: Some(cluster.namespace.clone()),
+        api_group: None,
+    };
+    RoleBinding {
+        metadata: metadata(cluster, owner, name.clone(), None),
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".to_owned(),
+            kind: "Role".to_owned(),
+            name,
+        },
+        subjects: Some(
+            Role::ALL
+                .into_iter()
+                .filter(|role| role.dials())
+                .map(subject)
+                .collect(),
+        ),
+    }
+}
+
+fn config_map(cluster: &Resolved, owner: &Owner, role: Role, stored: &Stored) -> ConfigMap {
+    let name = names::component(&cluster.name, role);
+    ConfigMap {
+        metadata: metadata(cluster, owner, name, Some(role)),
+        data: Some(BTreeMap::from([(
+            "imd.toml".to_owned(),
+            stored.config.clone(),
+        )])),
+        ..ConfigMap::default()
+    }
+}

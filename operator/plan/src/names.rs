@@ -1,0 +1,48 @@
+//! Names of the children of an ImCluster.
+
+use crate::Role;
+
+/// What belongs to a role as a whole: workload, Service, ConfigMap, ServiceAccount, policies.
+pub fn component(cluster: &str, role: Role) -> String {
+    format!("{cluster}-{role}")
+}
+
+/// The headless Service at which msg servers report to login.
+pub fn login_control(cluster: &str) -> String {
+    format!("{cluster}-login-control")
+}
+
+/// The Service of a slot.
+pub fn slot(cluster: &str, index: u32) -> String {
+    format!("{cluster}-msg-slot-{index}")
+}
+
+/// The Service of the mirror.
+pub fn mirror(cluster: &str) -> String {
+    format!("{cluster}-msg-public")
+}
+
+/// An EndpointSlice of the mirror.
+pub fn mirror_slice(cluster: &str, number: usize) -> String {
+    format!("{cluster}-msg-public-{number}")
+}
+
+/// The ReplicaSet or ControllerRevision of a revision.
+pub fn revision(cluster: &str, role: Role, revision: &str) -> String {
+    format!("{cluster}-{role}-{revision}")
+}
+
+/// Role and RoleBinding of the servers that read EndpointSlices.
+pub fn discovery(cluster: &str) -> String {
+    format!("{cluster}-discovery")
+}
+
+/// The Secret that the servers show each other.
+pub fn internal_secret(cluster: &str) -> String {
+    format!("{cluster}-internal")
+}
+
+/// The NetworkPolicy that denies what no other allows.
+pub fn default_deny(cluster: &str) -> String {
+    format!("{cluster}-default-deny")
+}

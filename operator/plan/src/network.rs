@@ -1,0 +1,205 @@
+//! NetworkPolicies: everything is denied but what the roles need.
+//!
+//! | to | from |
+//! |---|---|
+//! | client ports of login and msg | `clientCidrs`, or everywhere |
+//! | login, control | msg |
+//! | route | msg, db-proxy |
+//! | db-proxy | msg |
+//! | metrics of every role | monitoring namespaces |
+//! | metrics of login | operator, which reads the load there |
+//!
+//! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
+//! the API server, whose address a policy cannot name: its usual ports. Every pod may ask DNS.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::object::{Owner, label_selector, metadata, some};
+use crate::pod::role_ports;
+use crate::{Resolved, Role, names};
+
+/// Ports at which API servers are found: that of the Service and that of the server itself.
+const API_SERVER: [i32; 2] = [443, 6443];
+const DNS: i32 = 53;
+
+/// All policies; none when they are switched off.
+pub(crate) fn policies(cluster: &Resolved, owner: &Owner) -> Vec<NetworkPolicy> {
+    if !cluster.spec.networking.network_policy.enabled {
+        return Vec::new();
+    }
+    let mut selector = cluster.labels();
+    selector.remove(im_operator_api::labels::MANAGED_BY);
+    let deny = NetworkPolicy {
+        metadata: metadata(cluster, owner, names::default_deny(&cluster.name), None),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(label_selector(selector)),
+            policy_types: Some(both()),
+            ..NetworkPolicySpec::default()
+        }),
+    };
+    let of_role = |role: Role| {
+        let name = names::component(&cluster.name, role);
+        NetworkPolicy {
+            metadata: metadata(cluster, owner, name, Some(role)),
+            spec: Some(NetworkPolicySpec {
+                pod_selector: Some(label_selector(cluster.selector(role))),
+                policy_types: Some(both()),
+                ingress: some(ingress(cluster, role)),
+                egress: some(egress(cluster, role)),
+            }),
+        }
+    };
+    std::iter::once(deny)
+        .chain(Role::ALL.map(of_role))
+        .collect()
+}
+
+fn both() -> Vec<String> {
+    vec!["Ingress".to_owned(), "Egress".to_owned()]
+}
+
+/// Who dials a role, and at which of its ports.
+const fn callers(role: Role) -> (&'static [Role], &'static str) {
+    match role {
+        Role::DbProxy => (&[Role::Msg], "grpc"),
+        Role::Route => (&[Role::Msg, Role::DbProxy], "grpc"),
+        Role::Login => (&[Role::Msg], "control"),
+        Role::Msg => (&[], ""),
+    }
+}
+
+fn ingress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyIngressRule> {
+    let mut rules = Vec::new();
+    let client: Vec<_> = role_ports(&cluster.spec, role)
+        .into_iter()
+        .filter(|(name, _)| matches!(*name, "client" | "http"))
+        .map(|(_, port)| tcp(port))
+        .collect();
+    if !client.is_empty() {
+        rules.push(NetworkPolicyIngressRule {
+            from: some(clients(cluster)),
+            ports: Some(client),
+        });
+    }
+    let (callers, port) = callers(role);
+    if !callers.is_empty() {
+        let peers = callers.iter().map(|caller| pods(cluster, *caller));
+        rules.push(NetworkPolicyIngressRule {
+            from: Some(peers.collect()),
+            ports: Some(vec![tcp(port_of(cluster, role, port))]),
+        });
+    }
+    let mut readers = Vec::new();
+    if cluster.spec.observability.metrics.enabled {
+        readers.push(monitoring(cluster));
+    }
+    if role == Role::Login {
+        readers.push(operator(cluster));
+    }
+    if !readers.is_empty() {
+        rules.push(NetworkPolicyIngressRule {
+            from: Some(readers),
+            ports: Some(vec![tcp(cluster.spec.observability.metrics.port)]),
+        });
+    }
+    rules
+}
+
+fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
+    let mut rules = vec![NetworkPolicyEgressRule {
+        to: None,
+        ports: Some(vec![udp(DNS), tcp(DNS)]),
+    }];
+    for callee in Role::ALL {
+        let (callers, port) = callers(callee);
+        if callers.contains(&role) {
+            rules.push(NetworkPolicyEgressRule {
+                to: Some(vec![pods(cluster, callee)]),
+                ports: Some(vec![tcp(port_of(cluster, callee, port))]),
+            });
+        }
+    }
+    if role.dials() {
+        rules.push(NetworkPolicyEgressRule {
+            to: None,
+            ports: Some(API_SERVER.map(tcp).to_vec()),
+        });
+    }
+    let extra = &cluster.spec.networking.network_policy.extra_egress;
+    rules.extend(extra.iter().cloned());
+    rules
+}
+
+fn port_of(cluster: &Resolved, role: Role, name: &str) -> i32 {
+    let ports = role_ports(&cluster.spec, role);
+    let found = ports.into_iter().find(|(of, _)| *of == name);
+    found.map_or(0, |(_, port)| port)
+}
+
+/// Where clients come from; empty means everywhere.
+fn clients(cluster: &Resolved) -> Vec<NetworkPolicyPeer> {
+    let cidrs = &cluster.spec.networking.network_policy.client_cidrs;
+    let block = |cidr: &String| NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: cidr.clone(),
+            except: None,
+        }),
+        ..NetworkPolicyPeer::default()
+    };
+    cidrs.iter().map(block).collect()
+}
+
+fn pods(cluster: &Resolved, role: Role) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(label_selector(cluster.selector(role))),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// Who reads metrics: pods of the named namespaces, or of the own one.
+fn monitoring(cluster: &Resolved) -> NetworkPolicyPeer {
+    let selector = &cluster
+        .spec
+        .networking
+        .network_policy
+        .monitoring_namespace_selector;
+    NetworkPolicyPeer {
+        pod_selector: Some(LabelSelector::default()),
+        namespace_selector: some(selector.clone()),
+        ip_block: None,
+    }
+}
+
+fn operator(cluster: &Resolved) -> NetworkPolicyPeer {
+    let namespace = BTreeMap::from([(
+        "kubernetes.io/metadata.name".to_owned(),
+        cluster.settings.operator_namespace.clone(),
+    )]);
+    NetworkPolicyPeer {
+        pod_selector: Some(label_selector(cluster.settings.operator_labels.clone())),
+        namespace_selector: Some(label_selector(namespace)),
+        ip_block: None,
+    }
+}
+
+fn tcp(port: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(port)),
+        protocol: Some("TCP".to_owned()),
+        end_port: None,
+    }
+}
+
+fn udp(port: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some("UDP".to_owned()),
+        ..tcp(port)
+    }
+}

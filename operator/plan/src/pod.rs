@@ -1,0 +1,364 @@
+//! Pod templates: what the restricted Pod Security level asks for, probes, files, overrides.
+
+use std::collections::BTreeMap;
+
+use im_operator_api::{FreeObject, ImClusterSpec, StorageType, labels};
+use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::STOP_SLACK;
+use crate::object::{put, read};
+use crate::resolved::common;
+use crate::{Role, SpecError, merge, names};
+
+/// Numeric user and group of the image; it has no user names.
+const UID: i64 = 65532;
+/// Seconds for which a login server still answers after its end was decided: other parts of the
+/// cluster learn of it meanwhile.
+const LOGIN_PRE_STOP: i32 = 5;
+/// Seconds that pods without a drain have to stop.
+const GRACE: i32 = 30;
+
+/// Template of a role's pods, without the label of its revision.
+pub(crate) fn template(
+    cluster: &str,
+    spec: &ImClusterSpec,
+    image: &str,
+    labels: BTreeMap<String, String>,
+    role: Role,
+) -> Result<PodTemplateSpec, Vec<SpecError>> {
+    let field = |name: &str| format!("spec.roles.{}.{name}", role.field());
+    let common = common(spec, role);
+    let mut errors = Vec::new();
+    let affinity = Value::Object(common.scheduling.affinity.clone());
+    if let Err(error) = read::<Affinity>(&affinity) {
+        errors.push(SpecError::new(&field("scheduling.affinity"), error));
+    }
+    errors.extend(protected(&common.pod_overrides, &field("podOverrides")));
+    let overrides = Value::Object(with_container_names(&common.pod_overrides));
+    if let Err(error) = read::<PodTemplateSpec>(&overrides) {
+        errors.push(SpecError::new(&field("podOverrides"), error));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let mut template = base(cluster, spec, image, labels, role);
+    merge::merge(&mut template, &common.pod_overrides);
+    read(&Value::Object(template))
+        .map_err(|error| vec![SpecError::new(&field("podOverrides"), error)])
+}
+
+/// The operator's part of a template.
+fn base(
+    cluster: &str,
+    spec: &ImClusterSpec,
+    image: &str,
+    labels: BTreeMap<String, String>,
+    role: Role,
+) -> Map<String, Value> {
+    let metrics = &spec.observability.metrics;
+    let mut metadata = json!({"labels": labels});
+    if metrics.enabled {
+        let annotations = json!({
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": metrics.port.to_string(),
+            "prometheus.io/path": "/metrics",
+        });
+        put(&mut metadata, "annotations", annotations);
+    }
+    let scheduling = &common(spec, role).scheduling;
+    let mut pod = json!({
+        "serviceAccountName": names::component(cluster, role),
+        "automountServiceAccountToken": role.dials(),
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": grace(spec, role),
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "fsGroup": UID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container(spec, image, role)],
+        "volumes": volumes(cluster, spec, role),
+        "topologySpreadConstraints": spread(spec, role, &labels),
+    });
+    let optional = [
+        ("imagePullSecrets", json!(spec.image.pull_secrets)),
+        ("nodeSelector", json!(scheduling.node_selector)),
+        ("tolerations", json!(scheduling.tolerations)),
+        ("affinity", json!(scheduling.affinity)),
+        ("priorityClassName", json!(scheduling.priority_class_name)),
+    ];
+    for (key, value) in optional {
+        if !matches!(&value, Value::Object(fields) if fields.is_empty())
+            && value != json!([])
+            && value != json!("")
+        {
+            put(&mut pod, key, value);
+        }
+    }
+    Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), pod)])
+}
+
+/// Seconds from the end's beginning to its enforcement.
+fn grace(spec: &ImClusterSpec, role: Role) -> i32 {
+    match role {
+        Role::Msg => spec.roles.msg.drain.max_seconds + STOP_SLACK + 10,
+        Role::Login => GRACE + LOGIN_PRE_STOP,
+        Role::Route | Role::DbProxy => GRACE,
+    }
+}
+
+fn container(spec: &ImClusterSpec, image: &str, role: Role) -> Value {
+    let mut container = json!({
+        "name": role.component(),
+        "image": image,
+        "imagePullPolicy": spec.image.pull_policy.as_str(),
+        "args": [role.component(), "--config", "/etc/imcluster/imd.toml"],
+        "ports": ports(spec, role),
+        "resources": resources(spec, role),
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        // The log of a role that is to stop is the shortest way to its reason.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        // A db-proxy may read a long log before it serves; the others are there at once.
+        "startupProbe": probe("/livez", 1, if role == Role::DbProxy { 600 } else { 120 }),
+        "readinessProbe": probe("/readyz", 2, 2),
+        "livenessProbe": probe("/livez", 10, 3),
+        "volumeMounts": mounts(role),
+    });
+    if role == Role::Msg {
+        let env = json!([{
+            "name": "IMD_MSG__NAME",
+            "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+        }]);
+        put(&mut container, "env", env);
+    }
+    if role == Role::Login {
+        let lifecycle = json!({"preStop": {"sleep": {"seconds": LOGIN_PRE_STOP}}});
+        put(&mut container, "lifecycle", lifecycle);
+    }
+    container
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": "metrics"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    })
+}
+
+/// Named ports of a role's container.
+pub(crate) fn ports(spec: &ImClusterSpec, role: Role) -> Value {
+    let own = role_ports(spec, role).into_iter();
+    let all = own.chain([("metrics", spec.observability.metrics.port)]);
+    all.map(|(name, port)| json!({"name": name, "containerPort": port, "protocol": "TCP"}))
+        .collect()
+}
+
+/// Ports of a role by name, without the one for metrics.
+pub(crate) fn role_ports(spec: &ImClusterSpec, role: Role) -> Vec<(&'static str, i32)> {
+    let roles = &spec.roles;
+    match role {
+        Role::DbProxy => vec![("grpc", roles.db_proxy.ports.grpc)],
+        Role::Route => vec![("grpc", roles.route.ports.peer)],
+        Role::Msg => vec![("client", roles.msg.ports.client)],
+        Role::Login => vec![
+            ("client", roles.login.ports.client),
+            ("http", roles.login.ports.http),
+            ("control", roles.login.ports.control),
+        ],
+    }
+}
+
+/// Requests and limits of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Resources {
+    pub(crate) requests: BTreeMap<String, String>,
+    pub(crate) limits: BTreeMap<String, String>,
+}
+
+/// Requests and limits: the role's defaults, and what the specification says over them.
+pub(crate) fn resources(spec: &ImClusterSpec, role: Role) -> Resources {
+    let (cpu, memory, limit) = match role {
+        Role::DbProxy => ("100m", "192Mi", "1Gi"),
+        Role::Route => ("50m", "64Mi", "512Mi"),
+        Role::Msg => ("100m", "128Mi", "1Gi"),
+        Role::Login => ("50m", "32Mi", "256Mi"),
+    };
+    let given = &common(spec, role).resources;
+    Resources {
+        requests: amounts(&[("cpu", cpu), ("memory", memory)], &given.requests),
+        limits: amounts(&[("memory", limit)], &given.limits),
+    }
+}
+
+fn amounts(
+    defaults: &[(&str, &str)],
+    given: &BTreeMap<String, IntOrString>,
+) -> BTreeMap<String, String> {
+    let mut amounts: BTreeMap<_, _> = defaults
+        .iter()
+        .map(|(name, amount)| ((*name).to_owned(), (*amount).to_owned()))
+        .collect();
+    for (name, amount) in given {
+        let amount = match amount {
+            IntOrString::Int(amount) => amount.to_string(),
+            IntOrString::String(amount) => amount.clone(),
+        };
+        if amount == "0" {
+            amounts.remove(name);
+        } else {
+            amounts.insert(name.clone(), amount);
+        }
+    }
+    amounts
+}
+
+fn mounts(role: Role) -> Value {
+    let mut mounts = vec![
+        json!({"name": "config", "mountPath": "/etc/imcluster", "readOnly": true}),
+        json!({"name": "secret", "mountPath": "/run/imcluster/secret", "readOnly": true}),
+        json!({"name": "tmp", "mountPath": "/tmp"}),
+    ];
+    match role {
+        Role::DbProxy => mounts.push(json!({"name": "data", "mountPath": "/data"})),
+        Role::Msg => {
+            mounts.push(json!({"name": "podinfo", "mountPath": "/etc/podinfo", "readOnly": true}));
+        }
+        Role::Route | Role::Login => {}
+    }
+    Value::Array(mounts)
+}
+
+fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
+    // Readable by the group of the pod only.
+    const MODE: i32 = 0o440;
+    let mut volumes = vec![
+        json!({"name": "config", "configMap": {"name": names::component(cluster, role)}}),
+        json!({"name": "secret", "secret": {
+            "secretName": names::internal_secret(cluster), "defaultMode": MODE,
+        }}),
+        json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}),
+    ];
+    if role == Role::DbProxy && spec.database.storage().kind == StorageType::Ephemeral {
+        volumes.push(json!({"name": "data", "emptyDir": {}}));
+    }
+    if role == Role::Msg {
+        let path = format!("metadata.annotations['{}']", labels::EXTERNAL_ENDPOINT);
+        volumes.push(json!({"name": "podinfo", "downwardAPI": {"items": [{
+            "path": "external-endpoint",
+            "fieldRef": {"apiVersion": "v1", "fieldPath": path},
+        }]}}));
+    }
+    Value::Array(volumes)
+}
+
+fn spread(spec: &ImClusterSpec, role: Role, labels: &BTreeMap<String, String>) -> Value {
+    let mut selector = labels.clone();
+    selector.remove(labels::MANAGED_BY);
+    let selector = json!({"matchLabels": selector});
+    let given = &common(spec, role).scheduling.topology_spread_constraints;
+    if given.is_empty() {
+        return ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+            .iter()
+            .map(|key| {
+                json!({
+                    "maxSkew": 1,
+                    "topologyKey": key,
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": selector,
+                })
+            })
+            .collect();
+    }
+    let mut constraints = json!(given);
+    for constraint in constraints.as_array_mut().into_iter().flatten() {
+        if constraint.get("labelSelector").is_none() {
+            put(constraint, "labelSelector", selector.clone());
+        }
+    }
+    constraints
+}
+
+/// What overrides must leave alone.
+fn protected(overrides: &FreeObject, field: &str) -> Vec<SpecError> {
+    const SELECTING: [&str; 4] = [
+        labels::NAME,
+        labels::INSTANCE,
+        labels::COMPONENT,
+        labels::MANAGED_BY,
+    ];
+    let mut errors = Vec::new();
+    for map in ["labels", "annotations"] {
+        let keys = overrides
+            .get("metadata")
+            .and_then(|metadata| metadata.get(map))
+            .and_then(Value::as_object);
+        for key in keys.into_iter().flat_map(Map::keys) {
+            if SELECTING.contains(&key.as_str()) || key.starts_with("imcluster.io/") {
+                let field = format!("{field}.metadata.{map}[{key}]");
+                errors.push(SpecError::new(&field, "is set by the operator"));
+            }
+        }
+    }
+    for part in ["metadata", "spec"] {
+        if overrides.get(part).is_some_and(Value::is_null) {
+            errors.push(SpecError::new(
+                &format!("{field}.{part}"),
+                "cannot be taken away",
+            ));
+        }
+    }
+    let spec = overrides.get("spec").and_then(Value::as_object);
+    if spec.is_some_and(|spec| spec.get("containers").is_some_and(Value::is_null)) {
+        let field = format!("{field}.spec.containers");
+        errors.push(SpecError::new(&field, "cannot be taken away"));
+    }
+    let metadata = overrides.get("metadata").and_then(Value::as_object);
+    for key in metadata.into_iter().flat_map(Map::keys) {
+        if key != "labels" && key != "annotations" {
+            let field = format!("{field}.metadata.{key}");
+            errors.push(SpecError::new(&field, "cannot be set for pods"));
+        }
+    }
+    if metadata.is_some_and(|metadata| metadata.get("labels").is_some_and(Value::is_null)) {
+        let field = format!("{field}.metadata.labels");
+        errors.push(SpecError::new(&field, "cannot be taken away"));
+    }
+    errors
+}
+
+/// The overrides as a whole template, for a look at their fields: what is merged by name needs no
+/// container list in them.
+fn with_container_names(overrides: &FreeObject) -> FreeObject {
+    let mut whole = overrides.clone();
+    strip_nulls(&mut whole);
+    if let Some(Value::Object(spec)) = whole.get_mut("spec") {
+        spec.entry("containers").or_insert_with(|| json!([]));
+    }
+    whole
+}
+
+fn strip_nulls(fields: &mut Map<String, Value>) {
+    fields.retain(|_, value| !value.is_null());
+    for value in fields.values_mut() {
+        match value {
+            Value::Object(inner) => strip_nulls(inner),
+            Value::Array(items) => items
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(strip_nulls),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! An ImCluster with nothing left open.
+
+use std::collections::BTreeMap;
+
+use im_operator_api::{Common, ImClusterSpec, Pdb, StorageType, labels};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+
+use crate::{Role, Settings};
+
+/// An ImCluster that was found good, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Name of the ImCluster.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its specification; `dbProxy.replicas` is filled in too.
+    pub spec: ImClusterSpec,
+    /// Paused by the specification or by annotation.
+    pub paused: bool,
+    /// Image of every role, with tag or digest.
+    pub image: String,
+    /// The operator's settings.
+    pub settings: Settings,
+    /// What this operator would run.
+    pub(crate) rendered: BTreeMap<Role, Rendered>,
+}
+
+/// Pod template and configuration file of a role, as this operator makes them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rendered {
+    /// Without the label of its revision.
+    pub(crate) template: PodTemplateSpec,
+    /// TOML.
+    pub(crate) config: String,
+}
+
+impl Resolved {
+    /// Pods that a role is to have.
+    pub fn replicas(&self, role: Role) -> i32 {
+        let roles = &self.spec.roles;
+        match role {
+            Role::DbProxy => roles.db_proxy.replicas.unwrap_or(1),
+            Role::Route => roles.route.replicas,
+            Role::Msg => roles.msg.replicas,
+            Role::Login => roles.login.replicas,
+        }
+    }
+
+    /// What a role has in common with the others.
+    pub fn common(&self, role: Role) -> &Common {
+        common(&self.spec, role)
+    }
+
+    /// How many pods of a role may be evicted; `None` when it has one pod or less.
+    pub fn pdb(&self, role: Role) -> Option<&Pdb> {
+        let pdb = match role {
+            Role::DbProxy => return None,
+            Role::Route => &self.spec.roles.route.pdb,
+            Role::Msg => &self.spec.roles.msg.pdb,
+            Role::Login => &self.spec.roles.login.pdb,
+        };
+        (pdb.enabled && self.replicas(role) > 1).then_some(pdb)
+    }
+
+    /// Labels of all children.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (labels::NAME.to_owned(), labels::APP.to_owned()),
+            (labels::INSTANCE.to_owned(), self.name.clone()),
+            (labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned()),
+        ])
+    }
+
+    /// Labels of the children of a role.
+    pub fn role_labels(&self, role: Role) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert(labels::COMPONENT.to_owned(), role.component().to_owned());
+        labels
+    }
+
+    /// Labels by which the pods of a role are selected; they never change.
+    pub fn selector(&self, role: Role) -> BTreeMap<String, String> {
+        let mut labels = self.role_labels(role);
+        labels.remove(labels::MANAGED_BY);
+        labels
+    }
+
+    /// The selector of a role's pods as `status.selector` and list calls write it.
+    pub fn selector_text(&self, role: Role) -> String {
+        let pairs = self.selector(role).into_iter();
+        let terms: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+        terms.join(",")
+    }
+
+    /// Whether messages outlive the dbProxy pod.
+    pub fn data_is_durable(&self) -> bool {
+        self.spec.database.storage().kind == StorageType::PersistentVolume
+    }
+
+    /// Slots that exist at least: one for each pod, those beyond `replicas` while pods are replaced
+    /// included.
+    pub fn slots(&self) -> u32 {
+        let msg = &self.spec.roles.msg;
+        u32::try_from(msg.replicas.saturating_add(msg.update.max_surge)).unwrap_or(0)
+    }
+
+    /// DNS name of a Service of this ImCluster, such as that of [`names`](crate::names).
+    pub fn service_host(&self, service: &str) -> String {
+        let domain = &self.spec.networking.cluster_domain;
+        format!("{service}.{}.svc.{domain}", self.namespace)
+    }
+}
+
+pub(crate) fn common(spec: &ImClusterSpec, role: Role) -> &Common {
+    match role {
+        Role::DbProxy => &spec.roles.db_proxy.common,
+        Role::Route => &spec.roles.route.common,
+        Role::Msg => &spec.roles.msg.common,
+        Role::Login => &spec.roles.login.common,
+    }
+}

@@ -1,0 +1,256 @@
+//! Revisions: pod templates stored under the hash of what they were made from.
+//!
+//! A newer operator may make a better template from the same specification. It does not: it applies
+//! the stored one, so that its own start replaces no pod. Only other inputs, or
+//! `operation.templatePolicy: Always`, lead to a new template.
+//!
+//! Inputs are the parts of the specification that matter to the pods of a role, without those that
+//! have their default value, so that fields which later versions add do not change the hash.
+
+use std::collections::BTreeMap;
+
+use im_operator_api::{ImClusterSpec, TemplatePolicy, labels};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::object::{Owner, metadata, put};
+use crate::{Resolved, Role, names};
+
+/// Letters and digits that form no words.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Characters of a revision: 27^10 is about 2^47.
+const LENGTH: usize = 10;
+
+/// What a ControllerRevision holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stored {
+    /// Hash of the inputs; it names the revision.
+    pub inputs_hash: String,
+    /// The pod template, with the label of its revision.
+    pub template: PodTemplateSpec,
+    /// The configuration file that goes with it.
+    pub config: String,
+}
+
+/// The stored revisions of one ImCluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Templates(Vec<(Role, i64, Stored)>);
+
+impl Templates {
+    /// Reads those of the objects that are revisions of ours; others are left out.
+    pub fn from_revisions<'a>(revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Self {
+        let read = |revision: &ControllerRevision| {
+            let labels = revision.metadata.labels.as_ref()?;
+            let role = Role::from_component(labels.get(labels::COMPONENT)?)?;
+            let stored = serde_json::from_value(revision.data.as_ref()?.0.clone()).ok()?;
+            Some((role, revision.revision, stored))
+        };
+        Self(revisions.into_iter().filter_map(read).collect())
+    }
+
+    /// The stored revision of a role with this hash.
+    pub fn get(&self, role: Role, inputs_hash: &str) -> Option<&Stored> {
+        self.of(role)
+            .find(|(_, _, stored)| stored.inputs_hash == inputs_hash)
+            .map(|(_, _, stored)| stored)
+    }
+
+    /// The number that the next revision of a role has.
+    fn next(&self, role: Role) -> i64 {
+        self.of(role)
+            .map(|(_, number, _)| *number)
+            .max()
+            .unwrap_or(0)
+            + 1
+    }
+
+    /// The number under which a revision is stored.
+    fn number(&self, role: Role, inputs_hash: &str) -> Option<i64> {
+        self.of(role)
+            .find(|(_, _, stored)| stored.inputs_hash == inputs_hash)
+            .map(|(_, number, _)| *number)
+    }
+
+    fn of(&self, role: Role) -> impl Iterator<Item = &(Role, i64, Stored)> {
+        self.0.iter().filter(move |(of, _, _)| *of == role)
+    }
+}
+
+/// Hash of the inputs of a role's pod template: ten characters, fit for names and labels.
+pub fn inputs_hash(cluster: &Resolved, role: Role) -> String {
+    let mut inputs = inputs(cluster, role);
+    if cluster.spec.operation.template_policy == TemplatePolicy::Always
+        && let Some(rendered) = cluster.rendered.get(&role)
+    {
+        let rendered = json!({
+            "template": rendered.template,
+            "config": rendered.config,
+        });
+        put(&mut inputs, "rendered", rendered);
+    }
+    short_hash(sorted(inputs).to_string().as_bytes())
+}
+
+/// The revision of a role: the stored one for its inputs, or what this operator makes.
+pub(crate) fn current(cluster: &Resolved, templates: &Templates, role: Role) -> Stored {
+    let inputs_hash = inputs_hash(cluster, role);
+    if let Some(stored) = templates.get(role, &inputs_hash) {
+        return stored.clone();
+    }
+    let rendered = cluster.rendered.get(&role).cloned();
+    let mut template = rendered
+        .as_ref()
+        .map(|rendered| rendered.template.clone())
+        .unwrap_or_default();
+    template
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default()
+        .insert(labels::REVISION.to_owned(), inputs_hash.clone());
+    Stored {
+        inputs_hash,
+        template,
+        config: rendered.map(|rendered| rendered.config).unwrap_or_default(),
+    }
+}
+
+/// The object that keeps a revision.
+pub(crate) fn object(
+    cluster: &Resolved,
+    owner: &Owner,
+    templates: &Templates,
+    role: Role,
+    stored: &Stored,
+) -> ControllerRevision {
+    let name = names::revision(&cluster.name, role, &stored.inputs_hash);
+    let number = templates.number(role, &stored.inputs_hash);
+    let mut metadata = metadata(cluster, owner, name, Some(role));
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert(labels::REVISION.to_owned(), stored.inputs_hash.clone());
+    ControllerRevision {
+        metadata,
+        revision: number.unwrap_or_else(|| templates.next(role)),
+        data: serde_json::to_value(stored).ok().map(RawExtension),
+    }
+}
+
+/// What the pods of a role are made from.
+fn inputs(cluster: &Resolved, role: Role) -> Value {
+    let spec = serde_json::to_value(&cluster.spec).unwrap_or_default();
+    let default = serde_json::to_value(ImClusterSpec::default()).unwrap_or_default();
+    let changed = changes(&spec, &default).unwrap_or_default();
+    let mut inputs = Map::new();
+    inputs.insert("image".to_owned(), json!(cluster.image));
+    for path in paths(role) {
+        if let Some(value) = changed.pointer(path) {
+            inputs.insert((*path).to_owned(), value.clone());
+        }
+    }
+    // Of the database, the pod knows only whether its directory is a volume of its own.
+    if role == Role::DbProxy && !cluster.data_is_durable() {
+        inputs.insert("storage".to_owned(), json!("Ephemeral"));
+    }
+    if let Some(Value::Object(of_role)) = changed.pointer(&format!("/roles/{}", role.field())) {
+        let mut of_role = of_role.clone();
+        for field in WITHOUT_PODS {
+            // Login servers must know how many they are.
+            if !(role == Role::Login && *field == "replicas") {
+                of_role.remove(*field);
+            }
+        }
+        if !of_role.is_empty() {
+            inputs.insert("role".to_owned(), Value::Object(of_role));
+        }
+    }
+    Value::Object(inputs)
+}
+
+/// Fields of a role that leave its pods as they are.
+const WITHOUT_PODS: &[&str] = &["replicas", "pdb", "service", "update", "external"];
+
+/// Parts of the specification, aside from the role itself, that its pods are made from.
+fn paths(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::DbProxy => &[
+            "/image/pullPolicy",
+            "/image/pullSecrets",
+            "/operation/restartTrigger",
+            "/observability/metrics",
+            "/cache",
+        ],
+        Role::Route => &[
+            "/image/pullPolicy",
+            "/image/pullSecrets",
+            "/operation/restartTrigger",
+            "/observability/metrics",
+        ],
+        Role::Msg => &[
+            "/image/pullPolicy",
+            "/image/pullSecrets",
+            "/operation/restartTrigger",
+            "/observability/metrics",
+            "/load/reportIntervalSeconds",
+        ],
+        Role::Login => &[
+            "/image/pullPolicy",
+            "/image/pullSecrets",
+            "/operation/restartTrigger",
+            "/observability/metrics",
+            "/load/reportIntervalSeconds",
+            "/load/staleAfterSeconds",
+        ],
+    }
+}
+
+/// The part of a value that differs from a default; `None` when there is none.
+fn changes(value: &Value, default: &Value) -> Option<Value> {
+    match (value, default) {
+        (Value::Object(value), Value::Object(default)) => {
+            let changed: Map<_, _> = value
+                .iter()
+                .filter_map(|(key, value)| {
+                    let default = default.get(key).unwrap_or(&Value::Null);
+                    Some((key.clone(), changes(value, default)?))
+                })
+                .collect();
+            (!changed.is_empty()).then_some(Value::Object(changed))
+        }
+        (Value::Object(fields), Value::Null) if fields.is_empty() => None,
+        (value, default) => (value != default).then(|| value.clone()),
+    }
+}
+
+/// With keys in order, whichever map the JSON library was built with.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<_, _> = fields.into_iter().collect();
+            let fields = fields.into_iter().map(|(key, value)| (key, sorted(value)));
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
+}
+
+fn short_hash(bytes: &[u8]) -> String {
+    let hash = blake3::hash(bytes);
+    let (head, _) = hash.as_bytes().split_at(16);
+    let mut number = head
+        .iter()
+        .fold(0_u128, |all, byte| (all << 8) | u128::from(*byte));
+    let mut text = String::with_capacity(LENGTH);
+    for _ in 0..LENGTH {
+        let digit = usize::try_from(number % 27).unwrap_or(0);
+        text.push(ALPHABET.get(digit).copied().map_or('b', char::from));
+        number /= 27;
+    }
+    text
+}

@@ -1,0 +1,361 @@
+//! Judges an ImCluster and fills in what it leaves open.
+//!
+//! The API server has judged most of it by the schema and its rules; here is what these cannot say.
+//! All errors come at once, each with the field that it is about.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use im_operator_api::{DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use crate::resolved::{Rendered, Resolved, common};
+use crate::{Role, Settings, config, pod, slots};
+
+mod quantity;
+
+/// What is wrong with a specification.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SpecError {
+    /// Path of the field, such as `spec.roles.msg.config[msg.rate_limit]`.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl SpecError {
+    pub(crate) fn new(field: &str, message: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            message: message.into().trim().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
+pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Vec<SpecError>> {
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let namespace = cluster.metadata.namespace.clone().unwrap_or_default();
+    let mut spec = cluster.spec.clone();
+    let mut errors = Vec::new();
+    check_name(&name, &mut errors);
+    check_version(cluster, &mut errors);
+    check_replicas(&spec, &mut errors);
+    check_network(&spec, &mut errors);
+    check_ports(&spec, &mut errors);
+    check_external(&spec, settings, &mut errors);
+    for role in Role::ALL {
+        check_resources(&spec, role, &mut errors);
+    }
+    spec.roles.db_proxy.replicas.get_or_insert(1);
+    let image = image(&spec, settings);
+    let mut resolved = Resolved {
+        paused: paused(cluster),
+        name,
+        namespace,
+        spec,
+        image,
+        settings: settings.clone(),
+        rendered: BTreeMap::new(),
+    };
+    for role in Role::ALL {
+        let (name, spec) = (&resolved.name, &resolved.spec);
+        let labels = resolved.role_labels(role);
+        let template = pod::template(name, spec, &resolved.image, labels, role);
+        match (template, config::file(name, spec, role)) {
+            (Ok(template), Ok(config)) => {
+                let rendered = Rendered { template, config };
+                resolved.rendered.insert(role, rendered);
+            }
+            (template, config) => {
+                errors.extend(template.err().into_iter().flatten());
+                errors.extend(config.err().into_iter().flatten());
+            }
+        }
+    }
+    if errors.is_empty() {
+        Ok(resolved)
+    } else {
+        Err(errors)
+    }
+}
+
+fn paused(cluster: &ImCluster) -> bool {
+    let annotations = cluster.metadata.annotations.as_ref();
+    let annotation = annotations.and_then(|annotations| annotations.get(labels::PAUSED));
+    cluster.spec.operation.paused || annotation.is_some_and(|paused| paused == "true")
+}
+
+fn image(spec: &ImClusterSpec, settings: &Settings) -> String {
+    let repository = match spec.image.repository.as_str() {
+        "" => &settings.image_repository,
+        repository => repository,
+    };
+    match spec.image.digest.as_str() {
+        "" => format!("{repository}:{}", spec.version),
+        digest => format!("{repository}@{digest}"),
+    }
+}
+
+fn check_name(name: &str, errors: &mut Vec<SpecError>) {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good = name.len() <= 40
+        && name.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+        && !name.ends_with('-')
+        && name.bytes().all(inside);
+    if !good {
+        let rule =
+            "must have at most 40 lower-case letters, digits and dashes, and start with a letter";
+        errors.push(SpecError::new("metadata.name", rule));
+    }
+}
+
+/// Stored data may be of a later minor version than an earlier one can read.
+fn check_version(cluster: &ImCluster, errors: &mut Vec<SpecError>) {
+    let version = &cluster.spec.version;
+    let Some(wanted) = minor(version) else {
+        errors.push(SpecError::new("spec.version", "must be MAJOR.MINOR.PATCH"));
+        return;
+    };
+    let runs = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.version.as_deref());
+    if let Some(runs) = runs
+        && minor(runs).is_some_and(|present| wanted < present)
+    {
+        let message = format!("cannot go back from {runs} to {version}: only patch versions can");
+        errors.push(SpecError::new("spec.version", message));
+    }
+}
+
+fn minor(version: &str) -> Option<(u64, u64)> {
+    let (release, _) = version.split_once('-').unwrap_or((version, ""));
+    let mut parts = release.split('.').map(str::parse::<u64>);
+    let pair = (parts.next()?.ok()?, parts.next()?.ok()?);
+    parts.next()?.ok()?;
+    parts.next().is_none().then_some(pair)
+}
+
+fn check_replicas(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let replicas = spec.roles.db_proxy.replicas.unwrap_or(1);
+    if spec.database.kind == DatabaseType::Embedded && replicas != 1 {
+        let message = format!("must be 1 with the embedded database, is {replicas}");
+        errors.push(SpecError::new("spec.roles.dbProxy.replicas", message));
+    }
+}
+
+fn check_network(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let policy = &spec.networking.network_policy;
+    check_cidrs(
+        "spec.networking.networkPolicy.clientCidrs",
+        &policy.client_cidrs,
+        errors,
+    );
+    let service = &spec.roles.login.service;
+    check_cidrs(
+        "spec.roles.login.service.sourceRanges",
+        &service.source_ranges,
+        errors,
+    );
+    if service.kind != ServiceType::LoadBalancer && !service.source_ranges.is_empty() {
+        let field = "spec.roles.login.service.sourceRanges";
+        errors.push(SpecError::new(field, "needs service type LoadBalancer"));
+    }
+    let balancer = spec.roles.msg.external.load_balancer.as_ref();
+    let ranges = balancer.map_or(&[][..], |balancer| &balancer.source_ranges);
+    check_cidrs(
+        "spec.roles.msg.external.loadBalancer.sourceRanges",
+        ranges,
+        errors,
+    );
+    let field = "spec.networking.networkPolicy.monitoringNamespaceSelector";
+    check_selector(field, &policy.monitoring_namespace_selector, errors);
+    for (n, rule) in policy.extra_egress.iter().enumerate() {
+        let field = format!("spec.networking.networkPolicy.extraEgress[{n}]");
+        for (m, peer) in rule.to.iter().flatten().enumerate() {
+            let field = format!("{field}.to[{m}]");
+            let selectors = [
+                ("podSelector", &peer.pod_selector),
+                ("namespaceSelector", &peer.namespace_selector),
+            ];
+            for (name, selector) in selectors {
+                if let Some(selector) = selector {
+                    check_selector(&format!("{field}.{name}"), selector, errors);
+                }
+            }
+            if let Some(block) = &peer.ip_block {
+                let field = format!("{field}.ipBlock.cidr");
+                check_cidr(&field, &block.cidr, errors);
+            }
+        }
+    }
+}
+
+fn check_cidrs(field: &str, cidrs: &[String], errors: &mut Vec<SpecError>) {
+    for (n, cidr) in cidrs.iter().enumerate() {
+        check_cidr(&format!("{field}[{n}]"), cidr, errors);
+    }
+}
+
+fn check_cidr(field: &str, cidr: &str, errors: &mut Vec<SpecError>) {
+    let good = cidr.split_once('/').is_some_and(|(address, bits)| {
+        let most = match address.parse() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    });
+    if !good {
+        let message = format!("must be an address range such as 10.0.0.0/8, is {cidr:?}");
+        errors.push(SpecError::new(field, message));
+    }
+}
+
+fn check_selector(field: &str, selector: &LabelSelector, errors: &mut Vec<SpecError>) {
+    for (n, term) in selector.match_expressions.iter().flatten().enumerate() {
+        let field = format!("{field}.matchExpressions[{n}]");
+        let has_values = term
+            .values
+            .as_ref()
+            .is_some_and(|values| !values.is_empty());
+        let rule = match term.operator.as_str() {
+            "In" | "NotIn" if !has_values => "needs values",
+            "Exists" | "DoesNotExist" if has_values => "takes no values",
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => continue,
+            _ => "operator must be In, NotIn, Exists or DoesNotExist",
+        };
+        errors.push(SpecError::new(&field, rule));
+    }
+}
+
+fn check_ports(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    for role in Role::ALL {
+        let mut seen = vec![("metrics", spec.observability.metrics.port)];
+        for (name, port) in pod::role_ports(spec, role) {
+            if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
+                let name = if role == Role::Route { "peer" } else { name };
+                let field = format!("spec.roles.{}.ports.{name}", role.field());
+                let message = format!("{port} is the {other} port of the same pods");
+                errors.push(SpecError::new(&field, message));
+            }
+            seen.push((name, port));
+        }
+    }
+}
+
+fn check_external(spec: &ImClusterSpec, settings: &Settings, errors: &mut Vec<SpecError>) {
+    let external = &spec.roles.msg.external;
+    let mut wrong = |name: &str, message: String| {
+        errors.push(SpecError::new(
+            &format!("spec.roles.msg.external.{name}"),
+            message,
+        ));
+    };
+    let template = &external.host_template;
+    let annotations = external.annotations.iter();
+    let texts = annotations
+        .map(|(key, text)| (format!("annotations[{key}]"), text))
+        .chain([("hostTemplate".to_owned(), template)]);
+    for (name, text) in texts {
+        let mut rest = text.clone();
+        for placeholder in slots::PLACEHOLDERS {
+            rest = rest.replace(placeholder, "");
+        }
+        if rest.contains(['{', '}']) {
+            let known = slots::PLACEHOLDERS.join(", ");
+            wrong(
+                &name,
+                format!("has a placeholder other than {known}: {text:?}"),
+            );
+        }
+    }
+    let per_slot = template.contains("{slot}");
+    match external.kind {
+        ExternalType::None => {}
+        ExternalType::NodePort => {
+            if template.is_empty() && !settings.node_access {
+                let message = "is needed for type NodePort: this operator may not read the addresses of nodes";
+                wrong("hostTemplate", message.to_owned());
+            }
+            let base = external.node_port.clone().unwrap_or_default().base_port;
+            let slots = spec
+                .roles
+                .msg
+                .replicas
+                .saturating_add(spec.roles.msg.update.max_surge);
+            if base > 0 && base.saturating_add(slots) > 65_536 {
+                let message = format!("leaves no ports for {slots} slots");
+                wrong("nodePort.basePort", message);
+            }
+            if external.advertised_port != 0 && !per_slot {
+                let message =
+                    "needs {slot} in hostTemplate: each slot must have an address of its own";
+                wrong("advertisedPort", message.to_owned());
+            }
+        }
+        ExternalType::LoadBalancer => {
+            if !template.is_empty() && !per_slot {
+                let message = "must contain {slot}: each slot has a load balancer of its own";
+                wrong("hostTemplate", message.to_owned());
+            }
+        }
+    }
+}
+
+fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>) {
+    let resources = pod::resources(spec, role);
+    for (name, request) in &resources.requests {
+        let Some(limit) = resources.limits.get(name) else {
+            continue;
+        };
+        let (Some(least), Some(most)) = (quantity::parse(request), quantity::parse(limit)) else {
+            continue;
+        };
+        if least > most {
+            let field = format!("spec.roles.{}.resources.requests[{name}]", role.field());
+            let message = format!("{request} is more than the limit {limit}");
+            errors.push(SpecError::new(&field, message));
+        }
+    }
+    for (kind, amounts) in [
+        ("requests", &resources.requests),
+        ("limits", &resources.limits),
+    ] {
+        for (name, amount) in amounts {
+            if quantity::parse(amount).is_none() {
+                let field = format!("spec.roles.{}.resources.{kind}[{name}]", role.field());
+                let message = format!("must be an amount such as 100m or 1Gi, is {amount:?}");
+                errors.push(SpecError::new(&field, message));
+            }
+        }
+    }
+    let scheduling = &common(spec, role).scheduling;
+    for (n, constraint) in scheduling.topology_spread_constraints.iter().enumerate() {
+        let field = format!(
+            "spec.roles.{}.scheduling.topologySpreadConstraints[{n}]",
+            role.field()
+        );
+        if constraint.max_skew < 1 {
+            errors.push(SpecError::new(
+                &format!("{field}.maxSkew"),
+                "must be at least 1",
+            ));
+        }
+        if !["DoNotSchedule", "ScheduleAnyway"].contains(&constraint.when_unsatisfiable.as_str()) {
+            let message = "must be DoNotSchedule or ScheduleAnyway";
+            errors.push(SpecError::new(
+                &format!("{field}.whenUnsatisfiable"),
+                message,
+            ));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Specifications become objects.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod golden;
+mod mirror;
+mod network;
+mod pods;
+mod revisions;
+mod slots;
+mod support;
+mod validation;

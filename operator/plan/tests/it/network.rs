@@ -1,0 +1,139 @@
+//! Who may reach whom.
+
+use serde_json::{Value, json};
+
+use crate::support::{built, child, of_kind, resolve};
+
+/// Whether the policies let pods of one role reach a port of another.
+fn allowed(spec: &Value, from: &str, to: &str, port: i64) -> bool {
+    let desired = built(&resolve(spec.clone()));
+    let policy = |role: &str| child(&desired, "NetworkPolicy", &format!("demo-{role}")).unwrap();
+    let names = |rule: &Value, key: &str, role: &str| match rule[key].as_array() {
+        None => true,
+        Some(peers) => peers
+            .iter()
+            .any(|peer| peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == role),
+    };
+    let with_port = |rule: &Value| {
+        let ports = rule["ports"].as_array().unwrap();
+        ports.iter().any(|entry| entry["port"] == port)
+    };
+    let any = |rules: &Value, key: &str, role: &str| {
+        let mut rules = rules.as_array().into_iter().flatten();
+        rules.any(|rule| with_port(rule) && names(rule, key, role))
+    };
+    any(&policy(from)["spec"]["egress"], "to", to)
+        && any(&policy(to)["spec"]["ingress"], "from", from)
+}
+
+#[test]
+fn roles_reach_what_they_dial_and_nothing_else() {
+    let ports = [("login", 8100), ("route", 8200), ("db-proxy", 10600)];
+    let dialled = [
+        ("msg", "login"),
+        ("msg", "route"),
+        ("msg", "db-proxy"),
+        ("db-proxy", "route"),
+    ];
+    for from in ["login", "msg", "route", "db-proxy"] {
+        for (to, port) in ports {
+            let expected = dialled.contains(&(from, to));
+            assert_eq!(
+                allowed(&json!({}), from, to, port),
+                expected,
+                "{from} to {to}"
+            );
+        }
+        assert!(!allowed(&json!({}), from, "msg", 9090), "{from} to metrics");
+    }
+}
+
+#[test]
+fn everything_else_is_denied_for_every_pod() {
+    let deny = child(
+        &built(&resolve(json!({}))),
+        "NetworkPolicy",
+        "demo-default-deny",
+    )
+    .unwrap();
+    let labels = json!({"app.kubernetes.io/name": "im", "app.kubernetes.io/instance": "demo"});
+    assert_eq!(deny["spec"]["podSelector"]["matchLabels"], labels);
+    assert_eq!(deny["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(
+        (&deny["spec"]["ingress"], &deny["spec"]["egress"]),
+        (&Value::Null, &Value::Null)
+    );
+    let off = built(&resolve(
+        json!({"networking": {"networkPolicy": {"enabled": false}}}),
+    ));
+    assert!(of_kind(&off, "NetworkPolicy").is_empty());
+}
+
+#[test]
+fn clients_come_from_where_the_specification_says() {
+    let rule = |spec: Value, role: &str| {
+        let policy = child(
+            &built(&resolve(spec)),
+            "NetworkPolicy",
+            &format!("demo-{role}"),
+        )
+        .unwrap();
+        policy["spec"]["ingress"][0].clone()
+    };
+    for role in ["msg", "login"] {
+        assert_eq!(rule(json!({}), role)["from"], Value::Null);
+        let spec = json!({"networking": {"networkPolicy": {"clientCidrs": ["192.0.2.0/24"]}}});
+        assert_eq!(
+            rule(spec, role)["from"],
+            json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}])
+        );
+    }
+}
+
+#[test]
+fn only_those_that_dial_reach_the_api_server() {
+    let desired = built(&resolve(json!({})));
+    for (role, expected) in [
+        ("msg", true),
+        ("db-proxy", true),
+        ("login", false),
+        ("route", false),
+    ] {
+        let policy = child(&desired, "NetworkPolicy", &format!("demo-{role}")).unwrap();
+        let egress = policy["spec"]["egress"].as_array().unwrap();
+        let reaches = egress.iter().any(|rule| rule["ports"][0]["port"] == 443);
+        assert_eq!(reaches, expected, "{role}");
+    }
+}
+
+#[test]
+fn the_operator_reads_load_at_login_only() {
+    let desired = built(&resolve(
+        json!({"observability": {"metrics": {"enabled": false}}}),
+    ));
+    for role in ["login", "msg", "route", "db-proxy"] {
+        let policy = child(&desired, "NetworkPolicy", &format!("demo-{role}")).unwrap();
+        let text = policy["spec"]["ingress"].to_string();
+        assert_eq!(text.contains("imcluster-system"), role == "login", "{role}");
+    }
+}
+
+#[test]
+fn the_roles_that_dial_may_read_endpoint_slices_and_nothing_else() {
+    let desired = built(&resolve(json!({})));
+    let role = child(&desired, "Role", "demo-discovery").unwrap();
+    assert_eq!(
+        role["rules"],
+        json!([{
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": ["get", "list", "watch"],
+        }])
+    );
+    let binding = child(&desired, "RoleBinding", "demo-discovery").unwrap();
+    let subjects = binding["subjects"].as_array().unwrap().iter();
+    let names: Vec<_> = subjects
+        .map(|subject| subject["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["demo-db-proxy", "demo-msg"]);
+}

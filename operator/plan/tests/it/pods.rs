@@ -1,0 +1,195 @@
+//! Pods: security, configuration, overrides.
+
+use im_config::ImdConfig;
+use im_operator_plan::Role;
+use serde_json::{Value, json};
+
+use crate::support::{built, child, of_kind, resolve, templates};
+
+fn config(spec: Value, role: Role) -> ImdConfig {
+    let map = child(&built(&resolve(spec)), "ConfigMap", &format!("demo-{role}")).unwrap();
+    toml::from_str(map["data"]["imd.toml"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn every_pod_meets_the_restricted_level() {
+    for template in templates(&built(&resolve(json!({})))) {
+        let spec = &template["spec"];
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(spec["securityContext"]["runAsUser"], 65532);
+        assert_eq!(
+            spec["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
+        for container in spec["containers"].as_array().unwrap() {
+            let context = &container["securityContext"];
+            assert_eq!(context["allowPrivilegeEscalation"], false);
+            assert_eq!(context["readOnlyRootFilesystem"], true);
+            assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+        }
+        let dials =
+            ["demo-msg", "demo-db-proxy"].contains(&spec["serviceAccountName"].as_str().unwrap());
+        assert_eq!(spec["automountServiceAccountToken"], dials);
+    }
+}
+
+#[test]
+fn never_14_no_secret_is_in_arguments_or_environment() {
+    for template in templates(&built(&resolve(json!({})))) {
+        let container = &template["spec"]["containers"][0];
+        assert!(!container["args"].to_string().contains("secret"));
+        for env in container["env"].as_array().into_iter().flatten() {
+            assert_eq!(env["name"], "IMD_MSG__NAME");
+        }
+    }
+}
+
+#[test]
+fn files_hold_what_the_servers_need() {
+    let msg = config(
+        json!({"roles": {"msg": {
+            "config": {"msg.rate_limit": "50", "log.format": "json", "msg.presence.notify": "related"},
+            "drain": {"maxSeconds": 60},
+            "capacity": {"maxConnections": 1000, "softLimitPercent": 50, "acceptPerSecond": 7},
+        }}}),
+        Role::Msg,
+    );
+    assert_eq!(msg.msg.rate_limit, 50);
+    assert_eq!(msg.log.format, im_config::LogFormat::Json);
+    assert_eq!(
+        (msg.msg.max_connections, msg.msg.soft_max_sessions),
+        (1000, 500)
+    );
+    assert_eq!(
+        (msg.msg.drain_seconds, msg.process.stop_timeout_ms),
+        (60, 110_000)
+    );
+    assert_eq!(msg.msg.accept_rate, 7);
+    assert_eq!(msg.peers.login, ["kubernetes:demo-login-control:control"]);
+    assert_eq!(msg.peers.route, ["kubernetes:demo-route:grpc"]);
+    assert_eq!(msg.peers.db_proxy, ["kubernetes:demo-db-proxy:grpc"]);
+    assert_eq!(msg.admin.listen, "0.0.0.0:9090");
+    let login = config(
+        json!({"load": {"staleAfterSeconds": 30}, "roles": {"login": {"replicas": 4}}}),
+        Role::Login,
+    );
+    assert_eq!(
+        (login.login.stale_after_ms, login.login.replicas),
+        (30_000, 4)
+    );
+    assert!(login.peers.route.is_empty());
+    let db_proxy = config(json!({}), Role::DbProxy);
+    assert_eq!(db_proxy.db_proxy.listen, "0.0.0.0:10600");
+    assert_eq!(db_proxy.data_dir.unwrap().to_str(), Some("/data"));
+}
+
+#[test]
+fn a_msg_pod_has_time_for_its_drain() {
+    let desired = built(&resolve(
+        json!({"roles": {"msg": {"drain": {"maxSeconds": 60}}}}),
+    ));
+    let template = serde_json::to_value(&desired.msg.template).unwrap();
+    assert_eq!(template["spec"]["terminationGracePeriodSeconds"], 120);
+}
+
+#[test]
+fn overrides_are_merged_last() {
+    let desired = built(&resolve(json!({"roles": {"route": {"podOverrides": {
+        "metadata": {"labels": {"team": "chat"}, "annotations": {"prometheus.io/scrape": null}},
+        "spec": {
+            "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["x"]}],
+            "topologySpreadConstraints": [],
+            "containers": [
+                {"name": "route", "env": [{"name": "TZ", "value": "UTC"}], "livenessProbe": {"periodSeconds": 60}},
+                {"name": "sidecar", "image": "example.com/sidecar"},
+            ],
+        },
+    }}}})));
+    let template = child(&desired, "Deployment", "demo-route").unwrap()["spec"]["template"].clone();
+    let labels = &template["metadata"]["labels"];
+    assert_eq!(
+        (&labels["team"], &labels["app.kubernetes.io/component"]),
+        (&json!("chat"), &json!("route"))
+    );
+    assert_eq!(
+        template["metadata"]["annotations"]["prometheus.io/scrape"],
+        Value::Null
+    );
+    let containers = template["spec"]["containers"].as_array().unwrap();
+    assert_eq!(containers[0]["args"][0], "route");
+    assert_eq!(containers[0]["env"][0]["name"], "TZ");
+    assert_eq!(containers[0]["livenessProbe"]["periodSeconds"], 60);
+    assert_eq!(containers[0]["livenessProbe"]["httpGet"]["path"], "/livez");
+    assert_eq!(containers[1]["name"], "sidecar");
+    assert_eq!(template["spec"]["topologySpreadConstraints"], json!([]));
+}
+
+#[test]
+fn resources_are_laid_over_the_defaults() {
+    let desired = built(&resolve(json!({"roles": {"route": {"resources": {
+        "requests": {"cpu": 2},
+        "limits": {"memory": "0", "example.com/gpu": "1"},
+    }}}})));
+    let template = child(&desired, "Deployment", "demo-route").unwrap();
+    let resources = &template["spec"]["template"]["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["requests"], json!({"cpu": "2", "memory": "64Mi"}));
+    assert_eq!(resources["limits"], json!({"example.com/gpu": "1"}));
+}
+
+#[test]
+fn budgets_exist_where_a_pod_can_be_spared() {
+    let pdbs = |spec: Value| {
+        let desired = built(&resolve(spec));
+        let names: Vec<_> = of_kind(&desired, "PodDisruptionBudget")
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        names
+    };
+    assert_eq!(pdbs(json!({})), ["demo-route", "demo-msg", "demo-login"]);
+    let one = json!({"replicas": 1});
+    let spec = json!({"roles": {"route": one, "msg": one, "login": {"pdb": {"enabled": false}}}});
+    assert_eq!(pdbs(spec), [] as [&str; 0]);
+}
+
+#[test]
+fn never_6_the_volume_goes_only_when_asked() {
+    for (policy, expected) in [("Retain", "Retain"), ("Delete", "Delete")] {
+        let desired = built(&resolve(json!({"operation": {"deletionPolicy": policy}})));
+        let set = child(&desired, "StatefulSet", "demo-db-proxy").unwrap();
+        let retention = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
+        assert_eq!(retention["whenDeleted"], expected);
+        assert_eq!(retention["whenScaled"], "Retain");
+    }
+    let desired = built(&resolve(
+        json!({"database": {"embedded": {"storage": {"type": "Ephemeral"}}}}),
+    ));
+    let set = child(&desired, "StatefulSet", "demo-db-proxy").unwrap();
+    assert_eq!(set["spec"]["volumeClaimTemplates"], Value::Null);
+    let volumes = set["spec"]["template"]["spec"]["volumes"]
+        .as_array()
+        .unwrap();
+    assert!(
+        volumes
+            .iter()
+            .any(|volume| volume["name"] == "data" && volume["emptyDir"].is_object())
+    );
+}
+
+#[test]
+fn never_7_every_child_is_owned_and_none_has_a_finalizer() {
+    for planned in built(&resolve(json!({}))).children {
+        let metadata = planned.child.to_json().unwrap()["metadata"].clone();
+        assert_eq!(metadata["finalizers"], Value::Null);
+        let owner = &metadata["ownerReferences"][0];
+        assert_eq!(
+            (&owner["uid"], &owner["controller"]),
+            (&json!("5e3c"), &json!(true))
+        );
+        assert_eq!(owner["blockOwnerDeletion"], false);
+        assert_eq!(
+            metadata["labels"]["app.kubernetes.io/managed-by"],
+            "imcluster-operator"
+        );
+    }
+}

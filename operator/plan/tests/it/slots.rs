@@ -1,0 +1,133 @@
+//! Slots and their addresses.
+
+use im_operator_plan::slots::{address, service};
+use k8s_openapi::api::core::v1::Service;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::{owner, resolve};
+
+fn external(external: Value) -> Value {
+    json!({"roles": {"msg": {"external": external}}})
+}
+
+#[test]
+fn an_unbound_slot_leads_to_every_msg_pod() {
+    let cluster = resolve(json!({}));
+    let selector = |bound| {
+        service(&cluster, &owner(), 3, bound)
+            .spec
+            .unwrap()
+            .selector
+            .unwrap()
+    };
+    assert_eq!(selector(true)["imcluster.io/slot"], "3");
+    assert!(!selector(false).contains_key("imcluster.io/slot"));
+    assert_eq!(selector(false)["app.kubernetes.io/component"], "msg");
+    for bound in [true, false] {
+        let spec = service(&cluster, &owner(), 3, bound).spec.unwrap();
+        assert_eq!(spec.publish_not_ready_addresses, Some(true));
+    }
+}
+
+#[test]
+fn binding_changes_nothing_but_the_selector() {
+    for spec in [
+        external(json!({})),
+        external(json!({"type": "LoadBalancer"})),
+    ] {
+        let cluster = resolve(spec);
+        let mut bound = service(&cluster, &owner(), 0, true);
+        let unbound = service(&cluster, &owner(), 0, false);
+        bound
+            .spec
+            .as_mut()
+            .unwrap()
+            .selector
+            .clone_from(&unbound.spec.as_ref().unwrap().selector);
+        assert_eq!(bound, unbound);
+    }
+}
+
+/// The Service as the API server would show it.
+fn shown(service: &Service, over: Value) -> Service {
+    let mut value = serde_json::to_value(service).unwrap();
+    for (key, part) in over.as_object().unwrap() {
+        let target = &mut value[key];
+        if target.is_null() {
+            *target = json!({});
+        }
+        for (field, inner) in part.as_object().unwrap() {
+            target[field] = inner.clone();
+        }
+    }
+    Service::deserialize(value).unwrap()
+}
+
+fn told(spec: Value, over: Value, node: Option<&str>) -> Option<String> {
+    let cluster = resolve(spec);
+    let service = shown(&service(&cluster, &owner(), 2, true), over);
+    address(&cluster, 2, &service, node)
+}
+
+#[test]
+fn inside_the_cluster_the_address_is_that_of_the_service() {
+    assert_eq!(told(json!({}), json!({}), None), None);
+    let over = json!({"spec": {"clusterIP": "10.96.0.7"}});
+    assert_eq!(
+        told(json!({}), over, None).as_deref(),
+        Some("10.96.0.7:8000")
+    );
+    let over = json!({"spec": {"clusterIP": "fd00::7"}});
+    assert_eq!(
+        told(json!({}), over, None).as_deref(),
+        Some("[fd00::7]:8000")
+    );
+}
+
+#[test]
+fn a_node_port_has_the_host_of_the_template_or_of_a_node() {
+    let spec =
+        external(json!({"type": "NodePort", "hostTemplate": "m{slot}.{cluster}.{namespace}.org"}));
+    let ports = json!({"spec": {"ports": [{"name": "client", "port": 8000, "nodePort": 30123}]}});
+    assert_eq!(told(spec.clone(), json!({}), None), None);
+    assert_eq!(
+        told(spec, ports, None).as_deref(),
+        Some("m2.demo.chat.org:30123")
+    );
+    let spec =
+        external(json!({"type": "NodePort", "hostTemplate": "h", "nodePort": {"basePort": 30100}}));
+    assert_eq!(told(spec, json!({}), None).as_deref(), Some("h:30102"));
+    let mut cluster = resolve(external(
+        json!({"type": "NodePort", "hostTemplate": "h", "nodePort": {"basePort": 30100}}),
+    ));
+    cluster.spec.roles.msg.external.host_template.clear();
+    let service = service(&cluster, &owner(), 2, true);
+    assert_eq!(address(&cluster, 2, &service, None), None);
+    assert_eq!(
+        address(&cluster, 2, &service, Some("192.0.2.9")).as_deref(),
+        Some("192.0.2.9:30102")
+    );
+}
+
+#[test]
+fn a_load_balancer_is_waited_for() {
+    let spec = external(json!({"type": "LoadBalancer"}));
+    assert_eq!(told(spec.clone(), json!({}), None), None);
+    let ingress = |ingress: Value| json!({"status": {"loadBalancer": {"ingress": [ingress]}}});
+    let ip = ingress(json!({"ip": "192.0.2.5"}));
+    assert_eq!(
+        told(spec.clone(), ip.clone(), None).as_deref(),
+        Some("192.0.2.5:8000")
+    );
+    let host = ingress(json!({"hostname": "lb.example.com"}));
+    assert_eq!(
+        told(spec, host, None).as_deref(),
+        Some("lb.example.com:8000")
+    );
+    let spec = external(
+        json!({"type": "LoadBalancer", "hostTemplate": "{slot}.org", "advertisedPort": 443}),
+    );
+    assert_eq!(told(spec.clone(), json!({}), None), None);
+    assert_eq!(told(spec, ip, None).as_deref(), Some("2.org:443"));
+}
