@@ -1,11 +1,11 @@
 {{/*
-What the operator does in a watched namespace, and nothing else. It may only grant what it holds: the last verbs of endpointslices are also
-those of the servers' own Role. Secrets cannot be listed or watched.
+What the operator does in a watched namespace, and nothing else: the table of operator/controller/src/rbac.rs. It may only grant what it holds:
+the verbs of endpointslices include those of the servers' own Role. Secrets cannot be listed or watched.
 */}}
 {{- define "im-operator.rules" -}}
 - apiGroups: [imcluster.io]
   resources: [imclusters]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [imcluster.io]
   resources: [imclusters/status]
   verbs: [patch]
@@ -13,16 +13,22 @@ those of the servers' own Role. Secrets cannot be listed or watched.
   resources: [pods]
   verbs: [get, list, watch, patch]
 - apiGroups: [""]
-  resources: [configmaps, serviceaccounts, services]
+  resources: [configmaps, serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch]
+  verbs: [get]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]
 - apiGroups: [apps]
-  resources: [controllerrevisions, deployments, replicasets, statefulsets]
+  resources: [deployments, statefulsets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [controllerrevisions, replicasets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
@@ -35,7 +41,7 @@ those of the servers' own Role. Secrets cannot be listed or watched.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [rolebindings, roles]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

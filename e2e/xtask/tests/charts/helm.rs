@@ -55,11 +55,30 @@ pub(crate) fn template(chart: &str, values: &Path) -> Outcome {
     helm(args)
 }
 
-/// The objects of a rendered text.
+/// The objects of a rendered text. Helm prints 10.0 as 10, so whole numbers are all integers here.
 pub(crate) fn objects(text: &str) -> Vec<Value> {
-    let objects: Vec<Value> = serde_saphyr::from_multiple(text).expect("read YAML");
+    let mut objects: Vec<Value> = serde_saphyr::from_multiple(text).expect("read YAML");
+    objects.iter_mut().for_each(make_integers);
     objects
         .into_iter()
         .filter(|object| !object.is_null())
         .collect()
+}
+
+/// Makes integers of numbers without a fraction.
+fn make_integers(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(make_integers),
+        Value::Array(list) => list.iter_mut().for_each(make_integers),
+        Value::Number(number) if number.is_f64() => {
+            let text = number.to_string();
+            let whole = text
+                .strip_suffix(".0")
+                .and_then(|text| text.parse::<i64>().ok());
+            if let Some(whole) = whole {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
 }

@@ -46,7 +46,10 @@ fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
 /// Compares a file with what it should hold, or writes it.
 fn compare(path: &Path, wanted: &str) {
     if std::env::var_os("UPDATE_CHARTS").is_some() {
-        std::fs::write(path, wanted).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let folder = path.parent().expect("a folder");
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(path, wanted))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         return;
     }
     let found = std::fs::read_to_string(path).unwrap_or_default();
