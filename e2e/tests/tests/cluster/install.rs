@@ -140,6 +140,6 @@ async fn a_storage_class_that_does_not_exist_is_named() {
         .wait("DatabaseReady", "False", LATER)
         .await
         .unwrap();
-    assert_eq!(reason, "StorageClassMissing");
+    assert_eq!(reason, "VolumePending", "{message}");
     assert!(message.contains("no-such-class"), "{message}");
 }
