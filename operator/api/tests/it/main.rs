@@ -5,7 +5,6 @@
     clippy::panic,
     reason = "helpers of tests fail as tests do"
 )]
-
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
