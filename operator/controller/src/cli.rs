@@ -42,7 +42,7 @@ pub(crate) struct RunArgs {
     #[arg(
         long,
         env = "IM_OPERATOR_IMAGE_REPOSITORY",
-        default_value = "ghcr.io/imcluster/imd"
+        default_value = "imcluster/imd"
     )]
     pub(crate) image_repository: String,
     /// Nodes may be read, so that NodePort needs no hostTemplate. Needs get and list on nodes.
