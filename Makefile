@@ -9,7 +9,7 @@ help: ## this list
 demo: ## run the platform on a temporary directory and watch a conversation
 	@$(XTASK) demo
 
-test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing
+test: ## everything that needs no cluster: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing
 	@$(XTASK) test
 
 test-fast: ## format, lints, unit and one-process tests
