@@ -27,20 +27,23 @@ const STATES: &str = "SELECT j.key, c.conv, c.last_id, c.last_seq, c.low_sent
     FROM json_each(?) AS j CROSS JOIN conversation AS c
     WHERE c.kind = j.value ->> 0 AND c.a = j.value ->> 1 AND c.b = j.value ->> 2";
 
-/// Looks back from the end for the newest message that is too old.
+/// Looks back from the end for the newest message that is too old, within the bounded number.
 const RECENT_KEYS: &str = "SELECT retry_key, id, seq, time FROM message
     WHERE retry_key IS NOT NULL
-      AND seq > (SELECT coalesce(max(seq), 0) FROM message) - ?
-      AND seq > coalesce((SELECT seq FROM message WHERE time < ? ORDER BY seq DESC LIMIT 1), 0)
+      AND seq > (SELECT coalesce(max(seq), 0) FROM message) - ?1
+      AND seq > coalesce((SELECT seq FROM message
+            WHERE time < ?2 AND seq > (SELECT max(seq) FROM message) - ?1
+            ORDER BY seq DESC LIMIT 1), 0)
     ORDER BY seq";
 
 /// The age is counted from the newest message: nothing is known of how long nobody served.
 const RECENT_GROUP_SENDERS: &str = "SELECT m.sender, c.kind, c.a, c.b, max(m.id)
     FROM message AS m JOIN conversation AS c ON c.conv = m.conv
-    WHERE c.kind = ?
-      AND m.seq > (SELECT coalesce(max(seq), 0) FROM message) - ?
+    WHERE c.kind = ?1
+      AND m.seq > (SELECT coalesce(max(seq), 0) FROM message) - ?2
       AND m.seq > coalesce((SELECT seq FROM message
-            WHERE time < (SELECT time FROM message ORDER BY seq DESC LIMIT 1) - ?
+            WHERE time < (SELECT time FROM message ORDER BY seq DESC LIMIT 1) - ?3
+              AND seq > (SELECT max(seq) FROM message) - ?2
             ORDER BY seq DESC LIMIT 1), 0)
     GROUP BY m.sender, m.conv";
 
