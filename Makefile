@@ -1,31 +1,37 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo test test-fast test-cluster torture fuzz bench image cluster-up cluster-down cluster-shell
+.PHONY: help demo test test-fast test-cluster e2e-kind torture fuzz bench bench-operator image cluster-up cluster-down cluster-shell
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: ## run the platform on a temporary directory and watch a conversation
 	@$(XTASK) demo
 
-test: ## everything that needs no cluster: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing
+test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing, a Kubernetes node (root, Go)
 	@$(XTASK) test
 
-test-fast: ## format, lints, unit and one-process tests
+test-fast: ## everything of it that needs neither root nor a cluster
 	@$(XTASK) test-fast
 
 test-cluster: ## only the tests on a real Kubernetes node (needs root)
 	@$(XTASK) test-cluster
 
-torture: ## the long version of the fault tests (1,000 kills)
-	@$(XTASK) torture
+e2e-kind: ## the same tests on a kind cluster (needs root, Docker, kind, kubectl, Helm)
+	@$(XTASK) e2e-kind
+
+torture: ## the long version of the fault tests: 1,000 kills, parts of Kubernetes away for many minutes
+	@IM_TORTURE=1 $(XTASK) torture
 
 fuzz: ## an hour of fuzzing per target
 	@$(XTASK) fuzz
 
 bench: ## measure; prints a table and writes target/bench.json
 	@$(XTASK) bench
+
+bench-operator: ## measure the operator on a Kubernetes node; prints a table and writes target/bench-operator.json (needs root)
+	@$(XTASK) bench-operator
 
 image: ## the images of a release, as OCI archives in target/images
 	@$(XTASK) image

@@ -6,9 +6,11 @@
 //!   [`init`] is its first process, [`control`] talks to it, [`parts`] are what it runs.
 //! * [`image`]: images of our programs as OCI archives, for releases as for tests.
 //! * [`netpol`] and [`volumes`]: what the node enforces and provides besides Kubernetes itself.
+//! * [`audit`]: what was asked of the API server.
 //! * [`testing`]: what tests on a cluster use, this node or any other.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod certificates;
 mod cgroups;
 mod config;

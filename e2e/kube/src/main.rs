@@ -2,17 +2,19 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use im_e2e_kube::image::build::Release;
+use im_e2e_kube::image::build::{Programs, Release, guest};
 use im_e2e_kube::layout::Layout;
 use im_e2e_kube::node::Node;
 use im_e2e_kube::parts::Part;
-use im_e2e_kube::{init, netpol, programs, requirements, volumes};
+use im_e2e_kube::{audit, init, netpol, programs, requirements, volumes};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 
 #[derive(Parser)]
 #[command(about = "A real Kubernetes node for tests, on this machine")]
@@ -66,6 +68,9 @@ enum Command {
         /// Cargo profile.
         #[arg(long, default_value = "dist")]
         profile: String,
+        /// Folder of static programs to take instead of building them.
+        #[arg(long, conflicts_with = "profile")]
+        programs: Option<PathBuf>,
         /// First part of the images' names.
         #[arg(long, default_value = "imcluster.test")]
         repository: String,
@@ -75,6 +80,15 @@ enum Command {
         /// Folder for `imd.tar` and `im-operator.tar`.
         #[arg(long, default_value = "target/images")]
         out: PathBuf,
+    },
+    /// Builds the image of the tests' helper program, once, and prints its archive.
+    Guest,
+    /// Compares what the operators asked the API server for with the rules that `im-operator rules`
+    /// prints: nothing may be denied, and nothing granted without use.
+    Audit {
+        /// File with the rules.
+        #[arg(long)]
+        rules: PathBuf,
     },
     /// The node's first process.
     #[command(hide = true)]
@@ -125,12 +139,16 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Image {
             profile,
+            programs,
             repository,
             tag,
             out,
         } => {
             let release = Release {
-                profile: &profile,
+                programs: match &programs {
+                    Some(folder) => Programs::In(folder),
+                    None => Programs::Build { profile: &profile },
+                },
                 repository: &repository,
                 tag: &tag,
                 out: &out,
@@ -139,10 +157,30 @@ async fn main() -> anyhow::Result<()> {
                 println!("{} {} {}", image.name, image.digest, image.file.display());
             }
         }
+        Command::Guest => println!("{}", guest()?.display()),
+        Command::Audit { rules } => compare_audit_log(&layout, &rules)?,
         Command::Init => init::run(layout).await?,
         Command::Netpol => netpol::run(&layout).await?,
         Command::Volumes => volumes::run(&layout).await?,
     }
+    Ok(())
+}
+
+fn compare_audit_log(layout: &Layout, rules: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(rules).context("read the rules")?;
+    let rules: BTreeMap<String, Vec<PolicyRule>> = serde_saphyr::from_str(&text)?;
+    let rules: Vec<PolicyRule> = rules.into_values().flatten().collect();
+    let requests = audit::read(&layout.audit_log())?;
+    let wrong = audit::compare(&requests, "im-operator", &rules);
+    anyhow::ensure!(
+        wrong.is_empty(),
+        "the operator's rules do not fit what it asked for:\n{}",
+        wrong.join("\n")
+    );
+    println!(
+        "{} requests: nothing denied, no permission unused",
+        requests.len()
+    );
     Ok(())
 }
 

@@ -190,8 +190,8 @@ fn apiserver(args: &mut Args<'_>) -> &'static str {
         "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         "--enable-aggregator-routing=true",
-        // The file stays whole: a test reads all of it.
-        "--audit-log-maxsize=0",
+        // In MiB; the file stays whole, since tests read all of it.
+        "--audit-log-maxsize=10000",
         "--audit-log-format=json",
         "--profiling=false",
         "--v=1",

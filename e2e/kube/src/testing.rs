@@ -29,8 +29,9 @@ pub const OPERATOR_IMAGE: &str = "imcluster.test/im-operator:0.1.0";
 
 /// The cluster that the tests run on.
 ///
-/// Tests of one program share it, but for those that stop parts of the node: they have it alone. A
-/// test connects once and clones what it got; connecting twice may wait for itself.
+/// Tests of one program share it, but for those that stop parts of the node: they have it alone, for as
+/// long as a value or a namespace made with it lives. A test connects once and clones what it got;
+/// connecting twice may wait for itself.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
@@ -120,7 +121,7 @@ impl Cluster {
             .with_context(|| format!("make the namespace {name}"))?;
         let namespace = TestNamespace {
             name,
-            client: self.client(),
+            cluster: self.clone(),
         };
         // Without it the API server refuses pods.
         let accounts = namespace.api::<ServiceAccount>();
@@ -167,7 +168,7 @@ pub fn helm(args: &[&str]) -> anyhow::Result<String> {
 /// events are printed first.
 pub struct TestNamespace {
     name: String,
-    client: Client,
+    cluster: Cluster,
 }
 
 impl TestNamespace {
@@ -176,12 +177,17 @@ impl TestNamespace {
         &self.name
     }
 
+    /// The cluster that it is in.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The objects of one kind in it.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        Api::namespaced(self.client.clone(), &self.name)
+        Api::namespaced(self.cluster.client(), &self.name)
     }
 
     /// Runs `kubectl` in it.
@@ -269,7 +275,13 @@ impl Drop for TestNamespace {
                 eprintln!("{}", text.unwrap_or_else(|error| format!("{error:#}")));
             }
         }
-        let delete = ["delete", "namespace", &self.name, "--wait=false"];
+        let delete = [
+            "delete",
+            "namespace",
+            &self.name,
+            "--wait=false",
+            "--ignore-not-found",
+        ];
         if let Err(error) = kubectl(&delete) {
             eprintln!("{error:#}");
         }

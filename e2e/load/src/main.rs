@@ -16,11 +16,13 @@
 mod bench;
 mod content;
 mod lean;
+mod logins;
 mod measure;
 mod pace;
 mod people;
 mod probe;
 mod report;
+mod reporters;
 mod scenario;
 mod servers;
 
@@ -53,6 +55,9 @@ enum Command {
         /// Where; the temporary directory by default.
         dir: Option<PathBuf>,
     },
+    /// Holds idle connections until the standard input ends: a part of `sizing`.
+    #[command(hide = true)]
+    Hold(scenario::HoldArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +69,7 @@ struct BenchArgs {
     /// that is to be measured.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Scenarios to run; all by default.
+    /// Scenarios to run; all but `sizing` by default.
     #[arg(long = "scenario", alias = "only", value_delimiter = ',', value_enum)]
     scenarios: Vec<Scenario>,
     /// Topologies; both by default.
@@ -99,6 +104,7 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Bench(args) => bench(args),
+        Command::Hold(args) => on_one_thread(scenario::hold(&args)),
     }
 }
 
@@ -108,23 +114,27 @@ fn bench(args: BenchArgs) -> anyhow::Result<()> {
         return run_again(&args);
     }
     let plan = Plan {
-        scenarios: or_all(args.scenarios, &Scenario::ALL),
+        scenarios: or_all(args.scenarios, &Scenario::usual()),
         topologies: or_all(args.topologies, &Topology::ALL),
         runs: args.runs.max(1),
         seconds: args.seconds.max(1),
         small: args.small,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start runtime")?;
-    let report = tokio::task::LocalSet::new().block_on(&runtime, bench::run(&plan))?;
+    let report = on_one_thread(bench::run(&plan))?;
     println!("\n{}", report.table()?);
     if let Some(file) = &args.json {
         std::fs::write(file, report.json()?)
             .with_context(|| format!("write {}", file.display()))?;
     }
     report.verdict()
+}
+
+fn on_one_thread<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start runtime")?;
+    tokio::task::LocalSet::new().block_on(&runtime, work)
 }
 
 fn or_all<T: Clone>(chosen: Vec<T>, all: &[T]) -> Vec<T> {

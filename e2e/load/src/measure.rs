@@ -87,6 +87,12 @@ pub(crate) fn memory_bytes(pids: &[u32], key: &str) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
+/// Bytes of one line of `/proc/meminfo` (`SUnreclaim`: what the kernel itself has).
+pub(crate) fn machine_bytes(key: &str) -> anyhow::Result<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").context("read memory of the machine")?;
+    Ok(kilobytes(&info, key).with_context(|| format!("find {key}"))? * 1024)
+}
+
 fn kilobytes(status: &str, key: &str) -> Option<u64> {
     status
         .lines()

@@ -1,12 +1,18 @@
 //! What is measured.
 
+mod crowd;
 mod disk;
 mod flow;
 mod group;
 mod idle;
+mod load_stream;
+mod login;
 mod logins;
 mod pairs;
+mod sizing;
 mod startup;
+
+pub(crate) use crowd::{HoldArgs, hold};
 
 use crate::report::{Figures, Row};
 use crate::servers::Topology;
@@ -43,10 +49,13 @@ pub(crate) enum Scenario {
     LoginsFirst,
     Startup,
     DiskUse,
+    Login,
+    LoadStream,
+    Sizing,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Saturated,
         Self::Paced,
         Self::PacedSpread,
@@ -60,6 +69,9 @@ impl Scenario {
         Self::LoginsFirst,
         Self::Startup,
         Self::DiskUse,
+        Self::Login,
+        Self::LoadStream,
+        Self::Sizing,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -77,6 +89,9 @@ impl Scenario {
             Self::LoginsFirst => "logins-first",
             Self::Startup => "startup",
             Self::DiskUse => "disk-use",
+            Self::Login => "login",
+            Self::LoadStream => "load-stream",
+            Self::Sizing => "sizing",
         }
     }
 
@@ -95,6 +110,9 @@ impl Scenario {
             Self::LoginsFirst => "first logins (argon2id 19 MiB, 2 passes)",
             Self::Startup => "all-in-one, fresh data directory",
             Self::DiskUse => "stored 100-byte messages",
+            Self::Login => "one login server, 64 clients at a time, 10 msg servers",
+            Self::LoadStream => "1,000 msg servers report to 3 login servers every 2 s",
+            Self::Sizing => "memory and CPU of each role (asked for by name only)",
         }
     }
 
@@ -102,7 +120,17 @@ impl Scenario {
         !matches!(
             (self, topology),
             (Self::Startup | Self::DiskUse, Topology::Separate)
+                | (
+                    Self::Login | Self::LoadStream | Self::Sizing,
+                    Topology::AllInOne
+                )
         )
+    }
+
+    /// Those that run when none is named: the sizing takes long and judges nothing.
+    pub(crate) fn usual() -> Vec<Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(|scenario| *scenario != Self::Sizing).collect()
     }
 
     pub(crate) const fn rows(self) -> &'static [Row] {
@@ -119,6 +147,9 @@ impl Scenario {
             Self::LoginsFirst => logins::FIRST,
             Self::Startup => startup::ROWS,
             Self::DiskUse => disk::ROWS,
+            Self::Login => login::ROWS,
+            Self::LoadStream => load_stream::ROWS,
+            Self::Sizing => sizing::ROWS,
         }
     }
 
@@ -138,6 +169,9 @@ impl Scenario {
             Self::LoginsFirst => logins::first(setting).await,
             Self::Startup => startup::run(setting).await,
             Self::DiskUse => disk::run(setting).await,
+            Self::Login => login::run(setting).await,
+            Self::LoadStream => load_stream::run(setting).await,
+            Self::Sizing => sizing::run(setting).await,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Servers {
     /// Client ports of the msg servers.
     addresses: Vec<SocketAddr>,
     pids: Vec<u32>,
+    /// Names of the processes in the order of `pids`: the role and a number.
+    names: Vec<String>,
 }
 
 impl Servers {
@@ -44,28 +46,38 @@ impl Servers {
         people: u32,
         hashing: Hashing,
     ) -> anyhow::Result<Self> {
-        let mut options = Options::people(0)
-            .set("msg.rate_limit=0")
-            .set("log.filter=\"warn\"");
-        for setting in hashing.settings() {
-            options = options.set(&setting);
-        }
-        let platform = match topology {
-            Topology::AllInOne => Platform::all_in_one(options).await,
+        match topology {
+            Topology::AllInOne => {
+                let platform = Platform::all_in_one(options(hashing)).await;
+                Self::with(platform.context("start servers")?, people, hashing)
+            }
             Topology::Separate => {
                 let shape = Shape {
                     login: 1,
                     msg: 2,
                     route: 1,
                 };
-                Platform::separate(shape, options).await
+                Self::of_shape(shape, people, hashing).await
             }
         }
-        .context("start servers")?;
+    }
+
+    /// The same as one process per role instance, so many of each.
+    pub(crate) async fn of_shape(
+        shape: Shape,
+        people: u32,
+        hashing: Hashing,
+    ) -> anyhow::Result<Self> {
+        let platform = Platform::separate(shape, options(hashing)).await;
+        Self::with(platform.context("start servers")?, people, hashing)
+    }
+
+    fn with(platform: Platform, people: u32, hashing: Hashing) -> anyhow::Result<Self> {
         let mut servers = Self {
             platform,
             addresses: Vec::new(),
             pids: Vec::new(),
+            names: Vec::new(),
         };
         servers.learn()?;
         let csv = people::write_csv(servers.platform.dir(), people, hashing)?;
@@ -79,7 +91,8 @@ impl Servers {
     fn learn(&mut self) -> anyhow::Result<()> {
         self.pids.clear();
         self.addresses.clear();
-        for name in self.platform.names() {
+        self.names = self.platform.names();
+        for name in self.names.clone() {
             self.pids.push(self.platform.process(&name)?.pid());
             if name == "all" || name.starts_with("msg") {
                 self.addresses.push(self.platform.msg_address(&name));
@@ -95,6 +108,20 @@ impl Servers {
             .get(at)
             .copied()
             .context("there is no msg server")
+    }
+
+    /// Client ports of the msg servers.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Ids of the processes of a role: `login`, `msg`, `route` or `db`.
+    pub(crate) fn pids_of(&self, role: &str) -> Vec<u32> {
+        let named = self.names.iter().zip(&self.pids);
+        named
+            .filter(|(name, _)| name.starts_with(role))
+            .map(|(_, pid)| *pid)
+            .collect()
     }
 
     /// Seconds of CPU that all servers have used.
@@ -132,4 +159,14 @@ impl Servers {
         self.platform.all_ready().await?;
         self.learn()
     }
+}
+
+fn options(hashing: Hashing) -> Options {
+    let options = Options::people(0)
+        .set("msg.rate_limit=0")
+        .set("log.filter=\"warn\"");
+    hashing
+        .settings()
+        .iter()
+        .fold(options, |options, setting| options.set(setting))
 }

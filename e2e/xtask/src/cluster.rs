@@ -1,11 +1,12 @@
 //! Everything with a Kubernetes node: `e2e/kube` holds the logic, and this calls it.
 
-use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
-use crate::steps::{E2E_FEATURES, cargo, step, target_dir};
+use crate::leftovers::Leftovers;
+use crate::steps::{build_all, cargo, programs, step, whole_workspace};
 use crate::tools;
 
 /// Version of the images that tests use, and the one to which they roll: the same programs.
@@ -25,36 +26,10 @@ pub(crate) fn image(args: &[String]) -> anyhow::Result<()> {
     step("images", program(&["image"])?.args(args))
 }
 
-/// Runs the tests on our own node, or on the cluster that the environment names.
-pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
-    let foreign = ["KUBECONFIG", "IM_IMAGE"].map(|name| std::env::var_os(name).is_some());
-    if foreign == [true, true] {
-        return step("tests on your cluster", &mut tests(filter));
-    }
+/// What the tests on a node need, checked before anything is built.
+pub(crate) fn check() -> anyhow::Result<()> {
     tools::check()?;
-    check_root()?;
-    step(
-        "build the programs",
-        &mut whole_workspace(&["--no-run", "--quiet"]),
-    )?;
-    let images = target_dir()?.join("images-test");
-    let images = images.to_string_lossy();
-    for version in VERSIONS {
-        let out = format!("{images}/{version}");
-        let image = ["image", "--profile", "dev", "--tag", version, "--out", &out];
-        step(&format!("images {version}"), &mut program(&image)?)?;
-    }
-    step("end an earlier node", &mut program(&["down"])?)?;
-    step("start a Kubernetes node", &mut program(&["up"])?)?;
-    let result = test_inside(&images, filter);
-    let down = step("end the node", &mut program(&["down"])?);
-    result.and(down)
-}
-
-/// Before anything is built: `kube-node up` would say the same minutes later.
-fn check_root() -> anyhow::Result<()> {
-    // A process's folder belongs to the user that it acts as.
-    if std::fs::metadata("/proc/self")?.uid() != 0 {
+    if !is_foreign() && !tools::is_root()? {
         bail!(
             "the tests on a Kubernetes node need root (namespaces, mounts, control groups): run them \
              as root, or set KUBECONFIG and IM_IMAGE to test on a cluster of yours; `make test-fast` \
@@ -64,21 +39,85 @@ fn check_root() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn test_inside(images: &str, filter: &[String]) -> anyhow::Result<()> {
-    let mut import = program(&["import"])?;
-    for version in VERSIONS {
-        import
-            .args(["imd.tar", "im-operator.tar"].map(|name| format!("{images}/{version}/{name}")));
+/// Whether the environment names a cluster and an image on it.
+fn is_foreign() -> bool {
+    ["KUBECONFIG", "IM_IMAGE"]
+        .iter()
+        .all(|name| std::env::var_os(name).is_some())
+}
+
+/// Runs the tests on our own node, or on the cluster that the environment names.
+pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
+    if is_foreign() {
+        return step("tests on your cluster", &mut tests(filter));
     }
-    step("import images", &mut import)?;
+    check()?;
+    let images = images()?;
+    let mut charts = whole_workspace(&["--quiet", "--test", "charts"]);
+    step("tests of the charts", charts.env("HELM", helm()?))?;
+    step("end an earlier node", &mut program(&["down"])?)?;
+    let before = Leftovers::now()?;
+    step("start a Kubernetes node", &mut program(&["up"])?)?;
+    let result = test_inside(&images, filter);
+    let down = step("end the node", &mut program(&["down"])?);
+    result.and(down)?;
+    before.compare()
+}
+
+/// Builds the programs and makes images of them; returns the archives.
+pub(crate) fn images() -> anyhow::Result<Vec<PathBuf>> {
+    build_all()?;
+    let folder = images_folder()?;
+    let mut archives = Vec::new();
+    for version in VERSIONS {
+        let out = folder.join(version);
+        let mut image = program(&["image", "--tag", version, "--out"])?;
+        image.arg(&out).arg("--programs").arg(programs("debug")?);
+        step(&format!("images {version}"), &mut image)?;
+        archives.extend(["imd.tar", "im-operator.tar"].map(|name| out.join(name)));
+    }
+    Ok(archives)
+}
+
+/// The folder of the images for tests.
+pub(crate) fn images_folder() -> anyhow::Result<PathBuf> {
+    Ok(programs("debug")?.join("images"))
+}
+
+/// The Helm that the node brings.
+fn helm() -> anyhow::Result<PathBuf> {
+    let folders = printed(&mut program(&["programs"])?)?;
+    let mut programs = folders.lines().map(|folder| Path::new(folder).join("helm"));
+    programs
+        .find(|program| program.is_file())
+        .context("build Helm: `kube-node programs` says why not")
+}
+
+fn test_inside(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
+    let mut import = program(&["import"])?;
+    step("import images", import.args(images))?;
     let mut inside = program(&["exec", "--", "cargo"])?;
-    let tests = tests(filter);
-    inside.args(tests.get_args());
-    step("tests on the node", &mut inside)
+    inside.args(tests(filter).get_args());
+    step("tests on the node", &mut inside)?;
+    if filter.is_empty() {
+        let name = "compare the operator's rules with what it did";
+        step(name, &mut audit()?)?;
+    }
+    Ok(())
+}
+
+/// Holds the API server's audit log of all tests against the rules of the chart.
+fn audit() -> anyhow::Result<Command> {
+    let file = images_folder()?.join("rules.yaml");
+    let operator = programs("debug")?.join("im-operator");
+    std::fs::write(&file, printed(Command::new(operator).arg("rules"))?)?;
+    let mut audit = program(&["audit", "--rules"])?;
+    audit.arg(file);
+    Ok(audit)
 }
 
 /// The command that runs the tests on whatever cluster KUBECONFIG names.
-fn tests(filter: &[String]) -> Command {
+pub(crate) fn tests(filter: &[String]) -> Command {
     let mut tests = whole_workspace(&["--test", "cluster"]);
     if !filter.is_empty() {
         tests.arg("--").args(filter);
@@ -86,16 +125,8 @@ fn tests(filter: &[String]) -> Command {
     tests
 }
 
-/// The whole workspace is named, as in the other steps of `make test`: with a part of it, cargo would
-/// choose other features for the crates below and build them all again.
-fn whole_workspace(args: &[&str]) -> Command {
-    let mut tests = cargo(&["test", "--workspace", "--locked"]);
-    tests.args(["--features", E2E_FEATURES]);
-    tests.args(args);
-    tests
-}
-
-fn build_kube_node() -> anyhow::Result<()> {
+/// For a person who starts a node by hand; tests build everything at once.
+pub(crate) fn build_kube_node() -> anyhow::Result<()> {
     let build = ["build", "--locked", "--quiet", "-p", "im-e2e-kube"];
     step(
         "build the node's program",
@@ -103,8 +134,22 @@ fn build_kube_node() -> anyhow::Result<()> {
     )
 }
 
-fn program(args: &[&str]) -> anyhow::Result<Command> {
-    let mut command = Command::new(target_dir()?.join("debug/kube-node"));
+/// The program of `e2e/kube`, to be run.
+pub(crate) fn program(args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(programs("debug")?.join("kube-node"));
     command.args(args);
     Ok(command)
+}
+
+/// Runs a command for what it prints; its messages go to the terminal.
+pub(crate) fn printed(command: &mut Command) -> anyhow::Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("run {name}"))?;
+    if !output.status.success() {
+        bail!("{name} failed ({})", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }

@@ -10,8 +10,11 @@
 )]
 
 mod cluster;
+mod kind;
 #[cfg(test)]
 mod layering;
+mod leftovers;
+mod operator_bench;
 mod steps;
 mod tools;
 
@@ -26,11 +29,11 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Formats, lints, tests, documents and fuzzes everything.
+    /// Formats, lints, tests, documents and fuzzes everything, and tests it on a Kubernetes node.
     Test,
-    /// Everything that needs neither long runs nor real processes.
+    /// Everything that needs neither root nor a cluster.
     TestFast,
-    /// The long version of the fault tests (1,000 kills).
+    /// The long version of the fault tests: 1,000 kills, parts of Kubernetes away for many minutes.
     Torture,
     /// Fuzzes each target for this many seconds.
     Fuzz {
@@ -50,11 +53,26 @@ enum Command {
         #[arg(long, default_value = "target/bench.json")]
         json: String,
     },
+    /// Figures of the operator: starts a Kubernetes node, runs every scenario in it, prints a table
+    /// and writes JSON.
+    BenchOperator {
+        /// Where the JSON goes.
+        #[arg(long, default_value = "target/bench-operator.json")]
+        json: String,
+        /// Arguments of `operator-bench`: `--only`, sizes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Shows a conversation through real servers.
     Demo,
     /// The tests on a real Kubernetes node, which is started and ended; or on the cluster that
     /// KUBECONFIG names, when IM_IMAGE is set too.
     TestCluster {
+        /// Only tests whose name contains one of these.
+        filter: Vec<String>,
+    },
+    /// The same tests on a kind cluster, which is made and removed.
+    E2eKind {
         /// Only tests whose name contains one of these.
         filter: Vec<String>,
     },
@@ -79,8 +97,10 @@ fn main() -> anyhow::Result<()> {
         Command::Torture => steps::torture(),
         Command::Fuzz { seconds } => steps::fuzz(seconds),
         Command::Bench { runs, only, json } => steps::bench(runs, only.as_deref(), &json),
+        Command::BenchOperator { json, args } => operator_bench::run(&json, &args),
         Command::Demo => steps::demo(),
         Command::TestCluster { filter } => cluster::test(&filter),
+        Command::E2eKind { filter } => kind::test(&filter),
         Command::Image { args } => cluster::image(&args),
         Command::Cluster { args } => cluster::kube_node(&args),
     }

@@ -1,41 +1,52 @@
 //! The steps of each chore.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
-use crate::tools;
+use crate::{cluster, tools};
 
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
 
 /// Without them the end-to-end tests are left out.
-pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster";
+pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts";
 
+/// Everything: [`test_fast`], then what needs a Kubernetes node.
 pub(crate) fn test() -> anyhow::Result<()> {
+    cluster::check()?;
+    fast()?;
+    cluster::test(&[])?;
+    println!("\nall steps passed");
+    Ok(())
+}
+
+/// Everything that needs neither root nor a cluster nor Go.
+pub(crate) fn test_fast() -> anyhow::Result<()> {
+    fast()?;
+    println!("\nall steps passed");
+    Ok(())
+}
+
+fn fast() -> anyhow::Result<()> {
     check_and_lint()?;
     unit_tests()?;
-    e2e_tests(&[])?;
+    e2e_tests()?;
     step(
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
-    fuzz(FUZZ_IN_TEST)?;
-    println!("\nall steps passed");
-    Ok(())
+    fuzz(FUZZ_IN_TEST)
 }
 
-pub(crate) fn test_fast() -> anyhow::Result<()> {
-    check_and_lint()?;
-    unit_tests()
-}
-
+/// The tests of faults, longer and harder: `IM_TORTURE` tells them.
 pub(crate) fn torture() -> anyhow::Result<()> {
-    tools::check()?;
-    e2e_tests(&[("IM_TORTURE", "1")])
+    cluster::check()?;
+    e2e_tests()?;
+    cluster::test(&["faults".to_owned()])
 }
 
 pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
@@ -66,7 +77,7 @@ pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result
             "im-load",
         ]),
     )?;
-    let bin = target_dir()?.join("dist");
+    let bin = programs("dist")?;
     let mut load = Command::new(bin.join("im-load"));
     load.arg("bench").arg("--imd").arg(bin.join("imd"));
     load.args(["--runs", &runs.to_string(), "--json", json]);
@@ -82,7 +93,7 @@ pub(crate) fn demo() -> anyhow::Result<()> {
         "build",
         &mut cargo(&["build", "--locked", "--quiet", "-p", "imd", "-p", "im-e2e"]),
     )?;
-    let bin = target_dir()?.join("debug");
+    let bin = programs("debug")?;
     step(
         "a conversation",
         Command::new(bin.join("demo")).env("IMD_BIN", bin.join("imd")),
@@ -132,29 +143,26 @@ fn unit_tests() -> anyhow::Result<()> {
 }
 
 /// Real processes and sockets; two tests at a time, since each starts whole platforms.
-///
-/// The whole workspace is named everywhere: with a part of it, cargo would choose other features for
-/// the crates below and build them all again.
-fn e2e_tests(env: &[(&str, &str)]) -> anyhow::Result<()> {
-    step(
-        "build the programs",
-        &mut cargo(&["test", "--workspace", "--locked", "--quiet", "--no-run"]),
-    )?;
-    let mut tests = cargo(&[
-        "test",
-        "--workspace",
-        "--features",
-        E2E_FEATURES,
-        "--locked",
-        "--test",
-        "e2e",
-        "--",
-        "--test-threads=2",
-    ]);
-    tests
-        .env("IMD_BIN", target_dir()?.join("debug/imd"))
-        .envs(env.iter().copied());
+fn e2e_tests() -> anyhow::Result<()> {
+    build_all()?;
+    let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"]);
+    tests.env("IMD_BIN", programs("debug")?.join("imd"));
     step("end-to-end tests", &mut tests)
+}
+
+/// Builds every program and every test.
+pub(crate) fn build_all() -> anyhow::Result<()> {
+    let mut build = cargo(&["build", "--workspace", "--all-targets", "--locked"]);
+    build.args(["--quiet", "--features", E2E_FEATURES]);
+    step("build all programs", &mut build)
+}
+
+/// `cargo test` with these arguments. The whole workspace is named, as everywhere: with a part of it,
+/// cargo would choose other features for the crates below and build them all again.
+pub(crate) fn whole_workspace(args: &[&str]) -> Command {
+    let mut tests = cargo(&["test", "--workspace", "--locked"]);
+    tests.args(["--features", E2E_FEATURES]).args(args);
+    tests
 }
 
 pub(crate) fn cargo(args: &[&str]) -> Command {
@@ -178,7 +186,7 @@ pub(crate) fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn root() -> anyhow::Result<std::path::PathBuf> {
+pub(crate) fn root() -> anyhow::Result<PathBuf> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
@@ -186,9 +194,9 @@ pub(crate) fn root() -> anyhow::Result<std::path::PathBuf> {
         .context("find the workspace root")
 }
 
-pub(crate) fn target_dir() -> anyhow::Result<std::path::PathBuf> {
-    Ok(match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => dir.into(),
-        None => root()?.join("target"),
-    })
+/// The folder of programs that cargo builds with a profile: beside that of this program.
+pub(crate) fn programs(profile: &str) -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe().context("find this program")?;
+    let folder = this.ancestors().nth(2).context("find its folder")?;
+    Ok(folder.join(profile))
 }

@@ -1,30 +1,42 @@
 //! Programs that the steps need.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// A program that must be on the PATH, and the Debian package that has it.
+/// A program that must be on the PATH, and how to get it.
 const PROGRAMS: [(&str, &str); 3] = [
-    ("cc", "build-essential"),
-    ("c++", "build-essential"),
-    ("make", "build-essential"),
+    ("cc", "apt-get install build-essential"),
+    ("c++", "apt-get install build-essential"),
+    ("make", "apt-get install build-essential"),
 ];
 
 const CARGO_DENY: &str = "0.20.2";
 
-/// Names every missing program with its package at once.
+/// Names every program that is missing for whatever is done, at once.
 pub(crate) fn check() -> anyhow::Result<()> {
-    let missing: Vec<String> = PROGRAMS
+    check_programs(&PROGRAMS)
+}
+
+/// Names every missing program, and how to get it, at once.
+pub(crate) fn check_programs(programs: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<String> = programs
         .iter()
         .filter(|(program, _)| !on_path(program))
-        .map(|(program, package)| format!("  {program}: apt-get install {package}"))
+        .map(|(program, source)| format!("  {program}: {source}"))
         .collect();
     if !missing.is_empty() {
         bail!("programs are missing:\n{}", missing.join("\n"));
     }
     Ok(())
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> anyhow::Result<bool> {
+    // A process's folder belongs to the user that it acts as.
+    Ok(std::fs::metadata("/proc/self")?.uid() == 0)
 }
 
 fn on_path(program: &str) -> bool {

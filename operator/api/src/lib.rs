@@ -23,6 +23,8 @@ mod schema;
 mod spec;
 mod status;
 mod stores;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use common::*;
 pub use crd::*;

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_definition_lacks_is_named() {
+    async fn never_13_what_a_definition_lacks_is_named_and_it_is_not_used() {
         let mut older = ours();
         let spec = older["properties"]["spec"]["properties"]
             .as_object_mut()

@@ -437,4 +437,52 @@ mod tests {
         let text = shared.encode().unwrap();
         assert!(!text.contains("demo"), "{text}");
     }
+
+    #[test]
+    fn never_18_series_grow_with_clusters_only() {
+        const LABELS: [&str; 13] = [
+            "namespace",
+            "name",
+            "type",
+            "status",
+            "state",
+            "role",
+            "reason",
+            "controller",
+            "result",
+            "le",
+            "method",
+            "code",
+            "kind",
+        ];
+        let shared = im_runtime::Metrics::default();
+        let metrics = shared.register(Metrics::register);
+        let cluster = ClusterLabels {
+            namespace: "chat".to_owned(),
+            name: "demo".to_owned(),
+        };
+        let mut sizes = std::collections::BTreeSet::new();
+        for pods in 1..500 {
+            let figures = ClusterFigures {
+                conditions: vec![("Ready".to_owned(), "True".to_owned())],
+                connections: Some(pods * 100),
+                slots: vec![("Bound".to_owned(), pods), ("Free".to_owned(), 1)],
+                capacity: pods * 10_000,
+                ..ClusterFigures::default()
+            };
+            metrics.show(&cluster, &figures);
+            metrics.restarted(&cluster, "msg", "ConfigChanged");
+            metrics.reconciled(Outcome::success, 0.01);
+            let text = shared.encode().unwrap();
+            sizes.insert(text.lines().count());
+            for label in text.lines().filter_map(|line| line.split_once('{')) {
+                let (labels, _) = label.1.split_once('}').unwrap();
+                for pair in labels.split("\",") {
+                    let (key, _) = pair.split_once('=').unwrap();
+                    assert!(LABELS.contains(&key), "{key}: {}", label.0);
+                }
+            }
+        }
+        assert_eq!(sizes.len(), 1, "{sizes:?}");
+    }
 }

@@ -76,7 +76,54 @@ fn written(rules: &[Rule]) -> Vec<PolicyRule> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
     use super::*;
+
+    /// What rules allow: group, resource and verb.
+    fn permissions(rules: Vec<PolicyRule>) -> BTreeSet<[String; 3]> {
+        let mut found = BTreeSet::new();
+        for rule in rules {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    for verb in &rule.verbs {
+                        found.insert([group, resource, verb].map(Clone::clone));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// The rules of a kind of role in the chart as rendered for its golden files.
+    fn chart(values: &str, kind: &str) -> BTreeSet<[String; 3]> {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../charts/im-operator/golden"
+        );
+        let text = std::fs::read_to_string(format!("{folder}/{values}.yaml")).unwrap();
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let roles = objects.into_iter().filter(|object| object["kind"] == kind);
+        permissions(
+            roles
+                .flat_map(|mut role| {
+                    serde_json::from_value::<Vec<PolicyRule>>(role["rules"].take()).unwrap()
+                })
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn the_chart_grants_exactly_these_rules() {
+        let [(_, namespace), (_, lease), (_, nodes)] = rules();
+        let in_namespace = [namespace.clone(), lease].concat();
+        assert_eq!(chart("default", "Role"), permissions(in_namespace));
+        assert_eq!(chart("default", "ClusterRole"), BTreeSet::new());
+        assert_eq!(chart("everywhere", "ClusterRole"), permissions(namespace));
+        assert_eq!(chart("nodes", "ClusterRole"), permissions(nodes));
+    }
 
     #[test]
     fn never_12_no_rule_has_a_wildcard_or_lists_secrets() {

@@ -16,14 +16,26 @@ pub const RELEASED: [(&str, &str); 2] = [("imd", "imd"), ("im-operator", "im-ope
 /// What to build, and how to name it.
 #[derive(Clone, Debug)]
 pub struct Release<'a> {
-    /// Cargo profile: `dist` for releases, `dev` for tests.
-    pub profile: &'a str,
+    /// The programs.
+    pub programs: Programs<'a>,
     /// First part of the names: `imcluster.test` gives `imcluster.test/imd:<tag>`.
     pub repository: &'a str,
     /// Last part of the names.
     pub tag: &'a str,
     /// Where the archives go: `imd.tar`, `im-operator.tar`.
     pub out: &'a Path,
+}
+
+/// Where the programs of images come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Programs<'a> {
+    /// They are built, reproducibly, with this cargo profile: `dist` for releases.
+    Build {
+        /// Its name.
+        profile: &'a str,
+    },
+    /// They are in this folder: those that tests have built already.
+    In(&'a Path),
 }
 
 /// An image that was written.
@@ -38,12 +50,12 @@ pub struct Written {
 }
 
 impl Release<'_> {
-    /// Builds the programs and writes an image of each.
+    /// Takes or builds the programs and writes an image of each.
     ///
     /// # Errors
     /// A program does not build, is not static, or an archive cannot be written.
     pub fn write(&self) -> anyhow::Result<Vec<Written>> {
-        let folder = self.build()?;
+        let folder = self.programs()?;
         let mut written = Vec::new();
         for (_, program) in RELEASED {
             let file = self.out.join(format!("{program}.tar"));
@@ -63,8 +75,12 @@ impl Release<'_> {
         Ok(written)
     }
 
-    /// Builds the programs and returns their folder.
-    fn build(&self) -> anyhow::Result<PathBuf> {
+    /// The folder of the programs, which are built unless they are there.
+    fn programs(&self) -> anyhow::Result<PathBuf> {
+        let profile = match self.programs {
+            Programs::In(folder) => return Ok(folder.to_path_buf()),
+            Programs::Build { profile } => profile,
+        };
         let root = workspace_root();
         let target = host_target()?;
         let target_dir = match std::env::var_os("CARGO_TARGET_DIR") {
@@ -73,8 +89,7 @@ impl Release<'_> {
         };
         let mut cargo = Command::new("cargo");
         cargo
-            .args(["build", "--locked", "--profile", self.profile])
-            // With the target named, the flags leave build scripts and macros alone.
+            .args(["build", "--locked", "--profile", profile])
             .args(["--target", &target])
             .env("RUSTFLAGS", rustflags(&root)?)
             .env("CARGO_TARGET_DIR", &target_dir)
@@ -86,7 +101,7 @@ impl Release<'_> {
         if !status.success() {
             bail!("building the programs of the images failed");
         }
-        let profile_dir = match self.profile {
+        let profile_dir = match profile {
             "dev" => "debug",
             profile => profile,
         };
@@ -94,7 +109,8 @@ impl Release<'_> {
     }
 }
 
-/// Static linking, and no path of this machine inside, so that the same source gives the same bytes.
+/// Static linking as in `.cargo/config.toml`, whose flags these replace, and no path of this machine
+/// inside, so that the same source gives the same bytes.
 fn rustflags(root: &Path) -> anyhow::Result<String> {
     let cargo_home = match std::env::var_os("CARGO_HOME") {
         Some(dir) => PathBuf::from(dir),

@@ -1,6 +1,6 @@
 //! What a connection costs that only sends a heartbeat every 30 seconds.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn once(setting: &Setting) -> anyhow::Result<Figures> {
     drop(flow::log_in(&servers, 1..=64, ClientType::Android).await?);
     sleep(SETTLE).await;
     let before = (servers.memory("RssAnon")?, servers.memory("VmRSS")?);
-    let connections = log_in(&servers, count).await?;
+    let connections = log_in(&servers, count, flow::LOGINS_AT_ONCE).await?;
     sleep(SETTLE).await;
 
     let readers = flow::read_all(
@@ -76,21 +76,32 @@ async fn once(setting: &Setting) -> anyhow::Result<Figures> {
     ]))
 }
 
-async fn log_in(servers: &Servers, count: u32) -> anyhow::Result<Vec<Rc<Lean>>> {
+/// Logs the phones of the first people in, so many at the same time.
+pub(super) async fn log_in(
+    servers: &Servers,
+    count: u32,
+    at_once: usize,
+) -> anyhow::Result<Vec<Rc<Lean>>> {
     stream::iter(1..=count)
-        .map(|id| async move {
-            let last = u8::try_from(2 + id % SOURCES).unwrap_or(2);
-            let local = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-            let address = servers.address_for(id)?;
-            Lean::login(address, Some(local), id, ClientType::Android).await
-        })
-        .buffered(flow::LOGINS_AT_ONCE)
+        .map(|id| async move { phone(servers.address_for(id)?, id).await })
+        .buffered(at_once)
         .try_collect()
         .await
 }
 
+/// Logs one phone in, from one of the source addresses.
+pub(super) async fn phone(address: SocketAddr, id: u32) -> anyhow::Result<Rc<Lean>> {
+    let last = u8::try_from(2 + id % SOURCES).unwrap_or(2);
+    let local = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    Lean::login(address, Some(local), id, ClientType::Android).await
+}
+
 /// Sends a heartbeat on each connection every 30 seconds, spread evenly.
-async fn beat(connections: &[Rc<Lean>], start: Instant, time: Duration) -> anyhow::Result<()> {
+pub(super) async fn beat(
+    connections: &[Rc<Lean>],
+    start: Instant,
+    time: Duration,
+) -> anyhow::Result<()> {
     let Ok(count) = u32::try_from(connections.len()) else {
         bail!("too many connections");
     };

@@ -77,7 +77,7 @@ const WINDOW: u32 = 4;
 /// Time before each measurement under the load itself.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-fn user(id: u32) -> anyhow::Result<Peer> {
+pub(super) fn user(id: u32) -> anyhow::Result<Peer> {
     UserId::from_wire(id).map(Peer::User).context("ids from 1")
 }
 
@@ -188,7 +188,7 @@ impl Stage {
 }
 
 /// Sends at this rate until it is dropped.
-async fn send_at_rate(
+pub(super) async fn send_at_rate(
     flow: &Flow,
     per_second: u32,
     targets: &[(usize, Peer)],
@@ -296,7 +296,7 @@ pub(super) async fn spread(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
 }
 
 /// So many different pairs of people in random order, each with who writes.
-fn edges(people: u32, count: u32) -> Vec<(u32, u32)> {
+pub(super) fn edges(people: u32, count: u32) -> Vec<(u32, u32)> {
     let mut all: Vec<(u32, u32)> = (1..=people)
         .flat_map(|low| (low + 1..=people).map(move |high| (low, high)))
         .map(|(low, high)| {

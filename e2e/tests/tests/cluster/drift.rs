@@ -162,4 +162,39 @@ async fn must_never_11_an_object_of_somebody_else_is_not_touched_but_named() {
         .kubectl(&["delete", "service", &name])
         .unwrap();
     installation.ready().await.unwrap();
+
+    // A name that Kubernetes would refuse to make twice: the same specification gives the same
+    // revision, whose ReplicaSet somebody else has made meanwhile.
+    let sets = ["get", "replicasets", "-o", "name"];
+    let sets = installation.namespace.kubectl(&sets).unwrap();
+    let prefix = format!("replicaset.apps/{NAME}-msg-");
+    let set = sets.lines().find(|set| set.starts_with(&prefix)).unwrap();
+    let delete = ["delete", "imclusters", NAME, "--wait"];
+    installation.namespace.kubectl(&delete).unwrap();
+    until("the ReplicaSet is gone", LATER, async || {
+        read(&installation, set).is_none().then_some(())
+    })
+    .await
+    .unwrap();
+    let labels = json!({"app": "web"});
+    let foreign = json!({
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": set.replace("replicaset.apps/", "")},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "web", "image": "web"}]},
+            },
+        },
+    });
+    installation.namespace.apply(&foreign.to_string()).unwrap();
+    installation.apply(&small()).unwrap();
+    let (reason, message) = installation.wait("Stalled", "True", LATER).await.unwrap();
+    assert_eq!(reason, "Conflict");
+    assert!(message.contains("ReplicaSet"), "{message}");
+    installation.namespace.kubectl(&["delete", set]).unwrap();
+    installation.ready().await.unwrap();
 }

@@ -130,7 +130,7 @@ fn absence() -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chat_goes_on_without_the_operator() {
+async fn must_never_2_chat_goes_on_without_the_operator() {
     let installation = Installation::new("alone", small(), 10).await.unwrap();
     let traffic = installation
         .traffic(10, Duration::from_millis(50))
@@ -165,11 +165,13 @@ async fn chat_for(time: Duration, traffic: &im_e2e::traffic::Traffic) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chat_goes_on_without_the_api_server_and_etcd() {
-    let cluster = crate::installation::cluster().await.unwrap();
+    let cluster = crate::installation::cluster_alone().await.unwrap();
     let Some(node) = cluster.node("the API server and etcd are stopped") else {
         return;
     };
-    let installation = Installation::new("noapi", small(), 10).await.unwrap();
+    let installation = Installation::on(&cluster, "noapi", small(), 10)
+        .await
+        .unwrap();
     let url = installation.url().await.unwrap();
     let traffic = installation
         .traffic(10, Duration::from_millis(50))

@@ -24,6 +24,17 @@ async fn the_smallest_manifest_becomes_a_platform_that_people_chat_on() {
     assert_eq!(object["status"]["phase"], "Running", "{object:#}");
     assert_eq!(object["status"]["version"], VERSION);
     assert_eq!(object["status"]["roles"]["msg"]["readyReplicas"], 3);
+    // A consistent copy while it runs.
+    let backup = [
+        "/imd",
+        "backup",
+        "--data-dir",
+        "/data",
+        "--to",
+        "/data/copy.db",
+    ];
+    let pod = format!("{NAME}-db-proxy-0");
+    installation.namespace.exec(&pod, &backup).unwrap();
 }
 
 /// Two people on different msg servers.
@@ -62,7 +73,10 @@ async fn talk(installation: &Installation) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_is_gone_and_data_stays_if_it_is_to_be_retained() {
-    let retained = Installation::new("retained", small(), 0).await.unwrap();
+    let cluster = crate::installation::cluster().await.unwrap();
+    let retained = Installation::on(&cluster, "retained", small(), 0)
+        .await
+        .unwrap();
     deleted(&retained).await.unwrap();
     assert_eq!(
         left(&retained, "persistentvolumeclaims,secrets").unwrap(),
@@ -73,7 +87,9 @@ async fn what_is_deleted_is_gone_and_data_stays_if_it_is_to_be_retained() {
     );
 
     let spec = with(small(), &json!({"operation": {"deletionPolicy": "Delete"}}));
-    let removed = Installation::new("removed", spec, 0).await.unwrap();
+    let removed = Installation::on(&cluster, "removed", spec, 0)
+        .await
+        .unwrap();
     deleted(&removed).await.unwrap();
     until("data and secret are gone", LATER, async || {
         let left = left(&removed, "persistentvolumeclaims,secrets").ok()?;
@@ -142,4 +158,33 @@ async fn a_storage_class_that_does_not_exist_is_named() {
         .unwrap();
     assert_eq!(reason, "VolumePending", "{message}");
     assert!(message.contains("no-such-class"), "{message}");
+}
+
+/// Takes the default class away, so it has the cluster alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_storage_class_the_database_says_what_is_missing() {
+    let cluster = crate::installation::cluster_alone().await.unwrap();
+    let Some(_node) = cluster.node("the default storage class is taken away") else {
+        return;
+    };
+    let default = |value: &str| {
+        let annotation = format!("storageclass.kubernetes.io/is-default-class={value}");
+        let args = ["annotate", "--overwrite", "storageclasses", "--all"];
+        im_e2e_kube::testing::kubectl(&[&args[..], &[&annotation]].concat()).unwrap();
+    };
+    let namespace = crate::installation::with_operator(&cluster, "nodefault", &[])
+        .await
+        .unwrap();
+    default("false");
+    let installation = Installation::apply_to(namespace, NAME, &small()).unwrap();
+    let told = until("StorageClassMissing", LATER, async || {
+        let (_, reason, message) = installation.condition("DatabaseReady").ok()??;
+        (reason == "StorageClassMissing").then_some(message)
+    })
+    .await;
+    default("true");
+    let message = told.unwrap();
+    assert!(message.contains("storageClassName"), "{message}");
+    // The claim takes up the default once there is one.
+    installation.ready().await.unwrap();
 }

@@ -33,16 +33,28 @@ pub(crate) const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../char
 
 /// Connects, and installs the definition of the resource once.
 pub(crate) async fn cluster() -> anyhow::Result<Cluster> {
-    static DEFINED: OnceCell<()> = OnceCell::const_new();
     let cluster = Cluster::connect().await?;
+    define().await?;
+    Ok(cluster)
+}
+
+/// The same, but keeps other tests out, as [`Cluster::alone`].
+pub(crate) async fn cluster_alone() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::alone().await?;
+    define().await?;
+    Ok(cluster)
+}
+
+async fn define() -> anyhow::Result<()> {
+    static DEFINED: OnceCell<()> = OnceCell::const_new();
     DEFINED
         .get_or_try_init(|| async {
             let chart = format!("{CHARTS}/im-crds");
             let args = ["upgrade", "--install", "im-crds", &chart, "--wait"];
             helm(&[&args[..], &["--namespace", "default"]].concat()).map(drop)
         })
-        .await?;
-    Ok(cluster)
+        .await
+        .copied()
 }
 
 /// Part of an image's name before its tag.
@@ -90,8 +102,17 @@ pub(crate) struct Installation {
 impl Installation {
     /// A namespace, its operator, and an ImCluster that is ready, with `people` who can log in.
     pub(crate) async fn new(purpose: &str, spec: Value, people: u32) -> anyhow::Result<Self> {
-        let cluster = cluster().await?;
-        let namespace = with_operator(&cluster, purpose, &[]).await?;
+        Self::on(&cluster().await?, purpose, spec, people).await
+    }
+
+    /// The same on a cluster that the test is connected to already.
+    pub(crate) async fn on(
+        cluster: &Cluster,
+        purpose: &str,
+        spec: Value,
+        people: u32,
+    ) -> anyhow::Result<Self> {
+        let namespace = with_operator(cluster, purpose, &[]).await?;
         let installation = Self::apply_to(namespace, NAME, &spec)?;
         installation.ready().await?;
         installation.import(people)?;

@@ -11,12 +11,16 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod charts;
 mod drift;
 mod faults;
 mod install;
 mod installation;
+mod manifests;
 mod node;
 mod policies;
+mod prune;
+mod quiet;
 mod rolls;
 mod scale;
 mod several;

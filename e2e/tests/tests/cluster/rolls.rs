@@ -149,7 +149,7 @@ async fn configuration_reaches_the_servers_by_a_roll() {
         .patch(&json!({"roles": {"msg": {"config": {"msg.rate_limit": "7"}}}}))
         .unwrap();
     installation.ready().await.unwrap();
-    for pod in installation.pods("msg").await.unwrap() {
+    for pod in installation.msg_pods(2).await.unwrap() {
         let args = [
             "/imd",
             "config",
@@ -194,8 +194,10 @@ fn shape(installation: &Installation) -> anyhow::Result<BTreeSet<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_dies_after_every_write_ends_in_the_same_state() {
-    let whole = Installation::new("whole", small(), 0).await.unwrap();
     let cluster = crate::installation::cluster().await.unwrap();
+    let whole = Installation::on(&cluster, "whole", small(), 0)
+        .await
+        .unwrap();
     let namespace = cluster.namespace("dying").await.unwrap();
     // It ends itself after each write; the kubelet starts it again, with pauses that grow, so it is
     // deleted each time instead.

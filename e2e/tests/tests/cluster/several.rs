@@ -4,7 +4,9 @@ use im_e2e_kube::testing::helm;
 use im_e2e_kube::wait::{LATER, until};
 use serde_json::json;
 
-use crate::installation::{Installation, NAME, cluster, install_operator, small, with_operator};
+use crate::installation::{
+    Installation, NAME, cluster, install_operator, small, with, with_operator,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clusters_in_one_namespace_do_not_meet() {
@@ -94,4 +96,32 @@ async fn must_never_3_another_operator_rolls_no_pod() {
         servers(installation.pod_ids().await.unwrap()),
         servers(before)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_ports_are_told_to_clients_at_the_nodes_address() {
+    let cluster = cluster().await.unwrap();
+    let namespace = with_operator(&cluster, "ports", &["nodes.read=true"])
+        .await
+        .unwrap();
+    let external = json!({"external": {"type": "NodePort"}, "replicas": 1});
+    let spec = with(small(), &json!({"roles": {"msg": external}}));
+    let installation = Installation::apply_to(namespace, NAME, &spec).unwrap();
+    installation.ready().await.unwrap();
+    installation.import(1).unwrap();
+    let (client, _events) = installation.client(1).await.unwrap();
+    let object = installation.object().unwrap();
+    let slot = &object["status"]["slots"][0];
+    let address = format!("{}:{}", slot["host"].as_str().unwrap(), slot["port"]);
+    assert_eq!(client.server_address(), address, "{slot}");
+    let args = [
+        "get",
+        "nodes",
+        "-o",
+        "jsonpath={.items[*].status.addresses[*].address}",
+    ];
+    let nodes = installation.namespace.kubectl(&args).unwrap();
+    let of_node = nodes.split(' ').any(|node| slot["host"] == node);
+    assert!(of_node, "{slot}: {nodes}");
+    client.close().await;
 }

@@ -1,27 +1,11 @@
 //! Manifests that must be accepted or refused; the same files are tried on a real API server.
-//!
-//! A bad one begins with `# expect: <part of the message>` and `# by: schema|cel|validate`. Those
-//! by `validate` pass here and are refused by the operator, which `im-operator-plan` tests. Files of
-//! `good-updates` and `bad-updates` hold two manifests: the second is a change of the first.
 
-use std::path::{Path, PathBuf};
-
+use im_operator_api::testing::manifests;
 use im_operator_api::{ImCluster, crd};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::schema::{By, judge, with_defaults};
-
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/manifests")
-        .join(folder);
-    let entries = std::fs::read_dir(&folder).unwrap();
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "{}", folder.display());
-    files
-}
 
 fn schema() -> Value {
     let crd = serde_json::to_value(crd()).unwrap();
@@ -35,27 +19,20 @@ struct File {
     documents: Vec<Value>,
 }
 
-fn read(path: &Path) -> File {
-    let text = std::fs::read_to_string(path).unwrap();
-    let header = |key: &str| {
-        let prefix = format!("# {key}: ");
-        let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
-        line.unwrap_or_default().to_owned()
-    };
-    let documents: Vec<Value> = text
-        .split("\n---\n")
-        .map(|text| serde_saphyr::from_str(text).unwrap())
-        .collect();
-    File {
-        name: path.file_name().unwrap().to_string_lossy().into_owned(),
-        expect: header("expect"),
-        by: header("by"),
-        documents,
-    }
-}
-
 fn all(folder: &str) -> Vec<File> {
-    files(folder).iter().map(|path| read(path)).collect()
+    let files = manifests(folder).unwrap().into_iter().map(|file| File {
+        documents: file
+            .documents
+            .iter()
+            .map(|text| serde_saphyr::from_str(text).unwrap())
+            .collect(),
+        name: file.name,
+        expect: file.expect,
+        by: file.by,
+    });
+    let files: Vec<File> = files.collect();
+    assert!(!files.is_empty(), "{folder}");
+    files
 }
 
 #[test]
@@ -166,12 +143,8 @@ fn rules(node: &Value, messages: &mut Vec<String>) {
 
 #[test]
 fn defaults_of_the_schema_are_those_of_the_types() {
-    let minimal = read(
-        &files("good")
-            .into_iter()
-            .find(|path| path.ends_with("minimal.yaml"))
-            .unwrap(),
-    );
+    let good = all("good");
+    let minimal = good.iter().find(|file| file.name == "minimal").unwrap();
     let filled = with_defaults(&schema(), &minimal.documents[0]);
     let typed = ImCluster::deserialize(&minimal.documents[0]).unwrap();
     let typed = serde_json::to_value(&typed.spec).unwrap();

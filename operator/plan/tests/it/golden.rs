@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use im_operator_api::testing::manifests;
 use im_operator_plan::{build, slots};
 use serde::Serialize;
 
-use crate::support::{built, manifests, owner, read, validate};
+use crate::support::{built, owner, read, validate};
 
 const SHOWN: [&str; 5] = [
     "minimal",
@@ -23,11 +24,11 @@ fn yaml(text: &mut String, object: &impl Serialize) {
 #[test]
 fn the_objects_of_each_manifest_are_those_of_its_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    for (name, path) in manifests("good") {
-        if !SHOWN.contains(&name.as_str()) {
+    for manifest in manifests("good").unwrap() {
+        if !SHOWN.contains(&manifest.name.as_str()) {
             continue;
         }
-        let cluster = validate(&read(&path)).unwrap();
+        let cluster = validate(&read(&manifest)).unwrap();
         let desired = built(&cluster);
         let mut text = String::new();
         for planned in &desired.children {
@@ -42,7 +43,7 @@ fn the_objects_of_each_manifest_are_those_of_its_file() {
         );
         yaml(&mut text, &slots::service(&cluster, &owner(), 0, true));
         yaml(&mut text, &slots::service(&cluster, &owner(), 1, false));
-        let file = folder.join(format!("{name}.yaml"));
+        let file = folder.join(format!("{}.yaml", manifest.name));
         if std::env::var_os("IM_UPDATE").is_some() {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(&file, &text).unwrap();

@@ -33,6 +33,16 @@ fn every_pod_meets_the_restricted_level() {
     }
 }
 
+/// Readiness is the servers' own affair, and connections are no annotation.
+#[test]
+fn never_2_and_8_pods_wait_for_nothing_of_the_operator() {
+    for template in templates(&built(&resolve(json!({})))) {
+        assert!(template["spec"]["readinessGates"].is_null(), "{template}");
+        let text = template.to_string();
+        assert!(!text.contains("pod-deletion-cost"), "{text}");
+    }
+}
+
 #[test]
 fn never_14_no_secret_is_in_arguments_or_environment() {
     for template in templates(&built(&resolve(json!({})))) {

@@ -1,13 +1,12 @@
 //! Pods are replaced when the specification asks for it, and never because of the operator.
 
+use im_operator_api::testing::manifests;
 use im_operator_plan::{Child, Desired, Resolved, Role, Settings, Templates, build, validate};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{
-    built, cluster, manifests, owner, read, resolve, templates, validate as check,
-};
+use crate::support::{built, cluster, owner, read, resolve, templates, validate as check};
 
 fn hashes(cluster: &Resolved) -> Vec<String> {
     Role::ALL
@@ -27,10 +26,10 @@ fn revisions(desired: &Desired) -> Vec<ControllerRevision> {
 
 #[test]
 fn building_twice_is_identical() {
-    for (name, path) in manifests("good") {
-        let one = built(&check(&read(&path)).unwrap());
-        let two = built(&check(&read(&path)).unwrap());
-        assert_eq!(one, two, "{name}");
+    for manifest in manifests("good").unwrap() {
+        let one = built(&check(&read(&manifest)).unwrap());
+        let two = built(&check(&read(&manifest)).unwrap());
+        assert_eq!(one, two, "{}", manifest.name);
     }
 }
 

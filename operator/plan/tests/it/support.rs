@@ -1,34 +1,14 @@
 //! Manifests and what becomes of them.
 
-use std::path::{Path, PathBuf};
-
 use im_operator_api::ImCluster;
+use im_operator_api::testing::Manifest;
 use im_operator_plan::{Child, Desired, Owner, Resolved, Settings, SpecError, Templates, build};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-pub(crate) fn manifests(folder: &str) -> Vec<(String, PathBuf)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../api/tests/manifests")
-        .join(folder);
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (
-                path.file_stem().unwrap().to_string_lossy().into_owned(),
-                path,
-            )
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-pub(crate) fn read(path: &Path) -> ImCluster {
-    let text = std::fs::read_to_string(path).unwrap();
-    let value: Value = serde_saphyr::from_str(&text).unwrap();
-    cluster_of(value)
+/// An ImCluster as a manifest has it.
+pub(crate) fn read(manifest: &Manifest) -> ImCluster {
+    cluster_of(serde_saphyr::from_str(&manifest.documents[0]).unwrap())
 }
 
 fn cluster_of(mut value: Value) -> ImCluster {

@@ -1,10 +1,11 @@
 //! What the schema cannot say.
 
+use im_operator_api::testing::manifests;
 use im_operator_api::{ImCluster, ImClusterStatus};
 use im_operator_plan::{Settings, SpecError, validate};
 use serde_json::json;
 
-use crate::support::{self, cluster, manifests, read, resolve};
+use crate::support::{self, cluster, read, resolve};
 
 fn texts(errors: &[SpecError]) -> String {
     let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -17,35 +18,33 @@ fn errors(cluster: &ImCluster) -> String {
 
 #[test]
 fn good_manifests_are_good() {
-    for folder in ["good", "good-updates"] {
-        for (name, path) in manifests(folder) {
-            if folder == "good" {
-                let result = support::validate(&read(&path));
-                assert!(result.is_ok(), "{name}: {}", texts(&result.unwrap_err()));
-            }
-        }
+    for manifest in manifests("good").unwrap() {
+        let result = support::validate(&read(&manifest));
+        assert!(
+            result.is_ok(),
+            "{}: {}",
+            manifest.name,
+            texts(&result.unwrap_err())
+        );
     }
 }
 
 #[test]
 fn bad_manifests_are_refused_for_the_stated_reason() {
-    let mut tried = 0;
-    for (name, path) in manifests("bad") {
-        let text = std::fs::read_to_string(&path).unwrap();
-        if !text.contains("# by: validate\n") {
-            continue;
-        }
-        let expect = text
-            .lines()
-            .find_map(|line| line.strip_prefix("# expect: "))
-            .unwrap();
-        let Err(found) = support::validate(&read(&path)) else {
-            panic!("{name} is accepted");
+    let mut bad = manifests("bad").unwrap();
+    bad.retain(|manifest| manifest.by == "validate");
+    assert!(bad.len() >= 20, "{}", bad.len());
+    for manifest in bad {
+        let Err(found) = support::validate(&read(&manifest)) else {
+            panic!("{} is accepted", manifest.name);
         };
-        assert!(texts(&found).contains(expect), "{name}: {}", texts(&found));
-        tried += 1;
+        let found = texts(&found);
+        assert!(
+            found.contains(&manifest.expect),
+            "{}: {found}",
+            manifest.name
+        );
     }
-    assert!(tried >= 20, "{tried}");
 }
 
 #[test]

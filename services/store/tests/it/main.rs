@@ -10,6 +10,5 @@
 
 mod backup;
 mod contract;
-mod crash;
 mod log;
 mod sqlite;

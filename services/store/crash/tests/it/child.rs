@@ -17,7 +17,7 @@ use crate::log::{Known, Log, pair};
 const JOB: &str = "IM_STORE_TEST_JOB";
 const DIR: &str = "IM_STORE_TEST_DIR";
 const DURABILITY: &str = "IM_STORE_TEST_DURABILITY";
-const TEST: &str = "crash::child::does_its_job_when_started_as_a_child";
+const TEST: &str = "child::does_its_job_when_started_as_a_child";
 
 /// Batches that are stored under recording.
 const BATCHES: u32 = 300;

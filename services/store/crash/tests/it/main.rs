@@ -1,13 +1,23 @@
 //! What a killed process, a power failure and a failing disk leave behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and their helpers are not marked as tests"
+)]
+
 mod child;
 mod disk;
+#[allow(dead_code, reason = "shared with the tests of the contract")]
+#[path = "../../../tests/it/log.rs"]
+mod log;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::Stdio;
 
 use im_core::{CommitSeq, Conversation};
 use im_store::{DataDir, Durability, LogEntry, MessageStore, SqliteOptions, SqliteStore};
@@ -88,7 +98,6 @@ fn survive_failure(failure: &str) {
     let dir = temp.path().canonicalize().unwrap();
     let done = Job::SurviveFailure
         .command(&dir.join("store"), Durability::Full)
-        .env("LD_PRELOAD", shim())
         .env("SHIM_DIR", &dir)
         .env("SHIM_FAIL", dir.join("fail"))
         .env("FAILURE", failure)
@@ -125,7 +134,6 @@ async fn fail_power(durability: Durability) -> Survived {
     let (dir, log) = (root.join("store"), root.join("log"));
     let done = Job::AppendSome
         .command(&dir, durability)
-        .env("LD_PRELOAD", shim())
         .env("SHIM_DIR", &dir)
         .env("SHIM_LOG", &log)
         .output()
@@ -192,31 +200,4 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
         assert_eq!(state.unwrap().last_id, newest[conversation]);
     }
     (end, newest)
-}
-
-/// The library that watches the child's disk, compiled once per run.
-fn shim() -> &'static Path {
-    static SHIM: OnceLock<PathBuf> = OnceLock::new();
-    SHIM.get_or_init(|| {
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let partial = out.join(format!("libdisk-{}.so", std::process::id()));
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shim/disk.c");
-        let done = Command::new(&compiler)
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&partial)
-            .args([source, "-ldl", "-lpthread"])
-            .status()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "run {}: {error} (package build-essential)",
-                    compiler.display()
-                )
-            });
-        assert!(done.success(), "compile {source}");
-        // Another run at the same time makes the same file.
-        let path = out.join("libdisk.so");
-        std::fs::rename(&partial, &path).unwrap();
-        path
-    })
 }

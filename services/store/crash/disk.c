@@ -1,5 +1,5 @@
-/* Preloaded into a child of the crash tests: records what the store does to its files, or makes the
- * disk fail.
+/* Linked into the crash tests between them and the C library (`ld --wrap`): in a child that its
+ * environment asks for it, records what the store does to its files, or makes the disk fail.
  *
  * SHIM_DIR  only files below this directory are looked at.
  * SHIM_LOG  append a record of every successful change to this file (optional).
@@ -11,7 +11,6 @@
  * 'c' name created, 'u' name removed. A lock makes the order of records the order of effects.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,24 +29,17 @@ static const char *dir, *fail;
 static size_t dir_len;
 static int log_fd = -1;
 
-static int (*real_open)(const char *, int, ...);
-static ssize_t (*real_write)(int, const void *, size_t);
-static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
-static int (*real_ftruncate)(int, off_t);
-static int (*real_fsync)(int);
-static int (*real_fdatasync)(int);
-static int (*real_unlink)(const char *);
+int __real_open(const char *, int, ...);
+ssize_t __real_write(int, const void *, size_t);
+ssize_t __real_pwrite(int, const void *, size_t, off_t);
+int __real_ftruncate(int, off_t);
+int __real_fsync(int);
+int __real_fdatasync(int);
+int __real_unlink(const char *);
 
 __attribute__((constructor)) static void start(void) {
-    real_open = dlsym(RTLD_NEXT, "open");
-    real_write = dlsym(RTLD_NEXT, "write");
-    real_pwrite = dlsym(RTLD_NEXT, "pwrite");
-    real_ftruncate = dlsym(RTLD_NEXT, "ftruncate");
-    real_fsync = dlsym(RTLD_NEXT, "fsync");
-    real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
-    real_unlink = dlsym(RTLD_NEXT, "unlink");
     const char *log = getenv("SHIM_LOG");
-    if (log) log_fd = real_open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log) log_fd = __real_open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     fail = getenv("SHIM_FAIL");
     dir = getenv("SHIM_DIR");
     dir_len = dir ? strlen(dir) : 0;
@@ -70,7 +62,7 @@ static int path_of(int fd, char *path) {
 static void all(const void *data, size_t len) {
     const char *at = data;
     while (len > 0) {
-        ssize_t n = real_write(log_fd, at, len);
+        ssize_t n = __real_write(log_fd, at, len);
         if (n <= 0) abort();
         at += n;
         len -= (size_t)n;
@@ -93,7 +85,7 @@ static void record(char op, const char *path, uint64_t offset, const void *data,
 /* Whether operations of this kind fail now; sets errno. The store's files only: not its lock. */
 static int fails(char op, const char *path) {
     if (!fail || !strstr(path, ".db")) return 0;
-    int fd = real_open(fail, O_RDONLY | O_CLOEXEC);
+    int fd = __real_open(fail, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
     char text[16] = {0};
     ssize_t n = read(fd, text, sizeof text - 1);
@@ -104,17 +96,17 @@ static int fails(char op, const char *path) {
 }
 
 static int open_any(const char *path, int flags, mode_t mode) {
-    if (!(flags & O_CREAT) || !inside(path)) return real_open(path, flags, mode);
+    if (!(flags & O_CREAT) || !inside(path)) return __real_open(path, flags, mode);
     pthread_mutex_lock(&lock);
     int is_new = access(path, F_OK) != 0;
-    int fd = real_open(path, flags, mode);
+    int fd = __real_open(path, flags, mode);
     if (fd >= 0 && is_new) record('c', path, 0, "", 0);
     if (fd >= 0 && !is_new && (flags & O_TRUNC)) record('t', path, 0, "", 0);
     pthread_mutex_unlock(&lock);
     return fd;
 }
 
-int open(const char *path, int flags, ...) {
+int __wrap_open(const char *path, int flags, ...) {
     va_list args;
     va_start(args, flags);
     mode_t mode = va_arg(args, mode_t);
@@ -122,7 +114,7 @@ int open(const char *path, int flags, ...) {
     return open_any(path, flags, mode);
 }
 
-int open64(const char *path, int flags, ...) {
+int __wrap_open64(const char *path, int flags, ...) {
     va_list args;
     va_start(args, flags);
     mode_t mode = va_arg(args, mode_t);
@@ -130,27 +122,27 @@ int open64(const char *path, int flags, ...) {
     return open_any(path, flags | O_LARGEFILE, mode);
 }
 
-ssize_t pwrite(int fd, const void *data, size_t len, off_t offset) {
+ssize_t __wrap_pwrite(int fd, const void *data, size_t len, off_t offset) {
     char path[PATH_MAX];
-    if (!path_of(fd, path)) return real_pwrite(fd, data, len, offset);
+    if (!path_of(fd, path)) return __real_pwrite(fd, data, len, offset);
     if (fails('w', path)) return -1;
     pthread_mutex_lock(&lock);
-    ssize_t n = real_pwrite(fd, data, len, offset);
+    ssize_t n = __real_pwrite(fd, data, len, offset);
     if (n > 0) record('w', path, (uint64_t)offset, data, (uint64_t)n);
     pthread_mutex_unlock(&lock);
     return n;
 }
 
-ssize_t pwrite64(int fd, const void *data, size_t len, off_t offset) {
-    return pwrite(fd, data, len, offset);
+ssize_t __wrap_pwrite64(int fd, const void *data, size_t len, off_t offset) {
+    return __wrap_pwrite(fd, data, len, offset);
 }
 
-ssize_t write(int fd, const void *data, size_t len) {
+ssize_t __wrap_write(int fd, const void *data, size_t len) {
     char path[PATH_MAX];
-    if (!path_of(fd, path)) return real_write(fd, data, len);
+    if (!path_of(fd, path)) return __real_write(fd, data, len);
     if (fails('w', path)) return -1;
     pthread_mutex_lock(&lock);
-    ssize_t n = real_write(fd, data, len);
+    ssize_t n = __real_write(fd, data, len);
     if (n > 0) {
         off_t end = lseek(fd, 0, SEEK_CUR);
         record('w', path, (uint64_t)(end - n), data, (uint64_t)n);
@@ -159,19 +151,19 @@ ssize_t write(int fd, const void *data, size_t len) {
     return n;
 }
 
-int ftruncate(int fd, off_t len) {
+int __wrap_ftruncate(int fd, off_t len) {
     char path[PATH_MAX];
-    if (!path_of(fd, path)) return real_ftruncate(fd, len);
+    if (!path_of(fd, path)) return __real_ftruncate(fd, len);
     if (fails('w', path)) return -1;
     pthread_mutex_lock(&lock);
-    int done = real_ftruncate(fd, len);
+    int done = __real_ftruncate(fd, len);
     if (done == 0) record('t', path, (uint64_t)len, "", 0);
     pthread_mutex_unlock(&lock);
     return done;
 }
 
-int ftruncate64(int fd, off_t len) {
-    return ftruncate(fd, len);
+int __wrap_ftruncate64(int fd, off_t len) {
+    return __wrap_ftruncate(fd, len);
 }
 
 static int sync_any(int fd, int (*real)(int)) {
@@ -185,18 +177,18 @@ static int sync_any(int fd, int (*real)(int)) {
     return done;
 }
 
-int fsync(int fd) {
-    return sync_any(fd, real_fsync);
+int __wrap_fsync(int fd) {
+    return sync_any(fd, __real_fsync);
 }
 
-int fdatasync(int fd) {
-    return sync_any(fd, real_fdatasync);
+int __wrap_fdatasync(int fd) {
+    return sync_any(fd, __real_fdatasync);
 }
 
-int unlink(const char *path) {
-    if (!inside(path)) return real_unlink(path);
+int __wrap_unlink(const char *path) {
+    if (!inside(path)) return __real_unlink(path);
     pthread_mutex_lock(&lock);
-    int done = real_unlink(path);
+    int done = __real_unlink(path);
     if (done == 0) record('u', path, 0, "", 0);
     pthread_mutex_unlock(&lock);
     return done;

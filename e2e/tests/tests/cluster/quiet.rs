@@ -1,0 +1,69 @@
+//! An operator with nothing to do writes nothing, however busy the servers are (must never 8 and 9), and
+//! nothing of it holds a namespace back (must never 7 and 16).
+
+use std::time::Duration;
+
+use im_e2e_kube::audit;
+use im_e2e_kube::testing::kubectl;
+use tokio::time::Instant;
+
+use crate::installation::{Installation, cluster, small};
+use crate::scale::{RECOVERY, assert_good};
+
+/// How long it is watched.
+const WATCHED: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn must_never_8_an_operator_at_rest_writes_nothing_while_people_chat() {
+    let cluster = cluster().await.unwrap();
+    let Some(node) = cluster.node("writes are counted in the API server's audit log") else {
+        return;
+    };
+    let installation = Installation::on(&cluster, "quiet", small(), 10)
+        .await
+        .unwrap();
+    let traffic = installation
+        .traffic(10, Duration::from_millis(20))
+        .await
+        .unwrap();
+    // The number of connections reaches the status once.
+    traffic.progress(300, RECOVERY).await.unwrap();
+    let connections = im_e2e_kube::wait::until("the connections in status", RECOVERY, async || {
+        let object = installation.object().ok()?;
+        (object["status"]["roles"]["msg"]["connections"] == 10).then_some(())
+    });
+    connections.await.unwrap();
+    let writes = || -> Vec<String> {
+        let requests = audit::read(&node.layout().audit_log()).unwrap();
+        let of_operator = requests.into_iter().filter(|request| {
+            request.of_account("im-operator") == Some(installation.namespace.name())
+                && request.writes()
+                && request.permission.resource != "leases"
+        });
+        of_operator
+            .map(|request| format!("{} {}", request.permission, request.name))
+            .collect()
+    };
+    let before = writes();
+    let end = Instant::now() + WATCHED;
+    while Instant::now() < end {
+        traffic.progress(100, RECOVERY).await.unwrap();
+    }
+    let after = writes();
+    assert!(!before.is_empty(), "it wrote what there is");
+    assert_eq!(after[before.len()..], [""; 0]);
+    assert_good(&traffic.finish(RECOVERY).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn must_never_16_a_namespace_with_an_installation_can_be_deleted() {
+    let cluster = cluster().await.unwrap();
+    let installation = Installation::on(&cluster, "gone", small(), 1)
+        .await
+        .unwrap();
+    let (client, _events) = installation.client(1).await.unwrap();
+    // Operator, ImCluster and servers go in any order; drains take 10 s at most.
+    let name = installation.namespace.name();
+    kubectl(&["delete", "namespace", name, "--wait", "--timeout=90s"]).unwrap();
+    client.close().await;
+}

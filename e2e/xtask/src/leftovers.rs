@@ -1,0 +1,58 @@
+//! What a node may leave on the machine: nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use anyhow::bail;
+
+/// Mounts, network interfaces, control groups, packet filter rules and the node's processes, as they
+/// are at one time.
+pub(crate) struct Leftovers(BTreeSet<String>);
+
+impl Leftovers {
+    /// What there is now.
+    pub(crate) fn now() -> anyhow::Result<Self> {
+        let mut found = BTreeSet::new();
+        for line in fs::read_to_string("/proc/self/mounts")?.lines() {
+            found.insert(format!("mount: {line}"));
+        }
+        for (what, folder) in [
+            ("network interface", "/sys/class/net"),
+            ("control group", "/sys/fs/cgroup"),
+            ("network namespace", "/run/netns"),
+        ] {
+            // Not every machine has each.
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if what == "control group" && !entry.path().is_dir() {
+                    continue;
+                }
+                found.insert(format!("{what}: {}", entry.file_name().to_string_lossy()));
+            }
+        }
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let group = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+            if group.contains("imcluster-") {
+                let pid = entry.file_name();
+                found.insert(format!("process: {} {group}", pid.to_string_lossy()));
+            }
+        }
+        // The program is installed with the node.
+        if let Ok(rules) = Command::new("nft").args(["list", "tables"]).output() {
+            let rules = String::from_utf8_lossy(&rules.stdout);
+            found.extend(rules.lines().map(|table| format!("packet filter: {table}")));
+        }
+        Ok(Self(found))
+    }
+
+    /// Fails if there is more now.
+    pub(crate) fn compare(&self) -> anyhow::Result<()> {
+        let now = Self::now()?;
+        let more: Vec<&str> = now.0.difference(&self.0).map(String::as_str).collect();
+        if !more.is_empty() {
+            bail!("the node left behind:\n  {}", more.join("\n  "));
+        }
+        println!("    nothing is left behind");
+        Ok(())
+    }
+}
