@@ -9,6 +9,7 @@
     reason = "a command-line program"
 )]
 
+mod chores;
 mod cluster;
 mod kind;
 #[cfg(test)]
@@ -92,13 +93,13 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
-        Command::Test => steps::test(),
-        Command::TestFast => steps::test_fast(),
-        Command::Torture => steps::torture(),
-        Command::Fuzz { seconds } => steps::fuzz(seconds),
-        Command::Bench { runs, only, json } => steps::bench(runs, only.as_deref(), &json),
+        Command::Test => chores::test(),
+        Command::TestFast => chores::test_fast(),
+        Command::Torture => chores::torture(),
+        Command::Fuzz { seconds } => chores::fuzz(seconds),
+        Command::Bench { runs, only, json } => chores::bench(runs, only.as_deref(), &json),
         Command::BenchOperator { json, args } => operator_bench::run(&json, &args),
-        Command::Demo => steps::demo(),
+        Command::Demo => chores::demo(),
         Command::TestCluster { filter } => cluster::test(&filter),
         Command::E2eKind { filter } => kind::test(&filter),
         Command::Image { args } => cluster::image(&args),

@@ -1,0 +1,145 @@
+//! What `make` runs: which steps, in which order.
+
+use std::process::Command;
+
+use crate::steps::{E2E_FEATURES, build_all, cargo, programs, root, step, whole_workspace};
+use crate::{cluster, tools};
+
+/// Seconds per fuzz target in an ordinary test run.
+const FUZZ_IN_TEST: u32 = 3;
+
+/// Everything: [`test_fast`], then what needs a Kubernetes node.
+pub(crate) fn test() -> anyhow::Result<()> {
+    cluster::check()?;
+    fast()?;
+    cluster::test(&[])?;
+    println!("\nall steps passed");
+    Ok(())
+}
+
+/// Everything that needs neither root nor a cluster nor Go.
+pub(crate) fn test_fast() -> anyhow::Result<()> {
+    fast()?;
+    println!("\nall steps passed");
+    Ok(())
+}
+
+fn fast() -> anyhow::Result<()> {
+    check_and_lint()?;
+    unit_tests()?;
+    e2e_tests()?;
+    step(
+        "documentation",
+        cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    fuzz(FUZZ_IN_TEST)
+}
+
+/// The tests of faults, longer and harder: `IM_TORTURE` tells them.
+pub(crate) fn torture() -> anyhow::Result<()> {
+    cluster::check()?;
+    e2e_tests()?;
+    cluster::test(&["faults".to_owned()])
+}
+
+pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
+    tools::check()?;
+    let script = root()?.join("services/codec/fuzz/run.sh");
+    let target = tools::cache_dir()?.join("fuzz-target");
+    step(
+        &format!("fuzz targets, {seconds} s each"),
+        Command::new("bash")
+            .arg(script)
+            .arg(seconds.to_string())
+            .env("CARGO_TARGET_DIR", target),
+    )
+}
+
+pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result<()> {
+    tools::check()?;
+    step(
+        "build optimised programs",
+        &mut cargo(&[
+            "build",
+            "--profile",
+            "dist",
+            "--locked",
+            "-p",
+            "imd",
+            "-p",
+            "im-load",
+        ]),
+    )?;
+    let bin = programs("dist")?;
+    let mut load = Command::new(bin.join("im-load"));
+    load.arg("bench").arg("--imd").arg(bin.join("imd"));
+    load.args(["--runs", &runs.to_string(), "--json", json]);
+    if let Some(only) = only {
+        load.args(["--only", only]);
+    }
+    step("figures", &mut load)
+}
+
+pub(crate) fn demo() -> anyhow::Result<()> {
+    tools::check()?;
+    step(
+        "build",
+        &mut cargo(&["build", "--locked", "--quiet", "-p", "imd", "-p", "im-e2e"]),
+    )?;
+    let bin = programs("debug")?;
+    step(
+        "a conversation",
+        Command::new(bin.join("demo")).env("IMD_BIN", bin.join("imd")),
+    )
+}
+
+fn check_and_lint() -> anyhow::Result<()> {
+    tools::check()?;
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    step(
+        "lints",
+        &mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            E2E_FEATURES,
+            "--locked",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    let deny = tools::cargo_deny()?;
+    step(
+        "bans, licences, sources",
+        Command::new(deny)
+            .args([
+                "--log-level",
+                "error",
+                "--locked",
+                "check",
+                "bans",
+                "licenses",
+                "sources",
+            ])
+            .current_dir(root()?),
+    )
+}
+
+fn unit_tests() -> anyhow::Result<()> {
+    step(
+        "unit and one-process tests",
+        &mut cargo(&["test", "--workspace", "--locked", "--quiet"]),
+    )
+}
+
+/// Real processes and sockets; two tests at a time, since each starts whole platforms.
+fn e2e_tests() -> anyhow::Result<()> {
+    build_all()?;
+    let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"]);
+    tests.env("IMD_BIN", programs("debug")?.join("imd"));
+    step("end-to-end tests", &mut tests)
+}
