@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use im_config::LinkConfig;
 use im_discovery::Endpoint;
+use im_e2e::gauges::Metrics;
 use im_e2e::platform::{own_address, ports};
 use im_e2e::process::{Process, Spec};
 use im_e2e::wait;
@@ -97,9 +98,24 @@ impl Logins {
                 name: address.clone(),
                 address,
             };
-            GrpcDialer::new(endpoint, self.secret.clone(), LinkConfig::default())
+            let link = LinkConfig {
+                // As msg servers that report every two seconds.
+                keepalive_ms: 6_000,
+                ..LinkConfig::default()
+            };
+            GrpcDialer::new(endpoint, self.secret.clone(), link)
         };
         self.servers.iter().map(dialer).collect()
+    }
+
+    /// Reports that they have taken, all together.
+    pub(crate) async fn reports(&self) -> anyhow::Result<f64> {
+        let mut reports = 0.0;
+        for login in &self.servers {
+            let metrics = Metrics::read(&login.process).await?;
+            reports += metrics.sum("im_login_reports", "");
+        }
+        Ok(reports)
     }
 
     /// Waits until all of them hand out addresses.

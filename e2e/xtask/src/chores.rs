@@ -60,16 +60,8 @@ pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result
     tools::check()?;
     step(
         "build optimised programs",
-        &mut cargo(&[
-            "build",
-            "--profile",
-            "dist",
-            "--locked",
-            "-p",
-            "imd",
-            "-p",
-            "im-load",
-        ]),
+        cargo(&["build", "--workspace", "--profile", "dist", "--locked"])
+            .args(["--bin", "imd", "--bin", "im-load"]),
     )?;
     let bin = programs("dist")?;
     let mut load = Command::new(bin.join("im-load"));

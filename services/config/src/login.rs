@@ -67,7 +67,7 @@ impl Default for LoginConfig {
             link: LinkConfig::default(),
             msfs: "http://127.0.0.1:8700/".to_owned(),
             discovery: "http://127.0.0.1/api/discovery".to_owned(),
-            max_servers: 1_024,
+            max_servers: 2_048,
             stale_after_ms: 6_000,
             silence_ms: 3_000,
             last_known_ms: 60_000,

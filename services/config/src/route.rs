@@ -41,7 +41,7 @@ impl Default for RouteConfig {
             listen: "0.0.0.0:8200".to_owned(),
             link: LinkConfig::default(),
             max_sessions: 2_000_000,
-            max_servers: 1_024,
+            max_servers: 2_048,
             lost_server_grace_ms: 3_000,
             presence_tick_ms: 200,
             announce_ms: 500,

@@ -74,6 +74,7 @@ impl Reports {
             };
             let Some(report) = report else { break };
             let (server, number) = (report.server.clone(), report.report);
+            let confirm = report.confirm;
             let (reported, accepting) = {
                 let (now, mut table) = (Instant::now(), self.table());
                 (table.report(id, report, now), table.any_accepting(now))
@@ -91,9 +92,9 @@ impl Reports {
             if accepting {
                 self.readiness.set(MSG_SERVER, true);
             }
-            // Only an echo: the next one says more.
-            if tx.try_send(LoadSeen { report: number }).is_err() {
-                debug!(%peer, "skipped the echo of a load report");
+            // The next report asks again.
+            if confirm && tx.try_send(LoadSeen { report: number }).is_err() {
+                debug!(%peer, "skipped the confirmation of a load report");
             }
         }
         info!(%peer, "a report stream ended");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use im_config::LoginConfig;
+use im_config::{LinkConfig, LoginConfig};
 use im_rpc::Guard;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_runtime::Context;
@@ -77,6 +77,16 @@ pub struct Server {
     labelled_servers: usize,
 }
 
+/// The link of reports. They show by themselves that a msg server is there: a ping is due only when they
+/// have been missing for so long that it is not handed out any more.
+fn report_link(config: &LoginConfig) -> LinkConfig {
+    let keepalive_ms = config.link.keepalive_ms.max(config.stale_after_ms);
+    LinkConfig {
+        keepalive_ms,
+        ..config.link.clone()
+    }
+}
+
 impl Server {
     /// Binds the ports. Msg servers of the same process may report from now on.
     pub async fn bind(config: LoginConfig, deps: Deps) -> Result<Self, ServerError> {
@@ -103,7 +113,7 @@ impl Server {
         let client = listen::tcp(&config.client_listen, BACKLOG).await?;
         let control = match guard {
             Some(guard) => {
-                let grpc = GrpcServer::new(&config.link, guard).login(reports.clone());
+                let grpc = GrpcServer::new(&report_link(&config), guard).login(reports.clone());
                 Some(grpc.bind(&config.control_listen).await?)
             }
             None => None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use im_config::{LinkConfig, MsgConfig};
 use im_proto_rpc::v1::{LoadReport, LoadSeen, load_report::State};
 use im_rpc::{Link, PeerEvent};
 use tokio::sync::mpsc;
@@ -10,6 +11,16 @@ use tokio::time::{Duration, Instant};
 use tracing::info;
 
 use crate::shared::Shared;
+
+/// The link of reports. One that cannot be sent shows that the login server is gone, and a login server
+/// that is silent harms nobody for a while: a ping is due for every third report only.
+pub(crate) fn report_link(config: &MsgConfig) -> LinkConfig {
+    let reports = u64::from(config.report_interval_ms) * 3;
+    LinkConfig {
+        keepalive_ms: config.link.keepalive_ms.max(reports),
+        ..config.link.clone()
+    }
+}
 
 /// Reports to each login server that is up.
 pub(crate) async fn run(
@@ -124,6 +135,7 @@ impl Reporter {
             state: state as i32,
             revision: self.revision.clone(),
             report: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+            confirm: state == State::Draining,
         }
     }
 }

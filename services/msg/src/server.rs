@@ -156,9 +156,13 @@ impl Server {
             login,
         } = self;
         info!(listen = %bound.listen, server = %shared.name, "serving clients");
+        let report_link = load::report_link(&shared.config);
         let watch = |kind| Watch {
             kind,
-            config: &shared.config.link,
+            config: match kind {
+                LinkKind::LoginReport => &report_link,
+                _ => &shared.config.link,
+            },
             metrics: &link_metrics,
             tasks: &shared.tasks,
             stop: shared.stop.clone(),

@@ -45,11 +45,11 @@ async fn once(setting: &Setting) -> anyhow::Result<Figures> {
     sleep(SETTLE).await;
 
     let before = logins.cpu()?;
-    let seen = reporters.seen();
+    let seen = logins.reports().await?;
     let start = Instant::now();
     sleep(Duration::from_secs(setting.seconds.max(LEAST_SECONDS))).await;
     let seconds = start.elapsed().as_secs_f64();
-    let seen = number(reporters.seen() - seen);
+    let seen = logins.reports().await? - seen;
     let after = logins.cpu()?;
     let peak = logins.peak_bytes()?;
     reporters.check()?;

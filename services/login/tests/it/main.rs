@@ -113,6 +113,7 @@ impl MsgServer {
             sessions,
             state: state as i32,
             report: self.number,
+            confirm: true,
             ..LoadReport::default()
         };
         self.link.tx.send(report).await.unwrap();
