@@ -43,6 +43,18 @@ async fn a_msg_server_is_known_while_its_stream_lives() {
     );
 }
 
+#[tokio::test]
+async fn only_a_report_that_asks_for_it_is_confirmed() {
+    let login = Login::start().await;
+    let mut msg = login.msg("msg-1", 0).await;
+    for sessions in 1..=3 {
+        msg.send(sessions, State::Accepting, false).await;
+    }
+    // The next answer is to this one.
+    msg.report_as(4, State::Draining).await;
+    assert_eq!(msg.number, 5);
+}
+
 /// S-03 over the control port, with the installation's secret.
 #[tokio::test]
 async fn msg_servers_report_over_the_control_port() {

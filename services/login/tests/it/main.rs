@@ -103,6 +103,16 @@ impl MsgServer {
     }
 
     async fn report_as(&mut self, sessions: u32, state: State) {
+        self.send(sessions, state, true).await;
+        assert_eq!(
+            self.link.rx.recv().await,
+            Some(LoadSeen {
+                report: self.number
+            })
+        );
+    }
+
+    async fn send(&mut self, sessions: u32, state: State, confirm: bool) {
         self.number += 1;
         let report = LoadReport {
             server: self.server.clone(),
@@ -113,16 +123,10 @@ impl MsgServer {
             sessions,
             state: state as i32,
             report: self.number,
-            confirm: true,
+            confirm,
             ..LoadReport::default()
         };
         self.link.tx.send(report).await.unwrap();
-        assert_eq!(
-            self.link.rx.recv().await,
-            Some(LoadSeen {
-                report: self.number
-            })
-        );
     }
 }
 

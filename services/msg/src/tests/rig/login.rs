@@ -46,13 +46,13 @@ impl LoginPlayer {
         let player = self.clone();
         tokio::spawn(async move {
             while let Some(Some(report)) = closed.run_until_cancelled(rx.recv()).await {
-                let number = report.report;
+                let (number, confirm) = (report.report, report.confirm);
                 let is_deaf = {
                     let mut login = player.state();
                     login.reports.push(report);
                     login.is_deaf
                 };
-                if !is_deaf {
+                if confirm && !is_deaf {
                     let _gone = tx.send(LoadSeen { report: number }).await;
                 }
             }
