@@ -150,8 +150,7 @@ async fn must_never_11_an_object_of_somebody_else_is_not_touched_but_named() {
     namespace.apply(&foreign.to_string()).unwrap();
     let before = namespace.kubectl(&["get", "service", &name, "-o", "json"]);
     let installation = Installation::apply_to(namespace, NAME, &small()).unwrap();
-    let (reason, message) = installation.wait("Stalled", "True", LATER).await.unwrap();
-    assert_eq!(reason, "Conflict");
+    let message = installation.reason("Stalled", "Conflict").await.unwrap();
     assert!(message.contains(&name), "{message}");
     let after = installation
         .namespace
@@ -192,8 +191,7 @@ async fn must_never_11_an_object_of_somebody_else_is_not_touched_but_named() {
     });
     installation.namespace.apply(&foreign.to_string()).unwrap();
     installation.apply(&small()).unwrap();
-    let (reason, message) = installation.wait("Stalled", "True", LATER).await.unwrap();
-    assert_eq!(reason, "Conflict");
+    let message = installation.reason("Stalled", "Conflict").await.unwrap();
     assert!(message.contains("ReplicaSet"), "{message}");
     installation.namespace.kubectl(&["delete", set]).unwrap();
     installation.ready().await.unwrap();

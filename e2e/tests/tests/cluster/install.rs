@@ -152,11 +152,10 @@ async fn a_storage_class_that_does_not_exist_is_named() {
         &json!({"database": {"type": "Embedded", "embedded": {"storage": storage}}}),
     );
     let installation = Installation::apply_to(namespace, NAME, &spec).unwrap();
-    let (reason, message) = installation
-        .wait("DatabaseReady", "False", LATER)
+    let message = installation
+        .reason("DatabaseReady", "VolumePending")
         .await
         .unwrap();
-    assert_eq!(reason, "VolumePending", "{message}");
     assert!(message.contains("no-such-class"), "{message}");
 }
 
@@ -177,11 +176,9 @@ async fn without_a_storage_class_the_database_says_what_is_missing() {
         .unwrap();
     default("false");
     let installation = Installation::apply_to(namespace, NAME, &small()).unwrap();
-    let told = until("StorageClassMissing", LATER, async || {
-        let (_, reason, message) = installation.condition("DatabaseReady").ok()??;
-        (reason == "StorageClassMissing").then_some(message)
-    })
-    .await;
+    let told = installation
+        .reason("DatabaseReady", "StorageClassMissing")
+        .await;
     default("true");
     let message = told.unwrap();
     assert!(message.contains("storageClassName"), "{message}");

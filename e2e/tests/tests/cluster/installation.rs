@@ -198,6 +198,21 @@ impl Installation {
         })
     }
 
+    /// Waits until a condition has this reason, and returns its message. A reason may have others
+    /// before it: a pod that cannot be scheduled is one that is starting, at first.
+    pub(crate) async fn reason(&self, kind: &str, wanted: &str) -> anyhow::Result<String> {
+        let what = format!("{kind} of {} for the reason {wanted}", self.name);
+        until(&what, LATER, async || {
+            let (_, reason, message) = self.condition(kind).ok()??;
+            (reason == wanted).then_some(message)
+        })
+        .await
+        .with_context(|| match self.object() {
+            Ok(object) => format!("status: {:#}", object["status"]),
+            Err(error) => format!("{error:#}"),
+        })
+    }
+
     /// Waits until all is as the specification says.
     pub(crate) async fn ready(&self) -> anyhow::Result<()> {
         self.wait("Ready", "True", INSTALL).await?;

@@ -91,13 +91,10 @@ async fn a_bad_image_stops_at_the_first_pod_and_reverting_takes_up_the_old_repli
     installation
         .patch(&json!({"roles": {"msg": {"podOverrides": overrides}}}))
         .unwrap();
-    let what = "ProgressDeadlineExceeded";
-    until(what, RECOVERY, async || {
-        let (_, reason, _) = installation.condition("Progressing").ok()??;
-        (reason == what).then_some(())
-    })
-    .await
-    .unwrap();
+    installation
+        .reason("Progressing", "ProgressDeadlineExceeded")
+        .await
+        .unwrap();
     let now = names(&installation.pods("msg").await.unwrap());
     assert_eq!(
         now.intersection(&old).count(),
