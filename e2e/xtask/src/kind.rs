@@ -20,7 +20,7 @@ const SERVER: &str = "https://127.0.0.1:6443";
 /// What must be on the PATH, and where it is from.
 const PROGRAMS: [(&str, &str); 5] = [
     ("kind", "go install sigs.k8s.io/kind@latest"),
-    ("docker", "apt-get install docker.io"),
+    ("docker", "the Docker project"),
     ("kubectl", "the Kubernetes project"),
     ("helm", "the Helm project"),
     ("nsenter", "apt-get install util-linux"),
