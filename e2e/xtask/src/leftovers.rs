@@ -6,9 +6,16 @@ use std::process::Command;
 
 use anyhow::bail;
 
+const RULES: &str = "packet filter: ";
+
 /// Mounts, network interfaces, control groups, packet filter rules and the node's processes, as they
 /// are at one time.
-pub(crate) struct Leftovers(BTreeSet<String>);
+pub(crate) struct Leftovers {
+    found: BTreeSet<String>,
+    /// Rules can be listed. The program for it may come with the node; what it lists then for the
+    /// first time was there before.
+    has_rules: bool,
+}
 
 impl Leftovers {
     /// What there is now.
@@ -37,18 +44,24 @@ impl Leftovers {
                 found.insert(format!("process: {} {group}", pid.to_string_lossy()));
             }
         }
-        // The program is installed with the node.
-        if let Ok(rules) = Command::new("nft").args(["list", "tables"]).output() {
+        let rules = Command::new("nft").args(["list", "tables"]).output();
+        let has_rules = rules.is_ok();
+        if let Ok(rules) = rules {
             let rules = String::from_utf8_lossy(&rules.stdout);
-            found.extend(rules.lines().map(|table| format!("packet filter: {table}")));
+            found.extend(rules.lines().map(|table| format!("{RULES}{table}")));
         }
-        Ok(Self(found))
+        Ok(Self { found, has_rules })
     }
 
     /// Fails if there is more now.
     pub(crate) fn compare(&self) -> anyhow::Result<()> {
         let now = Self::now()?;
-        let more: Vec<&str> = now.0.difference(&self.0).map(String::as_str).collect();
+        let more: Vec<&str> = now
+            .found
+            .difference(&self.found)
+            .map(String::as_str)
+            .filter(|line| self.has_rules || !line.starts_with(RULES))
+            .collect();
         if !more.is_empty() {
             bail!("the node left behind:\n  {}", more.join("\n  "));
         }

@@ -91,14 +91,12 @@ fn start(
 ) -> anyhow::Result<ExitCode> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().thread_name("imd");
-    match (config.process.worker_threads, &plan) {
-        (0, Plan::One(Role::Login)) => {
-            runtime.worker_threads(1);
-        }
-        (0, _) => {}
-        (threads, _) => {
-            runtime.worker_threads(threads);
-        }
+    let threads = match (config.process.worker_threads, &plan) {
+        (0, Plan::One(Role::Login)) => 1,
+        (threads, _) => threads,
+    };
+    if threads > 0 {
+        runtime.worker_threads(threads);
     }
     let runtime = runtime.build().context("start the runtime")?;
     let code = runtime.block_on(serve(plan, config, secret, ready_file));

@@ -78,9 +78,9 @@ pub struct Server {
 }
 
 /// The link of reports. They show by themselves that a msg server is there: a ping is due only when they
-/// have been missing for so long that it is not handed out any more.
+/// have been missing for so long that the end of the stream would be lost contact.
 fn report_link(config: &LoginConfig) -> LinkConfig {
-    let keepalive_ms = config.link.keepalive_ms.max(config.stale_after_ms);
+    let keepalive_ms = config.link.keepalive_ms.max(config.silence_ms);
     LinkConfig {
         keepalive_ms,
         ..config.link.clone()

@@ -52,7 +52,6 @@ async fn only_a_report_that_asks_for_it_is_confirmed() {
     }
     // The next answer is to this one.
     msg.report_as(4, State::Draining).await;
-    assert_eq!(msg.number, 5);
 }
 
 /// S-03 over the control port, with the installation's secret.
