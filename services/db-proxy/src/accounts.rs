@@ -287,6 +287,7 @@ impl CheckLogins for Accounts {
                     result_string: "成功".to_owned(),
                     user_id: account.user.get(),
                     user_info: account.user_info.clone(),
+                    retry_after_ms: 0,
                 };
             }
             Err(Refusal::Wrong) => (LoginResult::Wrong, "用户名/密码错误"),

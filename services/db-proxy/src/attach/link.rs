@@ -157,6 +157,8 @@ impl Served {
                 Some(Call::Related(call)) => {
                     self.tasks.spawn(Arc::clone(self).related(tag, call));
                 }
+                // What has begun is answered; msg drops the answer.
+                Some(Call::Cancel(_)) => {}
                 // A call of a later version: it gets an empty result.
                 None => refused.push(v1::DbResult { tag, result: None }),
             }
