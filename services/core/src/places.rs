@@ -5,8 +5,8 @@
 //! loses to whoever has just come. Kept places are never taken away.
 //!
 //! *Invariants*
-//! - At most [`Limits::total`] places are in use; those whose eviction is not over yet come on top, an
-//!   eighth of that at most.
+//! - At most [`Limits::total`] places are in use; those whose eviction is not over yet come on top, at
+//!   most [`Limits::leaving`].
 //! - One subscriber ([`Network::host`]) has at most [`Limits::per_address`] places, the subscribers of a
 //!   site ([`Network::site`]) [`SITE_FACTOR`] times that.
 //! - Beyond its first [`Limits::few`] places a site uses what is not reserved: [`Limits::reserved`]
@@ -39,6 +39,9 @@ pub struct Limits {
     pub reserved: usize,
     /// Connections up to which a site (IPv4 /24, IPv6 /56) may use the reserve.
     pub few: usize,
+    /// Evicted connections whose sockets are not closed yet; with more of them nobody else is evicted.
+    /// As many as may be accepted before their tasks have a turn.
+    pub leaving: usize,
 }
 
 /// Why a newcomer got no place, and nobody was silent who could have made room.
@@ -103,7 +106,7 @@ impl<T> Places<T> {
     pub fn enter(&mut self, from: IpAddr, evict: T) -> Result<(Ticket, Option<T>), Refusal> {
         let victim = self.room_for(from)?;
         let evicted = match victim {
-            Some(_) if self.leaving >= (self.limits.total / 8).max(1) => return Err(Refusal::Full),
+            Some(_) if self.leaving >= self.limits.leaving => return Err(Refusal::Full),
             Some(victim) => self.evict(victim),
             None => None,
         };

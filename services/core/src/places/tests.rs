@@ -7,6 +7,7 @@ const LIMITS: Limits = Limits {
     per_address: 3,
     reserved: 2,
     few: 1,
+    leaving: 1,
 };
 
 fn address(site: u8, host: u8) -> IpAddr {
@@ -20,6 +21,7 @@ fn the_longest_silent_makes_room_and_who_spoke_stays() {
         per_address: 2,
         reserved: 0,
         few: 9,
+        leaving: 1,
     });
     let (mut first, none) = places.enter(address(1, 1), "first").unwrap();
     assert_eq!(none, None);
@@ -180,7 +182,7 @@ impl Model {
             None
         };
         if let Some(victim) = victim {
-            if self.leaving >= (limits.total / 8).max(1) {
+            if self.leaving >= limits.leaving {
                 return Err(Refusal::Full);
             }
             self.leaving += 1;
@@ -226,8 +228,9 @@ proptest! {
         per_address in 1..8_usize,
         reserved in 0..8_usize,
         few in 0..4_usize,
+        leaving in 1..4_usize,
     ) {
-        let limits = Limits { total, per_address, reserved, few };
+        let limits = Limits { total, per_address, reserved, few, leaving };
         let (mut places, mut model) = (Places::new(limits), Model::default());
         let mut tickets: Vec<(u32, Ticket)> = Vec::new();
         for (id, step) in (0_u32..).zip(steps) {
