@@ -11,7 +11,6 @@ mod memory;
 mod metrics;
 mod pool;
 mod ttl_map;
-mod turns;
 
 use std::sync::Arc;
 
@@ -28,11 +27,11 @@ use tracing::{error, info, warn};
 pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
 pub(crate) use metrics::AccountMetrics;
 pub(crate) use pool::{HashError, HashPool};
-pub(crate) use turns::Turns;
 
-use crate::answers::convert::user_info;
-use crate::answers::throttle::Throttle;
-use crate::{CheckLogins, Context};
+use crate::assembly::Context;
+use crate::calls::CheckLogins;
+use crate::profile::user_info;
+use crate::support::{StripedLocks as Turns, Throttle};
 use hash::Verdict;
 use memory::{Account, Memory};
 use metrics::LoginResult;
