@@ -12,6 +12,7 @@ use crate::{Role, SpecError, names};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
+pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
@@ -30,6 +31,9 @@ const RESERVED: &[&str] = &[
     "msg.public_ip2",
     "msg.public_port",
 ];
+
+/// The port of administrators' tools. No policy of ours opens it: they run in the pod.
+pub(crate) const ADMIN_PORT: i32 = 10601;
 
 /// Seconds between the end of a msg server's drain and its forced end; a pod has ten more.
 pub(crate) const STOP_SLACK: i32 = 50;
@@ -75,6 +79,11 @@ fn ours(cluster: &str, spec: &ImClusterSpec, role: Role) -> Table {
         Role::DbProxy => {
             set("data_dir", Value::String(DATA_DIR.to_owned()));
             set("db_proxy.listen", listen(roles.db_proxy.ports.grpc));
+            set("db_proxy.admin_listen", listen(ADMIN_PORT));
+            set(
+                "db_proxy.admin_secret_file",
+                Value::String(ADMIN_SECRET_FILE.to_owned()),
+            );
             set(
                 "peers.route",
                 peer(names::component(cluster, Role::Route), "grpc"),
