@@ -5,7 +5,10 @@
 //! others there directly. Tests are left out.
 
 /// Crates that are held to an order: source folder, modules from the bottom up.
-const ORDERS: &[(&str, &[&str])] = &[("services/msg/src", MSG)];
+const ORDERS: &[(&str, &[&str])] = &[
+    ("services/msg/src", MSG),
+    ("services/db-proxy/src", DB_PROXY),
+];
 
 const MSG: &[&str] = &[
     "ids",
@@ -43,6 +46,26 @@ const MSG: &[&str] = &[
     "gateway::load",
     "gateway::endpoint",
     "gateway",
+    "server",
+];
+
+const DB_PROXY: &[&str] = &[
+    "support",
+    "members",
+    "publication",
+    "profile",
+    "calls",
+    "metrics",
+    "results",
+    "space",
+    "publish",
+    "positions",
+    "writer",
+    "assembly",
+    "accounts",
+    "answers",
+    "admin",
+    "attach",
     "server",
 ];
 
