@@ -14,6 +14,7 @@ mod msg;
 mod peers;
 mod root;
 mod route;
+pub mod table;
 pub mod units;
 
 pub use check::*;
