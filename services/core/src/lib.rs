@@ -12,5 +12,5 @@ pub mod time;
 pub use conversation::{Conversation, Peer, SessionType};
 pub use error::{Classify, ErrorKind};
 pub use ids::{CommitSeq, DepartmentId, Epoch, GroupId, MsgId, UserId};
-pub use retry::RetryKey;
+pub use retry::{FrameSource, RetryKey};
 pub use terminal::{ClientType, TerminalClass};
