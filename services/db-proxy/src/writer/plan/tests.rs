@@ -61,12 +61,12 @@ impl Model {
     fn expect(&mut self, send: &Incoming, now: u32) -> Decision {
         match send.receiver() {
             Receiver::User(to) if to.get() > USERS => {
-                return Decision::Refused(Refusal::UnknownReceiver);
+                return Decision::Refused(RejectReason::UnknownReceiver);
             }
             Receiver::Group(to) => match members(to.get()) {
-                None => return Decision::Refused(Refusal::NoSuchGroup),
+                None => return Decision::Refused(RejectReason::NoSuchGroup),
                 Some(members) if !members.contains(&send.sender.get()) => {
-                    return Decision::Refused(Refusal::NotMember);
+                    return Decision::Refused(RejectReason::NotMember);
                 }
                 Some(_) => {}
             },
@@ -319,7 +319,7 @@ fn the_last_id_of_a_conversation_is_never_passed() {
     let plan = memory.plan([&send].into_iter(), 1, 1_000);
     assert_eq!(
         plan.decisions,
-        [Decision::Refused(Refusal::ConversationFull)]
+        [Decision::Refused(RejectReason::ConversationFull)]
     );
     assert!(plan.append.messages.is_empty());
 }
