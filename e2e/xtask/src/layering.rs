@@ -24,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-route", SERVICE),
     ("im-db-proxy", DB_PROXY),
     ("imd", IMD),
-    ("im-operator-api", &[]),
+    ("im-operator-api", &["im-config"]),
     ("im-operator-plan", &["im-config", "im-operator-api"]),
     (
         "im-operator",

@@ -15,6 +15,7 @@ mod msg;
 mod peers;
 mod root;
 mod route;
+pub mod table;
 pub mod units;
 
 pub use check::*;
