@@ -97,7 +97,7 @@ fn send(from: u32, to: u32, seq: u32) -> Call {
         msg_type: 1,
         data: Bytes::from_static(b"hello"),
         client_seq: seq,
-        client_msg_id: Bytes::new(),
+        ..v1::Send::default()
     })
 }
 

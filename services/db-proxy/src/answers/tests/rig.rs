@@ -200,7 +200,7 @@ impl Rig {
             msg_type,
             data: Bytes::copy_from_slice(body),
             client_seq: 0,
-            client_msg_id: Bytes::new(),
+            ..v1::Send::default()
         };
         let incoming = rules.admit(1, send).expect("the message keeps the rules");
         let sink = Arc::new(Results::default());

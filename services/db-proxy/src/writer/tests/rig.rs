@@ -91,7 +91,7 @@ pub(super) fn text(from: u32, to: u32, seq: u32, body: &str) -> v1::Send {
         msg_type: 1,
         data: Bytes::copy_from_slice(body.as_bytes()),
         client_seq: seq,
-        client_msg_id: Bytes::new(),
+        ..v1::Send::default()
     }
 }
 
