@@ -18,5 +18,5 @@ pub use conversation::{Conversation, Peer, SessionType};
 pub use error::{Classify, ErrorKind};
 pub use ids::{CommitSeq, DepartmentId, Epoch, GroupId, MsgId, UserId};
 pub use net::Network;
-pub use retry::RetryKey;
+pub use retry::{FrameSource, RetryKey};
 pub use terminal::{ClientType, TerminalClass};

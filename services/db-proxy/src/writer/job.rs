@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use im_config::WriterConfig;
-use im_core::{Conversation, Epoch, GroupId, Peer, RetryKey, UserId};
+use im_core::{ClientType, Conversation, Epoch, FrameSource, GroupId, Peer, RetryKey, UserId};
 use im_proto_rpc::v1;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -56,6 +56,11 @@ impl SendBatch {
             arrived: Instant::now(),
             room: None,
         }
+    }
+
+    /// Bytes of the bodies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.sends.iter().map(|send| send.body.len()).sum()
     }
 }
 
@@ -149,7 +154,7 @@ impl SendRules {
                 window_seconds: self.client_id_window_seconds,
             }),
             Err(_) => RetryKey::of_frame(
-                origin,
+                frame_source(sender, &send),
                 conversation,
                 send.client_seq,
                 send.msg_type,
@@ -172,6 +177,18 @@ impl SendRules {
     }
 }
 
+/// Whose frame this is: that of a terminal, if the client has put its clock into it.
+fn frame_source(sender: UserId, send: &v1::Send) -> FrameSource {
+    match ClientType::from_wire(send.client_type) {
+        Some(client) if send.client_time != 0 => FrameSource::Terminal {
+            user: sender,
+            class: client.class(),
+            client_time: send.client_time,
+        },
+        _ => FrameSource::Session(Epoch(send.origin)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,7 +207,7 @@ mod tests {
             data: Bytes::from_static(data),
             origin: 9,
             client_seq: 3,
-            client_msg_id: Bytes::new(),
+            ..v1::Send::default()
         }
     }
 
@@ -213,6 +230,41 @@ mod tests {
             RULES.admit(1, send(1, 1, 0x11, b"x")).is_ok(),
             "a group may have a user's number"
         );
+    }
+
+    #[test]
+    fn a_clock_in_the_frame_makes_the_key_that_of_the_terminal() {
+        let key = |change: &dyn Fn(&mut v1::Send)| {
+            let mut frame = send(1, 2, 1, b"x");
+            (frame.client_type, frame.client_time) = (0x01, 1_700_000_000);
+            change(&mut frame);
+            RULES.admit(1, frame).unwrap().key.unwrap()
+        };
+        let first = key(&|_| {});
+        assert_eq!(first.window_seconds, 30);
+        assert_eq!(key(&|frame| frame.origin = 10), first, "another session");
+        assert_eq!(key(&|frame| frame.client_type = 0x02), first, "same class");
+        let others: [&dyn Fn(&mut v1::Send); 5] = [
+            &|frame| frame.client_type = 0x12,
+            &|frame| frame.client_time += 1,
+            &|frame| frame.client_seq += 1,
+            &|frame| frame.data = Bytes::from_static(b"y"),
+            &|frame| (frame.from, frame.to) = (2, 1),
+        ];
+        for other in others {
+            assert_ne!(key(other), first);
+        }
+        // Without a clock, or from a msg server that tells no type, the session counts.
+        for change in [
+            (&|frame: &mut v1::Send| frame.client_time = 0) as &dyn Fn(&mut v1::Send),
+            &|frame| frame.client_type = 0,
+        ] {
+            let elsewhere = key(&|frame| {
+                change(frame);
+                frame.origin = 10;
+            });
+            assert_ne!(key(change), elsewhere);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use im_core::CommitSeq;
 use im_store::{
     AccountStore, DataDir, DirectoryImport, DirectoryStore, GroupStore, ImportedUser, MessageStore,
-    SessionStore, SqliteOptions, SqliteStore, StoreError, testing::TempStore,
+    Preview, ReadLimit, SessionStore, SqliteOptions, SqliteStore, StoreError, testing::TempStore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -180,7 +180,10 @@ async fn a_backup_under_load_delays_no_commit_and_holds_everything_stored_before
     let CommitSeq(last) = restored.log_end().await.unwrap().0;
     assert!((before..=end).contains(&last), "{before} {last} {end}");
     assert_eq!(last % 200, 0, "no half batch");
-    let entries = restored.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    let entries = restored
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), last);
     // The newest messages that conversations know are those of the log.
     let mut raw = raw(&target).await;
@@ -268,7 +271,11 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     assert_eq!(store.users_since(0, 10_000).await.unwrap().users.len(), 1);
     assert_eq!(store.members(group).await.unwrap().len(), 1);
     assert_eq!(
-        store.recent_sessions(user(1), 0, 100).await.unwrap().len(),
+        store
+            .recent_sessions(user(1), 0, Preview::rows(100))
+            .await
+            .unwrap()
+            .len(),
         20
     );
 
@@ -298,7 +305,10 @@ async fn calls_cut_short_at_any_moment_are_whole_or_nothing() {
         }
     }
     append(&store, &mut log, 1).await.unwrap();
-    let entries = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), 41 + 600 * stored);
 }
 
