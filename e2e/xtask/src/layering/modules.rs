@@ -57,6 +57,7 @@ const DB_PROXY: &[&str] = &[
     "calls",
     "metrics",
     "results",
+    "space",
     "publish",
     "positions",
     "writer",
