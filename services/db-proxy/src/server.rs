@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::accounts::{AccountMetrics, Accounts};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
-use crate::assembly::Core;
+use crate::assembly::{Context, Core};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::metrics::Metrics;
@@ -136,6 +136,14 @@ impl Server {
         let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
+        let Context {
+            space,
+            store,
+            config,
+            metrics,
+            ..
+        } = self.core.context.clone();
+        tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
         let events = self.deps.route.watch(Watch {
             kind: LinkKind::RoutePublish,
             config: &self.config.link,
