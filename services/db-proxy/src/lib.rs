@@ -1,6 +1,6 @@
 //! db-proxy: every durable fact, the order of the log, and its publishing.
 //!
-//! Rooms of this crate, each using only those above it (a test holds that):
+//! Rooms of this crate, each using only those above it (`e2e/xtask/src/layering/modules.rs` holds that):
 //!
 //! * `support`, `members`, `publication`, `profile`, `calls` – leaves: small tools and words that the
 //!   others share.
