@@ -16,15 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::Context;
 use crate::accounts::{AccountMetrics, Accounts};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
-use crate::attach::{Attach, AttachParts};
+use crate::assembly::{Context, Core};
+use crate::attach::Attach;
+use crate::calls::CheckLogins;
 use crate::metrics::Metrics;
-use crate::positions::Positions;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendRules, Writer, WriterParts};
 
 /// Condition of readiness: the store answers.
 const STORE_READY: &str = "store";
@@ -43,6 +41,8 @@ pub struct Deps {
     pub route: Peers<v1::PublishBatch, v1::PublishReplies>,
     /// The installation's secret, which callers of the port must present.
     pub secret: Secret,
+    /// The administrators' secret, which callers of their port must present.
+    pub admin_secret: Secret,
     /// Counters of links.
     pub links: LinkMetrics,
     /// Metrics and readiness of the process.
@@ -52,8 +52,10 @@ pub struct Deps {
 /// Addresses of a bound server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// The gRPC port.
+    /// The port of msg servers.
     pub grpc: SocketAddr,
+    /// The administrators' port; `None` without one.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Why the role cannot run.
@@ -70,10 +72,8 @@ pub struct Server {
     config: DbProxyConfig,
     deps: Deps,
     grpc: BoundGrpc,
-    writer: Writer,
-    reachable: watch::Receiver<bool>,
-    publisher: Publisher,
-    positions: Positions,
+    admin: Option<BoundGrpc>,
+    core: Core,
     attach: Attach,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
@@ -85,67 +85,43 @@ impl Server {
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
-        let publisher = Publisher::new(&config.publish, metrics.clone());
-        let positions = Positions::new(Arc::clone(&deps.store), &config.positions, metrics.clone());
-        let members = MemberCache::new(config.writer.cached_groups);
-        let (writer, handle, reachable) = Writer::new(WriterParts {
-            store: Arc::clone(&deps.store),
-            publisher: publisher.clone(),
-            positions: positions.clone(),
-            member_cache: members.clone(),
-            metrics: metrics.clone(),
-            config: config.writer.clone(),
-        });
-        let context = Context {
-            store: Arc::clone(&deps.store),
-            writer: handle.clone(),
-            positions: positions.clone(),
-            config: Arc::new(config.clone()),
-        };
-        let accounts = Accounts::new(&context, registered.register(AccountMetrics::register));
+        let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
+        let context = &core.context;
+        let accounts = Accounts::new(context, registered.register(AccountMetrics::register));
         let answers = Answers::new(
-            &context,
+            context,
             Arc::clone(&accounts),
             registered.register(AnswerMetrics::register),
         );
-        let rules = SendRules {
-            max_body_bytes: config.writer.max_body_bytes,
-            client_id_window_seconds: config.writer.client_id_window_seconds,
-            frame_window_seconds: config.writer.frame_window_seconds,
-        };
         let link_tasks = TaskTracker::new();
         let stop_links = CancellationToken::new();
         let attach = Attach::new(
-            AttachParts {
-                store: Arc::clone(&deps.store),
-                writer: handle,
-                publisher: publisher.clone(),
-                members,
-                answers,
-                logins: Arc::clone(&accounts) as Arc<dyn crate::CheckLogins>,
-                rules,
-                config: config.attach.clone(),
-                metrics,
-            },
+            context.clone(),
+            answers,
+            Arc::clone(&accounts) as Arc<dyn CheckLogins>,
             link_tasks.clone(),
             stop_links.clone(),
         );
-        let guard = Guard::new(&deps.secret, deps.links.clone());
-        let admin = AdminServer::new(AdminService::new(&context, accounts));
-        let grpc = GrpcServer::new(&config.link, guard)
+        let guard = |secret| Guard::new(secret, deps.links.clone());
+        let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
             .db_proxy(Arc::new(attach.clone()))
-            .service(admin)
             .bind(&config.listen)
             .await?;
+        // Who takes over a msg server finds neither this port nor its secret there.
+        let admin = if config.admin_listen.is_empty() {
+            None
+        } else {
+            let service = AdminServer::new(AdminService::new(context, accounts));
+            let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
+            Some(server.service(service).bind(&config.admin_listen).await?)
+        };
         deps.process.readiness.set(STORE_READY, false);
         Ok(Self {
             config,
             deps,
             grpc,
-            writer,
-            reachable,
-            publisher,
-            positions,
+            admin,
+            core,
             attach,
             link_tasks,
             stop_links,
@@ -156,6 +132,7 @@ impl Server {
     pub fn bound(&self) -> Bound {
         Bound {
             grpc: self.grpc.local_addr(),
+            admin: self.admin.as_ref().map(BoundGrpc::local_addr),
         }
     }
 
@@ -168,11 +145,18 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
-        let (stop_writer, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-        let writer = tokio::spawn(self.writer.run(stop_writer.clone()));
-        let positions = self.positions;
+        let stop_rest = CancellationToken::new();
+        let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
+        let Context {
+            space,
+            store,
+            config,
+            metrics,
+            ..
+        } = self.core.context.clone();
+        tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
         let events = self.deps.route.watch(Watch {
             kind: LinkKind::RoutePublish,
             config: &self.config.link,
@@ -180,16 +164,17 @@ impl Server {
             tasks: &tasks,
             stop: stop_rest.clone(),
         });
-        let (publisher, stop_publisher) = (self.publisher, stop_rest.clone());
+        let (publisher, stop_publisher) = (self.core.context.publisher.clone(), stop_rest.clone());
         let link_tasks = tasks.clone();
         tasks.spawn(async move { publisher.follow(events, &link_tasks, stop_publisher).await });
         let readiness = self.deps.process.readiness;
         tasks.spawn(tell_readiness(
-            self.reachable,
+            self.core.reachable.clone(),
             readiness.clone(),
             stop_rest.clone(),
         ));
-        info!(address = %self.grpc.local_addr(), "db-proxy serves");
+        let admin_address = self.admin.as_ref().map(BoundGrpc::local_addr);
+        info!(address = %self.grpc.local_addr(), admin = ?admin_address, "db-proxy serves");
 
         let grpc = self.grpc.run(stop.clone(), LINKS_GRACE);
         let links = async {
@@ -204,20 +189,18 @@ impl Server {
                 warn!("links of msg servers ended unanswered");
             }
         };
+        let admin = async {
+            let Some(admin) = self.admin else {
+                return Ok(());
+            };
+            admin.run(stop.clone(), LINKS_GRACE).await
+        };
         // A port that fails ends everything.
-        let ended_by_itself = stop.clone().drop_guard();
-        let (served, ()) = tokio::join!(
-            async {
-                let served = grpc.await;
-                drop(ended_by_itself);
-                served
-            },
-            links
-        );
+        let (served, administered, ()) =
+            tokio::join!(or_stop(grpc, &stop), or_stop(admin, &stop), links);
 
         // Nobody asks the writer any more; it ends when its queue is empty, the others follow it.
-        stop_writer.cancel();
-        if tokio::time::timeout(TASKS_GRACE, writer).await.is_err() {
+        if !self.core.stop(TASKS_GRACE).await {
             warn!("the writer did not end in time");
         }
         stop_rest.cancel();
@@ -229,8 +212,20 @@ impl Server {
             warn!("tasks of db-proxy did not end in time");
         }
         readiness.remove(STORE_READY);
-        Ok(served?)
+        Ok(served.and(administered)?)
     }
+}
+
+/// Serves a port; when it fails, everything else stops too.
+async fn or_stop(
+    port: impl Future<Output = Result<(), ServeError>>,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
+    let served = port.await;
+    if served.is_err() {
+        stop.cancel();
+    }
+    served
 }
 
 /// Tells the process whether the store answers.

@@ -49,6 +49,8 @@ pub(super) fn store(request: &Request<'_>) {
         data: message.msg_data,
         client_seq: u32::from(request.seq),
         client_msg_id,
+        client_type: request.session.client.to_wire(),
+        client_time: message.create_time,
     };
     let sending = Sending {
         conn: Arc::downgrade(request.conn),

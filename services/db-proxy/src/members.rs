@@ -6,14 +6,14 @@ use im_core::{GroupId, UserId};
 use im_rpc::Ring;
 use im_store::GroupMember;
 
-use super::cache::Cache;
+use crate::support::Cache;
 
 /// The members of one group at one place of the log; immutable.
 #[derive(Debug)]
 pub(crate) struct Members {
     /// Ascending.
     users: Box<[UserId]>,
-    /// For each user: ids up to this one lie before his joining.
+    /// For each user: ids up to this one lie before their joining.
     joined: Box<[u32]>,
     newest_join: u32,
     split: Mutex<Option<Arc<Split>>>,
@@ -132,7 +132,7 @@ impl MemberCache {
     }
 
     /// A group changes: called after the change is committed, or may be.
-    pub(super) fn changed(&self, group: GroupId, members: Option<&Arc<Members>>) {
+    pub(crate) fn changed(&self, group: GroupId, members: Option<&Arc<Members>>) {
         let mut inner = self.lock();
         inner.changes += 1;
         match members {

@@ -3,16 +3,16 @@
 use tokio::sync::{Mutex, MutexGuard};
 
 /// More than what can be worked on at the same time, so that strangers hardly wait for one another.
-const STRIPES: usize = 256;
+pub(crate) const STRIPES: usize = 256;
 
 /// A fixed set of locks; equal keys always have the same one.
-pub(crate) struct Turns {
+pub(crate) struct StripedLocks {
     stripes: Box<[Mutex<()>]>,
     /// Stands in for a missing stripe; there is none.
     spare: Mutex<()>,
 }
 
-impl Default for Turns {
+impl Default for StripedLocks {
     fn default() -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
@@ -21,7 +21,7 @@ impl Default for Turns {
     }
 }
 
-impl Turns {
+impl StripedLocks {
     /// Waits for the turn of this key; it ends when the guard is dropped.
     pub(crate) async fn take(&self, key: u32) -> MutexGuard<'_, ()> {
         self.stripes
