@@ -169,8 +169,6 @@ impl Served {
                 Some(Call::Related(call)) => {
                     self.tasks.spawn(Arc::clone(self).related(tag, call));
                 }
-                // What has begun is answered; msg drops the answer.
-                Some(Call::Cancel(_)) => {}
                 // A call of a later version: it gets an empty result.
                 Some(Call::Cancel(_)) | None => {
                     self.results.push(vec![v1::DbResult { tag, result: None }]);

@@ -30,9 +30,28 @@ pub(crate) struct Partials {
 /// What one connection keeps, as counted.
 #[derive(Debug, Default)]
 pub(super) struct Ticket {
-    /// 0 = nothing is counted.
-    number: u64,
-    is_online: bool,
+    /// Twice its number in its lane, and 1 for the lane after login; 0 = nothing is counted.
+    code: u64,
+}
+
+impl Ticket {
+    fn new(number: u64, is_online: bool) -> Self {
+        Self {
+            code: 2 * number + u64::from(is_online),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.code == 0
+    }
+
+    fn number(&self) -> u64 {
+        self.code / 2
+    }
+
+    fn is_online(&self) -> bool {
+        self.code % 2 == 1
+    }
 }
 
 impl Partials {
@@ -58,10 +77,10 @@ impl Partials {
         is_online: bool,
         bytes: usize,
     ) -> Vec<Arc<Conn>> {
-        if ticket.number == 0 && bytes == 0 {
+        if ticket.is_none() && bytes == 0 {
             return Vec::new();
         }
-        if ticket.is_online != is_online || bytes == 0 {
+        if ticket.is_online() != is_online || bytes == 0 {
             self.release(ticket);
         }
         if bytes == 0 {
@@ -70,16 +89,13 @@ impl Partials {
         let [before, after] = self.most;
         let most = if is_online { after } else { before };
         let mut lane = self.lane(is_online);
-        if ticket.number == 0 {
+        if ticket.is_none() {
             lane.last += 1;
-            *ticket = Ticket {
-                number: lane.last,
-                is_online,
-            };
+            *ticket = Ticket::new(lane.last, is_online);
             let conn = Arc::downgrade(conn);
-            lane.parts.insert(ticket.number, Part { conn, bytes: 0 });
+            lane.parts.insert(ticket.number(), Part { conn, bytes: 0 });
         }
-        let Some(part) = lane.parts.get_mut(&ticket.number) else {
+        let Some(part) = lane.parts.get_mut(&ticket.number()) else {
             // It is being cut.
             return Vec::new();
         };
@@ -97,14 +113,14 @@ impl Partials {
 
     /// A connection keeps nothing any more.
     pub(super) fn release(&self, ticket: &mut Ticket) {
-        if ticket.number == 0 {
+        if ticket.is_none() {
             return;
         }
-        let mut lane = self.lane(ticket.is_online);
-        if let Some(part) = lane.parts.remove(&ticket.number) {
+        let mut lane = self.lane(ticket.is_online());
+        if let Some(part) = lane.parts.remove(&ticket.number()) {
             lane.bytes -= part.bytes;
         }
-        ticket.number = 0;
+        *ticket = Ticket::default();
     }
 
     /// Bytes that are kept, before login and after it.
