@@ -140,6 +140,8 @@ pub(crate) struct MsgMetrics {
     pub(crate) queued_bytes: Gauge,
     pub(crate) pending_messages: Gauge,
     pub(crate) in_flight_calls: Gauge,
+    pub(crate) query_bytes: Gauge,
+    pub(crate) partial_bytes: Gauge,
     pub(crate) pull_mode: Gauge,
     pub(crate) pages: Counter,
     pub(crate) gaps: Counter,
@@ -177,6 +179,16 @@ impl MsgMetrics {
                 "im_msg_in_flight_calls",
                 "Calls that db-proxy has not answered",
                 &this.in_flight_calls,
+            ),
+            (
+                "im_msg_query_bytes",
+                "Bytes of requests that wait for answers",
+                &this.query_bytes,
+            ),
+            (
+                "im_msg_partial_bytes",
+                "Bytes of parts of frames that are kept",
+                &this.partial_bytes,
             ),
             (
                 "im_msg_pull_mode",

@@ -141,7 +141,6 @@ fn login_body(config: &ClientConfig) -> Vec<u8> {
         client_type: i32::try_from(config.client_type.to_wire()).unwrap_or_default(),
         client_version: Some(config.client_version.clone()),
         features: Some(RETRY_AFTER),
-        ..ImLoginReq::default()
     }
     .encode_to_vec()
 }

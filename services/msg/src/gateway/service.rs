@@ -48,6 +48,14 @@ impl Upper for Gateway {
         handle::presence::expire(self, now);
         let (pending, in_flight) = self.db.sizes();
         let metrics = &self.env.metrics;
+        let queries = self.db.query_bytes() + self.statuses.bytes();
+        metrics
+            .query_bytes
+            .set(i64::try_from(queries).unwrap_or(i64::MAX));
+        let (before, after) = self.partials.bytes();
+        metrics
+            .partial_bytes
+            .set(i64::try_from(before + after).unwrap_or(i64::MAX));
         metrics
             .pending_messages
             .set(i64::try_from(pending).unwrap_or(i64::MAX));

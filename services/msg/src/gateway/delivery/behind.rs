@@ -50,7 +50,7 @@ impl Behind {
             reads: false,
         };
         self.sessions.insert(session.epoch, entry);
-        self.next.get_or_insert(Instant::now() + LOOK);
+        self.next.get_or_insert_with(|| Instant::now() + LOOK);
     }
 
     /// A message was left out.

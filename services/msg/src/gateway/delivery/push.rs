@@ -202,7 +202,7 @@ impl Delivery {
         let gateway = &self.gateway;
         let touched = &mut self.touched.now;
         gateway.sessions.of_user(user, |conn| {
-            push_to(gateway, conn, frame, kind, &wanted, touched)
+            push_to(gateway, conn, frame, kind, &wanted, touched);
         });
     }
 
