@@ -31,6 +31,7 @@ use im_config::DbProxyConfig;
 use im_proto_rpc::v1;
 use im_store::Store;
 
+pub use accounts::{RememberKeyError, RememberKeys};
 pub use server::{Bound, Deps, Server, ServerError};
 
 pub(crate) use positions::Positions;

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::Context;
-use crate::accounts::{AccountMetrics, Accounts};
+use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
 use crate::attach::{Attach, AttachParts};
@@ -45,6 +45,8 @@ pub struct Deps {
     pub secret: Secret,
     /// Counters of links.
     pub links: LinkMetrics,
+    /// Keys of remembered logins; used when `accounts.remember_for` is not zero.
+    pub remember_keys: RememberKeys,
     /// Metrics and readiness of the process.
     pub process: im_runtime::Context,
 }
@@ -74,6 +76,7 @@ pub struct Server {
     reachable: watch::Receiver<bool>,
     publisher: Publisher,
     positions: Positions,
+    accounts: Arc<Accounts>,
     attach: Attach,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
@@ -102,7 +105,11 @@ impl Server {
             positions: positions.clone(),
             config: Arc::new(config.clone()),
         };
-        let accounts = Accounts::new(&context, registered.register(AccountMetrics::register));
+        let accounts = Accounts::new(
+            &context,
+            deps.remember_keys.clone(),
+            registered.register(AccountMetrics::register),
+        );
         let answers = Answers::new(
             &context,
             Arc::clone(&accounts),
@@ -131,7 +138,7 @@ impl Server {
             stop_links.clone(),
         );
         let guard = Guard::new(&deps.secret, deps.links.clone());
-        let admin = AdminServer::new(AdminService::new(&context, accounts));
+        let admin = AdminServer::new(AdminService::new(&context, Arc::clone(&accounts)));
         let grpc = GrpcServer::new(&config.link, guard)
             .db_proxy(Arc::new(attach.clone()))
             .service(admin)
@@ -146,6 +153,7 @@ impl Server {
             reachable,
             publisher,
             positions,
+            accounts,
             attach,
             link_tasks,
             stop_links,
@@ -173,6 +181,8 @@ impl Server {
         let positions = self.positions;
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
+        let (accounts, stop_accounts) = (self.accounts, stop_rest.clone());
+        tasks.spawn(async move { accounts.run(stop_accounts).await });
         let events = self.deps.route.watch(Watch {
             kind: LinkKind::RoutePublish,
             config: &self.config.link,

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::{AccountMetrics, Accounts};
+use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
 use crate::attach::Results;
@@ -135,7 +135,7 @@ impl Rig {
             positions,
             config: Arc::new(config),
         };
-        let accounts = Accounts::new(&context, AccountMetrics::default());
+        let accounts = Accounts::new(&context, RememberKeys::none(), AccountMetrics::default());
         let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
         let admin = AdminService::new(&context, Arc::clone(&accounts));
         let mut rig = Self {
