@@ -10,6 +10,7 @@
 )]
 
 pub mod checker;
+pub mod figures;
 pub mod gauges;
 pub mod history;
 pub mod people;
@@ -19,4 +20,5 @@ pub mod proxy;
 pub mod shared;
 pub mod terminal;
 pub mod traffic;
+pub mod usage;
 pub mod wait;

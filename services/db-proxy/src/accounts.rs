@@ -25,7 +25,6 @@ mod queue;
 mod remember;
 mod renewals;
 mod ttl_map;
-mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +42,11 @@ pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
 pub(crate) use metrics::AccountMetrics;
 pub(crate) use pool::{HashError, HashPool};
 pub use remember::{RememberKeyError, RememberKeys};
-pub(crate) use turns::Turns;
 
-use crate::answers::throttle::Throttle;
-use crate::{CheckLogins, Context};
+use crate::assembly::Context;
+use crate::calls::CheckLogins;
+use crate::publish::Publisher;
+use crate::support::Throttle;
 use admission::Admission;
 use counters::{Counts, Once};
 use lockout::Lockout;
@@ -157,9 +157,15 @@ impl Accounts {
         }
     }
 
-    /// Writes verified logins to the store until `stop`, and then what is left.
-    pub(crate) async fn run(&self, stop: CancellationToken) {
-        self.renewals.run(&stop).await;
+    /// Writes verified logins to the store until `stop`, and then what is left. Sessions that the
+    /// route servers know keep theirs fresh.
+    pub(crate) async fn run(&self, publisher: Publisher, stop: CancellationToken) {
+        let online = async {
+            if self.remember_seconds > 0 {
+                self.renewals.follow_sessions(&publisher, &stop).await;
+            }
+        };
+        tokio::join!(self.renewals.run(&stop), online);
     }
 
     /// Computes hashes, within the bounds.
@@ -229,6 +235,16 @@ pub(crate) enum SetPasswordError {
 
 #[async_trait]
 impl CheckLogins for Accounts {
+    fn busy(&self) -> LoginDone {
+        self.metrics.login(LoginResult::Busy);
+        LoginDone {
+            result_code: LoginResult::Busy.code(),
+            result_string: "服务端内部错误".to_owned(),
+            retry_after_ms: millis(self.admission.retry_after()),
+            ..LoginDone::default()
+        }
+    }
+
     async fn login(&self, call: LoginCall) -> LoginDone {
         let mut retry_after = Duration::ZERO;
         let (result, text) = match self.check(&call).await {
@@ -260,10 +276,14 @@ impl CheckLogins for Accounts {
         LoginDone {
             result_code: result.code(),
             result_string: text.to_owned(),
-            retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
+            retry_after_ms: millis(retry_after),
             ..LoginDone::default()
         }
     }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

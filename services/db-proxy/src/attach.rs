@@ -1,13 +1,20 @@
 //! The links of msg servers: decodes calls, hands them on, gathers results.
 //!
 //! Sends go to the writer in stream order. Queries of one session run one after the other, everything
-//! else at the same time, within bounds. What a link has not been answered yet is bounded: beyond it
-//! the link is not read, and its msg server stops reading its clients.
+//! else at the same time. Messages, queries, logins and reads of the log are classes with bounds of
+//! their own: what exceeds one is turned away at once, and never keeps another from being read.
+//! Answers are weighed in bytes from before they are read from the store until they have left.
+//!
+//! *Invariants*: a call that its caller withdraws, or whose link ends, gives everything back, and is
+//! not begun any more; a change that was begun is finished. No batch of results is larger than its
+//! bound, single results apart.
 
+mod lane;
 mod link;
 mod log;
+mod open;
+mod queries;
 mod related;
-mod results;
 mod sessions;
 
 use std::sync::Arc;
@@ -15,30 +22,13 @@ use std::sync::Arc;
 use im_config::AttachConfig;
 use im_proto_rpc::v1;
 use im_rpc::{Accept, Link};
-use im_store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::metrics::Metrics;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendRules};
-use crate::{AnswerQueries, CheckLogins, WriterHandle};
-
-pub(crate) use results::Results;
-
-/// What the links work with.
-pub(crate) struct AttachParts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) writer: WriterHandle,
-    pub(crate) publisher: Publisher,
-    pub(crate) members: MemberCache,
-    pub(crate) answers: Arc<dyn AnswerQueries>,
-    pub(crate) logins: Arc<dyn CheckLogins>,
-    pub(crate) rules: SendRules,
-    pub(crate) config: AttachConfig,
-    pub(crate) metrics: Metrics,
-}
+use crate::assembly::Context;
+use crate::calls::{AnswerQueries, CheckLogins};
+use crate::writer::SendRules;
 
 /// Takes over links of msg servers.
 #[derive(Clone)]
@@ -51,22 +41,51 @@ pub(crate) struct Attach {
 
 /// What all links share.
 struct Shared {
-    parts: AttachParts,
-    /// Queries and log reads in hand.
-    queries: Semaphore,
-    /// Logins in hand.
-    logins: Semaphore,
+    context: Context,
+    answers: Arc<dyn AnswerQueries>,
+    logins: Arc<dyn CheckLogins>,
+    rules: SendRules,
+    /// Queries that may still run.
+    query_room: Semaphore,
+    /// Log pages and relations that may still be read.
+    read_room: Arc<Semaphore>,
+    /// Logins that may still be taken in hand.
+    login_room: Arc<Semaphore>,
+    /// Bytes of answers that may still be under way.
+    answer_bytes: Arc<Semaphore>,
+    /// Bytes of long answers that may still be under way.
+    large_answer_bytes: Arc<Semaphore>,
     related: related::Relations,
+}
+
+impl Shared {
+    fn config(&self) -> &AttachConfig {
+        &self.context.config.attach
+    }
 }
 
 impl Attach {
     /// Links accepted by it have tasks in `tasks` and end after `stop`.
-    pub(crate) fn new(parts: AttachParts, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        context: Context,
+        answers: Arc<dyn AnswerQueries>,
+        logins: Arc<dyn CheckLogins>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let config = &context.config.attach;
+        let semaphore = |places: usize| Arc::new(Semaphore::new(places));
         let shared = Shared {
-            queries: Semaphore::new(parts.config.queries.max(1)),
-            logins: Semaphore::new(parts.config.logins.max(1)),
-            related: related::Relations::new(&parts.config),
-            parts,
+            query_room: Semaphore::new(config.queries),
+            read_room: semaphore(config.reads),
+            login_room: semaphore(config.logins),
+            answer_bytes: semaphore(config.answer_bytes.as_usize()),
+            large_answer_bytes: semaphore(config.large_answer_bytes.as_usize()),
+            related: related::Relations::new(config),
+            rules: SendRules::from(&context.config.writer),
+            answers,
+            logins,
+            context,
         };
         Self {
             shared: Arc::new(shared),

@@ -13,6 +13,8 @@ mod origins;
 mod queue;
 mod shards;
 
+use std::collections::HashMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,33 +27,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
-use crate::writer::Members;
+use crate::publication::{Outgoing, Publication};
 use shards::Shards;
 
 pub(crate) use lists::ListError;
-
-/// What goes to route servers besides messages.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Publication {
-    /// A push that is not kept.
-    Event(v1::Event),
-    /// An end of sessions.
-    Kick(v1::Kick),
-}
-
-/// A committed message; its `recipients` are filled in per shard.
-#[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) message: v1::LiveMessage,
-    pub(crate) recipients: Recipients,
-}
-
-/// Who gets a message.
-#[derive(Clone, Debug)]
-pub(crate) enum Recipients {
-    Pair(UserId, UserId),
-    Group(Arc<Members>),
-}
 
 /// Handle of the publisher; cheap to clone.
 #[derive(Clone)]
@@ -62,6 +41,9 @@ struct Shared {
     /// Position of the log that has been published; `None` until the log's end is known.
     position: watch::Sender<Option<CommitSeq>>,
     config: PublishConfig,
+    /// Events that wait to be published, by whom and what they are about.
+    gathered: Mutex<HashMap<(UserId, u32), v1::Event>>,
+    metrics: Metrics,
     /// Sessions that sent the newest messages, for readers of the log.
     origins: Mutex<origins::Origins>,
 }
@@ -71,9 +53,12 @@ impl Publisher {
         let limits = queue::Limits {
             items: config.queue_items,
             bytes: config.queue_bytes,
+            batch_bytes: config.batch_bytes.as_usize(),
         };
         Self(Arc::new(Shared {
-            shards: Mutex::new(Shards::new(limits, metrics)),
+            shards: Mutex::new(Shards::new(limits, metrics.clone())),
+            gathered: Mutex::default(),
+            metrics,
             position: watch::Sender::new(None),
             config: config.clone(),
             origins: Mutex::default(),
@@ -84,7 +69,7 @@ impl Publisher {
     /// one: said at the start, and when messages turn out to be committed that were not published.
     pub(crate) fn restart_at(&self, end: CommitSeq) {
         let mut shards = self.lock();
-        shards.restart_at(end.0);
+        shards.restart_at(end);
         self.0.position.send_replace(Some(end));
     }
 
@@ -95,11 +80,12 @@ impl Publisher {
         for message in messages {
             shards.message(message);
         }
-        shards.reach(end.0);
+        shards.reach(end);
         self.0.position.send_replace(Some(end));
     }
 
-    /// Publishes what is not kept, at this place of the log.
+    /// Publishes what is not kept, after everything that has been published so far. Never waits; what
+    /// a route server's full queue cannot take is lost for it.
     pub(crate) fn publish(&self, items: Vec<Publication>) {
         let mut shards = self.lock();
         for item in items {
@@ -111,10 +97,40 @@ impl Publisher {
         shards.wake();
     }
 
+    /// Publishes an event about a person a little later, unless another one of its command about the
+    /// same person replaces it by then.
+    pub(crate) fn gather(&self, about: UserId, event: v1::Event) {
+        let mut gathered = self.gathered();
+        let is_first = gathered.is_empty();
+        let command = event.command;
+        if gathered.insert((about, command), event).is_some() {
+            self.0.metrics.change_replaced();
+        }
+        let is_full = gathered.len() >= self.0.config.gathered;
+        drop(gathered);
+        if is_full {
+            self.publish_gathered();
+        } else if is_first {
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(this.0.config.gather.into()).await;
+                this.publish_gathered();
+            });
+        }
+    }
+
+    /// Publishes what was gathered.
+    pub(crate) fn publish_gathered(&self) {
+        let events = mem::take(&mut *self.gathered());
+        if !events.is_empty() {
+            self.publish(events.into_values().map(Publication::Event).collect());
+        }
+    }
+
     /// The sessions that sent these messages, as far as they are remembered; 0 otherwise.
     pub(crate) fn origins_of(&self, seqs: impl Iterator<Item = CommitSeq>) -> Vec<u64> {
         let origins = self.origins();
-        seqs.map(|seq| origins.of(seq.0)).collect()
+        seqs.map(|seq| origins.of(seq)).collect()
     }
 
     /// Position of the log that has been published.
@@ -122,7 +138,7 @@ impl Publisher {
         *self.0.position.borrow()
     }
 
-    /// Sessions of a user or of all, from the route servers.
+    /// Sessions that are online, of one user or of all, as the route servers know them.
     pub(crate) async fn list_sessions(
         &self,
         user: Option<UserId>,
@@ -155,6 +171,13 @@ impl Publisher {
                 tasks.spawn(async move { publisher.run_link(link, registered, stop).await });
             }
         }
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, HashMap<(UserId, u32), v1::Event>> {
+        self.0
+            .gathered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn origins(&self) -> MutexGuard<'_, origins::Origins> {

@@ -16,15 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::Context;
 use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
-use crate::attach::{Attach, AttachParts};
+use crate::assembly::{Context, Core};
+use crate::attach::Attach;
+use crate::calls::CheckLogins;
 use crate::metrics::Metrics;
-use crate::positions::Positions;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendRules, Writer, WriterParts};
 
 /// Condition of readiness: the store answers.
 const STORE_READY: &str = "store";
@@ -72,10 +70,7 @@ pub struct Server {
     config: DbProxyConfig,
     deps: Deps,
     grpc: BoundGrpc,
-    writer: Writer,
-    reachable: watch::Receiver<bool>,
-    publisher: Publisher,
-    positions: Positions,
+    core: Core,
     accounts: Arc<Accounts>,
     attach: Attach,
     /// Tasks of links of msg servers.
@@ -88,57 +83,29 @@ impl Server {
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
-        let publisher = Publisher::new(&config.publish, metrics.clone());
-        let positions = Positions::new(Arc::clone(&deps.store), &config.positions, metrics.clone());
-        let members = MemberCache::new(config.writer.cached_groups);
-        let (writer, handle, reachable) = Writer::new(WriterParts {
-            store: Arc::clone(&deps.store),
-            publisher: publisher.clone(),
-            positions: positions.clone(),
-            member_cache: members.clone(),
-            metrics: metrics.clone(),
-            config: config.writer.clone(),
-        });
-        let context = Context {
-            store: Arc::clone(&deps.store),
-            writer: handle.clone(),
-            positions: positions.clone(),
-            config: Arc::new(config.clone()),
-        };
+        let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
+        let context = &core.context;
         let accounts = Accounts::new(
-            &context,
+            context,
             deps.remember_keys.clone(),
             registered.register(AccountMetrics::register),
         );
         let answers = Answers::new(
-            &context,
+            context,
             Arc::clone(&accounts),
             registered.register(AnswerMetrics::register),
         );
-        let rules = SendRules {
-            max_body_bytes: config.writer.max_body_bytes,
-            client_id_window_seconds: config.writer.client_id_window_seconds,
-            frame_window_seconds: config.writer.frame_window_seconds,
-        };
         let link_tasks = TaskTracker::new();
         let stop_links = CancellationToken::new();
         let attach = Attach::new(
-            AttachParts {
-                store: Arc::clone(&deps.store),
-                writer: handle,
-                publisher: publisher.clone(),
-                members,
-                answers,
-                logins: Arc::clone(&accounts) as Arc<dyn crate::CheckLogins>,
-                rules,
-                config: config.attach.clone(),
-                metrics,
-            },
+            context.clone(),
+            answers,
+            Arc::clone(&accounts) as Arc<dyn CheckLogins>,
             link_tasks.clone(),
             stop_links.clone(),
         );
         let guard = Guard::new(&deps.secret, deps.links.clone());
-        let admin = AdminServer::new(AdminService::new(&context, Arc::clone(&accounts)));
+        let admin = AdminServer::new(AdminService::new(context, Arc::clone(&accounts)));
         let grpc = GrpcServer::new(&config.link, guard)
             .db_proxy(Arc::new(attach.clone()))
             .service(admin)
@@ -149,10 +116,7 @@ impl Server {
             config,
             deps,
             grpc,
-            writer,
-            reachable,
-            publisher,
-            positions,
+            core,
             accounts,
             attach,
             link_tasks,
@@ -176,13 +140,21 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
-        let (stop_writer, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-        let writer = tokio::spawn(self.writer.run(stop_writer.clone()));
-        let positions = self.positions;
+        let stop_rest = CancellationToken::new();
+        let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
         let (accounts, stop_accounts) = (self.accounts, stop_rest.clone());
-        tasks.spawn(async move { accounts.run(stop_accounts).await });
+        let publisher = self.core.context.publisher.clone();
+        tasks.spawn(async move { accounts.run(publisher, stop_accounts).await });
+        let Context {
+            space,
+            store,
+            config,
+            metrics,
+            ..
+        } = self.core.context.clone();
+        tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
         let events = self.deps.route.watch(Watch {
             kind: LinkKind::RoutePublish,
             config: &self.config.link,
@@ -190,12 +162,12 @@ impl Server {
             tasks: &tasks,
             stop: stop_rest.clone(),
         });
-        let (publisher, stop_publisher) = (self.publisher, stop_rest.clone());
+        let (publisher, stop_publisher) = (self.core.context.publisher.clone(), stop_rest.clone());
         let link_tasks = tasks.clone();
         tasks.spawn(async move { publisher.follow(events, &link_tasks, stop_publisher).await });
         let readiness = self.deps.process.readiness;
         tasks.spawn(tell_readiness(
-            self.reachable,
+            self.core.reachable.clone(),
             readiness.clone(),
             stop_rest.clone(),
         ));
@@ -226,8 +198,7 @@ impl Server {
         );
 
         // Nobody asks the writer any more; it ends when its queue is empty, the others follow it.
-        stop_writer.cancel();
-        if tokio::time::timeout(TASKS_GRACE, writer).await.is_err() {
+        if !self.core.stop(TASKS_GRACE).await {
             warn!("the writer did not end in time");
         }
         stop_rest.cancel();

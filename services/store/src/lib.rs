@@ -29,10 +29,10 @@ pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
 pub use traits::messages::{
-    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageRow, MessageStore,
-    NewConversation, RecentKey, StoredMessage,
+    AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
+    MessageStore, NewConversation, ReadLimit, RecentKey, StoredMessage,
 };
-pub use traits::sessions::{MemberView, ReadPosition, SessionStore};
+pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:

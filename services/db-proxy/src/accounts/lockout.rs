@@ -26,7 +26,7 @@ use super::memory::Keyed;
 use super::metrics::AccountMetrics;
 use super::origin::Origin;
 use super::queue::Key;
-use crate::answers::throttle::Throttle;
+use crate::support::Throttle;
 
 /// A network locks a name after so many times the failures of one address.
 const ADDRESSES_PER_NETWORK: u32 = 2;

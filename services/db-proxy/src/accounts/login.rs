@@ -15,11 +15,9 @@ use super::memory::Account;
 use super::origin::Origin;
 use super::queue::Request;
 use super::remember::Recall;
+use super::renewals::RENEW_AFTER;
 use super::{ACTIVE, Accounts, MAX_DIGEST_BYTES, Refusal};
-use crate::answers::convert::user_info;
-
-/// A verified login is written again when it was written so long ago, seconds.
-const RENEW_AFTER: u32 = 24 * 3_600;
+use crate::profile::user_info;
 
 /// How often a login waits for the answer to the same question of somebody else.
 const MOST_TURNS: usize = 4;

@@ -14,8 +14,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 mod pace;
+mod waiting;
 
-pub(super) use pace::Pace;
+use pace::Pace;
+use waiting::{Entry, Waiting};
 
 /// Stands for a name, a digest, an address or a network.
 pub(super) type Key = [u8; 16];
@@ -72,60 +74,6 @@ pub(super) struct Shed {
     pub(super) retry_after: Duration,
 }
 
-#[derive(Debug)]
-struct Entry {
-    id: Id,
-    name: Key,
-    question: Key,
-    since: Instant,
-    /// Older logins that ask the same, oldest first.
-    joined: Vec<Id>,
-}
-
-impl Entry {
-    /// Everybody who asks this, oldest first.
-    fn ids(self) -> impl Iterator<Item = Id> {
-        self.joined.into_iter().chain([self.id])
-    }
-
-    fn weight(&self) -> usize {
-        1 + self.joined.len()
-    }
-}
-
-#[derive(Debug)]
-struct Address {
-    key: Key,
-    /// Oldest first; never empty.
-    entries: Vec<Entry>,
-}
-
-impl Address {
-    fn of(key: Key, entry: Entry) -> Self {
-        Self {
-            key,
-            entries: vec![entry],
-        }
-    }
-
-    fn weight(&self) -> usize {
-        self.entries.iter().map(Entry::weight).sum()
-    }
-}
-
-#[derive(Debug)]
-struct Network {
-    key: Key,
-    /// The front is next; never empty.
-    addresses: VecDeque<Address>,
-}
-
-impl Network {
-    fn weight(&self) -> usize {
-        self.addresses.iter().map(Address::weight).sum()
-    }
-}
-
 /// Holds one of the places where hashes are computed.
 #[derive(Debug)]
 enum Running {
@@ -143,8 +91,7 @@ enum Running {
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: Limits,
-    /// The front is next.
-    networks: VecDeque<Network>,
+    waiting: Waiting,
     jobs: VecDeque<Id>,
     /// The next free place is for a job, if one waits.
     job_next: bool,
@@ -157,7 +104,7 @@ impl Queue {
         Self {
             pace: Pace::new(limits.parallel, now),
             limits,
-            networks: VecDeque::new(),
+            waiting: Waiting::default(),
             jobs: VecDeque::new(),
             job_next: false,
             running: Vec::new(),
@@ -170,7 +117,7 @@ impl Queue {
             Running::Login { joined, .. } => joined.len(),
             Running::Job(_) => 0,
         });
-        self.networks.iter().map(Network::weight).sum::<usize>() + joined.sum::<usize>()
+        self.waiting.weight() + joined.sum::<usize>()
     }
 
     /// How long a hash takes.
@@ -192,7 +139,10 @@ impl Queue {
             surplus.extend((joined.len() > self.limits.per_name).then(|| joined.remove(0)));
         } else {
             let mut joined = Vec::new();
-            if let Some(older) = self.take(|entry| entry.question == request.question) {
+            if let Some(older) = self
+                .waiting
+                .take(|entry| entry.question == request.question)
+            {
                 joined = older.joined;
                 joined.push(older.id);
                 surplus.extend((joined.len() >= self.limits.per_name).then(|| joined.remove(0)));
@@ -204,7 +154,7 @@ impl Queue {
                 since: now,
                 joined,
             };
-            self.add(request, entry);
+            self.waiting.add(request, entry);
         }
         let mut shed = self.send_away(surplus, Bound::Name, now);
         shed.extend(self.shed_over(request, now));
@@ -226,7 +176,7 @@ impl Queue {
             }
         }
         let mut alone = false;
-        for entry in self.entries_mut() {
+        for entry in self.waiting.entries_mut() {
             if entry.id == id {
                 match entry.joined.pop() {
                     Some(newest) => entry.id = newest,
@@ -237,7 +187,7 @@ impl Queue {
             entry.joined.retain(|other| *other != id);
         }
         if alone {
-            self.take(|entry| entry.id == id);
+            self.waiting.take(|entry| entry.id == id);
         }
     }
 
@@ -272,10 +222,10 @@ impl Queue {
     /// Sends away whoever cannot be answered in time any more.
     pub(super) fn shed_late(&mut self, now: Instant) -> Vec<Shed> {
         let hash = self.pace.hash();
-        let heads: usize = self.entries().count();
-        let networks = self.networks.len();
+        let heads = self.waiting.questions();
+        let networks = self.waiting.networks.len();
         let mut late = Vec::new();
-        for network in &self.networks {
+        for network in &self.waiting.networks {
             let share = networks * network.addresses.len();
             for address in &network.addresses {
                 let count = address.entries.len();
@@ -295,7 +245,7 @@ impl Queue {
             }
         }
         late.into_iter()
-            .filter_map(|id| self.take(|entry| entry.id == id))
+            .filter_map(|id| self.waiting.take(|entry| entry.id == id))
             .collect::<Vec<_>>()
             .into_iter()
             .flat_map(|entry| self.send_away(entry.ids(), Bound::Patience, now))
@@ -316,43 +266,20 @@ impl Queue {
     }
 
     fn next_login(&mut self, now: Instant) -> Option<Id> {
-        let ready = |entry: &Entry, address: Key| {
-            entry.since + self.limits.settle <= now
-                && !self.running.iter().any(|running| {
-                    matches!(running, Running::Login { name, address: other, .. }
-                        if *name == entry.name && *other == address)
-                })
-        };
-        let (n, a, e) = self.networks.iter().enumerate().find_map(|(n, network)| {
-            network
-                .addresses
-                .iter()
-                .enumerate()
-                .find_map(|(a, address)| {
-                    let e = address
-                        .entries
-                        .iter()
-                        .rposition(|entry| ready(entry, address.key))?;
-                    Some((n, a, e))
-                })
+        let (running, settle) = (&self.running, self.limits.settle);
+        let (entry, address) = self.waiting.next(|entry, address| {
+            let judged = running.iter().any(|running| {
+                matches!(running, Running::Login { name, address: other, .. }
+                    if *name == entry.name && other == address)
+            });
+            entry.since + settle <= now && !judged
         })?;
-        // The network and the address go behind the others.
-        let mut network = self.networks.remove(n)?;
-        let mut address = network.addresses.remove(a)?;
-        let entry = address.entries.remove(e);
-        let key = address.key;
-        if !address.entries.is_empty() {
-            network.addresses.push_back(address);
-        }
-        if !network.addresses.is_empty() {
-            self.networks.push_back(network);
-        }
         let id = entry.id;
         self.running.push(Running::Login {
             id,
             name: entry.name,
             question: entry.question,
-            address: key,
+            address,
             joined: entry.joined,
         });
         Some(id)
@@ -368,30 +295,45 @@ impl Queue {
             ..
         } = self.limits;
         let mut shed = Vec::new();
-        let of_name = |queue: &Self| queue.weight_of(|entry, _, _| entry.name == request.name);
+        let of_name = |queue: &Self| {
+            queue
+                .waiting
+                .weight_of(|entry, _, _| entry.name == request.name)
+        };
         while of_name(self) > per_name {
-            let Some(entry) = self.take_oldest(|entry, _, _| entry.name == request.name) else {
+            let Some(entry) = self
+                .waiting
+                .take_oldest(|entry, _, _| entry.name == request.name)
+            else {
                 break;
             };
             shed.extend(self.send_away(entry.ids(), Bound::Name, now));
         }
-        let of_address = |queue: &Self| queue.weight_of(|_, key, _| *key == request.address);
+        let of_address =
+            |queue: &Self| queue.waiting.weight_of(|_, key, _| *key == request.address);
         while of_address(self) > per_address {
-            let Some(entry) = self.take_oldest(|_, key, _| *key == request.address) else {
+            let Some(entry) = self
+                .waiting
+                .take_oldest(|_, key, _| *key == request.address)
+            else {
                 break;
             };
             shed.extend(self.send_away(entry.ids(), Bound::Address, now));
         }
-        let of_network = |queue: &Self| queue.weight_of(|_, _, key| *key == request.network);
+        let of_network =
+            |queue: &Self| queue.waiting.weight_of(|_, _, key| *key == request.network);
         while of_network(self) > per_address.saturating_mul(ADDRESSES_PER_NETWORK) {
-            let Some(entry) = self.take_oldest(|_, _, key| *key == request.network) else {
+            let Some(entry) = self
+                .waiting
+                .take_oldest(|_, _, key| *key == request.network)
+            else {
                 break;
             };
             shed.extend(self.send_away(entry.ids(), Bound::Network, now));
         }
         let most = waiting.min(self.pace.count_in(patience).max(self.limits.parallel));
         while self.waiting() > most {
-            let Some(entry) = self.take_oldest(|_, _, _| true) else {
+            let Some(entry) = self.waiting.take_oldest(|_, _, _| true) else {
                 break;
             };
             shed.extend(self.send_away(entry.ids(), Bound::All, now));
@@ -412,115 +354,6 @@ impl Queue {
                 retry_after: self.retry_after(now),
             })
             .collect()
-    }
-
-    fn add(&mut self, request: &Request, entry: Entry) {
-        let network = self
-            .networks
-            .iter_mut()
-            .find(|network| network.key == request.network);
-        let Some(network) = network else {
-            self.networks.push_back(Network {
-                key: request.network,
-                addresses: VecDeque::from([Address::of(request.address, entry)]),
-            });
-            return;
-        };
-        let address = network
-            .addresses
-            .iter_mut()
-            .find(|address| address.key == request.address);
-        match address {
-            Some(address) => address.entries.push(entry),
-            None => network
-                .addresses
-                .push_back(Address::of(request.address, entry)),
-        }
-    }
-
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.networks
-            .iter()
-            .flat_map(|network| &network.addresses)
-            .flat_map(|address| &address.entries)
-    }
-
-    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.networks
-            .iter_mut()
-            .flat_map(|network| &mut network.addresses)
-            .flat_map(|address| &mut address.entries)
-    }
-
-    fn weight_of(&self, counts: impl Fn(&Entry, &Key, &Key) -> bool) -> usize {
-        self.networks
-            .iter()
-            .flat_map(|network| {
-                network
-                    .addresses
-                    .iter()
-                    .map(move |address| (network, address))
-            })
-            .flat_map(|(network, address)| {
-                address
-                    .entries
-                    .iter()
-                    .map(move |entry| (network, address, entry))
-            })
-            .filter(|(network, address, entry)| counts(entry, &address.key, &network.key))
-            .map(|(_, _, entry)| entry.weight())
-            .sum()
-    }
-
-    /// Takes the oldest of these from the network, and in it from the address, that has most of them.
-    fn take_oldest(&mut self, counts: impl Fn(&Entry, &Key, &Key) -> bool) -> Option<Entry> {
-        let of_address = |network: &Network, address: &Address| -> usize {
-            let counted = address
-                .entries
-                .iter()
-                .filter(|entry| counts(entry, &address.key, &network.key));
-            counted.map(Entry::weight).sum()
-        };
-        let network = self.networks.iter().max_by_key(|network| {
-            let all = network
-                .addresses
-                .iter()
-                .map(|address| of_address(network, address));
-            all.sum::<usize>()
-        })?;
-        let address = network
-            .addresses
-            .iter()
-            .max_by_key(|address| of_address(network, address))?;
-        let oldest = address
-            .entries
-            .iter()
-            .find(|entry| counts(entry, &address.key, &network.key))?;
-        let id = oldest.id;
-        self.take(|entry| entry.id == id)
-    }
-
-    fn take(&mut self, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
-        let (n, a, e) = self.networks.iter().enumerate().find_map(|(n, network)| {
-            network
-                .addresses
-                .iter()
-                .enumerate()
-                .find_map(|(a, address)| {
-                    let e = address.entries.iter().position(&wanted)?;
-                    Some((n, a, e))
-                })
-        })?;
-        let network = self.networks.get_mut(n)?;
-        let address = network.addresses.get_mut(a)?;
-        let entry = address.entries.remove(e);
-        if address.entries.is_empty() {
-            network.addresses.remove(a);
-        }
-        if network.addresses.is_empty() {
-            self.networks.remove(n);
-        }
-        Some(entry)
     }
 }
 

@@ -5,18 +5,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use im_core::UserId;
+use im_core::time::unix_seconds;
 use im_store::{Remember, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::metrics::AccountMetrics;
-use crate::answers::throttle::Throttle;
+use crate::publish::Publisher;
+use crate::support::Throttle;
 
 /// How long logins gather before they are written.
 const GATHER: Duration = Duration::from_secs(1);
 /// Logins of one transaction, so that messages do not wait for many.
 const BATCH: usize = 256;
+
+/// How often sessions that are online are looked at.
+const LOOK_AT_SESSIONS: Duration = Duration::from_hours(6);
+/// What is remembered of them is written again when it was written so long ago, seconds.
+pub(super) const RENEW_AFTER: u32 = 24 * 3_600;
 
 /// See the module.
 pub(super) struct Renewals {
@@ -64,6 +71,40 @@ impl Renewals {
             self.flush().await;
         }
         self.flush().await;
+    }
+
+    /// Keeps fresh what is remembered of people who are online, until `stop`: a session may live for
+    /// longer than its login is remembered.
+    pub(super) async fn follow_sessions(&self, publisher: &Publisher, stop: &CancellationToken) {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(LOOK_AT_SESSIONS))
+            .await
+            .is_some()
+        {
+            let Ok(sessions) = publisher.list_sessions(None).await else {
+                continue;
+            };
+            let mut users: Vec<UserId> = sessions
+                .iter()
+                .filter_map(|session| UserId::from_wire(session.user))
+                .collect();
+            users.sort_unstable();
+            users.dedup();
+            self.renew(&users, unix_seconds()).await;
+        }
+    }
+
+    /// Writes a new time where a day has passed.
+    pub(super) async fn renew(&self, users: &[UserId], now: u32) {
+        let before = now.saturating_sub(RENEW_AFTER);
+        for users in users.chunks(BATCH) {
+            if let Err(error) = self.store.renew_remembered(users, now, before).await {
+                if self.trouble.is_due() {
+                    warn!(%error, "remembered logins not renewed");
+                }
+                return;
+            }
+        }
     }
 
     /// Writes what waits.

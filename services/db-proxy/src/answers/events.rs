@@ -5,7 +5,7 @@ use im_codec::{Command, TeamtalkMessage};
 use im_core::UserId;
 use im_proto_rpc::v1::{Audience, Event};
 
-use crate::Publication;
+use crate::publication::Publication;
 
 /// To all terminals of one user but the one that asked.
 pub(super) fn to_other_terminals<M: TeamtalkMessage>(
@@ -36,15 +36,15 @@ pub(super) fn to_users<M: TeamtalkMessage>(
 }
 
 /// To everybody's terminals of this kind.
-pub(super) fn to_everybody<M: TeamtalkMessage>(
+pub(super) fn everybody<M: TeamtalkMessage>(
     audience: Audience,
     command: Command,
     message: &M,
-) -> Publication {
-    Publication::Event(Event {
+) -> Event {
+    Event {
         broadcast: true,
         ..event(audience, command, message)
-    })
+    }
 }
 
 fn event<M: TeamtalkMessage>(audience: Audience, command: Command, message: &M) -> Event {

@@ -4,18 +4,25 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use im_config::DbProxyConfig;
+use im_config::units::ByteSize;
 use im_core::UserId;
 use im_proto_rpc::v1::db_call::Call;
 use im_proto_rpc::v1::db_result::Result as Done;
 use im_proto_rpc::v1::send_done::Outcome;
 use im_rpc::link;
+use im_store::GroupType;
 use im_store::testing::TempStore;
-use im_store::{DirectoryImport, DirectoryStore as _, GroupType, ImportedUser};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::positions::Positions;
-use crate::writer::{CreateGroup, Writer, WriterParts};
+use crate::assembly::Core;
+use crate::assembly::testing::people;
+use crate::calls::Cost;
+use crate::metrics::Metrics;
+use crate::writer::CreateGroup;
+
+/// Commands from here on change something.
+const CHANGES: u32 = 100;
 
 /// Answers when it is told to, and notes in which order it was asked.
 #[derive(Default)]
@@ -26,6 +33,14 @@ struct Slow {
 
 #[async_trait]
 impl AnswerQueries for Slow {
+    fn cost(&self, query: &v1::Query) -> Cost {
+        Cost {
+            bytes: 1_000 + query.body.len(),
+            large: false,
+            changes: query.command >= CHANGES,
+        }
+    }
+
     async fn answer(&self, query: v1::Query) -> v1::Answer {
         self.asked
             .lock()
@@ -34,6 +49,7 @@ impl AnswerQueries for Slow {
         self.go.notified().await;
         v1::Answer {
             command: query.command + 1,
+            body: query.body,
             ..Default::default()
         }
     }
@@ -41,9 +57,22 @@ impl AnswerQueries for Slow {
 
 struct Logins;
 
+/// Whose login is never done.
+const WAITS: &str = "waits";
+
 #[async_trait]
 impl CheckLogins for Logins {
+    fn busy(&self) -> v1::LoginDone {
+        v1::LoginDone {
+            result_code: 2,
+            ..Default::default()
+        }
+    }
+
     async fn login(&self, call: v1::LoginCall) -> v1::LoginDone {
+        if call.user_name == WAITS {
+            std::future::pending::<()>().await;
+        }
         v1::LoginDone {
             result_string: call.user_name,
             ..Default::default()
@@ -53,64 +82,25 @@ impl CheckLogins for Logins {
 
 struct Rig {
     link: Link<v1::DbCalls, v1::DbResults>,
-    writer: WriterHandle,
+    core: Core,
     answers: Arc<Slow>,
-    publisher: Publisher,
     tasks: TaskTracker,
     stop: CancellationToken,
-    stop_writer: CancellationToken,
     _temp: TempStore,
 }
 
 async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let mut config = DbProxyConfig::default();
     change(&mut config);
-    let temp = TempStore::open().await;
-    let users = (1..=9).map(|id| ImportedUser {
-        id: Some(id),
-        name: format!("u{id}"),
-        ..Default::default()
-    });
-    temp.store
-        .import(&DirectoryImport {
-            users: users.collect(),
-            now: 1,
-        })
-        .await
-        .unwrap();
-    let store: Arc<dyn Store> = Arc::new(temp.store.clone());
-    let metrics = Metrics::default();
-    let publisher = Publisher::new(&config.publish, metrics.clone());
-    let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
-    let members = MemberCache::new(16);
-    let (task, writer, _) = Writer::new(WriterParts {
-        store: Arc::clone(&store),
-        publisher: publisher.clone(),
-        positions,
-        member_cache: members.clone(),
-        metrics: metrics.clone(),
-        config: config.writer.clone(),
-    });
-    let stop_writer = CancellationToken::new();
-    tokio::spawn(task.run(stop_writer.clone()));
+    let temp = people().await;
+    let store = Arc::new(temp.store.clone());
+    let core = Core::start(Arc::new(config), store, Metrics::default());
     let answers = Arc::new(Slow::default());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let attach = Attach::new(
-        AttachParts {
-            store,
-            writer: writer.clone(),
-            publisher: publisher.clone(),
-            members,
-            answers: Arc::clone(&answers) as Arc<dyn AnswerQueries>,
-            logins: Arc::new(Logins),
-            rules: SendRules {
-                max_body_bytes: config.writer.max_body_bytes,
-                client_id_window_seconds: 600,
-                frame_window_seconds: 30,
-            },
-            config: config.attach,
-            metrics,
-        },
+        core.context.clone(),
+        Arc::clone(&answers) as Arc<dyn AnswerQueries>,
+        Arc::new(Logins),
         tasks.clone(),
         stop.clone(),
     );
@@ -118,12 +108,10 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     attach.accept(far);
     Rig {
         link: near,
-        writer,
+        core,
         answers,
-        publisher,
         tasks,
         stop,
-        stop_writer,
         _temp: temp,
     }
 }
@@ -136,7 +124,7 @@ fn send(from: u32, to: u32, seq: u32) -> Call {
         msg_type: 1,
         data: Bytes::from_static(b"hello"),
         client_seq: seq,
-        client_msg_id: Bytes::new(),
+        ..v1::Send::default()
     })
 }
 
@@ -282,23 +270,6 @@ async fn queries_of_one_session_wait_for_each_other_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn a_link_with_too_many_open_calls_is_not_read() {
-    let mut rig = rig(|config| config.attach.calls_per_link = 3).await;
-    rig.call((1..=5).map(|n| (n, query(n, 10))).collect()).await;
-    assert_eq!(rig.asked(3).await.len(), 3);
-    rig.call(vec![(9, send(1, 2, 1))]).await;
-    let early = tokio::time::timeout(Duration::from_millis(30), rig.link.rx.recv()).await;
-    assert!(early.is_err(), "{early:?}");
-    for n in 1..=5 {
-        rig.asked(n).await;
-        rig.answers.go.notify_one();
-        rig.results(1).await;
-    }
-    let (tag, done) = rig.results(1).await.remove(0);
-    assert_eq!((tag, outcome(&done)), (9, Outcome::Stored));
-}
-
-#[tokio::test]
 async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
     let mut rig = rig(|config| config.attach.log_page = 3).await;
     let group = CreateGroup {
@@ -308,7 +279,16 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
         group_type: GroupType::Temporary,
         members: [3, 4, 5].map(|id| UserId::from_wire(id).unwrap()).into(),
     };
-    let group = rig.writer.create_group(group).await.unwrap().group.id.get();
+    let group = rig
+        .core
+        .context
+        .writer
+        .create_group(group)
+        .await
+        .unwrap()
+        .group
+        .id
+        .get();
     let Call::Send(mut to_group) = send(4, group, 1) else {
         panic!()
     };
@@ -323,7 +303,14 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
     rig.call(vec![(4, send(1, 2, 2)), (5, send(1, 2, 3))]).await;
     rig.results(2).await;
     // Results leave just before the publication.
-    while rig.publisher.position().map(|position| position.0) != Some(5) {
+    while rig
+        .core
+        .context
+        .publisher
+        .position()
+        .map(|position| position.0)
+        != Some(5)
+    {
         tokio::task::yield_now().await;
     }
 
@@ -402,7 +389,6 @@ async fn stopping_answers_what_was_taken_and_ends_the_link() {
     tokio::time::timeout(Duration::from_secs(30), rig.tasks.wait())
         .await
         .unwrap();
-    rig.stop_writer.cancel();
 }
 
 #[tokio::test]
@@ -436,3 +422,5 @@ async fn a_link_that_is_gone_leaves_nothing_behind() {
         "a query that waited is dropped"
     );
 }
+
+mod bounds;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use im_core::{GroupId, UserId};
-use im_proto_rpc::v1;
 use im_store::{GroupRecord, GroupType, MemberChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::job::{GroupJob, Job, SendBatch};
-use crate::publish::{ListError, Publication, Publisher};
+use crate::publication::Publication;
 
 /// A group to make. Names, limits and the existence of users are checked by the caller.
 #[derive(Debug)]
@@ -80,7 +79,6 @@ pub(crate) enum WriterError {
 pub(crate) struct WriterHandle {
     jobs: mpsc::UnboundedSender<Job>,
     bounds: Arc<QueueBounds>,
-    publisher: Publisher,
 }
 
 /// Weights of what may wait; the channel itself has no bound because these have.
@@ -104,7 +102,6 @@ impl WriterHandle {
         jobs: mpsc::UnboundedSender<Job>,
         max_messages: u32,
         max_bytes: u32,
-        publisher: Publisher,
     ) -> (Self, impl Fn() -> usize + Send + Sync + use<>) {
         let (max_messages, max_bytes) = (max_messages.max(1), max_bytes.max(1));
         let messages = Arc::new(Semaphore::new(permits(max_messages)));
@@ -121,7 +118,6 @@ impl WriterHandle {
             Self {
                 jobs,
                 bounds: Arc::new(bounds),
-                publisher,
             },
             fill,
         )
@@ -130,12 +126,34 @@ impl WriterHandle {
     /// Hands over sends of one link, in order; waits while the queue is full. The results go to the
     /// batch's sink.
     pub(crate) async fn send(&self, mut batch: SendBatch) -> Result<(), WriterError> {
-        let bytes = batch.sends.iter().map(|send| send.body.len()).sum();
-        batch.room = Some(self.room(batch.sends.len(), bytes).await?);
+        batch.room = Some(self.room(batch.sends.len(), batch.bytes()).await?);
         batch.arrived = Instant::now();
         self.jobs
             .send(Job::Sends(batch))
             .map_err(|_| WriterError::Stopping)
+    }
+
+    /// The same if there is room now; gives the batch back otherwise.
+    pub(crate) fn try_send(&self, mut batch: SendBatch) -> Result<(), SendBatch> {
+        let bounds = &self.bounds;
+        let (messages, bytes) = (batch.sends.len(), batch.bytes());
+        let room = [
+            try_take(&bounds.messages, messages, bounds.max_messages),
+            try_take(&bounds.bytes, bytes, bounds.max_bytes),
+        ];
+        let [Some(messages), Some(bytes)] = room else {
+            return Err(batch);
+        };
+        batch.room = Some(Room {
+            _messages: messages,
+            _bytes: bytes,
+        });
+        batch.arrived = Instant::now();
+        match self.jobs.send(Job::Sends(batch)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendError(Job::Sends(batch))) => Err(batch),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Makes a group.
@@ -152,20 +170,6 @@ impl WriterHandle {
         change: ChangeMembers,
     ) -> Result<MembersChanged, WriterError> {
         self.group_job(GroupJob::Change(change)).await
-    }
-
-    /// Publishes pushes that are not kept, after everything that has been published so far. Never
-    /// waits; what a route server's full queue cannot take is lost for it.
-    pub(crate) fn publish(&self, items: Vec<Publication>) {
-        self.publisher.publish(items);
-    }
-
-    /// Sessions that are online, of one user or of all, as the route servers know them.
-    pub(crate) async fn list_sessions(
-        &self,
-        user: Option<UserId>,
-    ) -> Result<Vec<v1::SessionInfo>, ListError> {
-        self.publisher.list_sessions(user).await
     }
 
     async fn group_job(&self, job: GroupJob) -> Result<MembersChanged, WriterError> {
@@ -199,6 +203,11 @@ async fn take(
     let amount = u32::try_from(amount).unwrap_or(u32::MAX).min(max);
     let taken = Arc::clone(semaphore).acquire_many_owned(amount).await;
     taken.map_err(|_| WriterError::Stopping)
+}
+
+fn try_take(semaphore: &Arc<Semaphore>, amount: usize, max: u32) -> Option<OwnedSemaphorePermit> {
+    let amount = u32::try_from(amount).unwrap_or(u32::MAX).min(max);
+    Arc::clone(semaphore).try_acquire_many_owned(amount).ok()
 }
 
 fn permits(amount: u32) -> usize {

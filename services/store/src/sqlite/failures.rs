@@ -75,10 +75,12 @@ pub(super) async fn add(
         times.push(now);
         let excess = times.len().saturating_sub(MAX_FAILURES);
         times.drain(..excess);
-        let kind = match known {
-            false => kind::UNKNOWN,
-            true if *address == EVERY_ADDRESS || count(&times) > kept_above => kind::KEPT,
-            true => kind::KNOWN,
+        let kind = if !known {
+            kind::UNKNOWN
+        } else if *address == EVERY_ADDRESS || count(&times) > kept_above {
+            kind::KEPT
+        } else {
+            kind::KNOWN
         };
         store(connection, name, address, kind, &times).await?;
         counts.push(count(&times));

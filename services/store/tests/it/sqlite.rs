@@ -5,7 +5,7 @@ use std::time::Duration;
 use im_core::CommitSeq;
 use im_store::{
     AccountStore, DataDir, DirectoryImport, DirectoryStore, GroupStore, ImportedUser, MessageStore,
-    SessionStore, SqliteOptions, SqliteStore, StoreError, testing::TempStore,
+    Preview, ReadLimit, SessionStore, SqliteOptions, SqliteStore, StoreError, testing::TempStore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -196,7 +196,11 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     assert_eq!(store.users_since(0, 10_000).await.unwrap().users.len(), 1);
     assert_eq!(store.members(group).await.unwrap().len(), 1);
     assert_eq!(
-        store.recent_sessions(user(1), 0, 100).await.unwrap().len(),
+        store
+            .recent_sessions(user(1), 0, Preview::rows(100))
+            .await
+            .unwrap()
+            .len(),
         20
     );
 
@@ -226,7 +230,10 @@ async fn calls_cut_short_at_any_moment_are_whole_or_nothing() {
         }
     }
     append(&store, &mut log, 1).await.unwrap();
-    let entries = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), 41 + 600 * stored);
 }
 

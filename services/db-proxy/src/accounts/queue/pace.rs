@@ -14,7 +14,7 @@ const LATEST: Duration = Duration::from_secs(30);
 
 /// Measures hashes, and spreads over time those who are sent away.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(super) struct Pace {
     parallel: u32,
     hash: Duration,
     /// When the last one who was sent away will have been served.

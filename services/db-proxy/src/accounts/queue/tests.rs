@@ -366,9 +366,9 @@ proptest! {
             prop_assert_eq!(sim.queue.waiting(), waiting.len());
             prop_assert!(running.len() <= limits.parallel);
             // Those who wait for a running answer are bounded with the others when somebody joins.
-            let queued = sim.queue.networks.iter().map(Network::weight).sum::<usize>();
+            let queued = sim.queue.waiting.weight();
             prop_assert!(queued <= limits.waiting);
-            for network in &sim.queue.networks {
+            for network in &sim.queue.waiting.networks {
                 prop_assert!(!network.addresses.is_empty());
                 prop_assert!(network.weight() <= 4 * limits.per_address);
                 for address in &network.addresses {
@@ -384,6 +384,6 @@ proptest! {
         while let Some(id) = sim.queue.next(sim.now) {
             sim.queue.finish(id);
         }
-        prop_assert!(sim.queue.networks.is_empty());
+        prop_assert!(sim.queue.waiting.networks.is_empty());
     }
 }

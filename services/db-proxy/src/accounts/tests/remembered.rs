@@ -130,6 +130,29 @@ async fn it_is_renewed_once_a_day_and_ends_with_its_time() {
 }
 
 #[tokio::test]
+async fn whoever_stays_online_stays_remembered() {
+    let (_dir, keys) = keys();
+    let rig = remembered(config(), &keys).await;
+    let user = rig
+        .temp
+        .store
+        .credentials("ann")
+        .await
+        .unwrap()
+        .unwrap()
+        .user;
+    let written = at(&rig).await.unwrap();
+    let day = 24 * 3_600;
+    rig.accounts.renewals.renew(&[user], written + day).await;
+    assert_eq!(at(&rig).await, Some(written), "a day has not passed");
+    rig.accounts
+        .renewals
+        .renew(&[user], written + day + 1)
+        .await;
+    assert_eq!(at(&rig).await, Some(written + day + 1));
+}
+
+#[tokio::test]
 async fn it_can_be_turned_off() {
     let (_dir, keys) = keys();
     let config = AccountsConfig {
