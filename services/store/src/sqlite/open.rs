@@ -1,7 +1,7 @@
 //! Opening and closing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -59,6 +59,7 @@ impl SqliteStore {
                 readers,
                 maintenance: Mutex::new(State::default()),
                 wal_used: AtomicU64::new(0),
+                wal_held: AtomicBool::new(false),
                 wal_grown: Notify::new(),
             }),
         };
