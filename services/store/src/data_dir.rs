@@ -185,8 +185,13 @@ impl DataDir {
 
 /// Makes a directory and those above it that are missing, each with its name on disk.
 fn make_durably(path: &Path) -> io::Result<()> {
-    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-    let mut missing: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    let mut missing = Vec::new();
+    for dir in path.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+        if dir.try_exists()? {
+            break;
+        }
+        missing.push(dir);
+    }
     while let Some(dir) = missing.pop() {
         match DirBuilder::new().mode(0o700).create(dir) {
             Ok(()) => {}
