@@ -9,7 +9,9 @@
     reason = "a test fixture reports by failing the test, with the log of the process on stderr"
 )]
 
+pub mod attack;
 pub mod checker;
+pub mod frames;
 pub mod gauges;
 pub mod history;
 pub mod people;
@@ -17,6 +19,7 @@ pub mod platform;
 pub mod process;
 pub mod proxy;
 pub mod shared;
+pub mod siege;
 pub mod terminal;
 pub mod traffic;
 pub mod wait;
