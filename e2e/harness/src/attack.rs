@@ -79,7 +79,7 @@ impl Attacker {
 
     /// Whether the server has closed the connection.
     pub fn is_cut(&self) -> bool {
-        let mut sink = [0; 64 << 10];
+        let mut sink = [0; 8 << 10];
         loop {
             match self.stream.try_read(&mut sink) {
                 Ok(0) => return true,

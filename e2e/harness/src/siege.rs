@@ -82,6 +82,7 @@ pub struct Siege {
     arrivals: Arrivals,
     newcomers_limit: Duration,
     faults: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// What one attack did to the processes.
@@ -132,6 +133,7 @@ impl Siege {
             arrivals: Arrivals::default(),
             newcomers_limit: Duration::from_secs(2),
             faults: Vec::new(),
+            notes: Vec::new(),
         };
         siege.calm().await;
         siege
@@ -171,12 +173,12 @@ impl Siege {
         self.bystanders.chat()
     }
 
-    /// Notes something that must not be; [`Self::holds`] fails with it.
-    pub fn fault(&mut self, what: String) {
-        self.faults.push(what);
+    /// Adds a line to the report.
+    pub fn note(&mut self, what: String) {
+        self.notes.push(what);
     }
 
-    /// Notes `what` unless it `holds`.
+    /// What must be; [`Self::holds`] fails with what is instead.
     pub fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.faults.push(what());
@@ -328,6 +330,9 @@ impl Siege {
 
     fn described(&self) -> String {
         let mut text = String::new();
+        for note in &self.notes {
+            text += &format!("\n  {note}");
+        }
         for (n, round) in self.rounds.iter().enumerate() {
             for (name, peak) in &round.peak_kib {
                 let before = self.before.get(name).copied().unwrap_or_default();

@@ -110,7 +110,7 @@ async fn unread_conversations_left_by_strangers() {
         left
     });
     let left: u32 = join_all(poison).await.into_iter().sum();
-    eprintln!("{left} groups with a message");
+    siege.note(format!("{left} groups with a message"));
     assert!(left > STRANGERS, "strangers left {left} messages");
     siege.calm().await;
     for _ in 0..2 {

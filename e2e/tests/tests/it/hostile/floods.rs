@@ -184,7 +184,7 @@ async fn signatures_at_full_speed() {
         let bytes = siege.round(attack).await;
         // A notice has 16 bytes of header, a user and 120 bytes of signature.
         let notices = bytes / 140 / TIME.as_secs();
-        eprintln!("at most {notices} notices per second and listener");
+        siege.note(format!("at most {notices} notices per second and listener"));
         siege.expect(notices <= MOST, || {
             format!("{notices} notices per second to each listener")
         });
@@ -237,7 +237,7 @@ async fn members_at_full_speed() {
             told.into_iter().max().unwrap_or_default()
         };
         let bytes = siege.round(attack).await / TIME.as_secs();
-        eprintln!("at most {bytes} bytes per second and listener");
+        siege.note(format!("at most {bytes} bytes per second and listener"));
         siege.expect(bytes <= MOST, || {
             format!("{bytes} bytes per second to each member")
         });
@@ -317,7 +317,7 @@ async fn logouts_at_full_speed() {
         }));
         let count: u32 = siege.round(attack).await.into_iter().sum();
         let written = size(&mut siege) - before;
-        eprintln!("{count} logouts, {written} bytes of log");
+        siege.note(format!("{count} logouts, {written} bytes of log"));
         siege.expect(written < MOST, || {
             format!("{written} bytes of log for {count} logouts")
         });

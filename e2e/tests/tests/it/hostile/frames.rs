@@ -56,7 +56,7 @@ async fn torture(mut siege: Siege, count: usize, limit: Duration) {
     let seed: u64 = std::env::var("IM_SEED")
         .ok()
         .map_or_else(rand::random, |seed| seed.parse().unwrap());
-    println!("IM_SEED={seed}");
+    siege.note(format!("IM_SEED={seed}"));
     let count = match std::env::var_os("IM_TORTURE") {
         Some(_) => count * 1_000,
         None => count,
@@ -69,7 +69,7 @@ async fn torture(mut siege: Siege, count: usize, limit: Duration) {
         let senders = (0..SOURCES).map(|n| send_frames(msg, seed + round, n, each, end));
         let sent: usize = siege.round(join_all(senders)).await.into_iter().sum();
         let took = begin.elapsed();
-        eprintln!("{sent} frames in {took:.1?}");
+        siege.note(format!("{sent} frames in {took:.1?}"));
         siege.expect(sent >= each * SOURCES as usize, || {
             format!("only {sent} frames were sent in {limit:?}")
         });

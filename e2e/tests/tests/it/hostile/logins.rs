@@ -74,7 +74,7 @@ async fn more_people_than_can_be_hashed_within_their_patience() {
         .await;
     let after = super::metrics(&mut siege, "db").await;
     let hashes = hashed(&after) - hashed(&before);
-    eprintln!("{back}, {hashes} hashes");
+    siege.note(format!("{back}, {hashes} hashes"));
     siege.expect(back.slowest.len() == PEOPLE as usize, || {
         format!("only {back}")
     });

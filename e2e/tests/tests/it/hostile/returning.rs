@@ -130,7 +130,7 @@ async fn six_thousand_people_return_after_a_restart() {
     let first = siege
         .during(come_back(other, crowd(), WINDOWS, FIRST))
         .await;
-    eprintln!("for the first time: {first}");
+    siege.note(format!("for the first time: {first}"));
     siege.expect(first.slowest.len() == PEOPLE as usize, || {
         format!("for the first time only {first}")
     });
@@ -149,7 +149,7 @@ async fn six_thousand_people_return_after_a_restart() {
         .await;
     let metrics = super::metrics(&mut siege, "db").await;
     let hashes = metrics.sum("im_db_proxy_password_hashes", "");
-    eprintln!("remembered: {again}, {hashes} hashes");
+    siege.note(format!("remembered: {again}, {hashes} hashes"));
     siege.expect(again.slowest.len() == PEOPLE as usize, || {
         format!("remembered only {again}")
     });

@@ -55,9 +55,12 @@ async fn one_account_does_not_fill_the_disk() {
         .round(store_on_and_on(msg, attacker(1), attacker(2), TIME))
         .await;
     // A burst goes before.
-    let late = acks.iter().filter(|at| **at > TIME - LAST).count();
+    let late = acks.iter().filter(|at| **at + LAST > TIME).count();
     let rate = late * BODY / LAST.as_secs() as usize;
-    eprintln!("{} messages, at last {rate} bytes per second", acks.len());
+    siege.note(format!(
+        "{} messages, at last {rate} bytes per second",
+        acks.len()
+    ));
     siege.expect(!acks.is_empty(), || "nothing was stored".to_owned());
     siege.expect(rate < MOST, || format!("{rate} bytes per second"));
     siege.holds().await;
@@ -94,7 +97,7 @@ async fn a_backup_that_lasts() {
         .spawn()
         .unwrap();
     let dir = platform.dir().to_path_buf();
-    let pid = nix::unistd::Pid::from_raw(backup.id() as i32);
+    let pid = nix::unistd::Pid::from_raw(backup.id().cast_signed());
     // It writes under another name first.
     wait::until("a backup that is under way", wait::SOON, || async {
         let names = std::fs::read_dir(&dir).ok()?;
@@ -118,7 +121,9 @@ async fn a_backup_that_lasts() {
     })
     .await
     .unwrap();
-    eprintln!("the backup was stopped under way: {still}; it ended with {status}");
+    siege.note(format!(
+        "the backup was stopped under way: {still}; it ended with {status}"
+    ));
     siege.round(write(Duration::from_secs(1))).await;
     siege.holds().await;
 }

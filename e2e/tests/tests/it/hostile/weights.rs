@@ -137,10 +137,10 @@ async fn echoes_that_nobody_reads() {
     let chunk = im_codec::heartbeat(1).repeat(256);
     for _ in 0..2 {
         let attack = async {
-            let conns = strangers(msg, CONNECTIONS, Ears::Closed).await;
-            let floods = conns.into_iter().map(|mut conn| async {
-                conn.flood(&chunk, Duration::from_secs(4)).await;
-            });
+            let mut conns = strangers(msg, CONNECTIONS, Ears::Closed).await;
+            let floods = conns
+                .iter_mut()
+                .map(|conn| conn.flood(&chunk, Duration::from_secs(4)));
             join_all(floods).await;
         };
         siege.round(attack).await;
