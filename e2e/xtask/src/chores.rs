@@ -2,11 +2,16 @@
 
 use std::process::Command;
 
-use crate::steps::{E2E_FEATURES, build_all, cargo, programs, root, step, whole_workspace};
-use crate::{cluster, tools};
+use crate::steps::{
+    E2E_FEATURES, build_all, by_hand, cargo, programs, root, step, test_step, whole_workspace,
+};
+use crate::{cluster, limits, tools};
 
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
+
+/// Fuzz targets, one after the other.
+const FUZZ_TARGETS: u64 = 3;
 
 /// Everything: [`test_fast`], then what needs a Kubernetes node.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -29,7 +34,7 @@ fn fast() -> anyhow::Result<()> {
     unit_tests()?;
     e2e_tests()?;
     step(
-        "documentation",
+        &limits::DOC,
         cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
@@ -47,8 +52,9 @@ pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
     tools::check()?;
     let script = root()?.join("services/codec/fuzz/run.sh");
     let target = tools::cache_dir()?.join("fuzz-target");
+    println!("    {seconds} s per target");
     step(
-        &format!("fuzz targets, {seconds} s each"),
+        &limits::FUZZ.plus(FUZZ_TARGETS * u64::from(seconds)),
         Command::new("bash")
             .arg(script)
             .arg(seconds.to_string())
@@ -59,7 +65,7 @@ pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
 pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result<()> {
     tools::check()?;
     step(
-        "build optimised programs",
+        &limits::OPTIMISED,
         cargo(&["build", "--workspace", "--profile", "dist", "--locked"])
             .args(["--bin", "imd", "--bin", "im-load"]),
     )?;
@@ -70,17 +76,17 @@ pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result
     if let Some(only) = only {
         load.args(["--only", only]);
     }
-    step("figures", &mut load)
+    step(&limits::FIGURES, &mut load)
 }
 
 pub(crate) fn demo() -> anyhow::Result<()> {
     tools::check()?;
     step(
-        "build",
+        &limits::BUILD,
         &mut cargo(&["build", "--locked", "--quiet", "-p", "imd", "-p", "im-e2e"]),
     )?;
     let bin = programs("debug")?;
-    step(
+    by_hand(
         "a conversation",
         Command::new(bin.join("demo")).env("IMD_BIN", bin.join("imd")),
     )
@@ -88,9 +94,9 @@ pub(crate) fn demo() -> anyhow::Result<()> {
 
 fn check_and_lint() -> anyhow::Result<()> {
     tools::check()?;
-    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    step(&limits::FORMAT, &mut cargo(&["fmt", "--all", "--check"]))?;
     step(
-        "lints",
+        &limits::LINTS,
         &mut cargo(&[
             "clippy",
             "--workspace",
@@ -106,7 +112,7 @@ fn check_and_lint() -> anyhow::Result<()> {
     )?;
     let deny = tools::cargo_deny()?;
     step(
-        "bans, licences, sources",
+        &limits::DENY,
         Command::new(deny)
             .args([
                 "--log-level",
@@ -122,9 +128,9 @@ fn check_and_lint() -> anyhow::Result<()> {
 }
 
 fn unit_tests() -> anyhow::Result<()> {
-    step(
-        "unit and one-process tests",
-        &mut cargo(&["test", "--workspace", "--locked", "--quiet"]),
+    test_step(
+        &limits::UNIT,
+        &mut cargo(&["test", "--workspace", "--locked"]),
     )
 }
 
@@ -133,5 +139,5 @@ fn e2e_tests() -> anyhow::Result<()> {
     build_all()?;
     let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"]);
     tests.env("IMD_BIN", programs("debug")?.join("imd"));
-    step("end-to-end tests", &mut tests)
+    test_step(&limits::E2E, &mut tests)
 }

@@ -1,13 +1,15 @@
 //! Everything with a Kubernetes node: `e2e/kube` holds the logic, and this calls it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
 use crate::leftovers::Leftovers;
-use crate::steps::{build_all, cargo, programs, step, whole_workspace};
-use crate::tools;
+use crate::steps::{
+    build_all, by_hand, cargo, printed, programs, step, test_step, whole_workspace,
+};
+use crate::{limits, tools};
 
 /// Version of the images that tests use, and the one to which they roll: the same programs.
 const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
@@ -16,14 +18,14 @@ const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
 pub(crate) fn kube_node(args: &[String]) -> anyhow::Result<()> {
     build_kube_node()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    step("node", &mut program(&args)?)
+    by_hand("node", &mut program(&args)?)
 }
 
 /// Makes the images of a release.
 pub(crate) fn image(args: &[String]) -> anyhow::Result<()> {
     build_kube_node()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    step("images", program(&["image"])?.args(args))
+    step(&limits::RELEASE_IMAGES, program(&["image"])?.args(args))
 }
 
 /// What the tests on a node need, checked before anything is built.
@@ -49,17 +51,17 @@ fn is_foreign() -> bool {
 /// Runs the tests on our own node, or on the cluster that the environment names.
 pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     if is_foreign() {
-        return step("tests on your cluster", &mut tests(filter));
+        return test_step(&limits::CLUSTER, &mut tests(filter));
     }
     check()?;
     let images = images()?;
-    let mut charts = whole_workspace(&["--quiet", "--test", "charts"]);
-    step("tests of the charts", charts.env("HELM", helm()?))?;
-    step("end an earlier node", &mut program(&["down"])?)?;
+    let mut charts = whole_workspace(&["--test", "charts"]);
+    test_step(&limits::CHARTS, charts.env("HELM", helm()?))?;
+    step(&limits::NODE_EARLIER, &mut program(&["down"])?)?;
     let before = Leftovers::now()?;
-    step("start a Kubernetes node", &mut program(&["up"])?)?;
+    step(&limits::NODE_UP, &mut program(&["up"])?)?;
     let result = test_inside(&images, filter);
-    let down = step("end the node", &mut program(&["down"])?);
+    let down = step(&limits::NODE_DOWN, &mut program(&["down"])?);
     result.and(down)?;
     before.compare()
 }
@@ -73,7 +75,7 @@ pub(crate) fn images() -> anyhow::Result<Vec<PathBuf>> {
         let out = folder.join(version);
         let mut image = program(&["image", "--tag", version, "--out"])?;
         image.arg(&out).arg("--programs").arg(programs("debug")?);
-        step(&format!("images {version}"), &mut image)?;
+        step(&limits::IMAGES, &mut image)?;
         archives.extend(["imd.tar", "im-operator.tar"].map(|name| out.join(name)));
     }
     Ok(archives)
@@ -86,7 +88,7 @@ pub(crate) fn images_folder() -> anyhow::Result<PathBuf> {
 
 /// The Helm that the node brings.
 fn helm() -> anyhow::Result<PathBuf> {
-    let folders = printed(&mut program(&["programs"])?)?;
+    let folders = printed(&limits::NODE_PROGRAMS, &mut program(&["programs"])?)?;
     let mut programs = folders.lines().map(|folder| Path::new(folder).join("helm"));
     programs
         .find(|program| program.is_file())
@@ -95,13 +97,12 @@ fn helm() -> anyhow::Result<PathBuf> {
 
 fn test_inside(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
     let mut import = program(&["import"])?;
-    step("import images", import.args(images))?;
+    step(&limits::IMPORT, import.args(images))?;
     let mut inside = program(&["exec", "--", "cargo"])?;
     inside.args(tests(filter).get_args());
-    step("tests on the node", &mut inside)?;
+    test_step(&limits::CLUSTER, &mut inside)?;
     if filter.is_empty() {
-        let name = "compare the operator's rules with what it did";
-        step(name, &mut audit()?)?;
+        step(&limits::AUDIT, &mut audit()?)?;
     }
     Ok(())
 }
@@ -110,7 +111,10 @@ fn test_inside(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
 fn audit() -> anyhow::Result<Command> {
     let file = images_folder()?.join("rules.yaml");
     let operator = programs("debug")?.join("im-operator");
-    std::fs::write(&file, printed(Command::new(operator).arg("rules"))?)?;
+    std::fs::write(
+        &file,
+        printed(&limits::RULES, Command::new(operator).arg("rules"))?,
+    )?;
     let mut audit = program(&["audit", "--rules"])?;
     audit.arg(file);
     Ok(audit)
@@ -128,10 +132,7 @@ pub(crate) fn tests(filter: &[String]) -> Command {
 /// For a person who starts a node by hand; tests build everything at once.
 pub(crate) fn build_kube_node() -> anyhow::Result<()> {
     let build = ["build", "--locked", "--quiet", "-p", "im-e2e-kube"];
-    step(
-        "build the node's program",
-        cargo(&build).args(["--bin", "kube-node"]),
-    )
+    step(&limits::BUILD, cargo(&build).args(["--bin", "kube-node"]))
 }
 
 /// The program of `e2e/kube`, to be run.
@@ -139,17 +140,4 @@ pub(crate) fn program(args: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(programs("debug")?.join("kube-node"));
     command.args(args);
     Ok(command)
-}
-
-/// Runs a command for what it prints; its messages go to the terminal.
-pub(crate) fn printed(command: &mut Command) -> anyhow::Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("run {name}"))?;
-    if !output.status.success() {
-        bail!("{name} failed ({})", output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }

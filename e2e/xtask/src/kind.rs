@@ -7,9 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::cluster::{self, printed};
-use crate::steps::step;
-use crate::tools;
+use crate::steps::{printed, step, test_step};
+use crate::{cluster, limits, tools};
 
 /// Name of the cluster; one that has it already is taken and kept.
 const CLUSTER: &str = "imcluster-test";
@@ -33,16 +32,23 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     }
     tools::check_programs(&PROGRAMS)?;
     let mut images = cluster::images()?;
-    images.push(printed(&mut cluster::program(&["guest"])?)?.trim().into());
-    let clusters = printed(Command::new("kind").args(["get", "clusters"]))?;
+    images.push(
+        printed(&limits::NODE_PROGRAMS, &mut cluster::program(&["guest"])?)?
+            .trim()
+            .into(),
+    );
+    let clusters = printed(
+        &limits::KIND_ASK,
+        Command::new("kind").args(["get", "clusters"]),
+    )?;
     let is_ours = !clusters.lines().any(|name| name == CLUSTER);
     if is_ours {
         let mut create = kind(&["create", "cluster"]);
-        step("make a kind cluster", create.args(["--wait", "5m"]))?;
+        step(&limits::KIND_UP, create.args(["--wait", "5m"]))?;
     }
     let result = on(&images, filter);
     if is_ours {
-        let delete = step("remove the kind cluster", &mut kind(&["delete", "cluster"]));
+        let delete = step(&limits::KIND_DOWN, &mut kind(&["delete", "cluster"]));
         return result.and(delete);
     }
     result
@@ -50,11 +56,17 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
 
 fn on(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
     let mut load = kind(&["load", "image-archive"]);
-    step("load images", load.args(images))?;
+    step(&limits::KIND_LOAD, load.args(images))?;
     let container = format!("{CLUSTER}-control-plane");
     let mut inspect = Command::new("docker");
-    let pid = printed(inspect.args(["inspect", "--format", "{{.State.Pid}}", &container]))?;
-    let config = kubeconfig(&printed(&mut kind(&["get", "kubeconfig", "--internal"]))?)?;
+    let pid = printed(
+        &limits::KIND_ASK,
+        inspect.args(["inspect", "--format", "{{.State.Pid}}", &container]),
+    )?;
+    let config = kubeconfig(&printed(
+        &limits::KIND_ASK,
+        &mut kind(&["get", "kubeconfig", "--internal"]),
+    )?)?;
     let file = cluster::images_folder()?.join("kind.kubeconfig");
     std::fs::write(&file, config)?;
     let tests = cluster::tests(filter);
@@ -62,7 +74,7 @@ fn on(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
     inside.args(["--target", pid.trim(), "--net", "--"]);
     inside.arg(tests.get_program()).args(tests.get_args());
     inside.env("KUBECONFIG", file);
-    step("tests on the kind cluster", &mut inside)
+    test_step(&limits::CLUSTER, &mut inside)
 }
 
 fn kind(args: &[&str]) -> Command {

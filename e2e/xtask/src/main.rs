@@ -1,7 +1,8 @@
 //! Project chores behind `make`: what to run, in which order, with which tools.
 //!
-//! Every step prints its name and time; the first failure ends the run. Tools that are not part of
-//! the Rust toolchain are built once into a cache outside the tree, keyed by version.
+//! Every step prints its name and time; the first failure ends the run. Every step and every test has a
+//! limit, and what exceeds it is named and ended with all that it started: [`limits`] has the table. Tools
+//! that are not part of the Rust toolchain are built once into a cache outside the tree, keyed by version.
 
 #![allow(
     clippy::print_stdout,
@@ -10,13 +11,19 @@
 )]
 
 mod chores;
+mod clock;
 mod cluster;
 mod kind;
 #[cfg(test)]
 mod layering;
 mod leftovers;
+mod libtest;
+mod limits;
 mod operator_bench;
+mod process;
+mod signals;
 mod steps;
+mod testing;
 mod tools;
 
 use clap::{Parser, Subcommand};
@@ -92,7 +99,15 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Args::parse().command {
+    let command = Args::parse().command;
+    signals::keep()?;
+    let result = run(command);
+    steps::print_times();
+    result
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Test => chores::test(),
         Command::TestFast => chores::test_fast(),
         Command::Torture => chores::torture(),

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::steps::{cargo, programs, step};
-use crate::tools;
+use crate::{limits, tools};
 
 /// The cargo profile of releases.
 const PROFILE: &str = "dist";
@@ -24,7 +24,7 @@ pub(crate) fn run(json: &str, args: &[String]) -> anyhow::Result<()> {
     for name in PROGRAMS {
         build.args(["--bin", name]);
     }
-    step("build optimised programs", &mut build)?;
+    step(&limits::OPTIMISED, &mut build)?;
     let bin = programs(PROFILE)?;
     let node = Node {
         program: bin.join("kube-node"),
@@ -34,23 +34,23 @@ pub(crate) fn run(json: &str, args: &[String]) -> anyhow::Result<()> {
     let images = bin.join("images");
     let mut image = node.command(&["image"]);
     image.arg("--programs").arg(&bin).arg("--out").arg(&images);
-    step("images", &mut image)?;
-    step("end an earlier node", &mut node.command(&["down"]))?;
-    step("start a Kubernetes node", &mut node.command(&["up"]))?;
+    step(&limits::IMAGES, &mut image)?;
+    step(&limits::NODE_EARLIER, &mut node.command(&["down"]))?;
+    step(&limits::NODE_UP, &mut node.command(&["up"]))?;
     let mut bench = Command::new(bin.join("operator-bench"));
     bench.args(["--json", json]).args(args);
     let result = measure(&node, &images, &bench);
-    let down = step("end the node", &mut node.command(&["down"]));
+    let down = step(&limits::NODE_DOWN, &mut node.command(&["down"]));
     result.and(down)
 }
 
 fn measure(node: &Node, images: &Path, bench: &Command) -> anyhow::Result<()> {
     let mut import = node.command(&["import"]);
     import.args(["imd.tar", "im-operator.tar"].map(|name| images.join(name)));
-    step("import images", &mut import)?;
+    step(&limits::IMPORT, &mut import)?;
     let mut inside = node.command(&["exec", "--"]);
     inside.arg(bench.get_program()).args(bench.get_args());
-    step("figures", &mut inside)
+    step(&limits::FIGURES, &mut inside)
 }
 
 /// A node, and the program that controls it.

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+
+use crate::clock::Clock;
+use crate::limits::{self, Step};
+use crate::process::{self, End, Watch};
+use crate::testing;
 
 /// Without them the end-to-end tests are left out.
 pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts";
@@ -13,7 +19,7 @@ pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/clust
 pub(crate) fn build_all() -> anyhow::Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-targets", "--locked"]);
     build.args(["--quiet", "--features", E2E_FEATURES]);
-    step("build all programs", &mut build)
+    step(&limits::BUILD, &mut build)
 }
 
 /// `cargo test` with these arguments. The whole workspace is named, as everywhere: with a part of it,
@@ -30,19 +36,122 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-pub(crate) fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
-    println!("==> {name}");
-    let start = SystemTime::now();
-    let status = command
-        .current_dir(root()?)
-        .status()
-        .with_context(|| format!("start: {name}"))?;
-    let seconds = start.elapsed().unwrap_or_default().as_secs_f64();
-    if !status.success() {
-        bail!("step failed: {name} ({status})");
+/// Runs a step: a command, at most as long as the table says.
+pub(crate) fn step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
+    timed(step, || {
+        let end = process::run(command.current_dir(root()?), step.limit());
+        judge(
+            step,
+            end.with_context(|| format!("start: {}", step.name))?,
+            &[],
+        )
+    })
+}
+
+/// Runs a step that is `cargo test`: each test of it has a limit too.
+pub(crate) fn test_step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
+    timed(step, || {
+        let show = &mut |line: &str| println!("{line}");
+        let command = command.current_dir(root()?);
+        let outcome = testing::run(command, step.limit(), step.test_limit(), show)?;
+        judge(step, outcome.end, &outcome.running)
+    })
+}
+
+/// Runs a step for what it prints; its messages go to the terminal.
+pub(crate) fn printed(step: &Step, command: &mut Command) -> anyhow::Result<String> {
+    struct Text(Vec<u8>);
+    impl Watch for Text {
+        fn output(&mut self, bytes: &[u8], _now: Duration) {
+            self.0.extend_from_slice(bytes);
+        }
+
+        fn verdict(&mut self, _now: Duration) -> Option<String> {
+            None
+        }
     }
-    println!("    {seconds:.1} s");
+    let mut text = Text(Vec::new());
+    timed(step, || {
+        let end = process::captured(command, step.limit(), &mut text);
+        judge(
+            step,
+            end.with_context(|| format!("start: {}", step.name))?,
+            &[],
+        )
+    })?;
+    Ok(String::from_utf8(text.0)?)
+}
+
+/// Runs a command that a person talks to, without a limit.
+pub(crate) fn by_hand(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    let status = process::foreground(command.current_dir(root()?));
+    let status = status.with_context(|| format!("start: {name}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
     Ok(())
+}
+
+/// Names of the steps so far and what each took.
+static TIMES: Mutex<Vec<(&str, Duration)>> = Mutex::new(Vec::new());
+
+fn timed(step: &Step, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    println!("==> {}", step.name);
+    let clock = Clock::start();
+    let result = run();
+    let time = clock.elapsed();
+    if let Ok(mut times) = TIMES.lock() {
+        times.push((step.name, time));
+    }
+    result?;
+    println!("    {:.1} s", time.as_secs_f64());
+    Ok(())
+}
+
+/// What the end of a step means. `running`: tests that ran then.
+fn judge(step: &Step, end: End, running: &[String]) -> anyhow::Result<()> {
+    let Step { name, why, .. } = step;
+    let tests = if running.is_empty() {
+        String::new()
+    } else {
+        format!("\n  running then:\n    {}", running.join("\n    "))
+    };
+    match end {
+        End::Exit(status) if status.success() => Ok(()),
+        End::Exit(status) => bail!("step failed: {name} ({status})"),
+        End::Limit => bail!(
+            "step hangs: {name}: ended after {} s, its limit ({why}){tests}",
+            step.limit().as_secs()
+        ),
+        End::Watched(reason) => bail!("step hangs: {name}: {reason}{tests}"),
+        End::Signal(signal) => bail!("step ended: {name}: {signal}{tests}"),
+    }
+}
+
+/// Prints what each step took; the same step twice is one line.
+pub(crate) fn print_times() {
+    let times = TIMES.lock().map(|times| times.clone()).unwrap_or_default();
+    if times.len() < 2 {
+        return;
+    }
+    println!("\nseconds per step");
+    for line in table(&times) {
+        println!("{line}");
+    }
+}
+
+fn table(times: &[(&str, Duration)]) -> Vec<String> {
+    let mut sums: Vec<(&str, Duration)> = Vec::new();
+    for (name, time) in times {
+        match sums.iter_mut().find(|(other, _)| other == name) {
+            Some((_, sum)) => *sum += *time,
+            None => sums.push((name, *time)),
+        }
+    }
+    sums.push(("together", times.iter().map(|(_, time)| *time).sum()));
+    sums.iter()
+        .map(|(name, time)| format!("{:>9.1}  {name}", time.as_secs_f64()))
+        .collect()
 }
 
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
@@ -58,4 +167,41 @@ pub(crate) fn programs(profile: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe().context("find this program")?;
     let folder = this.ancestors().nth(2).context("find its folder")?;
     Ok(folder.join(profile))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_ran_twice_is_one_line_and_the_last_line_is_the_sum() {
+        let times = [("a", 1.5), ("b", 2.0), ("a", 3.25)];
+        let times = times.map(|(name, seconds)| (name, Duration::from_secs_f64(seconds)));
+        assert_eq!(
+            table(&times),
+            ["      4.8  a", "      2.0  b", "      6.8  together"]
+        );
+    }
+
+    #[test]
+    fn what_hangs_is_named_with_its_limit_and_what_ran() {
+        let running = ["x.rs: a (130 s)".to_owned(), "x.rs: b (61 s)".to_owned()];
+        let reason = End::Watched("not finished: a".to_owned());
+        let error = judge(&limits::UNIT, reason, &running).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "step hangs: unit and one-process tests: not finished: a\n  running then:\n    \
+             x.rs: a (130 s)\n    x.rs: b (61 s)"
+        );
+        let error = judge(&limits::FORMAT, End::Limit, &[])
+            .unwrap_err()
+            .to_string();
+        let limit = limits::FORMAT.limit().as_secs();
+        assert_eq!(
+            error,
+            format!(
+                "step hangs: format: ended after {limit} s, its limit (reads every source file)"
+            )
+        );
+    }
 }

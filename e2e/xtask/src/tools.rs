@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::limits;
+use crate::steps::step;
+
 /// A program that must be on the PATH, and how to get it.
 const PROGRAMS: [(&str, &str); 3] = [
     ("cc", "apt-get install build-essential"),
@@ -55,25 +58,22 @@ pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
 
 /// Path of `cargo-deny`, built into the cache the first time (some minutes).
 pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
-    let root = cache_dir()?
-        .join("tools")
-        .join(format!("cargo-deny-{CARGO_DENY}"));
-    let program = root.join("bin/cargo-deny");
+    built_once("cargo-deny", CARGO_DENY)
+}
+
+/// Path of a program of crates.io, built into the cache the first time.
+fn built_once(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let root = cache_dir()?.join("tools").join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
     if !program.is_file() {
         println!(
-            "    building cargo-deny {CARGO_DENY} once, into {}",
+            "    building {name} {version} once, into {}",
             root.display()
         );
-        let done = Command::new("cargo")
-            .args(["install", "cargo-deny", "--locked", "--debug", "--quiet"])
-            .args(["--version", CARGO_DENY])
-            .arg("--root")
-            .arg(&root)
-            .status()
-            .context("run cargo install")?;
-        if !done.success() {
-            bail!("cargo install cargo-deny {CARGO_DENY} failed");
-        }
+        let mut install = Command::new("cargo");
+        install.args(["install", name, "--locked", "--debug", "--quiet"]);
+        install.args(["--version", version, "--root"]).arg(&root);
+        step(&limits::TOOL, &mut install)?;
     }
     Ok(program)
 }

@@ -13,11 +13,15 @@
 )]
 
 pub mod labels;
+pub mod manifest;
+pub mod server_config;
 
 mod common;
 mod crd;
+mod error;
 mod network;
 mod reference;
+mod role;
 mod roles;
 mod schema;
 mod spec;
@@ -28,9 +32,12 @@ pub mod testing;
 
 pub use common::*;
 pub use crd::*;
+pub use error::*;
 pub use network::*;
 pub use reference::reference;
+pub use role::*;
 pub use roles::*;
+pub use server_config::server_config;
 pub use spec::*;
 pub use status::*;
 pub use stores::*;

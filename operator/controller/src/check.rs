@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use anyhow::Context;
-use im_operator_api::ImCluster;
+use im_operator_api::{ImCluster, SpecError, manifest};
 use im_operator_plan::{Settings, validate};
 
 use crate::cli::ValidateArgs;
@@ -42,78 +42,28 @@ fn wrong(text: &str, settings: &Settings) -> anyhow::Result<Vec<String>> {
             .pointer("/metadata/name")
             .and_then(serde_json::Value::as_str);
         let name = name.unwrap_or("?").to_owned();
-        if word("apiVersion") != Some("imcluster.io/v1alpha1") {
-            lines.push(format!("{name}: apiVersion: must be imcluster.io/v1alpha1"));
-            continue;
-        }
-        let unknown = unknown_fields(&document);
-        lines.extend(
-            unknown
-                .iter()
-                .map(|field| format!("{name}: {field}: unknown field")),
-        );
+        let mut errors = manifest::wrong(&document);
         match serde_json::from_value::<ImCluster>(document) {
             Ok(mut cluster) => {
                 cluster
                     .metadata
                     .namespace
                     .get_or_insert_with(|| "default".to_owned());
-                if let Err(errors) = validate::validate(&cluster, settings) {
-                    lines.extend(errors.iter().map(|error| format!("{name}: {error}")));
-                }
+                errors.extend(
+                    validate::validate(&cluster, settings)
+                        .err()
+                        .unwrap_or_default(),
+                );
             }
-            Err(error) => lines.push(format!("{name}: {error}")),
+            Err(error) if errors.is_empty() => {
+                errors.push(SpecError::new("spec", error.to_string()))
+            }
+            Err(_) => {}
         }
+        lines.extend(errors.iter().map(|error| format!("{name}: {error}")));
     }
     anyhow::ensure!(clusters > 0, "there is no ImCluster in the file");
     Ok(lines)
-}
-
-/// Fields of the specification that the definition does not know; the API server drops them or
-/// refuses.
-fn unknown_fields(document: &serde_json::Value) -> Vec<String> {
-    let definition = serde_json::to_value(im_operator_api::crd()).unwrap_or_default();
-    let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
-    let mut found = Vec::new();
-    if let (Some(schema), Some(spec)) = (schema, document.get("spec")) {
-        collect(spec, schema, "spec", &mut found);
-    }
-    found
-}
-
-fn collect(
-    value: &serde_json::Value,
-    schema: &serde_json::Value,
-    path: &str,
-    found: &mut Vec<String>,
-) {
-    use serde_json::Value;
-    match value {
-        Value::Object(fields) => {
-            let free =
-                schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
-            let known = schema.get("properties");
-            let others = schema
-                .get("additionalProperties")
-                .filter(|it| it.is_object());
-            for (key, value) in fields {
-                let path = format!("{path}.{key}");
-                match known.and_then(|known| known.get(key)).or(others) {
-                    Some(schema) => collect(value, schema, &path, found),
-                    None if free || known.is_none() => {}
-                    None => found.push(path),
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(schema) = schema.get("items") {
-                for (index, item) in items.iter().enumerate() {
-                    collect(item, schema, &format!("{path}[{index}]"), found);
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

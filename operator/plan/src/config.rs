@@ -3,11 +3,11 @@
 //! It holds what the operator decides and what `roles.*.config` adds. The servers read it at their
 //! start only, so that every key, the level of log lines included, takes effect with new pods.
 
+use im_config::table::{self, leaves, merge, nest};
 use im_config::{Check, ImdConfig};
-use im_operator_api::ImClusterSpec;
+use im_operator_api::{ImClusterSpec, server_config};
 use toml::{Table, Value};
 
-use crate::resolved::common;
 use crate::{Role, SpecError, names};
 
 /// Where the containers find what is mounted.
@@ -30,9 +30,6 @@ const RESERVED: &[&str] = &[
     "msg.public_ip2",
     "msg.public_port",
 ];
-
-/// Seconds between the end of a msg server's drain and its forced end; a pod has ten more.
-pub(crate) const STOP_SLACK: i32 = 50;
 
 /// The file of a role, as TOML, or all that is wrong with its `config`.
 pub(crate) fn file(
@@ -57,96 +54,39 @@ pub(crate) fn file(
     toml::to_string(&table).map_err(|error| vec![SpecError::new(&field, error.to_string())])
 }
 
-/// What the operator decides.
+/// What the operator decides: what the specification says, and where a cluster has what a role needs.
 fn ours(cluster: &str, spec: &ImClusterSpec, role: Role) -> Table {
-    let mut table = Table::new();
-    let mut set = |key: &str, value: Value| merge(&mut table, nest(key, value));
-    let listen = |port: i32| Value::String(format!("0.0.0.0:{port}"));
-    let millis = |seconds: i32| Value::Integer(i64::from(seconds) * 1_000);
-    let peer = |service: String, port: &str| {
-        Value::Array(vec![Value::String(format!("kubernetes:{service}:{port}"))])
-    };
-    let roles = &spec.roles;
-    set("secret_file", Value::String(SECRET_FILE.to_owned()));
-    set("admin.listen", listen(spec.observability.metrics.port));
-    let level = common(spec, role).log_level;
-    set("log.filter", Value::String(level.as_str().to_owned()));
-    match role {
-        Role::DbProxy => {
-            set("data_dir", Value::String(DATA_DIR.to_owned()));
-            set("db_proxy.listen", listen(roles.db_proxy.ports.grpc));
-            set(
-                "peers.route",
-                peer(names::component(cluster, Role::Route), "grpc"),
-            );
-        }
-        Role::Route => set("route.listen", listen(roles.route.ports.peer)),
-        Role::Msg => {
-            let msg = &roles.msg;
-            let most = i64::from(msg.capacity.max_connections);
-            let soft = most * i64::from(msg.capacity.soft_limit_percent) / 100;
-            set("msg.listen", listen(msg.ports.client));
-            set(
-                "msg.public_endpoint_file",
-                Value::String(ENDPOINT_FILE.to_owned()),
-            );
-            set("msg.max_connections", Value::Integer(most));
-            set("msg.max_sessions", Value::Integer(most));
-            set("msg.soft_max_sessions", Value::Integer(soft));
-            set(
-                "msg.accept_rate",
-                Value::Integer(msg.capacity.accept_per_second.into()),
-            );
-            set(
-                "msg.report_interval_ms",
-                millis(spec.load.report_interval_seconds),
-            );
-            set(
-                "msg.drain_seconds",
-                Value::Integer(msg.drain.max_seconds.into()),
-            );
-            set(
-                "process.stop_timeout_ms",
-                millis(msg.drain.max_seconds + STOP_SLACK),
-            );
-            set(
-                "peers.login",
-                peer(names::login_control(cluster), "control"),
-            );
-            set(
-                "peers.route",
-                peer(names::component(cluster, Role::Route), "grpc"),
-            );
-            set(
-                "peers.db_proxy",
-                peer(names::component(cluster, Role::DbProxy), "grpc"),
-            );
-        }
-        Role::Login => {
-            let login = &roles.login;
-            set("login.client_listen", listen(login.ports.client));
-            set("login.http_listen", listen(login.ports.http));
-            set("login.control_listen", listen(login.ports.control));
-            set(
-                "login.replicas",
-                Value::Integer(login.replicas.max(1).into()),
-            );
-            set(
-                "login.reservation_ms",
-                millis(login.assignment.reservation_seconds),
-            );
-            set(
-                "login.stale_after_ms",
-                millis(spec.load.stale_after_seconds),
-            );
-            // A stream that ends later after its last report was not closed by its msg server.
-            set(
-                "login.silence_ms",
-                millis(spec.load.report_interval_seconds + 1),
-            );
-        }
+    let mut table = server_config(spec, role);
+    for (key, value) in of_a_cluster(cluster, role) {
+        merge(&mut table, nest(key, value));
     }
     table
+}
+
+/// Keys that only a cluster has: mounted paths, and the Services of the other roles.
+fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
+    let peer = |service: String, port: &str| {
+        Value::Array(vec![format!("kubernetes:{service}:{port}").into()])
+    };
+    let grpc = |role: Role| peer(names::component(cluster, role), "grpc");
+    let mut keys = vec![("secret_file", SECRET_FILE.into())];
+    match role {
+        Role::DbProxy => keys.extend([
+            ("data_dir", DATA_DIR.into()),
+            ("peers.route", grpc(Role::Route)),
+        ]),
+        Role::Msg => keys.extend([
+            ("msg.public_endpoint_file", ENDPOINT_FILE.into()),
+            (
+                "peers.login",
+                peer(names::login_control(cluster), "control"),
+            ),
+            ("peers.route", grpc(Role::Route)),
+            ("peers.db_proxy", grpc(Role::DbProxy)),
+        ]),
+        Role::Route | Role::Login => {}
+    }
+    keys
 }
 
 /// What `config` adds, or each key of it that cannot be used.
@@ -157,7 +97,7 @@ fn theirs(spec: &ImClusterSpec, role: Role, ours: &Table) -> Result<Table, Vec<S
         .collect();
     let mut table = Table::new();
     let mut errors = Vec::new();
-    for (key, text) in &common(spec, role).config {
+    for (key, text) in &spec.common(role).config {
         match entry(key, text, role, &taken) {
             Ok(entry) => merge(&mut table, entry),
             Err(message) => {
@@ -180,16 +120,7 @@ fn entry(key: &str, text: &str, role: Role, taken: &[String]) -> Result<Table, S
     if taken.iter().any(|taken| taken == key) {
         return Err(format!("{key} is set by the operator"));
     }
-    let mut reason = None;
-    for value in readings(text) {
-        let entry = nest(key, value);
-        match entry.clone().try_into::<ImdConfig>() {
-            Ok(_) => return allowed(entry, role, taken),
-            // The first reading is the most natural one.
-            Err(error) => reason = reason.or_else(|| Some(error.message().to_owned())),
-        }
-    }
-    Err(reason.unwrap_or_default())
+    allowed(table::entry(key, text)?, role, taken)
 }
 
 fn allowed(entry: Table, role: Role, taken: &[String]) -> Result<Table, String> {
@@ -210,47 +141,4 @@ fn allowed(entry: Table, role: Role, taken: &[String]) -> Result<Table, String> 
         }
     }
     Ok(entry)
-}
-
-/// What a text can mean: a TOML value, or itself.
-fn readings(text: &str) -> Vec<Value> {
-    let parsed = toml::from_str::<Table>(&format!("value = {text}"));
-    let value = parsed.ok().and_then(|mut parsed| {
-        let value = parsed.remove("value");
-        value.filter(|_| parsed.is_empty())
-    });
-    let itself = Value::String(text.to_owned());
-    value.into_iter().chain([itself]).collect()
-}
-
-fn nest(key: &str, value: Value) -> Table {
-    match key.split_once('.') {
-        Some((first, rest)) => {
-            Table::from_iter([(first.to_owned(), Value::Table(nest(rest, value)))])
-        }
-        None => Table::from_iter([(key.to_owned(), value)]),
-    }
-}
-
-fn merge(into: &mut Table, from: Table) {
-    for (key, value) in from {
-        match (into.get_mut(&key), value) {
-            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
-            (_, value) => drop(into.insert(key, value)),
-        }
-    }
-}
-
-/// Dotted names of everything in a table that is no table.
-fn leaves(table: &Table) -> Vec<String> {
-    table
-        .iter()
-        .flat_map(|(key, value)| match value {
-            Value::Table(inner) => leaves(inner)
-                .into_iter()
-                .map(|leaf| format!("{key}.{leaf}"))
-                .collect(),
-            _ => vec![key.clone()],
-        })
-        .collect()
 }

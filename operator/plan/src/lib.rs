@@ -24,14 +24,13 @@ mod object;
 mod pod;
 mod resolved;
 mod revision;
-mod role;
 mod services;
 mod workload;
+
+pub use im_operator_api::{Role, SpecError};
 
 pub use build::{Child, Desired, MsgTemplate, Planned, Stage};
 pub use object::Owner;
 pub use resolved::Resolved;
 pub use revision::{Stored, Templates};
-pub use role::Role;
 pub use settings::Settings;
-pub use validate::SpecError;

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use im_operator_api::server_config::STOP_SLACK;
 use im_operator_api::{FreeObject, ImClusterSpec, StorageType, labels};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::STOP_SLACK;
 use crate::object::{put, read};
-use crate::resolved::common;
 use crate::{Role, SpecError, merge, names};
 
 /// Numeric user and group of the image; it has no user names.
@@ -30,7 +29,7 @@ pub(crate) fn template(
     role: Role,
 ) -> Result<PodTemplateSpec, Vec<SpecError>> {
     let field = |name: &str| format!("spec.roles.{}.{name}", role.field());
-    let common = common(spec, role);
+    let common = spec.common(role);
     let mut errors = Vec::new();
     let affinity = Value::Object(common.scheduling.affinity.clone());
     if let Err(error) = read::<Affinity>(&affinity) {
@@ -68,7 +67,7 @@ fn base(
         });
         put(&mut metadata, "annotations", annotations);
     }
-    let scheduling = &common(spec, role).scheduling;
+    let scheduling = &spec.common(role).scheduling;
     let mut pod = json!({
         "serviceAccountName": names::component(cluster, role),
         "automountServiceAccountToken": role.dials(),
@@ -195,7 +194,7 @@ pub(crate) fn resources(spec: &ImClusterSpec, role: Role) -> Resources {
         Role::Msg => ("100m", "128Mi", "1Gi"),
         Role::Login => ("50m", "32Mi", "256Mi"),
     };
-    let given = &common(spec, role).resources;
+    let given = &spec.common(role).resources;
     Resources {
         requests: amounts(&[("cpu", cpu), ("memory", memory)], &given.requests),
         limits: amounts(&[("memory", limit)], &given.limits),
@@ -267,7 +266,7 @@ fn spread(spec: &ImClusterSpec, role: Role, labels: &BTreeMap<String, String>) -
     let mut selector = labels.clone();
     selector.remove(labels::MANAGED_BY);
     let selector = json!({"matchLabels": selector});
-    let given = &common(spec, role).scheduling.topology_spread_constraints;
+    let given = &spec.common(role).scheduling.topology_spread_constraints;
     if given.is_empty() {
         return ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
             .iter()

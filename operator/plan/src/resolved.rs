@@ -49,7 +49,7 @@ impl Resolved {
 
     /// What a role has in common with the others.
     pub fn common(&self, role: Role) -> &Common {
-        common(&self.spec, role)
+        self.spec.common(role)
     }
 
     /// How many pods of a role may be evicted; `None` when it has one pod or less.
@@ -109,14 +109,5 @@ impl Resolved {
     pub fn service_host(&self, service: &str) -> String {
         let domain = &self.spec.networking.cluster_domain;
         format!("{service}.{}.svc.{domain}", self.namespace)
-    }
-}
-
-pub(crate) fn common(spec: &ImClusterSpec, role: Role) -> &Common {
-    match role {
-        Role::DbProxy => &spec.roles.db_proxy.common,
-        Role::Route => &spec.roles.route.common,
-        Role::Msg => &spec.roles.msg.common,
-        Role::Login => &spec.roles.login.common,
     }
 }

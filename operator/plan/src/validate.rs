@@ -4,40 +4,15 @@
 //! All errors come at once, each with the field that it is about.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use im_operator_api::{DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::resolved::{Rendered, Resolved, common};
-use crate::{Role, Settings, config, pod, slots};
+use crate::resolved::{Rendered, Resolved};
+use crate::{Role, Settings, SpecError, config, pod, slots};
 
 mod quantity;
-
-/// What is wrong with a specification.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct SpecError {
-    /// Path of the field, such as `spec.roles.msg.config[msg.rate_limit]`.
-    pub field: String,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl SpecError {
-    pub(crate) fn new(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            message: message.into().trim().to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
 pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Vec<SpecError>> {
@@ -338,7 +313,7 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
             }
         }
     }
-    let scheduling = &common(spec, role).scheduling;
+    let scheduling = &spec.common(role).scheduling;
     for (n, constraint) in scheduling.topology_spread_constraints.iter().enumerate() {
         let field = format!(
             "spec.roles.{}.scheduling.topologySpreadConstraints[{n}]",

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds every fuzz target with coverage feedback on the stable compiler and runs each for the
-# given number of seconds. Exits non-zero on the first crash and says where its input is.
+# given number of seconds. Exits non-zero on the first crash and says where its input is, or which target
+# hangs: a minute more than its time is its limit.
 #
 #   services/codec/fuzz/run.sh SECONDS [TARGET...]
 #
@@ -63,11 +64,18 @@ printf 'QhGXlpFjvMFUNrtl1aaPzA==' >"$corpus/text/placeholder"
 
 for target in "${targets[@]}"; do
   log=$crashes/$target.log
-  if ! "$CARGO_TARGET_DIR/$triple/release/$target" \
+  # The fuzzer ends an input that hangs after ten seconds; what hangs besides is ended here.
+  status=0
+  timeout --foreground --kill-after=10 $((seconds + 60)) "$CARGO_TARGET_DIR/$triple/release/$target" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 \
     -artifact_prefix="$crashes/$target-" -print_final_stats=1 -verbosity=0 \
-    "$corpus/$target" >"$log" 2>&1; then
+    "$corpus/$target" >"$log" 2>&1 || status=$?
+  if [[ $status -ne 0 ]]; then
     tail -n 40 "$log" >&2
+    if [[ $status -eq 124 || $status -eq 137 ]]; then
+      echo "fuzz: $target hangs: not finished after $((seconds + 60)) s" >&2
+      exit 1
+    fi
     echo "fuzz: $target failed; its input and log are in $crashes" >&2
     exit 1
   fi

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::Span;
 use crate::{Check, Checker};
 
 /// Where a process listens for its own administration: `/livez`, `/readyz`, `/metrics`.
@@ -84,8 +85,15 @@ pub struct LinkConfig {
     pub backoff_max_ms: u64,
     /// Batches that may wait on a link in each direction.
     pub queue_batches: usize,
-    /// Largest batch accepted, bytes.
+    /// Largest batch accepted, bytes. Senders cut theirs by their own value: the same everywhere.
     pub max_batch_bytes: usize,
+    /// Connections of peers that an internal port holds open; one per peer is usual.
+    pub max_connections: usize,
+    /// Connections beside them whose peer has not presented the secret yet; then a newcomer takes the
+    /// place of the one that has been there longest.
+    pub max_unauthenticated: usize,
+    /// Time that a connection has to present the secret.
+    pub authenticate_within: Span,
 }
 
 impl Default for LinkConfig {
@@ -98,6 +106,9 @@ impl Default for LinkConfig {
             backoff_max_ms: 2_000,
             queue_batches: 64,
             max_batch_bytes: 64 << 20,
+            max_connections: 4_096,
+            max_unauthenticated: 256,
+            authenticate_within: Span::seconds(5),
         }
     }
 }
@@ -112,6 +123,9 @@ impl Check for LinkConfig {
             backoff_max_ms,
             queue_batches,
             max_batch_bytes,
+            max_connections,
+            max_unauthenticated,
+            authenticate_within,
         } = self;
         checker.range("keepalive_ms", keepalive_ms, &(10..=600_000));
         checker.range(
@@ -128,6 +142,13 @@ impl Check for LinkConfig {
         );
         checker.range("queue_batches", queue_batches, &(1..=65_536));
         checker.range("max_batch_bytes", max_batch_bytes, &((1 << 16)..=(1 << 30)));
+        checker.range("max_connections", max_connections, &(1..=1_000_000));
+        checker.range("max_unauthenticated", max_unauthenticated, &(1..=1_000_000));
+        checker.range(
+            "authenticate_within",
+            authenticate_within,
+            &(Span::millis(10)..=Span::seconds(600)),
+        );
     }
 }
 

@@ -14,6 +14,8 @@ mod msg;
 mod peers;
 mod root;
 mod route;
+pub mod table;
+pub mod units;
 
 pub use check::*;
 pub use common::*;

@@ -9,9 +9,9 @@
 
 use std::path::PathBuf;
 
-use toml::{Table, Value};
+use toml::Table;
 
-use crate::{Check, ImdConfig, Violations};
+use crate::{Check, ImdConfig, Violations, table};
 
 /// Prefix of environment variables.
 pub const ENV_PREFIX: &str = "IMD_";
@@ -76,9 +76,9 @@ pub enum LoadError {
 impl Sources {
     /// Reads and judges the configuration.
     pub fn load(&self) -> Result<ImdConfig, LoadError> {
-        let mut table = Table::new();
+        let mut all = Table::new();
         for (key, value) in &self.presets {
-            apply(&mut table, "preset", key, value)?;
+            apply(&mut all, "preset", key, value)?;
         }
         if let Some((path, text)) = &self.file {
             let failed = |source| LoadError::File {
@@ -87,12 +87,12 @@ impl Sources {
             };
             // Read as configuration first: its errors show the line.
             toml::from_str::<ImdConfig>(text).map_err(failed)?;
-            merge(&mut table, toml::from_str::<Table>(text).map_err(failed)?);
+            table::merge(&mut all, toml::from_str::<Table>(text).map_err(failed)?);
         }
         for (name, value) in &self.env {
             if let Some(key) = key_of_variable(name) {
                 apply(
-                    &mut table,
+                    &mut all,
                     &format!("environment variable {name}"),
                     &key,
                     value,
@@ -104,13 +104,13 @@ impl Sources {
                 .split_once('=')
                 .ok_or_else(|| LoadError::Flag(set.clone()))?;
             apply(
-                &mut table,
+                &mut all,
                 &format!("flag --set {set}"),
                 key.trim(),
                 value.trim(),
             )?;
         }
-        let config: ImdConfig = table.try_into().map_err(|error: toml::de::Error| {
+        let config: ImdConfig = all.try_into().map_err(|error: toml::de::Error| {
             // Each part was read before, so only their combination can fail.
             let reason = error.to_string();
             LoadError::Override {
@@ -142,63 +142,14 @@ fn key_of_variable(name: &str) -> Option<String> {
 }
 
 /// Puts one value in place, after reading it alone so that an error names its origin.
-fn apply(table: &mut Table, origin: &str, key: &str, text: &str) -> Result<(), LoadError> {
-    let mut reason = None;
-    for value in readings(text) {
-        let candidate = nest(key, value);
-        match candidate.clone().try_into::<ImdConfig>() {
-            Ok(_) => {
-                merge(table, candidate);
-                return Ok(());
-            }
-            // The first reading is the most natural one.
-            Err(error) => reason = reason.or_else(|| Some(error.message().to_owned())),
-        }
-    }
-    Err(LoadError::Override {
+fn apply(target: &mut Table, origin: &str, key: &str, text: &str) -> Result<(), LoadError> {
+    let entry = table::entry(key, text).map_err(|reason| LoadError::Override {
         origin: origin.to_owned(),
         key: key.to_owned(),
-        reason: reason.unwrap_or_default(),
-    })
-}
-
-/// What a text can mean, the likeliest first.
-fn readings(text: &str) -> Vec<Value> {
-    let mut readings = Vec::with_capacity(3);
-    if let Ok(mut parsed) = toml::from_str::<Table>(&format!("value = {text}"))
-        && let Some(value) = parsed.remove("value")
-        && parsed.is_empty()
-    {
-        readings.push(value);
-    }
-    readings.push(Value::String(text.to_owned()));
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    readings.push(Value::Array(
-        parts.map(|part| Value::String(part.to_owned())).collect(),
-    ));
-    readings
-}
-
-fn nest(key: &str, value: Value) -> Table {
-    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
-    let value = if rest.is_empty() {
-        value
-    } else {
-        Value::Table(nest(rest, value))
-    };
-    Table::from_iter([(first.to_owned(), value)])
-}
-
-fn merge(into: &mut Table, from: Table) {
-    for (key, value) in from {
-        match (into.get_mut(&key), value) {
-            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
-            (_, value) => drop(into.insert(key, value)),
-        }
-    }
+        reason,
+    })?;
+    table::merge(target, entry);
+    Ok(())
 }
 
 #[cfg(test)]

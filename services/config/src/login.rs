@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::Span;
 use crate::{Check, Checker, LinkConfig};
 
 /// The dispatcher that tells clients which msg server to use.
@@ -40,12 +41,20 @@ pub struct LoginConfig {
     pub reservation_slack: u32,
     /// Seconds after which a client without an address is asked to try again.
     pub retry_after_s: u32,
-    /// Open client connections of both kinds; further ones wait in the kernel's queue.
+    /// Open client connections of each port; then a newcomer takes the place of the one silent longest.
     pub max_connections: usize,
-    /// Open client connections of one address; further ones are closed at once.
+    /// Open client connections of one IPv4 address or IPv6 /64 on each port, and a quarter of those of a
+    /// /24 or /56; then a newcomer takes the place of the one from there that has been silent longest.
     pub max_connections_per_address: usize,
+    /// Places of each port that only networks (/24, /56) with few connections get; half of the places at
+    /// most.
+    pub reserved_connections: usize,
+    /// Connections up to which a network may use what is reserved.
+    pub reserved_per_network: usize,
     /// Bytes of a request.
     pub max_request_bytes: usize,
+    /// Time until the first bytes of a client.
+    pub first_bytes: Span,
     /// Silence after which an HTTP connection is closed, milliseconds.
     pub http_idle_ms: u64,
     /// Time for a whole HTTP request, milliseconds.
@@ -77,10 +86,13 @@ impl Default for LoginConfig {
             retry_after_s: 3,
             max_connections: 4_096,
             max_connections_per_address: 1_024,
+            reserved_connections: 512,
+            reserved_per_network: 16,
             max_request_bytes: 1_024,
-            http_idle_ms: 60_000,
-            http_request_ms: 120_000,
-            client_timeout_ms: 120_000,
+            first_bytes: Span::seconds(5),
+            http_idle_ms: 5_000,
+            http_request_ms: 10_000,
+            client_timeout_ms: 10_000,
             linger_ms: 1_000,
             labelled_servers: 64,
         }
@@ -106,7 +118,10 @@ impl Check for LoginConfig {
             retry_after_s,
             max_connections,
             max_connections_per_address,
+            reserved_connections,
+            reserved_per_network,
             max_request_bytes,
+            first_bytes,
             http_idle_ms,
             http_request_ms,
             client_timeout_ms,
@@ -140,7 +155,22 @@ impl Check for LoginConfig {
             max_connections_per_address,
             &(1..=1_000_000),
         );
+        checker.range(
+            "reserved_connections",
+            reserved_connections,
+            &(0..=1_000_000),
+        );
+        checker.range(
+            "reserved_per_network",
+            reserved_per_network,
+            &(0..=1_000_000),
+        );
         checker.range("max_request_bytes", max_request_bytes, &(64..=65_536));
+        checker.range(
+            "first_bytes",
+            first_bytes,
+            &(Span::millis(1)..=Span::seconds(3_600)),
+        );
         checker.range("http_idle_ms", http_idle_ms, &(1..=3_600_000));
         checker.range("http_request_ms", http_request_ms, &(1..=3_600_000));
         checker.range("client_timeout_ms", client_timeout_ms, &(1..=3_600_000));
@@ -156,14 +186,6 @@ mod tests {
     #[test]
     fn the_defaults_are_within_their_bounds() {
         LoginConfig::default().validate().unwrap();
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_original() {
-        let config = LoginConfig::default();
-        assert_eq!(config.max_request_bytes, 1_024);
-        assert_eq!(config.http_idle_ms, 60_000);
-        assert_eq!(config.client_timeout_ms, 120_000);
     }
 
     #[test]

@@ -1,16 +1,22 @@
-//! Domain vocabulary of all roles: ids, terminals, conversations, error classes, limits.
+//! Domain vocabulary of all roles: ids, terminals, conversations, error classes, networks and
+//! the places that their connections share.
 //!
 //! Pure data and functions. This crate performs no I/O and knows neither a runtime nor a protocol.
 
+mod accept;
 mod conversation;
 mod error;
 mod ids;
+mod net;
+pub mod places;
 mod retry;
 mod terminal;
 pub mod time;
 
+pub use accept::AcceptBackoff;
 pub use conversation::{Conversation, Peer, SessionType};
 pub use error::{Classify, ErrorKind};
 pub use ids::{CommitSeq, DepartmentId, Epoch, GroupId, MsgId, UserId};
-pub use retry::RetryKey;
+pub use net::Network;
+pub use retry::{FrameSource, RetryKey};
 pub use terminal::{ClientType, TerminalClass};

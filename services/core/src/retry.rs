@@ -1,6 +1,6 @@
 //! Recognising that a frame repeats one that was already sent.
 
-use crate::{Conversation, Epoch, UserId};
+use crate::{Conversation, Epoch, TerminalClass, UserId};
 
 /// Identifies one logical send; equal keys within the window mean "the same message again".
 ///
@@ -10,11 +10,28 @@ use crate::{Conversation, Epoch, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RetryKey(pub [u8; 16]);
 
+/// Whose numbers the sequence number of a frame is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSource {
+    /// A client that puts its clock into its frames, as the one that repeats them does: the same
+    /// second, number and content are the same frame on any connection of the terminal.
+    Terminal {
+        /// The sender.
+        user: UserId,
+        /// A user has one terminal of a class.
+        class: TerminalClass,
+        /// The time in the frame, Unix seconds by the client's clock.
+        client_time: u32,
+    },
+    /// A client without a clock, which may count from 1 again on its next connection.
+    Session(Epoch),
+}
+
 impl RetryKey {
-    /// Key of a frame of an original client: session epoch, conversation, sequence number, type and
+    /// Key of a frame of an original client: its source, conversation, sequence number, type and
     /// body. `None` for sequence number 0, which never marks a retry.
     pub fn of_frame(
-        epoch: Epoch,
+        source: FrameSource,
         conversation: Conversation,
         seq: u32,
         msg_type: u32,
@@ -22,8 +39,25 @@ impl RetryKey {
     ) -> Option<Self> {
         (seq != 0).then(|| {
             let mut hasher = blake3::Hasher::new();
-            hasher.update(b"frame");
-            hasher.update(&epoch.0.to_le_bytes());
+            match source {
+                FrameSource::Terminal {
+                    user,
+                    class,
+                    client_time,
+                } => {
+                    hasher.update(b"terminal");
+                    hasher.update(&user.get().to_le_bytes());
+                    hasher.update(&[match class {
+                        TerminalClass::Pc => 1,
+                        TerminalClass::Mobile => 2,
+                    }]);
+                    hasher.update(&client_time.to_le_bytes());
+                }
+                FrameSource::Session(epoch) => {
+                    hasher.update(b"frame");
+                    hasher.update(&epoch.0.to_le_bytes());
+                }
+            }
             hash_conversation(&mut hasher, conversation);
             hasher.update(&seq.to_le_bytes());
             hasher.update(&msg_type.to_le_bytes());

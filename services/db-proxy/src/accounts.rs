@@ -11,7 +11,6 @@ mod memory;
 mod metrics;
 mod pool;
 mod ttl_map;
-mod turns;
 
 use std::sync::Arc;
 
@@ -28,11 +27,11 @@ use tracing::{error, info, warn};
 pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
 pub(crate) use metrics::AccountMetrics;
 pub(crate) use pool::{HashError, HashPool};
-pub(crate) use turns::Turns;
 
-use crate::answers::convert::user_info;
-use crate::answers::throttle::Throttle;
-use crate::{CheckLogins, Context};
+use crate::assembly::Context;
+use crate::calls::CheckLogins;
+use crate::profile::user_info;
+use crate::support::{StripedLocks as Turns, Throttle};
 use hash::Verdict;
 use memory::{Account, Memory};
 use metrics::LoginResult;
@@ -143,7 +142,8 @@ impl Accounts {
         } = call;
         if user_name.len() > self.config.max_name_bytes || password.len() > MAX_DIGEST_BYTES {
             // Nobody can have it, and it is not worth a place among the failures.
-            self.verdict(None, "").await?;
+            let _place = self.pool.place().ok_or(Refusal::Busy)?;
+            self.verdict(None, "").await;
             return Err(Refusal::Wrong);
         }
         let pair = self.memory.pair(user_name, address);
@@ -152,6 +152,8 @@ impl Accounts {
             return Ok(account);
         }
 
+        // Before the turn: whoever waits for his turn is one who waits for a hash.
+        let _place = self.pool.place().ok_or(Refusal::Busy)?;
         // Attempts of one pair are judged one after the other, so that many at the same time get no
         // more tries than many in a row.
         let _turn = self.turns.take(pair.turn()).await;
@@ -168,7 +170,7 @@ impl Accounts {
                 self.metrics.remembered();
                 Verdict::Right
             }
-            _ => self.verdict(account.as_deref(), password).await?,
+            _ => self.verdict(account.as_deref(), password).await,
         };
         let account = match (account, &verdict) {
             (Some(account), Verdict::Right | Verdict::RightOutdated(_))
@@ -229,7 +231,7 @@ impl Accounts {
     }
 
     /// Hashes, whatever there is to compare with.
-    async fn verdict(&self, account: Option<&Account>, digest: &str) -> Result<Verdict, Refusal> {
+    async fn verdict(&self, account: Option<&Account>, digest: &str) -> Verdict {
         // Whoever has no password yet has an empty hash, which nothing fits.
         let stored = account
             .filter(|account| !account.hash.is_empty())
@@ -240,11 +242,8 @@ impl Accounts {
                     )
                     .ok()
             });
-        match self.pool.verify(stored, digest.to_owned()).await {
-            Ok(verdict) => Ok(verdict),
-            Err(HashError::Busy) => Err(Refusal::Busy),
-            Err(HashError::Failed) => Ok(Verdict::Wrong),
-        }
+        let verdict = self.pool.verify(stored, digest.to_owned()).await;
+        verdict.unwrap_or(Verdict::Wrong)
     }
 
     async fn upgrade(&self, account: &Arc<Account>, digest: &str, hash: String) {

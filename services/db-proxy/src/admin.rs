@@ -27,13 +27,15 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::error;
 
 use crate::accounts::{Accounts, HashError, SetPasswordError};
-use crate::publish::ListError;
-use crate::{Context, GroupRefusal, WriterError, WriterHandle};
+use crate::assembly::Context;
+use crate::publish::{ListError, Publisher};
+use crate::writer::{GroupRefusal, WriterError, WriterHandle};
 
 /// The service `im.v1.Admin`.
 pub(crate) struct AdminService {
     store: Arc<dyn Store>,
     writer: WriterHandle,
+    publisher: Publisher,
     accounts: Arc<Accounts>,
     config: Arc<DbProxyConfig>,
 }
@@ -114,6 +116,7 @@ impl AdminService {
         Self {
             store: Arc::clone(&context.store),
             writer: context.writer.clone(),
+            publisher: context.publisher.clone(),
             accounts,
             config: Arc::clone(&context.config),
         }

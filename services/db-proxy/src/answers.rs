@@ -6,7 +6,7 @@
 //! shown to its members only, and to each from his joining on.
 
 mod buddy;
-pub(crate) mod convert;
+mod convert;
 mod directory;
 mod events;
 mod frames;
@@ -15,7 +15,6 @@ mod history;
 mod metrics;
 mod sessions;
 mod settings;
-pub(crate) mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,22 +31,27 @@ use tracing::{debug, warn};
 pub(crate) use groups::{affected, change_notify};
 pub(crate) use metrics::AnswerMetrics;
 
-use crate::accounts::{Accounts, Turns};
-use crate::{AnswerQueries, Context, Positions, WriterError, WriterHandle};
+use crate::accounts::Accounts;
+use crate::assembly::Context;
+use crate::calls::AnswerQueries;
+use crate::positions::Positions;
+use crate::publish::Publisher;
+use crate::support::{StripedLocks, Throttle};
+use crate::writer::{WriterError, WriterHandle};
 use directory::Directory;
 use frames::Bounds;
-use throttle::Throttle;
 
 /// Answers queries.
 pub(crate) struct Answers {
     store: Arc<dyn Store>,
     writer: WriterHandle,
+    publisher: Publisher,
     positions: Positions,
     accounts: Arc<Accounts>,
     config: Arc<DbProxyConfig>,
     directory: Directory,
     /// Whoever makes groups does so one after the other, so that the limit holds.
-    creating: Turns,
+    creating: StripedLocks,
     trouble: Throttle,
     metrics: AnswerMetrics,
 }
@@ -118,11 +122,12 @@ impl Answers {
         Arc::new(Self {
             store: Arc::clone(&context.store),
             writer: context.writer.clone(),
+            publisher: context.publisher.clone(),
             positions: context.positions.clone(),
             accounts,
             config: Arc::clone(&context.config),
             directory: Directory::new(context.config.answers.max_directory_answers),
-            creating: Turns::default(),
+            creating: StripedLocks::default(),
             trouble: Throttle::default(),
             metrics,
         })

@@ -7,38 +7,19 @@
 mod link;
 mod log;
 mod related;
-mod results;
-mod sessions;
 
 use std::sync::Arc;
 
 use im_config::AttachConfig;
 use im_proto_rpc::v1;
 use im_rpc::{Accept, Link};
-use im_store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::metrics::Metrics;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendRules};
-use crate::{AnswerQueries, CheckLogins, WriterHandle};
-
-pub(crate) use results::Results;
-
-/// What the links work with.
-pub(crate) struct AttachParts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) writer: WriterHandle,
-    pub(crate) publisher: Publisher,
-    pub(crate) members: MemberCache,
-    pub(crate) answers: Arc<dyn AnswerQueries>,
-    pub(crate) logins: Arc<dyn CheckLogins>,
-    pub(crate) rules: SendRules,
-    pub(crate) config: AttachConfig,
-    pub(crate) metrics: Metrics,
-}
+use crate::assembly::Context;
+use crate::calls::{AnswerQueries, CheckLogins};
+use crate::writer::SendRules;
 
 /// Takes over links of msg servers.
 #[derive(Clone)]
@@ -51,22 +32,41 @@ pub(crate) struct Attach {
 
 /// What all links share.
 struct Shared {
-    parts: AttachParts,
-    /// Queries and log reads in hand.
-    queries: Semaphore,
-    /// Logins in hand.
-    logins: Semaphore,
+    context: Context,
+    answers: Arc<dyn AnswerQueries>,
+    logins: Arc<dyn CheckLogins>,
+    rules: SendRules,
+    /// Queries and log reads that may still be taken in hand.
+    query_room: Semaphore,
+    /// Logins that may still be taken in hand.
+    login_room: Semaphore,
     related: related::Relations,
+}
+
+impl Shared {
+    fn config(&self) -> &AttachConfig {
+        &self.context.config.attach
+    }
 }
 
 impl Attach {
     /// Links accepted by it have tasks in `tasks` and end after `stop`.
-    pub(crate) fn new(parts: AttachParts, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        context: Context,
+        answers: Arc<dyn AnswerQueries>,
+        logins: Arc<dyn CheckLogins>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let config = &context.config.attach;
         let shared = Shared {
-            queries: Semaphore::new(parts.config.queries.max(1)),
-            logins: Semaphore::new(parts.config.logins.max(1)),
-            related: related::Relations::new(&parts.config),
-            parts,
+            query_room: Semaphore::new(config.queries.max(1)),
+            login_room: Semaphore::new(config.logins.max(1)),
+            related: related::Relations::new(config),
+            rules: SendRules::from(&context.config.writer),
+            answers,
+            logins,
+            context,
         };
         Self {
             shared: Arc::new(shared),

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::writer::Refusal;
+use crate::support::RejectReason;
 
 /// Label of refused messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -174,7 +174,7 @@ impl Metrics {
         self.0.repeated.inc_by(messages);
     }
 
-    pub(crate) fn refused(&self, reason: Refusal) {
+    pub(crate) fn refused(&self, reason: RejectReason) {
         self.0
             .refused
             .get_or_create(&ReasonLabel {

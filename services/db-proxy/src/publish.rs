@@ -25,33 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
-use crate::writer::Members;
+use crate::publication::{Outgoing, Publication};
 use shards::Shards;
 
 pub(crate) use lists::ListError;
-
-/// What goes to route servers besides messages.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Publication {
-    /// A push that is not kept.
-    Event(v1::Event),
-    /// An end of sessions.
-    Kick(v1::Kick),
-}
-
-/// A committed message; its `recipients` are filled in per shard.
-#[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) message: v1::LiveMessage,
-    pub(crate) recipients: Recipients,
-}
-
-/// Who gets a message.
-#[derive(Clone, Debug)]
-pub(crate) enum Recipients {
-    Pair(UserId, UserId),
-    Group(Arc<Members>),
-}
 
 /// Handle of the publisher; cheap to clone.
 #[derive(Clone)]
@@ -84,7 +61,7 @@ impl Publisher {
     /// one: said at the start, and when messages turn out to be committed that were not published.
     pub(crate) fn restart_at(&self, end: CommitSeq) {
         let mut shards = self.lock();
-        shards.restart_at(end.0);
+        shards.restart_at(end);
         self.0.position.send_replace(Some(end));
     }
 
@@ -95,11 +72,12 @@ impl Publisher {
         for message in messages {
             shards.message(message);
         }
-        shards.reach(end.0);
+        shards.reach(end);
         self.0.position.send_replace(Some(end));
     }
 
-    /// Publishes what is not kept, at this place of the log.
+    /// Publishes what is not kept, after everything that has been published so far. Never waits; what
+    /// a route server's full queue cannot take is lost for it.
     pub(crate) fn publish(&self, items: Vec<Publication>) {
         let mut shards = self.lock();
         for item in items {
@@ -114,7 +92,7 @@ impl Publisher {
     /// The sessions that sent these messages, as far as they are remembered; 0 otherwise.
     pub(crate) fn origins_of(&self, seqs: impl Iterator<Item = CommitSeq>) -> Vec<u64> {
         let origins = self.origins();
-        seqs.map(|seq| origins.of(seq.0)).collect()
+        seqs.map(|seq| origins.of(seq)).collect()
     }
 
     /// Position of the log that has been published.
@@ -122,7 +100,7 @@ impl Publisher {
         *self.0.position.borrow()
     }
 
-    /// Sessions of a user or of all, from the route servers.
+    /// Sessions that are online, of one user or of all, as the route servers know them.
     pub(crate) async fn list_sessions(
         &self,
         user: Option<UserId>,

@@ -16,15 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::Context;
 use crate::accounts::{AccountMetrics, Accounts};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
-use crate::attach::{Attach, AttachParts};
+use crate::assembly::Core;
+use crate::attach::Attach;
+use crate::calls::CheckLogins;
 use crate::metrics::Metrics;
-use crate::positions::Positions;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendRules, Writer, WriterParts};
 
 /// Condition of readiness: the store answers.
 const STORE_READY: &str = "store";
@@ -70,10 +68,7 @@ pub struct Server {
     config: DbProxyConfig,
     deps: Deps,
     grpc: BoundGrpc,
-    writer: Writer,
-    reachable: watch::Receiver<bool>,
-    publisher: Publisher,
-    positions: Positions,
+    core: Core,
     attach: Attach,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
@@ -85,53 +80,25 @@ impl Server {
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
-        let publisher = Publisher::new(&config.publish, metrics.clone());
-        let positions = Positions::new(Arc::clone(&deps.store), &config.positions, metrics.clone());
-        let members = MemberCache::new(config.writer.cached_groups);
-        let (writer, handle, reachable) = Writer::new(WriterParts {
-            store: Arc::clone(&deps.store),
-            publisher: publisher.clone(),
-            positions: positions.clone(),
-            member_cache: members.clone(),
-            metrics: metrics.clone(),
-            config: config.writer.clone(),
-        });
-        let context = Context {
-            store: Arc::clone(&deps.store),
-            writer: handle.clone(),
-            positions: positions.clone(),
-            config: Arc::new(config.clone()),
-        };
-        let accounts = Accounts::new(&context, registered.register(AccountMetrics::register));
+        let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
+        let context = &core.context;
+        let accounts = Accounts::new(context, registered.register(AccountMetrics::register));
         let answers = Answers::new(
-            &context,
+            context,
             Arc::clone(&accounts),
             registered.register(AnswerMetrics::register),
         );
-        let rules = SendRules {
-            max_body_bytes: config.writer.max_body_bytes,
-            client_id_window_seconds: config.writer.client_id_window_seconds,
-            frame_window_seconds: config.writer.frame_window_seconds,
-        };
         let link_tasks = TaskTracker::new();
         let stop_links = CancellationToken::new();
         let attach = Attach::new(
-            AttachParts {
-                store: Arc::clone(&deps.store),
-                writer: handle,
-                publisher: publisher.clone(),
-                members,
-                answers,
-                logins: Arc::clone(&accounts) as Arc<dyn crate::CheckLogins>,
-                rules,
-                config: config.attach.clone(),
-                metrics,
-            },
+            context.clone(),
+            answers,
+            Arc::clone(&accounts) as Arc<dyn CheckLogins>,
             link_tasks.clone(),
             stop_links.clone(),
         );
         let guard = Guard::new(&deps.secret, deps.links.clone());
-        let admin = AdminServer::new(AdminService::new(&context, accounts));
+        let admin = AdminServer::new(AdminService::new(context, accounts));
         let grpc = GrpcServer::new(&config.link, guard)
             .db_proxy(Arc::new(attach.clone()))
             .service(admin)
@@ -142,10 +109,7 @@ impl Server {
             config,
             deps,
             grpc,
-            writer,
-            reachable,
-            publisher,
-            positions,
+            core,
             attach,
             link_tasks,
             stop_links,
@@ -168,9 +132,8 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
-        let (stop_writer, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-        let writer = tokio::spawn(self.writer.run(stop_writer.clone()));
-        let positions = self.positions;
+        let stop_rest = CancellationToken::new();
+        let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
         let events = self.deps.route.watch(Watch {
@@ -180,12 +143,12 @@ impl Server {
             tasks: &tasks,
             stop: stop_rest.clone(),
         });
-        let (publisher, stop_publisher) = (self.publisher, stop_rest.clone());
+        let (publisher, stop_publisher) = (self.core.context.publisher.clone(), stop_rest.clone());
         let link_tasks = tasks.clone();
         tasks.spawn(async move { publisher.follow(events, &link_tasks, stop_publisher).await });
         let readiness = self.deps.process.readiness;
         tasks.spawn(tell_readiness(
-            self.reachable,
+            self.core.reachable.clone(),
             readiness.clone(),
             stop_rest.clone(),
         ));
@@ -216,8 +179,7 @@ impl Server {
         );
 
         // Nobody asks the writer any more; it ends when its queue is empty, the others follow it.
-        stop_writer.cancel();
-        if tokio::time::timeout(TASKS_GRACE, writer).await.is_err() {
+        if !self.core.stop(TASKS_GRACE).await {
             warn!("the writer did not end in time");
         }
         stop_rest.cancel();

@@ -7,23 +7,20 @@
 //! *Invariants*: no result "stored" before the commit; after any failure nothing that the batch
 //! touched is remembered; sends of one link are stored in their order.
 
-mod cache;
 mod commit;
 mod groups;
 mod handle;
 mod job;
 mod load;
-mod members;
 mod plan;
+mod retries;
 mod task;
 
-pub(crate) use cache::Cache;
 pub(crate) use handle::{
     ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError, WriterHandle,
 };
-pub(crate) use job::{Refusal, SendBatch, SendRules};
-pub(crate) use members::{MemberCache, Members};
-pub(crate) use task::{MAX_JOB_SENDS, Writer, WriterParts, chain};
+pub(crate) use job::{SendBatch, SendRules};
+pub(crate) use task::{MAX_JOB_SENDS, Writer, WriterParts};
 
 #[cfg(test)]
 mod tests;

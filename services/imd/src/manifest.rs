@@ -4,42 +4,55 @@
 //! only a cluster can do is named, one line each. Every field that cannot be used is named too, not
 //! only the first.
 
-mod check;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 
 use im_config::{LoadError, Sources};
-use im_operator_api::{Common, ImClusterSpec};
+use im_operator_api::server_config::{Setting, settings};
+use im_operator_api::{Common, ImClusterSpec, Role, SpecError, manifest};
 use serde_json::Value;
 
 /// Largest manifest, bytes; the API server takes no larger object either.
 const MAX_BYTES: u64 = 3 << 19;
 
-/// Fields that one process acts on. A name stands for everything below it, `*` for any name.
-const USED: [&str; 17] = [
+/// Roles in the order in which their settings are read; later ones win.
+const ROLES: [Role; 4] = [Role::Login, Role::Msg, Role::Route, Role::DbProxy];
+
+/// How one process differs from the pods of a cluster in what a specification says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Differs {
+    /// Nobody from outside, unless told otherwise: the same port, on the loopback address.
+    Loopback,
+    /// Roles of one process call each other directly, and there is one of each.
+    LeftOut,
+    /// One filter serves all roles.
+    OneFilter,
+}
+
+/// Every key that differs. All others are what [`server_config`](im_operator_api::server_config) says.
+const DIFFERENT: [(&str, Differs); 9] = [
+    ("admin.listen", Differs::Loopback),
+    ("login.client_listen", Differs::Loopback),
+    ("login.http_listen", Differs::Loopback),
+    ("msg.listen", Differs::Loopback),
+    ("db_proxy.listen", Differs::Loopback),
+    ("login.control_listen", Differs::LeftOut),
+    ("route.listen", Differs::LeftOut),
+    ("login.replicas", Differs::LeftOut),
+    ("log.filter", Differs::OneFilter),
+];
+
+/// Fields that one process acts on beside those that are settings. A name stands for everything below
+/// it, `*` for any name.
+const USED: [&str; 7] = [
     "apiVersion",
     "kind",
     "metadata.name",
     "spec.version",
     "spec.database.type",
     "spec.cache.type",
-    "spec.load.reportIntervalSeconds",
-    "spec.load.staleAfterSeconds",
-    "spec.observability.metrics.port",
-    "spec.roles.login.assignment",
-    "spec.roles.login.ports.client",
-    "spec.roles.login.ports.http",
-    "spec.roles.msg.ports",
-    "spec.roles.msg.capacity",
-    "spec.roles.msg.drain",
-    "spec.roles.dbProxy.ports",
     "spec.roles.*.config",
 ];
-
-/// As [`USED`], of every role.
-const LOG_LEVEL: &str = "spec.roles.*.logLevel";
 
 /// What a manifest says for one process.
 #[derive(Debug, Default)]
@@ -48,19 +61,6 @@ pub(crate) struct Manifest {
     pub(crate) presets: Vec<(String, String)>,
     /// What has no effect here, in words.
     pub(crate) notes: Vec<String>,
-}
-
-/// A field and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadField {
-    pub(crate) field: String,
-    pub(crate) message: String,
-}
-
-impl fmt::Display for BadField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
 }
 
 /// Why a manifest cannot be used.
@@ -74,7 +74,7 @@ pub(crate) enum BadManifest {
     Yaml(String),
     /// Fields cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Fields(Vec<BadField>),
+    Fields(Vec<SpecError>),
 }
 
 /// Reads a manifest from a file, or from standard input when its name is `-`.
@@ -94,7 +94,7 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, BadManifest> {
 fn parse(text: &str) -> Result<Manifest, BadManifest> {
     let value: Value =
         serde_saphyr::from_str(text).map_err(|error| BadManifest::Yaml(error.to_string()))?;
-    let cluster = check::typed(&value).map_err(BadManifest::Fields)?;
+    let cluster = manifest::read(&value).map_err(BadManifest::Fields)?;
     let presets = presets(&cluster.spec);
     let bad = refused(&presets);
     if !bad.is_empty() {
@@ -117,95 +117,42 @@ struct Preset {
 }
 
 fn presets(spec: &ImClusterSpec) -> Vec<Preset> {
-    let roles = &spec.roles;
-    let (login, msg) = (&roles.login, &roles.msg);
     let mut presets = Vec::new();
-    let mut set = |field: &str, key: &str, value: String| {
-        presets.push(Preset {
-            field: format!("spec.{field}"),
-            key: key.to_owned(),
-            value,
-        });
-    };
-    let local = |port: i32| format!("127.0.0.1:{port}");
-    let millis = |seconds: i32| (i64::from(seconds) * 1_000).to_string();
-    set(
-        "roles.login.ports.client",
-        "login.client_listen",
-        local(login.ports.client),
-    );
-    set(
-        "roles.login.ports.http",
-        "login.http_listen",
-        local(login.ports.http),
-    );
-    set(
-        "roles.msg.ports.client",
-        "msg.listen",
-        local(msg.ports.client),
-    );
-    set(
-        "roles.dbProxy.ports.grpc",
-        "db_proxy.listen",
-        local(roles.db_proxy.ports.grpc),
-    );
-    set(
-        "observability.metrics.port",
-        "admin.listen",
-        local(spec.observability.metrics.port),
-    );
-    let (most, percent) = (
-        msg.capacity.max_connections,
-        msg.capacity.soft_limit_percent,
-    );
-    let soft = i64::from(most) * i64::from(percent) / 100;
-    let capacity = "roles.msg.capacity.maxConnections";
-    set(capacity, "msg.max_connections", most.to_string());
-    set(capacity, "msg.max_sessions", most.to_string());
-    set(
-        "roles.msg.capacity.softLimitPercent",
-        "msg.soft_max_sessions",
-        soft.to_string(),
-    );
-    set(
-        "load.reportIntervalSeconds",
-        "msg.report_interval_ms",
-        millis(spec.load.report_interval_seconds),
-    );
-    set(
-        "load.staleAfterSeconds",
-        "login.stale_after_ms",
-        millis(spec.load.stale_after_seconds),
-    );
-    set(
-        "roles.login.assignment.reservationSeconds",
-        "login.reservation_ms",
-        millis(login.assignment.reservation_seconds),
-    );
-    let (drain, longest) = ("roles.msg.drain.maxSeconds", msg.drain.max_seconds);
-    set(drain, "msg.drain_seconds", longest.to_string());
-    set(
-        drain,
-        "process.stop_timeout_ms",
-        millis(longest.saturating_add(30)),
-    );
-    set("roles.msg.logLevel", "log.filter", log_filter(spec));
+    for role in ROLES {
+        let settings = settings(spec, role);
+        presets.extend(settings.into_iter().filter_map(|said| preset(spec, said)));
+    }
     for (role, common) in commons(spec) {
-        for (key, value) in &common.config {
-            set(&format!("roles.{role}.config.{key:?}"), key, value.clone());
-        }
+        presets.extend(common.config.iter().map(|(key, value)| Preset {
+            field: format!("spec.roles.{}.config.{key:?}", role.field()),
+            key: key.clone(),
+            value: value.clone(),
+        }));
     }
     presets
 }
 
-fn commons(spec: &ImClusterSpec) -> [(&'static str, &Common); 4] {
-    let roles = &spec.roles;
-    [
-        ("login", &roles.login.common),
-        ("msg", &roles.msg.common),
-        ("route", &roles.route.common),
-        ("dbProxy", &roles.db_proxy.common),
-    ]
+/// What one process makes of a setting.
+fn preset(spec: &ImClusterSpec, said: Setting) -> Option<Preset> {
+    let differs = DIFFERENT.iter().find(|(key, _)| *key == said.key);
+    let value = match (differs.map(|(_, how)| how), &said.value) {
+        (None, value) => value.to_string(),
+        (Some(Differs::LeftOut), _) => return None,
+        (Some(Differs::OneFilter), _) => log_filter(spec),
+        (Some(Differs::Loopback), value) => {
+            let port = value.as_str()?.rsplit_once(':')?.1;
+            format!("127.0.0.1:{port}")
+        }
+    };
+    Some(Preset {
+        field: said.field,
+        key: said.key.to_owned(),
+        value,
+    })
+}
+
+fn commons(spec: &ImClusterSpec) -> [(Role, &Common); 4] {
+    ROLES.map(|role| (role, spec.common(role)))
 }
 
 /// One level for the process, or the levels of the roles' parts of it.
@@ -221,7 +168,7 @@ fn log_filter(spec: &ImClusterSpec) -> String {
 }
 
 /// What the configuration says to these keys.
-fn refused(presets: &[Preset]) -> Vec<BadField> {
+fn refused(presets: &[Preset]) -> Vec<SpecError> {
     let load = |presets: &[Preset]| {
         let pairs = presets.iter();
         let sources = Sources {
@@ -234,10 +181,7 @@ fn refused(presets: &[Preset]) -> Vec<BadField> {
     let mut bad = Vec::new();
     for preset in presets {
         if let Some(LoadError::Override { reason, .. }) = load(std::slice::from_ref(preset)) {
-            bad.push(BadField {
-                field: preset.field.clone(),
-                message: reason.trim().to_owned(),
-            });
+            bad.push(SpecError::new(&preset.field, reason));
         }
     }
     if bad.is_empty()
@@ -245,24 +189,25 @@ fn refused(presets: &[Preset]) -> Vec<BadField> {
     {
         bad.extend(violations.0.into_iter().map(|violation| {
             let preset = presets.iter().rfind(|preset| preset.key == violation.key);
-            BadField {
-                field: preset.map_or(violation.key, |preset| preset.field.clone()),
-                message: violation.rule,
-            }
+            let field = preset.map_or(&violation.key, |preset| &preset.field);
+            SpecError::new(field, violation.rule)
         }));
     }
     bad
 }
 
 fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
-    let is_used = |path: &[String]| {
-        let mut used = USED.iter().chain([&LOG_LEVEL]);
-        used.any(|used| covers(used, path))
-    };
-    let unused: BTreeSet<String> = check::leaves(value)
+    let fields: Vec<String> = ROLES
+        .iter()
+        .flat_map(|role| settings(spec, *role))
+        .filter_map(|said| Some(preset(spec, said)?.field))
+        .collect();
+    let used: Vec<&str> = fields.iter().map(String::as_str).chain(USED).collect();
+    let is_used = |path: &[String]| used.iter().any(|used| covers(used, path));
+    let unused: BTreeSet<String> = manifest::leaves(value)
         .iter()
         .filter(|leaf| !is_used(&leaf.path))
-        .map(check::Leaf::brief)
+        .map(manifest::Leaf::brief)
         .collect();
     let mut notes: Vec<String> = unused
         .into_iter()
@@ -275,14 +220,16 @@ fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
             spec.version
         ));
     }
-    let mut known: BTreeMap<&String, (&str, &String)> = BTreeMap::new();
+    let mut known: BTreeMap<&String, (Role, &String)> = BTreeMap::new();
     for (role, common) in commons(spec) {
         for (key, value) in &common.config {
             if let Some((other, former)) = known.insert(key, (role, value))
                 && former != value
             {
                 notes.push(format!(
-                    "spec.roles.{other}.config.{key:?} gives way to that of {role}: one process has one value"
+                    "spec.roles.{}.config.{key:?} gives way to that of {}: one process has one value",
+                    other.field(),
+                    role.field()
                 ));
             }
         }

@@ -10,21 +10,24 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
-use crate::listener::{Clients, finish};
+use crate::listener::{ClientPlace, Clients, finish};
 use crate::metrics::{Port, Refusal};
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(mut stream: TcpStream, clients: &Clients) {
+pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, clients: &Clients) {
     let limits = &clients.limits;
     let deadline = Instant::now() + limits.binary_request;
     let limit = FrameLimit::new(u32::try_from(limits.request_bytes).unwrap_or(u32::MAX));
     let mut bytes = BytesMut::new();
+    let mut until = deadline.min(Instant::now() + limits.first_bytes);
     let refusal = 'reading: loop {
-        match timeout_at(deadline, stream.read_buf(&mut bytes)).await {
+        match timeout_at(until, stream.read_buf(&mut bytes)).await {
             Err(_) => break Refusal::Late,
             Ok(Ok(0) | Err(_)) => break Refusal::Gone,
             Ok(Ok(_)) => {}
         }
+        place.heard();
+        until = deadline;
         loop {
             let frame = match next_frame(&mut bytes, limit) {
                 Ok(Some(frame)) => frame,

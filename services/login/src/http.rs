@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::listener::{Clients, finish};
+use crate::listener::{ClientPlace, Clients, finish};
 use crate::metrics::{Port, Refusal};
 
 /// What clients ask for; anything may follow.
@@ -30,17 +30,20 @@ enum Request {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(mut stream: TcpStream, clients: &Clients) {
+pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, clients: &Clients) {
     let limits = &clients.limits;
     let deadline = Instant::now() + limits.http_request;
+    let mut patience = limits.first_bytes;
     let mut bytes = Vec::with_capacity(limits.request_bytes.min(1_024) + 1);
     let refusal = loop {
-        let idle = Instant::now() + limits.http_idle;
-        match timeout_at(deadline.min(idle), stream.read_buf(&mut bytes)).await {
+        let silent = Instant::now() + patience;
+        match timeout_at(deadline.min(silent), stream.read_buf(&mut bytes)).await {
             Err(_) => break Refusal::Late,
             Ok(Ok(0) | Err(_)) => break Refusal::Gone,
             Ok(Ok(_)) => {}
         }
+        place.heard();
+        patience = limits.http_idle;
         if bytes.len() > limits.request_bytes {
             break Refusal::TooLong;
         }
@@ -91,6 +94,7 @@ fn examine(bytes: &[u8]) -> Request {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) request_bytes: usize,
+    pub(crate) first_bytes: Duration,
     pub(crate) http_idle: Duration,
     pub(crate) http_request: Duration,
     pub(crate) binary_request: Duration,

@@ -1,14 +1,13 @@
-//! Accepting clients, bounded in all and per address, and letting them go.
+//! Accepting clients, bounded in all and by where they come from, and letting them go.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use im_core::AcceptBackoff;
+use im_core::places::{self, Admission, Place};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,11 +19,11 @@ use crate::metrics::{Metrics, Port, Refusal};
 use crate::table::{Choice, LoadTable};
 use crate::{binary, http};
 
-/// Wait after a failed accept: long enough not to spin when descriptors are short.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
 /// What a client may still send while it takes its answer; more is not read.
 const MAX_AFTER_ANSWER: u64 = 64 * 1024;
+
+/// A client's place; its token ends the connection that loses it to a newcomer.
+pub(crate) type ClientPlace = Place<CancellationToken>;
 
 /// What all connections of clients share.
 #[derive(Debug)]
@@ -33,8 +32,8 @@ pub(crate) struct Clients {
     pub(crate) answers: Answers,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) addresses: Addresses,
+    /// Bounds of the places of each port.
+    pub(crate) places: places::Limits,
 }
 
 impl Clients {
@@ -49,8 +48,7 @@ impl Clients {
     }
 }
 
-/// Accepts clients of one port until `stop` fires. Beyond the number of connections one waits here and
-/// the others in the kernel's queue.
+/// Accepts clients of one port, which has places of its own, until `stop` fires.
 pub(crate) async fn accept(
     listener: TcpListener,
     port: Port,
@@ -59,6 +57,8 @@ pub(crate) async fn accept(
     stop: CancellationToken,
 ) {
     let open = clients.metrics.connections(port);
+    let places = Admission::new(clients.places);
+    let (mut backoff, opened) = (AcceptBackoff::default(), Instant::now());
     loop {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
             return;
@@ -66,31 +66,44 @@ pub(crate) async fn accept(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(%error, "accept failed");
-                sleep(ACCEPT_RETRY).await;
+                let (wait, log) = backoff.failed(opened.elapsed());
+                if log {
+                    warn!(%error, ?port, "accept failed");
+                }
+                clients.metrics.accept_failures.inc();
+                sleep(wait).await;
                 continue;
             }
         };
-        // Asked for only when there is a client: the ports share the places.
-        let place = stop.run_until_cancelled(Arc::clone(&clients.places).acquire_owned());
-        let Some(Ok(place)) = place.await else { return };
-        let Some(address) = clients.addresses.admit(peer.ip()) else {
-            debug!(%peer, "refused a client: too many of its address");
-            clients.metrics.refuse(port, Refusal::Address);
-            continue;
+        backoff.succeeded();
+        // Fires at a stop as well.
+        let evict = stop.child_token();
+        let place = match places.enter(peer.ip(), evict.clone()) {
+            Ok((place, evicted)) => {
+                if let Some(evicted) = evicted {
+                    clients.metrics.refuse(port, Refusal::Evicted);
+                    evicted.cancel();
+                }
+                place
+            }
+            Err(reason) => {
+                debug!(%peer, ?reason, "refused a client");
+                clients.metrics.refuse(port, reason.into());
+                continue;
+            }
         };
-        let (clients, stop) = (Arc::clone(&clients), stop.clone());
-        let counted = Counted::new(&open);
+        let (clients, counted) = (Arc::clone(&clients), Counted::new(&open));
         tasks.spawn(async move {
+            let mut place = place;
             let serve = async {
                 match port {
-                    Port::Http => http::serve(stream, &clients).await,
-                    Port::Binary => binary::serve(stream, &clients).await,
+                    Port::Http => http::serve(stream, &mut place, &clients).await,
+                    Port::Binary => binary::serve(stream, &mut place, &clients).await,
                 }
             };
             // An answer takes no time; whoever has not asked yet asks elsewhere.
-            stop.run_until_cancelled(serve).await;
-            drop((counted, address, place));
+            evict.run_until_cancelled(serve).await;
+            drop((counted, place));
         });
     }
 }
@@ -111,60 +124,6 @@ pub(crate) async fn finish(mut stream: TcpStream, answer: &[u8], linger: Duratio
     while let Ok(Ok(1..)) = timeout_at(deadline, rest.read(&mut scratch)).await {}
 }
 
-/// Open connections by address.
-#[derive(Clone, Debug)]
-pub(crate) struct Addresses {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    limit: usize,
-}
-
-impl Addresses {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            open: Arc::default(),
-            limit,
-        }
-    }
-
-    /// Counts a connection while the answer lives; `None` when there are too many.
-    fn admit(&self, address: IpAddr) -> Option<Admitted> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_default();
-        if *count >= self.limit {
-            return None;
-        }
-        *count += 1;
-        drop(open);
-        Some(Admitted {
-            addresses: self.clone(),
-            address,
-        })
-    }
-}
-
-/// A counted connection.
-#[derive(Debug)]
-struct Admitted {
-    addresses: Addresses,
-    address: IpAddr,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut open = self
-            .addresses
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// A gauge that is one higher while this lives.
 struct Counted(Gauge);
 
@@ -178,26 +137,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_so_many_connections_and_no_memory_of_them() {
-        let addresses = Addresses::new(2);
-        let one: IpAddr = "192.0.2.1".parse().unwrap();
-        let other: IpAddr = "192.0.2.2".parse().unwrap();
-        let first = addresses.admit(one);
-        let second = addresses.admit(one);
-        assert!(first.is_some() && second.is_some());
-        assert!(addresses.admit(one).is_none());
-        assert!(addresses.admit(other).is_some());
-        drop(first);
-        assert!(addresses.admit(one).is_some());
-        drop(second);
-        assert!(addresses.open.lock().unwrap().is_empty());
     }
 }

@@ -33,8 +33,14 @@ pub(crate) enum Answer {
 /// Why a client was closed without an answer, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Refusal {
-    /// Too many connections of its address.
+    /// Too many connections of its address or network, none of which is silent.
     Address,
+    /// No place, and nobody silent who could make room.
+    Full,
+    /// The places left are reserved for networks with fewer connections.
+    Reserved,
+    /// It was silent longest when a newcomer needed its place.
+    Evicted,
     /// Its request was too long.
     TooLong,
     /// Its request did not come in time.
@@ -45,6 +51,16 @@ pub enum Refusal {
     Elsewhere,
     /// It closed, or its connection failed, before its request was there.
     Gone,
+}
+
+impl From<im_core::places::Refusal> for Refusal {
+    fn from(refusal: im_core::places::Refusal) -> Self {
+        match refusal {
+            im_core::places::Refusal::Full => Self::Full,
+            im_core::places::Refusal::Reserved => Self::Reserved,
+            im_core::places::Refusal::Address => Self::Address,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -107,6 +123,7 @@ pub struct Metrics {
     servers: Family<ServersLabel, Gauge>,
     sessions: Family<ServerLabel, Gauge>,
     labelled: Arc<Mutex<HashSet<String>>>,
+    pub(crate) accept_failures: Counter,
     pub(crate) reports: Counter,
     pub(crate) refused_reports: Counter,
 }
@@ -122,6 +139,7 @@ impl Metrics {
             servers,
             sessions,
             labelled: _,
+            accept_failures,
             reports,
             refused_reports,
         } = &this;
@@ -135,6 +153,11 @@ impl Metrics {
             "im_login_client_connections",
             "Open client connections",
             connections.clone(),
+        );
+        registry.register(
+            "im_login_accept_failures",
+            "Connections of clients that could not be accepted",
+            accept_failures.clone(),
         );
         registry.register("im_login_servers", "Msg servers by state", servers.clone());
         registry.register(

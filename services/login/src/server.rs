@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use im_config::{LinkConfig, LoginConfig};
+use im_core::places;
 use im_rpc::Guard;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,13 +18,16 @@ use tracing::info;
 
 use crate::answer::Answers;
 use crate::http::Limits;
-use crate::listener::{Addresses, Clients, accept};
+use crate::listener::{Clients, accept};
 use crate::metrics::{Metrics, Port};
 use crate::reports::{MSG_SERVER, Reports};
 use crate::table::{LoadTable, Rules};
 
 /// Clients that may wait in the kernel's queue of a port.
 const BACKLOG: i32 = 1_024;
+
+/// Clients evicted but not gone yet, at least: as many as are accepted before other tasks have a turn.
+const MIN_LEAVING: usize = 128;
 
 /// How often gauges follow the table and lost servers are forgotten.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -128,14 +131,20 @@ impl Server {
             answers: Answers::new(&config.msfs, &config.discovery, config.retry_after_s),
             limits: Limits {
                 request_bytes: config.max_request_bytes,
+                first_bytes: config.first_bytes.into(),
                 http_idle: Duration::from_millis(config.http_idle_ms),
                 http_request: Duration::from_millis(config.http_request_ms),
                 binary_request: Duration::from_millis(config.client_timeout_ms),
                 linger: Duration::from_millis(config.linger_ms),
             },
             metrics,
-            places: Arc::new(Semaphore::new(config.max_connections)),
-            addresses: Addresses::new(config.max_connections_per_address),
+            places: places::Limits {
+                total: config.max_connections,
+                per_address: config.max_connections_per_address,
+                reserved: config.reserved_connections.min(config.max_connections / 2),
+                few: config.reserved_per_network,
+                leaving: (config.max_connections / 8).max(MIN_LEAVING),
+            },
         });
         let labelled_servers = config.labelled_servers;
         Ok(Self {

@@ -4,6 +4,10 @@
 //! live in db-proxy, presence lives in route servers. State here is connections only, so a msg
 //! server may be killed at any time.
 //!
+//! Four layers, each a folder with a page that tells what it is: `transport` (bytes of a socket),
+//! `connection` (frames, queues, bounds), `session` (who is logged in), `gateway` (requests,
+//! delivery, links). A layer uses those before it only; `server` puts them together.
+//!
 //! *Invariants*
 //! - A message is acknowledged only after db-proxy said that it is committed.
 //! - A session gets every message after its cursor exactly once and in commit order, or its
@@ -14,32 +18,17 @@
 //!   nothing that was read is dropped for lack of room.
 #![forbid(unsafe_code)]
 
-mod conn;
-mod db;
-mod delivery;
-mod handle;
-mod load;
+mod clock;
+mod connection;
+mod env;
+mod gateway;
+mod ids;
 mod metrics;
-mod pace;
-mod public;
-mod read;
-mod routes;
 mod server;
-mod sessions;
-mod shared;
-mod sweep;
+mod session;
+mod transport;
 
 pub use server::{Bound, Deps, Server, ServerError};
-
-/// Readiness condition: a link to db-proxy.
-pub(crate) const DB_PROXY_LINK: &str = "msg_db_proxy_link";
-/// Readiness condition: a route server that the writer reaches.
-pub(crate) const ROUTE_LINK: &str = "msg_route_link";
-
-/// A random number that is not 0.
-fn random_id() -> u64 {
-    rand::random_range(1..=u64::MAX)
-}
 
 #[cfg(test)]
 mod tests;

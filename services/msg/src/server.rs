@@ -1,11 +1,11 @@
 //! Binding, running and stopping a msg server.
 
+mod accept;
 mod drain;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use im_config::{Check, MsgConfig, Violations};
 use im_proto_rpc::v1::{DbCalls, DbResults, LoadReport, LoadSeen, RouteCalls, RouteItems};
@@ -14,24 +14,17 @@ use im_rpc::{LinkKind, LinkMetrics, Peers};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::conn::Conn;
+use crate::connection::sweep;
+use crate::env::Env;
+use crate::gateway::inbox::{self, Receiver};
+use crate::gateway::public::Public;
+use crate::gateway::{Gateway, db, delivery, endpoint, load};
 use crate::metrics::MsgMetrics;
-use crate::pace::Pace;
-use crate::public::Public;
-use crate::shared::Shared;
-use crate::{db, delivery, load, public, read, sweep};
-
-/// Inputs that may wait for the delivery task; beyond it links are read later.
-const INPUTS: usize = 256;
-
-/// Longest wait after a failed accept.
-const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Time for all tasks to end after a stop.
 const END: Duration = Duration::from_secs(3);
@@ -40,7 +33,7 @@ const END: Duration = Duration::from_secs(3);
 pub struct Deps {
     /// Metrics, readiness, dumps.
     pub context: Context,
-    /// Counters of links, shared by all roles of the process.
+    /// Counters of links, gateway by all roles of the process.
     pub link_metrics: LinkMetrics,
     /// How to reach db-proxy.
     pub db_proxy: Peers<DbCalls, DbResults>,
@@ -76,7 +69,8 @@ pub enum ServerError {
 
 /// A msg server that is bound but does not run yet.
 pub struct Server {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) gateway: Arc<Gateway>,
+    receiver: Receiver,
     listener: TcpListener,
     bound: Bound,
     revision: String,
@@ -107,21 +101,23 @@ impl Server {
             name => name.to_owned(),
         };
         let metrics = context.metrics.register(MsgMetrics::register);
-        for condition in [crate::DB_PROXY_LINK, crate::ROUTE_LINK] {
+        for condition in [crate::env::DB_PROXY_LINK, crate::env::ROUTE_LINK] {
             context.readiness.set(condition, false);
         }
         // A file that may say otherwise is asked first.
         let has_file = !config.public_endpoint_file.as_os_str().is_empty();
         let public = Some(public).filter(|_| !has_file);
-        let shared = Shared::new(config, name, public, metrics, context.readiness);
-        let shared = Arc::new(shared);
-        let shown = Arc::downgrade(&shared);
+        let env = Env::new(config, name, metrics, context.readiness);
+        let (inbox, receiver) = inbox::inbox();
+        let gateway = Arc::new(Gateway::new(env, public, inbox));
+        let shown = Arc::downgrade(&gateway);
         context.dumps.register("msg", move || {
-            shown.upgrade().map(|shared| dump(&shared)).into()
+            shown.upgrade().map(|gateway| dump(&gateway)).into()
         });
         let bound = Bound { listen: address };
         Ok(Self {
-            shared,
+            gateway,
+            receiver,
             listener,
             bound,
             revision,
@@ -139,14 +135,15 @@ impl Server {
 
     /// Name of this server among all msg servers.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.gateway.env.name
     }
 
     /// Serves until `stop` fires; then drains: tells the login servers, closes all connections at a
     /// bounded rate after their messages are acknowledged, and ends.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
-            shared,
+            gateway,
+            receiver,
             listener,
             bound,
             revision,
@@ -155,139 +152,87 @@ impl Server {
             route,
             login,
         } = self;
-        info!(listen = %bound.listen, server = %shared.name, "serving clients");
-        let report_link = load::report_link(&shared.config);
+        let env = &gateway.env;
+        info!(listen = %bound.listen, server = %env.name, "serving clients");
+        let report_link = load::report_link(&env.config);
         let watch = |kind| Watch {
             kind,
             config: match kind {
                 LinkKind::LoginReport => &report_link,
-                _ => &shared.config.link,
+                _ => &env.config.link,
             },
             metrics: &link_metrics,
-            tasks: &shared.tasks,
-            stop: shared.stop.clone(),
+            tasks: &env.tasks,
+            stop: env.stop.clone(),
         };
-        let (inputs, rx) = mpsc::channel(INPUTS);
         let routes = route.watch(watch(LinkKind::RouteAttach));
         let dbs = db_proxy.watch(watch(LinkKind::DbProxyAttach));
         let logins = login.watch(watch(LinkKind::LoginReport));
-        let delivering = delivery::run(Arc::clone(&shared), routes, inputs.clone(), rx);
-        shared.tasks.spawn(delivering);
-        shared
+        let delivering = delivery::run(Arc::clone(&gateway), routes, receiver);
+        env.tasks.spawn(delivering);
+        gateway.env.tasks.spawn(db::run(Arc::clone(&gateway), dbs));
+        gateway
+            .env
             .tasks
-            .spawn(db::run(Arc::clone(&shared), dbs, inputs));
-        shared
-            .tasks
-            .spawn(load::run(Arc::clone(&shared), revision, logins));
-        shared.tasks.spawn(sweep::run(Arc::clone(&shared)));
-        if !shared.config.public_endpoint_file.as_os_str().is_empty() {
-            shared.tasks.spawn(public::follow(Arc::clone(&shared)));
+            .spawn(load::run(Arc::clone(&gateway), revision, logins));
+        let connections = Arc::clone(&gateway.connections);
+        env.tasks
+            .spawn(sweep::run(Arc::clone(&gateway), connections));
+        if !env.config.public_endpoint_file.as_os_str().is_empty() {
+            env.tasks.spawn(endpoint::follow(Arc::clone(&gateway)));
         }
         {
-            let mut accepting = std::pin::pin!(accept(&shared, &listener));
+            let mut accepting = std::pin::pin!(accept::run(&gateway, &listener));
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = &mut accepting => {}
             }
             // Clients that were sent here before the login servers knew are still let in.
             tokio::select! {
-                () = drain::announce(&shared) => {}
+                () = drain::announce(&gateway) => {}
                 () = &mut accepting => {}
             }
         }
         drop(listener);
-        drain::close_all(&shared).await;
-        shared.stop.cancel();
-        shared.tasks.close();
-        if tokio::time::timeout(END, shared.tasks.wait())
-            .await
-            .is_err()
-        {
-            warn!(tasks = shared.tasks.len(), "tasks did not end in time");
+        drain::close_all(&gateway).await;
+        env.stop.cancel();
+        env.tasks.close();
+        if tokio::time::timeout(END, env.tasks.wait()).await.is_err() {
+            warn!(tasks = env.tasks.len(), "tasks did not end in time");
         }
-        info!(server = %shared.name, "stopped");
+        info!(server = %env.name, "stopped");
         Ok(())
     }
 }
 
-/// Takes connections in, for ever.
-async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
-    let mut backoff = Backoff::default();
-    let mut pace = Pace::new(shared.config.accept_rate);
-    loop {
-        pace.turn().await;
-        match listener.accept().await {
-            Ok((sock, remote)) => {
-                backoff = Backoff::default();
-                take_in(shared, sock, remote.ip());
-            }
-            Err(error) => {
-                shared.metrics.accept_errors.inc();
-                backoff.failed(&error).await;
-            }
-        }
-    }
-}
-
-fn take_in(shared: &Arc<Shared>, sock: TcpStream, remote: IpAddr) {
-    if let Err(reason) = shared.admit(remote) {
-        shared.metrics.refused(reason);
-        return;
-    }
-    // A socket that is gone already is noticed at the first read.
-    listen::tune(&sock).ok();
-    let conn = Arc::new(Conn::new(sock, remote, shared.now()));
-    shared.opened(&conn);
-    shared.tasks.spawn(read::run(Arc::clone(shared), conn));
-}
-
-/// Waits longer after each failure in a row, such as too many open files.
-#[derive(Default)]
-struct Backoff {
-    failures: u32,
-    warned: Option<Instant>,
-}
-
-impl Backoff {
-    async fn failed(&mut self, error: &io::Error) {
-        if self
-            .warned
-            .is_none_or(|at| at.elapsed() > Duration::from_secs(10))
-        {
-            self.warned = Some(Instant::now());
-            warn!(%error, "accept failed");
-        }
-        let wait = Duration::from_millis(5 << self.failures.min(10)).min(ACCEPT_BACKOFF);
-        self.failures += 1;
-        tokio::time::sleep(wait).await;
-    }
-}
-
-fn dump(shared: &Shared) -> serde_json::Value {
-    let (pending, in_flight) = shared.db.sizes();
-    let public = shared.public.borrow().clone();
-    let table = shared.routes();
+fn dump(gateway: &Gateway) -> serde_json::Value {
+    let env = &gateway.env;
+    let drain = gateway.drain.state();
+    let progress = gateway.inbox.progress();
+    let (pending, in_flight) = gateway.db.sizes();
+    let public = gateway.public.borrow().clone();
+    let table = gateway.routes.table();
     let routes: Vec<_> = table
         .links()
         .iter()
         .map(|link| json!({ "name": link.name, "waiting_calls": link.waiting() }))
         .collect();
     json!({
-        "server": shared.name,
-        "instance": format!("{:016x}", shared.instance),
+        "server": env.name,
+        "instance": format!("{:016x}", env.instance),
         "public": public.map(|public| json!([public.ip1, public.ip2, public.port])),
-        "connections": shared.n_connections(),
-        "sessions": shared.n_sessions(),
-        "pending_logins": shared.pending().len(),
+        "connections": gateway.connections.len(),
+        "sessions": gateway.sessions.len(),
+        "pending_logins": gateway.sessions.pending().len(),
         "pending_messages": pending,
-        "pending_bytes": shared.db.pending_bytes(),
+        "pending_bytes": gateway.db.pending_bytes(),
         "in_flight_calls": in_flight,
-        "db_proxy_link": shared.db.is_up(),
-        "login_links": shared.logins_up.load(Ordering::Relaxed),
+        "db_proxy_link": gateway.db.is_up(),
+        "login_links": drain.links,
         "routes": routes,
         "routes_usable": table.is_usable(),
-        "live": !shared.pulling.load(Ordering::Relaxed),
-        "position": shared.reached.load(Ordering::Relaxed),
-        "draining": shared.is_draining(),
+        "live": progress.is_live,
+        "position": progress.reached.0,
+        "draining": drain.is_draining,
     })
 }

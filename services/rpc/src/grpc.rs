@@ -8,20 +8,21 @@ mod dial;
 mod service;
 
 pub use dial::{GrpcConnect, GrpcDialer, channel};
-pub use service::{DbProxyService, LoginService, RouteService};
+pub use service::{Bounds, DbProxyService, LoginService, RouteService};
 
 use im_proto_rpc::v1::{
     DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
 
+use crate::batch::Batch;
 use crate::metrics::LinkKind;
 
 /// A bidirectional streaming method that carries links.
 pub trait Method: Send + Sync + 'static {
     /// What the client sends.
-    type Call: prost::Message + Default + Send + Sync + 'static;
+    type Call: Batch + Default + Send + Sync + Unpin + 'static;
     /// What the server sends.
-    type Item: prost::Message + Default + Send + Sync + 'static;
+    type Item: Batch + Default + Send + Sync + Unpin + 'static;
     /// Path of the method.
     const PATH: &'static str;
     /// Kind of its links.

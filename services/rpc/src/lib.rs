@@ -1,12 +1,13 @@
 //! Links between roles: typed pairs of bounded channels over gRPC streams or inside one process.
 //!
 //! A role sees [`Link`]s and [`Peers`] only. [`grpc`] couples links to tonic streams, [`local`]
-//! joins roles in one process, [`serve`] opens the listeners, [`secret`] guards them, and [`ring`]
+//! joins roles in one process, [`batch`] keeps batches within what a link carries, [`serve`] opens the listeners, [`secret`] guards them, and [`ring`]
 //! spreads users over the live route servers.
 //!
 //! *Invariant*: everything between two ends is bounded, and a slow reader slows its writer.
 #![forbid(unsafe_code)]
 
+pub mod batch;
 pub mod grpc;
 pub mod link;
 pub mod local;

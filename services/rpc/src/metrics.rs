@@ -60,6 +60,7 @@ pub struct LinkMetrics {
     dialed: Family<KindLabel, Gauge>,
     accepted: Family<KindLabel, Gauge>,
     refused: Counter,
+    strangers: Counter,
 }
 
 impl LinkMetrics {
@@ -86,12 +87,22 @@ impl LinkMetrics {
             "Calls refused for a missing or wrong secret",
             this.refused.clone(),
         );
+        registry.register(
+            "im_link_refused_strangers",
+            "Connections closed because no secret came in time, or to make room for others",
+            this.strangers.clone(),
+        );
         this
     }
 
     /// Calls refused for a missing or wrong secret.
     pub fn refused_secrets(&self) -> &Counter {
         &self.refused
+    }
+
+    /// Connections closed because no secret came in time, or to make room for others.
+    pub fn refused_strangers(&self) -> &Counter {
+        &self.strangers
     }
 
     /// Dials of this kind with this result.

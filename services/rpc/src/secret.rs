@@ -1,23 +1,28 @@
 //! The installation's secret: every internal port asks for it, every internal caller presents it.
 //!
 //! It travels as `authorization: Bearer …` in the metadata of each call, is compared in constant
-//! time, and never appears in a log or in `Debug`.
+//! time, and never appears in a log or in `Debug`. Its file may hold several values, one a line: the
+//! first is presented, all are accepted, and a change of the file counts from then on. So a secret is
+//! replaced without a pause: add the new value as a second line everywhere, swap the lines everywhere,
+//! take the old value away. Links that stand are not asked again.
 
-use std::collections::HashSet;
+mod guard;
+
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::metrics::LinkMetrics;
+pub use guard::Guard;
 
 /// Shortest secret that is accepted, bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
@@ -25,12 +30,23 @@ pub const MIN_SECRET_BYTES: usize = 16;
 /// Longest secret that is accepted, bytes: it is a line, not a document.
 pub const MAX_SECRET_BYTES: usize = 4096;
 
-/// Peer addresses remembered so that each is logged once; beyond it refusals are only counted.
-const MAX_LOGGED_PEERS: usize = 1024;
+/// Values of a secret that are accepted at a time: the old one, the new one, and those of a rotation
+/// that was given up half way.
+pub const MAX_SECRET_VALUES: usize = 4;
 
-/// The secret of an installation.
+/// Time between two looks at the file of a secret.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A secret of an installation, with all its values. Clones share them, also after a change.
 #[derive(Clone)]
-pub struct Secret(Arc<SecretString>);
+pub struct Secret(Arc<RwLock<Values>>);
+
+struct Values {
+    /// Presented to others.
+    first: SecretString,
+    /// Accepted from others, the first one among them.
+    digests: Vec<[u8; 32]>,
+}
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,37 +61,63 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
-    /// Too short or too long.
+    /// A value is too short or too long.
     #[error("secret must have {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, has {0}")]
     Length(usize),
     /// It holds what cannot travel in a header.
-    #[error("secret must be one line of visible ascii characters and spaces")]
+    #[error("secret must be lines of visible ascii characters and spaces")]
     Characters,
+    /// Too many values.
+    #[error("secret must have 1 to {MAX_SECRET_VALUES} lines, has {0}")]
+    Values(usize),
 }
 
-impl Secret {
-    /// Takes a secret as text; white space around it is dropped.
-    pub fn new(text: &str) -> Result<Self, SecretError> {
-        let text = text.trim();
-        if !(MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&text.len()) {
-            return Err(SecretError::Length(text.len()));
+impl Values {
+    fn parse(text: &str) -> Result<Self, SecretError> {
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let first = *lines.first().ok_or(SecretError::Length(0))?;
+        if lines.len() > MAX_SECRET_VALUES {
+            return Err(SecretError::Values(lines.len()));
         }
-        if !text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
-        {
-            return Err(SecretError::Characters);
+        for line in &lines {
+            if !(MIN_SECRET_BYTES..=MAX_SECRET_BYTES).contains(&line.len()) {
+                return Err(SecretError::Length(line.len()));
+            }
+            if !line
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+            {
+                return Err(SecretError::Characters);
+            }
         }
-        Ok(Self(Arc::new(SecretString::from(text))))
+        Ok(Self {
+            first: SecretString::from(first),
+            digests: lines.into_iter().map(digest).collect(),
+        })
     }
 
-    /// Reads a secret from a file.
-    pub fn load(path: &Path) -> Result<Self, SecretError> {
+    fn load(path: &Path) -> Result<Self, SecretError> {
         let text = std::fs::read_to_string(path).map_err(|source| SecretError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::new(&text)
+        Self::parse(&text)
+    }
+}
+
+impl Secret {
+    /// Takes the values of a secret as text, one a line; white space around them is dropped.
+    pub fn new(text: &str) -> Result<Self, SecretError> {
+        Values::parse(text).map(|values| Self(Arc::new(RwLock::new(values))))
+    }
+
+    /// Reads the values from a file.
+    pub fn load(path: &Path) -> Result<Self, SecretError> {
+        Values::load(path).map(|values| Self(Arc::new(RwLock::new(values))))
     }
 
     /// Makes a new one: 256 random bits in hex.
@@ -83,12 +125,60 @@ impl Secret {
         let mut bytes = [0_u8; 32];
         rand::rng().fill(&mut bytes);
         let hex = blake3::Hash::from_bytes(bytes).to_hex();
-        Self(Arc::new(SecretString::from(hex.as_str())))
+        let values = Values {
+            first: SecretString::from(hex.as_str()),
+            digests: vec![digest(hex.as_str())],
+        };
+        Self(Arc::new(RwLock::new(values)))
     }
 
-    /// The text, for writing it to a file of the installation.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+    /// The value that is presented, for writing it to a file of the installation.
+    pub fn expose(&self) -> String {
+        self.read().first.expose_secret().to_owned()
+    }
+
+    /// How many values are accepted.
+    pub fn values(&self) -> usize {
+        self.read().digests.len()
+    }
+
+    /// Takes over the values of the file when they are others. A file that cannot be used changes
+    /// nothing. Returns whether something changed.
+    pub fn reload(&self, path: &Path) -> Result<bool, SecretError> {
+        let values = Values::load(path)?;
+        if values.digests == self.read().digests {
+            return Ok(false);
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = values;
+        Ok(true)
+    }
+
+    /// Follows the file until `stop`: what it holds counts within seconds of its change. A file that
+    /// cannot be used is logged once, and the last usable values stay.
+    pub async fn follow(self, path: PathBuf, stop: CancellationToken) {
+        let mut failing = false;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            let (secret, file) = (self.clone(), path.clone());
+            // Reading may wait for a disk.
+            let look = tokio::task::spawn_blocking(move || secret.reload(&file));
+            match look.await {
+                Ok(Ok(changed)) => {
+                    if changed {
+                        let values = self.values();
+                        info!(file = %path.display(), values, "the secret has changed");
+                    }
+                    failing = false;
+                }
+                Ok(Err(error)) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!(file = %path.display(), %error, "the former secret stays");
+                    }
+                }
+                // The runtime ends.
+                Err(_) => return,
+            }
+        }
     }
 
     /// What a caller puts under `authorization`.
@@ -98,9 +188,22 @@ impl Secret {
         Some(value)
     }
 
-    fn digest(&self) -> [u8; 32] {
-        *blake3::hash(self.expose().as_bytes()).as_bytes()
+    /// Whether this is one of the values. Digests have one length and all are compared, so that the
+    /// time tells nothing about them.
+    fn accepts(&self, presented: &[u8]) -> bool {
+        let presented = blake3::hash(presented);
+        let compare = |found: Choice, digest: &[u8; 32]| found | presented.as_bytes().ct_eq(digest);
+        let found = self.read().digests.iter().fold(Choice::from(0), compare);
+        found.into()
     }
+
+    fn read(&self) -> RwLockReadGuard<'_, Values> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn digest(value: &str) -> [u8; 32] {
+    *blake3::hash(value.as_bytes()).as_bytes()
 }
 
 impl fmt::Debug for Secret {
@@ -111,97 +214,30 @@ impl fmt::Debug for Secret {
 
 /// Adds the secret to every call of a generated client.
 #[derive(Clone, Debug)]
-pub struct Present(Option<MetadataValue<Ascii>>);
+pub struct Present(Secret);
 
 impl Present {
-    /// An interceptor that presents this secret.
+    /// An interceptor that presents this secret, as it is at each call.
     pub fn new(secret: &Secret) -> Self {
-        Self(secret.bearer())
+        Self(secret.clone())
     }
 }
 
 impl Interceptor for Present {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request
-                .metadata_mut()
-                .insert("authorization", value.clone());
+        if let Some(value) = self.0.bearer() {
+            request.metadata_mut().insert("authorization", value);
         }
         Ok(request)
-    }
-}
-
-/// Lets only callers in that present the secret; counts and logs the others.
-#[derive(Clone)]
-pub struct Guard {
-    expected: [u8; 32],
-    metrics: LinkMetrics,
-    logged: Arc<Mutex<HashSet<IpAddr>>>,
-}
-
-impl Guard {
-    /// A guard that asks for this secret.
-    pub fn new(secret: &Secret, metrics: LinkMetrics) -> Self {
-        Self {
-            expected: secret.digest(),
-            metrics,
-            logged: Arc::default(),
-        }
-    }
-
-    pub(crate) fn metrics(&self) -> &LinkMetrics {
-        &self.metrics
-    }
-
-    fn admits(&self, request: &Request<()>) -> bool {
-        let presented = request
-            .metadata()
-            .get("authorization")
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-            .unwrap_or_default();
-        // Digests have one length, so that the comparison tells nothing about the secret's.
-        blake3::hash(presented)
-            .as_bytes()
-            .ct_eq(&self.expected)
-            .into()
-    }
-
-    fn log_once(&self, request: &Request<()>) {
-        let Some(address) = request.remote_addr() else {
-            return;
-        };
-        let mut logged = self
-            .logged
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if logged.len() < MAX_LOGGED_PEERS && logged.insert(address.ip()) {
-            warn!(peer = %address, "refused a peer without the secret");
-        }
-    }
-}
-
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").finish_non_exhaustive()
-    }
-}
-
-impl Interceptor for Guard {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        if self.admits(&request) {
-            return Ok(request);
-        }
-        self.metrics.refused_secrets().inc();
-        self.log_once(&request);
-        Err(Status::unauthenticated(
-            "the installation's secret is missing or wrong",
-        ))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OLD: &str = "the old secret, long enough";
+    const NEW: &str = "the new secret, long enough";
 
     #[test]
     fn a_secret_is_read_from_its_file_without_the_white_space_around() {
@@ -217,12 +253,29 @@ mod tests {
             Secret::new("short").unwrap_err().to_string(),
             "secret must have 16 to 4096 bytes, has 5"
         );
+        assert!(matches!(Secret::new(" \n"), Err(SecretError::Length(0))));
         assert!(matches!(
-            Secret::new("0123456789\nabcdef"),
+            Secret::new(&format!("{OLD}\nshort")),
+            Err(SecretError::Length(5))
+        ));
+        assert!(matches!(
+            Secret::new("0123456789\u{e9}abcdef"),
             Err(SecretError::Characters)
+        ));
+        assert!(matches!(
+            Secret::new(&[OLD; 5].join("\n")),
+            Err(SecretError::Values(5))
         ));
         let missing = Secret::load(Path::new("/does/not/exist")).unwrap_err();
         assert_eq!(missing.to_string(), "read secret file /does/not/exist");
+    }
+
+    #[test]
+    fn the_first_line_is_presented_and_every_line_accepted() {
+        let secret = Secret::new(&format!("{NEW}\r\n\n  {OLD}  \n")).unwrap();
+        assert_eq!(secret.expose(), NEW);
+        assert!(secret.accepts(NEW.as_bytes()) && secret.accepts(OLD.as_bytes()));
+        assert!(!secret.accepts(b"") && !secret.accepts(format!("{NEW}\n{OLD}").as_bytes()));
     }
 
     #[test]
@@ -231,23 +284,31 @@ mod tests {
         assert_ne!(a.expose(), b.expose());
         assert_eq!(a.expose().len(), 64);
         assert_eq!(format!("{a:?}"), "Secret([redacted])");
-        assert!(!format!("{:?}", Present::new(&a)).contains(a.expose()));
+        assert!(!format!("{:?}", Present::new(&a)).contains(&a.expose()));
     }
 
-    #[test]
-    fn the_guard_admits_the_secret_alone_and_counts_the_rest() {
-        let secret = Secret::generate();
-        let mut guard = Guard::new(&secret, LinkMetrics::default());
-        let right = Present::new(&secret).call(Request::new(())).unwrap();
-        assert!(guard.call(right).is_ok());
-        let wrong = Present::new(&Secret::generate())
-            .call(Request::new(()))
-            .unwrap();
-        assert_eq!(
-            guard.call(wrong).unwrap_err().code(),
-            tonic::Code::Unauthenticated
-        );
-        assert!(guard.call(Request::new(())).is_err());
-        assert_eq!(guard.metrics.refused_secrets().get(), 2);
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_counts_at_once_and_an_unusable_one_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, OLD).unwrap();
+        let secret = Secret::load(&path).unwrap();
+        let stop = CancellationToken::new();
+        let following = tokio::spawn(secret.clone().follow(path.clone(), stop.clone()));
+        std::fs::write(&path, format!("{OLD}\n{NEW}")).unwrap();
+        while !secret.accepts(NEW.as_bytes()) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(secret.expose(), OLD);
+        std::fs::write(&path, "short").unwrap();
+        tokio::time::sleep(LOOK_EVERY * 3).await;
+        assert!(secret.accepts(OLD.as_bytes()) && secret.accepts(NEW.as_bytes()));
+        std::fs::write(&path, NEW).unwrap();
+        while secret.accepts(OLD.as_bytes()) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(secret.expose(), NEW);
+        stop.cancel();
+        following.await.unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! The internal port of a role: binds, admits holders of the secret, serves, and stops in time.
 
 mod socket;
+mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,13 +22,13 @@ use tonic::server::NamedService;
 use tonic::service::interceptor::InterceptedService;
 use tonic::service::{Routes, RoutesBuilder};
 
-use crate::grpc::{self, DbProxyService, LoginService, RouteService};
+use crate::grpc::{self, Bounds, DbProxyService, LoginService, RouteService};
 use crate::link::Accept;
+use crate::metrics::LinkMetrics;
 use crate::secret::Guard;
 use socket::Incoming;
 
-/// Connections that an internal port holds open at once. One per peer is usual.
-const MAX_CONNECTIONS: usize = 4096;
+pub(crate) use standing::Caller;
 
 /// Time for connections to end after they were cut.
 const AFTER_CUT: Duration = Duration::from_secs(1);
@@ -78,7 +79,7 @@ impl GrpcServer {
     #[must_use]
     pub fn db_proxy(self, attach: Arc<dyn Accept<DbResults, DbCalls>>) -> Self {
         let metrics = self.guard.metrics().clone();
-        let service = DbProxyService::new(attach, self.config.queue_batches, metrics);
+        let service = DbProxyService::new(attach, Bounds::from(&self.config), metrics);
         let limit = self.config.max_batch_bytes;
         self.service(
             DbProxyServer::new(service)
@@ -95,7 +96,7 @@ impl GrpcServer {
         publish: Arc<dyn Accept<PublishReplies, PublishBatch>>,
     ) -> Self {
         let metrics = self.guard.metrics().clone();
-        let service = RouteService::new(attach, publish, self.config.queue_batches, metrics);
+        let service = RouteService::new(attach, publish, Bounds::from(&self.config), metrics);
         let limit = self.config.max_batch_bytes;
         self.service(
             RouteServer::new(service)
@@ -108,7 +109,7 @@ impl GrpcServer {
     #[must_use]
     pub fn login(self, report: Arc<dyn Accept<LoadSeen, LoadReport>>) -> Self {
         let metrics = self.guard.metrics().clone();
-        let service = LoginService::new(report, self.config.queue_batches, metrics);
+        let service = LoginService::new(report, Bounds::from(&self.config), metrics);
         let limit = self.config.max_batch_bytes;
         self.service(
             LoginServer::new(service)
@@ -147,6 +148,7 @@ impl GrpcServer {
         let local = listener.local_addr().map_err(failed)?;
         Ok(BoundGrpc {
             config: self.config,
+            metrics: self.guard.metrics().clone(),
             routes: self.routes.routes(),
             listener,
             local,
@@ -158,6 +160,7 @@ impl GrpcServer {
 #[derive(Debug)]
 pub struct BoundGrpc {
     config: LinkConfig,
+    metrics: LinkMetrics,
     routes: Routes,
     listener: TcpListener,
     local: SocketAddr,
@@ -176,7 +179,7 @@ impl BoundGrpc {
     /// results.
     pub async fn run(self, shutdown: CancellationToken, grace: Duration) -> Result<(), ServeError> {
         let cut = CancellationToken::new();
-        let incoming = Incoming::new(self.listener, MAX_CONNECTIONS, cut.clone());
+        let incoming = Incoming::new(self.listener, &self.config, self.metrics, cut.clone());
         let serving = grpc::server(&self.config)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming.stream(), shutdown.clone().cancelled_owned());

@@ -18,7 +18,8 @@ fn kind(peer: Peer) -> i32 {
     i32::try_from(peer.session_type().to_wire()).unwrap()
 }
 
-async fn list(asker: &mut Terminal, peer: Peer, begin: u32, count: u32) -> ImGetMsgListRsp {
+/// A list of stored messages.
+pub(crate) async fn list(asker: &mut Terminal, peer: Peer, begin: u32, count: u32) -> ImGetMsgListRsp {
     let request = ImGetMsgListReq {
         user_id: 0,
         session_type: kind(peer),
@@ -75,7 +76,8 @@ pub(crate) async fn unread(asker: &mut Terminal, peer: Peer) -> Option<UnreadInf
         .find(|info| (info.session_type, info.session_id) == (kind(peer), peer.session_id()))
 }
 
-async fn recents(asker: &mut Terminal, since: u32) -> Vec<ContactSessionInfo> {
+/// The recent sessions.
+pub(crate) async fn recents(asker: &mut Terminal, since: u32) -> Vec<ContactSessionInfo> {
     let request = ImRecentContactSessionReq {
         user_id: 0,
         latest_update_time: since,

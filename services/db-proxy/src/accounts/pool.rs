@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::hash::{HashPolicy, StoredHash, Verdict, make};
 use super::metrics::AccountMetrics;
@@ -10,9 +10,6 @@ use super::metrics::AccountMetrics;
 /// Why a hash was not computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HashError {
-    /// Too many wait already.
-    #[error("wait for a hash, too many do")]
-    Busy,
     /// The computation failed or the process is stopping.
     #[error("compute a hash")]
     Failed,
@@ -55,28 +52,28 @@ impl HashPool {
         self.parallel
     }
 
-    /// Checks a digest; without a stored hash it takes the same time and is wrong.
+    /// A place among those who wait for a hash, or for their turn to; `None` when all are taken.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    }
+
+    /// Checks a digest, for a caller who holds a place; without a stored hash it takes the same time
+    /// and is wrong.
     pub(super) async fn verify(
         &self,
         stored: Option<StoredHash>,
         digest: String,
     ) -> Result<Verdict, HashError> {
-        let place = Arc::clone(&self.waiting)
-            .try_acquire_owned()
-            .map_err(|_| HashError::Busy)?;
         let policy = self.policy;
-        let verdict = self
-            .compute(move || {
-                if let Some(stored) = stored {
-                    return stored.verify(&digest, &policy);
-                }
-                let spent = make(&digest, &policy);
-                drop(std::hint::black_box(spent));
-                Verdict::Wrong
-            })
-            .await;
-        drop(place);
-        verdict
+        self.compute(move || {
+            if let Some(stored) = stored {
+                return stored.verify(&digest, &policy);
+            }
+            let spent = make(&digest, &policy);
+            drop(std::hint::black_box(spent));
+            Verdict::Wrong
+        })
+        .await
     }
 
     /// Hashes a digest. Not counted among the waiting: the caller bounds how many he asks for.

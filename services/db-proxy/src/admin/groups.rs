@@ -12,7 +12,8 @@ use tracing::info;
 
 use super::{AdminError, AdminService};
 use crate::answers::{affected, change_notify};
-use crate::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, Publication, WriterError};
+use crate::publication::Publication;
+use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
 /// Groups in one answer.
 const MAX_GROUPS: usize = 1_000;

@@ -17,7 +17,8 @@ use super::rows::{Line, Rows};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
 use crate::accounts::{Accounts, digest_of};
-use crate::{Publication, WriterHandle};
+use crate::publication::Publication;
+use crate::publish::Publisher;
 
 /// Progress is told once per so many lines.
 const LINES_PER_PROGRESS: usize = 1_000;
@@ -29,7 +30,7 @@ const PROGRESS_QUEUE: usize = 16;
 /// One import under way.
 struct Import {
     store: Arc<dyn Store>,
-    writer: WriterHandle,
+    publisher: Publisher,
     accounts: Arc<Accounts>,
     config: Arc<DbProxyConfig>,
     progress: mpsc::Sender<Result<ImportProgress, Status>>,
@@ -44,7 +45,7 @@ impl AdminService {
         let (progress, items) = mpsc::channel(PROGRESS_QUEUE);
         let import = Import {
             store: Arc::clone(&self.store),
-            writer: self.writer.clone(),
+            publisher: self.publisher.clone(),
             accounts: Arc::clone(&self.accounts),
             config: Arc::clone(&self.config),
             progress,
@@ -153,7 +154,7 @@ impl Import {
             return Ok(refused(errors));
         }
         let kicks = outcome.disabled.iter().map(|user| kick_everywhere(*user));
-        self.writer
+        self.publisher
             .publish(kicks.map(|kick: Kick| Publication::Kick(kick)).collect());
         info!(
             added = outcome.added,

@@ -12,8 +12,8 @@ use tracing::info;
 use super::rows::{Rows, status_number, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
-use crate::Publication;
 use crate::accounts::{ACTIVE, digest_of};
+use crate::publication::Publication;
 
 /// People in one answer: the default, and the most.
 const LIST_DEFAULT: u32 = 1_000;
@@ -102,7 +102,7 @@ impl AdminService {
         let mut profile = self.person(&request.name).await?;
         self.accounts.set_status(profile.id, status).await?;
         if status != ACTIVE {
-            self.writer
+            self.publisher
                 .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
         }
         info!(user = %profile.id, status = status_word(status), "status set");

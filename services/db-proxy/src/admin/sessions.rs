@@ -9,7 +9,7 @@ use im_proto_teamtalk::base::KickReasonType;
 use tracing::info;
 
 use super::{AdminError, AdminService};
-use crate::Publication;
+use crate::publication::Publication;
 
 /// Ends all sessions of a user. Clients have no reason for "by an administrator"; after either of
 /// the two that exist they stay offline until the person acts.
@@ -32,7 +32,7 @@ impl AdminService {
             "" => None,
             name => Some(self.person(name).await?.id),
         };
-        let mut infos = self.writer.list_sessions(user).await?;
+        let mut infos = self.publisher.list_sessions(user).await?;
         infos.sort_by_key(|info| (info.user, info.login_ms));
         let mut users: Vec<UserId> = infos.iter().filter_map(user_of).collect();
         users.dedup();
@@ -52,14 +52,14 @@ impl AdminService {
     /// Says how many sessions were online and meant; they end within the time of two hops.
     pub(super) async fn kick(&self, request: KickSessionRequest) -> Result<KickReply, AdminError> {
         let user = self.person(&request.user).await?.id;
-        let infos = self.writer.list_sessions(Some(user)).await?;
+        let infos = self.publisher.list_sessions(Some(user)).await?;
         let meant = |info: &&SessionInfo| request.epoch == 0 || info.epoch == request.epoch;
         let sessions = infos.iter().filter(meant).count();
         let kick = Kick {
             epoch: request.epoch,
             ..kick_everywhere(user)
         };
-        self.writer.publish(vec![Publication::Kick(kick)]);
+        self.publisher.publish(vec![Publication::Kick(kick)]);
         info!(%user, sessions, "sessions kicked");
         Ok(KickReply {
             sessions: u32::try_from(sessions).unwrap_or(u32::MAX),

@@ -15,9 +15,9 @@ use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
 use im_store::AccountStore as _;
 use tonic::{Code, Status};
 
-use crate::CheckLogins as _;
 use crate::accounts::digest_of;
 use crate::answers::tests::rig::{Rig, small_config, user};
+use crate::calls::CheckLogins as _;
 
 fn row(line: u32, name: &str) -> DirectoryRow {
     DirectoryRow {

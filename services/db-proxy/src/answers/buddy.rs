@@ -11,9 +11,9 @@ use im_proto_teamtalk::buddy::{
 };
 use im_store::StoreError;
 
-use super::convert::user_info;
 use super::events::to_everybody;
 use super::{Answers, Asker, Handled, Reply, decode};
+use crate::profile::user_info;
 
 impl Answers {
     /// 0x0204: those that exist, whatever their status.
@@ -66,7 +66,7 @@ impl Answers {
                 changed_user_id: asker.user.get(),
                 avatar_url: url,
             };
-            self.writer.publish(vec![to_everybody(
+            self.publisher.publish(vec![to_everybody(
                 Audience::Pc,
                 Command::AvatarChangedNotify,
                 &notify,
@@ -100,7 +100,7 @@ impl Answers {
                 changed_user_id: asker.user.get(),
                 sign_info: text.clone(),
             };
-            self.writer.publish(vec![to_everybody(
+            self.publisher.publish(vec![to_everybody(
                 Audience::All,
                 Command::SignInfoChangedNotify,
                 &notify,

@@ -4,26 +4,9 @@ use bytes::Bytes;
 use im_codec::text::VOICE_PLACEHOLDER;
 use im_core::{Peer, UserId};
 use im_proto_teamtalk::base::{
-    ContactSessionInfo, DepartInfo, MsgInfo, MsgType, SessionStatusType, UnreadInfo, UserInfo,
+    ContactSessionInfo, DepartInfo, MsgInfo, MsgType, SessionStatusType, UnreadInfo,
 };
-use im_store::{DepartmentRecord, MemberView, StoredMessage, UserProfile};
-
-/// All eleven fields; the "real name" is the login name, as in the original.
-pub(crate) fn user_info(profile: UserProfile) -> UserInfo {
-    UserInfo {
-        user_id: profile.id.get(),
-        user_gender: profile.sex,
-        user_nick_name: profile.nick,
-        avatar_url: profile.avatar,
-        department_id: profile.department,
-        email: profile.email,
-        user_real_name: profile.name,
-        user_tel: profile.phone,
-        user_domain: profile.domain,
-        status: profile.status,
-        sign_info: Some(profile.signature),
-    }
-}
+use im_store::{DepartmentRecord, MemberView, StoredMessage};
 
 /// `None` when the status is not one that clients know.
 pub(super) fn department(record: DepartmentRecord) -> Option<DepartInfo> {

@@ -20,9 +20,10 @@ use im_store::DirectoryEntry;
 use prost::Message as _;
 use tokio::sync::Semaphore;
 
-use super::convert::{department, user_info};
+use super::convert::department;
 use super::frames::{Bounds, FIXED, item_size};
 use super::{Answers, Asker, Handled, QueryError, Reply, decode};
+use crate::profile::user_info;
 
 /// Status of people who have left: only reported to clients that may know them.
 const LEFT: u32 = 3;

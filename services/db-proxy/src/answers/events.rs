@@ -5,7 +5,7 @@ use im_codec::{Command, TeamtalkMessage};
 use im_core::UserId;
 use im_proto_rpc::v1::{Audience, Event};
 
-use crate::Publication;
+use crate::publication::Publication;
 
 /// To all terminals of one user but the one that asked.
 pub(super) fn to_other_terminals<M: TeamtalkMessage>(

@@ -15,7 +15,8 @@ use im_store::{GroupMember, GroupRecord, GroupType, MemberChange};
 
 use super::events::to_users;
 use super::{Answers, Asker, Handled, QueryError, Reply, decode};
-use crate::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, Publication, WriterError};
+use crate::publication::Publication;
+use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
 impl Answers {
     /// 0x0401: his fixed groups.

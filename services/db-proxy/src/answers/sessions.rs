@@ -67,7 +67,7 @@ impl Answers {
                 session_type,
                 session_id,
             };
-            self.writer.publish(vec![to_other_terminals(
+            self.publisher.publish(vec![to_other_terminals(
                 asker.user,
                 asker.origin,
                 Command::RemoveSessionNotify,
@@ -144,7 +144,7 @@ impl Answers {
                 msg_id: ack.msg_id,
                 session_type: ack.session_type,
             };
-            self.writer.publish(vec![to_other_terminals(
+            self.publisher.publish(vec![to_other_terminals(
                 asker.user,
                 asker.origin,
                 Command::MsgDataReadNotify,

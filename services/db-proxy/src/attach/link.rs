@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use super::results::Results;
-use super::sessions::Turns;
-use crate::writer::{MAX_JOB_SENDS, SendBatch, chain};
+use crate::results::Results;
+use crate::support::{FairQueue, chain};
+use crate::writer::{MAX_JOB_SENDS, SendBatch};
 
 /// Wait before a log page that could not be read is tried again.
 const READ_AGAIN: Duration = Duration::from_millis(200);
@@ -27,7 +27,8 @@ struct Served {
     room: Semaphore,
     /// Queries and log reads of this link in hand.
     queries: Semaphore,
-    turns: Turns,
+    /// Queries in hand, and those that wait for an earlier one of their session.
+    turns: FairQueue<u64, (u64, v1::Query)>,
     tasks: TaskTracker,
     /// Nobody wants results any more.
     ended: CancellationToken,
@@ -40,15 +41,15 @@ pub(super) async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let _held = shared.parts.metrics.link();
+    let _held = shared.context.metrics.link();
     info!(peer = link.peer, "msg server is attached");
-    let config = &shared.parts.config;
+    let config = shared.config();
     let calls = config.calls_per_link.max(1);
     let served = Arc::new(Served {
         results: Arc::new(Results::default()),
         room: Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX)),
         queries: Semaphore::new(config.queries_per_link.max(1)),
-        turns: Turns::default(),
+        turns: FairQueue::default(),
         tasks: tasks.clone(),
         ended: CancellationToken::new(),
         shared,
@@ -101,7 +102,7 @@ impl Served {
     /// Hands calls on, as room permits. `false` when the role stops.
     async fn dispatch(self: &Arc<Self>, calls: Vec<v1::DbCall>, stop: &CancellationToken) -> bool {
         // In parts, so that a batch larger than all the room there is passes too.
-        let most = self.shared.parts.config.calls_per_link.max(1);
+        let most = self.shared.config().calls_per_link.max(1);
         let part = usize::try_from(most)
             .unwrap_or(usize::MAX)
             .min(MAX_JOB_SENDS);
@@ -123,15 +124,15 @@ impl Served {
 
     async fn dispatch_part(self: &Arc<Self>, calls: impl Iterator<Item = v1::DbCall>) {
         use v1::db_call::Call;
-        let parts = &self.shared.parts;
+        let shared = &self.shared;
         let mut sends = Vec::new();
         let mut refused = Vec::new();
         for v1::DbCall { tag, call } in calls {
             match call {
-                Some(Call::Send(send)) => match parts.rules.admit(tag, send) {
+                Some(Call::Send(send)) => match shared.rules.admit(tag, send) {
                     Ok(send) => sends.push(send),
                     Err(reason) => {
-                        parts.metrics.refused(reason);
+                        shared.context.metrics.refused(reason);
                         let done = v1::SendDone {
                             outcome: v1::send_done::Outcome::Refused.into(),
                             ..Default::default()
@@ -143,7 +144,7 @@ impl Served {
                     }
                 },
                 Some(Call::Query(query)) => {
-                    if let Some((tag, query)) = self.turns.begin(tag, query) {
+                    if let Some((tag, query)) = self.turns.begin(query.origin, (tag, query)) {
                         self.tasks
                             .spawn(Arc::clone(self).answer_in_turn(tag, query));
                     }
@@ -164,7 +165,7 @@ impl Served {
         self.results.push(refused);
         if !sends.is_empty() {
             let batch = SendBatch::new(sends, Arc::clone(&self.results));
-            if parts.writer.send(batch).await.is_err() {
+            if shared.context.writer.send(batch).await.is_err() {
                 // The writer has stopped, and this link has no use any more.
                 self.ended.cancel();
             }
@@ -177,11 +178,11 @@ impl Served {
         while let Some((tag, query)) = turn {
             let origin = query.origin;
             let answer = {
-                let _query = self.shared.parts.metrics.query();
+                let _query = self.shared.context.metrics.query();
                 let Some(_permits) = self.query_permits().await else {
                     return;
                 };
-                self.shared.parts.answers.answer(query).await
+                self.shared.answers.answer(query).await
             };
             self.results
                 .push_one(tag, v1::db_result::Result::Answer(answer));
@@ -191,8 +192,8 @@ impl Served {
 
     async fn log_in(self: Arc<Self>, tag: u64, call: v1::LoginCall) {
         let login = async {
-            let _permit = self.shared.logins.acquire().await.ok()?;
-            Some(self.shared.parts.logins.login(call).await)
+            let _permit = self.shared.login_room.acquire().await.ok()?;
+            Some(self.shared.logins.login(call).await)
         };
         if let Some(Some(done)) = self.ended.run_until_cancelled(login).await {
             self.results
@@ -210,8 +211,8 @@ impl Served {
     }
 
     async fn related(self: Arc<Self>, tag: u64, call: v1::Related) {
-        let parts = &self.shared.parts;
-        let read = self.persist(|| self.shared.related.of(parts.store.as_ref(), &call.users));
+        let store = self.shared.context.store.as_ref();
+        let read = self.persist(|| self.shared.related.of(store, &call.users));
         if let Some(done) = read.await {
             self.results
                 .push_one(tag, v1::db_result::Result::Related(done));
@@ -226,7 +227,7 @@ impl Served {
         let mut failed = false;
         let attempts = async {
             loop {
-                let _query = self.shared.parts.metrics.query();
+                let _query = self.shared.context.metrics.query();
                 let permits = self.query_permits().await?;
                 match read().await {
                     Ok(value) => return Some(value),
@@ -253,7 +254,7 @@ impl Served {
         let permits = async {
             // The link's own first, so that a link that waits holds nothing of the others'.
             let own = self.queries.acquire().await.ok()?;
-            let all = self.shared.queries.acquire().await.ok()?;
+            let all = self.shared.query_room.acquire().await.ok()?;
             Some((own, all))
         };
         self.ended.run_until_cancelled(permits).await.flatten()
@@ -262,7 +263,7 @@ impl Served {
     /// Sends results until the link ends: what has gathered while the last batch was on its way goes
     /// together.
     async fn write(self: Arc<Self>, link: mpsc::Sender<v1::DbResults>, closed: CancellationToken) {
-        let most = self.shared.parts.config.batch_results.max(1);
+        let most = self.shared.config().batch_results.max(1);
         loop {
             let taken = self
                 .ended

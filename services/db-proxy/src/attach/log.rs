@@ -7,7 +7,7 @@ use im_proto_rpc::v1;
 use im_store::{LogEntry, StoreError};
 
 use super::Shared;
-use crate::writer::Members;
+use crate::members::Members;
 
 /// Entries of one read of the store: bounds what is in memory when bodies are large.
 const ENTRIES_PER_READ: u32 = 128;
@@ -24,15 +24,15 @@ impl Shared {
             through: call.after,
             more: false,
         };
-        let Some(published) = self.parts.publisher.position() else {
+        let Some(published) = self.context.publisher.position() else {
             return Ok(nothing);
         };
         if published.0 <= call.after {
             return Ok(nothing);
         }
         let limit = match call.limit {
-            0 => self.parts.config.log_page,
-            asked => asked.min(self.parts.config.log_page),
+            0 => self.config().log_page,
+            asked => asked.min(self.config().log_page),
         };
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         let mut page = nothing;
@@ -41,12 +41,12 @@ impl Shared {
             let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
             let wanted = wanted.min(ENTRIES_PER_READ);
             let read = self
-                .parts
+                .context
                 .store
                 .read_log(CommitSeq(page.through), wanted)
                 .await?;
             let complete = read.len() < usize::try_from(wanted).unwrap_or(usize::MAX);
-            let publisher = &self.parts.publisher;
+            let publisher = &self.context.publisher;
             let origins = publisher.origins_of(read.iter().map(|entry| entry.message.seq));
             let entries = read.into_iter().zip(origins);
             for (entry, origin) in entries.take_while(|(e, _)| e.message.seq <= published) {
@@ -92,12 +92,12 @@ impl Shared {
     }
 
     async fn members(&self, group: GroupId) -> Result<Arc<Members>, StoreError> {
-        let ticket = match self.parts.members.get(group) {
+        let ticket = match self.context.members.get(group) {
             Ok(members) => return Ok(members),
             Err(ticket) => ticket,
         };
-        let members = Arc::new(Members::new(self.parts.store.members(group).await?));
-        self.parts.members.put(ticket, group, &members);
+        let members = Arc::new(Members::new(self.context.store.members(group).await?));
+        self.context.members.put(ticket, group, &members);
         Ok(members)
     }
 }

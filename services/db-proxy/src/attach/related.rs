@@ -9,7 +9,7 @@ use im_proto_rpc::v1;
 use im_store::{Store, StoreError};
 use tokio::time::Instant;
 
-use crate::writer::Cache;
+use crate::support::Cache;
 
 /// The related people of a user, and when they were read.
 type Known = (Instant, Arc<[u32]>);

@@ -9,13 +9,15 @@ use im_proto_rpc::v1::db_call::Call;
 use im_proto_rpc::v1::db_result::Result as Done;
 use im_proto_rpc::v1::send_done::Outcome;
 use im_rpc::link;
+use im_store::GroupType;
 use im_store::testing::TempStore;
-use im_store::{DirectoryImport, DirectoryStore as _, GroupType, ImportedUser};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::positions::Positions;
-use crate::writer::{CreateGroup, Writer, WriterParts};
+use crate::assembly::Core;
+use crate::assembly::testing::people;
+use crate::metrics::Metrics;
+use crate::writer::CreateGroup;
 
 /// Answers when it is told to, and notes in which order it was asked.
 #[derive(Default)]
@@ -53,64 +55,25 @@ impl CheckLogins for Logins {
 
 struct Rig {
     link: Link<v1::DbCalls, v1::DbResults>,
-    writer: WriterHandle,
+    core: Core,
     answers: Arc<Slow>,
-    publisher: Publisher,
     tasks: TaskTracker,
     stop: CancellationToken,
-    stop_writer: CancellationToken,
     _temp: TempStore,
 }
 
 async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let mut config = DbProxyConfig::default();
     change(&mut config);
-    let temp = TempStore::open().await;
-    let users = (1..=9).map(|id| ImportedUser {
-        id: Some(id),
-        name: format!("u{id}"),
-        ..Default::default()
-    });
-    temp.store
-        .import(&DirectoryImport {
-            users: users.collect(),
-            now: 1,
-        })
-        .await
-        .unwrap();
-    let store: Arc<dyn Store> = Arc::new(temp.store.clone());
-    let metrics = Metrics::default();
-    let publisher = Publisher::new(&config.publish, metrics.clone());
-    let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
-    let members = MemberCache::new(16);
-    let (task, writer, _) = Writer::new(WriterParts {
-        store: Arc::clone(&store),
-        publisher: publisher.clone(),
-        positions,
-        member_cache: members.clone(),
-        metrics: metrics.clone(),
-        config: config.writer.clone(),
-    });
-    let stop_writer = CancellationToken::new();
-    tokio::spawn(task.run(stop_writer.clone()));
+    let temp = people().await;
+    let store = Arc::new(temp.store.clone());
+    let core = Core::start(Arc::new(config), store, Metrics::default());
     let answers = Arc::new(Slow::default());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let attach = Attach::new(
-        AttachParts {
-            store,
-            writer: writer.clone(),
-            publisher: publisher.clone(),
-            members,
-            answers: Arc::clone(&answers) as Arc<dyn AnswerQueries>,
-            logins: Arc::new(Logins),
-            rules: SendRules {
-                max_body_bytes: config.writer.max_body_bytes,
-                client_id_window_seconds: 600,
-                frame_window_seconds: 30,
-            },
-            config: config.attach,
-            metrics,
-        },
+        core.context.clone(),
+        Arc::clone(&answers) as Arc<dyn AnswerQueries>,
+        Arc::new(Logins),
         tasks.clone(),
         stop.clone(),
     );
@@ -118,12 +81,10 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     attach.accept(far);
     Rig {
         link: near,
-        writer,
+        core,
         answers,
-        publisher,
         tasks,
         stop,
-        stop_writer,
         _temp: temp,
     }
 }
@@ -136,7 +97,7 @@ fn send(from: u32, to: u32, seq: u32) -> Call {
         msg_type: 1,
         data: Bytes::from_static(b"hello"),
         client_seq: seq,
-        client_msg_id: Bytes::new(),
+        ..v1::Send::default()
     })
 }
 
@@ -308,7 +269,16 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
         group_type: GroupType::Temporary,
         members: [3, 4, 5].map(|id| UserId::from_wire(id).unwrap()).into(),
     };
-    let group = rig.writer.create_group(group).await.unwrap().group.id.get();
+    let group = rig
+        .core
+        .context
+        .writer
+        .create_group(group)
+        .await
+        .unwrap()
+        .group
+        .id
+        .get();
     let Call::Send(mut to_group) = send(4, group, 1) else {
         panic!()
     };
@@ -323,7 +293,14 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
     rig.call(vec![(4, send(1, 2, 2)), (5, send(1, 2, 3))]).await;
     rig.results(2).await;
     // Results leave just before the publication.
-    while rig.publisher.position().map(|position| position.0) != Some(5) {
+    while rig
+        .core
+        .context
+        .publisher
+        .position()
+        .map(|position| position.0)
+        != Some(5)
+    {
         tokio::task::yield_now().await;
     }
 
@@ -402,7 +379,6 @@ async fn stopping_answers_what_was_taken_and_ends_the_link() {
     tokio::time::timeout(Duration::from_secs(30), rig.tasks.wait())
         .await
         .unwrap();
-    rig.stop_writer.cancel();
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use im_core::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use tokio::time::Instant;
@@ -60,9 +61,10 @@ impl Publisher {
                 () = link.closed.cancelled() => return,
                 replies = link.rx.recv() => match replies {
                     Some(replies) => {
-                        flight.confirmed(replies.confirmed);
+                        let confirmed = CommitSeq(replies.confirmed);
+                        flight.confirmed(confirmed);
                         let mut shards = self.lock();
-                        shards.confirmed(registered.id, replies.confirmed);
+                        shards.confirmed(registered.id, confirmed);
                         for list in replies.lists {
                             shards.session_list(registered.id, list);
                         }
@@ -73,7 +75,7 @@ impl Publisher {
                     let Ok(permit) = permit else { return };
                     let taken = self.lock().take(registered.id);
                     if let Some(batch) = taken {
-                        flight.sent(batch.through);
+                        flight.sent(CommitSeq(batch.through));
                         permit.send(batch);
                         next_word = Instant::now() + interval;
                     }
@@ -92,18 +94,18 @@ impl Publisher {
 /// what is confirmed cannot be confirmed by a position, and is not waited for.
 #[derive(Debug, Default)]
 struct Flight {
-    sent: VecDeque<u64>,
-    confirmed: Option<u64>,
+    sent: VecDeque<CommitSeq>,
+    confirmed: Option<CommitSeq>,
 }
 
 impl Flight {
-    fn sent(&mut self, through: u64) {
+    fn sent(&mut self, through: CommitSeq) {
         if self.confirmed.is_none_or(|confirmed| through > confirmed) {
             self.sent.push_back(through);
         }
     }
 
-    fn confirmed(&mut self, position: u64) {
+    fn confirmed(&mut self, position: CommitSeq) {
         self.confirmed = self.confirmed.max(Some(position));
         while self.sent.front().is_some_and(|sent| *sent <= position) {
             self.sent.pop_front();
@@ -122,15 +124,15 @@ mod tests {
     #[test]
     fn a_batch_is_in_flight_until_its_position_is_confirmed() {
         let mut flight = Flight::default();
-        flight.sent(0);
+        flight.sent(CommitSeq(0));
         assert_eq!(flight.len(), 1);
-        flight.confirmed(0);
-        flight.sent(3);
-        flight.sent(5);
-        flight.confirmed(4);
+        flight.confirmed(CommitSeq(0));
+        flight.sent(CommitSeq(3));
+        flight.sent(CommitSeq(5));
+        flight.confirmed(CommitSeq(4));
         assert_eq!(flight.len(), 1);
-        flight.confirmed(5);
-        flight.sent(5);
+        flight.confirmed(CommitSeq(5));
+        flight.sent(CommitSeq(5));
         assert_eq!(flight.len(), 0, "a position that is confirmed already");
     }
 }

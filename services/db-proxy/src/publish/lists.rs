@@ -5,6 +5,10 @@ use std::collections::{HashMap, HashSet};
 use im_proto_rpc::v1;
 use tokio::sync::oneshot;
 
+/// Names one link among all that there ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LinkId(pub(super) u64);
+
 /// Lists that are gathered at the same time.
 const MAX_LISTS: usize = 64;
 
@@ -33,14 +37,14 @@ pub(super) struct Lists {
 #[derive(Debug)]
 struct List {
     /// Links that have not answered.
-    waiting: HashSet<u64>,
+    waiting: HashSet<LinkId>,
     sessions: Vec<v1::SessionInfo>,
     reply: oneshot::Sender<Result<Vec<v1::SessionInfo>, ListError>>,
 }
 
 impl Lists {
     /// Opens a list that these links are to answer.
-    pub(super) fn open(&mut self, waiting: HashSet<u64>) -> Result<(u64, ListReply), ListError> {
+    pub(super) fn open(&mut self, waiting: HashSet<LinkId>) -> Result<(u64, ListReply), ListError> {
         if waiting.is_empty() {
             return Err(ListError::NoRoute);
         }
@@ -61,7 +65,7 @@ impl Lists {
     }
 
     /// A link's answer.
-    pub(super) fn answered(&mut self, link: u64, tag: u64, sessions: Vec<v1::SessionInfo>) {
+    pub(super) fn answered(&mut self, link: LinkId, tag: u64, sessions: Vec<v1::SessionInfo>) {
         let Some(list) = self.open.get_mut(&tag) else {
             return;
         };
@@ -78,7 +82,7 @@ impl Lists {
     }
 
     /// A link that will not answer any more.
-    pub(super) fn gone(&mut self, link: u64) {
+    pub(super) fn gone(&mut self, link: LinkId) {
         self.open.retain(|_, list| !list.waiting.contains(&link));
     }
 
@@ -101,11 +105,11 @@ mod tests {
     #[test]
     fn a_list_is_complete_when_every_link_has_answered_once() {
         let mut lists = Lists::default();
-        let (tag, mut reply) = lists.open(HashSet::from([1, 2])).unwrap();
-        lists.answered(1, tag, vec![session(1)]);
-        lists.answered(1, tag, vec![session(9)]);
+        let (tag, mut reply) = lists.open(HashSet::from([LinkId(1), LinkId(2)])).unwrap();
+        lists.answered(LinkId(1), tag, vec![session(1)]);
+        lists.answered(LinkId(1), tag, vec![session(9)]);
         assert!(reply.try_recv().is_err());
-        lists.answered(2, tag, vec![session(2)]);
+        lists.answered(LinkId(2), tag, vec![session(2)]);
         let users: Vec<u32> = reply
             .try_recv()
             .unwrap()
@@ -120,8 +124,8 @@ mod tests {
     fn a_list_ends_without_a_link_that_is_gone_and_needs_at_least_one() {
         let mut lists = Lists::default();
         assert_eq!(lists.open(HashSet::new()).unwrap_err(), ListError::NoRoute);
-        let (_, mut reply) = lists.open(HashSet::from([1, 2])).unwrap();
-        lists.gone(2);
+        let (_, mut reply) = lists.open(HashSet::from([LinkId(1), LinkId(2)])).unwrap();
+        lists.gone(LinkId(2));
         assert!(matches!(
             reply.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
-use super::Outgoing;
+use im_core::CommitSeq;
+
+use crate::publication::Outgoing;
 
 /// Messages that are covered: half a MiB.
 const COVERED: usize = 65_536;
@@ -37,8 +39,9 @@ impl Origins {
     }
 
     /// Epoch of the session that sent a message; 0 when it is not known.
-    pub(super) fn of(&self, seq: u64) -> u64 {
+    pub(super) fn of(&self, seq: CommitSeq) -> u64 {
         let index = seq
+            .0
             .checked_sub(self.first)
             .and_then(|index| usize::try_from(index).ok());
         index
@@ -54,7 +57,7 @@ mod tests {
     use im_proto_rpc::v1;
 
     use super::*;
-    use crate::publish::Recipients;
+    use crate::publication::Recipients;
 
     fn sent(seq: u64) -> Outgoing {
         let user = UserId::from_wire(1).unwrap();
@@ -73,12 +76,18 @@ mod tests {
     fn the_newest_messages_are_covered_and_a_gap_starts_anew() {
         let mut origins = Origins::default();
         origins.add(&[sent(5), sent(6)]);
-        assert_eq!([4, 5, 6, 7].map(|seq| origins.of(seq)), [0, 50, 60, 0]);
+        assert_eq!(
+            [4, 5, 6, 7].map(|seq| origins.of(CommitSeq(seq))),
+            [0, 50, 60, 0]
+        );
         let many: Vec<_> = (7..7 + COVERED as u64).map(sent).collect();
         origins.add(&many);
-        assert_eq!(origins.of(6), 0);
-        assert_eq!(origins.of(7), 70);
+        assert_eq!(origins.of(CommitSeq(6)), 0);
+        assert_eq!(origins.of(CommitSeq(7)), 70);
         origins.add(&[sent(1_000_000)]);
-        assert_eq!((origins.of(7), origins.of(1_000_000)), (0, 10_000_000));
+        assert_eq!(
+            (origins.of(CommitSeq(7)), origins.of(CommitSeq(1_000_000))),
+            (0, 10_000_000)
+        );
     }
 }

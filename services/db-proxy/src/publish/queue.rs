@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use im_core::CommitSeq;
 use im_proto_rpc::v1;
 
 /// Bounds of a queue.
@@ -18,14 +19,14 @@ pub(super) struct Limits {
 pub(super) struct Queue {
     limits: Limits,
     /// Up to here the peer has been told of everything.
-    after: u64,
+    after: CommitSeq,
     items: Vec<v1::PublishItem>,
     bytes: usize,
     /// Items and bytes of `sealed`.
     sealed_items: usize,
     sealed_bytes: usize,
     /// Position before the first message that was left out.
-    complete_to: Option<u64>,
+    complete_to: Option<CommitSeq>,
     /// The peer is to be told of the position even without items.
     announce: bool,
     /// Batches of an earlier ring.
@@ -34,7 +35,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// A queue of a new link, whose first batch states where the log is.
-    pub(super) fn new(limits: Limits, position: u64) -> Self {
+    pub(super) fn new(limits: Limits, position: CommitSeq) -> Self {
         Self {
             limits,
             after: position,
@@ -55,7 +56,7 @@ impl Queue {
         }
         let size = weight(message.data.len(), message.recipients.len());
         if !self.has_room(size, self.limits) {
-            self.complete_to = Some(message.seq.saturating_sub(1));
+            self.complete_to = Some(CommitSeq(message.seq.saturating_sub(1)));
             return false;
         }
         self.push(v1::publish_item::Item::Message(message), size);
@@ -81,7 +82,7 @@ impl Queue {
     }
 
     /// The log goes on at `position` without what lies between.
-    pub(super) fn skip_from(&mut self, complete_to: u64) {
+    pub(super) fn skip_from(&mut self, complete_to: CommitSeq) {
         self.complete_to.get_or_insert(complete_to);
     }
 
@@ -91,7 +92,7 @@ impl Queue {
     }
 
     /// Ends the present batch, because those after it belong to another ring.
-    pub(super) fn seal(&mut self, position: u64, ring: u64) {
+    pub(super) fn seal(&mut self, position: CommitSeq, ring: u64) {
         if !self.items.is_empty() {
             let (batch, bytes) = self.close(position, ring);
             self.sealed_items += batch.items.len();
@@ -106,7 +107,7 @@ impl Queue {
     }
 
     /// The next batch.
-    pub(super) fn take(&mut self, position: u64, ring: u64) -> Option<v1::PublishBatch> {
+    pub(super) fn take(&mut self, position: CommitSeq, ring: u64) -> Option<v1::PublishBatch> {
         if let Some((batch, bytes)) = self.sealed.pop_front() {
             self.sealed_items -= batch.items.len();
             self.sealed_bytes -= bytes;
@@ -115,11 +116,11 @@ impl Queue {
         self.has_work().then(|| self.close(position, ring).0)
     }
 
-    fn close(&mut self, position: u64, ring: u64) -> (v1::PublishBatch, usize) {
+    fn close(&mut self, position: CommitSeq, ring: u64) -> (v1::PublishBatch, usize) {
         let through = self.complete_to.unwrap_or(position);
         let batch = v1::PublishBatch {
-            after: self.after,
-            through,
+            after: self.after.0,
+            through: through.0,
             ring,
             items: mem::take(&mut self.items),
         };
@@ -170,14 +171,14 @@ mod tests {
 
     #[test]
     fn the_first_batch_states_where_the_log_is_and_later_ones_join_without_a_gap() {
-        let mut queue = Queue::new(WIDE, 7);
-        assert_eq!(shape(queue.take(7, 1)), Some((7, 7, 0)));
-        assert_eq!(shape(queue.take(7, 1)), None);
+        let mut queue = Queue::new(WIDE, CommitSeq(7));
+        assert_eq!(shape(queue.take(CommitSeq(7), 1)), Some((7, 7, 0)));
+        assert_eq!(shape(queue.take(CommitSeq(7), 1)), None);
         queue.message(message(8));
         queue.message(message(10));
-        assert_eq!(shape(queue.take(12, 1)), Some((7, 12, 2)));
+        assert_eq!(shape(queue.take(CommitSeq(12), 1)), Some((7, 12, 2)));
         queue.announce();
-        assert_eq!(shape(queue.take(15, 1)), Some((12, 15, 0)));
+        assert_eq!(shape(queue.take(CommitSeq(15), 1)), Some((12, 15, 0)));
     }
 
     #[test]
@@ -187,7 +188,7 @@ mod tests {
                 items: 2,
                 bytes: 1 << 20,
             },
-            0,
+            CommitSeq(0),
         );
         assert!(queue.message(message(1)));
         assert!(queue.message(message(3)));
@@ -197,11 +198,11 @@ mod tests {
             queue.other(v1::publish_item::Item::Kick(v1::Kick::default())),
             "it has more room"
         );
-        assert_eq!(shape(queue.take(9, 1)), Some((0, 4, 3)));
+        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((0, 4, 3)));
         assert!(queue.has_work(), "the gap is told at once");
-        assert_eq!(shape(queue.take(9, 1)), Some((9, 9, 0)));
+        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((9, 9, 0)));
         assert!(queue.message(message(10)));
-        assert_eq!(shape(queue.take(10, 1)), Some((9, 10, 1)));
+        assert_eq!(shape(queue.take(CommitSeq(10), 1)), Some((9, 10, 1)));
     }
 
     #[test]
@@ -211,7 +212,7 @@ mod tests {
                 items: 100,
                 bytes: 200,
             },
-            0,
+            CommitSeq(0),
         );
         assert!(queue.message(message(1)));
         let large = v1::LiveMessage {
@@ -219,21 +220,21 @@ mod tests {
             ..message(2)
         };
         assert!(!queue.message(large));
-        assert_eq!(shape(queue.take(2, 1)), Some((0, 1, 1)));
+        assert_eq!(shape(queue.take(CommitSeq(2), 1)), Some((0, 1, 1)));
     }
 
     #[test]
     fn items_of_an_earlier_ring_keep_its_digest() {
-        let mut queue = Queue::new(WIDE, 0);
+        let mut queue = Queue::new(WIDE, CommitSeq(0));
         queue.message(message(1));
-        queue.seal(1, 5);
+        queue.seal(CommitSeq(1), 5);
         queue.message(message(2));
-        let first = queue.take(2, 6).unwrap();
+        let first = queue.take(CommitSeq(2), 6).unwrap();
         assert_eq!((first.ring, first.through, first.items.len()), (5, 1, 1));
-        let second = queue.take(2, 6).unwrap();
+        let second = queue.take(CommitSeq(2), 6).unwrap();
         assert_eq!((second.ring, second.after, second.through), (6, 1, 2));
-        queue.seal(2, 6);
-        let third = queue.take(2, 7).unwrap();
+        queue.seal(CommitSeq(2), 6);
+        let third = queue.take(CommitSeq(2), 7).unwrap();
         assert_eq!(
             (third.ring, third.items.len()),
             (7, 0),
@@ -244,11 +245,11 @@ mod tests {
 
     #[test]
     fn a_skipped_part_of_the_log_is_a_gap() {
-        let mut queue = Queue::new(WIDE, 3);
-        queue.take(3, 1);
-        queue.skip_from(3);
+        let mut queue = Queue::new(WIDE, CommitSeq(3));
+        queue.take(CommitSeq(3), 1);
+        queue.skip_from(CommitSeq(3));
         queue.announce();
-        assert_eq!(shape(queue.take(9, 1)), Some((3, 3, 0)));
-        assert_eq!(shape(queue.take(9, 1)), Some((9, 9, 0)));
+        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((3, 3, 0)));
+        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((9, 9, 0)));
     }
 }

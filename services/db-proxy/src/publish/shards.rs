@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use im_core::UserId;
+use im_core::{CommitSeq, UserId};
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::publish_item::Item;
 use im_rpc::Ring;
 use tokio::sync::Notify;
 
-use super::lists::{ListError, ListReply, Lists};
+use super::lists::{LinkId, ListError, ListReply, Lists};
 use super::queue::{Limits, Queue};
-use super::{Outgoing, Recipients};
 use crate::metrics::Metrics;
+use crate::publication::{Outgoing, Recipients};
 
-/// Names one link among all that there ever were.
+/// A link that was taken up.
 #[derive(Debug)]
 pub(super) struct Registered {
-    pub(super) id: u64,
+    pub(super) id: LinkId,
     /// Rings when the queue may have work.
     pub(super) wake: Arc<Notify>,
 }
@@ -28,16 +28,16 @@ pub(super) struct Shards {
     /// In the order of `ring.names()`.
     shards: Vec<Shard>,
     /// Position of the log; `None` before its end is known.
-    position: Option<u64>,
+    position: Option<CommitSeq>,
     lists: Lists,
-    last_id: u64,
+    last_id: LinkId,
 }
 
 struct Shard {
-    id: u64,
+    id: LinkId,
     name: String,
     queue: Queue,
-    confirmed: u64,
+    confirmed: CommitSeq,
     wake: Arc<Notify>,
     /// Something was added since it was woken.
     stirred: bool,
@@ -52,15 +52,15 @@ impl Shards {
             shards: Vec::new(),
             position: None,
             lists: Lists::default(),
-            last_id: 0,
+            last_id: LinkId(0),
         }
     }
 
     /// Takes up a link; one of the same peer that is still there is replaced.
     pub(super) fn add(&mut self, name: &str) -> Registered {
-        self.last_id += 1;
+        self.last_id.0 += 1;
         let (id, wake) = (self.last_id, Arc::new(Notify::new()));
-        let position = self.position.unwrap_or(0);
+        let position = self.position.unwrap_or_default();
         let replaced = self
             .shards
             .iter()
@@ -84,7 +84,7 @@ impl Shards {
     }
 
     /// Forgets a link.
-    pub(super) fn remove(&mut self, id: u64) {
+    pub(super) fn remove(&mut self, id: LinkId) {
         if self.shards.iter().any(|shard| shard.id == id) {
             self.seal();
             self.drop_shard(id);
@@ -92,13 +92,13 @@ impl Shards {
         }
     }
 
-    fn drop_shard(&mut self, id: u64) {
+    fn drop_shard(&mut self, id: LinkId) {
         self.shards.retain(|shard| shard.id != id);
         self.lists.gone(id);
     }
 
     fn seal(&mut self) {
-        let (position, ring) = (self.position.unwrap_or(0), self.ring.digest());
+        let (position, ring) = (self.position.unwrap_or_default(), self.ring.digest());
         for shard in &mut self.shards {
             shard.queue.seal(position, ring);
             shard.stirred = true;
@@ -113,7 +113,7 @@ impl Shards {
     }
 
     /// The log's end is known (again), and what lies before it was not published.
-    pub(super) fn restart_at(&mut self, end: u64) {
+    pub(super) fn restart_at(&mut self, end: CommitSeq) {
         match self.position {
             // A link that waited for the start says "after `end`", which is its first word.
             None => {
@@ -181,7 +181,7 @@ impl Shards {
     }
 
     /// The log is complete up to here.
-    pub(super) fn reach(&mut self, end: u64) {
+    pub(super) fn reach(&mut self, end: CommitSeq) {
         self.position = Some(end);
         self.wake();
     }
@@ -250,29 +250,30 @@ impl Shards {
         self.lists.forget(tag);
     }
 
-    pub(super) fn session_list(&mut self, id: u64, list: v1::SessionList) {
+    pub(super) fn session_list(&mut self, id: LinkId, list: v1::SessionList) {
         self.lists.answered(id, list.tag, list.sessions);
     }
 
-    pub(super) fn confirmed(&mut self, id: u64, position: u64) {
+    pub(super) fn confirmed(&mut self, id: LinkId, position: CommitSeq) {
         if let Some(shard) = self.shard(id) {
             shard.confirmed = shard.confirmed.max(position);
         }
         let slowest = self.shards.iter().map(|shard| shard.confirmed).min();
         if let (Some(slowest), Some(position)) = (slowest, self.position) {
-            self.metrics.publish_lag(position.saturating_sub(slowest));
+            self.metrics
+                .publish_lag(position.0.saturating_sub(slowest.0));
         }
     }
 
     /// The peer of this link is to hear of the position.
-    pub(super) fn announce(&mut self, id: u64) {
+    pub(super) fn announce(&mut self, id: LinkId) {
         if let Some(shard) = self.shard(id) {
             shard.queue.announce();
         }
     }
 
     /// Whether a batch can be taken for this link.
-    pub(super) fn has_work(&self, id: u64) -> bool {
+    pub(super) fn has_work(&self, id: LinkId) -> bool {
         self.position.is_some()
             && self
                 .shards
@@ -281,7 +282,7 @@ impl Shards {
     }
 
     /// The next batch of this link.
-    pub(super) fn take(&mut self, id: u64) -> Option<v1::PublishBatch> {
+    pub(super) fn take(&mut self, id: LinkId) -> Option<v1::PublishBatch> {
         let (position, ring) = (self.position?, self.ring.digest());
         self.shard(id)?.queue.take(position, ring)
     }
@@ -294,7 +295,7 @@ impl Shards {
         }
     }
 
-    fn shard(&mut self, id: u64) -> Option<&mut Shard> {
+    fn shard(&mut self, id: LinkId) -> Option<&mut Shard> {
         self.shards.iter_mut().find(|shard| shard.id == id)
     }
 }

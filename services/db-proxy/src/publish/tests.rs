@@ -3,6 +3,8 @@ use im_rpc::{Link, Ring, link};
 use im_store::GroupMember;
 
 use super::*;
+use crate::members::Members;
+use crate::publication::Recipients;
 
 type RouteEnd = Link<v1::PublishReplies, v1::PublishBatch>;
 

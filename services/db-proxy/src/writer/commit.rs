@@ -9,7 +9,8 @@ use tracing::{info, warn};
 use super::job::{Incoming, SendBatch};
 use super::load::load;
 use super::plan::Plan;
-use super::task::{Writer, chain};
+use super::task::Writer;
+use crate::support::chain;
 
 impl Writer {
     /// One attempt to store a batch of batches whole.

@@ -10,9 +10,9 @@ use im_store::{
 };
 
 use super::handle::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
-use super::members::Members;
 use super::plan::Known;
 use super::task::Writer;
+use crate::members::Members;
 
 impl Writer {
     pub(super) async fn create_group(

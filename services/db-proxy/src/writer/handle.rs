@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use im_core::{GroupId, UserId};
-use im_proto_rpc::v1;
 use im_store::{GroupRecord, GroupType, MemberChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::job::{GroupJob, Job, SendBatch};
-use crate::publish::{ListError, Publication, Publisher};
+use crate::publication::Publication;
 
 /// A group to make. Names, limits and the existence of users are checked by the caller.
 #[derive(Debug)]
@@ -80,7 +79,6 @@ pub(crate) enum WriterError {
 pub(crate) struct WriterHandle {
     jobs: mpsc::UnboundedSender<Job>,
     bounds: Arc<QueueBounds>,
-    publisher: Publisher,
 }
 
 /// Weights of what may wait; the channel itself has no bound because these have.
@@ -104,7 +102,6 @@ impl WriterHandle {
         jobs: mpsc::UnboundedSender<Job>,
         max_messages: u32,
         max_bytes: u32,
-        publisher: Publisher,
     ) -> (Self, impl Fn() -> usize + Send + Sync + use<>) {
         let (max_messages, max_bytes) = (max_messages.max(1), max_bytes.max(1));
         let messages = Arc::new(Semaphore::new(permits(max_messages)));
@@ -121,7 +118,6 @@ impl WriterHandle {
             Self {
                 jobs,
                 bounds: Arc::new(bounds),
-                publisher,
             },
             fill,
         )
@@ -152,20 +148,6 @@ impl WriterHandle {
         change: ChangeMembers,
     ) -> Result<MembersChanged, WriterError> {
         self.group_job(GroupJob::Change(change)).await
-    }
-
-    /// Publishes pushes that are not kept, after everything that has been published so far. Never
-    /// waits; what a route server's full queue cannot take is lost for it.
-    pub(crate) fn publish(&self, items: Vec<Publication>) {
-        self.publisher.publish(items);
-    }
-
-    /// Sessions that are online, of one user or of all, as the route servers know them.
-    pub(crate) async fn list_sessions(
-        &self,
-        user: Option<UserId>,
-    ) -> Result<Vec<v1::SessionInfo>, ListError> {
-        self.publisher.list_sessions(user).await
     }
 
     async fn group_job(&self, job: GroupJob) -> Result<MembersChanged, WriterError> {

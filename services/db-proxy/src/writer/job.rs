@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_core::{Conversation, Epoch, GroupId, Peer, RetryKey, UserId};
+use im_config::WriterConfig;
+use im_core::{ClientType, Conversation, Epoch, FrameSource, GroupId, Peer, RetryKey, UserId};
 use im_proto_rpc::v1;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::handle::{ChangeMembers, CreateGroup, MembersChanged, Room, WriterError};
-use crate::attach::Results;
+use crate::results::Results;
+use crate::support::RejectReason;
 
 /// `IM.BaseDefine.MsgType` numbers that can be sent.
 const SINGLE_TEXT: u32 = 0x01;
@@ -96,41 +98,6 @@ pub(crate) struct SendKey {
     pub(crate) window_seconds: u32,
 }
 
-/// Why a message is not stored and never will be. It gets no acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Refusal {
-    UnknownType,
-    NoSender,
-    NoReceiver,
-    ToOneself,
-    EmptyBody,
-    ShortVoice,
-    BodyTooLarge,
-    UnknownReceiver,
-    NoSuchGroup,
-    NotMember,
-    ConversationFull,
-}
-
-impl Refusal {
-    /// Metric label.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownType => "unknown_type",
-            Self::NoSender => "no_sender",
-            Self::NoReceiver => "no_receiver",
-            Self::ToOneself => "to_oneself",
-            Self::EmptyBody => "empty_body",
-            Self::ShortVoice => "short_voice",
-            Self::BodyTooLarge => "body_too_large",
-            Self::UnknownReceiver => "unknown_receiver",
-            Self::NoSuchGroup => "no_such_group",
-            Self::NotMember => "not_member",
-            Self::ConversationFull => "conversation_full",
-        }
-    }
-}
-
 /// Bounds that a message is checked against before it is queued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendRules {
@@ -139,31 +106,41 @@ pub(crate) struct SendRules {
     pub(crate) frame_window_seconds: u32,
 }
 
+impl From<&WriterConfig> for SendRules {
+    fn from(config: &WriterConfig) -> Self {
+        Self {
+            max_body_bytes: config.max_body_bytes,
+            client_id_window_seconds: config.client_id_window_seconds,
+            frame_window_seconds: config.frame_window_seconds,
+        }
+    }
+}
+
 impl SendRules {
     /// Checks what needs no state, and computes the retry key, away from the writer's task.
-    pub(crate) fn admit(&self, tag: u64, send: v1::Send) -> Result<Incoming, Refusal> {
+    pub(crate) fn admit(&self, tag: u64, send: v1::Send) -> Result<Incoming, RejectReason> {
         let group = match send.msg_type {
             SINGLE_TEXT | SINGLE_VOICE => false,
             GROUP_TEXT | GROUP_VOICE => true,
-            _ => return Err(Refusal::UnknownType),
+            _ => return Err(RejectReason::UnknownType),
         };
-        let sender = UserId::from_wire(send.from).ok_or(Refusal::NoSender)?;
+        let sender = UserId::from_wire(send.from).ok_or(RejectReason::NoSender)?;
         let peer = if group {
             GroupId::from_wire(send.to).map(Peer::Group)
         } else {
             UserId::from_wire(send.to).map(Peer::User)
         };
-        let peer = peer.ok_or(Refusal::NoReceiver)?;
-        let conversation = Conversation::of(sender, peer).ok_or(Refusal::ToOneself)?;
+        let peer = peer.ok_or(RejectReason::NoReceiver)?;
+        let conversation = Conversation::of(sender, peer).ok_or(RejectReason::ToOneself)?;
         if send.data.is_empty() {
-            return Err(Refusal::EmptyBody);
+            return Err(RejectReason::EmptyBody);
         }
         let voice = matches!(send.msg_type, SINGLE_VOICE | GROUP_VOICE);
         if voice && send.data.len() <= EMPTY_VOICE_BYTES {
-            return Err(Refusal::ShortVoice);
+            return Err(RejectReason::ShortVoice);
         }
         if send.data.len() > self.max_body_bytes {
-            return Err(Refusal::BodyTooLarge);
+            return Err(RejectReason::BodyTooLarge);
         }
         let origin = Epoch(send.origin);
         let key = match <&[u8; 16]>::try_from(send.client_msg_id.as_ref()) {
@@ -172,7 +149,7 @@ impl SendRules {
                 window_seconds: self.client_id_window_seconds,
             }),
             Err(_) => RetryKey::of_frame(
-                origin,
+                frame_source(sender, &send),
                 conversation,
                 send.client_seq,
                 send.msg_type,
@@ -195,6 +172,18 @@ impl SendRules {
     }
 }
 
+/// Whose frame this is: that of a terminal, if the client has put its clock into it.
+fn frame_source(sender: UserId, send: &v1::Send) -> FrameSource {
+    match ClientType::from_wire(send.client_type) {
+        Some(client) if send.client_time != 0 => FrameSource::Terminal {
+            user: sender,
+            class: client.class(),
+            client_time: send.client_time,
+        },
+        _ => FrameSource::Session(Epoch(send.origin)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,29 +202,64 @@ mod tests {
             data: Bytes::from_static(data),
             origin: 9,
             client_seq: 3,
-            client_msg_id: Bytes::new(),
+            ..v1::Send::default()
         }
     }
 
     #[test]
     fn what_can_never_be_stored_is_refused_with_its_reason() {
         let refused = |send| RULES.admit(1, send).unwrap_err();
-        assert_eq!(refused(send(1, 2, 0x03, b"x")), Refusal::UnknownType);
-        assert_eq!(refused(send(0, 2, 0x01, b"x")), Refusal::NoSender);
-        assert_eq!(refused(send(1, 0, 0x11, b"x")), Refusal::NoReceiver);
-        assert_eq!(refused(send(1, 1, 0x01, b"x")), Refusal::ToOneself);
-        assert_eq!(refused(send(1, 2, 0x01, b"")), Refusal::EmptyBody);
-        assert_eq!(refused(send(1, 2, 0x02, b"1234")), Refusal::ShortVoice);
-        assert_eq!(refused(send(1, 2, 0x12, b"1234")), Refusal::ShortVoice);
+        assert_eq!(refused(send(1, 2, 0x03, b"x")), RejectReason::UnknownType);
+        assert_eq!(refused(send(0, 2, 0x01, b"x")), RejectReason::NoSender);
+        assert_eq!(refused(send(1, 0, 0x11, b"x")), RejectReason::NoReceiver);
+        assert_eq!(refused(send(1, 1, 0x01, b"x")), RejectReason::ToOneself);
+        assert_eq!(refused(send(1, 2, 0x01, b"")), RejectReason::EmptyBody);
+        assert_eq!(refused(send(1, 2, 0x02, b"1234")), RejectReason::ShortVoice);
+        assert_eq!(refused(send(1, 2, 0x12, b"1234")), RejectReason::ShortVoice);
         assert_eq!(
             refused(send(1, 2, 0x01, b"12345678901")),
-            Refusal::BodyTooLarge
+            RejectReason::BodyTooLarge
         );
         assert!(RULES.admit(1, send(1, 2, 0x01, b"1234567890")).is_ok());
         assert!(
             RULES.admit(1, send(1, 1, 0x11, b"x")).is_ok(),
             "a group may have a user's number"
         );
+    }
+
+    #[test]
+    fn a_clock_in_the_frame_makes_the_key_that_of_the_terminal() {
+        let key = |change: &dyn Fn(&mut v1::Send)| {
+            let mut frame = send(1, 2, 1, b"x");
+            (frame.client_type, frame.client_time) = (0x01, 1_700_000_000);
+            change(&mut frame);
+            RULES.admit(1, frame).unwrap().key.unwrap()
+        };
+        let first = key(&|_| {});
+        assert_eq!(first.window_seconds, 30);
+        assert_eq!(key(&|frame| frame.origin = 10), first, "another session");
+        assert_eq!(key(&|frame| frame.client_type = 0x02), first, "same class");
+        let others: [&dyn Fn(&mut v1::Send); 5] = [
+            &|frame| frame.client_type = 0x12,
+            &|frame| frame.client_time += 1,
+            &|frame| frame.client_seq += 1,
+            &|frame| frame.data = Bytes::from_static(b"y"),
+            &|frame| (frame.from, frame.to) = (2, 1),
+        ];
+        for other in others {
+            assert_ne!(key(other), first);
+        }
+        // Without a clock, or from a msg server that tells no type, the session counts.
+        for change in [
+            (&|frame: &mut v1::Send| frame.client_time = 0) as &dyn Fn(&mut v1::Send),
+            &|frame| frame.client_type = 0,
+        ] {
+            let elsewhere = key(&|frame| {
+                change(frame);
+                frame.origin = 10;
+            });
+            assert_ne!(key(change), elsewhere);
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use im_core::{Conversation, UserId};
 use im_store::{Store, StoreError};
 
 use super::job::{Incoming, Receiver};
-use super::members::Members;
 use super::plan::{Known, Memory};
+use crate::members::Members;
 
 /// Reads the state of every conversation of the batch that is not remembered. What does not exist is
 /// not remembered, except a pair of existing users.

@@ -10,10 +10,11 @@ use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
 use im_proto_rpc::v1;
 use im_store::{AppendBatch, ConversationRow, MessageRow, NewConversation};
 
-use super::cache::{Cache, Kept, RetryWindow};
-use super::job::{Incoming, Receiver, Refusal};
-use super::members::Members;
-use crate::publish::{Outgoing, Recipients};
+use super::job::{Incoming, Receiver};
+use super::retries::{Kept, RetryWindow};
+use crate::members::Members;
+use crate::publication::{Outgoing, Recipients};
+use crate::support::{Cache, RejectReason};
 
 /// What the writer remembers of one conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub(super) enum Decision {
     /// A repetition of a message that is stored, by this batch or before.
     Repeated(Kept),
     /// Never to be stored.
-    Refused(Refusal),
+    Refused(RejectReason),
 }
 
 /// A decided batch.
@@ -109,8 +110,8 @@ impl Memory {
         let receiver = send.receiver();
         let Some(known) = self.conversations.get(&send.conversation) else {
             return Decision::Refused(match receiver {
-                Receiver::User(_) => Refusal::UnknownReceiver,
-                Receiver::Group(_) => Refusal::NoSuchGroup,
+                Receiver::User(_) => RejectReason::UnknownReceiver,
+                Receiver::Group(_) => RejectReason::NoSuchGroup,
             });
         };
         let (to, recipients) = match receiver {
@@ -119,8 +120,8 @@ impl Memory {
                 Some(members) if members.contains(send.sender) => {
                     (group.get(), Recipients::Group(Arc::clone(members)))
                 }
-                Some(_) => return Decision::Refused(Refusal::NotMember),
-                None => return Decision::Refused(Refusal::NoSuchGroup),
+                Some(_) => return Decision::Refused(RejectReason::NotMember),
+                None => return Decision::Refused(RejectReason::NoSuchGroup),
             },
         };
         // Membership comes first: who has left is not told that his message was stored before.
@@ -130,7 +131,7 @@ impl Memory {
             return Decision::Repeated(kept);
         }
         let Some(msg_id) = known.last_id.checked_add(1).and_then(MsgId::from_wire) else {
-            return Decision::Refused(Refusal::ConversationFull);
+            return Decision::Refused(RejectReason::ConversationFull);
         };
         let row = *known.row.get_or_insert_with(|| {
             let row = ConversationRow(self.last_row.0 + 1);

@@ -12,15 +12,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::cache::{Cache, Kept, RetryWindow};
 use super::commit::retry_window;
 use super::handle::{WriterError, WriterHandle};
 use super::job::{GroupJob, Job, SendBatch};
-use super::members::MemberCache;
 use super::plan::{Decision, Memory, Plan};
+use super::retries::{Kept, RetryWindow};
+use crate::members::MemberCache;
 use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::publish::Publisher;
+use crate::support::{Cache, chain};
 
 /// Sends of one job at most: what `attach` cuts its batches to.
 pub(crate) const MAX_JOB_SENDS: usize = 512;
@@ -86,12 +87,7 @@ impl Writer {
             config,
         } = parts;
         let (sender, jobs) = mpsc::unbounded_channel();
-        let (handle, fill) = WriterHandle::new(
-            sender,
-            config.queue_messages,
-            config.queue_bytes,
-            publisher.clone(),
-        );
+        let (handle, fill) = WriterHandle::new(sender, config.queue_messages, config.queue_bytes);
         let (reachable, watch) = watch::channel(false);
         let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
         let window = retry_window(&config);
@@ -387,16 +383,4 @@ fn result(tag: u64, done: v1::SendDone) -> v1::DbResult {
         tag,
         result: Some(v1::db_result::Result::Send(done)),
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -12,7 +12,7 @@ use im_proto_rpc::v1::send_done::Outcome;
 use im_store::{GroupType, MemberChange, MessageStore as _};
 
 use super::*;
-use crate::publish::Publication;
+use crate::publication::Publication;
 use rig::{Ground, Rig, group_text, text, user};
 
 fn stored(done: &v1::SendDone) -> (u32, u64) {
@@ -32,7 +32,7 @@ async fn make_group(rig: &Rig, members: &[u32]) -> GroupId {
         group_type: GroupType::Temporary,
         members: members.iter().copied().map(user).collect(),
     };
-    rig.handle.create_group(create).await.unwrap().group.id
+    rig.writer.create_group(create).await.unwrap().group.id
 }
 
 async fn change(
@@ -49,7 +49,7 @@ async fn change(
         by: by.map(user),
         notice: None,
     };
-    rig.handle.change_members(change).await
+    rig.writer.change_members(change).await
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn a_store_that_is_away_at_the_start_is_waited_for() {
     ground.store.faults.away.store(true, Ordering::SeqCst);
     let mut rig = ground.start().await;
     rig.queue(vec![text(1, 2, 1, "a")]).await;
-    assert!(!*rig.reachable.borrow());
+    assert!(!*rig.core.reachable.borrow());
     assert_eq!(rig.publisher.position(), None);
     ground.store.faults.away.store(false, Ordering::SeqCst);
     assert_eq!(stored(&rig.results(1).await[0].1), (1, 1));
@@ -261,7 +261,7 @@ async fn a_commit_whose_answer_is_lost_is_neither_stored_twice_nor_lost() {
     let mut position = 0;
     let mut gap = false;
     while position < 4 {
-        let batch = rig.published().await;
+        let batch = rig.route.batch().await;
         gap |= batch.after > position && position > 0;
         position = batch.through;
     }
@@ -344,7 +344,7 @@ async fn the_queue_is_bounded_and_waits() {
 async fn messages_are_published_in_log_order_to_those_who_get_them() {
     let ground = Ground::new().await;
     let mut rig = ground.start().await;
-    let first = rig.published().await;
+    let first = rig.route.batch().await;
     assert_eq!((first.after, first.through, first.items.len()), (0, 0, 0));
     assert_ne!(first.ring, 0);
     let group = make_group(&rig, &[1, 2, 3]).await;
@@ -359,7 +359,7 @@ async fn messages_are_published_in_log_order_to_those_who_get_them() {
         command: 0x0304,
         ..Default::default()
     };
-    rig.handle.publish(vec![Publication::Event(event)]);
+    rig.publisher.publish(vec![Publication::Event(event)]);
     rig.send_one(text(1, 2, 2, "c")).await;
     let mut items = rig.published_to(4).await;
     while items.len() < 5 {
@@ -403,7 +403,7 @@ async fn a_member_change_has_one_place_among_the_messages() {
         })),
     };
     let sends = vec![group_text(1, group, 2), group_text(4, group, 1)];
-    let handle = rig.handle.clone();
+    let handle = rig.writer.clone();
     rig.queue(sends.clone()).await;
     let changing = tokio::spawn(async move { handle.change_members(add).await });
     let before = rig.results(2).await;
@@ -484,7 +484,7 @@ async fn group_changes_that_a_rule_forbids_leave_the_group_alone() {
         members: [1, 2, 3, 4].map(user).into(),
     };
     assert_eq!(
-        refusal(rig.handle.create_group(create).await),
+        refusal(rig.writer.create_group(create).await),
         GroupRefusal::TooLarge
     );
 }
@@ -496,7 +496,7 @@ async fn stopping_finishes_what_is_queued_and_takes_nothing_new() {
     for round in 0..20 {
         rig.queue(vec![text(1, 2, 0, &format!("{round}"))]).await;
     }
-    let handle = rig.handle.clone();
+    let handle = rig.writer.clone();
     let sink = rig.stop().await;
     let results = sink.take_now(100);
     assert_eq!(results.len(), 20);

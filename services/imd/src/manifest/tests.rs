@@ -1,4 +1,6 @@
-use im_config::ImdConfig;
+use im_config::{ImdConfig, table};
+use im_operator_plan::{Owner, Settings, Templates, build, validate};
+use toml::{Table, Value as Toml};
 
 use super::*;
 
@@ -50,7 +52,7 @@ fn what_the_manifest_says_becomes_configuration() {
     login: {ports: {http: 8081}, assignment: {reservationSeconds: 7}}
     msg:
       ports: {client: 8001}
-      capacity: {maxConnections: 200, softLimitPercent: 50}
+      capacity: {maxConnections: 200, softLimitPercent: 50, acceptPerSecond: 70}
       drain: {maxSeconds: 20}
       logLevel: debug
       config: {msg.rate_limit: \"50\", msg.presence.notify: related}
@@ -70,8 +72,10 @@ fn what_the_manifest_says_becomes_configuration() {
         (config.msg.max_connections, config.msg.soft_max_sessions),
         (200, 100)
     );
+    assert_eq!(config.msg.accept_rate, 70);
     assert_eq!(config.msg.drain_seconds, 20);
-    assert!(config.process.stop_timeout_ms >= 26_000);
+    assert_eq!(config.process.stop_timeout_ms, 70_000);
+    assert_eq!(config.login.silence_ms, 2_000);
     assert_eq!(config.msg.rate_limit, 50);
     assert_eq!(
         config.msg.presence.notify,
@@ -123,7 +127,7 @@ fn every_field_that_cannot_be_used_is_named() {
     )
     .unwrap_err();
     for part in [
-        "spec.image.tag: there is no such field",
+        "spec.image.tag: unknown field",
         "spec.roles.msg.replicas: ",
         "spec.roles.msg.capacity.maxConnections: must be at least 100, is 1",
         "spec.roles.msg.logLevel: ",
@@ -165,4 +169,98 @@ fn an_object_from_an_api_server_is_understood() {
         ["metadata.labels", "metadata.uid", "status"]
             .map(|field| format!("{field} means nothing to a single process"))
     );
+}
+
+/// Keys that only a cluster has: mounted paths, and the Services of the other roles.
+const OF_A_CLUSTER: [&str; 6] = [
+    "data_dir",
+    "msg.public_endpoint_file",
+    "peers.db_proxy",
+    "peers.login",
+    "peers.route",
+    "secret_file",
+];
+
+/// Everything in a table by its dotted key.
+fn flat(table: &Table) -> BTreeMap<String, Toml> {
+    let keys = table::leaves(table).into_iter();
+    keys.map(|key| {
+        let mut parts = key.split('.');
+        let first = table[parts.next().unwrap()].clone();
+        let value = parts.fold(first, |inner, part| inner[part].clone());
+        (key, value)
+    })
+    .collect()
+}
+
+/// What the operator gives its pods, all roles together.
+fn in_a_cluster(manifest: &Value) -> BTreeMap<String, Toml> {
+    let mut cluster = manifest::read(manifest).unwrap();
+    cluster.metadata.namespace = Some("chat".to_owned());
+    let cluster = validate::validate(&cluster, &Settings::default()).unwrap();
+    let owner = Owner {
+        name: "demo".to_owned(),
+        uid: "u".to_owned(),
+    };
+    let desired = build::build(&cluster, &owner, &Templates::default());
+    let mut all = BTreeMap::new();
+    for planned in &desired.children {
+        if planned.child.kind() == "ConfigMap" {
+            let map = planned.child.to_json().unwrap();
+            let file = map["data"]["imd.toml"].as_str().unwrap();
+            all.extend(flat(&toml::from_str(file).unwrap()));
+        }
+    }
+    all
+}
+
+#[test]
+fn both_runtimes_get_the_same_keys_but_for_those_that_are_listed() {
+    let text = "
+apiVersion: imcluster.io/v1alpha1
+kind: ImCluster
+metadata: {name: demo}
+spec:
+  version: 0.1.0
+  load: {reportIntervalSeconds: 2, staleAfterSeconds: 9}
+  observability: {metrics: {port: 9999}}
+  roles:
+    login: {replicas: 3, ports: {http: 8081}, assignment: {reservationSeconds: 7}}
+    msg:
+      capacity: {maxConnections: 200, softLimitPercent: 50, acceptPerSecond: 70}
+      drain: {maxSeconds: 20}
+      logLevel: debug
+      config: {msg.rate_limit: \"50\", msg.presence.notify: related}
+    route: {ports: {peer: 8201}}
+    dbProxy: {ports: {grpc: 10601}}
+";
+    let value: Value = serde_saphyr::from_str(text).unwrap();
+    let cluster = in_a_cluster(&value);
+    let mut process = Table::new();
+    for (key, value) in parse(text).unwrap().presets {
+        table::merge(&mut process, table::entry(&key, &value).unwrap());
+    }
+    let process = flat(&process);
+    for (key, value) in &cluster {
+        let here = process.get(key);
+        match DIFFERENT.iter().find(|(different, _)| different == key) {
+            _ if OF_A_CLUSTER.contains(&key.as_str()) => assert_eq!(here, None, "{key}"),
+            None => assert_eq!(here, Some(value), "{key}"),
+            Some((_, Differs::LeftOut)) => assert_eq!(here, None, "{key}"),
+            Some((_, Differs::OneFilter)) => assert!(here.is_some(), "{key}"),
+            Some((_, Differs::Loopback)) => {
+                let local = value.as_str().unwrap().replace("0.0.0.0", "127.0.0.1");
+                assert_eq!(here, Some(&Toml::String(local)), "{key}");
+            }
+        }
+    }
+    // Nothing is listed that is not there.
+    for key in DIFFERENT.map(|(key, _)| key).iter().chain(&OF_A_CLUSTER) {
+        assert!(cluster.contains_key(*key), "{key}");
+    }
+    let only_here: Vec<_> = process
+        .keys()
+        .filter(|key| !cluster.contains_key(*key))
+        .collect();
+    assert!(only_here.is_empty(), "{only_here:?}");
 }

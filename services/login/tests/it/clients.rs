@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use im_config::units::Span;
 use im_login::{Port, Refusal};
 use tokio::time::timeout;
 
@@ -168,43 +169,116 @@ async fn no_connection_stays_behind() {
 }
 
 #[tokio::test]
-async fn an_address_has_only_so_many_connections() {
-    let login = Login::with(None, |config| config.max_connections_per_address = 2).await;
-    let _msg = login.msg("m1", 0).await;
-    let (mut first, mut second) = (login.http().await, login.http().await);
-    // Both are in: they can be seen by what they send.
-    for stream in [&mut first, &mut second] {
-        stream.write_all(b"GET /msg_server").await.unwrap();
+async fn a_client_that_says_nothing_at_all_is_closed_within_seconds() {
+    let login = Login::with(None, |config| config.first_bytes = Span::millis(30)).await;
+    for (address, port) in [
+        (login.bound.http, Port::Http),
+        (login.bound.client, Port::Binary),
+    ] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(read_all(stream).await, b"");
+        assert_eq!(login.metrics.refused(port, Refusal::Late), 1);
     }
-    let open = login.metrics.connections(Port::Http);
-    while open.get() < 2 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(read_all(login.http().await).await, b"");
-    assert_eq!(login.metrics.refused(Port::Http, Refusal::Address), 1);
-    first.write_all(b" HTTP/1.1\r\n\r\n").await.unwrap();
-    assert_eq!(body(&read_all(first).await)["code"], 0);
+    let defaults = LoginConfig::default();
+    assert!(defaults.first_bytes <= Span::seconds(5));
+    assert!(defaults.http_request_ms <= 10_000 && defaults.client_timeout_ms <= 10_000);
+}
+
+/// Waits until so many clients hold a place of the port.
+async fn until_open(login: &Login, port: Port, count: i64) {
+    let open = login.metrics.connections(port);
+    let reached = async {
+        while open.get() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), reached)
+        .await
+        .expect("so many clients");
 }
 
 #[tokio::test]
-async fn clients_beyond_the_number_of_connections_wait_their_turn() {
-    let login = Login::with(None, |config| config.max_connections = 1).await;
+async fn beyond_the_places_of_an_address_the_longest_silent_of_it_goes() {
+    let login = Login::with(None, |config| config.max_connections_per_address = 2).await;
     let _msg = login.msg("m1", 0).await;
-    let first = login.http().await;
-    let open = login.metrics.connections(Port::Http);
-    while open.get() < 1 {
-        tokio::task::yield_now().await;
+    let mut first = login.http().await;
+    until_open(&login, Port::Http, 1).await;
+    let second = login.http().await;
+    until_open(&login, Port::Http, 2).await;
+    // The first one speaks, so that the second has been silent longer. The end of another one's answer
+    // shows that it was heard.
+    first.write_all(b"GET /msg_server").await.unwrap();
+    tokio::task::yield_now().await;
+    let from = "127.0.0.2:0".parse().unwrap();
+    let other = connect_from(from, login.bound.http).await;
+    assert_eq!(body(&ask(other).await)["code"], 0);
+    let third = login.http().await;
+    assert_eq!(read_all(second).await, b"");
+    assert_eq!(login.metrics.refused(Port::Http, Refusal::Evicted), 1);
+    first.write_all(b" HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(body(&read_all(first).await)["code"], 0);
+    assert_eq!(body(&ask(third).await)["code"], 0);
+}
+
+#[tokio::test]
+async fn silent_clients_hold_no_place_against_those_who_ask() {
+    let login = Login::with(None, |config| {
+        config.max_connections = 8;
+        config.first_bytes = Span::seconds(600);
+    })
+    .await;
+    let _msg = login.msg("m1", 0).await;
+    let mut silent = Vec::new();
+    for host in 1..=16 {
+        let from = format!("127.0.{host}.1:0").parse().unwrap();
+        silent.push(connect_from(from, login.bound.http).await);
     }
-    let mut second = login.http().await;
-    second.write_all(REQUEST).await.unwrap();
-    let mut scratch = [0; 1];
-    let waits = timeout(Duration::from_millis(100), second.read(&mut scratch)).await;
-    assert!(waits.is_err(), "no place is free");
-    drop(first);
-    assert_eq!(
-        body(&[b"H", read_all(second).await.as_slice()].concat())["code"],
-        0
-    );
+    for host in 1..=20 {
+        let from = format!("127.1.{host}.1:0").parse().unwrap();
+        let asked = ask(connect_from(from, login.bound.http).await);
+        let answer = timeout(Duration::from_secs(2), asked).await.unwrap();
+        assert_eq!(body(&answer)["code"], 0, "{host}");
+    }
+    assert!(login.metrics.refused(Port::Http, Refusal::Evicted) >= 8);
+    let open = login.metrics.connections(Port::Http);
+    let gone = async {
+        while open.get() > 8 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), gone)
+        .await
+        .expect("those who were evicted are gone");
+    assert_eq!(login.metrics.refused(Port::Http, Refusal::Full), 0);
+}
+
+#[tokio::test]
+async fn a_port_has_places_of_its_own() {
+    let login = Login::with(None, |config| {
+        config.max_connections = 4;
+        config.first_bytes = Span::seconds(600);
+    })
+    .await;
+    let _msg = login.msg("m1", 0).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(login.bound.client).await.unwrap());
+    }
+    until_open(&login, Port::Binary, 4).await;
+    assert_eq!(body(&ask(login.http().await).await)["code"], 0);
+    assert_eq!(login.metrics.refused(Port::Binary, Refusal::Evicted), 0);
+    assert_eq!(login.metrics.connections(Port::Binary).get(), 4);
+}
+
+async fn connect_from(from: SocketAddr, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(from).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+async fn ask(mut stream: TcpStream) -> Vec<u8> {
+    stream.write_all(REQUEST).await.unwrap();
+    read_all(stream).await
 }
 
 /// Wire 9.5: what the original intended and never did.

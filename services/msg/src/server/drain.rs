@@ -4,13 +4,12 @@
 //! clients stay offline), no failing login answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
-use crate::conn::{Conn, Farewell, Phase};
-use crate::shared::Shared;
+use crate::connection::{CloseReason, Conn, Phase};
+use crate::gateway::Gateway;
 
 /// Connections are closed in portions this far apart.
 const STEP: Duration = Duration::from_millis(50);
@@ -19,26 +18,24 @@ const STEP: Duration = Duration::from_millis(50);
 const SLICE: usize = 1_024;
 
 /// Says that this server is going away and waits until the login servers have heard it.
-pub(super) async fn announce(shared: &Shared) {
-    info!(sessions = shared.n_sessions(), "draining");
-    shared.draining.store(true, Ordering::Release);
-    shared.load_changed();
-    let heard = async {
-        while shared.drain_seen.load(Ordering::Acquire) < shared.logins_up.load(Ordering::Acquire) {
-            shared.drained.notified().await;
-        }
-    };
-    let bound = Duration::from_millis(shared.config.drain_notice_ms.into());
-    if tokio::time::timeout(bound, heard).await.is_err() {
+pub(super) async fn announce(gateway: &Gateway) {
+    info!(sessions = gateway.sessions.len(), "draining");
+    gateway.drain.begin();
+    gateway.load_changed();
+    let bound = Duration::from_millis(gateway.env.config.drain_notice_ms.into());
+    if tokio::time::timeout(bound, gateway.drain.all_have_seen())
+        .await
+        .is_err()
+    {
         warn!("not every login server has seen that this server is going away");
     }
 }
 
 /// Closes all connections, each after its messages are acknowledged: `drain_rate` a second, or as
 /// many more as `drain_seconds` asks for.
-pub(super) async fn close_all(shared: &Arc<Shared>) {
-    let config = &shared.config;
-    let total = shared.n_connections();
+pub(super) async fn close_all(gateway: &Arc<Gateway>) {
+    let config = &gateway.env.config;
+    let total = gateway.connections.len();
     let least = total / config.drain_seconds.max(1) + 1;
     let rate = f64::from(config.drain_rate.max(least));
     let start = Instant::now();
@@ -50,20 +47,20 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
     loop {
         let due = rate * (start.elapsed() + STEP).as_secs_f64();
         while closed < due
-            && let Some(conn) = open.next(shared)
+            && let Some(conn) = open.next(gateway)
         {
             closed += 1.0;
             if conn.step(Phase::Online, Phase::Draining) {
                 leaving.push((conn, Instant::now() + patience));
             } else {
-                conn.finish(shared, None, Farewell::Finish);
+                gateway.finish(&conn, None, CloseReason::Finish);
             }
         }
         let now = Instant::now();
         leaving.retain(|(conn, until)| {
             let is_waiting = conn.messages() > 0 && now < *until;
             if !is_waiting {
-                conn.finish(shared, None, Farewell::Finish);
+                gateway.finish(conn, None, CloseReason::Finish);
             }
             is_waiting
         });
@@ -75,12 +72,12 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
     }
     // The last bytes and the clients' own ends.
     let last = Instant::now() + Duration::from_millis(u64::from(config.close_grace_ms) + 200);
-    while shared.n_connections() > 0 && Instant::now() < last {
+    while gateway.connections.len() > 0 && Instant::now() < last {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut from = 0;
     loop {
-        let Some(slice) = shared.conns().slice(from, SLICE) else {
+        let Some(slice) = gateway.connections.slice(from, SLICE) else {
             break;
         };
         for conn in &slice {
@@ -91,8 +88,9 @@ pub(super) async fn close_all(shared: &Arc<Shared>) {
     // Route servers hear of every session that ended, so that nobody looks online any longer.
     let heard = Instant::now() + Duration::from_millis(200);
     while Instant::now() < heard
-        && shared
-            .routes()
+        && gateway
+            .routes
+            .table()
             .links()
             .iter()
             .any(|link| link.waiting() > 0)
@@ -110,9 +108,9 @@ struct Open {
 }
 
 impl Open {
-    fn next(&mut self, shared: &Shared) -> Option<Arc<Conn>> {
+    fn next(&mut self, gateway: &Gateway) -> Option<Arc<Conn>> {
         while self.slice.is_empty() {
-            let Some(slice) = shared.conns().slice(self.from, SLICE) else {
+            let Some(slice) = gateway.connections.slice(self.from, SLICE) else {
                 self.is_over = true;
                 return None;
             };

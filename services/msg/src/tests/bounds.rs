@@ -6,7 +6,7 @@ use im_proto_rpc::v1::LiveMessage;
 use im_proto_teamtalk::login::ImLoginRes;
 
 use super::rig::*;
-use crate::conn::Conn;
+use crate::connection::Conn;
 use crate::metrics::Refusal;
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn a_frame_length_that_cannot_be_ends_the_connection() {
         client.raw(&length.to_be_bytes()).await;
         client.expect_end().await;
     }
-    assert_eq!(rig.shared.metrics.refusals(Refusal::FrameLength), 4);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::FrameLength), 4);
     let mut client = rig.client(7, WINDOWS).await;
     let longest = im_codec::encode_raw(Command::HeartBeat, 1, &[7; 1_008]);
     client.raw(&longest).await;
@@ -67,7 +67,7 @@ async fn who_does_not_log_in_is_closed_heartbeats_or_not() {
     client.frame().await.unwrap();
     client.expect_end().await;
     assert!(started.elapsed().as_millis() >= 50);
-    assert_eq!(rig.shared.metrics.refusals(Refusal::LoginTimeout), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::LoginTimeout), 1);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn silence_ends_a_connection_sooner_on_a_pc_than_on_a_phone() {
         pc.expect_silence().await;
     }
     pc.expect_end().await;
-    assert_eq!(rig.shared.metrics.refusals(Refusal::Idle), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Idle), 1);
     phone.expect_silence().await;
     until("the session is taken back", || {
         rig.route().state().sessions.len() == 1
@@ -104,9 +104,9 @@ async fn connections_beyond_the_bounds_are_closed_at_once() {
     let mut second = rig.client(7, WINDOWS).await;
     let mut third = rig.connect().await;
     third.expect_end().await;
-    assert_eq!(rig.shared.metrics.refusals(Refusal::Address), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Address), 1);
     drop(first);
-    until("there is room again", || rig.shared.n_connections() == 1).await;
+    until("there is room again", || rig.gateway.connections.len() == 1).await;
     let mut fourth = rig.client(8, WINDOWS).await;
     fourth.expect_silence().await;
     second.expect_silence().await;
@@ -119,7 +119,7 @@ async fn connections_beyond_the_bounds_are_closed_at_once() {
     let _first = rig.client(7, WINDOWS).await;
     let mut second = rig.connect().await;
     second.expect_end().await;
-    assert_eq!(rig.shared.metrics.refusals(Refusal::Connections), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Connections), 1);
 }
 
 /// Commits and pushes a large message.
@@ -143,15 +143,15 @@ async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
     rig.live().await;
     let mut pushed = 0;
     // The kernel takes some megabytes before the server's own budget counts.
-    while rig.shared.metrics.slow_readers.get() == 0 {
+    while rig.gateway.env.metrics.slow_readers.get() == 0 {
         push_large(&rig, &[7, 8]);
         pushed += 1;
         assert_eq!(quick.expect_message().await.msg_id, pushed);
         assert!(pushed < 2_000, "the budget is never reached");
     }
-    until("it is closed", || rig.shared.n_connections() == 1).await;
+    until("it is closed", || rig.gateway.connections.len() == 1).await;
     until("nothing of it is left", || {
-        rig.shared.metrics.queued_bytes.get() == 0
+        rig.gateway.env.metrics.queued_bytes.get() == 0
     })
     .await;
     push_large(&rig, &[7, 8]);
@@ -175,7 +175,7 @@ async fn a_client_that_reads_late_but_within_the_budget_gets_everything() {
     let mut slow = rig.client(7, WINDOWS).await;
     rig.live().await;
     let mut pushed = 0;
-    while rig.shared.metrics.queued_bytes.get() < 1 << 20 {
+    while rig.gateway.env.metrics.queued_bytes.get() < 1 << 20 {
         push_large(&rig, &[7]);
         pushed += 1;
         tokio::task::yield_now().await;
@@ -185,7 +185,7 @@ async fn a_client_that_reads_late_but_within_the_budget_gets_everything() {
         assert_eq!((message.msg_id, message.msg_data.len()), (id, 60_000));
     }
     until("the queue is empty", || {
-        rig.shared.metrics.queued_bytes.get() == 0
+        rig.gateway.env.metrics.queued_bytes.get() == 0
     })
     .await;
     slow.expect_silence().await;
@@ -211,7 +211,11 @@ async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
     };
     let taking = async {
         until("the server stops reading", || {
-            rig.shared.metrics.pauses(crate::metrics::Pause::Output) > 0
+            rig.gateway
+                .env
+                .metrics
+                .pauses(crate::metrics::Pause::Output)
+                > 0
         })
         .await;
         let mut all = vec![0; frame.len() * n];
@@ -221,7 +225,7 @@ async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
         assert!(all.chunks(frame.len()).all(|echo| echo == frame));
     };
     tokio::join!(sending, taking);
-    assert_eq!(rig.shared.metrics.slow_readers.get(), 0);
+    assert_eq!(rig.gateway.env.metrics.slow_readers.get(), 0);
 }
 
 #[tokio::test]
@@ -233,20 +237,20 @@ async fn memory_and_counts_return_when_clients_are_gone() {
             clients.push(rig.client(user, WINDOWS).await);
         }
         assert_eq!(
-            (rig.shared.n_connections(), rig.shared.n_sessions()),
+            (rig.gateway.connections.len(), rig.gateway.sessions.len()),
             (50, 50)
         );
         drop(clients);
-        until("all are gone", || rig.shared.n_connections() == 0).await;
-        assert_eq!(rig.shared.n_sessions(), 0);
+        until("all are gone", || rig.gateway.connections.len() == 0).await;
+        assert_eq!(rig.gateway.sessions.len(), 0);
         until("all are taken back", || {
             rig.route().state().sessions.is_empty()
         })
         .await;
     }
     let mut left = 0;
-    rig.shared.sessions.all(|_| left += 1);
-    assert_eq!((left, rig.shared.conns().slots()), (0, 0));
+    rig.gateway.sessions.all(|_| left += 1);
+    assert_eq!((left, rig.gateway.connections.slots()), (0, 0));
 }
 
 #[tokio::test]
@@ -258,8 +262,8 @@ async fn an_idle_connection_is_small() {
     // task's header and the map entries (about 200).
     let conn = size_of::<Conn>();
     assert!(conn <= 320, "a connection takes {conn} bytes");
-    let conns = rig.shared.conns().slice(0, 1).unwrap();
-    let task = crate::read::run(rig.shared.clone(), conns[0].clone());
+    let conns = rig.gateway.connections.slice(0, 1).unwrap();
+    let task = crate::connection::read::run(rig.gateway.clone(), conns[0].clone());
     let size = size_of_val(&task);
     assert!(size <= 320, "its task takes {size} bytes");
 }

@@ -86,7 +86,7 @@ async fn what_a_batch_leaves_out_is_read_from_the_log() {
         assert_eq!(client.expect_message().await.msg_id, id);
     }
     rig.live().await;
-    assert_eq!(rig.shared.metrics.gaps.get(), 1);
+    assert_eq!(rig.gateway.env.metrics.gaps.get(), 1);
     assert!(rig.db.state().reads.starts_with(&[1]));
     rig.route().push(rig.db.commit(1, &[8]));
     assert_eq!(client.expect_message().await.msg_id, 8);
@@ -311,7 +311,7 @@ async fn a_great_many_changes_come_in_portions_that_a_normal_reader_takes() {
     for user in users {
         expect_status(&mut pc, user, 2).await;
     }
-    assert_eq!(rig.shared.metrics.slow_readers.get(), 0);
+    assert_eq!(rig.gateway.env.metrics.slow_readers.get(), 0);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn load_reports_follow_every_sign_in_and_sign_out() {
     );
     assert_eq!(
         (first.instance, first.revision.as_str()),
-        (rig.shared.instance, "test")
+        (rig.gateway.env.instance, "test")
     );
     let client = rig.client(7, WINDOWS).await;
     until("the sign-in is reported", || rig.login.last().sessions == 1).await;
@@ -107,13 +107,13 @@ async fn a_stop_waits_for_acknowledgements_of_what_was_read() {
     client
         .send(Command::MsgData, 1, &text(8, "in flight"))
         .await;
-    until("it is in flight", || rig.shared.db.sizes().1 == 1).await;
+    until("it is in flight", || rig.gateway.db.sizes().1 == 1).await;
     rig.stop.cancel();
     until("the connection is leaving", || {
-        let conns = rig.shared.conns().slice(0, 10).unwrap();
+        let conns = rig.gateway.connections.slice(0, 10).unwrap();
         conns
             .iter()
-            .any(|conn| conn.phase() == crate::conn::Phase::Draining)
+            .any(|conn| conn.phase() == crate::connection::Phase::Draining)
     })
     .await;
     rig.db.release();
@@ -136,7 +136,7 @@ async fn a_stop_ends_in_time_whatever_others_do() {
     client
         .send(Command::MsgData, 1, &text(8, "never answered"))
         .await;
-    until("it is in flight", || rig.shared.db.sizes().1 == 1).await;
+    until("it is in flight", || rig.gateway.db.sizes().1 == 1).await;
     let started = tokio::time::Instant::now();
     let route = rig.route().clone();
     rig.stop().await;

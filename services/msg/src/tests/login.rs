@@ -111,7 +111,7 @@ async fn wrong_credentials_are_answered_and_then_the_connection_ends() {
     assert_eq!(answer.result_string.as_deref(), Some("用户名/密码错误"));
     client.expect_end().await;
     assert!(rig.route().state().sessions.is_empty());
-    assert_eq!(rig.shared.metrics.refusals(Refusal::Credentials), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Credentials), 1);
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn before_login_only_login_and_heartbeat_have_an_effect() {
     client.send(Command::AllUserReq, 7, &request).await;
     client.send(Command::LogoutReq, 8, &ImLogoutReq {}).await;
     client.expect_silence().await;
-    assert_eq!(rig.shared.metrics.refusals(Refusal::NotLoggedIn), 4);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::NotLoggedIn), 4);
     assert!(rig.db.state().sends.is_empty() && rig.db.state().queries.is_empty());
 }
 

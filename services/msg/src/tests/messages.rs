@@ -80,7 +80,7 @@ async fn what_is_not_stored_is_not_acknowledged_and_the_connection_stays() {
         .await;
     client.send(Command::MsgData, 6, &text(10, "stored")).await;
     client.expect_ack(6).await;
-    let metrics = &rig.shared.metrics;
+    let metrics = &rig.gateway.env.metrics;
     assert_eq!(metrics.refusals(Refusal::StoreRefused), 1);
     assert_eq!(metrics.refusals(Refusal::StoreFailed), 1);
     assert_eq!(metrics.refusals(Refusal::Message), 2);
@@ -119,11 +119,11 @@ async fn messages_of_a_connection_stay_in_order_and_travel_in_batches() {
         .collect();
     client.raw(&frames).await;
     until("all messages wait", || {
-        let (queued, in_flight) = rig.shared.db.sizes();
+        let (queued, in_flight) = rig.gateway.db.sizes();
         queued + in_flight == 600
     })
     .await;
-    let (queued, in_flight) = rig.shared.db.sizes();
+    let (queued, in_flight) = rig.gateway.db.sizes();
     assert!(
         queued > 0 && in_flight <= 512,
         "two batches may be in flight, not {in_flight} calls"
@@ -141,7 +141,7 @@ async fn messages_of_a_connection_stay_in_order_and_travel_in_batches() {
         .collect();
     assert!(sent.iter().copied().eq(1..=600));
     assert!(rig.db.largest_batch() > 10, "what gathers goes together");
-    assert_eq!(rig.shared.db.pending_bytes(), 0);
+    assert_eq!(rig.gateway.db.pending_bytes(), 0);
 }
 
 #[tokio::test]
@@ -157,10 +157,10 @@ async fn a_connection_with_too_many_pending_messages_is_read_later() {
         client.send(Command::MsgData, seq, &text(8, "x")).await;
     }
     until("the bound is reached", || {
-        rig.shared.metrics.pauses(Pause::Messages) > 0
+        rig.gateway.env.metrics.pauses(Pause::Messages) > 0
     })
     .await;
-    let (queued, in_flight) = rig.shared.db.sizes();
+    let (queued, in_flight) = rig.gateway.db.sizes();
     assert_eq!(queued + in_flight, 64);
     // Longer than the idle limit, which waits as well.
     tokio::time::sleep(std::time::Duration::from_millis(150)).await;
@@ -190,7 +190,7 @@ async fn beyond_the_rate_a_connection_is_read_later_and_nothing_is_lost() {
         started.elapsed() >= std::time::Duration::from_millis(180),
         "40 at 200 per second"
     );
-    assert!(rig.shared.metrics.pauses(Pause::Rate) > 0);
+    assert!(rig.gateway.env.metrics.pauses(Pause::Rate) > 0);
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn messages_survive_a_lost_link_when_they_can_be_recognised() {
         .send(Command::MsgData, 0, &text(8, "without a number"))
         .await;
     client.send(Command::MsgData, 2, &text(8, "two")).await;
-    until("all are in flight", || rig.shared.db.sizes().1 == 3).await;
+    until("all are in flight", || rig.gateway.db.sizes().1 == 3).await;
     rig.db.cut(false);
     until("the link is missed", || rig.dump("db_proxy_link") == false).await;
     client.send(Command::MsgData, 3, &text(8, "three")).await;
@@ -220,7 +220,7 @@ async fn messages_survive_a_lost_link_when_they_can_be_recognised() {
         .map(|send| send.client_seq)
         .collect();
     assert_eq!(sent, [1, 2, 3]);
-    assert_eq!(rig.shared.metrics.refusals(Refusal::NoDbProxy), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::NoDbProxy), 1);
 }
 
 #[tokio::test]
@@ -235,10 +235,10 @@ async fn a_message_that_waits_too_long_for_a_link_is_given_up() {
     until("the link is missed", || rig.dump("db_proxy_link") == false).await;
     client.send(Command::MsgData, 1, &text(8, "lost")).await;
     until("it is given up", || {
-        rig.shared.metrics.refusals(Refusal::NoDbProxy) == 1
+        rig.gateway.env.metrics.refusals(Refusal::NoDbProxy) == 1
     })
     .await;
-    assert_eq!(rig.shared.db.pending_bytes(), 0);
+    assert_eq!(rig.gateway.db.pending_bytes(), 0);
     rig.db.accept_again();
     rig.ready().await;
     client.send(Command::MsgData, 2, &text(8, "later")).await;

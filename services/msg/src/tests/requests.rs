@@ -128,8 +128,8 @@ async fn what_has_no_answer_gets_none_and_bad_bodies_are_ignored() {
     })
     .await;
     assert_eq!(rig.db.state().queries[0].command, 0x0303);
-    assert_eq!(rig.shared.metrics.refusals(Refusal::Malformed), 1);
-    assert_eq!(rig.shared.metrics.refusals(Refusal::Command), 3);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Malformed), 1);
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Command), 3);
 }
 
 #[tokio::test]
@@ -383,10 +383,10 @@ async fn a_connection_with_too_many_open_requests_is_read_later() {
         client.send(Command::AllUserReq, seq, &all_users()).await;
     }
     until("the bound is reached", || {
-        rig.shared.metrics.pauses(Pause::Queries) > 0
+        rig.gateway.env.metrics.pauses(Pause::Queries) > 0
     })
     .await;
-    assert_eq!(rig.shared.db.sizes().1, 16);
+    assert_eq!(rig.gateway.db.sizes().1, 16);
     rig.db.release();
     for seq in 1..=40 {
         assert_eq!(client.frame().await.unwrap().header.seq, seq);
@@ -401,10 +401,10 @@ async fn requests_on_a_lost_link_stay_unanswered_and_do_not_block_later_ones() {
     for seq in 1..=16 {
         client.send(Command::AllUserReq, seq, &all_users()).await;
     }
-    until("they are in flight", || rig.shared.db.sizes().1 == 16).await;
+    until("they are in flight", || rig.gateway.db.sizes().1 == 16).await;
     rig.db.state().holds = false;
     rig.db.cut(true);
-    until("they are forgotten", || rig.shared.db.sizes().1 == 0).await;
+    until("they are forgotten", || rig.gateway.db.sizes().1 == 0).await;
     rig.ready().await;
     client.send(Command::AllUserReq, 17, &all_users()).await;
     assert_eq!(client.frame().await.unwrap().header.seq, 17);

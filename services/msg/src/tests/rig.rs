@@ -32,8 +32,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::gateway::Gateway;
 use crate::server::{Deps, Server, ServerError};
-use crate::shared::Shared;
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ pub(super) use route::RoutePlayer;
 /// A running msg server with its players.
 pub(super) struct Rig {
     pub(super) addr: SocketAddr,
-    pub(super) shared: Arc<Shared>,
+    pub(super) gateway: Arc<Gateway>,
     pub(super) context: Context,
     pub(super) db: DbPlayer,
     pub(super) routes: Vec<RoutePlayer>,
@@ -160,12 +160,12 @@ impl Rig {
         };
         let server = Server::bind(config, deps).await.unwrap();
         let addr = server.bound().listen;
-        let shared = Arc::clone(&server.shared);
+        let gateway = Arc::clone(&server.gateway);
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone()));
         Self {
             addr,
-            shared,
+            gateway,
             context,
             db,
             routes,

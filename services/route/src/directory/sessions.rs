@@ -14,6 +14,8 @@ pub(super) struct Session {
     pub(super) server: ServerId,
     /// Announcement round of its msg server in which it was last heard of.
     pub(super) round: u32,
+    /// Whether its login arrived here; otherwise it was only announced by its msg server.
+    pub(super) arrived: bool,
     status: u32,
     address: Box<str>,
     client_version: Box<str>,
@@ -39,9 +41,19 @@ impl Session {
             login_ms,
             server,
             round,
+            arrived: false,
             status,
             address: address.into_boxed_str(),
             client_version: client_version.into_boxed_str(),
+        }
+    }
+
+    /// Whether this session, of which we hear now, takes the place of another one.
+    pub(super) fn stays_before(&self, held: &Self) -> bool {
+        match (self.arrived, held.arrived) {
+            (true, _) => true,
+            (false, true) => false,
+            (false, false) => (self.login_ms, self.epoch) > (held.login_ms, held.epoch),
         }
     }
 

@@ -97,22 +97,62 @@ fn the_later_login_of_a_class_stays_wherever_the_earlier_one_is() {
     assert_eq!(told.0.session_count(), 2);
 }
 
+/// The clock of a msg server may stand wrong: what arrives later is later.
 #[test]
-fn an_earlier_login_that_arrives_later_is_the_one_that_leaves() {
+fn of_two_logins_the_one_that_arrives_later_stays_whatever_the_clocks_say() {
     let mut directory = directory();
     let mut told = Told(&mut directory, Vec::new());
     let (m1, m2) = (told.attach("m1", 1), told.attach("m2", 2));
-    told.up(m1, session(10, WINDOWS, 100, 2_000));
-    assert_eq!(told.up(m2, session(10, WINDOWS, 101, 1_999)), Up::Outdone);
+    told.up(m1, session(10, WINDOWS, 100, 2_000_000));
+    let (behind, far_behind) = (session(10, WINDOWS, 99, 1_000), session(10, MAC, 98, 0));
+    assert_eq!(told.up(m2, behind), Up::Registered);
+    assert_eq!(told.notices(), [kick(m1, 10, 100)]);
+    assert_eq!(told.up(m1, far_behind), Up::Registered);
+    assert_eq!(told.notices(), [kick(m2, 10, 99)]);
+}
+
+#[test]
+fn a_session_that_is_announced_again_never_ends_one_that_logged_in_here() {
+    let mut directory = directory();
+    let mut told = Told(&mut directory, Vec::new());
+    let (m1, m2) = (told.attach("m1", 1), told.attach("m2", 2));
+    told.up(m1, session(10, WINDOWS, 100, 1_000));
+    assert_eq!(
+        told.again(m2, session(10, WINDOWS, 101, 2_000_000)),
+        Up::Outdone
+    );
+    assert_eq!(told.notices(), [kick(m2, 10, 101)]);
+    // Announcing it again, over a new link for example, takes nothing from it.
+    told.again(m1, session(10, WINDOWS, 100, 1_000));
+    assert_eq!(
+        told.again(m2, session(10, WINDOWS, 101, 2_000_000)),
+        Up::Outdone
+    );
+    assert_eq!(told.notices(), [kick(m2, 10, 101)]);
+}
+
+#[test]
+fn of_two_sessions_that_were_only_announced_the_later_login_time_stays() {
+    let mut directory = directory();
+    let mut told = Told(&mut directory, Vec::new());
+    let (m1, m2) = (told.attach("m1", 1), told.attach("m2", 2));
+    told.again(m1, session(10, WINDOWS, 100, 2_000));
+    assert_eq!(
+        told.again(m2, session(10, WINDOWS, 101, 1_999)),
+        Up::Outdone
+    );
     assert_eq!(told.notices(), [kick(m2, 10, 101)]);
     // Of logins at the same moment the greater epoch stays.
-    assert_eq!(told.up(m2, session(10, WINDOWS, 99, 2_000)), Up::Outdone);
+    assert_eq!(told.again(m2, session(10, WINDOWS, 99, 2_000)), Up::Outdone);
     assert_eq!(told.notices(), [kick(m2, 10, 99)]);
     assert_eq!(
-        told.up(m2, session(10, WINDOWS, 102, 2_000)),
+        told.again(m2, session(10, WINDOWS, 102, 2_000)),
         Up::Registered
     );
     assert_eq!(told.notices(), [kick(m1, 10, 100)]);
+    // A login is later than all of them.
+    assert_eq!(told.up(m1, session(10, MAC, 103, 5)), Up::Registered);
+    assert_eq!(told.notices(), [kick(m2, 10, 102)]);
 }
 
 #[test]

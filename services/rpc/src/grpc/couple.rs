@@ -12,9 +12,10 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::Streaming;
-use tracing::debug;
+use tonic::{Code, Streaming};
+use tracing::{debug, error, warn};
 
+use crate::batch::Batch;
 use crate::link::Link;
 use crate::metrics::Held;
 
@@ -52,13 +53,17 @@ pub(super) fn open<Out, In>(peer: String, queue: usize) -> (Link<Out, In>, Half<
     )
 }
 
-impl<Out: Send + 'static, In: Send + 'static> Half<Out, In> {
-    /// The outbound direction, and what receives the inbound one.
-    pub(super) fn split(self) -> (Outbound<Out>, Inbound<In>) {
+impl<Out: Batch + Send + 'static, In: Send + 'static> Half<Out, In> {
+    /// The outbound direction, whose batches have at most `limit` bytes, and what receives the inbound
+    /// one.
+    pub(super) fn split(self, limit: usize) -> (Outbound<Out>, Inbound<In>) {
         let sent = CancellationToken::new();
         let out = ReceiverStream::new(self.out).take_until(self.closed.clone().cancelled_owned());
         let outbound = Outbound {
             queue: Box::pin(out),
+            limit,
+            parts: Vec::new().into_iter(),
+            peer: self.peer.clone(),
             sent: Some(sent.clone().drop_guard()),
         };
         let inbound = Inbound {
@@ -74,18 +79,50 @@ impl<Out: Send + 'static, In: Send + 'static> Half<Out, In> {
 /// What an end sends, until its link is dropped and drained or is cut.
 pub(super) struct Outbound<T> {
     queue: Pin<Box<dyn Stream<Item = T> + Send>>,
+    limit: usize,
+    /// What is left of a batch that was too large.
+    parts: std::vec::IntoIter<T>,
+    peer: String,
     sent: Option<DropGuard>,
 }
 
-impl<T> Stream for Outbound<T> {
+impl<T: Batch> Outbound<T> {
+    /// The peer would refuse this batch, and with it the link.
+    fn cut(&mut self, batch: T) -> Option<T> {
+        let (bytes, limit) = (batch.encoded_len(), self.limit);
+        let parts = batch.parts(limit);
+        let peer = self.peer.as_str();
+        if let Some(larger) = parts.iter().find(|part| part.encoded_len() > limit) {
+            let bytes = larger.encoded_len();
+            error!(
+                peer,
+                bytes, limit, "the link ends: one item is above max_batch_bytes"
+            );
+        } else {
+            warn!(peer, bytes, limit, parts = parts.len(), "a batch was cut");
+        }
+        self.parts = parts.into_iter();
+        self.parts.next()
+    }
+}
+
+impl<T: Batch + Unpin> Stream for Outbound<T> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let polled = self.queue.as_mut().poll_next(cx);
-        if matches!(polled, Poll::Ready(None)) {
-            self.sent = None;
+        if let Some(part) = self.parts.next() {
+            return Poll::Ready(Some(part));
         }
-        polled
+        match self.queue.as_mut().poll_next(cx) {
+            Poll::Ready(Some(batch)) if batch.encoded_len() > self.limit => {
+                Poll::Ready(self.cut(batch))
+            }
+            Poll::Ready(None) => {
+                self.sent = None;
+                Poll::Ready(None)
+            }
+            polled => polled,
+        }
     }
 }
 
@@ -150,6 +187,14 @@ async fn deliver<T>(stream: &mut Streaming<T>, queue: &mpsc::Sender<T>, peer: &s
                 }
             }
             Ok(None) => return,
+            Err(status) if status.code() == Code::OutOfRange => {
+                warn!(
+                    peer,
+                    reason = status.message(),
+                    "the link ends: a batch is too large"
+                );
+                return;
+            }
             Err(status) => {
                 debug!(peer, code = ?status.code(), reason = status.message(), "stream failed");
                 return;

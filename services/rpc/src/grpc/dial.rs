@@ -75,7 +75,7 @@ impl<M: Method> GrpcDialer<M> {
             .await
             .map_err(|error| self.unreachable(error))?;
         let (link, half) = couple::open(self.endpoint.name.clone(), self.config.queue_batches);
-        let (outbound, inbound) = half.split();
+        let (outbound, inbound) = half.split(self.config.max_batch_bytes);
         let mut request = Request::new(outbound);
         if let Some(bearer) = self.secret.bearer() {
             request.metadata_mut().insert("authorization", bearer);

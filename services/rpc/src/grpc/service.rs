@@ -13,6 +13,7 @@ use im_proto_rpc::v1::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::couple;
+use crate::batch::Batch;
 use crate::link::Accept;
 use crate::metrics::{LinkKind, LinkMetrics};
 
@@ -23,17 +24,35 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 struct Coupler<Out, In> {
     accept: Arc<dyn Accept<Out, In>>,
     kind: LinkKind,
-    queue: usize,
+    bounds: Bounds,
     metrics: LinkMetrics,
 }
 
-impl<Out: Send + 'static, In: Send + 'static> Coupler<Out, In> {
+/// Bounds of each link of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Batches that may wait in each direction.
+    pub queue: usize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
+}
+
+impl From<&im_config::LinkConfig> for Bounds {
+    fn from(config: &im_config::LinkConfig) -> Self {
+        Self {
+            queue: config.queue_batches,
+            batch_bytes: config.max_batch_bytes,
+        }
+    }
+}
+
+impl<Out: Batch + Send + Unpin + 'static, In: Send + 'static> Coupler<Out, In> {
     fn couple(&self, request: Request<Streaming<In>>) -> Response<Answers<Out>> {
         let peer = request
             .remote_addr()
             .map_or_else(String::new, |address| address.to_string());
-        let (link, half) = couple::open(peer, self.queue);
-        let (outbound, inbound) = half.split();
+        let (link, half) = couple::open(peer, self.bounds.queue);
+        let (outbound, inbound) = half.split(self.bounds.batch_bytes);
         inbound.spawn(
             request.into_inner(),
             Some(self.metrics.hold_accepted(self.kind)),
@@ -49,17 +68,17 @@ pub struct DbProxyService {
 }
 
 impl DbProxyService {
-    /// Hands every link to `attach`; `queue` batches may wait in each direction.
+    /// Hands every link to `attach`.
     pub fn new(
         attach: Arc<dyn Accept<DbResults, DbCalls>>,
-        queue: usize,
+        bounds: Bounds,
         metrics: LinkMetrics,
     ) -> Self {
         Self {
             attach: Coupler {
                 accept: attach,
                 kind: LinkKind::DbProxyAttach,
-                queue,
+                bounds,
                 metrics,
             },
         }
@@ -89,7 +108,7 @@ impl RouteService {
     pub fn new(
         attach: Arc<dyn Accept<RouteItems, RouteCalls>>,
         publish: Arc<dyn Accept<PublishReplies, PublishBatch>>,
-        queue: usize,
+        bounds: Bounds,
         metrics: LinkMetrics,
     ) -> Self {
         let (one, two) = (metrics.clone(), metrics);
@@ -97,13 +116,13 @@ impl RouteService {
             attach: Coupler {
                 accept: attach,
                 kind: LinkKind::RouteAttach,
-                queue,
+                bounds,
                 metrics: one,
             },
             publish: Coupler {
                 accept: publish,
                 kind: LinkKind::RoutePublish,
-                queue,
+                bounds,
                 metrics: two,
             },
         }
@@ -136,17 +155,17 @@ pub struct LoginService {
 }
 
 impl LoginService {
-    /// Hands every link to `report`; `queue` batches may wait in each direction.
+    /// Hands every link to `report`.
     pub fn new(
         report: Arc<dyn Accept<LoadSeen, LoadReport>>,
-        queue: usize,
+        bounds: Bounds,
         metrics: LinkMetrics,
     ) -> Self {
         Self {
             report: Coupler {
                 accept: report,
                 kind: LinkKind::LoginReport,
-                queue,
+                bounds,
                 metrics,
             },
         }

@@ -1,90 +1,138 @@
-//! Accepting connections: bounded in number, unshaken by a shortage of descriptors, and all cut at
-//! once when the time to stop is over.
+//! Accepting connections: bounded in number, strangers apart from peers, unshaken by a shortage of
+//! descriptors, and all cut at once when the time to stop is over.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures::{Stream, stream};
+use im_config::LinkConfig;
+use im_core::AcceptBackoff;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use tracing::warn;
 
-/// Wait after a failed accept: long enough not to spin when descriptors are short.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+use super::standing::{Caller, Doors, Standing};
+use crate::metrics::LinkMetrics;
 
 pub(super) struct Incoming {
     listener: TcpListener,
-    permits: Arc<Semaphore>,
+    doors: Doors,
+    metrics: LinkMetrics,
     cut: CancellationToken,
+    backoff: AcceptBackoff,
+    opened: Instant,
 }
 
 impl Incoming {
-    pub(super) fn new(listener: TcpListener, limit: usize, cut: CancellationToken) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        config: &LinkConfig,
+        metrics: LinkMetrics,
+        cut: CancellationToken,
+    ) -> Self {
         Self {
             listener,
-            permits: Arc::new(Semaphore::new(limit)),
+            doors: Doors::new(config),
+            metrics,
             cut,
+            backoff: AcceptBackoff::default(),
+            opened: Instant::now(),
         }
     }
 
     pub(super) fn stream(self) -> impl Stream<Item = io::Result<Socket>> {
-        stream::unfold(self, |this| async move {
-            let socket = this.next().await?;
+        stream::unfold(self, |mut this| async move {
+            let socket = this.next().await;
             Some((Ok(socket), this))
         })
     }
 
-    async fn next(&self) -> Option<Socket> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+    async fn next(&mut self) -> Socket {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    self.backoff.succeeded();
                     if let Err(error) = stream.set_nodelay(true) {
                         warn!(%error, "set no delay failed");
                     }
-                    let cut = Box::pin(self.cut.clone().cancelled_owned());
-                    return Some(Socket {
+                    let cut = self.cut.child_token();
+                    let Some((standing, evicted)) = self.doors.enter(peer.ip(), &cut) else {
+                        self.metrics.refused_strangers().inc();
+                        continue;
+                    };
+                    if let Some(evicted) = evicted {
+                        self.metrics.refused_strangers().inc();
+                        evicted.cancel();
+                    }
+                    return Socket {
                         stream,
-                        cut,
-                        _permit: permit,
-                    });
+                        cut: Box::pin(cut.cancelled_owned()),
+                        patience: Some(Box::pin(sleep(self.doors.patience))),
+                        standing,
+                        metrics: self.metrics.clone(),
+                    };
                 }
                 Err(error) => {
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    let (wait, log) = self.backoff.failed(self.opened.elapsed());
+                    if log {
+                        warn!(%error, "accept failed");
+                    }
+                    sleep(wait).await;
                 }
             }
         }
     }
 }
 
-/// A connection that counts while it lives and fails when it is cut.
+/// A connection that counts while it lives and fails when it is cut, or when its peer does not show in
+/// time who it is.
 pub(super) struct Socket {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _permit: OwnedSemaphorePermit,
+    /// What is left of a stranger's time; `None` for a peer.
+    patience: Option<Pin<Box<Sleep>>>,
+    standing: Arc<Standing>,
+    metrics: LinkMetrics,
 }
 
 impl Socket {
-    fn check_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.cut.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
-            Poll::Pending => Ok(()),
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
+        let Some(patience) = &mut self.patience else {
+            return Ok(());
+        };
+        if self.standing.is_known() {
+            self.patience = None;
+        } else if patience.as_mut().poll(cx).is_ready() {
+            self.metrics.refused_strangers().inc();
+            self.patience = None;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.standing.leave();
     }
 }
 
 impl Connected for Socket {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Caller;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Caller {
+        Caller {
+            tcp: self.stream.connect_info(),
+            standing: Arc::clone(&self.standing),
+        }
     }
 }
 
@@ -94,7 +142,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_cut(cx)?;
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -105,6 +153,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -113,6 +162,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

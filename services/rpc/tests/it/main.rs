@@ -6,8 +6,11 @@
     reason = "functions of tests; the exemption of clippy.toml covers only those marked as tests"
 )]
 
+mod batches;
 mod contract;
 mod partition;
 mod peers;
+mod rotation;
 mod serve;
+mod strangers;
 mod world;

@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{Far, calls, config, results, soon};
 
-struct Server {
-    address: String,
-    metrics: LinkMetrics,
-    accepted: mpsc::UnboundedReceiver<Far>,
-    bound: BoundGrpc,
+pub(crate) struct Server {
+    pub(crate) address: String,
+    pub(crate) metrics: LinkMetrics,
+    pub(crate) accepted: mpsc::UnboundedReceiver<Far>,
+    pub(crate) bound: BoundGrpc,
 }
 
-async fn server(secret: &Secret, config: &LinkConfig) -> Server {
+pub(crate) async fn server(secret: &Secret, config: &LinkConfig) -> Server {
     let metrics = LinkMetrics::default();
     let (links, accepted) = mpsc::unbounded_channel();
     let accept = Arc::new(move |link: Far| drop(links.send(link)));
@@ -41,7 +41,7 @@ async fn server(secret: &Secret, config: &LinkConfig) -> Server {
     }
 }
 
-fn dialer<M: Method>(address: &str, secret: &Secret) -> GrpcDialer<M> {
+pub(crate) fn dialer<M: Method>(address: &str, secret: &Secret) -> GrpcDialer<M> {
     let endpoint = Endpoint {
         name: "db".to_owned(),
         address: address.to_owned(),

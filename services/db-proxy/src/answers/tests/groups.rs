@@ -9,7 +9,7 @@ use im_proto_teamtalk::group::{
 use im_store::GroupType;
 
 use super::rig::{Rig, android, ios, small_config, user, windows};
-use crate::CreateGroup;
+use crate::writer::CreateGroup;
 
 const ADD: i32 = 1;
 const DEL: i32 = 2;

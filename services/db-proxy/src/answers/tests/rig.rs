@@ -10,21 +10,19 @@ use im_config::DbProxyConfig;
 use im_core::time::unix_seconds;
 use im_core::{ClientType, UserId};
 use im_proto_rpc::v1::{self, publish_item::Item};
-use im_rpc::{Link, PeerEvent, link};
 use im_store::testing::TempStore;
 use im_store::{DirectoryImport, DirectoryStore as _, ImportedUser};
-use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use crate::accounts::{AccountMetrics, Accounts};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
-use crate::attach::Results;
+use crate::assembly::testing::{RouteEnd, people, route};
+use crate::assembly::{Context, Core};
+use crate::calls::AnswerQueries as _;
 use crate::metrics::Metrics;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendBatch, SendRules, Writer, WriterParts};
-use crate::{AnswerQueries as _, Context, Positions};
+use crate::publication::Publication;
+use crate::results::Results;
+use crate::writer::{SendBatch, SendRules};
 
 /// Nothing here takes longer, unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,10 +33,10 @@ pub(crate) struct Rig {
     pub(crate) admin: AdminService,
     pub(crate) context: Context,
     answers: Arc<Answers>,
-    route: Link<v1::PublishReplies, v1::PublishBatch>,
+    route: RouteEnd,
     /// Items received and not looked at.
     items: std::collections::VecDeque<Item>,
-    _stop: DropGuard,
+    _core: Core,
 }
 
 /// One terminal.
@@ -93,48 +91,11 @@ impl Rig {
     }
 
     pub(crate) async fn with(config: DbProxyConfig) -> Self {
-        let temp = TempStore::open().await;
-        let users = (1..=9).map(|id| ImportedUser {
-            id: Some(id),
-            name: format!("user{id}"),
-            ..ImportedUser::default()
-        });
-        let import = DirectoryImport {
-            users: users.collect(),
-            now: 1_000_000,
-        };
-        assert_eq!(temp.store.import(&import).await.unwrap().added, 9);
-
-        let store: Arc<dyn im_store::Store> = Arc::new(temp.store.clone());
-        let metrics = Metrics::default();
-        let publisher = Publisher::new(&config.publish, metrics.clone());
-        let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
-        let (writer, handle, _) = Writer::new(WriterParts {
-            store: Arc::clone(&store),
-            publisher: publisher.clone(),
-            positions: positions.clone(),
-            member_cache: MemberCache::new(config.writer.cached_groups),
-            metrics,
-            config: config.writer.clone(),
-        });
-        let stop = CancellationToken::new();
-        tokio::spawn(writer.run(stop.clone()));
-        let (near, route) = link::pair("db-proxy", "route", 64);
-        let (events, peers) = mpsc::channel(1);
-        events.send(PeerEvent::Up(near)).await.unwrap();
-        let following = stop.clone();
-        tokio::spawn(async move {
-            publisher
-                .follow(peers, &TaskTracker::new(), following)
-                .await;
-            drop(events);
-        });
-        let context = Context {
-            store,
-            writer: handle,
-            positions,
-            config: Arc::new(config),
-        };
+        let temp = people().await;
+        let store = Arc::new(temp.store.clone());
+        let core = Core::start(Arc::new(config), store, Metrics::default());
+        let context = core.context.clone();
+        let route = route(&context.publisher).await;
         let accounts = Accounts::new(&context, AccountMetrics::default());
         let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
         let admin = AdminService::new(&context, Arc::clone(&accounts));
@@ -146,7 +107,7 @@ impl Rig {
             answers,
             route,
             items: std::collections::VecDeque::new(),
-            _stop: stop.drop_guard(),
+            _core: core,
         };
         // The first batch says that the link is served.
         rig.batch().await;
@@ -231,12 +192,7 @@ impl Rig {
 
     /// Stores a message and returns its id.
     pub(crate) async fn send(&self, from: Terminal, to: u32, msg_type: u32, body: &[u8]) -> u32 {
-        let writer = &self.context.config.writer;
-        let rules = SendRules {
-            max_body_bytes: writer.max_body_bytes,
-            client_id_window_seconds: writer.client_id_window_seconds,
-            frame_window_seconds: writer.frame_window_seconds,
-        };
+        let rules = SendRules::from(&self.context.config.writer);
         let send = v1::Send {
             from: from.user,
             origin: from.origin,
@@ -244,7 +200,7 @@ impl Rig {
             msg_type,
             data: Bytes::copy_from_slice(body),
             client_seq: 0,
-            client_msg_id: Bytes::new(),
+            ..v1::Send::default()
         };
         let incoming = rules.admit(1, send).expect("the message keeps the rules");
         let sink = Arc::new(Results::default());
@@ -307,7 +263,7 @@ impl Rig {
                     confirmed: 0,
                     lists: vec![reply],
                 };
-                self.route.tx.send(replies).await.unwrap();
+                self.route.link.tx.send(replies).await.unwrap();
                 return;
             }
         }
@@ -324,8 +280,8 @@ impl Rig {
             ..mark
         };
         self.context
-            .writer
-            .publish(vec![crate::Publication::Event(mark.clone())]);
+            .publisher
+            .publish(vec![Publication::Event(mark.clone())]);
         loop {
             match self.item().await {
                 Item::Event(event) if event == mark => return,
@@ -345,17 +301,11 @@ impl Rig {
     }
 
     async fn batch(&mut self) {
-        let batch = tokio::time::timeout(PATIENCE, self.route.rx.recv())
+        let batch = tokio::time::timeout(PATIENCE, self.route.batch())
             .await
-            .expect("something is published in time")
-            .expect("the link is up");
+            .expect("something is published in time");
         self.items
             .extend(batch.items.into_iter().filter_map(|item| item.item));
-        let confirmed = v1::PublishReplies {
-            confirmed: batch.through,
-            lists: Vec::new(),
-        };
-        self.route.tx.send(confirmed).await.unwrap();
     }
 
     /// Adds a user through the store.

@@ -1,5 +1,6 @@
 //! A writer over a real store, with a route server's end of its link.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,20 +8,18 @@ use bytes::Bytes;
 use im_config::{DbProxyConfig, WriterConfig};
 use im_core::{GroupId, UserId};
 use im_proto_rpc::v1;
-use im_rpc::{Link, PeerEvent, link};
+use im_store::Store;
 use im_store::testing::TempStore;
-use im_store::{DirectoryImport, DirectoryStore as _, ImportedUser, Store};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::faulty::{Faults, Faulty};
-use crate::attach::Results;
+use crate::assembly::testing::{RouteEnd, people, route};
+use crate::assembly::{Context, Core};
 use crate::metrics::Metrics;
-use crate::positions::Positions;
-use crate::publish::Publisher;
-use crate::writer::{MemberCache, SendBatch, SendRules, Writer, WriterHandle, WriterParts};
+use crate::results::Results;
+use crate::writer::{SendBatch, SendRules};
+
+/// Nothing here takes longer, unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The store that outlives writers.
 pub(super) struct Ground {
@@ -30,18 +29,19 @@ pub(super) struct Ground {
 
 /// A running writer.
 pub(super) struct Rig {
-    pub(super) handle: WriterHandle,
+    pub(super) core: Core,
     pub(super) sink: Arc<Results>,
-    pub(super) route: Link<v1::PublishReplies, v1::PublishBatch>,
-    pub(super) metrics: Metrics,
-    pub(super) positions: Positions,
-    pub(super) reachable: watch::Receiver<bool>,
-    pub(super) publisher: Publisher,
-    stop: CancellationToken,
-    running: JoinHandle<()>,
-    stop_route: CancellationToken,
+    pub(super) route: RouteEnd,
     rules: SendRules,
     next_tag: u64,
+}
+
+impl Deref for Rig {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.core.context
+    }
 }
 
 pub(super) fn user(id: u32) -> UserId {
@@ -51,19 +51,7 @@ pub(super) fn user(id: u32) -> UserId {
 impl Ground {
     /// With the users 1 to 9.
     pub(super) async fn new() -> Self {
-        let temp = TempStore::open().await;
-        let users = (1..=9).map(|id| ImportedUser {
-            id: Some(id),
-            name: format!("user{id}"),
-            ..ImportedUser::default()
-        });
-        temp.store
-            .import(&DirectoryImport {
-                users: users.collect(),
-                now: 1,
-            })
-            .await
-            .unwrap();
+        let temp = people().await;
         let store = Faulty {
             inner: temp.store.clone(),
             faults: Arc::new(Faults::default()),
@@ -76,48 +64,18 @@ impl Ground {
     }
 
     pub(super) async fn start_with(&self, writer: WriterConfig) -> Rig {
+        let rules = SendRules::from(&writer);
         let config = DbProxyConfig {
             writer,
             ..DbProxyConfig::default()
         };
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let metrics = Metrics::default();
-        let publisher = Publisher::new(&config.publish, metrics.clone());
-        let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
-        let rules = SendRules {
-            max_body_bytes: config.writer.max_body_bytes,
-            client_id_window_seconds: config.writer.client_id_window_seconds,
-            frame_window_seconds: config.writer.frame_window_seconds,
-        };
-        let (writer, handle, reachable) = Writer::new(WriterParts {
-            store,
-            publisher: publisher.clone(),
-            positions: positions.clone(),
-            member_cache: MemberCache::new(16),
-            metrics: metrics.clone(),
-            config: config.writer,
-        });
-        let (stop, stop_route) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(writer.run(stop.clone()));
-        let (near, route) = link::pair("db-proxy", "route", 64);
-        let (events, peers) = mpsc::channel(1);
-        events.send(PeerEvent::Up(near)).await.unwrap();
-        let (following, follower) = (stop_route.clone(), publisher.clone());
-        tokio::spawn(async move {
-            follower.follow(peers, &TaskTracker::new(), following).await;
-            drop(events);
-        });
+        let core = Core::start(Arc::new(config), store, Metrics::default());
+        let route = route(&core.context.publisher).await;
         Rig {
-            handle,
+            core,
             sink: Arc::default(),
             route,
-            metrics,
-            positions,
-            reachable,
-            publisher,
-            stop,
-            running,
-            stop_route,
             rules,
             next_tag: 1,
         }
@@ -133,7 +91,7 @@ pub(super) fn text(from: u32, to: u32, seq: u32, body: &str) -> v1::Send {
         msg_type: 1,
         data: Bytes::copy_from_slice(body.as_bytes()),
         client_seq: seq,
-        client_msg_id: Bytes::new(),
+        ..v1::Send::default()
     }
 }
 
@@ -153,7 +111,7 @@ impl Rig {
             admitted.push(self.rules.admit(self.next_tag, send).unwrap());
             self.next_tag += 1;
         }
-        self.handle
+        self.writer
             .send(SendBatch::new(admitted, Arc::clone(&self.sink)))
             .await
             .unwrap();
@@ -188,23 +146,12 @@ impl Rig {
         self.send(vec![send]).await.remove(0)
     }
 
-    /// The next batch that a route server gets; confirms it.
-    pub(super) async fn published(&mut self) -> v1::PublishBatch {
-        let batch = self.route.rx.recv().await.unwrap();
-        let replies = v1::PublishReplies {
-            confirmed: batch.through,
-            lists: Vec::new(),
-        };
-        self.route.tx.send(replies).await.unwrap();
-        batch
-    }
-
     /// Items published until the log is complete up to `seq`; no gap may be on the way.
     pub(super) async fn published_to(&mut self, seq: u64) -> Vec<v1::publish_item::Item> {
         let mut items = Vec::new();
         let mut position = None;
         loop {
-            let batch = self.published().await;
+            let batch = self.route.batch().await;
             assert!(
                 batch.after <= position.unwrap_or(batch.after),
                 "a gap before {batch:?}"
@@ -219,18 +166,16 @@ impl Rig {
 
     /// Waits until the writer has met the store's state.
     pub(super) async fn reachable(&mut self, wanted: bool) {
-        let wait = self.reachable.wait_for(|reachable| *reachable == wanted);
-        tokio::time::timeout(Duration::from_secs(10), wait)
-            .await
-            .unwrap()
-            .unwrap();
+        let wait = self
+            .core
+            .reachable
+            .wait_for(|reachable| *reachable == wanted);
+        tokio::time::timeout(PATIENCE, wait).await.unwrap().unwrap();
     }
 
     /// Stops as the role does: the writer finishes what is queued.
     pub(super) async fn stop(self) -> Arc<Results> {
-        self.stop.cancel();
-        self.running.await.unwrap();
-        self.stop_route.cancel();
+        assert!(self.core.stop(PATIENCE).await);
         self.sink
     }
 }

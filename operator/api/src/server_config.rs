@@ -1,0 +1,218 @@
+//! What a specification says to the servers, wherever they run: the one way from an ImCluster to keys of
+//! their configuration. The operator adds what a cluster has (paths, peers); a single process replaces
+//! what it has otherwise.
+
+use im_config::table;
+use toml::{Table, Value};
+
+use crate::{Common, ImClusterSpec, Role};
+
+/// Seconds between the end of a drain and the forced end of the process that drains.
+///
+/// With the bounds of `msg` at their defaults a stop lasts 6.4 s beyond its drain: notice, pending requests,
+/// closing, last words to route servers. Where all roles share a process the others stop behind msg, within
+/// the same limit: login and route take 2 s at most, db-proxy stores for 5 s what it has and its positions
+/// for 5 s more, the store copies its log. One process so needs at least what a msg server needs that runs
+/// alone; both have room to raise bounds of their own.
+pub const STOP_SLACK: i32 = 50;
+
+/// A key of the servers' configuration, and the field that says it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Path of the field, such as `spec.roles.msg.drain.maxSeconds`.
+    pub field: String,
+    /// Dotted key, such as `msg.drain_seconds`.
+    pub key: &'static str,
+    /// What it says.
+    pub value: Value,
+}
+
+/// The configuration of a role as far as the specification says it, but for `config`.
+pub fn server_config(spec: &ImClusterSpec, role: Role) -> Table {
+    let mut all = Table::new();
+    for setting in settings(spec, role) {
+        table::merge(&mut all, table::nest(setting.key, setting.value));
+    }
+    all
+}
+
+/// The same, each key with the field that says it. Ports are those of all addresses.
+pub fn settings(spec: &ImClusterSpec, role: Role) -> Vec<Setting> {
+    let mut settings = Settings(Vec::new());
+    settings.port(
+        "observability.metrics.port",
+        "admin.listen",
+        spec.observability.metrics.port,
+    );
+    let level = spec.common(role).log_level.as_str();
+    let field = format!("roles.{}.logLevel", role.field());
+    settings.put(&field, "log.filter", level);
+    match role {
+        Role::DbProxy => {
+            let port = spec.roles.db_proxy.ports.grpc;
+            settings.port("roles.dbProxy.ports.grpc", "db_proxy.listen", port);
+        }
+        Role::Route => {
+            let port = spec.roles.route.ports.peer;
+            settings.port("roles.route.ports.peer", "route.listen", port);
+        }
+        Role::Msg => msg(spec, &mut settings),
+        Role::Login => login(spec, &mut settings),
+    }
+    settings.0
+}
+
+fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
+    let msg = &spec.roles.msg;
+    let most = i64::from(msg.capacity.max_connections);
+    let soft = most * i64::from(msg.capacity.soft_limit_percent) / 100;
+    settings.port("roles.msg.ports.client", "msg.listen", msg.ports.client);
+    let field = "roles.msg.capacity.maxConnections";
+    settings.put(field, "msg.max_connections", most);
+    settings.put(field, "msg.max_sessions", most);
+    let field = "roles.msg.capacity.softLimitPercent";
+    settings.put(field, "msg.soft_max_sessions", soft);
+    let field = "roles.msg.capacity.acceptPerSecond";
+    settings.put(field, "msg.accept_rate", msg.capacity.accept_per_second);
+    let interval = millis(spec.load.report_interval_seconds);
+    settings.put(
+        "load.reportIntervalSeconds",
+        "msg.report_interval_ms",
+        interval,
+    );
+    let (field, longest) = ("roles.msg.drain.maxSeconds", msg.drain.max_seconds);
+    settings.put(field, "msg.drain_seconds", longest);
+    let limit = millis(longest.saturating_add(STOP_SLACK));
+    settings.put(field, "process.stop_timeout_ms", limit);
+}
+
+fn login(spec: &ImClusterSpec, settings: &mut Settings) {
+    let (login, load) = (&spec.roles.login, &spec.load);
+    let ports = &login.ports;
+    settings.port(
+        "roles.login.ports.client",
+        "login.client_listen",
+        ports.client,
+    );
+    settings.port("roles.login.ports.http", "login.http_listen", ports.http);
+    settings.port(
+        "roles.login.ports.control",
+        "login.control_listen",
+        ports.control,
+    );
+    settings.put(
+        "roles.login.replicas",
+        "login.replicas",
+        login.replicas.max(1),
+    );
+    let reservation = millis(login.assignment.reservation_seconds);
+    let field = "roles.login.assignment.reservationSeconds";
+    settings.put(field, "login.reservation_ms", reservation);
+    let stale = millis(load.stale_after_seconds);
+    settings.put("load.staleAfterSeconds", "login.stale_after_ms", stale);
+    // A stream that ends later after its last report was not closed by its msg server.
+    let silence = millis(load.report_interval_seconds.saturating_add(1));
+    settings.put("load.reportIntervalSeconds", "login.silence_ms", silence);
+}
+
+fn millis(seconds: i32) -> i64 {
+    i64::from(seconds) * 1_000
+}
+
+struct Settings(Vec<Setting>);
+
+impl Settings {
+    fn put(&mut self, field: &str, key: &'static str, value: impl Into<Value>) {
+        self.0.push(Setting {
+            field: format!("spec.{field}"),
+            key,
+            value: value.into(),
+        });
+    }
+
+    fn port(&mut self, field: &str, key: &'static str, port: i32) {
+        self.put(field, key, format!("0.0.0.0:{port}"));
+    }
+}
+
+impl ImClusterSpec {
+    /// What a role has in common with the others.
+    pub fn common(&self, role: Role) -> &Common {
+        match role {
+            Role::DbProxy => &self.roles.db_proxy.common,
+            Role::Route => &self.roles.route.common,
+            Role::Msg => &self.roles.msg.common,
+            Role::Login => &self.roles.login.common,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_config::{Check, ImdConfig};
+
+    use super::*;
+
+    /// The bounds that the schema gives a number of seconds or connections.
+    fn spec(fields: &str) -> ImClusterSpec {
+        serde_json::from_str(fields).unwrap()
+    }
+
+    fn config(spec: &ImClusterSpec, role: Role) -> ImdConfig {
+        server_config(spec, role).try_into().unwrap()
+    }
+
+    #[test]
+    fn every_role_starts_with_what_the_smallest_and_the_largest_specification_say() {
+        let smallest = r#"{"version": "1.0.0"}"#;
+        let largest = r#"{"version": "1.0.0",
+            "load": {"reportIntervalSeconds": 30, "staleAfterSeconds": 300},
+            "roles": {
+                "login": {"replicas": 100, "assignment": {"reservationSeconds": 300}},
+                "msg": {
+                    "capacity": {"maxConnections": 2000000, "softLimitPercent": 100, "acceptPerSecond": 100000},
+                    "drain": {"maxSeconds": 3540}
+                }
+            }}"#;
+        for text in [smallest, largest] {
+            for role in Role::ALL {
+                let config = config(&spec(text), role);
+                config
+                    .validate()
+                    .unwrap_or_else(|error| panic!("{role}: {error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_lasts_no_longer_than_the_process_may_live() {
+        for seconds in [10, 540, 3_540] {
+            let text = r#"{"version": "1.0.0", "roles": {"msg": {"drain": {"maxSeconds": N}}}}"#;
+            let config = config(&spec(&text.replace('N', &seconds.to_string())), Role::Msg);
+            let longest = config.msg.longest_stop();
+            // What stops behind msg where all roles share a process.
+            let others = std::time::Duration::from_secs(2 + 5 + 5 + 2);
+            let limit = std::time::Duration::from_millis(config.process.stop_timeout_ms);
+            assert!(longest + others < limit, "{longest:?} {limit:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_said_twice_and_each_field_is_one_of_the_specification() {
+        let spec = spec(r#"{"version": "1.0.0"}"#);
+        let fields = serde_json::json!({"spec": spec});
+        for role in Role::ALL {
+            let settings = settings(&spec, role);
+            for (place, setting) in settings.iter().enumerate() {
+                let mut earlier = settings.iter().take(place);
+                assert!(
+                    earlier.all(|other| other.key != setting.key),
+                    "{}",
+                    setting.key
+                );
+                let pointer = format!("/{}", setting.field.replace('.', "/"));
+                assert!(fields.pointer(&pointer).is_some(), "{}", setting.field);
+            }
+        }
+    }
+}

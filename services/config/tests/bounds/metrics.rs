@@ -1,0 +1,62 @@
+//! The metrics that the sources register.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Names of metrics, and the words of the files that register them.
+pub(crate) struct Metrics {
+    names: BTreeSet<String>,
+    words: BTreeSet<String>,
+}
+
+impl Metrics {
+    /// Reads every source file below `dir`.
+    pub(crate) fn of_sources(dir: &Path) -> Self {
+        let mut this = Self {
+            names: BTreeSet::new(),
+            words: BTreeSet::new(),
+        };
+        this.read(dir);
+        assert!(!this.names.is_empty(), "no metrics below {}", dir.display());
+        this
+    }
+
+    fn read(&mut self, dir: &Path) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("tests") && !path.ends_with("target") {
+                    self.read(&path);
+                }
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                self.source(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    fn source(&mut self, text: &str) {
+        let is_name = |text: &str| {
+            !text.is_empty() && text.bytes().all(|c| c == b'_' || c.is_ascii_lowercase())
+        };
+        let names = text.split('"').filter(|text| is_name(text));
+        // A file with a prefix registers below it.
+        let prefix = text
+            .split_once("sub_registry_with_prefix(\"")
+            .and_then(|(_, rest)| rest.split('"').next());
+        for name in names {
+            match prefix {
+                Some(prefix) => self.names.insert(format!("{prefix}_{name}")),
+                None => name.starts_with("im_") && self.names.insert(name.to_owned()),
+            };
+        }
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        self.words.extend(words.map(str::to_owned));
+    }
+
+    /// Whether there is a metric of this name, and a value of each of its labels: `im_x{reason="Y"}`.
+    pub(crate) fn has(&self, metric: &str) -> bool {
+        let (name, labels) = metric.split_once('{').unwrap_or((metric, ""));
+        let values = labels.split('"').skip(1).step_by(2);
+        self.names.contains(name) && { values }.all(|value| self.words.contains(value))
+    }
+}

@@ -1,0 +1,92 @@
+//! Puts the writer, the publisher and the read positions together: once, for the server and for every
+//! test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_config::DbProxyConfig;
+use im_store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::members::MemberCache;
+use crate::metrics::Metrics;
+use crate::positions::Positions;
+use crate::publish::Publisher;
+use crate::writer::{Writer, WriterHandle, WriterParts};
+
+/// What the parts that answer requests work with; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// Every durable fact. Messages, groups and members are *changed* through `writer` only, read
+    /// positions through `positions` only.
+    pub(crate) store: Arc<dyn Store>,
+    /// Changes that need the order of the log.
+    pub(crate) writer: WriterHandle,
+    /// Pushes that are not kept, in order with the log, and the sessions that are online.
+    pub(crate) publisher: Publisher,
+    /// Read positions.
+    pub(crate) positions: Positions,
+    /// Members of groups as readers of the log need them.
+    pub(crate) members: MemberCache,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// Configuration of the role.
+    pub(crate) config: Arc<DbProxyConfig>,
+}
+
+/// The running writer and what belongs to it. It stops when this is dropped.
+pub(crate) struct Core {
+    pub(crate) context: Context,
+    /// Whether the store answers the writer.
+    pub(crate) reachable: watch::Receiver<bool>,
+    writer: JoinHandle<()>,
+    stop: DropGuard,
+}
+
+impl Core {
+    /// Starts the writer. Flushing positions and following route servers are the caller's, with the
+    /// handles of the context.
+    pub(crate) fn start(
+        config: Arc<DbProxyConfig>,
+        store: Arc<dyn Store>,
+        metrics: Metrics,
+    ) -> Self {
+        let publisher = Publisher::new(&config.publish, metrics.clone());
+        let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
+        let members = MemberCache::new(config.writer.cached_groups);
+        let (writer, handle, reachable) = Writer::new(WriterParts {
+            store: Arc::clone(&store),
+            publisher: publisher.clone(),
+            positions: positions.clone(),
+            member_cache: members.clone(),
+            metrics: metrics.clone(),
+            config: config.writer.clone(),
+        });
+        let stop = CancellationToken::new();
+        Self {
+            context: Context {
+                store,
+                writer: handle,
+                publisher,
+                positions,
+                members,
+                metrics,
+                config,
+            },
+            reachable,
+            writer: tokio::spawn(writer.run(stop.clone())),
+            stop: stop.drop_guard(),
+        }
+    }
+
+    /// Lets the writer finish what is queued and end. `false` when that takes longer than `patience`.
+    pub(crate) async fn stop(self, patience: Duration) -> bool {
+        drop(self.stop);
+        tokio::time::timeout(patience, self.writer).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,78 @@
+//! One timer for all connections: login and idle timeouts, and graces.
+
+use std::sync::Arc;
+
+use im_core::TerminalClass;
+use tokio::time::{Duration, Instant, MissedTickBehavior};
+
+use super::conn::{Conn, Phase};
+use super::read::Upper;
+use super::table::Connections;
+use crate::clock::is_due;
+use crate::env::Env;
+use crate::metrics::Refusal;
+
+/// Graces are looked at this often at least, milliseconds: the list is short.
+const GRACE_TICK: u32 = 100;
+
+/// Connections looked at before other tasks get a turn.
+const SLICE: usize = 4_096;
+
+/// Runs until the server stops.
+pub(crate) async fn run<U: Upper>(upper: Arc<U>, connections: Arc<Connections>) {
+    let env = &connections.output.env;
+    let full = Duration::from_millis(env.config.sweep_ms.into());
+    let mut ticks = tokio::time::interval(Duration::from_millis(
+        env.config.sweep_ms.min(GRACE_TICK).into(),
+    ));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    loop {
+        tokio::select! {
+            () = env.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        for conn in connections.output.closes.due(env.now()) {
+            conn.cut();
+        }
+        if last.elapsed() < full {
+            continue;
+        }
+        last = Instant::now();
+        upper.swept(env.now());
+        let mut from = 0;
+        loop {
+            let slice = connections.slice(from, SLICE);
+            let Some(conns) = slice else { break };
+            let now = env.now();
+            for conn in &conns {
+                check(env, conn, now);
+            }
+            from += SLICE;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn check(env: &Env, conn: &Conn, now: u32) {
+    let config = &env.config;
+    let (limit, reason) = match (conn.phase(), conn.session()) {
+        (Phase::Fresh | Phase::Asking, _) => (config.login_timeout_ms, Refusal::LoginTimeout),
+        (Phase::Online, Some(session)) => {
+            if conn.is_paused() {
+                // Whoever is not read cannot show that he is there.
+                conn.touch(now);
+                return;
+            }
+            match session.class() {
+                TerminalClass::Pc => (config.idle_pc_ms, Refusal::Idle),
+                TerminalClass::Mobile => (config.idle_mobile_ms, Refusal::Idle),
+            }
+        }
+        _ => return,
+    };
+    if is_due(now, conn.last().wrapping_add(limit)) {
+        env.metrics.refused(reason);
+        conn.cut();
+    }
+}

@@ -1,0 +1,54 @@
+//! What every part of a msg server may use: its configuration, its clock, its counters, its tasks.
+
+use im_config::MsgConfig;
+use im_runtime::Readiness;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::metrics::MsgMetrics;
+
+/// Readiness condition: a link to db-proxy.
+pub(crate) const DB_PROXY_LINK: &str = "msg_db_proxy_link";
+/// Readiness condition: a route server that the writer reaches.
+pub(crate) const ROUTE_LINK: &str = "msg_route_link";
+
+/// The surroundings of one msg server. Nothing in here changes after the start.
+pub(crate) struct Env {
+    pub(crate) config: MsgConfig,
+    /// Name of this server among all msg servers.
+    pub(crate) name: String,
+    /// Names this run of the server.
+    pub(crate) instance: u64,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: MsgMetrics,
+    pub(crate) readiness: Readiness,
+    pub(crate) tasks: TaskTracker,
+    /// Ends everything, after the drain.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Env {
+    pub(crate) fn new(
+        config: MsgConfig,
+        name: String,
+        metrics: MsgMetrics,
+        readiness: Readiness,
+    ) -> Self {
+        Self {
+            config,
+            name,
+            instance: crate::ids::random_id(),
+            clock: Clock::new(),
+            metrics,
+            readiness,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Milliseconds of this server's clock, see [`Clock::now`].
+    pub(crate) fn now(&self) -> u32 {
+        self.clock.now()
+    }
+}

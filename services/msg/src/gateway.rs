@@ -1,0 +1,24 @@
+//! Gateway: what a client's frame does, and what reaches a client.
+//!
+//! - [`handle`]: requests of clients. [`service`] joins them to the connection layer.
+//! - [`calls`], [`db`]: calls to db-proxy, and the link that carries them.
+//! - [`routes`], [`statuses`]: route servers as requests see them, and open presence questions.
+//! - [`delivery`]: the task that delivers. Others reach it through its typed [`inbox`].
+//! - [`load`], [`public`], [`endpoint`], [`drain`]: what login servers are told.
+//! - [`Gateway`]: the owners of all state, each behind its own lock.
+
+pub(crate) mod calls;
+pub(crate) mod db;
+pub(crate) mod delivery;
+pub(crate) mod drain;
+pub(crate) mod endpoint;
+mod handle;
+pub(crate) mod inbox;
+pub(crate) mod load;
+pub(crate) mod public;
+pub(crate) mod routes;
+mod service;
+mod state;
+mod statuses;
+
+pub(crate) use state::Gateway;

@@ -1,0 +1,6 @@
+//! The link to db-proxy.
+
+mod link;
+mod results;
+
+pub(crate) use link::run;

@@ -1,0 +1,269 @@
+//! Login, logout, and kicking the PC from a phone.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use im_codec::{Command, DecodeError, Violation, decode_checked, encode};
+use im_core::{ClientType, TerminalClass, UserId};
+use im_proto_rpc::v1::route_call::Call;
+use im_proto_rpc::v1::{Audience, Kick, LoginCall, LoginDone, Query, RouteCall};
+use im_proto_teamtalk::base::{KickReasonType, ResultType, UserInfo, UserStatType};
+use im_proto_teamtalk::login::{
+    ImDeviceTokenReq, ImKickPcClientReq, ImKickPcClientRsp, ImLoginReq, ImLoginRes, ImLogoutRsp,
+};
+use prost::Message;
+use tracing::{debug, info, warn};
+
+use super::Request;
+use crate::connection::{CloseReason, Conn, Phase, Session};
+use crate::gateway::calls::{Caller, LoginAttempt};
+use crate::gateway::state::Gateway;
+use crate::metrics::Refusal;
+
+const SUCCESS: &str = "成功";
+const PEER_MISSING: &str = "服务端异常";
+const INTERNAL: &str = "服务端内部错误";
+const BAD_CREDENTIALS: &str = "用户名/密码错误";
+
+/// Starts a login. A second one on the same connection is ignored, decided or not.
+pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[u8]) {
+    if conn.phase() != Phase::Fresh {
+        return;
+    }
+    let missing = if !gateway.db.is_up() {
+        Some(ResultType::RefuseReasonNoDbServer)
+    } else if gateway.drain.state().links == 0 {
+        Some(ResultType::RefuseReasonNoLoginServer)
+    } else if !gateway.routes.table().is_usable() {
+        Some(ResultType::RefuseReasonNoRouteServer)
+    } else {
+        None
+    };
+    if let Some(reason) = missing {
+        refuse_missing(gateway, conn, seq, reason);
+        return;
+    }
+    let Some(request) = decode(body) else {
+        gateway.env.metrics.refused(Refusal::Malformed);
+        return;
+    };
+    let client = u32::try_from(request.client_type)
+        .ok()
+        .and_then(ClientType::from_wire);
+    let Some(client) = client else {
+        gateway.env.metrics.refused(Refusal::Malformed);
+        return;
+    };
+    if !conn.step(Phase::Fresh, Phase::Asking) {
+        return;
+    }
+    let version = gateway
+        .admission
+        .version(request.client_version.as_deref().unwrap_or_default());
+    let call = LoginCall {
+        user_name: request.user_name,
+        password: request.password,
+        client_type: client.to_wire(),
+        client_version: version.as_ref().to_owned(),
+        address: conn.remote().to_string(),
+    };
+    // What is no presence counts as online.
+    let status = u8::try_from(request.online_status)
+        .ok()
+        .filter(|status| (1..=3).contains(status));
+    let attempt = LoginAttempt {
+        conn: Arc::clone(conn),
+        seq,
+        status: status.unwrap_or(UserStatType::UserStatusOnline as u8),
+        client,
+        version,
+    };
+    gateway.db.login(call, attempt);
+}
+
+/// Reads a login. The wanted presence may be any number.
+fn decode(body: &[u8]) -> Option<ImLoginReq> {
+    let body = Bytes::copy_from_slice(body);
+    match decode_checked::<ImLoginReq>(body.clone()) {
+        Ok(request) => Some(request),
+        Err(DecodeError::Violation(Violation::Missing {
+            field: "online_status",
+            ..
+        })) => {
+            let request = ImLoginReq::decode(body).ok()?;
+            let is_given = UserStatType::try_from(request.online_status).is_err();
+            (is_given && !request.user_name.is_empty()).then_some(request)
+        }
+        Err(_) => None,
+    }
+}
+
+fn refuse(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, code: ResultType, text: &str) {
+    let answer = ImLoginRes {
+        server_time: im_core::time::unix_seconds(),
+        result_code: code as i32,
+        result_string: Some(text.to_owned()),
+        online_status: None,
+        user_info: None,
+    };
+    let frame = encode(Command::LoginRes, seq, &answer);
+    gateway.finish(conn, Some(frame), CloseReason::Finish);
+}
+
+fn refuse_missing(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, code: ResultType) {
+    gateway.env.metrics.refused(Refusal::PeerMissing);
+    debug!(remote = %conn.remote(), reason = code.as_str_name(), "login refused");
+    refuse(gateway, conn, seq, code, PEER_MISSING);
+}
+
+/// Refuses a login whose db-proxy is gone.
+pub(crate) fn refuse_no_db(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16) {
+    refuse_missing(gateway, conn, seq, ResultType::RefuseReasonNoDbServer);
+}
+
+/// Refuses a login whose route server is gone. `answer` is the frame that would have been sent.
+pub(crate) fn refuse_no_route(gateway: &Arc<Gateway>, conn: &Arc<Conn>, answer: &Bytes) {
+    let seq = answer
+        .first_chunk()
+        .map_or(0, |header| im_codec::Header::parse(header).seq);
+    refuse_missing(gateway, conn, seq, ResultType::RefuseReasonNoRouteServer);
+}
+
+/// db-proxy has decided about a login.
+pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: LoginDone) {
+    let LoginAttempt {
+        conn,
+        seq,
+        status,
+        client,
+        version,
+    } = attempt;
+    if conn.phase() != Phase::Asking {
+        return;
+    }
+    if done.result_code != 0 {
+        gateway.env.metrics.refused(Refusal::Credentials);
+        let text = match done.result_string.as_str() {
+            "" => BAD_CREDENTIALS,
+            text => text,
+        };
+        refuse(
+            gateway,
+            &conn,
+            seq,
+            ResultType::RefuseReasonDbValidateFailed,
+            text,
+        );
+        return;
+    }
+    let (Some(user), Ok(info)) = (
+        UserId::from_wire(done.user_id),
+        UserInfo::decode(done.user_info.clone()),
+    ) else {
+        warn!(
+            user = done.user_id,
+            "db-proxy accepted a login without a usable user record"
+        );
+        refuse(
+            gateway,
+            &conn,
+            seq,
+            ResultType::RefuseReasonDbValidateFailed,
+            INTERNAL,
+        );
+        return;
+    };
+    let answer = ImLoginRes {
+        server_time: im_core::time::unix_seconds(),
+        result_code: ResultType::RefuseReasonNone as i32,
+        result_string: Some(SUCCESS.to_owned()),
+        online_status: Some(i32::from(status)),
+        user_info: Some(info),
+    };
+    let answer = encode(Command::LoginRes, seq, &answer);
+    conn.bind(Session::new(
+        user,
+        crate::ids::random_id(),
+        client,
+        status,
+        version,
+    ));
+    if !gateway.register(&conn, answer) {
+        refuse_missing(gateway, &conn, seq, ResultType::RefuseReasonNoRouteServer);
+    }
+}
+
+/// Ends the session. A phone's push token goes with it.
+pub(super) fn logout(request: &Request<'_>) {
+    let Request {
+        gateway,
+        conn,
+        session,
+        seq,
+        ..
+    } = *request;
+    if session.class() == TerminalClass::Mobile && gateway.db.is_up() {
+        let body = ImDeviceTokenReq {
+            user_id: session.user.get(),
+            device_token: String::new(),
+            client_type: Some(i32::from(session.client as u8)),
+            attach_data: None,
+        };
+        let query = Query {
+            user: session.user.get(),
+            origin: session.epoch,
+            client_type: session.client.to_wire(),
+            command: u32::from(Command::DeviceTokenReq.id()),
+            body: Bytes::from(body.encode_to_vec()),
+        };
+        gateway.db.query(query, Caller::Nobody);
+    }
+    info!(user = %session.user, epoch = session.epoch, "signed out");
+    let answer = encode(Command::LogoutRsp, seq, &ImLogoutRsp { result_code: 0 });
+    gateway.finish(conn, Some(answer), CloseReason::Finish);
+}
+
+/// Ends the session on the user's PC, wherever it is. Phones only.
+pub(super) fn kick_pc(request: &Request<'_>) {
+    let Request {
+        gateway, session, ..
+    } = *request;
+    if session.class() != TerminalClass::Mobile {
+        return;
+    }
+    if request.decode::<ImKickPcClientReq>().is_none() {
+        return;
+    }
+    let reason = KickReasonType::KickReasonMobileKick as u32;
+    let kick = Kick {
+        user: request.user(),
+        epoch: 0,
+        audience: Audience::Pc as i32,
+        except: session.epoch,
+        reason,
+    };
+    match gateway.routes.table().owner(session.user) {
+        Some(link) => link.call(RouteCall {
+            call: Some(Call::Kick(kick)),
+        }),
+        None => {
+            let mut pcs: Vec<Arc<Conn>> = Vec::new();
+            gateway.sessions.of_user(request.user(), |other| {
+                if other
+                    .session()
+                    .is_some_and(|other| other.class() == TerminalClass::Pc)
+                {
+                    pcs.push(Arc::clone(other));
+                }
+            });
+            for pc in pcs {
+                gateway.kick(&pc, reason);
+            }
+        }
+    }
+    let answer = ImKickPcClientRsp {
+        user_id: request.user(),
+        result_code: 0,
+    };
+    request.answer(Command::KickPcClientRsp, &answer);
+}

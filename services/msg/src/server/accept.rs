@@ -1,0 +1,74 @@
+//! Takes client connections in.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use im_runtime::listen;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Duration, Instant};
+use tracing::warn;
+
+use crate::connection::pace::Pace;
+use crate::connection::{Conn, read};
+use crate::gateway::Gateway;
+use crate::transport::Transport;
+
+/// Longest wait after a failed accept.
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Takes connections in, for ever.
+pub(super) async fn run(gateway: &Arc<Gateway>, listener: &TcpListener) {
+    let mut backoff = Backoff::default();
+    let mut pace = Pace::new(gateway.env.config.accept_rate);
+    loop {
+        pace.turn().await;
+        match listener.accept().await {
+            Ok((sock, remote)) => {
+                backoff = Backoff::default();
+                take_in(gateway, sock, remote.ip());
+            }
+            Err(error) => {
+                gateway.env.metrics.accept_errors.inc();
+                backoff.failed(&error).await;
+            }
+        }
+    }
+}
+
+fn take_in(gateway: &Arc<Gateway>, sock: TcpStream, remote: IpAddr) {
+    if let Err(reason) = gateway.admission.admit(gateway.connections.len(), remote) {
+        gateway.env.metrics.refused(reason);
+        return;
+    }
+    // A socket that is gone already is noticed at the first read.
+    listen::tune(&sock).ok();
+    let conn = Arc::new(Conn::new(Transport::new(sock), remote, gateway.env.now()));
+    gateway.connections.opened(&conn);
+    gateway
+        .env
+        .tasks
+        .spawn(read::run(Arc::clone(gateway), conn));
+}
+
+/// Waits longer after each failure in a row, such as too many open files.
+#[derive(Default)]
+struct Backoff {
+    failures: u32,
+    warned: Option<Instant>,
+}
+
+impl Backoff {
+    async fn failed(&mut self, error: &io::Error) {
+        if self
+            .warned
+            .is_none_or(|at| at.elapsed() > Duration::from_secs(10))
+        {
+            self.warned = Some(Instant::now());
+            warn!(%error, "accept failed");
+        }
+        let wait = Duration::from_millis(5 << self.failures.min(10)).min(ACCEPT_BACKOFF);
+        self.failures += 1;
+        tokio::time::sleep(wait).await;
+    }
+}
