@@ -113,7 +113,7 @@ async fn log_in(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_thousand_people_return_after_a_restart() {
     const PEOPLE: u32 = 6_000;
-    const FIRST: Duration = Duration::from_secs(20);
+    const FIRST: Duration = Duration::from_secs(30);
     const REMEMBERED: Duration = Duration::from_secs(10);
     let shape = Shape {
         login: 1,

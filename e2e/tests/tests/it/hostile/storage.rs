@@ -74,7 +74,7 @@ async fn a_backup_that_lasts() {
     const TIME: Duration = Duration::from_secs(4);
     let ground = ground(WRITERS)
         .set("sqlite.checkpoint_bytes=4194304")
-        .set("sqlite.wal_limit_bytes=33554432");
+        .set("sqlite.wal_limit_bytes=67108864");
     let mut siege = Siege::all_in_one(ground).await;
     let msg = siege.msg();
     let write = |time| {
