@@ -11,6 +11,7 @@
 
 pub mod attack;
 pub mod checker;
+pub mod figures;
 pub mod frames;
 pub mod gauges;
 pub mod history;
@@ -22,4 +23,5 @@ pub mod shared;
 pub mod siege;
 pub mod terminal;
 pub mod traffic;
+pub mod usage;
 pub mod wait;

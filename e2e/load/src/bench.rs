@@ -10,6 +10,7 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) topologies: Vec<Topology>,
     pub(crate) runs: u32,
+    pub(crate) repeats: u32,
     pub(crate) seconds: u64,
     pub(crate) small: bool,
 }
@@ -26,6 +27,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Report> {
             let setting = Setting {
                 topology: *topology,
                 runs: plan.runs,
+                repeats: plan.repeats,
                 seconds: plan.seconds,
                 small: plan.small,
             };

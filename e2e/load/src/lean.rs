@@ -147,6 +147,41 @@ impl Lean {
         }
     }
 
+    /// Sends a message and waits until the socket has taken it. What comes meanwhile is not read.
+    pub(crate) async fn send<M: TeamtalkMessage>(
+        &self,
+        command: Command,
+        message: &M,
+    ) -> anyhow::Result<()> {
+        let seq = self.next_seq();
+        self.queue(|out| append(out, command, seq, message));
+        self.flush()?;
+        while !self.out.borrow().is_empty() {
+            self.stream.writable().await?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the server has reset the connection, without reading anything.
+    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+        self.stream.ready(tokio::io::Interest::ERROR).await?;
+        Ok(())
+    }
+
+    /// Writes the same again and again, and reads whatever comes.
+    pub(crate) async fn flood(&self, chunk: &[u8]) -> anyhow::Result<()> {
+        loop {
+            if self.out.borrow().is_empty() {
+                self.queue(|out| out.extend_from_slice(chunk));
+            }
+            self.ready().await?;
+            if !self.take_input(|_| {})? {
+                bail!("the server closed the connection of u{}", self.user);
+            }
+        }
+    }
+
     /// Waits until there is something to do. Cancellation-safe.
     async fn ready(&self) -> io::Result<()> {
         let writing = !self.out.borrow().is_empty();
@@ -200,7 +235,8 @@ fn cut<'a>(mut bytes: &'a [u8], take: &mut impl FnMut(FrameRef<'_>)) -> anyhow::
     Ok(bytes)
 }
 
-async fn connect(address: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
+/// Connects, from this address where one is given.
+pub(crate) async fn connect(address: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if let Some(local) = local {
         socket.bind(SocketAddr::new(local, 0))?;

@@ -13,8 +13,11 @@
     reason = "a command-line tool reports on its standard streams"
 )]
 
+mod attack;
 mod bench;
+mod conditions;
 mod content;
+mod helper;
 mod lean;
 mod logins;
 mod measure;
@@ -58,6 +61,9 @@ enum Command {
     /// Holds idle connections until the standard input ends: a part of `sizing`.
     #[command(hide = true)]
     Hold(scenario::HoldArgs),
+    /// Attacks a msg server until the standard input ends: a part of `hostile`.
+    #[command(hide = true)]
+    Attack(attack::AttackArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,7 +75,7 @@ struct BenchArgs {
     /// that is to be measured.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Scenarios to run; all but `sizing` by default.
+    /// Scenarios to run; by default all but `sizing`, `return` and `return-many`.
     #[arg(long = "scenario", alias = "only", value_delimiter = ',', value_enum)]
     scenarios: Vec<Scenario>,
     /// Topologies; both by default.
@@ -78,6 +84,10 @@ struct BenchArgs {
     /// Runs of each scenario.
     #[arg(long, default_value_t = 5)]
     runs: u32,
+    /// Further runs of a scenario at most, in place of those that something else on the machine has
+    /// disturbed; as many as `runs` by default.
+    #[arg(long)]
+    repeats: Option<u32>,
     /// Length of each measurement in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -105,6 +115,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Bench(args) => bench(args),
         Command::Hold(args) => on_one_thread(scenario::hold(&args)),
+        Command::Attack(args) => on_one_thread(attack::run(&args)),
     }
 }
 
@@ -113,10 +124,12 @@ fn bench(args: BenchArgs) -> anyhow::Result<()> {
     if args.imd.is_some() || args.dir.is_some() {
         return run_again(&args);
     }
+    let runs = args.runs.max(1);
     let plan = Plan {
         scenarios: or_all(args.scenarios, &Scenario::usual()),
         topologies: or_all(args.topologies, &Topology::ALL),
-        runs: args.runs.max(1),
+        runs,
+        repeats: args.repeats.unwrap_or(runs),
         seconds: args.seconds.max(1),
         small: args.small,
     };

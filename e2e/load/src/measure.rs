@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
-
-/// Ticks per second of the times in `/proc/PID/stat`: 100 on every Linux that Rust supports.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(crate) use im_e2e::usage::number;
+use im_e2e::usage::{self, memory_kib};
 
 /// A histogram of durations up to a minute.
 #[derive(Debug)]
@@ -22,18 +20,23 @@ impl Latency {
         Self { micros }
     }
 
+    /// The same for durations up to an hour.
+    pub(crate) fn long() -> Self {
+        let mut latency = Self::new();
+        if let Ok(micros) = Histogram::new_with_bounds(1, 3_600_000_000, 3) {
+            latency.micros = micros;
+        }
+        latency
+    }
+
     pub(crate) fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.micros.saturating_record(micros.max(1));
     }
 
     /// Milliseconds at this percentile.
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "a minute in microseconds fits into 53 bits"
-    )]
     pub(crate) fn ms(&self, percentile: f64) -> f64 {
-        self.micros.value_at_percentile(percentile) as f64 / 1000.0
+        number(self.micros.value_at_percentile(percentile)) / 1000.0
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -46,61 +49,23 @@ fn unreachable_histogram() -> Histogram<u64> {
     Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are valid"))
 }
 
-/// A count as a number to calculate with.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts of a benchmark are far below 2^53"
-)]
-pub(crate) fn number(count: u64) -> f64 {
-    count as f64
-}
-
 /// Seconds of CPU that processes have used, user and system, over all their threads.
 pub(crate) fn cpu_seconds(pids: &[u32]) -> anyhow::Result<f64> {
-    let mut ticks = 0;
-    for pid in pids {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .with_context(|| format!("read CPU time of process {pid}"))?;
-        ticks += ticks_of(&stat).context("understand /proc/PID/stat")?;
-    }
-    Ok(number(ticks) / TICKS_PER_SECOND)
-}
-
-/// User and system time of a line of `/proc/PID/stat`.
-fn ticks_of(stat: &str) -> Option<u64> {
-    // The second field is the name in parentheses and may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    pids.iter().map(|pid| usage::cpu_seconds(*pid)).sum()
 }
 
 /// Bytes of one line of `/proc/PID/status` (`VmRSS`, `RssAnon`), summed over processes.
 pub(crate) fn memory_bytes(pids: &[u32], key: &str) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for pid in pids {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-            .with_context(|| format!("read memory of process {pid}"))?;
-        bytes += kilobytes(&status, key).with_context(|| format!("find {key}"))? * 1024;
-    }
-    Ok(bytes)
+    let kib: u64 = pids
+        .iter()
+        .map(|pid| memory_kib(*pid, key))
+        .sum::<anyhow::Result<_>>()?;
+    Ok(kib * 1024)
 }
 
 /// Bytes of one line of `/proc/meminfo` (`SUnreclaim`: what the kernel itself has).
 pub(crate) fn machine_bytes(key: &str) -> anyhow::Result<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").context("read memory of the machine")?;
-    Ok(kilobytes(&info, key).with_context(|| format!("find {key}"))? * 1024)
-}
-
-fn kilobytes(status: &str, key: &str) -> Option<u64> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?
-        .split_ascii_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    Ok(usage::machine_kib(key)? * 1024)
 }
 
 #[cfg(test)]
@@ -108,18 +73,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
-        let stat = "42 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 70 30 0 0 20 0 1 0";
-        assert_eq!(ticks_of(stat), Some(100));
-        assert_eq!(ticks_of("42"), None);
-    }
-
-    #[test]
-    fn memory_is_found_by_its_whole_key() {
-        let status = "VmRSSX:\t9 kB\nVmRSS:\t  120 kB\n";
-        assert_eq!(kilobytes(status, "VmRSS"), Some(120));
-        assert!(memory_bytes(&[std::process::id()], "RssAnon").unwrap() > 0);
-        assert!(cpu_seconds(&[std::process::id()]).unwrap() >= 0.0);
+    fn memory_and_cpu_are_those_of_all_processes() {
+        let pid = std::process::id();
+        let one = memory_bytes(&[pid], "VmHWM").unwrap();
+        assert!(one > 0 && memory_bytes(&[pid, pid], "VmHWM").unwrap() >= 2 * one);
+        let one = cpu_seconds(&[pid]).unwrap();
+        assert!(cpu_seconds(&[pid, pid]).unwrap() >= 2.0 * one);
     }
 
     #[test]

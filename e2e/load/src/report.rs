@@ -5,109 +5,30 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
+use im_e2e::figures::{Machine, short};
 use serde_json::json;
 
 use crate::bench::Plan;
+use crate::conditions::{self, Runs};
 use crate::scenario::Scenario;
 use crate::servers::Topology;
 
-/// Figures of one run by key.
-pub(crate) type Figures = BTreeMap<&'static str, f64>;
+mod row;
+#[cfg(test)]
+mod tests;
 
-/// A figure of a scenario.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    /// Key in [`Figures`] and JSON.
-    pub(crate) key: &'static str,
-    /// What it is.
-    pub(crate) label: &'static str,
-    /// Unit of the figure.
-    pub(crate) unit: &'static str,
-    /// What it should be.
-    pub(crate) target: Target,
-}
+use row::Spread;
+pub(crate) use row::{Figures, Row, Target};
 
-/// What a figure should be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Target {
-    /// Nothing in particular.
-    None,
-    /// At least this.
-    AtLeast(f64),
-    /// At most this.
-    AtMost(f64),
-}
-
-impl Row {
-    /// A figure without target.
-    pub(crate) const fn plain(key: &'static str, label: &'static str, unit: &'static str) -> Self {
-        Self {
-            key,
-            label,
-            unit,
-            target: Target::None,
-        }
-    }
-
-    /// The same with a target.
-    #[must_use]
-    pub(crate) const fn with(mut self, target: Target) -> Self {
-        self.target = target;
-        self
-    }
-}
-
-impl Target {
-    fn met(self, value: f64) -> Option<bool> {
-        match self {
-            Self::None => None,
-            Self::AtLeast(least) => Some(value >= least),
-            Self::AtMost(most) => Some(value <= most),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => Ok(()),
-            Self::AtLeast(value) => write!(f, "≥ {}", short(*value)),
-            Self::AtMost(value) => write!(f, "≤ {}", short(*value)),
-        }
-    }
-}
-
-/// Median and range of a figure over the runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(runs: &[Figures], key: &str) -> Option<Self> {
-        let mut values: Vec<f64> = runs
-            .iter()
-            .filter_map(|run| run.get(key).copied())
-            .collect();
-        values.sort_by(f64::total_cmp);
-        let last = values.len().checked_sub(1)?;
-        let upper = *values.get(values.len() / 2)?;
-        let lower = *values.get(last / 2)?;
-        Some(Self {
-            median: f64::midpoint(lower, upper),
-            least: *values.first()?,
-            most: *values.last()?,
-        })
-    }
-}
+/// Columns of what the figures were measured under: medians, and the range of the foreign load.
+const CONDITIONS: &str = "foreign CPU, of all cores | append + fdatasync p50 / p99 | load generator, of a core \
+    | late p99 | disturbed runs";
 
 /// One scenario on one topology.
 pub(crate) struct Entry {
     scenario: Scenario,
     topology: Topology,
-    runs: Vec<Figures>,
+    runs: Runs,
     failure: Option<String>,
 }
 
@@ -115,11 +36,11 @@ impl Entry {
     pub(crate) fn new(
         scenario: Scenario,
         topology: Topology,
-        outcome: anyhow::Result<Vec<Figures>>,
+        outcome: anyhow::Result<Runs>,
     ) -> Self {
         let (runs, failure) = match outcome {
             Ok(runs) => (runs, None),
-            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+            Err(error) => (Runs::default(), Some(format!("{error:#}"))),
         };
         Self {
             scenario,
@@ -129,14 +50,42 @@ impl Entry {
         }
     }
 
+    fn spread(&self, key: &str) -> Option<Spread> {
+        Spread::of(&self.runs.kept, key)
+    }
+
+    /// Under which conditions it ran, where they were watched.
+    fn conditions(&self) -> Option<String> {
+        let median = |key, unit| match self.spread(key) {
+            Some(spread) => format!("{} {unit}", short(spread.median)),
+            None => "–".to_owned(),
+        };
+        let foreign = self.spread(conditions::FOREIGN)?;
+        let disk = [conditions::DISK_P50, conditions::DISK_P99].map(|key| median(key, "ms"));
+        Some(format!(
+            "{} % ({} – {}) | {} | {} | {} | {}",
+            short(foreign.median),
+            short(foreign.least),
+            short(foreign.most),
+            disk.join(" / "),
+            median(conditions::GENERATOR, "%"),
+            median(conditions::LATE_P99, "ms"),
+            match (self.runs.repeated, self.runs.disturbed) {
+                (0, 0) => "–".to_owned(),
+                (repeated, disturbed) => format!("{repeated} repeated, {disturbed} kept"),
+            },
+        ))
+    }
+
     /// Label, median, range, target and verdict of each figure.
     fn lines(&self) -> Vec<[String; 5]> {
         self.scenario
             .rows()
             .iter()
             .filter_map(|row| {
-                let spread = Spread::of(&self.runs, row.key)?;
-                let verdict = match row.target.met(spread.median) {
+                let spread = self.spread(row.key)?;
+                let target = row.target_of(self.topology);
+                let verdict = match target.met(spread.median) {
                     None => "",
                     Some(true) => "met",
                     Some(false) => "missed",
@@ -145,7 +94,7 @@ impl Entry {
                     row.label.to_owned(),
                     format!("{} {}", short(spread.median), row.unit),
                     format!("{} – {}", short(spread.least), short(spread.most)),
-                    row.target.to_string(),
+                    target.to_string(),
                     verdict.to_owned(),
                 ])
             })
@@ -160,6 +109,9 @@ impl fmt::Display for Entry {
         }
         for [label, median, range, target, verdict] in self.lines() {
             writeln!(f, "  {label}: {median} ({range}) {target} {verdict}")?;
+        }
+        if let Some(conditions) = self.conditions() {
+            writeln!(f, "  {CONDITIONS}: {conditions}")?;
         }
         Ok(())
     }
@@ -218,11 +170,24 @@ impl Report {
                     row.label,
                     cell(one, row),
                     cell(separate, row),
-                    row.target
+                    row.targets()
                 )?;
             }
         }
+        self.add_conditions(&mut out)?;
         Ok(out)
+    }
+
+    fn add_conditions(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "\n| Work | Processes | {CONDITIONS} |")?;
+        out.push_str("|---|---|---|---|---|---|---|\n");
+        for entry in &self.entries {
+            if let Some(conditions) = entry.conditions() {
+                let (scenario, topology) = (entry.scenario.name(), entry.topology.name());
+                writeln!(out, "| {scenario} | {topology} | {conditions} |")?;
+            }
+        }
+        Ok(())
     }
 
     /// All figures of all runs.
@@ -236,15 +201,16 @@ impl Report {
                     .rows()
                     .iter()
                     .filter_map(|row| {
-                        let spread = Spread::of(&entry.runs, row.key)?;
-                        let met = row.target.met(spread.median);
+                        let spread = entry.spread(row.key)?;
+                        let target = row.target_of(entry.topology);
+                        let met = target.met(spread.median);
                         let value = json!({
                             "label": row.label,
                             "unit": row.unit,
                             "median": spread.median,
                             "min": spread.least,
                             "max": spread.most,
-                            "target": row.target.to_string(),
+                            "target": target.to_string(),
                             "met": met,
                         });
                         Some((row.key, value))
@@ -254,7 +220,9 @@ impl Report {
                     "scenario": entry.scenario.name(),
                     "topology": entry.topology.name(),
                     "figures": figures,
-                    "runs": entry.runs,
+                    "runs": entry.runs.kept,
+                    "repeated": entry.runs.repeated,
+                    "disturbed": entry.runs.disturbed,
                     "failure": entry.failure,
                 })
             })
@@ -291,10 +259,10 @@ fn cell(entry: Option<&Entry>, row: &Row) -> String {
     if entry.failure.is_some() {
         return "failed".to_owned();
     }
-    let Some(spread) = Spread::of(&entry.runs, row.key) else {
+    let Some(spread) = entry.spread(row.key) else {
         return "–".to_owned();
     };
-    let mark = match row.target.met(spread.median) {
+    let mark = match row.target_of(entry.topology).met(spread.median) {
         Some(false) => " **missed**",
         Some(true) | None => "",
     };
@@ -307,30 +275,14 @@ fn cell(entry: Option<&Entry>, row: &Row) -> String {
     )
 }
 
-/// Three significant digits, whole numbers from a hundred on.
-fn short(value: f64) -> String {
-    match value.abs() {
-        size if size >= 99.95 => format!("{value:.0}"),
-        size if size >= 9.995 => format!("{value:.1}"),
-        size if size >= 0.9995 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
 /// What the figures were measured on.
 fn machine() -> BTreeMap<&'static str, String> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo")
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map(|(_, name)| name.trim().to_owned())
-        .unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
+    let Machine { cpu, kernel } = Machine::this();
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     BTreeMap::from([
-        ("cpu", format!("{cores} × {cpu}")),
-        ("kernel", format!("Linux {kernel}")),
-        ("disk", file_system(&read("/proc/mounts"))),
+        ("cpu", cpu),
+        ("kernel", kernel),
+        ("disk", file_system(&mounts)),
     ])
 }
 
@@ -346,66 +298,4 @@ fn file_system(mounts: &str) -> String {
         })
         .max()
         .map_or_else(|| "unknown".to_owned(), |(_, kind)| kind.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn runs(values: &[f64]) -> Vec<Figures> {
-        values
-            .iter()
-            .map(|value| Figures::from([("rate", *value)]))
-            .collect()
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_middle_two() {
-        let spread = Spread::of(&runs(&[4.0, 1.0, 3.0, 2.0]), "rate").unwrap();
-        assert!((spread.median - 2.5).abs() < 1e-9);
-        let spread = Spread::of(&runs(&[9.0, 1.0, 3.0]), "rate").unwrap();
-        assert!((spread.median - 3.0).abs() < 1e-9);
-        assert!((spread.least - 1.0).abs() < 1e-9 && (spread.most - 9.0).abs() < 1e-9);
-        assert_eq!(Spread::of(&[], "rate"), None);
-    }
-
-    #[test]
-    fn targets_are_judged_by_the_median() {
-        assert_eq!(Target::AtLeast(3.0).met(3.0), Some(true));
-        assert_eq!(Target::AtMost(3.0).met(3.1), Some(false));
-        assert_eq!(Target::None.met(3.0), None);
-    }
-
-    #[test]
-    fn a_failed_scenario_fails_the_report_and_a_missed_target_does_not() {
-        let plan = Plan {
-            scenarios: Vec::new(),
-            topologies: Vec::new(),
-            runs: 1,
-            seconds: 1,
-            small: true,
-        };
-        let mut report = Report::new(&plan);
-        let missed = Figures::from([("ready_ms", 10_000.0)]);
-        let entry = Entry::new(Scenario::Startup, Topology::AllInOne, Ok(vec![missed]));
-        report.entries.push(entry);
-        report.verdict().unwrap();
-        assert!(report.table().unwrap().contains("**missed**"));
-        let broken = Err(anyhow::anyhow!("lost"));
-        report
-            .entries
-            .push(Entry::new(Scenario::PingPong, Topology::AllInOne, broken));
-        assert!(report.verdict().is_err());
-        assert!(report.json().unwrap().contains("\"failure\": \"lost\""));
-    }
-
-    #[test]
-    fn the_file_system_is_that_of_the_nearest_mount_point() {
-        let dir = std::env::temp_dir();
-        let mounts = format!(
-            "a / ext4 rw\nb {} tmpfs rw\nc /nowhere xfs rw\n",
-            dir.display()
-        );
-        assert_eq!(file_system(&mounts), "tmpfs");
-    }
 }

@@ -1,9 +1,12 @@
 //! What is measured.
 
+mod bystanders;
+mod comeback;
 mod crowd;
 mod disk;
 mod flow;
 mod group;
+mod hostile;
 mod idle;
 mod load_stream;
 mod login;
@@ -14,6 +17,7 @@ mod startup;
 
 pub(crate) use crowd::{HoldArgs, hold};
 
+use crate::conditions::{Bounds, Runs};
 use crate::report::{Figures, Row};
 use crate::servers::Topology;
 
@@ -22,6 +26,8 @@ use crate::servers::Topology;
 pub(crate) struct Setting {
     pub(crate) topology: Topology,
     pub(crate) runs: u32,
+    /// Further runs at most, in place of disturbed ones.
+    pub(crate) repeats: u32,
     pub(crate) seconds: u64,
     pub(crate) small: bool,
 }
@@ -31,15 +37,31 @@ impl Setting {
     fn size(&self, full: u32) -> u32 {
         if self.small { (full / 10).max(2) } else { full }
     }
+
+    /// Runs it as often as wanted, disturbed runs again.
+    async fn repeat(
+        &self,
+        bounds: Bounds,
+        once: impl AsyncFnMut() -> anyhow::Result<Figures>,
+    ) -> anyhow::Result<Runs> {
+        let repeats = if self.small { 0 } else { self.repeats };
+        Runs::undisturbed(self.runs, repeats, bounds, once).await
+    }
 }
 
 /// One kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Scenario {
     Saturated,
+    #[value(alias = "paced-20000")]
     Paced,
     PacedSpread,
+    #[value(name = "paced-5000")]
+    Paced5000,
+    #[value(alias = "paced-1800")]
     PacedSlow,
+    #[value(name = "paced-1000")]
+    Paced1000,
     PingPong,
     Group,
     GroupReceipts,
@@ -51,15 +73,21 @@ pub(crate) enum Scenario {
     DiskUse,
     Login,
     LoadStream,
+    Hostile,
+    #[value(name = "return")]
+    Return,
+    ReturnMany,
     Sizing,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Saturated,
         Self::Paced,
         Self::PacedSpread,
+        Self::Paced5000,
         Self::PacedSlow,
+        Self::Paced1000,
         Self::PingPong,
         Self::Group,
         Self::GroupReceipts,
@@ -71,6 +99,9 @@ impl Scenario {
         Self::DiskUse,
         Self::Login,
         Self::LoadStream,
+        Self::Hostile,
+        Self::Return,
+        Self::ReturnMany,
         Self::Sizing,
     ];
 
@@ -79,7 +110,9 @@ impl Scenario {
             Self::Saturated => "saturated",
             Self::Paced => "paced",
             Self::PacedSpread => "paced-spread",
+            Self::Paced5000 => "paced-5000",
             Self::PacedSlow => "paced-slow",
+            Self::Paced1000 => "paced-1000",
             Self::PingPong => "ping-pong",
             Self::Group => "group",
             Self::GroupReceipts => "group-receipts",
@@ -91,6 +124,9 @@ impl Scenario {
             Self::DiskUse => "disk-use",
             Self::Login => "login",
             Self::LoadStream => "load-stream",
+            Self::Hostile => "hostile",
+            Self::Return => "return",
+            Self::ReturnMany => "return-many",
             Self::Sizing => "sizing",
         }
     }
@@ -100,7 +136,9 @@ impl Scenario {
             Self::Saturated => "durable 1:1, 250 pairs, saturated (1,000 in flight)",
             Self::Paced => "durable 1:1 at 20,000/s over 250 pairs",
             Self::PacedSpread => "durable 1:1 at 20,000/s over 100,000 conversations",
+            Self::Paced5000 => "durable 1:1 at 5,000/s over 250 pairs",
             Self::PacedSlow => "durable 1:1 at 1,800/s over 250 pairs",
+            Self::Paced1000 => "durable 1:1 at 1,000/s over 250 pairs",
             Self::PingPong => "one pair, one in flight",
             Self::Group => "group of 500 online, window 8",
             Self::GroupReceipts => "group of 500 online, window 8, receipts for all",
@@ -112,6 +150,9 @@ impl Scenario {
             Self::DiskUse => "stored 100-byte messages",
             Self::Login => "one login server, 64 clients at a time, 10 msg servers",
             Self::LoadStream => "1,000 msg servers report to 3 login servers every 2 s",
+            Self::Hostile => "attackers beside 20 pairs at 100/s and newcomers",
+            Self::Return => "6,000 terminals return after a restart (asked for by name only)",
+            Self::ReturnMany => "17,500 terminals return after a restart (asked for by name only)",
             Self::Sizing => "memory and CPU of each role (asked for by name only)",
         }
     }
@@ -127,10 +168,12 @@ impl Scenario {
         )
     }
 
-    /// Those that run when none is named: the sizing takes long and judges nothing.
+    /// Those that run when none is named: the sizing takes long and judges nothing, and a return takes
+    /// minutes of hashing.
     pub(crate) fn usual() -> Vec<Self> {
         let all = Self::ALL.into_iter();
-        all.filter(|scenario| *scenario != Self::Sizing).collect()
+        let by_name = [Self::Return, Self::ReturnMany, Self::Sizing];
+        all.filter(|scenario| !by_name.contains(scenario)).collect()
     }
 
     pub(crate) const fn rows(self) -> &'static [Row] {
@@ -138,7 +181,9 @@ impl Scenario {
             Self::Saturated => pairs::SATURATED,
             Self::Paced => pairs::PACED,
             Self::PacedSpread => pairs::SPREAD,
+            Self::Paced5000 => pairs::AT_5000,
             Self::PacedSlow => pairs::SLOW,
+            Self::Paced1000 => pairs::AT_1000,
             Self::PingPong => pairs::PING_PONG,
             Self::Group | Self::GroupReceipts => group::ROWS,
             Self::Idle => idle::ROWS,
@@ -149,29 +194,37 @@ impl Scenario {
             Self::DiskUse => disk::ROWS,
             Self::Login => login::ROWS,
             Self::LoadStream => load_stream::ROWS,
+            Self::Hostile => hostile::ROWS,
+            Self::Return => comeback::ROWS,
+            Self::ReturnMany => comeback::MANY_ROWS,
             Self::Sizing => sizing::ROWS,
         }
     }
 
     /// Runs it so many times.
-    pub(crate) async fn run(self, setting: &Setting) -> anyhow::Result<Vec<Figures>> {
-        match self {
-            Self::Saturated => pairs::saturated(setting).await,
-            Self::Paced => pairs::paced(setting, 20_000).await,
-            Self::PacedSpread => pairs::spread(setting).await,
-            Self::PacedSlow => pairs::paced(setting, 1_800).await,
-            Self::PingPong => pairs::ping_pong(setting).await,
-            Self::Group => group::run(setting, false).await,
-            Self::GroupReceipts => group::run(setting, true).await,
-            Self::Idle => idle::run(setting).await,
-            Self::LoginsPhone => logins::phones(setting).await,
-            Self::LoginsPc => logins::pcs(setting).await,
-            Self::LoginsFirst => logins::first(setting).await,
-            Self::Startup => startup::run(setting).await,
-            Self::DiskUse => disk::run(setting).await,
-            Self::Login => login::run(setting).await,
-            Self::LoadStream => load_stream::run(setting).await,
-            Self::Sizing => sizing::run(setting).await,
-        }
+    pub(crate) async fn run(self, setting: &Setting) -> anyhow::Result<Runs> {
+        Ok(match self {
+            Self::Saturated => pairs::saturated(setting).await?,
+            Self::Paced => pairs::paced(setting, 20_000, Bounds::BUSY).await?,
+            Self::PacedSpread => pairs::spread(setting).await?,
+            Self::Paced5000 => pairs::paced(setting, 5_000, Bounds::QUIET).await?,
+            Self::PacedSlow => pairs::paced(setting, 1_800, Bounds::QUIET).await?,
+            Self::Paced1000 => pairs::paced(setting, 1_000, Bounds::QUIET).await?,
+            Self::PingPong => pairs::ping_pong(setting).await?,
+            Self::Group => group::run(setting, false).await?,
+            Self::GroupReceipts => group::run(setting, true).await?,
+            Self::Idle => idle::run(setting).await?,
+            Self::LoginsPhone => logins::phones(setting).await?,
+            Self::LoginsPc => logins::pcs(setting).await?,
+            Self::LoginsFirst => logins::first(setting).await?,
+            Self::Startup => startup::run(setting).await?.into(),
+            Self::DiskUse => disk::run(setting).await?.into(),
+            Self::Login => login::run(setting).await?.into(),
+            Self::LoadStream => load_stream::run(setting).await?.into(),
+            Self::Hostile => hostile::run(setting).await?,
+            Self::Return => comeback::run(setting, comeback::SOME).await?,
+            Self::ReturnMany => comeback::run(setting, comeback::MANY).await?,
+            Self::Sizing => sizing::run(setting).await?.into(),
+        })
     }
 }

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use im_e2e::platform::{Options, Platform, Shape};
+use im_e2e::usage;
 
-use crate::measure;
+use crate::conditions::Watch;
+use crate::measure::{self, number};
 use crate::people::{self, Hashing};
-use crate::probe::{self, Disk};
 
 /// How the roles are spread over processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,29 +47,41 @@ impl Servers {
         people: u32,
         hashing: Hashing,
     ) -> anyhow::Result<Self> {
-        match topology {
-            Topology::AllInOne => {
-                let platform = Platform::all_in_one(options(hashing)).await;
-                Self::with(platform.context("start servers")?, people, hashing)
-            }
+        Self::of(topology, people, hashing, unlimited(hashing)).await
+    }
+
+    /// Starts the servers as they are by default, with all their limits, and imports people.
+    pub(crate) async fn guarded(topology: Topology, people: u32) -> anyhow::Result<Self> {
+        Self::of(topology, people, Hashing::Default, options()).await
+    }
+
+    async fn of(
+        topology: Topology,
+        people: u32,
+        hashing: Hashing,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let platform = match topology {
+            Topology::AllInOne => Platform::all_in_one(options).await,
             Topology::Separate => {
                 let shape = Shape {
                     login: 1,
                     msg: 2,
                     route: 1,
                 };
-                Self::of_shape(shape, people, hashing).await
+                Platform::separate(shape, options).await
             }
-        }
+        };
+        Self::with(platform.context("start servers")?, people, hashing)
     }
 
-    /// The same as one process per role instance, so many of each.
+    /// Starts one process per role instance, so many of each, without rate limit.
     pub(crate) async fn of_shape(
         shape: Shape,
         people: u32,
         hashing: Hashing,
     ) -> anyhow::Result<Self> {
-        let platform = Platform::separate(shape, options(hashing)).await;
+        let platform = Platform::separate(shape, unlimited(hashing)).await;
         Self::with(platform.context("start servers")?, people, hashing)
     }
 
@@ -115,7 +128,24 @@ impl Servers {
         &self.addresses
     }
 
-    /// Ids of the processes of a role: `login`, `msg`, `route` or `db`.
+    /// Lets the highest memory of all servers count from now on.
+    pub(crate) fn forget_peaks(&self) -> anyhow::Result<()> {
+        self.pids
+            .iter()
+            .try_for_each(|pid| usage::forget_peak(*pid))
+    }
+
+    /// The most memory that a process of this role had, MiB; nothing where the role has none of its own.
+    pub(crate) fn peak_mib(&self, role: &str) -> anyhow::Result<Option<f64>> {
+        let mut peak = None;
+        for pid in self.pids_of(role) {
+            let mib = number(measure::memory_bytes(&[pid], "VmHWM")?) / f64::from(1 << 20);
+            peak = Some(mib.max(peak.unwrap_or_default()));
+        }
+        Ok(peak)
+    }
+
+    /// Ids of the processes of a role: `login`, `msg`, `route` or `db`, and `all` of all in one.
     pub(crate) fn pids_of(&self, role: &str) -> Vec<u32> {
         let named = self.names.iter().zip(&self.pids);
         named
@@ -134,9 +164,14 @@ impl Servers {
         measure::memory_bytes(&self.pids, key)
     }
 
-    /// What the disk below the store costs right now.
-    pub(crate) fn disk(&self) -> anyhow::Result<Disk> {
-        probe::append_and_sync(self.platform.dir(), 300)
+    /// Watches them, their disk and the machine from now on.
+    pub(crate) fn watch(&self) -> anyhow::Result<Watch> {
+        self.watch_with(&[])
+    }
+
+    /// The same where further processes are part of the load.
+    pub(crate) fn watch_with(&self, helpers: &[u32]) -> anyhow::Result<Watch> {
+        Watch::begin(self.pids.clone(), helpers, self.platform.dir())
     }
 
     /// Stops every server in order, so that the store is one file, and says how large it is.
@@ -161,12 +196,15 @@ impl Servers {
     }
 }
 
-fn options(hashing: Hashing) -> Options {
-    let options = Options::people(0)
-        .set("msg.rate_limit=0")
-        .set("log.filter=\"warn\"");
+fn options() -> Options {
+    Options::people(0).set("log.filter=\"warn\"")
+}
+
+fn unlimited(hashing: Hashing) -> Options {
     hashing
         .settings()
         .iter()
-        .fold(options, |options, setting| options.set(setting))
+        .fold(options().set("msg.rate_limit=0"), |options, setting| {
+            options.set(setting)
+        })
 }

@@ -3,30 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::Context as _;
+pub(crate) use im_e2e::usage::cpu_seconds;
+use im_e2e::usage::{memory_kib, number};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-
-/// Ticks per second of the times in `/proc/PID/stat`: 100 on every Linux that Rust supports.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Seconds of CPU that a process has used, user and system, over all its threads.
-pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
-        .with_context(|| format!("read CPU time of process {pid}"))?;
-    let ticks = ticks_of(&stat).context("understand /proc/PID/stat")?;
-    Ok(number(ticks) / TICKS_PER_SECOND)
-}
-
-/// User and system time of a line of `/proc/PID/stat`.
-fn ticks_of(stat: &str) -> Option<u64> {
-    // The second field is the name in parentheses and may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
-}
 
 /// CPU time that this thread has used.
 pub(crate) fn thread_cpu() -> anyhow::Result<Duration> {
@@ -37,19 +17,12 @@ pub(crate) fn thread_cpu() -> anyhow::Result<Duration> {
 
 /// Resident memory of a process, MiB: now.
 pub(crate) fn resident_mib(pid: u32) -> anyhow::Result<f64> {
-    Ok(number(im_e2e::gauges::resident_kib(pid)?) / 1024.0)
+    Ok(number(memory_kib(pid, "VmRSS")?) / 1024.0)
 }
 
 /// Resident memory of a process, MiB: the most it ever had.
 pub(crate) fn peak_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .context("read VmHWM")?;
-    Ok(number(peak) / 1024.0)
+    Ok(number(memory_kib(pid, "VmHWM")?) / 1024.0)
 }
 
 /// The process of this name in the pod with this UID.
@@ -87,16 +60,7 @@ pub(crate) fn percentile(durations: &[Duration], part: f64) -> f64 {
     found.copied().map_or(0.0, millis)
 }
 
-/// A count as a number to calculate with.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts of a benchmark are far below 2^53"
-)]
-pub(crate) fn number(count: u64) -> f64 {
-    count as f64
-}
-
-/// The same for a length.
+/// A length as a number to calculate with.
 pub(crate) fn count(length: usize) -> f64 {
     number(length as u64)
 }
@@ -104,13 +68,6 @@ pub(crate) fn count(length: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
-        let stat = "42 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 70 30 0 0 20 0 1 0";
-        assert_eq!(ticks_of(stat), Some(100));
-        assert_eq!(ticks_of("42"), None);
-    }
 
     #[test]
     fn this_process_can_be_measured() {

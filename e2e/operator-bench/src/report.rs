@@ -5,6 +5,7 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
+use im_e2e::figures::{Machine, short};
 use serde_json::{Value, json};
 
 use crate::bench::Sizes;
@@ -213,28 +214,10 @@ impl Report {
     }
 }
 
-/// Three significant digits, whole numbers from a hundred on, and whole numbers as such.
-fn short(value: f64) -> String {
-    match value.abs() {
-        _ if value.fract().abs() < 1e-9 => format!("{value:.0}"),
-        size if size >= 99.95 => format!("{value:.0}"),
-        size if size >= 9.995 => format!("{value:.1}"),
-        size if size >= 0.9995 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
 /// What the figures were measured on.
 fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("unknown", |(_, name)| name.trim());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} × {model}, Linux {}", kernel.trim())
+    let machine = Machine::this();
+    format!("{}, {}", machine.cpu, machine.kernel)
 }
 
 #[cfg(test)]
@@ -273,11 +256,5 @@ mod tests {
         report.entries.push(Entry::new(Scenario::Idle, broken));
         assert!(report.verdict().is_err());
         assert!(report.json().unwrap().contains("\"failure\": \"lost\""));
-    }
-
-    #[test]
-    fn numbers_are_as_long_as_they_need_to_be() {
-        let shown = [0.0, 0.25, 12.345, 60.0, 123.4].map(short);
-        assert_eq!(shown, ["0", "0.250", "12.3", "60", "123"]);
     }
 }

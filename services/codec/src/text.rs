@@ -19,6 +19,9 @@ pub const DEFAULT_KEY: &[u8; 32] = b"12345678901234567890123456789012";
 /// `[语音]` encrypted under [`DEFAULT_KEY`]: what lists of conversations show for a voice message.
 pub const VOICE_PLACEHOLDER: &str = "QhGXlpFjvMFUNrtl1aaPzA==";
 
+/// `[长消息]` in the same way: what the lists show for a message that is too long for them.
+pub const LONG_PLACEHOLDER: &str = "jggAgky5kQTC8R1iCWlzDw==";
+
 const BLOCK: usize = 16;
 /// Size of the length behind the text.
 const TRAILER: usize = 4;

@@ -1,16 +1,27 @@
 //! Configuration of db-proxy: every durable fact and the order of the log.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountsConfig, AnswersConfig, Check, Checker, LinkConfig};
+use crate::db_proxy_attach::BATCH_BYTES;
+use crate::units::{ByteSize, Span};
+use crate::{AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig};
 
 /// The db-proxy role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DbProxyConfig {
-    /// Listening address of the gRPC services; port 0 lets the kernel choose.
+    /// Where msg servers reach this server; port 0 lets the kernel choose.
     pub listen: String,
+    /// Where administrators' tools reach it, with a secret of their own: loopback, so that they run
+    /// beside the server. Empty = nobody administers it.
+    pub admin_listen: String,
+    /// File with the administrators' secret. Without it `admin-secret` in the data directory, which is
+    /// made when it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_secret_file: Option<PathBuf>,
     /// Bounds of links to and from other roles.
     pub link: LinkConfig,
     /// The log: storing messages.
@@ -31,6 +42,8 @@ impl Default for DbProxyConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:10600".to_owned(),
+            admin_listen: "127.0.0.1:10601".to_owned(),
+            admin_secret_file: None,
             link: LinkConfig::default(),
             writer: WriterConfig::default(),
             positions: PositionsConfig::default(),
@@ -80,6 +93,13 @@ pub struct WriterConfig {
     pub frame_window_seconds: u32,
     /// Members of one group at most.
     pub max_group_members: usize,
+    /// Free space of the store's file system below which large messages are refused, so that small
+    /// ones go on as long as possible; on a small file system a tenth of it, if that is less. 0B = off.
+    pub free_space_floor: ByteSize,
+    /// Messages of more than this are large then.
+    pub large_body: ByteSize,
+    /// How often the free space is looked at.
+    pub free_space_interval: Span,
 }
 
 impl Default for WriterConfig {
@@ -101,6 +121,9 @@ impl Default for WriterConfig {
             client_id_window_seconds: 600,
             frame_window_seconds: 30,
             max_group_members: 2_000,
+            free_space_floor: ByteSize::mib(512),
+            large_body: ByteSize::kib(4),
+            free_space_interval: Span::seconds(1),
         }
     }
 }
@@ -137,6 +160,12 @@ pub struct PublishConfig {
     pub queue_items: usize,
     /// Bytes of bodies that may wait for one route server.
     pub queue_bytes: usize,
+    /// Bytes of one batch to a route server; a longer one is split. A single item may be larger.
+    pub batch_bytes: ByteSize,
+    /// Changes of people that everybody is told of are gathered so long: of each person the last one.
+    pub gather: Span,
+    /// Changes that are gathered at most; with so many they go at once.
+    pub gathered: usize,
     /// Batches in flight to one route server.
     pub in_flight: usize,
     /// Longest time without a word on the position, milliseconds.
@@ -150,52 +179,12 @@ impl Default for PublishConfig {
         Self {
             queue_items: 16_384,
             queue_bytes: 32 << 20,
+            batch_bytes: ByteSize::mib(4),
+            gather: Span::millis(500),
+            gathered: 4_096,
             in_flight: 2,
             position_interval_ms: 500,
             list_timeout_ms: 2_000,
-        }
-    }
-}
-
-/// Links of msg servers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AttachConfig {
-    /// Calls of one link that are not answered yet; beyond it the link is not read.
-    pub calls_per_link: u32,
-    /// Queries and log reads of one link that run at the same time.
-    pub queries_per_link: usize,
-    /// Queries and log reads of all links that run at the same time.
-    pub queries: usize,
-    /// Logins of all links that are in hand at the same time.
-    pub logins: usize,
-    /// Results in one batch.
-    pub batch_results: usize,
-    /// Log entries of one page at most, whatever the caller asks.
-    pub log_page: u32,
-    /// Users that are named as related to one user at most.
-    pub related_limit: u32,
-    /// How recent a conversation makes two users related, seconds.
-    pub related_seconds: u32,
-    /// How long the relations of a user are remembered, seconds.
-    pub related_cache_seconds: u64,
-    /// Users whose relations are remembered.
-    pub related_cache: usize,
-}
-
-impl Default for AttachConfig {
-    fn default() -> Self {
-        Self {
-            calls_per_link: 16_384,
-            queries_per_link: 64,
-            queries: 128,
-            logins: 4_096,
-            batch_results: 512,
-            log_page: 1_000,
-            related_limit: 5_000,
-            related_seconds: 30 * 24 * 3600,
-            related_cache_seconds: 60,
-            related_cache: 10_000,
         }
     }
 }
@@ -204,6 +193,8 @@ impl Check for DbProxyConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {
             listen,
+            admin_listen,
+            admin_secret_file: _,
             link,
             writer,
             positions,
@@ -213,6 +204,9 @@ impl Check for DbProxyConfig {
             accounts,
         } = self;
         checker.listen("listen", listen);
+        if !admin_listen.is_empty() {
+            checker.listen("admin_listen", admin_listen);
+        }
         checker.table("link", link);
         checker.table("writer", writer);
         checker.table("positions", positions);
@@ -242,7 +236,15 @@ impl Check for WriterConfig {
             client_id_window_seconds,
             frame_window_seconds,
             max_group_members,
+            free_space_floor: _,
+            large_body: _,
+            free_space_interval,
         } = self;
+        checker.range(
+            "free_space_interval",
+            free_space_interval,
+            &(Span::millis(10)..=Span::seconds(600)),
+        );
         checker.range("queue_messages", queue_messages, &(1..=10_000_000));
         checker.range("queue_bytes", queue_bytes, &((1 << 16)..=(1 << 31)));
         checker.range("batch_messages", batch_messages, &(1..=65_536));
@@ -293,47 +295,22 @@ impl Check for PublishConfig {
         let Self {
             queue_items,
             queue_bytes,
+            batch_bytes,
+            gather,
+            gathered,
             in_flight,
             position_interval_ms,
             list_timeout_ms,
         } = self;
+        checker.range("batch_bytes", batch_bytes, &BATCH_BYTES);
+        checker.range("gather", gather, &(Span::millis(1)..=Span::seconds(60)));
+        checker.range("gathered", gathered, &(1..=1_000_000));
         checker.range("queue_items", queue_items, &(1..=10_000_000));
         checker.range("queue_bytes", queue_bytes, &((1 << 16)..=(1 << 32)));
         checker.range("in_flight", in_flight, &(1..=1_024));
         // A msg server finds a gap at the end of the log by these announcements.
         checker.range("position_interval_ms", position_interval_ms, &(1..=1_000));
         checker.range("list_timeout_ms", list_timeout_ms, &(1..=60_000));
-    }
-}
-
-impl Check for AttachConfig {
-    fn check(&self, checker: &mut Checker) {
-        let Self {
-            calls_per_link,
-            queries_per_link,
-            queries,
-            logins,
-            batch_results,
-            log_page,
-            related_limit,
-            related_seconds,
-            related_cache_seconds,
-            related_cache,
-        } = self;
-        checker.range("calls_per_link", calls_per_link, &(1..=10_000_000));
-        checker.range("queries_per_link", queries_per_link, &(1..=100_000));
-        checker.range("queries", queries, &(1..=100_000));
-        checker.range("logins", logins, &(1..=1_000_000));
-        checker.range("batch_results", batch_results, &(1..=65_536));
-        checker.range("log_page", log_page, &(1..=100_000));
-        checker.range("related_limit", related_limit, &(1..=1_000_000));
-        checker.range("related_seconds", related_seconds, &(1..=u32::MAX));
-        checker.range(
-            "related_cache_seconds",
-            related_cache_seconds,
-            &(0..=86_400),
-        );
-        checker.range("related_cache", related_cache, &(1..=10_000_000));
     }
 }
 

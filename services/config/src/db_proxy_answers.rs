@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::ByteSize;
 use crate::{Check, Checker};
 
 /// Accounts: hashing of passwords, lockout, remembered logins.
@@ -123,6 +124,19 @@ pub struct AnswersConfig {
     pub max_ids: usize,
     /// Groups that an answer to 0x0403 describes; further ones asked for are not looked at.
     pub max_group_infos: usize,
+    /// Conversations in an answer to 0x0307; what the others have unread counts in its total.
+    pub max_unread_sessions: u32,
+    /// Largest answer with messages, bytes: reading from the store stops there.
+    pub max_list_bytes: ByteSize,
+    /// Longest newest message that 0x0201 and 0x0307 show; a longer one appears as a placeholder.
+    pub max_preview: ByteSize,
+    /// Whether phone and mail of people are shown to themselves only. Off, they are shown to everybody,
+    /// as in the original.
+    pub hide_contact: bool,
+    /// Groups that one user may make in an hour.
+    pub max_groups_made_per_hour: u32,
+    /// Groups that one user can be put into by others in an hour.
+    pub max_groups_joined_per_hour: u32,
     /// Largest answer, bytes.
     pub max_answer_bytes: usize,
     /// Largest frame for Android, bytes. Its limit of 409,600 cannot be raised.
@@ -154,6 +168,12 @@ impl Default for AnswersConfig {
             max_by_id: 100,
             max_ids: 10_000,
             max_group_infos: 1_000,
+            max_unread_sessions: 1_000,
+            max_list_bytes: ByteSize::mib(4),
+            max_preview: ByteSize::kib(4),
+            hide_contact: false,
+            max_groups_made_per_hour: 60,
+            max_groups_joined_per_hour: 300,
             // 50,000 people of 300 bytes are 15 MB.
             max_answer_bytes: 32 << 20,
             max_android_frame: 409_599,
@@ -177,6 +197,31 @@ impl Check for AnswersConfig {
             "max_recent_sessions",
             &self.max_recent_sessions,
             &(1..=1_000),
+        );
+        checker.range(
+            "max_unread_sessions",
+            &self.max_unread_sessions,
+            &(1..=100_000),
+        );
+        checker.range(
+            "max_list_bytes",
+            &self.max_list_bytes,
+            &(ByteSize::kib(512)..=ByteSize::mib(32)),
+        );
+        checker.range(
+            "max_preview",
+            &self.max_preview,
+            &(ByteSize::bytes(24)..=ByteSize::kib(256)),
+        );
+        checker.range(
+            "max_groups_made_per_hour",
+            &self.max_groups_made_per_hour,
+            &(1..=1_000_000),
+        );
+        checker.range(
+            "max_groups_joined_per_hour",
+            &self.max_groups_joined_per_hour,
+            &(1..=1_000_000),
         );
         checker.range("max_history", &self.max_history, &(1..=1_000));
         checker.range("max_by_id", &self.max_by_id, &(1..=1_000));

@@ -277,6 +277,15 @@ pub(crate) enum SetPasswordError {
 
 #[async_trait]
 impl CheckLogins for Accounts {
+    fn busy(&self) -> LoginDone {
+        self.metrics.login(LoginResult::Busy);
+        LoginDone {
+            result_code: LoginResult::Busy.code(),
+            result_string: "服务端内部错误".to_owned(),
+            ..LoginDone::default()
+        }
+    }
+
     async fn login(&self, call: LoginCall) -> LoginDone {
         let (result, text) = match self.check(&call).await {
             Ok(account) => {

@@ -7,6 +7,7 @@
 
 mod buddy;
 mod convert;
+mod cost;
 mod directory;
 mod events;
 mod frames;
@@ -16,7 +17,7 @@ mod metrics;
 mod sessions;
 mod settings;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,10 +34,10 @@ pub(crate) use metrics::AnswerMetrics;
 
 use crate::accounts::Accounts;
 use crate::assembly::Context;
-use crate::calls::AnswerQueries;
+use crate::calls::{AnswerQueries, Cost};
 use crate::positions::Positions;
 use crate::publish::Publisher;
-use crate::support::{StripedLocks, Throttle};
+use crate::support::{Hourly, StripedLocks, Throttle};
 use crate::writer::{WriterError, WriterHandle};
 use directory::Directory;
 use frames::Bounds;
@@ -52,9 +53,20 @@ pub(crate) struct Answers {
     directory: Directory,
     /// Whoever makes groups does so one after the other, so that the limit holds.
     creating: StripedLocks,
+    grouping: Mutex<Grouping>,
     trouble: Throttle,
     metrics: AnswerMetrics,
 }
+
+/// What people did with groups this hour.
+struct Grouping {
+    made: Hourly<UserId>,
+    /// Put into groups by others.
+    joined: Hourly<UserId>,
+}
+
+/// People whose hours are remembered: a few MiB.
+const COUNTED_PEOPLE: usize = 100_000;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -126,11 +138,23 @@ impl Answers {
             positions: context.positions.clone(),
             accounts,
             config: Arc::clone(&context.config),
-            directory: Directory::new(context.config.answers.max_directory_answers),
+            directory: Directory::new(
+                context.config.answers.max_directory_answers,
+                context.config.answers.directory_kept_bytes,
+            ),
             creating: StripedLocks::default(),
+            grouping: Mutex::new(Grouping {
+                made: Hourly::new(COUNTED_PEOPLE),
+                joined: Hourly::new(COUNTED_PEOPLE),
+            }),
             trouble: Throttle::default(),
             metrics,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn directory_builds(&self) -> u64 {
+        self.metrics.directory_builds()
     }
 
     fn limits(&self) -> &AnswersConfig {
@@ -138,7 +162,18 @@ impl Answers {
     }
 
     fn bounds(&self, asker: Asker) -> Bounds {
-        Bounds::of(asker.client, self.limits())
+        let limits = self.limits();
+        Bounds::of(asker.client, limits, limits.max_answer_bytes)
+    }
+
+    /// Bounds of an answer with messages.
+    fn list_bounds(&self, asker: Asker) -> Bounds {
+        let limits = self.limits();
+        let total = limits
+            .max_list_bytes
+            .as_usize()
+            .min(limits.max_answer_bytes);
+        Bounds::of(asker.client, limits, total)
     }
 
     async fn handle(&self, asker: Asker, command: Command, body: Bytes) -> Handled {
@@ -226,6 +261,11 @@ fn decode<M: TeamtalkMessage>(body: Bytes) -> Option<M> {
 
 #[async_trait]
 impl AnswerQueries for Answers {
+    fn cost(&self, query: &Query) -> Cost {
+        let command = u16::try_from(query.command).ok().and_then(Command::from_id);
+        cost::of(command, query.body.len(), &self.config)
+    }
+
     async fn answer(&self, query: Query) -> Answer {
         let Some(user) = UserId::from_wire(query.user) else {
             return silent();

@@ -14,6 +14,7 @@ use crate::members::MemberCache;
 use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::publish::Publisher;
+use crate::space::Space;
 use crate::writer::{Writer, WriterHandle, WriterParts};
 
 /// What the parts that answer requests work with; cheap to clone.
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) publisher: Publisher,
     /// Read positions.
     pub(crate) positions: Positions,
+    /// Whether there is space for large messages.
+    pub(crate) space: Space,
     /// Members of groups as readers of the log need them.
     pub(crate) members: MemberCache,
     /// Counters.
@@ -71,6 +74,7 @@ impl Core {
                 writer: handle,
                 publisher,
                 positions,
+                space: Space::new(&config.writer),
                 members,
                 metrics,
                 config,

@@ -1,12 +1,21 @@
 //! The links of msg servers: decodes calls, hands them on, gathers results.
 //!
 //! Sends go to the writer in stream order. Queries of one session run one after the other, everything
-//! else at the same time, within bounds. What a link has not been answered yet is bounded: beyond it
-//! the link is not read, and its msg server stops reading its clients.
+//! else at the same time. Messages, queries, logins and reads of the log are classes with bounds of
+//! their own: what exceeds one is turned away at once, and never keeps another from being read.
+//! Answers are weighed in bytes from before they are read from the store until they have left.
+//!
+//! *Invariants*: a call that its caller withdraws, or whose link ends, gives everything back, and is
+//! not begun any more; a change that was begun is finished. No batch of results is larger than its
+//! bound, single results apart.
 
+mod lane;
 mod link;
 mod log;
+mod open;
+mod queries;
 mod related;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -36,16 +45,32 @@ struct Shared {
     answers: Arc<dyn AnswerQueries>,
     logins: Arc<dyn CheckLogins>,
     rules: SendRules,
-    /// Queries and log reads that may still be taken in hand.
+    /// Queries that may still run.
     query_room: Semaphore,
+    /// Log pages and relations that may still be read.
+    read_room: Arc<Semaphore>,
     /// Logins that may still be taken in hand.
-    login_room: Semaphore,
+    login_room: Arc<Semaphore>,
+    /// Bytes of answers that may still be under way.
+    answer_bytes: Arc<Semaphore>,
+    /// Bytes of long answers that may still be under way.
+    large_answer_bytes: Arc<Semaphore>,
     related: related::Relations,
 }
 
 impl Shared {
     fn config(&self) -> &AttachConfig {
         &self.context.config.attach
+    }
+
+    /// Shows how many bytes of answers are under way.
+    fn show_answer_bytes(&self) {
+        let config = self.config();
+        let all = config.answer_bytes.as_usize() + config.large_answer_bytes.as_usize();
+        let free =
+            self.answer_bytes.available_permits() + self.large_answer_bytes.available_permits();
+        let used = all.saturating_sub(free);
+        self.context.metrics.answer_bytes(used);
     }
 }
 
@@ -59,9 +84,13 @@ impl Attach {
         stop: CancellationToken,
     ) -> Self {
         let config = &context.config.attach;
+        let semaphore = |places: usize| Arc::new(Semaphore::new(places));
         let shared = Shared {
-            query_room: Semaphore::new(config.queries.max(1)),
-            login_room: Semaphore::new(config.logins.max(1)),
+            query_room: Semaphore::new(config.queries),
+            read_room: semaphore(config.reads),
+            login_room: semaphore(config.logins),
+            answer_bytes: semaphore(config.answer_bytes.as_usize()),
+            large_answer_bytes: semaphore(config.large_answer_bytes.as_usize()),
             related: related::Relations::new(config),
             rules: SendRules::from(&context.config.writer),
             answers,

@@ -1,10 +1,10 @@
 //! db-proxy: every durable fact, the order of the log, and its publishing.
 //!
-//! Rooms of this crate, each using only those above it (a test holds that):
+//! Rooms of this crate, each using only those above it (`e2e/xtask/src/layering/modules.rs` holds that):
 //!
 //! * `support`, `members`, `publication`, `profile`, `calls` – leaves: small tools and words that the
 //!   others share.
-//! * `metrics`, `results` – what is counted, and the queue of a link's results.
+//! * `metrics`, `results`, `space` – what is counted, the queue of a link's results, free space.
 //! * `publish` – one stream per route server; takes what the writer committed, in order, together
 //!   with pushes that are not kept.
 //! * `positions` – read positions, in memory first, flushed within a second.
@@ -30,6 +30,7 @@ mod publication;
 mod publish;
 mod results;
 mod server;
+mod space;
 mod support;
 mod writer;
 

@@ -17,6 +17,31 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+/// A class of calls of msg servers, with bounds of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Send,
+    Query,
+    Login,
+}
+
+impl Class {
+    const fn label(self) -> ClassLabel {
+        let class = match self {
+            Self::Send => "send",
+            Self::Query => "query",
+            Self::Login => "login",
+        };
+        ClassLabel { class }
+    }
+}
+
+/// Label of calls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
 /// Counters of the writer, the publisher, the links and the read positions; cheap to clone. `Default`
 /// counts without showing it to anybody.
 #[derive(Clone, Default)]
@@ -41,6 +66,11 @@ struct Inner {
     position_flushes: Counter,
     queries: Gauge,
     links: Gauge,
+    turned_away: Family<ClassLabel, Counter>,
+    withdrawn: Family<ClassLabel, Counter>,
+    gathered_changes: Counter,
+    free_space: Gauge,
+    answer_bytes: Gauge,
 }
 
 impl Default for Inner {
@@ -64,6 +94,11 @@ impl Default for Inner {
             position_flushes: Counter::default(),
             queries: Gauge::default(),
             links: Gauge::default(),
+            turned_away: Family::default(),
+            withdrawn: Family::default(),
+            gathered_changes: Counter::default(),
+            free_space: Gauge::default(),
+            answer_bytes: Gauge::default(),
         }
     }
 }
@@ -159,7 +194,71 @@ impl Metrics {
             "Links of msg servers",
             inner.links.clone(),
         );
+        it.register(
+            "turned_away_calls",
+            "Calls of msg servers beyond the bounds of their class",
+            inner.turned_away.clone(),
+        );
+        it.register(
+            "withdrawn_calls",
+            "Calls whose callers had gone before they were answered",
+            inner.withdrawn.clone(),
+        );
+        it.register(
+            "gathered_changes",
+            "Changes of people that a later one replaced before anybody was told",
+            inner.gathered_changes.clone(),
+        );
+        it.register(
+            "answer_bytes",
+            "Bytes of answers that are being made or have not left",
+            inner.answer_bytes.clone(),
+        );
+        it.register(
+            "free_space_bytes",
+            "Free space of the store's file system",
+            inner.free_space.clone(),
+        );
         Self(Arc::new(inner))
+    }
+
+    pub(crate) fn turned_away(&self, class: Class) {
+        self.turned_away_many(class, 1);
+    }
+
+    pub(crate) fn turned_away_many(&self, class: Class, calls: usize) {
+        self.0
+            .turned_away
+            .get_or_create(&class.label())
+            .inc_by(calls as u64);
+    }
+
+    pub(crate) fn withdrawn(&self, class: Class) {
+        self.0.withdrawn.get_or_create(&class.label()).inc();
+    }
+
+    pub(crate) fn answer_bytes(&self, bytes: usize) {
+        set(&self.0.answer_bytes, bytes);
+    }
+
+    pub(crate) fn change_replaced(&self) {
+        self.0.gathered_changes.inc();
+    }
+
+    pub(crate) fn free_space(&self, bytes: u64) {
+        self.0
+            .free_space
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn turned_away_of(&self, class: Class) -> u64 {
+        self.0.turned_away.get_or_create(&class.label()).get()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn withdrawn_of(&self, class: Class) -> u64 {
+        self.0.withdrawn.get_or_create(&class.label()).get()
     }
 
     pub(crate) fn committed(&self, messages: usize, seconds: f64) {

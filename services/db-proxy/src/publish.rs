@@ -13,6 +13,8 @@ mod origins;
 mod queue;
 mod shards;
 
+use std::collections::HashMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +41,9 @@ struct Shared {
     /// Position of the log that has been published; `None` until the log's end is known.
     position: watch::Sender<Option<CommitSeq>>,
     config: PublishConfig,
+    /// Events that wait to be published, by whom and what they are about.
+    gathered: Mutex<HashMap<(UserId, u32), v1::Event>>,
+    metrics: Metrics,
     /// Sessions that sent the newest messages, for readers of the log.
     origins: Mutex<origins::Origins>,
 }
@@ -48,9 +53,12 @@ impl Publisher {
         let limits = queue::Limits {
             items: config.queue_items,
             bytes: config.queue_bytes,
+            batch_bytes: config.batch_bytes.as_usize(),
         };
         Self(Arc::new(Shared {
-            shards: Mutex::new(Shards::new(limits, metrics)),
+            shards: Mutex::new(Shards::new(limits, metrics.clone())),
+            gathered: Mutex::default(),
+            metrics,
             position: watch::Sender::new(None),
             config: config.clone(),
             origins: Mutex::default(),
@@ -87,6 +95,36 @@ impl Publisher {
             }
         }
         shards.wake();
+    }
+
+    /// Publishes an event about a person a little later, unless another one of its command about the
+    /// same person replaces it by then.
+    pub(crate) fn gather(&self, about: UserId, event: v1::Event) {
+        let mut gathered = self.gathered();
+        let is_first = gathered.is_empty();
+        let command = event.command;
+        if gathered.insert((about, command), event).is_some() {
+            self.0.metrics.change_replaced();
+        }
+        let is_full = gathered.len() >= self.0.config.gathered;
+        drop(gathered);
+        if is_full {
+            self.publish_gathered();
+        } else if is_first {
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(this.0.config.gather.into()).await;
+                this.publish_gathered();
+            });
+        }
+    }
+
+    /// Publishes what was gathered.
+    pub(crate) fn publish_gathered(&self) {
+        let events = mem::take(&mut *self.gathered());
+        if !events.is_empty() {
+            self.publish(events.into_values().map(Publication::Event).collect());
+        }
     }
 
     /// The sessions that sent these messages, as far as they are remembered; 0 otherwise.
@@ -133,6 +171,13 @@ impl Publisher {
                 tasks.spawn(async move { publisher.run_link(link, registered, stop).await });
             }
         }
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, HashMap<(UserId, u32), v1::Event>> {
+        self.0
+            .gathered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn origins(&self) -> MutexGuard<'_, origins::Origins> {

@@ -2,14 +2,16 @@
 
 mod cache;
 mod chain;
-mod fair_queue;
+mod hourly;
 mod reject;
 mod striped_locks;
 mod throttle;
 
 pub(crate) use cache::Cache;
 pub(crate) use chain::chain;
-pub(crate) use fair_queue::FairQueue;
+pub(crate) use hourly::Hourly;
 pub(crate) use reject::RejectReason;
+#[cfg(test)]
+pub(crate) use striped_locks::STRIPES;
 pub(crate) use striped_locks::StripedLocks;
 pub(crate) use throttle::Throttle;

@@ -16,7 +16,7 @@ mod traits;
 pub use backup::{BackupError, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
-pub use sqlite::{Durability, Maintenance, SqliteOptions, SqliteStore};
+pub use sqlite::{Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, Failures, NewHash, UserProfile,
 };
@@ -28,10 +28,10 @@ pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
 pub use traits::messages::{
-    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageRow, MessageStore,
-    NewConversation, RecentKey, StoredMessage,
+    AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
+    MessageStore, NewConversation, ReadLimit, RecentKey, StoredMessage,
 };
-pub use traits::sessions::{MemberView, ReadPosition, SessionStore};
+pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:

@@ -318,6 +318,31 @@ impl Flow {
         }
     }
 
+    /// Gives up what is not acknowledged and says how much that is. What was waited for in vain counts
+    /// as if it came now.
+    pub(super) fn abandon(&self) -> u64 {
+        self.closed.set(false);
+        let mut lost = 0;
+        for member in &self.members {
+            for waiting in member.waiting.borrow_mut().drain(..) {
+                self.latency.borrow_mut().record(waiting.intended.elapsed());
+                lost += 1;
+            }
+        }
+        lost
+    }
+
+    /// Waits until everything is acknowledged, so long at most or until a connection is lost.
+    pub(super) async fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.sent.get() != self.acked.get()
+            && self.check().is_ok()
+            && Instant::now() < deadline
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Milliseconds from the intended time to the ack.
     pub(super) fn latency_ms(&self, percentile: f64) -> f64 {
         self.latency.borrow().ms(percentile)

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Setting;
 use super::flow;
+use crate::conditions::{Bounds, Runs};
 use crate::content::Writer;
 use crate::lean::Lean;
 use crate::measure::{Latency, number};
@@ -65,7 +66,7 @@ struct Fan {
 }
 
 /// Runs it; with receipts every member confirms every message.
-pub(super) async fn run(setting: &Setting, receipts: bool) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn run(setting: &Setting, receipts: bool) -> anyhow::Result<Runs> {
     let people = setting.size(MEMBERS);
     let servers = Servers::start(setting.topology, people, Hashing::Cheap).await?;
     let connections = flow::log_in(&servers, 1..=people, ClientType::Windows).await?;
@@ -95,10 +96,8 @@ pub(super) async fn run(setting: &Setting, receipts: bool) -> anyhow::Result<Vec
         },
         move |error| failing.fail(&error),
     );
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
-        runs.push(fan.measure(&servers, setting.seconds).await?);
-    }
+    let once = async || fan.measure(&servers, setting.seconds).await;
+    let runs = setting.repeat(Bounds::QUIET, once).await?;
     readers.end().await?;
     Ok(runs)
 }
@@ -128,24 +127,23 @@ impl Fan {
         }
         sleep(WARM_UP).await;
         *self.latency.borrow_mut() = Latency::new();
-        let cpu = servers.cpu()?;
+        let watch = servers.watch()?;
         let (delivered, done) = (self.delivered.get(), self.done.get());
-        let start = Instant::now();
         sleep(Duration::from_secs(seconds)).await;
-        let elapsed = start.elapsed().as_secs_f64();
-        let cpu = servers.cpu()? - cpu;
+        let conditions = watch.end()?;
         let delivered = number(self.delivered.get() - delivered);
         let done = number(self.done.get() - done);
         self.sending.set(false);
         self.drain().await?;
         let latency = self.latency.borrow();
-        Ok(Figures::from([
-            ("rate", delivered / elapsed),
-            ("cpu_us", cpu * 1e6 / delivered.max(1.0)),
-            ("messages", done / elapsed),
+        let mut figures = Figures::from([
+            ("rate", delivered / conditions.seconds),
+            ("messages", done / conditions.seconds),
             ("done_p50_ms", latency.ms(50.0)),
             ("done_p99_ms", latency.ms(99.0)),
-        ]))
+        ]);
+        conditions.add_to(&mut figures, delivered);
+        Ok(figures)
     }
 
     async fn drain(&self) -> anyhow::Result<()> {

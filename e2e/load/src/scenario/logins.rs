@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Setting;
 use super::flow;
+use crate::conditions::{Bounds, Runs};
 use crate::lean::Lean;
 use crate::measure::number;
 use crate::people::Hashing;
@@ -41,51 +42,46 @@ const AT_ONCE: usize = 256;
 const NOTICES: Duration = Duration::from_mins(1);
 
 /// Phones whose credentials were verified before.
-pub(super) async fn phones(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn phones(setting: &Setting) -> anyhow::Result<Runs> {
     let count = setting.size(STORM);
     let servers = Servers::start(setting.topology, count, Hashing::Cheap).await?;
     drop(storm(&servers, 1..=count, ClientType::Android).await?);
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
+    let once = async || {
         gone(&servers).await?;
-        let (figures, connections) = timed(&servers, 1..=count, ClientType::Android).await?;
-        drop(connections);
-        runs.push(figures);
-    }
-    Ok(runs)
+        timed(&servers, 1..=count, ClientType::Android).await
+    };
+    setting.repeat(Bounds::QUIET, once).await
 }
 
 /// People who were never seen before: nothing is cached.
-pub(super) async fn first(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn first(setting: &Setting) -> anyhow::Result<Runs> {
     let count = setting.size(FIRST_LOGINS);
-    let people = count * setting.runs;
+    let people = count * (setting.runs + setting.repeats);
     let servers = Servers::start(setting.topology, people, Hashing::Default).await?;
-    let mut runs = Vec::new();
-    for run in 0..setting.runs {
-        let ids = run * count + 1..=(run + 1) * count;
-        let (figures, connections) = timed(&servers, ids, ClientType::Android).await?;
-        drop(connections);
-        runs.push(figures);
-    }
-    Ok(runs)
+    let mut seen = 0;
+    let once = async || {
+        let ids = seen + 1..=seen + count;
+        seen += count;
+        timed(&servers, ids, ClientType::Android).await
+    };
+    setting.repeat(Bounds::QUIET, once).await
 }
 
 /// PCs: each login is news for every other PC.
-pub(super) async fn pcs(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn pcs(setting: &Setting) -> anyhow::Result<Runs> {
     let count = setting.size(STORM);
     let servers = Servers::start(setting.topology, count, Hashing::Cheap).await?;
     drop(storm(&servers, 1..=count, ClientType::Windows).await?);
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
+    let once = async || {
         gone(&servers).await?;
-        runs.push(pc_storm(&servers, count).await?);
-    }
-    Ok(runs)
+        pc_storm(&servers, count).await
+    };
+    setting.repeat(Bounds::QUIET, once).await
 }
 
 async fn pc_storm(servers: &Servers, count: u32) -> anyhow::Result<Figures> {
+    let watch = servers.watch()?;
     let start = Instant::now();
-    let cpu = servers.cpu()?;
     let notices = Rc::new(Cell::new(0_u64));
     let lost = Rc::new(Cell::new(None));
     let mut readers = Vec::new();
@@ -124,32 +120,32 @@ async fn pc_storm(servers: &Servers, count: u32) -> anyhow::Result<Figures> {
         sleep(Duration::from_millis(10)).await;
     }
     let settled = (quiet_since - start).as_secs_f64();
-    let cpu = servers.cpu()? - cpu;
+    let conditions = watch.end()?;
     for reader in readers {
         reader.end().await?;
     }
-    Ok(Figures::from([
+    let mut figures = Figures::from([
         ("rate", f64::from(count) / elapsed),
-        ("cpu_us", cpu * 1e6 / f64::from(count)),
         ("notices", number(seen) / settled.max(1e-3)),
         ("settled_s", settled),
-    ]))
+    ]);
+    conditions.add_to(&mut figures, f64::from(count));
+    Ok(figures)
 }
 
-/// Logs these people in and says how long it took.
+/// Logs these people in, says how long it took, and lets them go.
 async fn timed(
     servers: &Servers,
     ids: impl Iterator<Item = u32>,
     client_type: ClientType,
-) -> anyhow::Result<(Figures, Vec<Rc<Lean>>)> {
-    let cpu = servers.cpu()?;
-    let start = Instant::now();
+) -> anyhow::Result<Figures> {
+    let watch = servers.watch()?;
     let connections = storm(servers, ids, client_type).await?;
-    let elapsed = start.elapsed().as_secs_f64();
-    let cpu = servers.cpu()? - cpu;
+    let conditions = watch.end()?;
     let count = number(connections.len() as u64);
-    let figures = Figures::from([("rate", count / elapsed), ("cpu_us", cpu * 1e6 / count)]);
-    Ok((figures, connections))
+    let mut figures = Figures::from([("rate", count / conditions.seconds)]);
+    conditions.add_to(&mut figures, count);
+    Ok(figures)
 }
 
 async fn storm(

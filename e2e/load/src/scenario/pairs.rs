@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::Setting;
 use super::flow::{self, Body, Flow};
+use crate::conditions::{self, Bounds, Runs};
 use crate::measure::number;
 use crate::pace::Pacer;
 use crate::people::Hashing;
-use crate::probe::Disk;
 use crate::report::{Figures, Row, Target};
 use crate::servers::Servers;
 
@@ -20,9 +20,9 @@ const RATE: Row = Row::plain("rate", "acknowledged", "msg/s");
 const CPU: Row = Row::plain("cpu_us", "server CPU per message", "µs");
 const P50: Row = Row::plain("ack_p50_ms", "ack p50", "ms");
 const P99: Row = Row::plain("ack_p99_ms", "ack p99", "ms");
-const DISK_P50: Row = Row::plain("fdatasync_p50_ms", "append + fdatasync p50", "ms");
-const DISK_P99: Row = Row::plain("fdatasync_p99_ms", "append + fdatasync p99", "ms");
-const LATE: Row = Row::plain("late_p99_ms", "load generator late p99", "ms");
+
+const WRITTEN: Row = Row::plain("written_b", "written to the disk per message", "B");
+const SLEEPS: Row = Row::plain("sleeps", "threads that went to sleep per message", "");
 
 /// Figures of the saturated load.
 pub(super) const SATURATED: &[Row] = &[
@@ -30,14 +30,15 @@ pub(super) const SATURATED: &[Row] = &[
     P50,
     P99.with(Target::AtMost(50.0)),
     CPU,
+    WRITTEN.with(Target::AtMost(1_200.0)),
 ];
 /// Figures at 20,000/s.
 pub(super) const PACED: &[Row] = &[
     RATE,
-    CPU.with(Target::AtMost(40.0)),
+    CPU.with_each(Target::AtMost(38.0), Target::AtMost(45.0)),
     P50,
-    P99.with(Target::AtMost(15.0)),
-    LATE,
+    P99.with_each(Target::AtMost(15.0), Target::AtMost(40.0)),
+    SLEEPS,
 ];
 /// The same over many conversations.
 pub(super) const SPREAD: &[Row] = &[
@@ -45,27 +46,48 @@ pub(super) const SPREAD: &[Row] = &[
     CPU.with(Target::AtMost(55.0)),
     P50,
     P99.with(Target::AtMost(15.0)),
-    LATE,
+    WRITTEN,
+];
+/// Figures at 5,000/s.
+pub(super) const AT_5000: &[Row] = &[
+    RATE,
+    CPU.with_each(Target::AtMost(70.0), Target::AtMost(90.0)),
+    P50,
+    P99,
+    SLEEPS,
+    WRITTEN,
 ];
 /// Figures at 1,800/s.
 pub(super) const SLOW: &[Row] = &[
     RATE,
     P50,
     P99,
-    DISK_P50,
-    DISK_P99,
-    Row::plain("p50_ratio", "ack p50 / fdatasync p50", "×").with(Target::AtMost(2.0)),
-    Row::plain("p99_ratio", "ack p99 / fdatasync p99", "×").with(Target::AtMost(3.0)),
+    Row::plain("p50_ratio", "ack p50 / fdatasync p50", "×")
+        .with_each(Target::AtMost(2.0), Target::AtMost(3.0)),
+    Row::plain("p99_ratio", "ack p99 / fdatasync p99", "×")
+        .with_each(Target::AtMost(3.0), Target::AtMost(5.0)),
     CPU,
-    LATE,
+    SLEEPS,
+    WRITTEN.with(Target::AtMost(6_000.0)),
+];
+/// Figures at 1,000/s.
+pub(super) const AT_1000: &[Row] = &[
+    RATE,
+    CPU.with_each(Target::AtMost(200.0), Target::AtMost(260.0)),
+    P50,
+    P99,
+    SLEEPS,
+    WRITTEN,
 ];
 /// Figures of one pair.
 pub(super) const PING_PONG: &[Row] = &[
     P50,
     P99,
-    DISK_P50,
-    Row::plain("excess_ms", "ack p50 – fdatasync p50", "ms").with(Target::AtMost(0.5)),
+    Row::plain("excess_ms", "ack p50 – fdatasync p50", "ms")
+        .with_each(Target::AtMost(0.25), Target::AtMost(0.4)),
     CPU,
+    SLEEPS,
+    WRITTEN,
 ];
 
 /// Online people of the pair scenarios.
@@ -126,37 +148,34 @@ impl Stage {
 
     /// Measures for so long while something else makes load.
     async fn watch(&self, setting: &Setting) -> anyhow::Result<Figures> {
-        let cpu = self.servers.cpu()?;
+        let watch = self.servers.watch()?;
         let acked = self.flow.acked.get();
-        let start = self.flow.begin();
+        self.flow.begin();
         sleep(Duration::from_secs(setting.seconds)).await;
-        let seconds = start.elapsed().as_secs_f64();
         let messages = number(self.flow.acked.get() - acked);
-        let cpu = self.servers.cpu()? - cpu;
+        let conditions = watch.end()?;
         self.flow.check()?;
-        Ok(Figures::from([
-            ("rate", messages / seconds),
-            ("cpu_us", cpu * 1e6 / messages.max(1.0)),
-        ]))
+        let mut figures = Figures::from([("rate", messages / conditions.seconds)]);
+        conditions.add_to(&mut figures, messages);
+        Ok(figures)
     }
 
-    fn add_latency(&self, figures: &mut Figures) {
+    /// Ends a run: waits for what is under way, so that its latency counts as well.
+    async fn finish(&self, mut figures: Figures) -> anyhow::Result<Figures> {
+        self.flow.drain().await?;
         figures.insert("ack_p50_ms", self.flow.latency_ms(50.0));
         figures.insert("ack_p99_ms", self.flow.latency_ms(99.0));
-        figures.insert("late_p99_ms", self.flow.late_ms(99.0));
         figures.insert("measured", number(self.flow.measured()));
+        in_fdatasyncs(&mut figures);
+        Ok(figures)
     }
 
     /// One run of closed loops with this window.
     async fn closed_loop(&self, setting: &Setting, window: u32) -> anyhow::Result<Figures> {
-        let before = self.servers.disk()?;
         self.flow.open_window(window)?;
         sleep(WARM_UP).await;
-        let mut figures = self.watch(setting).await?;
-        self.flow.drain().await?;
-        self.add_latency(&mut figures);
-        add_disk(&mut figures, before, self.servers.disk()?);
-        Ok(figures)
+        let figures = self.watch(setting).await?;
+        self.finish(figures).await
     }
 
     /// One run at a fixed rate. `targets` are written to in turn.
@@ -166,7 +185,6 @@ impl Stage {
         per_second: u32,
         targets: &[(usize, Peer)],
     ) -> anyhow::Result<Figures> {
-        let before = self.servers.disk()?;
         let sending = send_at_rate(&self.flow, per_second, targets);
         let watching = async {
             sleep(WARM_UP).await;
@@ -176,10 +194,8 @@ impl Stage {
             sent = sending => return sent.map(|()| Figures::new()),
             figures = watching => figures?,
         };
-        self.flow.drain().await?;
-        self.add_latency(&mut figures);
-        add_disk(&mut figures, before, self.servers.disk()?);
-        Ok(figures)
+        figures.insert(conditions::LATE_P99, self.flow.late_ms(99.0));
+        self.finish(figures).await
     }
 
     async fn clear(self) -> anyhow::Result<()> {
@@ -203,61 +219,55 @@ pub(super) async fn send_at_rate(
     }
 }
 
-fn add_disk(figures: &mut Figures, before: Disk, after: Disk) {
-    let disk = Disk {
-        p50: f64::midpoint(before.p50, after.p50),
-        p99: f64::midpoint(before.p99, after.p99),
-    };
-    figures.insert("fdatasync_p50_ms", disk.p50);
-    figures.insert("fdatasync_p99_ms", disk.p99);
-    let ack = |key: &str| figures.get(key).copied().unwrap_or_default();
-    let (p50, p99) = (ack("ack_p50_ms"), ack("ack_p99_ms"));
-    figures.insert("p50_ratio", p50 / disk.p50.max(1e-6));
-    figures.insert("p99_ratio", p99 / disk.p99.max(1e-6));
-    figures.insert("excess_ms", p50 - disk.p50);
+/// Latencies beside what the disk cost in the same seconds.
+fn in_fdatasyncs(figures: &mut Figures) {
+    let of = |key: &str| figures.get(key).copied().unwrap_or_default();
+    let (p50, p99) = (of("ack_p50_ms"), of("ack_p99_ms"));
+    let (disk_p50, disk_p99) = (of(conditions::DISK_P50), of(conditions::DISK_P99));
+    figures.insert("p50_ratio", p50 / disk_p50.max(1e-6));
+    figures.insert("p99_ratio", p99 / disk_p99.max(1e-6));
+    figures.insert("excess_ms", p50 - disk_p50);
 }
 
 /// 250 pairs, 1,000 messages in flight.
-pub(super) async fn saturated(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn saturated(setting: &Setting) -> anyhow::Result<Runs> {
     let stage = Stage::of_pairs(setting, setting.size(PEOPLE)).await?;
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
-        runs.push(stage.closed_loop(setting, WINDOW).await?);
-    }
+    let once = async || stage.closed_loop(setting, WINDOW).await;
+    let runs = setting.repeat(Bounds::QUIET, once).await?;
     stage.clear().await?;
     Ok(runs)
 }
 
 /// One pair, one message in flight.
-pub(super) async fn ping_pong(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn ping_pong(setting: &Setting) -> anyhow::Result<Runs> {
     let stage = Stage::of_pairs(setting, 2).await?;
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
-        runs.push(stage.closed_loop(setting, 1).await?);
-    }
+    let once = async || stage.closed_loop(setting, 1).await;
+    let runs = setting.repeat(Bounds::QUIET, once).await?;
     stage.clear().await?;
     Ok(runs)
 }
 
 /// 250 pairs at a fixed rate.
-pub(super) async fn paced(setting: &Setting, per_second: u32) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn paced(
+    setting: &Setting,
+    per_second: u32,
+    bounds: Bounds,
+) -> anyhow::Result<Runs> {
     let people = setting.size(PEOPLE);
     let stage = Stage::of_pairs(setting, people).await?;
     let mut targets = Vec::new();
     for id in (1..people).step_by(2) {
         targets.push((id as usize - 1, user(id + 1)?));
     }
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
-        let rate = setting.size(per_second);
-        runs.push(stage.open_loop(setting, rate, &targets).await?);
-    }
+    let rate = setting.size(per_second);
+    let once = async || stage.open_loop(setting, rate, &targets).await;
+    let runs = setting.repeat(bounds, once).await?;
     stage.clear().await?;
     Ok(runs)
 }
 
 /// Many conversations in random order at a fixed rate.
-pub(super) async fn spread(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
+pub(super) async fn spread(setting: &Setting) -> anyhow::Result<Runs> {
     // A hundredth of the conversations for a tenth of the people.
     let conversations = setting.size(setting.size(CONVERSATIONS));
     let people = setting.size(PEOPLE);
@@ -286,11 +296,9 @@ pub(super) async fn spread(setting: &Setting) -> anyhow::Result<Vec<Figures>> {
         start.elapsed().as_secs_f64()
     );
 
-    let mut runs = Vec::new();
-    for _ in 0..setting.runs {
-        let rate = setting.size(20_000);
-        runs.push(stage.open_loop(setting, rate, &targets).await?);
-    }
+    let rate = setting.size(20_000);
+    let once = async || stage.open_loop(setting, rate, &targets).await;
+    let runs = setting.repeat(Bounds::BUSY, once).await?;
     stage.clear().await?;
     Ok(runs)
 }
@@ -338,10 +346,13 @@ mod tests {
 
     #[test]
     fn latencies_are_judged_by_the_disk_of_the_same_run() {
-        let mut figures = Figures::from([("ack_p50_ms", 1.5), ("ack_p99_ms", 9.0)]);
-        let before = Disk { p50: 0.5, p99: 2.0 };
-        let after = Disk { p50: 1.5, p99: 4.0 };
-        add_disk(&mut figures, before, after);
+        let mut figures = Figures::from([
+            ("ack_p50_ms", 1.5),
+            ("ack_p99_ms", 9.0),
+            (conditions::DISK_P50, 1.0),
+            (conditions::DISK_P99, 3.0),
+        ]);
+        in_fdatasyncs(&mut figures);
         assert!((figures["p50_ratio"] - 1.5).abs() < 1e-9);
         assert!((figures["p99_ratio"] - 3.0).abs() < 1e-9);
         assert!((figures["excess_ms"] - 0.5).abs() < 1e-9);

@@ -24,6 +24,8 @@ async fn a_login_with_an_unknown_status_is_an_online_one() {
     let shared = platform().await;
     let [observer, user] = users();
     let mut other = shared.pc(observer).await;
+    // Each takes over from the one before, so that the user stays online.
+    let mut pcs = Vec::new();
     for status in [0, 4, 77, -1] {
         let mut pc = Terminal::connect(shared.address).await;
         let request = ImLoginReq {
@@ -36,6 +38,7 @@ async fn a_login_with_an_unknown_status_is_an_online_one() {
             answer.online_status,
             Some(UserStatType::UserStatusOnline.into())
         );
+        pcs.push(pc);
     }
     let stat = other.presence_of(user).await;
     assert_eq!(stat.status, i32::from(UserStatType::UserStatusOnline));

@@ -244,6 +244,8 @@ fn failures_have_the_numbers_of_the_original() {
 fn only_ciphertext_of_this_key_is_fit_for_delivery() {
     let cipher = TextCipher::default();
     assert!(cipher.is_ciphertext(VOICE_PLACEHOLDER.as_bytes()));
+    let long = cipher.decrypt(LONG_PLACEHOLDER.as_bytes()).unwrap();
+    assert_eq!(long, "[长消息]".as_bytes());
     assert!(!cipher.is_ciphertext("hello".as_bytes()));
     assert!(!cipher.is_ciphertext(b"OggS\0\x02"));
     let other = TextCipher::new(&[7; 32]);

@@ -440,7 +440,7 @@ async fn other_parameters_reach_stored_hashes_at_login() {
 fn names(rig: &Rig, count: usize, share: bool) -> Vec<String> {
     let stripe = |name: &String| {
         let pair = rig.accounts.memory.pair(name, "192.0.2.1");
-        pair.turn() % turns::STRIPES as u32
+        pair.turn() % crate::support::STRIPES as u32
     };
     let mut found: Vec<String> = Vec::new();
     for name in (0..).map(|n| format!("user{n}")) {

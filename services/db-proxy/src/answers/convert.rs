@@ -1,7 +1,7 @@
 //! From what the store holds to what clients read.
 
 use bytes::Bytes;
-use im_codec::text::VOICE_PLACEHOLDER;
+use im_codec::text::{LONG_PLACEHOLDER, VOICE_PLACEHOLDER};
 use im_core::{Peer, UserId};
 use im_proto_teamtalk::base::{
     ContactSessionInfo, DepartInfo, MsgInfo, MsgType, SessionStatusType, UnreadInfo,
@@ -19,15 +19,20 @@ pub(super) fn department(record: DepartmentRecord) -> Option<DepartInfo> {
     })
 }
 
-/// A line of the recent sessions; `None` when the newest message has no type that clients know.
-pub(super) fn contact_session(view: &MemberView, user: UserId) -> Option<ContactSessionInfo> {
+/// A line of the recent sessions; `None` when the newest message has no type that clients know. A time
+/// that lies in the future counts as now, so that nothing later is hidden behind it.
+pub(super) fn contact_session(
+    view: &MemberView,
+    user: UserId,
+    now: u32,
+) -> Option<ContactSessionInfo> {
     let peer = view.conversation.peer_of(user)?;
     let newest = &view.newest;
     Some(ContactSessionInfo {
         session_id: peer.session_id(),
         session_type: session_type(peer),
         session_status: SessionStatusType::SessionStatusOk.into(),
-        updated_time: view.updated,
+        updated_time: view.updated.min(now),
         latest_msg_id: newest.msg_id.get(),
         latest_msg_data: summary(newest),
         latest_msg_type: known_type(newest.msg_type)?.into(),
@@ -71,12 +76,14 @@ pub(super) fn session_type(peer: Peer) -> i32 {
     }
 }
 
-/// Voice appears in summaries as an encrypted word (wire specification 7.5).
+/// Voice appears in summaries as an encrypted word, and so does what is too long for them: clients
+/// crash on text that is cut.
 fn summary(message: &StoredMessage) -> Bytes {
     match known_type(message.msg_type) {
         Some(MsgType::SingleAudio | MsgType::GroupAudio) => {
             Bytes::from_static(VOICE_PLACEHOLDER.as_bytes())
         }
+        _ if message.body.is_empty() => Bytes::from_static(LONG_PLACEHOLDER.as_bytes()),
         _ => message.body.clone(),
     }
 }
@@ -128,7 +135,7 @@ mod tests {
         let pair = Conversation::Pair(user(3), user(7));
         let mut view = view(pair, 1, 1);
         view.newest.msg_type = 2;
-        let line = contact_session(&view, user(7)).unwrap();
+        let line = contact_session(&view, user(7), 1_000).unwrap();
         assert_eq!(line.latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
         assert_eq!(line.latest_msg_type, 2);
         assert_eq!(
@@ -138,16 +145,27 @@ mod tests {
     }
 
     #[test]
+    fn a_time_in_the_future_counts_as_now_and_a_long_message_appears_as_a_placeholder() {
+        let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
+        view.updated = 5_000;
+        view.newest.body = Bytes::new();
+        let line = contact_session(&view, user(7), 1_000).unwrap();
+        assert_eq!(line.updated_time, 1_000);
+        assert_eq!(line.latest_msg_data, LONG_PLACEHOLDER.as_bytes());
+        assert_eq!(line.latest_msg_type, 1);
+    }
+
+    #[test]
     fn a_summary_names_the_peer_in_pairs_and_the_author_in_groups() {
         let pair = view(Conversation::Pair(user(3), user(7)), 1, 1);
         assert_eq!(
-            contact_session(&pair, user(3))
+            contact_session(&pair, user(3), 1_000)
                 .unwrap()
                 .latest_msg_from_user_id,
             7
         );
         let group = view(Conversation::Group(GroupId::from_wire(5).unwrap()), 1, 0);
-        let line = contact_session(&group, user(8)).unwrap();
+        let line = contact_session(&group, user(8), 1_000).unwrap();
         assert_eq!((line.session_id, line.latest_msg_from_user_id), (5, 3));
     }
 
@@ -155,7 +173,7 @@ mod tests {
     fn a_session_whose_newest_message_has_no_known_type_is_left_out() {
         let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
         view.newest.msg_type = 9;
-        assert!(contact_session(&view, user(3)).is_none());
+        assert!(contact_session(&view, user(3), 1_000).is_none());
         assert!(unread_info(&view, user(3)).is_none());
     }
 }

@@ -36,15 +36,15 @@ pub(super) fn to_users<M: TeamtalkMessage>(
 }
 
 /// To everybody's terminals of this kind.
-pub(super) fn to_everybody<M: TeamtalkMessage>(
+pub(super) fn everybody<M: TeamtalkMessage>(
     audience: Audience,
     command: Command,
     message: &M,
-) -> Publication {
-    Publication::Event(Event {
+) -> Event {
+    Event {
         broadcast: true,
         ..event(audience, command, message)
-    })
+    }
 }
 
 fn event<M: TeamtalkMessage>(audience: Audience, command: Command, message: &M) -> Event {

@@ -25,8 +25,8 @@ pub(super) struct Bounds {
 pub(super) const FIXED: usize = 64;
 
 impl Bounds {
-    pub(super) fn of(client: Option<ClientType>, config: &AnswersConfig) -> Self {
-        let total = config.max_answer_bytes;
+    /// Bounds of an answer of at most `total` bytes.
+    pub(super) fn of(client: Option<ClientType>, config: &AnswersConfig, total: usize) -> Self {
         match client {
             // A terminal of unknown kind gets what everybody accepts.
             Some(ClientType::Android) | None => Self {
@@ -120,11 +120,11 @@ mod tests {
     fn android_and_unknown_terminals_get_short_frames_others_one() {
         let config = AnswersConfig::default();
         for client in [Some(ClientType::Android), None] {
-            let bounds = Bounds::of(client, &config);
+            let bounds = Bounds::of(client, &config, config.max_answer_bytes);
             assert!(bounds.frame + HEADER_LEN < im_codec::ANDROID_MAX_FRAME);
         }
         for client in [ClientType::Windows, ClientType::Mac, ClientType::Ios] {
-            let bounds = Bounds::of(Some(client), &config);
+            let bounds = Bounds::of(Some(client), &config, config.max_answer_bytes);
             assert_eq!(bounds.frame, bounds.total);
         }
     }

@@ -1,8 +1,10 @@
 //! Groups: lists, making, members, silencing.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use im_codec::Command;
-use im_core::GroupId;
+use im_core::{GroupId, UserId};
 use im_proto_teamtalk::base::{
     GroupInfo, GroupModifyType, GroupType as WireType, GroupVersionInfo,
 };
@@ -12,9 +14,10 @@ use im_proto_teamtalk::group::{
     ImNormalGroupListReq, ImNormalGroupListRsp,
 };
 use im_store::{GroupMember, GroupRecord, GroupType, MemberChange};
+use tokio::time::Instant;
 
 use super::events::to_users;
-use super::{Answers, Asker, Handled, QueryError, Reply, decode};
+use super::{Answers, Asker, Grouping, Handled, QueryError, Reply, decode};
 use crate::publication::Publication;
 use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
@@ -141,7 +144,7 @@ impl Answers {
             .store
             .groups_created_by(asker.user, GroupType::Temporary)
             .await?;
-        if made >= limits.max_groups_per_creator {
+        if made >= limits.max_groups_per_creator || !self.may_group(asker.user, &members, true) {
             return Ok(None);
         }
         let group = CreateGroup {
@@ -152,7 +155,10 @@ impl Answers {
             members,
         };
         match self.writer.create_group(group).await {
-            Ok(made) => Ok(Some(made)),
+            Ok(made) => {
+                self.grouped(asker.user, &made.members, true);
+                Ok(Some(made))
+            }
             Err(WriterError::Refused(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -179,9 +185,7 @@ impl Answers {
             ),
             GroupModifyType::Del => {
                 let ids = request.member_id_list.iter();
-                let users = ids
-                    .filter_map(|id| im_core::UserId::from_wire(*id))
-                    .take(max);
+                let users = ids.filter_map(|id| UserId::from_wire(*id)).take(max);
                 (MemberChange::Remove, users.collect())
             }
         };
@@ -191,34 +195,76 @@ impl Answers {
             }
             None
         } else {
+            if change == MemberChange::Add && !self.may_group(asker.user, &users, false) {
+                return Ok(Reply::one(
+                    Command::GroupChangeMemberRsp,
+                    &refused_change(asker, &request),
+                ));
+            }
             let notice = move |changed: &MembersChanged| notice(asker, change_type, changed);
-            let change = ChangeMembers {
+            let asked = ChangeMembers {
                 group,
                 change,
                 users,
                 by: Some(asker.user),
                 notice: Some(Box::new(notice)),
             };
-            match self.writer.change_members(change).await {
-                Ok(changed) => Some(changed).filter(|changed| !changed.changed.is_empty()),
+            match self.writer.change_members(asked).await {
+                Ok(changed) if changed.changed.is_empty() => None,
+                Ok(changed) => {
+                    if change == MemberChange::Add {
+                        self.grouped(asker.user, &changed.changed, false);
+                    }
+                    Some(changed)
+                }
                 Err(WriterError::Refused(GroupRefusal::NoSuchGroup)) => return Ok(Reply::Silent),
                 Err(WriterError::Refused(_)) => None,
                 Err(error) => return Err(error.into()),
             }
         };
-        let mut response = ImGroupChangeMemberRsp {
-            user_id: asker.user.get(),
-            change_type: request.change_type,
-            result_code: 1,
-            group_id: request.group_id,
-            ..ImGroupChangeMemberRsp::default()
-        };
+        let mut response = refused_change(asker, &request);
         if let Some(changed) = changed {
             response.result_code = 0;
             response.cur_user_id_list = numbers(&changed.members);
             response.chg_user_id_list = numbers(&changed.changed);
         }
         Ok(Reply::one(Command::GroupChangeMemberRsp, &response))
+    }
+
+    /// Whether somebody may make a group, or put others into one, this hour. Being put into groups by
+    /// others has a bound of its own, so that a crowd cannot fill anybody's lists.
+    fn may_group(&self, by: UserId, members: &[UserId], makes: bool) -> bool {
+        let now = Instant::now();
+        let limits = self.limits();
+        let mut hourly = self.grouping();
+        let may = (!makes
+            || hourly
+                .made
+                .has_room(&by, limits.max_groups_made_per_hour, now))
+            && members.iter().all(|member| {
+                let max = limits.max_groups_joined_per_hour;
+                *member == by || hourly.joined.has_room(member, max, now)
+            });
+        if !may {
+            self.metrics.grouping_refused();
+        }
+        may
+    }
+
+    /// Counts what was done.
+    fn grouped(&self, by: UserId, members: &[UserId], made: bool) {
+        let now = Instant::now();
+        let mut hourly = self.grouping();
+        if made {
+            hourly.made.count(by, now);
+        }
+        for member in members.iter().filter(|member| **member != by) {
+            hourly.joined.count(*member, now);
+        }
+    }
+
+    fn grouping(&self) -> MutexGuard<'_, Grouping> {
+        self.grouping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// 0x0409: a member silences the pushes of a group.
@@ -230,7 +276,11 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let shielded = request.shield_status != 0;
-        let stored = self.store.set_shield(group, asker.user, shielded).await?;
+        let stored = match self.store.member(group, asker.user).await? {
+            None => false,
+            Some(member) if member.shielded == shielded => true,
+            Some(_) => self.store.set_shield(group, asker.user, shielded).await?,
+        };
         if !stored && self.store.groups(&[group]).await?.is_empty() {
             return Ok(Reply::Silent);
         }
@@ -243,6 +293,16 @@ impl Answers {
                 attach_data: None,
             },
         ))
+    }
+}
+
+fn refused_change(asker: Asker, request: &ImGroupChangeMemberReq) -> ImGroupChangeMemberRsp {
+    ImGroupChangeMemberRsp {
+        user_id: asker.user.get(),
+        change_type: request.change_type,
+        result_code: 1,
+        group_id: request.group_id,
+        ..ImGroupChangeMemberRsp::default()
     }
 }
 
@@ -301,6 +361,6 @@ fn info(group: &GroupRecord, own: &GroupMember, members: &[GroupMember]) -> Grou
     }
 }
 
-fn numbers(users: &[im_core::UserId]) -> Vec<u32> {
+fn numbers(users: &[UserId]) -> Vec<u32> {
     users.iter().map(|user| user.get()).collect()
 }

@@ -7,6 +7,7 @@ use im_proto_teamtalk::message::{
     ImGetLatestMsgIdReq, ImGetLatestMsgIdRsp, ImGetMsgByIdReq, ImGetMsgByIdRsp, ImGetMsgListReq,
     ImGetMsgListRsp,
 };
+use im_store::ReadLimit;
 
 use super::convert::msg_info;
 use super::{Answers, Asker, Handled, Reply, decode};
@@ -26,18 +27,21 @@ impl Answers {
             ..
         } = request;
         let limit = msg_cnt.min(self.limits().max_history);
+        let bounds = self.list_bounds(asker);
         let messages = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) if limit > 0 => {
                 let from = MsgId::from_wire(msg_id_begin);
+                let limit = ReadLimit {
+                    rows: limit,
+                    bytes: bounds.frame,
+                };
                 self.store
                     .history(visible.conversation, from, visible.oldest, limit)
                     .await?
             }
             _ => Vec::new(),
         };
-        let msg_list = self
-            .bounds(asker)
-            .first_part(messages.into_iter().filter_map(msg_info));
+        let msg_list = bounds.first_part(messages.into_iter().filter_map(msg_info));
         Ok(Reply::one(
             Command::GetMsgListRsp,
             &ImGetMsgListRsp {
@@ -89,18 +93,20 @@ impl Answers {
             ..
         } = request;
         msg_id_list.truncate(self.limits().max_ids);
+        let bounds = self.list_bounds(asker);
         let messages = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) if !msg_id_list.is_empty() => {
-                let limit = self.limits().max_by_id;
+                let limit = ReadLimit {
+                    rows: self.limits().max_by_id,
+                    bytes: bounds.total,
+                };
                 self.store
                     .by_ids(visible.conversation, &msg_id_list, visible.oldest, limit)
                     .await?
             }
             _ => Vec::new(),
         };
-        let parts = self
-            .bounds(asker)
-            .parts(messages.into_iter().filter_map(msg_info));
+        let parts = bounds.parts(messages.into_iter().filter_map(msg_info));
         Ok(Reply::many(
             Command::GetMsgByIdRsp,
             parts.into_iter().map(|msg_list| ImGetMsgByIdRsp {

@@ -22,6 +22,8 @@ struct OutcomeLabel {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AnswerMetrics {
     queries: Family<OutcomeLabel, Counter>,
+    grouping_refused: Counter,
+    directory_builds: Counter,
 }
 
 impl AnswerMetrics {
@@ -33,7 +35,30 @@ impl AnswerMetrics {
             "Queries by outcome",
             this.queries.clone(),
         );
+        registry.register(
+            "im_db_proxy_refused_groupings",
+            "Groups not made and people not added because of the bounds per hour",
+            this.grouping_refused.clone(),
+        );
+        registry.register(
+            "im_db_proxy_directory_builds",
+            "Directory answers built; the others were shared",
+            this.directory_builds.clone(),
+        );
         this
+    }
+
+    pub(super) fn grouping_refused(&self) {
+        self.grouping_refused.inc();
+    }
+
+    pub(super) fn directory_built(&self) {
+        self.directory_builds.inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn directory_builds(&self) -> u64 {
+        self.directory_builds.get()
     }
 
     pub(super) fn answered(&self, outcome: Outcome) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_core::time::unix_seconds;
 use im_core::{Conversation, Peer, SessionType};
 use im_proto_teamtalk::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
@@ -10,26 +11,41 @@ use im_proto_teamtalk::buddy::{
 use im_proto_teamtalk::message::{
     ImMsgDataReadAck, ImMsgDataReadNotify, ImUnreadMsgCntReq, ImUnreadMsgCntRsp,
 };
+use im_store::Preview;
 
 use super::convert::{contact_session, unread_info};
 use super::events::to_other_terminals;
+use super::frames::Bounds;
 use super::{Answers, Asker, Handled, Reply, decode};
 
 impl Answers {
+    /// Bounds of a list of conversations of an answer within `bounds`.
+    fn preview(&self, rows: u32, bounds: Bounds) -> Preview {
+        Preview {
+            rows,
+            bytes: bounds.total,
+            body: self.limits().max_preview.as_usize(),
+        }
+    }
+
     /// 0x0201: newest first, strictly later than the given time.
     pub(super) async fn recent_sessions(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImRecentContactSessionReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let limit = self.limits().max_recent_sessions;
+        let now = unix_seconds();
+        // A time that a clock ahead of ours has made would hide everything until then.
+        let since = Some(request.latest_update_time).filter(|since| *since <= now);
+        let bounds = self.list_bounds(asker);
+        let limit = self.preview(self.limits().max_recent_sessions, bounds);
         let views = self
             .store
-            .recent_sessions(asker.user, request.latest_update_time, limit)
+            .recent_sessions(asker.user, since.unwrap_or(0), limit)
             .await?;
         let lines = views
             .iter()
-            .filter_map(|view| contact_session(view, asker.user));
-        let parts = self.bounds(asker).parts(lines);
+            .filter_map(|view| contact_session(view, asker.user, now));
+        let parts = bounds.parts(lines);
         Ok(Reply::many(
             Command::RecentContactSessionRsp,
             parts
@@ -86,22 +102,26 @@ impl Answers {
         ))
     }
 
-    /// 0x0307: sessions with messages of others that he has not read. The positions that are not in
+    /// 0x0307: the most recent sessions with messages of others that they have not read; what is left
+    /// out counts in the total. The positions that are not in
     /// the store yet are asked first: one that is flushed in between is then counted by the store.
     pub(super) async fn unread_counts(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(ImUnreadMsgCntReq { .. }) = decode(body) else {
             return Ok(Reply::Silent);
         };
         let pending = self.positions.pending(asker.user);
-        let views = self.store.unread_sessions(asker.user, &pending).await?;
-        let lines: Vec<_> = views
+        let bounds = self.list_bounds(asker);
+        let limit = self.preview(self.limits().max_unread_sessions, bounds);
+        let unread = self
+            .store
+            .unread_sessions(asker.user, &pending, limit)
+            .await?;
+        let total_cnt = u32::try_from(unread.total).unwrap_or(u32::MAX);
+        let lines = unread
+            .views
             .iter()
-            .filter_map(|view| unread_info(view, asker.user))
-            .collect();
-        let total_cnt = lines
-            .iter()
-            .fold(0_u32, |total, line| total.saturating_add(line.unread_cnt));
-        let parts = self.bounds(asker).parts(lines);
+            .filter_map(|view| unread_info(view, asker.user));
+        let parts = bounds.parts(lines);
         Ok(Reply::many(
             Command::UnreadMsgCntRsp,
             parts.into_iter().map(|unreadinfo_list| ImUnreadMsgCntRsp {

@@ -24,15 +24,21 @@ impl Answers {
         if token.len() > self.limits().max_token_bytes {
             return Ok(Reply::Silent);
         }
+        // What is set already is not written again.
+        let held = self.store.device_tokens(&[asker.user]).await?.pop();
         if token.is_empty() {
-            self.store.clear_device_token(asker.user).await?;
+            if held.is_some() {
+                self.store.clear_device_token(asker.user).await?;
+            }
         } else {
             let token = DeviceToken {
                 user: asker.user,
                 client_type,
                 token,
             };
-            self.store.set_device_token(&token).await?;
+            if held.as_ref() != Some(&token) {
+                self.store.set_device_token(&token).await?;
+            }
         }
         Ok(Reply::one(
             Command::DeviceTokenRsp,
@@ -48,10 +54,15 @@ impl Answers {
         let Some(ImPushShieldReq { shield_status, .. }) = decode(body) else {
             return Ok(Reply::Silent);
         };
-        let stored = self
-            .store
-            .set_push_shield(asker.user, shield_status)
-            .await?;
+        let stored = match self.store.push_shield(asker.user).await? {
+            None => false,
+            Some(held) if held == shield_status => true,
+            Some(_) => {
+                self.store
+                    .set_push_shield(asker.user, shield_status)
+                    .await?
+            }
+        };
         Ok(Reply::one(
             Command::PushShieldRsp,
             &ImPushShieldRsp {

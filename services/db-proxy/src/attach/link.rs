@@ -1,37 +1,71 @@
 //! One link: a task that reads calls, and one that writes results.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use im_config::AttachConfig;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use im_store::StoreError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::Shared;
-use crate::results::Results;
-use crate::support::{FairQueue, chain};
+use super::lane::Lane;
+use super::open::Open;
+use super::queries::QueryCall;
+use super::sessions::Sessions;
+use crate::metrics::Class;
+use crate::results::{Hold, Results, Taken};
+use crate::support::{RejectReason, chain};
 use crate::writer::{MAX_JOB_SENDS, SendBatch};
 
 /// Wait before a log page that could not be read is tried again.
 const READ_AGAIN: Duration = Duration::from_millis(200);
 
 /// One link.
-struct Served {
-    shared: Arc<Shared>,
-    results: Arc<Results>,
-    /// Calls that may still be opened.
-    room: Semaphore,
-    /// Queries and log reads of this link in hand.
-    queries: Semaphore,
-    /// Queries in hand, and those that wait for an earlier one of their session.
-    turns: FairQueue<u64, (u64, v1::Query)>,
-    tasks: TaskTracker,
+pub(super) struct Served {
+    pub(super) shared: Arc<Shared>,
+    pub(super) results: Arc<Results>,
+    pub(super) slots: Slots,
+    pub(super) open: Open,
+    pub(super) sessions: Sessions<QueryCall>,
+    pub(super) tasks: TaskTracker,
     /// Nobody wants results any more.
     ended: CancellationToken,
+}
+
+/// What one link may still have.
+pub(super) struct Slots {
+    /// Queries open.
+    pub(super) queries: Arc<Semaphore>,
+    /// Bytes of their requests.
+    pub(super) query_bytes: Arc<Semaphore>,
+    /// Queries running.
+    pub(super) running: Semaphore,
+    /// Bytes of answers under way.
+    pub(super) answer_bytes: Arc<Semaphore>,
+    /// Logins in hand.
+    pub(super) logins: Arc<Semaphore>,
+    /// Log pages and relations being read.
+    reads: Arc<Semaphore>,
+}
+
+impl Slots {
+    fn new(config: &AttachConfig) -> Self {
+        let semaphore = |places: usize| Arc::new(Semaphore::new(places));
+        Self {
+            queries: semaphore(config.open_queries_per_link),
+            query_bytes: semaphore(config.query_bytes_per_link.as_usize()),
+            running: Semaphore::new(config.queries_per_link),
+            answer_bytes: semaphore(config.answer_bytes_per_link.as_usize()),
+            logins: semaphore(config.logins_per_link),
+            reads: semaphore(config.reads_per_link),
+        }
+    }
 }
 
 /// Serves a link until its peer is gone, or until `stop` and its last result.
@@ -44,12 +78,11 @@ pub(super) async fn serve(
     let _held = shared.context.metrics.link();
     info!(peer = link.peer, "msg server is attached");
     let config = shared.config();
-    let calls = config.calls_per_link.max(1);
     let served = Arc::new(Served {
         results: Arc::new(Results::default()),
-        room: Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX)),
-        queries: Semaphore::new(config.queries_per_link.max(1)),
-        turns: FairQueue::default(),
+        slots: Slots::new(config),
+        open: Open::default(),
+        sessions: Sessions::new(config.answer_bytes_per_session.as_usize()),
         tasks: tasks.clone(),
         ended: CancellationToken::new(),
         shared,
@@ -70,12 +103,13 @@ pub(super) async fn serve(
         tokio::select! {
             () = closed.cancelled() => {}
             () = served.ended.cancelled() => {}
-            _ = served.room.acquire_many(calls) => {}
+            () = served.open.idle() => {}
         }
     } else {
         closed.cancel();
     }
     served.ended.cancel();
+    served.open.withdraw_all();
     drop(rx);
     info!(peer, "msg server is detached");
 }
@@ -87,71 +121,48 @@ impl Served {
         calls: &mut mpsc::Receiver<v1::DbCalls>,
         stop: &CancellationToken,
     ) -> bool {
+        let config = self.shared.config();
+        let writer = self.shared.context.writer.clone();
+        let mut lane = Lane::new(writer, config.send_bytes_per_link.as_usize());
         loop {
-            let batch = tokio::select! {
-                () = stop.cancelled() => return true,
-                batch = calls.recv() => batch,
+            let fed = tokio::select! {
+                () = stop.cancelled() => break,
+                batch = calls.recv() => match batch {
+                    Some(batch) => {
+                        self.dispatch(batch.calls, &mut lane);
+                        Ok(())
+                    }
+                    None => return false,
+                },
+                fed = lane.feed(), if !lane.is_empty() => fed,
             };
-            let Some(batch) = batch else { return false };
-            if !self.dispatch(batch.calls, stop).await {
-                return true;
+            if fed.is_err() {
+                break;
             }
         }
-    }
-
-    /// Hands calls on, as room permits. `false` when the role stops.
-    async fn dispatch(self: &Arc<Self>, calls: Vec<v1::DbCall>, stop: &CancellationToken) -> bool {
-        // In parts, so that a batch larger than all the room there is passes too.
-        let most = self.shared.config().calls_per_link.max(1);
-        let part = usize::try_from(most)
-            .unwrap_or(usize::MAX)
-            .min(MAX_JOB_SENDS);
-        let mut calls = calls.into_iter();
-        while calls.len() > 0 {
-            let count = calls.len().min(part);
-            let room = self
-                .room
-                .acquire_many(u32::try_from(count).unwrap_or(u32::MAX));
-            match stop.run_until_cancelled(room).await {
-                // Given back when the results have been sent.
-                Some(Ok(room)) => room.forget(),
-                _ => return false,
+        while !lane.is_empty() {
+            if lane.feed().await.is_err() {
+                // The writer has stopped, and this link has no use any more.
+                self.ended.cancel();
             }
-            self.dispatch_part(calls.by_ref().take(count)).await;
         }
         true
     }
 
-    async fn dispatch_part(self: &Arc<Self>, calls: impl Iterator<Item = v1::DbCall>) {
+    /// Hands calls on; never waits.
+    fn dispatch(self: &Arc<Self>, calls: Vec<v1::DbCall>, lane: &mut Lane) {
         use v1::db_call::Call;
-        let shared = &self.shared;
         let mut sends = Vec::new();
-        let mut refused = Vec::new();
         for v1::DbCall { tag, call } in calls {
+            if let Some(Call::Cancel(cancel)) = call {
+                self.withdraw(cancel.tag);
+                continue;
+            }
+            self.open.add(1);
             match call {
-                Some(Call::Send(send)) => match shared.rules.admit(tag, send) {
-                    Ok(send) => sends.push(send),
-                    Err(reason) => {
-                        shared.context.metrics.refused(reason);
-                        let done = v1::SendDone {
-                            outcome: v1::send_done::Outcome::Refused.into(),
-                            ..Default::default()
-                        };
-                        refused.push(v1::DbResult {
-                            tag,
-                            result: Some(v1::db_result::Result::Send(done)),
-                        });
-                    }
-                },
-                Some(Call::Query(query)) => {
-                    if let Some((tag, query)) = self.turns.begin(query.origin, (tag, query)) {
-                        self.tasks
-                            .spawn(Arc::clone(self).answer_in_turn(tag, query));
-                    }
-                }
-                Some(Call::Login(call)) => {
-                    self.tasks.spawn(Arc::clone(self).log_in(tag, call));
-                }
+                Some(Call::Send(send)) => sends.push((tag, send)),
+                Some(Call::Query(query)) => self.begin_query(tag, query),
+                Some(Call::Login(call)) => self.begin_login(tag, call),
                 Some(Call::ReadLog(call)) => {
                     self.tasks.spawn(Arc::clone(self).read_log(tag, call));
                 }
@@ -159,121 +170,168 @@ impl Served {
                     self.tasks.spawn(Arc::clone(self).related(tag, call));
                 }
                 // A call of a later version: it gets an empty result.
-                None => refused.push(v1::DbResult { tag, result: None }),
+                Some(Call::Cancel(_)) | None => {
+                    self.results.push(vec![v1::DbResult { tag, result: None }]);
+                }
             }
         }
-        self.results.push(refused);
         if !sends.is_empty() {
-            let batch = SendBatch::new(sends, Arc::clone(&self.results));
-            if shared.context.writer.send(batch).await.is_err() {
-                // The writer has stopped, and this link has no use any more.
-                self.ended.cancel();
+            self.dispatch_sends(sends, lane);
+        }
+    }
+
+    fn dispatch_sends(&self, sends: Vec<(u64, v1::Send)>, lane: &mut Lane) {
+        use v1::send_done::Outcome;
+        let shared = &self.shared;
+        let most = usize::try_from(shared.config().calls_per_link).unwrap_or(usize::MAX);
+        let room = most.saturating_sub(self.open.sends());
+        self.open.add_sends(sends.len());
+        let (mut answered, mut admitted) = (Vec::new(), Vec::new());
+        let mut lost = 0;
+        for (n, (tag, send)) in sends.into_iter().enumerate() {
+            if n >= room {
+                lost += 1;
+                answered.push(send_result(tag, Outcome::Failed));
+                continue;
+            }
+            let has_space = shared.context.space.admits(send.data.len());
+            let checked = if has_space {
+                shared.rules.admit(tag, send)
+            } else {
+                Err(RejectReason::LowSpace)
+            };
+            match checked {
+                Ok(send) => admitted.push(send),
+                Err(reason) => {
+                    shared.context.metrics.refused(reason);
+                    answered.push(send_result(tag, Outcome::Refused));
+                }
             }
         }
+        while !admitted.is_empty() {
+            let rest = admitted.split_off(admitted.len().min(MAX_JOB_SENDS));
+            let part = std::mem::replace(&mut admitted, rest);
+            let batch = SendBatch::new(part, Arc::clone(&self.results));
+            if let Err(batch) = lane.push(batch) {
+                lost += batch.sends.len();
+                let sends = batch.sends.iter();
+                answered.extend(sends.map(|send| send_result(send.tag, Outcome::Failed)));
+            }
+        }
+        if lost > 0 {
+            shared.context.metrics.turned_away_many(Class::Send, lost);
+            shared.context.metrics.failed(lost);
+        }
+        self.results.push(answered);
     }
 
-    /// Answers a query, and those of its session that came meanwhile.
-    async fn answer_in_turn(self: Arc<Self>, tag: u64, query: v1::Query) {
-        let mut turn = Some((tag, query));
-        while let Some((tag, query)) = turn {
-            let origin = query.origin;
-            let answer = {
-                let _query = self.shared.context.metrics.query();
-                let Some(_permits) = self.query_permits().await else {
-                    return;
-                };
-                self.shared.answers.answer(query).await
-            };
-            self.results
-                .push_one(tag, v1::db_result::Result::Answer(answer));
-            turn = self.turns.next(origin);
-        }
-    }
-
-    async fn log_in(self: Arc<Self>, tag: u64, call: v1::LoginCall) {
-        let login = async {
-            let _permit = self.shared.login_room.acquire().await.ok()?;
-            Some(self.shared.logins.login(call).await)
-        };
-        if let Some(Some(done)) = self.ended.run_until_cancelled(login).await {
-            self.results
-                .push_one(tag, v1::db_result::Result::Login(done));
-        }
+    /// A result of a few bytes that holds nothing.
+    pub(super) fn push_light(&self, tag: u64, result: v1::db_result::Result) {
+        self.results.push(vec![v1::DbResult {
+            tag,
+            result: Some(result),
+        }]);
     }
 
     /// Reads the log; a store that fails is asked again, since an empty page would mean that there
     /// is nothing.
     async fn read_log(self: Arc<Self>, tag: u64, call: v1::ReadLog) {
-        let page = self.persist(|| self.shared.read_log(call));
-        if let Some(page) = page.await {
-            self.results.push_one(tag, v1::db_result::Result::Log(page));
-        }
+        let page = self.persist(|| self.shared.read_log(call)).await;
+        self.push_read(tag, page, v1::db_result::Result::Log);
     }
 
     async fn related(self: Arc<Self>, tag: u64, call: v1::Related) {
         let store = self.shared.context.store.as_ref();
         let read = self.persist(|| self.shared.related.of(store, &call.users));
-        if let Some(done) = read.await {
-            self.results
-                .push_one(tag, v1::db_result::Result::Related(done));
+        let done = read.await;
+        self.push_read(tag, done, v1::db_result::Result::Related);
+    }
+
+    fn push_read<T>(
+        &self,
+        tag: u64,
+        read: Option<(T, Vec<OwnedSemaphorePermit>)>,
+        result: impl FnOnce(T) -> v1::db_result::Result,
+    ) {
+        if let Some((read, permits)) = read {
+            let result = v1::DbResult {
+                tag,
+                result: Some(result(read)),
+            };
+            let hold = Hold {
+                permits,
+                session: None,
+            };
+            self.results.push_held(result, hold);
         }
     }
 
-    /// Reads until the store answers. `None` when the link has ended.
-    async fn persist<T, F>(&self, mut read: impl FnMut() -> F) -> Option<T>
+    /// Reads until the store answers. `None` when the link has ended. The permits bound how many
+    /// pages are under way, and go with the result.
+    async fn persist<T, F>(
+        &self,
+        mut read: impl FnMut() -> F,
+    ) -> Option<(T, Vec<OwnedSemaphorePermit>)>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let mut failed = false;
         let attempts = async {
+            // The link's own first, so that a link that waits holds nothing of the others'.
+            let own = Arc::clone(&self.slots.reads).acquire_owned().await.ok()?;
             loop {
+                let all = Arc::clone(&self.shared.read_room);
+                let all = all.acquire_owned().await.ok()?;
                 let _query = self.shared.context.metrics.query();
-                let permits = self.query_permits().await?;
                 match read().await {
-                    Ok(value) => return Some(value),
+                    Ok(value) => return Some((value, vec![own, all])),
                     Err(error) if failed => debug!(error = %chain(&error), "read failed again"),
                     Err(error) => {
                         failed = true;
                         warn!(error = %chain(&error), "read failed, it is tried again");
                     }
                 }
-                drop(permits);
+                drop(all);
                 tokio::time::sleep(READ_AGAIN).await;
             }
         };
         self.ended.run_until_cancelled(attempts).await.flatten()
     }
 
-    /// Leave to ask the store; `None` when the link has ended.
-    async fn query_permits(
-        &self,
-    ) -> Option<(
-        tokio::sync::SemaphorePermit<'_>,
-        tokio::sync::SemaphorePermit<'_>,
-    )> {
-        let permits = async {
-            // The link's own first, so that a link that waits holds nothing of the others'.
-            let own = self.queries.acquire().await.ok()?;
-            let all = self.shared.query_room.acquire().await.ok()?;
-            Some((own, all))
-        };
-        self.ended.run_until_cancelled(permits).await.flatten()
-    }
-
     /// Sends results until the link ends: what has gathered while the last batch was on its way goes
-    /// together.
+    /// together. What results hold is given back when their batch has left the link's queue.
     async fn write(self: Arc<Self>, link: mpsc::Sender<v1::DbResults>, closed: CancellationToken) {
-        let most = self.shared.config().batch_results.max(1);
+        let config = self.shared.config();
+        let (most, most_bytes) = (config.batch_results, config.batch_bytes.as_usize());
+        let mut under_way: VecDeque<Vec<Hold>> = VecDeque::new();
         loop {
-            let taken = self
-                .ended
-                .run_until_cancelled(self.results.take(most))
-                .await;
-            let results = taken.unwrap_or_default();
+            let queued = link.max_capacity() - link.capacity();
+            while under_way.len() > queued {
+                self.give_back(under_way.pop_front());
+            }
+            let holding = under_way.iter().any(|holds| !holds.is_empty());
+            let taken = tokio::select! {
+                () = self.ended.cancelled() => self.results.take_now(most, most_bytes),
+                taken = self.results.take(most, most_bytes) => taken,
+                // As many places as there are: the queue is empty.
+                empty = link.reserve_many(link.max_capacity()), if holding => {
+                    if empty.is_err() {
+                        closed.cancel();
+                        return;
+                    }
+                    drop(empty);
+                    continue;
+                }
+            };
+            let Taken { results, holds } = taken;
             if results.is_empty() {
                 return;
             }
             let count = results.len();
+            let sends = results
+                .iter()
+                .filter(|result| matches!(result.result, Some(v1::db_result::Result::Send(_))))
+                .count();
             tokio::select! {
                 () = closed.cancelled() => return,
                 sent = link.send(v1::DbResults { results }) => if sent.is_err() {
@@ -281,7 +339,37 @@ impl Served {
                     return;
                 },
             }
-            self.room.add_permits(count);
+            under_way.push_back(holds);
+            self.open.remove_sends(sends);
+            self.open.remove(count);
         }
+    }
+
+    /// Answers have left.
+    fn give_back(self: &Arc<Self>, holds: Option<Vec<Hold>>) {
+        let holds = holds.unwrap_or_default();
+        let any = !holds.is_empty();
+        for Hold { permits, session } in holds {
+            drop(permits);
+            if let Some((session, bytes)) = session
+                && let Some(next) = self.sessions.left(session, bytes)
+            {
+                self.run_queries(next);
+            }
+        }
+        if any {
+            self.shared.show_answer_bytes();
+        }
+    }
+}
+
+fn send_result(tag: u64, outcome: v1::send_done::Outcome) -> v1::DbResult {
+    let done = v1::SendDone {
+        outcome: outcome.into(),
+        ..Default::default()
+    };
+    v1::DbResult {
+        tag,
+        result: Some(v1::db_result::Result::Send(done)),
     }
 }

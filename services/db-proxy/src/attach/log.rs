@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use im_core::{CommitSeq, Conversation, GroupId};
 use im_proto_rpc::v1;
-use im_store::{LogEntry, StoreError};
+use im_store::{LogEntry, ReadLimit, StoreError};
 
 use super::Shared;
 use crate::members::Members;
+use crate::results::log_entry;
 
-/// Entries of one read of the store: bounds what is in memory when bodies are large.
+/// Entries of one read of the store.
 const ENTRIES_PER_READ: u32 = 128;
-
-/// Bytes of bodies after which a page ends.
-const PAGE_BYTES: usize = 4 << 20;
 
 impl Shared {
     /// A page of the log after a position, not beyond what has been published: what lies there comes
@@ -36,25 +34,32 @@ impl Shared {
         };
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         let mut page = nothing;
-        let mut bytes = 0;
-        while page.messages.len() < limit && bytes < PAGE_BYTES {
+        let mut room = self.config().log_page_bytes.as_usize();
+        while page.messages.len() < limit && room > 0 {
             let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
-            let wanted = wanted.min(ENTRIES_PER_READ);
-            let read = self
-                .context
-                .store
-                .read_log(CommitSeq(page.through), wanted)
-                .await?;
-            let complete = read.len() < usize::try_from(wanted).unwrap_or(usize::MAX);
+            let within = ReadLimit {
+                rows: wanted.min(ENTRIES_PER_READ),
+                bytes: room,
+            };
+            let store = &self.context.store;
+            let read = store.read_log(CommitSeq(page.through), within).await?;
             let publisher = &self.context.publisher;
             let origins = publisher.origins_of(read.iter().map(|entry| entry.message.seq));
+            // The store stops at bytes too: only an empty read means the end.
+            let nothing_left = read.is_empty();
             let entries = read.into_iter().zip(origins);
             for (entry, origin) in entries.take_while(|(e, _)| e.message.seq <= published) {
-                page.through = entry.message.seq.0;
-                bytes += entry.message.body.len();
-                page.messages.push(self.live(entry, origin).await?);
+                let message = self.live(entry, origin).await?;
+                let bytes = log_entry(&message);
+                if bytes > room && !page.messages.is_empty() {
+                    page.more = true;
+                    return Ok(page);
+                }
+                page.through = message.seq;
+                room = room.saturating_sub(bytes);
+                page.messages.push(message);
             }
-            if complete || page.through >= published.0 {
+            if nothing_left || page.through >= published.0 {
                 page.through = published.0;
                 return Ok(page);
             }

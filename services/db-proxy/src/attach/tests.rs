@@ -4,6 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use im_config::DbProxyConfig;
+use im_config::units::ByteSize;
 use im_core::UserId;
 use im_proto_rpc::v1::db_call::Call;
 use im_proto_rpc::v1::db_result::Result as Done;
@@ -16,8 +17,12 @@ use tokio::sync::Notify;
 use super::*;
 use crate::assembly::Core;
 use crate::assembly::testing::people;
+use crate::calls::Cost;
 use crate::metrics::Metrics;
 use crate::writer::CreateGroup;
+
+/// Commands from here on change something.
+const CHANGES: u32 = 100;
 
 /// Answers when it is told to, and notes in which order it was asked.
 #[derive(Default)]
@@ -28,6 +33,14 @@ struct Slow {
 
 #[async_trait]
 impl AnswerQueries for Slow {
+    fn cost(&self, query: &v1::Query) -> Cost {
+        Cost {
+            bytes: 1_000 + query.body.len(),
+            large: false,
+            changes: query.command >= CHANGES,
+        }
+    }
+
     async fn answer(&self, query: v1::Query) -> v1::Answer {
         self.asked
             .lock()
@@ -36,6 +49,7 @@ impl AnswerQueries for Slow {
         self.go.notified().await;
         v1::Answer {
             command: query.command + 1,
+            body: query.body,
             ..Default::default()
         }
     }
@@ -43,9 +57,22 @@ impl AnswerQueries for Slow {
 
 struct Logins;
 
+/// Whose login is never done.
+const WAITS: &str = "waits";
+
 #[async_trait]
 impl CheckLogins for Logins {
+    fn busy(&self) -> v1::LoginDone {
+        v1::LoginDone {
+            result_code: 2,
+            ..Default::default()
+        }
+    }
+
     async fn login(&self, call: v1::LoginCall) -> v1::LoginDone {
+        if call.user_name == WAITS {
+            std::future::pending::<()>().await;
+        }
         v1::LoginDone {
             result_string: call.user_name,
             ..Default::default()
@@ -243,23 +270,6 @@ async fn queries_of_one_session_wait_for_each_other_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn a_link_with_too_many_open_calls_is_not_read() {
-    let mut rig = rig(|config| config.attach.calls_per_link = 3).await;
-    rig.call((1..=5).map(|n| (n, query(n, 10))).collect()).await;
-    assert_eq!(rig.asked(3).await.len(), 3);
-    rig.call(vec![(9, send(1, 2, 1))]).await;
-    let early = tokio::time::timeout(Duration::from_millis(30), rig.link.rx.recv()).await;
-    assert!(early.is_err(), "{early:?}");
-    for n in 1..=5 {
-        rig.asked(n).await;
-        rig.answers.go.notify_one();
-        rig.results(1).await;
-    }
-    let (tag, done) = rig.results(1).await.remove(0);
-    assert_eq!((tag, outcome(&done)), (9, Outcome::Stored));
-}
-
-#[tokio::test]
 async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
     let mut rig = rig(|config| config.attach.log_page = 3).await;
     let group = CreateGroup {
@@ -412,3 +422,5 @@ async fn a_link_that_is_gone_leaves_nothing_behind() {
         "a query that waited is dropped"
     );
 }
+
+mod bounds;

@@ -11,6 +11,8 @@ use im_proto_rpc::v1;
 pub(super) struct Limits {
     pub(super) items: usize,
     pub(super) bytes: usize,
+    /// Bytes of one batch; a single item may be larger.
+    pub(super) batch_bytes: usize,
 }
 
 /// Items of one shard in log order. Messages beyond the bounds are left out, and the positions say
@@ -22,7 +24,11 @@ pub(super) struct Queue {
     after: CommitSeq,
     items: Vec<v1::PublishItem>,
     bytes: usize,
-    /// Items and bytes of `sealed`.
+    /// Position of the last message in the queue, or `after`.
+    last: CommitSeq,
+    /// Full batches of the present ring, before `items`.
+    full: VecDeque<(v1::PublishBatch, usize)>,
+    /// Items and bytes of `full` and `sealed`.
     sealed_items: usize,
     sealed_bytes: usize,
     /// Position before the first message that was left out.
@@ -41,6 +47,8 @@ impl Queue {
             after: position,
             items: Vec::new(),
             bytes: 0,
+            last: position,
+            full: VecDeque::new(),
             sealed_items: 0,
             sealed_bytes: 0,
             complete_to: None,
@@ -59,7 +67,9 @@ impl Queue {
             self.complete_to = Some(CommitSeq(message.seq.saturating_sub(1)));
             return false;
         }
+        let seq = CommitSeq(message.seq);
         self.push(v1::publish_item::Item::Message(message), size);
+        self.last = seq;
         true
     }
 
@@ -69,10 +79,11 @@ impl Queue {
             v1::publish_item::Item::Event(event) => weight(event.body.len(), event.users.len()),
             _ => weight(0, 0),
         };
-        let Limits { items, bytes } = self.limits;
+        let Limits { items, bytes, .. } = self.limits;
         let wider = Limits {
             items: items + items / 2,
             bytes: bytes + bytes / 2,
+            ..self.limits
         };
         if !self.has_room(size, wider) {
             return false;
@@ -93,6 +104,10 @@ impl Queue {
 
     /// Ends the present batch, because those after it belong to another ring.
     pub(super) fn seal(&mut self, position: CommitSeq, ring: u64) {
+        while let Some((mut batch, bytes)) = self.full.pop_front() {
+            batch.ring = ring;
+            self.sealed.push_back((batch, bytes));
+        }
         if !self.items.is_empty() {
             let (batch, bytes) = self.close(position, ring);
             self.sealed_items += batch.items.len();
@@ -103,12 +118,18 @@ impl Queue {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        self.announce || !self.items.is_empty() || !self.sealed.is_empty()
+        let batches = !self.full.is_empty() || !self.sealed.is_empty();
+        self.announce || !self.items.is_empty() || batches
     }
 
     /// The next batch.
     pub(super) fn take(&mut self, position: CommitSeq, ring: u64) -> Option<v1::PublishBatch> {
-        if let Some((batch, bytes)) = self.sealed.pop_front() {
+        let sealed = self.sealed.pop_front().or_else(|| {
+            let (mut batch, bytes) = self.full.pop_front()?;
+            batch.ring = ring;
+            Some((batch, bytes))
+        });
+        if let Some((batch, bytes)) = sealed {
             self.sealed_items -= batch.items.len();
             self.sealed_bytes -= bytes;
             return Some(batch);
@@ -130,20 +151,40 @@ impl Queue {
         (batch, mem::take(&mut self.bytes))
     }
 
+    /// Ends the present batch because it is full; it reaches to its last message.
+    fn split(&mut self) {
+        let through = self.last.max(self.after);
+        let batch = v1::PublishBatch {
+            after: self.after.0,
+            through: through.0,
+            // Known when it is taken.
+            ring: 0,
+            items: mem::take(&mut self.items),
+        };
+        self.after = through;
+        let bytes = mem::take(&mut self.bytes);
+        self.sealed_items += batch.items.len();
+        self.sealed_bytes += bytes;
+        self.full.push_back((batch, bytes));
+    }
+
     fn has_room(&self, size: usize, limits: Limits) -> bool {
         self.items.len() + self.sealed_items < limits.items
             && self.bytes + self.sealed_bytes + size <= limits.bytes
     }
 
     fn push(&mut self, item: v1::publish_item::Item, size: usize) {
+        if self.bytes + size > self.limits.batch_bytes && !self.items.is_empty() {
+            self.split();
+        }
         self.bytes += size;
         self.items.push(v1::PublishItem { item: Some(item) });
     }
 }
 
-/// Bytes that an item takes, roughly.
+/// Bytes that an item takes, never less than it has on the link.
 fn weight(body: usize, users: usize) -> usize {
-    64 + body + 4 * users
+    96 + body + 5 * users
 }
 
 #[cfg(test)]
@@ -155,6 +196,7 @@ mod tests {
     const WIDE: Limits = Limits {
         items: 100,
         bytes: 1 << 20,
+        batch_bytes: 1 << 20,
     };
 
     fn message(seq: u64) -> v1::LiveMessage {
@@ -183,13 +225,7 @@ mod tests {
 
     #[test]
     fn messages_beyond_the_bound_are_left_out_and_the_positions_tell() {
-        let mut queue = Queue::new(
-            Limits {
-                items: 2,
-                bytes: 1 << 20,
-            },
-            CommitSeq(0),
-        );
+        let mut queue = Queue::new(Limits { items: 2, ..WIDE }, CommitSeq(0));
         assert!(queue.message(message(1)));
         assert!(queue.message(message(3)));
         assert!(!queue.message(message(5)));
@@ -207,13 +243,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_as_well_as_items() {
-        let mut queue = Queue::new(
-            Limits {
-                items: 100,
-                bytes: 200,
-            },
-            CommitSeq(0),
-        );
+        let mut queue = Queue::new(Limits { bytes: 200, ..WIDE }, CommitSeq(0));
         assert!(queue.message(message(1)));
         let large = v1::LiveMessage {
             data: Bytes::from(vec![0; 200]),
@@ -221,6 +251,35 @@ mod tests {
         };
         assert!(!queue.message(large));
         assert_eq!(shape(queue.take(CommitSeq(2), 1)), Some((0, 1, 1)));
+    }
+
+    #[test]
+    fn a_batch_keeps_to_its_bytes_and_the_next_one_joins_it() {
+        let limits = Limits {
+            batch_bytes: 250,
+            ..WIDE
+        };
+        let mut queue = Queue::new(limits, CommitSeq(0));
+        queue.take(CommitSeq(0), 1);
+        for seq in [1, 2, 5, 7] {
+            assert!(queue.message(message(seq)));
+        }
+        assert!(queue.other(v1::publish_item::Item::Kick(v1::Kick::default())));
+        let large = v1::LiveMessage {
+            data: Bytes::from(vec![0; 1_000]),
+            ..message(9)
+        };
+        assert!(queue.message(large));
+        let first = queue.take(CommitSeq(10), 1).unwrap();
+        assert_eq!(shape(Some(first.clone())), Some((0, 2, 2)));
+        assert_eq!(first.ring, 1);
+        queue.seal(CommitSeq(10), 1);
+        assert_eq!(shape(queue.take(CommitSeq(11), 2)), Some((2, 7, 2)));
+        assert_eq!(shape(queue.take(CommitSeq(11), 2)), Some((7, 7, 1)));
+        let last = queue.take(CommitSeq(11), 2).unwrap();
+        assert_eq!((last.ring, last.after, last.through), (1, 7, 10));
+        assert_eq!(shape(queue.take(CommitSeq(11), 2)), Some((10, 11, 0)));
+        assert!(!queue.has_work());
     }
 
     #[test]

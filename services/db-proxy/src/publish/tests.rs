@@ -372,3 +372,48 @@ async fn what_waits_is_handed_over_at_the_end() {
     assert_eq!(shape(&next(&mut route).await), (1, 2, 1));
     assert!(route.rx.recv().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_the_changes_of_one_person_everybody_hears_the_last_one() {
+    let rig = Rig::new(&config());
+    let mut route = rig.route("a").await;
+    rig.publisher.restart_at(CommitSeq(0));
+    next(&mut route).await;
+    let event = |command, text: &'static [u8]| v1::Event {
+        broadcast: true,
+        command,
+        body: bytes::Bytes::from_static(text),
+        ..Default::default()
+    };
+    for text in [b"one".as_slice(), b"two", b"three"] {
+        rig.publisher.gather(user(1), event(7, text));
+    }
+    rig.publisher.gather(user(1), event(8, b"other"));
+    rig.publisher.gather(user(2), event(7, b"theirs"));
+    let batch = next(&mut route).await;
+    let mut bodies: Vec<_> = batch
+        .items
+        .into_iter()
+        .map(|item| match item.item {
+            Some(Item::Event(event)) => event.body,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    bodies.sort();
+    assert_eq!(bodies, ["other", "theirs", "three"]);
+    assert!(rig.publisher.gathered().is_empty());
+}
+
+#[tokio::test]
+async fn so_many_changes_that_memory_would_grow_go_at_once() {
+    let config = PublishConfig {
+        gathered: 2,
+        gather: im_config::units::Span::seconds(60),
+        ..config()
+    };
+    let rig = Rig::new(&config);
+    rig.publisher.gather(user(1), v1::Event::default());
+    assert_eq!(rig.publisher.gathered().len(), 1);
+    rig.publisher.gather(user(2), v1::Event::default());
+    assert!(rig.publisher.gathered().is_empty());
+}

@@ -14,6 +14,7 @@ pub(crate) enum RejectReason {
     NoSuchGroup,
     NotMember,
     ConversationFull,
+    LowSpace,
 }
 
 impl RejectReason {
@@ -31,6 +32,7 @@ impl RejectReason {
             Self::NoSuchGroup => "no_such_group",
             Self::NotMember => "not_member",
             Self::ConversationFull => "conversation_full",
+            Self::LowSpace => "low_space",
         }
     }
 }

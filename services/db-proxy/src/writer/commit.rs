@@ -2,7 +2,7 @@
 
 use im_config::WriterConfig;
 use im_core::{CommitSeq, time::unix_seconds};
-use im_store::StoreError;
+use im_store::{ReadLimit, StoreError};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -61,7 +61,11 @@ impl Writer {
         if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
             return false;
         }
-        let read = self.store.read_log(before, 1).await.unwrap_or_default();
+        let read = self
+            .store
+            .read_log(before, ReadLimit::rows(1))
+            .await
+            .unwrap_or_default();
         read.first().is_some_and(|entry| {
             let found = &entry.message;
             found.seq == first.seq

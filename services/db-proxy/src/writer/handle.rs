@@ -126,12 +126,34 @@ impl WriterHandle {
     /// Hands over sends of one link, in order; waits while the queue is full. The results go to the
     /// batch's sink.
     pub(crate) async fn send(&self, mut batch: SendBatch) -> Result<(), WriterError> {
-        let bytes = batch.sends.iter().map(|send| send.body.len()).sum();
-        batch.room = Some(self.room(batch.sends.len(), bytes).await?);
+        batch.room = Some(self.room(batch.sends.len(), batch.bytes()).await?);
         batch.arrived = Instant::now();
         self.jobs
             .send(Job::Sends(batch))
             .map_err(|_| WriterError::Stopping)
+    }
+
+    /// The same if there is room now; gives the batch back otherwise.
+    pub(crate) fn try_send(&self, mut batch: SendBatch) -> Result<(), SendBatch> {
+        let bounds = &self.bounds;
+        let (messages, bytes) = (batch.sends.len(), batch.bytes());
+        let room = [
+            try_take(&bounds.messages, messages, bounds.max_messages),
+            try_take(&bounds.bytes, bytes, bounds.max_bytes),
+        ];
+        let [Some(messages), Some(bytes)] = room else {
+            return Err(batch);
+        };
+        batch.room = Some(Room {
+            _messages: messages,
+            _bytes: bytes,
+        });
+        batch.arrived = Instant::now();
+        match self.jobs.send(Job::Sends(batch)) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendError(Job::Sends(batch))) => Err(batch),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Makes a group.
@@ -181,6 +203,11 @@ async fn take(
     let amount = u32::try_from(amount).unwrap_or(u32::MAX).min(max);
     let taken = Arc::clone(semaphore).acquire_many_owned(amount).await;
     taken.map_err(|_| WriterError::Stopping)
+}
+
+fn try_take(semaphore: &Arc<Semaphore>, amount: usize, max: u32) -> Option<OwnedSemaphorePermit> {
+    let amount = u32::try_from(amount).unwrap_or(u32::MAX).min(max);
+    Arc::clone(semaphore).try_acquire_many_owned(amount).ok()
 }
 
 fn permits(amount: u32) -> usize {

@@ -57,6 +57,11 @@ impl SendBatch {
             room: None,
         }
     }
+
+    /// Bytes of the bodies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.sends.iter().map(|send| send.body.len()).sum()
+    }
 }
 
 /// A message that passed the rules that need no state.

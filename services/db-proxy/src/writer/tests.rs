@@ -9,7 +9,7 @@ use im_core::{CommitSeq, Conversation, GroupId};
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::publish_item::Item;
 use im_proto_rpc::v1::send_done::Outcome;
-use im_store::{GroupType, MemberChange, MessageStore as _};
+use im_store::{GroupType, MemberChange, MessageStore as _, ReadLimit};
 
 use super::*;
 use crate::publication::Publication;
@@ -75,7 +75,7 @@ async fn ids_are_dense_per_conversation_and_positions_over_all() {
     let history = ground
         .temp
         .store
-        .history(pair(1, 2), None, 0, 10)
+        .history(pair(1, 2), None, 0, ReadLimit::rows(10))
         .await
         .unwrap();
     let bodies: Vec<&[u8]> = history
@@ -431,7 +431,7 @@ async fn a_member_change_has_one_place_among_the_messages() {
     let history = ground
         .temp
         .store
-        .history(Conversation::Group(group), None, 0, 10)
+        .history(Conversation::Group(group), None, 0, ReadLimit::rows(10))
         .await
         .unwrap();
     assert_eq!(history[0].msg_id.get(), last);
@@ -498,7 +498,7 @@ async fn stopping_finishes_what_is_queued_and_takes_nothing_new() {
     }
     let handle = rig.writer.clone();
     let sink = rig.stop().await;
-    let results = sink.take_now(100);
+    let results = sink.take_now(100, usize::MAX).results;
     assert_eq!(results.len(), 20);
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(20));
     let late = SendBatch::new(Vec::new(), sink);
@@ -518,7 +518,7 @@ async fn stopping_with_a_store_that_is_away_gives_up_in_time() {
     tokio::time::pause();
     rig.queue(vec![text(1, 2, 1, "a")]).await;
     let sink = rig.stop().await;
-    let results = sink.take_now(10);
+    let results = sink.take_now(10, usize::MAX).results;
     let Some(v1::db_result::Result::Send(done)) = results[0].result else {
         panic!()
     };

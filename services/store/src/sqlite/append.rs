@@ -82,7 +82,7 @@ impl SqliteStore {
             ));
         }
         self.check_wal_limit()?;
-        let mut writer = self.inner.writer.lock().await?;
+        let mut writer = self.inner.writer.lock_first().await?;
         let (connection, texts) = writer.batch()?;
         let stored = run(connection, texts, batch, &touched).await;
         match stored {

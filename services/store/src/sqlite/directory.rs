@@ -12,6 +12,7 @@ use crate::{
 };
 
 const LAST_STAMP: &str = "SELECT value FROM meta WHERE name = 'directory_stamp'";
+const STAMP_BEFORE: &str = "SELECT coalesce(max(stamp), 0) FROM account WHERE stamp <= ?";
 const SET_STAMP: &str = "UPDATE meta SET value = ? WHERE name = 'directory_stamp'";
 
 /// ?1 after this stamp (0 = people who have left are not wanted), ?2 rows.
@@ -72,6 +73,21 @@ impl DirectoryStore for SqliteStore {
             users,
             more: number(&row, 0)? != 0,
         })
+    }
+
+    async fn directory_stamp(&self) -> Result<u32, StoreError> {
+        let row = sqlx::query(LAST_STAMP)
+            .fetch_one(&self.inner.readers)
+            .await?;
+        number(&row, 0)
+    }
+
+    async fn stamp_before(&self, stamp: u32) -> Result<u32, StoreError> {
+        let row = sqlx::query(STAMP_BEFORE)
+            .bind(i64::from(stamp))
+            .fetch_one(&self.inner.readers)
+            .await?;
+        number(&row, 0)
     }
 
     async fn departments_since(&self, stamp: u32) -> Result<Vec<DepartmentRecord>, StoreError> {

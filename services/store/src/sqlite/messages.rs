@@ -9,11 +9,11 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::rows::{
-    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, user,
+    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, size, user,
 };
 use crate::{
-    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, ReadPosition,
-    RecentKey, StoreError, StoredMessage,
+    AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, ReadLimit,
+    ReadPosition, RecentKey, StoreError, StoredMessage,
 };
 
 /// Conversations looked up in one statement.
@@ -47,20 +47,53 @@ const RECENT_GROUP_SENDERS: &str = "SELECT m.sender, c.kind, c.a, c.b, max(m.id)
             ORDER BY seq DESC LIMIT 1), 0)
     GROUP BY m.sender, m.conv";
 
-const LOG: &str =
-    "SELECT m.seq, m.id, m.sender, m.type, m.time, m.low_sent, m.body, c.kind, c.a, c.b
-    FROM message AS m JOIN conversation AS c ON c.conv = m.conv
-    WHERE m.seq > ? ORDER BY m.seq LIMIT ?";
+/// Chooses rows by their sizes before any body is read: `$chosen` selects seq, the order and the size
+/// of as many rows as are wanted; ? the bytes.
+macro_rules! within_bytes {
+    ($columns:expr, $from:expr, $chosen:expr, $order:expr) => {
+        concat!(
+            "WITH sized AS MATERIALIZED (
+                SELECT seq, sum(size) OVER (ORDER BY ",
+            $order,
+            " ROWS UNBOUNDED PRECEDING) AS total, size FROM (",
+            $chosen,
+            "))
+            SELECT m.seq, m.id, m.sender, m.type, m.time, m.low_sent, m.body",
+            $columns,
+            " FROM sized AS s CROSS JOIN message AS m ON m.seq = s.seq ",
+            $from,
+            " WHERE s.total <= ? OR s.total = s.size ORDER BY m.",
+            $order
+        )
+    };
+}
 
-const HISTORY: &str = "SELECT seq, id, sender, type, time, low_sent, body FROM message
-    WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
-      AND id BETWEEN ? AND ?
-    ORDER BY id DESC LIMIT ?";
+const LOG: &str = within_bytes!(
+    ", c.kind, c.a, c.b",
+    "CROSS JOIN conversation AS c ON c.conv = m.conv",
+    "SELECT seq, length(body) + 96 AS size FROM message WHERE seq > ? ORDER BY seq LIMIT ?",
+    "seq"
+);
 
-const BY_IDS: &str = "SELECT seq, id, sender, type, time, low_sent, body FROM message
-    WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
-      AND id IN (SELECT value FROM json_each(?)) AND id >= ?
-    ORDER BY id DESC LIMIT ?";
+const HISTORY: &str = within_bytes!(
+    "",
+    "",
+    "SELECT seq, id, length(body) + 96 AS size FROM message
+        WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
+          AND id BETWEEN ? AND ?
+        ORDER BY id DESC LIMIT ?",
+    "seq DESC"
+);
+
+const BY_IDS: &str = within_bytes!(
+    "",
+    "",
+    "SELECT seq, id, length(body) + 96 AS size FROM message
+        WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
+          AND id IN (SELECT value FROM json_each(?)) AND id >= ?
+        ORDER BY id DESC LIMIT ?",
+    "seq DESC"
+);
 
 const LATEST_ID: &str =
     "SELECT last_id FROM conversation WHERE kind = ? AND a = ? AND b = ? AND last_id > 0";
@@ -128,10 +161,15 @@ impl MessageStore for SqliteStore {
         self.append_batch(batch).await
     }
 
-    async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
+    async fn read_log(
+        &self,
+        after: CommitSeq,
+        limit: ReadLimit,
+    ) -> Result<Vec<LogEntry>, StoreError> {
         let rows = sqlx::query(LOG)
             .bind(signed(after.0)?)
-            .bind(i64::from(limit))
+            .bind(i64::from(limit.rows))
+            .bind(size(limit.bytes))
             .fetch_all(&self.inner.readers)
             .await?;
         rows.iter()
@@ -149,7 +187,7 @@ impl MessageStore for SqliteStore {
         conversation: Conversation,
         from: Option<MsgId>,
         oldest: u32,
-        limit: u32,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError> {
         let (kind, a, b) = conversation_key(conversation);
         let rows = sqlx::query(HISTORY)
@@ -158,7 +196,8 @@ impl MessageStore for SqliteStore {
             .bind(b)
             .bind(i64::from(oldest))
             .bind(i64::from(from.map_or(u32::MAX, MsgId::get)))
-            .bind(i64::from(limit))
+            .bind(i64::from(limit.rows))
+            .bind(size(limit.bytes))
             .fetch_all(&self.inner.readers)
             .await?;
         rows.iter().map(|row| message(row, 0)).collect()
@@ -169,7 +208,7 @@ impl MessageStore for SqliteStore {
         conversation: Conversation,
         ids: &[u32],
         oldest: u32,
-        limit: u32,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError> {
         let (kind, a, b) = conversation_key(conversation);
         let rows = sqlx::query(BY_IDS)
@@ -178,10 +217,15 @@ impl MessageStore for SqliteStore {
             .bind(b)
             .bind(json_array(ids.iter().copied()))
             .bind(i64::from(oldest))
-            .bind(i64::from(limit))
+            .bind(i64::from(limit.rows))
+            .bind(size(limit.bytes))
             .fetch_all(&self.inner.readers)
             .await?;
         rows.iter().map(|row| message(row, 0)).collect()
+    }
+
+    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        self.look_at_free_space().await
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {

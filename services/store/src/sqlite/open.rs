@@ -1,7 +1,7 @@
 //! Opening and closing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -59,12 +59,27 @@ impl SqliteStore {
                 readers,
                 maintenance: Mutex::new(State::default()),
                 wal_used: AtomicU64::new(0),
+                wal_held: AtomicBool::new(false),
                 wal_grown: Notify::new(),
             }),
         };
         let left_over = store.wal_bytes();
         store.inner.wal_used.store(left_over, Ordering::Relaxed);
         Ok(store)
+    }
+
+    /// Free bytes of the file system, and all of them.
+    pub(super) async fn look_at_free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let path = self.inner.dir.database();
+        let looked = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&path)).await;
+        let Ok(Ok(found)) = looked else {
+            return Ok(None);
+        };
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+        Ok(Some((
+            bytes(found.blocks_available()),
+            bytes(found.blocks()),
+        )))
     }
 
     /// Where it lives.

@@ -61,6 +61,11 @@ pub(super) fn signed(position: u64) -> Result<i64, StoreError> {
     i64::try_from(position).map_err(|_| StoreError::Corrupt(format!("position {position}")))
 }
 
+/// A number of bytes as SQLite's signed number; more than that is as much as there can be.
+pub(super) fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
 /// Numbers as a JSON array, to be bound as one parameter and unfolded by `json_each`.
 pub(super) fn json_array(numbers: impl Iterator<Item = u32>) -> String {
     let mut text = String::from("[");

@@ -12,46 +12,81 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::messages::message;
-use super::rows::{conversation, conversation_key, number, user};
-use crate::{MemberView, ReadPosition, SessionStore, StoreError};
+use super::rows::{conversation, conversation_key, number, position, size, user};
+use crate::{MemberView, Preview, ReadPosition, SessionStore, StoreError, Unread};
 
 /// Positions stored in one statement.
 const POSITIONS_AT_ONCE: usize = 1000;
 
-/// A view of the conversations that `chosen` (member and conversation columns) names.
-macro_rules! views {
-    ($chosen:expr) => {
+/// Lists the conversations of `chosen`, a table that `$with` defines: within the numbers of rows and
+/// bytes, newest first, bodies up to a length. Parameters: ?1 user, ?2 rows, ?3 bytes, ?4 length.
+macro_rules! listed {
+    ($with:expr, $where:expr) => {
         concat!(
-            "WITH chosen AS MATERIALIZED (SELECT m.conv, m.read_id, m.joined_id, m.removed_at,
-                    c.kind, c.a, c.b, c.last_seq, c.last_time
-                FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv ",
-            $chosen,
-            ")
-            SELECT x.kind, x.a, x.b, x.read_id, x.joined_id, x.removed_at, x.last_time,
-                coalesce((SELECT r.low_sent FROM message AS r
-                    WHERE x.kind = 1 AND r.conv = x.conv AND r.id = x.read_id), 0),
-                n.seq, n.id, n.sender, n.type, n.time, n.low_sent, n.body
-            FROM chosen AS x CROSS JOIN message AS n ON n.seq = x.last_seq
+            "WITH ",
+            $with,
+            ", newest AS MATERIALIZED (
+                SELECT x.*, CASE WHEN length(n.body) <= ?4 THEN length(n.body) ELSE 0 END AS given
+                FROM (SELECT *, sum(unread) OVER () AS total FROM chosen ",
+            $where,
+            " ORDER BY last_time DESC, last_seq DESC LIMIT ?2) AS x
+                CROSS JOIN message AS n ON n.seq = x.last_seq),
+            sized AS MATERIALIZED (
+                SELECT *, sum(given + 96) OVER
+                    (ORDER BY last_time DESC, last_seq DESC ROWS UNBOUNDED PRECEDING) AS bytes
+                FROM newest)
+            SELECT x.kind, x.a, x.b, x.read_id, x.joined_id, x.removed_at, x.last_time, x.low_read,
+                n.seq, n.id, n.sender, n.type, n.time, n.low_sent,
+                CASE WHEN x.given > 0 THEN n.body ELSE x'' END, x.total
+            FROM sized AS x CROSS JOIN message AS n ON n.seq = x.last_seq
+            WHERE x.bytes <= ?3 OR x.bytes = x.given + 96
             ORDER BY x.last_time DESC, x.last_seq DESC"
         )
     };
 }
 
-const RECENT: &str = views!(
-    "WHERE m.user = ? AND m.active = 1 AND c.last_id > m.joined_id AND c.last_time > ?
-       AND (m.removed_at IS NULL OR c.last_id > m.removed_at)
-     ORDER BY c.last_time DESC, c.last_seq DESC LIMIT ?"
+/// ?5 not updated later than this.
+const RECENT: &str = listed!(
+    "chosen AS MATERIALIZED (
+        SELECT m.joined_id, m.removed_at, m.read_id, c.kind, c.a, c.b, c.last_seq, c.last_time,
+            0 AS unread,
+            coalesce((SELECT r.low_sent FROM message AS r
+                WHERE c.kind = 1 AND r.conv = c.conv AND r.id = m.read_id), 0) AS low_read
+        FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv
+        WHERE m.user = ?1 AND m.active = 1 AND c.last_id > m.joined_id AND c.last_time > ?5
+          AND (m.removed_at IS NULL OR c.last_id > m.removed_at)
+        ORDER BY c.last_time DESC, c.last_seq DESC LIMIT ?2)",
+    ""
 );
 
-const UNREAD: &str =
-    views!("WHERE m.user = ? AND m.active = 1 AND c.last_id > max(m.read_id, m.joined_id)");
+/// ?5 positions that are not stored yet, a JSON array of [kind, a, b, read id]. Everything that is
+/// counted stands in the rows of conversations; of messages, only that at the read position is looked
+/// up.
+const UNREAD: &str = listed!(
+    "pending AS MATERIALIZED (
+        SELECT value ->> 0 AS kind, value ->> 1 AS a, value ->> 2 AS b, max(value ->> 3) AS read_id
+        FROM json_each(?5) GROUP BY 1, 2, 3),
+    behind AS MATERIALIZED (
+        SELECT m.conv, m.joined_id, m.removed_at, c.kind, c.a, c.b, c.last_id, c.last_seq,
+            c.last_time, c.low_sent, max(m.read_id, coalesce((SELECT p.read_id FROM pending AS p
+                WHERE p.kind = c.kind AND p.a = c.a AND p.b = c.b), 0)) AS read_id
+        FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv
+        WHERE m.user = ?1 AND m.active = 1 AND c.last_id > max(m.read_id, m.joined_id)),
+    met AS MATERIALIZED (
+        SELECT *, coalesce((SELECT r.low_sent FROM message AS r
+            WHERE x.kind = 1 AND r.conv = x.conv AND r.id = x.read_id), 0) AS low_read
+        FROM behind AS x WHERE x.last_id > x.read_id),
+    chosen AS MATERIALIZED (
+        SELECT *, CASE WHEN kind = 2 THEN last_id - max(read_id, joined_id)
+            WHEN a = ?1 THEN last_id - read_id - (low_sent - low_read)
+            ELSE low_sent - low_read END AS unread
+        FROM met)",
+    "WHERE unread > 0"
+);
 
 const READ_POSITION: &str = "SELECT m.read_id FROM conversation AS c
     JOIN member AS m ON m.conv = c.conv AND m.user = ? AND m.active = 1
     WHERE c.kind = ? AND c.a = ? AND c.b = ?";
-
-const LOW_SENT: &str = "SELECT m.low_sent FROM message AS m
-    WHERE m.conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?) AND m.id = ?";
 
 /// The parameter is a JSON array of [user, kind, a, b, read id].
 const STORE_POSITIONS: &str = "UPDATE member SET read_id = p.read_id
@@ -85,12 +120,14 @@ impl SessionStore for SqliteStore {
         &self,
         user: UserId,
         updated_after: u32,
-        limit: u32,
+        limit: Preview,
     ) -> Result<Vec<MemberView>, StoreError> {
         let rows = sqlx::query(RECENT)
             .bind(i64::from(user.get()))
+            .bind(i64::from(limit.rows))
+            .bind(size(limit.bytes))
+            .bind(size(limit.body))
             .bind(i64::from(updated_after))
-            .bind(i64::from(limit))
             .fetch_all(&self.inner.readers)
             .await?;
         rows.iter().map(view).collect()
@@ -100,40 +137,26 @@ impl SessionStore for SqliteStore {
         &self,
         user: UserId,
         positions: &[ReadPosition],
-    ) -> Result<Vec<MemberView>, StoreError> {
-        let mut reader = self.inner.readers.begin().await?;
+        limit: Preview,
+    ) -> Result<Unread, StoreError> {
+        let own = positions.iter().filter(|position| position.user == user);
+        let pending: Vec<String> = own
+            .map(|position| {
+                let (kind, a, b) = conversation_key(position.conversation);
+                format!("[{kind},{a},{b},{}]", position.read_id)
+            })
+            .collect();
         let rows = sqlx::query(UNREAD)
             .bind(i64::from(user.get()))
-            .fetch_all(&mut *reader)
+            .bind(i64::from(limit.rows.max(1)))
+            .bind(size(limit.bytes))
+            .bind(size(limit.body))
+            .bind(format!("[{}]", pending.join(",")))
+            .fetch_all(&self.inner.readers)
             .await?;
-        let mut views = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut view = view(row)?;
-            let pending = positions
-                .iter()
-                .filter(|p| p.user == user && p.conversation == view.conversation)
-                .map(|p| p.read_id)
-                .max();
-            if let Some(read_id) = pending.filter(|read_id| *read_id > view.read_id) {
-                if read_id >= view.newest.msg_id.get() {
-                    continue;
-                }
-                view.read_id = read_id;
-                if let Conversation::Pair(..) = view.conversation {
-                    let (kind, a, b) = conversation_key(view.conversation);
-                    let row = sqlx::query(LOW_SENT)
-                        .bind(kind)
-                        .bind(a)
-                        .bind(b)
-                        .bind(i64::from(read_id))
-                        .fetch_one(&mut *reader)
-                        .await?;
-                    view.low_sent_at_read = number(&row, 0)?;
-                }
-            }
-            views.push(view);
-        }
-        Ok(views)
+        let total = rows.first().map_or(Ok(0), |row| position(row, 15))?;
+        let views = rows.iter().map(view).collect::<Result<_, _>>()?;
+        Ok(Unread { views, total })
     }
 
     async fn read_position(

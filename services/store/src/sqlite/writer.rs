@@ -8,9 +8,12 @@ use super::append::Texts;
 use super::rows::unavailable;
 use crate::StoreError;
 
-/// Owns the connection and hands it to one call at a time, in the order of asking.
+/// Owns the connection and hands it to one call at a time. Messages come first: of everything else one
+/// call at a time stands with them, so that their next commit waits for one of those at most.
 pub(crate) struct Writer {
     options: SqliteConnectOptions,
+    /// Held by whoever is not storing messages.
+    others: Mutex<()>,
     slot: Mutex<Slot>,
 }
 
@@ -25,6 +28,7 @@ struct Slot {
 /// Exclusive use of the writing connection.
 pub(crate) struct WriteGuard<'a> {
     slot: MutexGuard<'a, Slot>,
+    _others: Option<MutexGuard<'a, ()>>,
 }
 
 impl Writer {
@@ -36,12 +40,26 @@ impl Writer {
         };
         Self {
             options,
+            others: Mutex::new(()),
             slot: Mutex::new(slot),
         }
     }
 
-    /// Waits for the turn; the connection has no open transaction.
+    /// Waits for the turn behind everybody; the connection has no open transaction.
     pub(crate) async fn lock(&self) -> Result<WriteGuard<'_>, StoreError> {
+        let others = self.others.lock().await;
+        self.guard(Some(others)).await
+    }
+
+    /// The same for messages, which wait for nobody who has not begun.
+    pub(crate) async fn lock_first(&self) -> Result<WriteGuard<'_>, StoreError> {
+        self.guard(None).await
+    }
+
+    async fn guard<'a>(
+        &'a self,
+        others: Option<MutexGuard<'a, ()>>,
+    ) -> Result<WriteGuard<'a>, StoreError> {
         let mut slot = self.slot.lock().await;
         if slot.in_doubt {
             roll_back(&mut slot).await;
@@ -49,7 +67,10 @@ impl Writer {
         if slot.connection.is_none() {
             slot.connection = Some(self.options.connect().await.map_err(StoreError::from)?);
         }
-        Ok(WriteGuard { slot })
+        Ok(WriteGuard {
+            slot,
+            _others: others,
+        })
     }
 
     /// Closes the connection; later calls open another.
@@ -112,4 +133,38 @@ async fn roll_back(slot: &mut Slot) {
         }
     }
     slot.in_doubt = false;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::testing::TempStore;
+
+    #[tokio::test]
+    async fn messages_wait_for_nobody_who_has_not_begun() {
+        let temp = TempStore::open().await;
+        let store = &temp.store;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let begun = store.inner.writer.lock().await.unwrap();
+        let mut tasks = Vec::new();
+        for is_message in [false, false, false, true] {
+            let (store, order) = (store.clone(), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                let writer = &store.inner.writer;
+                let _guard = if is_message {
+                    writer.lock_first().await.unwrap()
+                } else {
+                    writer.lock().await.unwrap()
+                };
+                order.lock().unwrap().push(is_message);
+            }));
+            tokio::task::yield_now().await;
+        }
+        drop(begun);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [true, false, false, false]);
+    }
 }

@@ -88,6 +88,13 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// stamp, at most about `limit` rows, ending between stamps.
     async fn users_since(&self, stamp: u32, limit: u32) -> Result<DirectoryPage, StoreError>;
 
+    /// Newest stamp of all.
+    async fn directory_stamp(&self) -> Result<u32, StoreError>;
+
+    /// Greatest stamp of a user that is not above this one, 0 for none: whoever asks since one of
+    /// those between the two gets the same answer.
+    async fn stamp_before(&self, stamp: u32) -> Result<u32, StoreError>;
+
     /// Departments changed strictly after `stamp`, ascending by stamp.
     async fn departments_since(&self, stamp: u32) -> Result<Vec<DepartmentRecord>, StoreError>;
 

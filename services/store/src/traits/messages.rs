@@ -105,6 +105,29 @@ pub struct StoredMessage {
     pub body: Bytes,
 }
 
+/// Bytes that a message costs a reader besides its body.
+pub const MESSAGE_BYTES: usize = 96;
+
+/// Where a read of messages stops: at most so many, of at most so many bytes together (bodies and
+/// [`MESSAGE_BYTES`] each). The first one comes whatever its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Messages.
+    pub rows: u32,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+impl ReadLimit {
+    /// So many messages of any size.
+    pub const fn rows(rows: u32) -> Self {
+        Self {
+            rows,
+            bytes: usize::MAX,
+        }
+    }
+}
+
 /// Storing and reading messages.
 #[async_trait]
 pub trait MessageStore: Send + Sync + 'static {
@@ -137,26 +160,35 @@ pub trait MessageStore: Send + Sync + 'static {
     /// Stores a batch whole or not at all; durable on return.
     async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError>;
 
-    /// Log entries after a position in log order, at most `limit`.
-    async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError>;
+    /// Log entries after a position in log order, within `limit`. Only an empty list means that there
+    /// is nothing.
+    async fn read_log(
+        &self,
+        after: CommitSeq,
+        limit: ReadLimit,
+    ) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// Newest first: ids ≤ `from` (`None` = from the newest), not below `oldest`, at most `limit`.
+    /// Newest first: ids ≤ `from` (`None` = from the newest), not below `oldest`, within `limit`.
     async fn history(
         &self,
         conversation: Conversation,
         from: Option<MsgId>,
         oldest: u32,
-        limit: u32,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError>;
 
-    /// The named messages, newest first, not below `oldest`, at most `limit`.
+    /// The named messages, newest first, not below `oldest`, within `limit`.
     async fn by_ids(
         &self,
         conversation: Conversation,
         ids: &[u32],
         oldest: u32,
-        limit: u32,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// Free bytes of the file system that messages are stored on, and all of them; `None` when that
+    /// is not known.
+    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError>;
 
     /// Newest id of a conversation, `None` when it has no message.
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError>;

@@ -30,7 +30,8 @@ pub struct MemberView {
     /// The session was removed when the newest id was this: it is shown again once there is a newer
     /// message. `None` = not removed.
     pub removed_at: Option<u32>,
-    /// Newest message; a conversation without one is not listed.
+    /// Newest message; a conversation without one is not listed. Its body is empty when it is longer
+    /// than the preview that was asked for.
     pub newest: StoredMessage,
     /// Last activity, unix seconds.
     pub updated: u32,
@@ -58,11 +59,43 @@ impl MemberView {
     }
 }
 
+/// Bounds of a list of conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// Conversations at most; the most recent ones.
+    pub rows: u32,
+    /// Bytes of all of them at most, [`MESSAGE_BYTES`](crate::MESSAGE_BYTES) and the body of the newest
+    /// message each.
+    pub bytes: usize,
+    /// Longest body of a newest message that is given.
+    pub body: usize,
+}
+
+impl Preview {
+    /// So many conversations of any size.
+    pub const fn rows(rows: u32) -> Self {
+        Self {
+            rows,
+            bytes: usize::MAX,
+            body: usize::MAX,
+        }
+    }
+}
+
+/// What a user has not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// The most recent conversations with unread messages.
+    pub views: Vec<MemberView>,
+    /// Unread messages of all conversations, those left out included.
+    pub total: u64,
+}
+
 /// Read positions and recent sessions.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
     /// Conversations of a user that he is a member of and that have a message, most recent first,
-    /// active later than `updated_after` (strictly; 0 = all), at most `limit`, removed ones left out.
+    /// active later than `updated_after` (strictly; 0 = all), within `limit`, removed ones left out.
     ///
     /// Most recent = by the time of the newest message, then by log position. A group is listed once
     /// it has a message newer than the user's joining; former members have no session.
@@ -70,19 +103,18 @@ pub trait SessionStore: Send + Sync + 'static {
         &self,
         user: UserId,
         updated_after: u32,
-        limit: u32,
+        limit: Preview,
     ) -> Result<Vec<MemberView>, StoreError>;
 
-    /// The same without time and removal filters, but only conversations whose newest id is above
-    /// the read position or the newest one pending in `positions` (unflushed positions win).
-    ///
-    /// Positions of other users are ignored. A pair whose newer messages are all the user's own is
-    /// listed too: [`MemberView::unread`] is 0 then.
+    /// The same without time and removal filters, but only conversations in which others have written
+    /// something above the read position or the newest one pending in `positions` (unflushed
+    /// positions win). Positions of other users are ignored.
     async fn unread_sessions(
         &self,
         user: UserId,
         positions: &[ReadPosition],
-    ) -> Result<Vec<MemberView>, StoreError>;
+        limit: Preview,
+    ) -> Result<Unread, StoreError>;
 
     /// Stored read position of a user; 0 when he has read nothing or is no member.
     async fn read_position(

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use im_core::CommitSeq;
 use im_store::{
-    BackupError, DataDir, DataDirError, MessageStore, SqliteOptions, SqliteStore, backup, restore,
-    testing::TempStore,
+    BackupError, DataDir, DataDirError, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
+    backup, restore, testing::TempStore,
 };
 
 use crate::log::{Log, pair};
@@ -19,7 +19,10 @@ async fn open(dir: &Path) -> SqliteStore {
 
 async fn stored(store: &SqliteStore) -> u64 {
     let CommitSeq(end) = store.log_end().await.unwrap().0;
-    let entries = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), end);
     end
 }

@@ -59,6 +59,7 @@ macro_rules! store_contract {
                 the_log_is_read_in_order_and_pages,
                 history_is_newest_first_and_bounded,
                 messages_by_id,
+                reads_stop_at_their_bytes,
                 latest_id_of_each_conversation,
                 states_come_in_the_order_asked,
                 recent_keys_are_bounded_by_age_and_number,
@@ -83,6 +84,7 @@ macro_rules! store_contract {
                 unread_counts_leave_own_messages_out,
                 unread_counts_of_groups_begin_at_the_join,
                 pending_positions_win,
+                lists_stop_at_their_bytes_and_leave_long_bodies_out,
                 former_members_have_no_session,
                 related_users_come_from_pairs_groups_and_departments,
             ]

@@ -1,12 +1,13 @@
 use im_codec::Command;
 use im_proto_rpc::v1::Audience;
 use im_proto_teamtalk::buddy::{
-    ImAvatarChangedNotify, ImChangeAvatarReq, ImChangeAvatarRsp, ImChangeSignInfoReq,
-    ImChangeSignInfoRsp, ImSignInfoChangedNotify, ImUsersInfoReq, ImUsersInfoRsp,
+    ImAllUserReq, ImAllUserRsp, ImAvatarChangedNotify, ImChangeAvatarReq, ImChangeAvatarRsp,
+    ImChangeSignInfoReq, ImChangeSignInfoRsp, ImSignInfoChangedNotify, ImUsersInfoReq,
+    ImUsersInfoRsp,
 };
-use im_store::{AccountStore as _, ImportedUser};
+use im_store::{AccountStore as _, DirectoryStore as _, ImportedUser};
 
-use super::rig::{Rig, android, ios, user, windows};
+use super::rig::{Rig, android, ios, small_config, user, windows};
 
 #[tokio::test]
 async fn user_details_are_those_of_existing_users_whatever_their_status_wire_13_3() {
@@ -139,4 +140,73 @@ async fn a_new_avatar_is_answered_and_told_to_all_pcs_wire_17_25() {
         .await;
     assert_eq!(rsp.result_code, 1);
     rig.no_event().await;
+}
+
+#[tokio::test]
+async fn what_is_set_already_is_neither_written_nor_told() {
+    let mut rig = Rig::new().await;
+    let avatar = ImChangeAvatarReq {
+        user_id: 5,
+        avatar_url: "http://a/b.png".to_owned(),
+        attach_data: None,
+    };
+    let signature = ImChangeSignInfoReq {
+        user_id: 5,
+        sign_info: "hello".to_owned(),
+        attach_data: None,
+    };
+    let mut stamps = Vec::new();
+    for _ in 0..2 {
+        let rsp: ImChangeAvatarRsp = rig.ask(android(1), Command::ChangeAvatarReq, &avatar).await;
+        assert_eq!(rsp.result_code, 0);
+        let rsp: ImChangeSignInfoRsp = rig
+            .ask(windows(1), Command::ChangeSignInfoReq, &signature)
+            .await;
+        assert_eq!(
+            (rsp.result_code, rsp.sign_info.as_deref()),
+            (0, Some("hello"))
+        );
+        stamps.push(rig.temp.store.directory_stamp().await.unwrap());
+        if stamps.len() == 1 {
+            rig.context.publisher.publish_gathered();
+            rig.two_events().await;
+        }
+    }
+    assert_eq!(stamps[0], stamps[1]);
+    rig.no_event().await;
+}
+
+#[tokio::test]
+async fn contacts_can_be_hidden_from_everybody_else() {
+    for hidden in [false, true] {
+        let mut config = small_config();
+        config.answers.hide_contact = hidden;
+        let rig = Rig::with(config).await;
+        rig.import(vec![ImportedUser {
+            name: "user2".to_owned(),
+            phone: Some("123".to_owned()),
+            email: Some("a@b".to_owned()),
+            ..ImportedUser::default()
+        }])
+        .await;
+        let request = ImUsersInfoReq {
+            user_id: 0,
+            user_id_list: vec![2],
+            attach_data: None,
+        };
+        for (asker, shown) in [(1, !hidden), (2, true)] {
+            let rsp: ImUsersInfoRsp = rig.ask(ios(asker), Command::UsersInfoReq, &request).await;
+            let info = &rsp.user_info_list[0];
+            let expected = if shown { ("123", "a@b") } else { ("", "") };
+            assert_eq!((info.user_tel.as_str(), info.email.as_str()), expected);
+        }
+        let request = ImAllUserReq {
+            user_id: 0,
+            latest_update_time: 0,
+            attach_data: None,
+        };
+        let rsp: ImAllUserRsp = rig.ask(windows(1), Command::AllUserReq, &request).await;
+        let phones = rsp.user_list.iter().filter(|info| info.user_tel == "123");
+        assert_eq!(phones.count(), usize::from(!hidden));
+    }
 }

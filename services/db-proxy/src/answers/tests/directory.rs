@@ -247,3 +247,38 @@ async fn departments_changed_later_are_returned_wire_13_3() {
     let records = rig.temp.store.departments_since(0).await.unwrap();
     assert_eq!(records.len(), 3);
 }
+
+#[tokio::test]
+async fn an_answer_is_built_once_for_all_who_ask_the_same_while_nothing_changes() {
+    let rig = Rig::new().await;
+    let builds = || rig.answers.directory_builds();
+    let (_, newest) = changed(&rig, 0).await;
+    for user in [windows(2), ios(3)] {
+        all_users(&rig, user, 0).await;
+    }
+    assert_eq!(builds(), 1);
+    // Times between two stamps ask for the same, and each gets back its own or a later one.
+    for since in [newest - 1, newest - 2, 1] {
+        let (everybody, latest) = changed(&rig, since).await;
+        assert_eq!((everybody.len(), latest), (9, newest));
+    }
+    assert_eq!(builds(), 2);
+    for since in [newest, newest + 5] {
+        assert_eq!(changed(&rig, since).await, (vec![], since));
+    }
+    assert_eq!(builds(), 3);
+    for user in [android(2), android(3)] {
+        all_users(&rig, user, 0).await;
+    }
+    assert_eq!(builds(), 4);
+    let now = unix_seconds();
+    rig.temp
+        .store
+        .set_signature(user(4), "new", now)
+        .await
+        .unwrap();
+    let frames = all_users(&rig, windows(1), 0).await;
+    let told = frames[0].user_list.iter().find(|info| info.user_id == 4);
+    assert_eq!(told.unwrap().sign_info.as_deref(), Some("new"));
+    assert_eq!(builds(), 5);
+}

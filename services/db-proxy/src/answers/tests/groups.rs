@@ -452,3 +452,35 @@ async fn a_shield_is_a_members_own_and_reported_wire_13_10_17_23() {
     rig.silent(ios(2), Command::GroupShieldReq, &request(0, 1))
         .await;
 }
+
+#[tokio::test]
+async fn groups_made_in_an_hour_are_bounded() {
+    let mut config = small_config();
+    config.answers.max_groups_made_per_hour = 2;
+    let rig = Rig::with(config).await;
+    for _ in 0..2 {
+        create(&rig, 1, &[1, 2]).await;
+    }
+    let request = create_req("one more", &[1, 2]);
+    let rsp: ImGroupCreateRsp = rig.ask(windows(1), Command::GroupCreateReq, &request).await;
+    assert_eq!((rsp.result_code, rsp.group_id), (1, None));
+    create(&rig, 2, &[1, 2]).await;
+}
+
+#[tokio::test]
+async fn a_crowd_cannot_put_somebody_into_groups_without_end() {
+    let mut config = small_config();
+    config.answers.max_groups_joined_per_hour = 2;
+    let rig = Rig::with(config).await;
+    create(&rig, 2, &[2, 1]).await;
+    let other = create(&rig, 3, &[3, 4]).await;
+    // What is refused counts for nobody.
+    assert_eq!(change(&rig, 5, ADD, other, &[1]).await.result_code, 1);
+    assert_eq!(change(&rig, 3, ADD, other, &[1]).await.result_code, 0);
+    let request = create_req("one more", &[4, 1]);
+    let rsp: ImGroupCreateRsp = rig.ask(windows(4), Command::GroupCreateReq, &request).await;
+    assert_eq!(rsp.result_code, 1);
+    let third = create(&rig, 4, &[4, 5]).await;
+    assert_eq!(change(&rig, 4, ADD, third, &[1]).await.result_code, 1);
+    create(&rig, 1, &[1]).await;
+}

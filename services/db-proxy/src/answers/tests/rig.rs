@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::DbProxyConfig;
+use im_config::units::Span;
 use im_core::time::unix_seconds;
 use im_core::{ClientType, UserId};
 use im_proto_rpc::v1::{self, publish_item::Item};
@@ -32,7 +33,7 @@ pub(crate) struct Rig {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) admin: AdminService,
     pub(crate) context: Context,
-    answers: Arc<Answers>,
+    pub(crate) answers: Arc<Answers>,
     route: RouteEnd,
     /// Items received and not looked at.
     items: std::collections::VecDeque<Item>,
@@ -81,6 +82,7 @@ pub(crate) fn small_config() -> DbProxyConfig {
     config.accounts.argon2_memory_kib = 8;
     config.accounts.argon2_iterations = 1;
     config.accounts.max_hash_memory_kib = 64;
+    config.publish.gather = Span::millis(1);
     config
 }
 
@@ -206,7 +208,14 @@ impl Rig {
         let sink = Arc::new(Results::default());
         let batch = SendBatch::new(vec![incoming], Arc::clone(&sink));
         assert!(self.context.writer.send(batch).await.is_ok());
-        let result = sink.take(1).await.pop().unwrap().result.unwrap();
+        let result = sink
+            .take(1, usize::MAX)
+            .await
+            .results
+            .pop()
+            .unwrap()
+            .result
+            .unwrap();
         let v1::db_result::Result::Send(done) = result else {
             panic!("a send's result")
         };
@@ -237,6 +246,13 @@ impl Rig {
                 Item::Message(_) => {}
                 other => panic!("an event is expected, not {other:?}"),
             }
+        }
+    }
+
+    /// Two events, whatever they say.
+    pub(crate) async fn two_events(&mut self) {
+        for _ in 0..2 {
+            assert!(matches!(self.item().await, Item::Event(_)));
         }
     }
 
@@ -279,6 +295,7 @@ impl Rig {
             broadcast: true,
             ..mark
         };
+        self.context.publisher.publish_gathered();
         self.context
             .publisher
             .publish(vec![Publication::Event(mark.clone())]);

@@ -1,5 +1,6 @@
 use im_codec::Command;
-use im_codec::text::VOICE_PLACEHOLDER;
+use im_codec::text::{LONG_PLACEHOLDER, VOICE_PLACEHOLDER};
+use im_config::units::ByteSize;
 use im_proto_rpc::v1::Audience;
 use im_proto_teamtalk::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
@@ -10,7 +11,7 @@ use im_proto_teamtalk::message::{
 };
 
 use super::groups::{add, create};
-use super::rig::{Rig, Terminal, android, ios, windows};
+use super::rig::{Rig, Terminal, android, ios, small_config, windows};
 
 async fn recent_since(rig: &Rig, from: Terminal, since: u32) -> ImRecentContactSessionRsp {
     let request = ImRecentContactSessionReq {
@@ -126,7 +127,9 @@ async fn only_sessions_updated_strictly_later_are_returned_wire_13_4() {
 
 #[tokio::test]
 async fn a_long_list_reaches_android_in_several_frames_wire_2_5() {
-    let rig = Rig::new().await;
+    let mut config = small_config();
+    config.answers.max_preview = ByteSize::kib(256);
+    let rig = Rig::with(config).await;
     let body = vec![b'x'; 200 << 10];
     for from in 2..=6 {
         rig.send(windows(from), 1, 0x01, &body).await;
@@ -364,4 +367,48 @@ async fn a_group_session_is_removed_without_a_notice_wire_10_17() {
     assert_eq!(recent(&rig, 1).await, []);
     rig.group_text(2, group, "y").await;
     assert_eq!(recent(&rig, 1).await, [(2, group)]);
+}
+
+#[tokio::test]
+async fn unread_answers_are_bounded_newest_first_and_the_rest_counts_in_the_total() {
+    let mut config = small_config();
+    config.answers.max_unread_sessions = 2;
+    let rig = Rig::with(config).await;
+    for from in [2, 3, 4] {
+        rig.text(from, 1, "first").await;
+        rig.text(from, 1, "second").await;
+    }
+    let (lines, total) = unread(&rig, 1).await;
+    assert_eq!((lines, total), (vec![(1, 3, 2), (1, 4, 2)], 6));
+}
+
+#[tokio::test]
+async fn a_long_newest_message_appears_as_a_valid_placeholder_wire_7_2() {
+    let rig = Rig::new().await;
+    let (fits, long) = ("x".repeat(4_096), "x".repeat(4_097));
+    rig.text(2, 1, &fits).await;
+    rig.text(3, 1, &long).await;
+    let request = ImUnreadMsgCntReq {
+        user_id: 0,
+        attach_data: None,
+    };
+    let rsp: ImUnreadMsgCntRsp = rig.ask(ios(1), Command::UnreadMsgCntReq, &request).await;
+    let shown = |id| {
+        let line = rsp.unreadinfo_list.iter().find(|l| l.session_id == id);
+        line.unwrap().latest_msg_data.clone()
+    };
+    assert_eq!(shown(2), fits.as_bytes());
+    assert_eq!(shown(3), LONG_PLACEHOLDER.as_bytes());
+    let recent = recent_since(&rig, ios(1), 0).await;
+    let line = &recent.contact_session_list[0];
+    assert_eq!(line.latest_msg_data, LONG_PLACEHOLDER.as_bytes());
+}
+
+#[tokio::test]
+async fn a_time_of_a_clock_that_was_ahead_hides_nothing() {
+    let rig = Rig::new().await;
+    rig.text(2, 1, "x").await;
+    let ahead = im_core::time::unix_seconds() + 100_000;
+    let rsp = recent_since(&rig, windows(1), ahead).await;
+    assert_eq!(rsp.contact_session_list.len(), 1);
 }

@@ -107,7 +107,11 @@ impl MessageStore for Faulty {
         }
     }
 
-    async fn read_log(&self, after: CommitSeq, limit: u32) -> Result<Vec<LogEntry>, StoreError> {
+    async fn read_log(
+        &self,
+        after: CommitSeq,
+        limit: ReadLimit,
+    ) -> Result<Vec<LogEntry>, StoreError> {
         self.check()?;
         self.inner.read_log(after, limit).await
     }
@@ -117,7 +121,7 @@ impl MessageStore for Faulty {
         conversation: Conversation,
         from: Option<MsgId>,
         oldest: u32,
-        limit: u32,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError> {
         self.inner.history(conversation, from, oldest, limit).await
     }
@@ -127,9 +131,13 @@ impl MessageStore for Faulty {
         conversation: Conversation,
         ids: &[u32],
         oldest: u32,
-        limit: u32,
+        limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError> {
         self.inner.by_ids(conversation, ids, oldest, limit).await
+    }
+
+    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        self.inner.free_space().await
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
@@ -155,12 +163,14 @@ pass_on!(AccountStore {
 });
 pass_on!(DirectoryStore {
     fn users_since(stamp: u32, limit: u32) -> DirectoryPage;
+    fn directory_stamp() -> u32;
+    fn stamp_before(stamp: u32) -> u32;
     fn departments_since(stamp: u32) -> Vec<DepartmentRecord>;
     fn import(import: &DirectoryImport) -> ImportOutcome;
 });
 pass_on!(SessionStore {
-    fn recent_sessions(user: UserId, updated_after: u32, limit: u32) -> Vec<MemberView>;
-    fn unread_sessions(user: UserId, positions: &[ReadPosition]) -> Vec<MemberView>;
+    fn recent_sessions(user: UserId, updated_after: u32, limit: Preview) -> Vec<MemberView>;
+    fn unread_sessions(user: UserId, positions: &[ReadPosition], limit: Preview) -> Unread;
     fn read_position(user: UserId, conversation: Conversation) -> u32;
     fn store_read_positions(positions: &[ReadPosition]) -> ();
     fn remove_session(user: UserId, conversation: Conversation) -> bool;

@@ -121,7 +121,8 @@ impl Rig {
     pub(super) async fn results(&self, count: usize) -> Vec<(u64, v1::SendDone)> {
         let mut all = Vec::new();
         while all.len() < count {
-            for result in self.sink.take(count - all.len()).await {
+            let taken = self.sink.take(count - all.len(), usize::MAX).await;
+            for result in taken.results {
                 let Some(v1::db_result::Result::Send(done)) = result.result else {
                     panic!()
                 };

@@ -20,7 +20,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use im_core::{CommitSeq, Conversation};
-use im_store::{DataDir, Durability, LogEntry, MessageStore, SqliteOptions, SqliteStore};
+use im_store::{
+    DataDir, Durability, LogEntry, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use child::{Job, body_of};
@@ -180,7 +182,10 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
         .await
         .expect("open after the crash");
     let (CommitSeq(end), _) = store.log_end().await.unwrap();
-    let entries: Vec<LogEntry> = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    let entries: Vec<LogEntry> = store
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
     assert_eq!(
         u64::try_from(entries.len()).unwrap(),
         end,

@@ -1,6 +1,7 @@
 use im_core::{Conversation, GroupId, UserId};
 use im_store::{
-    ConversationRow, GroupChange, GroupMember, GroupType, MemberChange, NewGroup, Store, StoreError,
+    ConversationRow, GroupChange, GroupMember, GroupType, MemberChange, NewGroup, Preview, Store,
+    StoreError,
 };
 
 use crate::log::{Log, user};
@@ -141,8 +142,21 @@ pub(super) async fn joining_anew_hides_what_came_before(store: &dyn Store) {
         shielded: false,
     };
     assert_eq!(members, [joined(1, 0), joined(2, 4), joined(8, 4)]);
-    assert_eq!(store.recent_sessions(user(2), 0, 9).await.unwrap(), []);
-    assert_eq!(store.unread_sessions(user(8), &[]).await.unwrap(), []);
+    assert_eq!(
+        store
+            .recent_sessions(user(2), 0, Preview::rows(9))
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(
+        store
+            .unread_sessions(user(8), &[], Preview::rows(100))
+            .await
+            .unwrap()
+            .views,
+        []
+    );
     // Adding a member who is one changes nothing of his membership.
     store
         .change_members(&change(group, MemberChange::Add, &[1], 4))

@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use im_core::{CommitSeq, Conversation, GroupId};
 use im_store::{
-    AppendBatch, ConversationRow, ConversationState, NewConversation, RecentKey, Store, StoreError,
+    AppendBatch, ConversationRow, ConversationState, MESSAGE_BYTES, NewConversation, Preview,
+    ReadLimit, RecentKey, Store, StoreError, StoredMessage,
 };
 
 use crate::log::{Log, id, key, pair};
@@ -13,12 +14,24 @@ pub(super) async fn an_empty_store_has_an_empty_log(store: &dyn Store) {
         store.log_end().await.unwrap(),
         (CommitSeq(0), ConversationRow(0))
     );
-    assert_eq!(store.read_log(CommitSeq(0), 10).await.unwrap(), []);
+    assert_eq!(
+        store
+            .read_log(CommitSeq(0), ReadLimit::rows(10))
+            .await
+            .unwrap(),
+        []
+    );
     assert_eq!(
         store.conversation_states(&[pair(1, 2)]).await.unwrap(),
         [None]
     );
-    assert_eq!(store.history(pair(1, 2), None, 0, 10).await.unwrap(), []);
+    assert_eq!(
+        store
+            .history(pair(1, 2), None, 0, ReadLimit::rows(10))
+            .await
+            .unwrap(),
+        []
+    );
     assert_eq!(store.latest_id(pair(1, 2)).await.unwrap(), None);
     store.append(&AppendBatch::default()).await.unwrap();
 }
@@ -29,7 +42,10 @@ pub(super) async fn stores_and_reads_back(store: &dyn Store) {
     log.send(1, pair(1, 2), 101, "two").key = Some(key(1));
     let sent = log.batch.messages.clone();
     log.commit(store).await.unwrap();
-    let entries = store.read_log(CommitSeq(0), 10).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq(0), ReadLimit::rows(10))
+        .await
+        .unwrap();
     assert_eq!(entries.len(), 2);
     for (entry, sent) in entries.iter().zip(&sent) {
         assert_eq!(entry.conversation, pair(1, 2));
@@ -64,14 +80,17 @@ pub(super) async fn batches_of_every_size_are_stored_whole(store: &dyn Store) {
         store.log_end().await.unwrap(),
         (CommitSeq(log.seq), ConversationRow(log.rows))
     );
-    let entries = store.read_log(CommitSeq(0), u32::MAX).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
     assert_eq!(entries.len(), usize::try_from(log.seq).unwrap());
     for (conversation, known) in &log.known {
         let state = state_of(store, *conversation).await;
         assert_eq!((state.row, state.last_id), (known.row, known.last_id));
         assert_eq!(state.low_sent, known.low_sent);
         let history = store
-            .history(*conversation, None, 0, u32::MAX)
+            .history(*conversation, None, 0, ReadLimit::rows(u32::MAX))
             .await
             .unwrap();
         let ids: Vec<u32> = history.iter().map(|message| message.msg_id.get()).collect();
@@ -88,16 +107,28 @@ pub(super) async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
         log.send(2, conversations[n % 3], 100, &format!("{n}"));
     }
     log.commit(store).await.unwrap();
-    let page = store.read_log(CommitSeq(10), 7).await.unwrap();
+    let page = store
+        .read_log(CommitSeq(10), ReadLimit::rows(7))
+        .await
+        .unwrap();
     let seqs: Vec<u64> = page.iter().map(|entry| entry.message.seq.0).collect();
     assert_eq!(seqs, [11, 12, 13, 14, 15, 16, 17]);
     for (n, entry) in (10..).zip(&page) {
         assert_eq!(entry.conversation, conversations[n % 3]);
         assert_eq!(entry.message.body, format!("{n}"));
     }
-    assert_eq!(store.read_log(CommitSeq(30), 7).await.unwrap(), []);
     assert_eq!(
-        store.read_log(CommitSeq(u64::MAX >> 1), 7).await.unwrap(),
+        store
+            .read_log(CommitSeq(30), ReadLimit::rows(7))
+            .await
+            .unwrap(),
+        []
+    );
+    assert_eq!(
+        store
+            .read_log(CommitSeq(u64::MAX >> 1), ReadLimit::rows(7))
+            .await
+            .unwrap(),
         []
     );
 }
@@ -111,7 +142,7 @@ pub(super) async fn history_is_newest_first_and_bounded(store: &dyn Store) {
     log.commit(store).await.unwrap();
     let ids = async |from: Option<u32>, oldest, limit| -> Vec<u32> {
         let history = store
-            .history(pair(1, 2), from.map(id), oldest, limit)
+            .history(pair(1, 2), from.map(id), oldest, ReadLimit::rows(limit))
             .await
             .unwrap();
         assert!(history.iter().all(|m| m.body == m.msg_id.get().to_string()));
@@ -132,7 +163,10 @@ pub(super) async fn messages_by_id(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     let ids = async |ids: &[u32], oldest, limit| -> Vec<u32> {
-        let found = store.by_ids(pair(1, 2), ids, oldest, limit).await.unwrap();
+        let found = store
+            .by_ids(pair(1, 2), ids, oldest, ReadLimit::rows(limit))
+            .await
+            .unwrap();
         found.iter().map(|message| message.msg_id.get()).collect()
     };
     assert_eq!(ids(&[3, 17, 3, 0, 99, 4], 0, 10).await, [17, 4, 3]);
@@ -140,7 +174,10 @@ pub(super) async fn messages_by_id(store: &dyn Store) {
     assert_eq!(ids(&[3, 17, 4], 0, 2).await, [17, 4]);
     assert_eq!(ids(&[], 0, 2).await, [0; 0]);
     assert_eq!(
-        store.by_ids(pair(1, NOBODY), &[1], 0, 10).await.unwrap(),
+        store
+            .by_ids(pair(1, NOBODY), &[1], 0, ReadLimit::rows(10))
+            .await
+            .unwrap(),
         []
     );
 }
@@ -277,7 +314,7 @@ async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
     assert_eq!(state_of(store, pair(1, 2)).await.last_id, 3);
     assert_eq!(
         store
-            .recent_sessions(crate::log::user(3), 0, 9)
+            .recent_sessions(crate::log::user(3), 0, Preview::rows(9))
             .await
             .unwrap(),
         []
@@ -374,11 +411,45 @@ pub(super) async fn bodies_are_opaque(store: &dyn Store) {
         log.send(1, pair(1, 2), 100, "").body = body.clone();
     }
     log.commit(store).await.unwrap();
-    let history = store.history(pair(1, 2), None, 0, 10).await.unwrap();
+    let history = store
+        .history(pair(1, 2), None, 0, ReadLimit::rows(10))
+        .await
+        .unwrap();
     let read: Vec<Bytes> = history
         .into_iter()
         .rev()
         .map(|message| message.body)
         .collect();
     assert_eq!(read, bodies);
+}
+
+pub(super) async fn reads_stop_at_their_bytes(store: &dyn Store) {
+    let mut log = Log::default();
+    for size in [1_000, 10, 10, 3_000, 10] {
+        log.send(1, pair(1, 2), 100, &"x".repeat(size));
+    }
+    log.commit(store).await.unwrap();
+    let within = |bytes| ReadLimit { rows: 10, bytes };
+    let few = 2 * (10 + MESSAGE_BYTES);
+    let ids = |found: Vec<StoredMessage>| -> Vec<u32> {
+        found.iter().map(|message| message.msg_id.get()).collect()
+    };
+    for (from, bytes, expected) in [
+        (5, few, vec![5]),
+        (3, few, vec![3, 2]),
+        (3, few - 1, vec![3]),
+        (4, 0, vec![4]),
+        (5, 1 << 20, vec![5, 4, 3, 2, 1]),
+    ] {
+        let history = store.history(pair(1, 2), Some(id(from)), 0, within(bytes));
+        assert_eq!(ids(history.await.unwrap()), expected, "{from} {bytes}");
+    }
+    let named = store.by_ids(pair(1, 2), &[1, 2, 3], 0, within(few));
+    assert_eq!(ids(named.await.unwrap()), [3, 2]);
+    let entries = store.read_log(CommitSeq(1), within(few)).await.unwrap();
+    let messages = entries.into_iter().map(|entry| entry.message);
+    assert_eq!(ids(messages.collect()), [2, 3]);
+    let entries = store.read_log(CommitSeq(3), within(few)).await.unwrap();
+    let messages = entries.into_iter().map(|entry| entry.message);
+    assert_eq!(ids(messages.collect()), [4], "the first one comes whole");
 }

@@ -1,5 +1,8 @@
 use im_core::{Conversation, UserId};
-use im_store::{ImportedUser, MemberChange, MemberView, ReadPosition, Store};
+use im_store::{
+    ImportedUser, MESSAGE_BYTES, MemberChange, MemberView, Preview, ReadLimit, ReadPosition, Store,
+    Unread,
+};
 
 use super::accounts::{import, person};
 use super::groups::change;
@@ -15,7 +18,7 @@ fn position(reader: u32, conversation: Conversation, read_id: u32) -> ReadPositi
 
 async fn recents(store: &dyn Store, reader: u32, after: u32, limit: u32) -> Vec<Conversation> {
     let views = store
-        .recent_sessions(user(reader), after, limit)
+        .recent_sessions(user(reader), after, Preview::rows(limit))
         .await
         .unwrap();
     views.iter().map(|view| view.conversation).collect()
@@ -27,14 +30,18 @@ async fn unread(
     reader: u32,
     positions: &[ReadPosition],
 ) -> Vec<(Conversation, u32)> {
-    let views = store
-        .unread_sessions(user(reader), positions)
+    let unread = store
+        .unread_sessions(user(reader), positions, Preview::rows(100))
         .await
         .unwrap();
-    let counts = views
-        .iter()
-        .map(|view| (view.conversation, view.unread(user(reader))));
-    counts.filter(|(_, count)| *count > 0).collect()
+    let views = unread.views.iter();
+    let counts: Vec<_> = views
+        .map(|view| (view.conversation, view.unread(user(reader))))
+        .collect();
+    assert!(counts.iter().all(|(_, count)| *count > 0));
+    let sum: u64 = counts.iter().map(|(_, count)| u64::from(*count)).sum();
+    assert_eq!(unread.total, sum);
+    counts
 }
 
 pub(super) async fn recents_are_newest_first(store: &dyn Store) {
@@ -54,12 +61,12 @@ pub(super) async fn recents_are_newest_first(store: &dyn Store) {
     assert_eq!(recents(store, 1, 0, 10).await, wanted);
 
     let view = store
-        .recent_sessions(user(1), 0, 1)
+        .recent_sessions(user(1), 0, Preview::rows(1))
         .await
         .unwrap()
         .remove(0);
     let newest = store
-        .history(pair(1, 2), None, 0, 1)
+        .history(pair(1, 2), None, 0, ReadLimit::rows(1))
         .await
         .unwrap()
         .remove(0);
@@ -135,7 +142,10 @@ pub(super) async fn removed_sessions_reappear_with_a_newer_message(store: &dyn S
     log.send(1, pair(1, 2), 12, "x");
     log.send(2, pair(1, 2), 13, "x");
     log.commit(store).await.unwrap();
-    let views = store.recent_sessions(user(1), 0, 10).await.unwrap();
+    let views = store
+        .recent_sessions(user(1), 0, Preview::rows(10))
+        .await
+        .unwrap();
     assert_eq!(views[0].conversation, pair(1, 2));
     assert_eq!((views[0].removed_at, views[0].read_id), (Some(1), 1));
     assert_eq!(
@@ -254,7 +264,13 @@ pub(super) async fn unread_counts_leave_own_messages_out(store: &dyn Store) {
         .store_read_positions(&[position(1, pair(1, 2), 6)])
         .await
         .unwrap();
-    assert_eq!(store.unread_sessions(user(1), &[]).await.unwrap(), []);
+    assert_eq!(
+        store
+            .unread_sessions(user(1), &[], Preview::rows(100))
+            .await
+            .unwrap(),
+        Unread::default()
+    );
 }
 
 pub(super) async fn unread_counts_of_groups_begin_at_the_join(store: &dyn Store) {
@@ -369,4 +385,43 @@ pub(super) async fn related_users_come_from_pairs_groups_and_departments(store: 
     assert_eq!(related(1, 2).await.len(), 2);
     assert_eq!(related(30, 100).await, [1, 32]);
     assert_eq!(related(99, 100).await, [0; 0]);
+}
+
+pub(super) async fn lists_stop_at_their_bytes_and_leave_long_bodies_out(store: &dyn Store) {
+    let mut log = Log::default();
+    for (peer, size) in [(2, 50), (3, 200), (4, 50), (5, 50)] {
+        log.send(peer, pair(1, peer), peer, &"x".repeat(size));
+    }
+    log.commit(store).await.unwrap();
+    let limit = |bytes| Preview {
+        rows: 10,
+        bytes,
+        body: 100,
+    };
+    let shape = |views: &[MemberView]| -> Vec<(Conversation, usize)> {
+        views
+            .iter()
+            .map(|view| (view.conversation, view.newest.body.len()))
+            .collect()
+    };
+    let all = [
+        (pair(1, 5), 50),
+        (pair(1, 4), 50),
+        (pair(1, 3), 0),
+        (pair(1, 2), 50),
+    ];
+    let cost = MESSAGE_BYTES + 50;
+    for (bytes, lines) in [
+        (1 << 20, 4),
+        (2 * cost, 2),
+        (2 * cost + MESSAGE_BYTES, 3),
+        (0, 1),
+    ] {
+        let unread = store.unread_sessions(user(1), &[], limit(bytes));
+        let unread = unread.await.unwrap();
+        assert_eq!(shape(&unread.views), all[..lines], "{bytes}");
+        assert_eq!(unread.total, 4);
+        let recent = store.recent_sessions(user(1), 0, limit(bytes));
+        assert_eq!(shape(&recent.await.unwrap()), all[..lines], "{bytes}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use im_core::Conversation;
-use im_store::{MemberChange, ReadPosition, Store};
+use im_store::{MemberChange, Preview, ReadPosition, Store};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -207,15 +207,32 @@ async fn check(store: &dyn Store, reader: u32, conversations: &[Conversation], m
     }
     listed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
     let listed: Vec<Conversation> = listed.into_iter().map(|(_, which)| which).collect();
-    let views = store.recent_sessions(user(reader), 0, 100).await.unwrap();
+    let views = store
+        .recent_sessions(user(reader), 0, Preview::rows(100))
+        .await
+        .unwrap();
     let seen: Vec<Conversation> = views.iter().map(|view| view.conversation).collect();
     assert_eq!(seen, listed);
 
-    let views = store.unread_sessions(user(reader), &[]).await.unwrap();
-    let counts: BTreeMap<Conversation, u32> = views
+    let found = store
+        .unread_sessions(user(reader), &[], Preview::rows(100))
+        .await
+        .unwrap();
+    let counts: BTreeMap<Conversation, u32> = found
+        .views
         .iter()
         .map(|view| (view.conversation, view.unread(user(reader))))
-        .filter(|(_, count)| *count > 0)
         .collect();
     assert_eq!(counts, unread);
+    let total: u64 = unread.values().copied().map(u64::from).sum();
+    assert_eq!(found.total, total);
+    let newest = store
+        .unread_sessions(user(reader), &[], Preview::rows(1))
+        .await
+        .unwrap();
+    assert_eq!(newest.views.first(), found.views.first());
+    assert_eq!(
+        (newest.views.len(), newest.total),
+        (found.views.len().min(1), total)
+    );
 }
