@@ -68,8 +68,8 @@ impl Default for MeterConfig {
     /// Twice what the busiest script of an original client does.
     fn default() -> Self {
         Self {
-            // Windows: one in 5 s; some gather while a network is away.
-            heartbeat: rate(12, 24),
+            // Windows: one in 5 s; those of some minutes gather while a network is away.
+            heartbeat: rate(60, 24),
             // Windows: one in 600 s, and one at each of a few logins in a row.
             time: rate(10, 6),
             // Windows: 300 ids a frame after each login: 167 frames at 50,000 people.
@@ -84,7 +84,7 @@ impl Default for MeterConfig {
             // Windows: offline files after a login, then one a file by hand.
             file: rate(40, 60),
             // Nobody: slack for clients that are newer than this server.
-            ignored: rate(32, 60),
+            ignored: rate(4_096, 600),
             // By hand: switches of a screen, one a second at most.
             setting: rate(60, 60),
             // By hand: somebody who makes the groups of a new department.

@@ -145,6 +145,14 @@ impl Conn {
         self.last.store(now, Ordering::Relaxed);
     }
 
+    /// The connection was not read until now. That puts off the end for silence, not that for want of a
+    /// login.
+    pub(crate) fn was_paused(&self, now: u32) {
+        if self.phase() == Phase::Online {
+            self.touch(now);
+        }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Fresh,
@@ -392,7 +400,7 @@ impl Conn {
                     drop(out);
                     // Whoever takes bytes is there.
                     if self.is_paused() {
-                        self.touch(output.env.now());
+                        self.was_paused(output.env.now());
                     }
                     self.wake_reader();
                 }

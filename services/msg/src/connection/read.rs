@@ -102,14 +102,14 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
             Step::Pause(why) => {
                 env.metrics.paused(why);
                 pause(&**upper, conn, why).await;
-                conn.touch(env.now());
+                conn.was_paused(env.now());
             }
             Step::Slow(wait) => {
                 env.metrics.paused(Pause::Rate);
                 let wait = Duration::from_millis(u64::from(wait.min(LONGEST_WAIT)));
                 // Boxed, so that a connection that never gets here does not hold a timer.
                 Box::pin(conn.pause_for(wait)).await;
-                conn.touch(env.now());
+                conn.was_paused(env.now());
             }
             Step::Close => break,
         }

@@ -83,6 +83,24 @@ async fn frames_that_no_client_sends_end_the_connection_before_and_after_login()
 }
 
 #[tokio::test]
+async fn heartbeats_beyond_their_rate_do_not_put_off_the_login_timeout() {
+    let rig = Rig::start_with(MsgConfig {
+        login_timeout_ms: 200,
+        ..metered(MeterConfig {
+            heartbeat: FEW,
+            ..MeterConfig::default()
+        })
+    })
+    .await;
+    let mut client = rig.connect().await;
+    client.raw(&im_codec::heartbeat(1).repeat(1_000)).await;
+    let start = Instant::now();
+    while client.frame().await.is_some() {}
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::LoginTimeout), 1);
+}
+
+#[tokio::test]
 async fn what_others_are_told_counts_per_user_and_over_reconnects() {
     let slow = Rate {
         burst: 2,
