@@ -4,6 +4,7 @@
 //! an occupied port ends the start before anything runs; and they stop one after the other, msg
 //! first, so that what clients have sent is still stored and answered.
 
+mod heap;
 mod roles;
 mod secret;
 mod supervise;
@@ -231,6 +232,7 @@ fn share(config: ImdConfig, secrets: &Secrets) -> Shared {
     let links = context.metrics.register(LinkMetrics::register);
     context.metrics.register(|registry| {
         process::register(registry, tokio::runtime::Handle::current());
+        heap::register(registry);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("im_build", "The program", version);
     });
