@@ -197,7 +197,8 @@ pub struct AnswersConfig {
     pub max_group_infos: usize,
     /// Conversations in an answer to 0x0307; what the others have unread counts in its total.
     pub max_unread_sessions: u32,
-    /// Largest answer with messages, bytes: reading from the store stops there.
+    /// Largest answer with messages, departments or fixed groups; reading messages from the store
+    /// stops there.
     pub max_list_bytes: ByteSize,
     /// Longest newest message that 0x0201 and 0x0307 show; a longer one appears as a placeholder.
     pub max_preview: ByteSize,
