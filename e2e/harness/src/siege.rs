@@ -83,6 +83,7 @@ pub struct Siege {
     newcomers_limit: Duration,
     faults: Vec<String>,
     notes: Vec<String>,
+    judged: bool,
 }
 
 /// What one attack did to the processes.
@@ -134,6 +135,7 @@ impl Siege {
             newcomers_limit: Duration::from_secs(2),
             faults: Vec::new(),
             notes: Vec::new(),
+            judged: false,
         };
         siege.calm().await;
         siege
@@ -270,6 +272,7 @@ impl Siege {
     pub async fn holds(mut self) {
         let chat = self.bystanders.finish().await;
         self.judge_processes();
+        self.judged = true;
         self.faults.extend(chat.faults(SLOWEST_ACK));
         self.faults
             .extend(self.arrivals.faults(self.newcomers_limit));
@@ -358,6 +361,15 @@ impl Siege {
 
 impl Drop for Siege {
     fn drop(&mut self) {
+        // A test that did not come to its end tells nevertheless what was seen.
+        if std::thread::panicking() && !self.judged {
+            eprintln!(
+                "siege: {}; {}{}",
+                self.chat(),
+                self.arrivals,
+                self.described()
+            );
+        }
         if let Some(runtime) = self.witnesses.take() {
             runtime.shutdown_background();
         }
