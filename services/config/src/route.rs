@@ -27,7 +27,7 @@ pub struct RouteConfig {
     /// Results, kicks and presence that wait for a slow msg server (a presence tick counts each of
     /// its users); beyond it the link is closed.
     pub max_waiting_items: usize,
-    /// The same in bytes.
+    /// The same in bytes: `max_waiting_items` weighed.
     pub max_waiting: ByteSize,
     /// Logins that wait for the writer; a login beyond is not confirmed.
     pub max_waiting_logins: usize,

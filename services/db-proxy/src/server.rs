@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::accounts::{AccountMetrics, Accounts};
+use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
 use crate::assembly::{Context, Core};
@@ -45,6 +45,8 @@ pub struct Deps {
     pub admin_secret: Secret,
     /// Counters of links.
     pub links: LinkMetrics,
+    /// Keys of remembered logins; used when `accounts.remember_for` is not zero.
+    pub remember_keys: RememberKeys,
     /// Metrics and readiness of the process.
     pub process: im_runtime::Context,
 }
@@ -74,6 +76,7 @@ pub struct Server {
     grpc: BoundGrpc,
     admin: Option<BoundGrpc>,
     core: Core,
+    accounts: Arc<Accounts>,
     attach: Attach,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
@@ -87,7 +90,11 @@ impl Server {
         let metrics = registered.register(Metrics::register);
         let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
         let context = &core.context;
-        let accounts = Accounts::new(context, registered.register(AccountMetrics::register));
+        let accounts = Accounts::new(
+            context,
+            deps.remember_keys.clone(),
+            registered.register(AccountMetrics::register),
+        );
         let answers = Answers::new(
             context,
             Arc::clone(&accounts),
@@ -111,7 +118,7 @@ impl Server {
         let admin = if config.admin_listen.is_empty() {
             None
         } else {
-            let service = AdminServer::new(AdminService::new(context, accounts));
+            let service = AdminServer::new(AdminService::new(context, Arc::clone(&accounts)));
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
             Some(server.service(service).bind(&config.admin_listen).await?)
         };
@@ -122,6 +129,7 @@ impl Server {
             grpc,
             admin,
             core,
+            accounts,
             attach,
             link_tasks,
             stop_links,
@@ -149,6 +157,9 @@ impl Server {
         let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
+        let (accounts, stop_accounts) = (self.accounts, stop_rest.clone());
+        let publisher = self.core.context.publisher.clone();
+        tasks.spawn(async move { accounts.run(publisher, stop_accounts).await });
         let Context {
             space,
             store,

@@ -15,6 +15,7 @@ mod accounts;
 mod append;
 mod devices;
 mod directory;
+mod failures;
 mod groups;
 mod import;
 mod maintenance;

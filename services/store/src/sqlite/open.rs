@@ -125,11 +125,25 @@ pub(crate) fn schema_version() -> i64 {
 
 /// The schema's history. An applied file is never edited.
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        include_str!("../../migrations/0001_initial.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |version: i64, name: &'static str, text: &'static str| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    };
+    Migrator::with_migrations(vec![
+        migration(
+            1,
+            "initial",
+            include_str!("../../migrations/0001_initial.sql"),
+        ),
+        migration(
+            2,
+            "logins",
+            include_str!("../../migrations/0002_logins.sql"),
+        ),
+    ])
 }
