@@ -10,8 +10,9 @@ use crate::process::Process;
 
 /// Time for a reading of a process that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Caches of names, sessions and positions fill with the first people who come, KiB.
-const HEAP_SLACK_KIB: u64 = 4 << 10;
+/// Caches fill with the first people who come, and each direction of a link keeps the room that its
+/// largest batch took, of 4 MiB at most; KiB.
+const HEAP_SLACK_KIB: u64 = 16 << 10;
 /// The store opens its readers when they are first needed.
 const DESCRIPTOR_SLACK: usize = 32;
 /// The reading itself has a connection, and so may the probe of a newcomer who has just left.

@@ -16,7 +16,6 @@ const SOURCES: u32 = 8;
 
 /// Sends so many frames over one connection after the other, and reads what comes.
 async fn send_frames(msg: SocketAddr, seed: u64, n: u32, count: usize, end: Instant) -> usize {
-    // A logout or a login ends nothing but the sender's own turn.
     let mut frames = Frames::new(seed.wrapping_add(n.into()), &[]);
     let mut sent = 0;
     while sent < count && Instant::now() < end {
@@ -52,27 +51,52 @@ async fn send_frames(msg: SocketAddr, seed: u64, n: u32, count: usize, end: Inst
     sent
 }
 
-async fn torture(mut siege: Siege, count: usize, limit: Duration) {
+/// What the servers must have looked at, lest the frames missed their aim.
+struct Aim {
+    /// Frames in all.
+    count: usize,
+    /// The share of them that msg servers read at least, percent.
+    read_percent: usize,
+    /// Time for half of them.
+    limit: Duration,
+}
+
+async fn torture(mut siege: Siege, aim: Aim) {
     let seed: u64 = std::env::var("IM_SEED")
         .ok()
         .map_or_else(rand::random, |seed| seed.parse().unwrap());
     siege.note(format!("IM_SEED={seed}"));
-    let count = match std::env::var_os("IM_TORTURE") {
-        Some(_) => count * 1_000,
-        None => count,
+    let times = match std::env::var_os("IM_TORTURE") {
+        Some(_) => 100,
+        None => 1,
     };
+    let each = aim.count * times / 2 / SOURCES as usize;
+    let limit = aim.limit * u32::try_from(times).unwrap();
     let msg = siege.msg();
+    let read = async |siege: &mut Siege| {
+        let metrics = super::metrics(siege, "msg1").await;
+        metrics.sum("im_msg_received_frames", "")
+    };
     for round in 0..2 {
+        let before = read(&mut siege).await;
         let begin = Instant::now();
-        let each = count / 2 / SOURCES as usize;
         let end = begin + limit;
-        let senders = (0..SOURCES).map(|n| send_frames(msg, seed + round, n, each, end));
+        let senders = (0..SOURCES).map(|n| send_frames(msg, seed ^ round << 32, n, each, end));
         let sent: usize = siege.round(join_all(senders)).await.into_iter().sum();
         let took = begin.elapsed();
-        siege.note(format!("{sent} frames in {took:.1?}"));
+        let read = read(&mut siege).await - before;
+        siege.note(format!("{sent} frames in {took:.1?}, {read} of them read"));
         siege.expect(sent >= each * SOURCES as usize, || {
             format!("only {sent} frames were sent in {limit:?}")
         });
+        siege.expect(read as usize * 100 >= sent * aim.read_percent, || {
+            format!("only {read} of {sent} frames were read")
+        });
+    }
+    let metrics = super::metrics(&mut siege, "msg1").await;
+    for reason in ["FrameLength", "Malformed", "Command"] {
+        let count = metrics.sum("im_msg_refused", reason);
+        siege.expect(count > 100.0, || format!("{count} refused for {reason}"));
     }
     for name in siege.platform().names() {
         let log = siege.platform().process(&name).unwrap().log();
@@ -88,25 +112,27 @@ async fn torture(mut siege: Siege, count: usize, limit: Duration) {
 }
 
 /// Without bounds of rate: frames from a generator that knows the command table disturb nobody, before
-/// login and after it; a process survives and holds no more afterwards.
+/// login and after it; a process survives and holds no more afterwards. `IM_TORTURE` sends a hundred
+/// times as many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_frames_without_meters() {
+async fn a_million_frames_without_meters() {
     let ground = ground(SOURCES).set("msg.rate_limit=0");
-    torture(
-        Siege::separate(ground).await,
-        100_000,
-        Duration::from_secs(20),
-    )
-    .await;
+    let aim = Aim {
+        count: 1_000_000,
+        read_percent: 60,
+        limit: Duration::from_secs(40),
+    };
+    torture(Siege::separate(ground).await, aim).await;
 }
 
-/// The same with the bounds of rate as they are.
+/// The same with the bounds of rate as they are: whoever is beyond them is read later or cut, so that
+/// not all of it is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_frames_with_meters() {
-    torture(
-        Siege::separate(ground(SOURCES)).await,
-        10_000,
-        Duration::from_secs(20),
-    )
-    .await;
+async fn a_hundred_thousand_frames_with_meters() {
+    let aim = Aim {
+        count: 100_000,
+        read_percent: 20,
+        limit: Duration::from_secs(40),
+    };
+    torture(Siege::separate(ground(SOURCES)).await, aim).await;
 }
