@@ -19,7 +19,12 @@ fn kind(peer: Peer) -> i32 {
 }
 
 /// A list of stored messages.
-pub(crate) async fn list(asker: &mut Terminal, peer: Peer, begin: u32, count: u32) -> ImGetMsgListRsp {
+pub(crate) async fn list(
+    asker: &mut Terminal,
+    peer: Peer,
+    begin: u32,
+    count: u32,
+) -> ImGetMsgListRsp {
     let request = ImGetMsgListReq {
         user_id: 0,
         session_type: kind(peer),

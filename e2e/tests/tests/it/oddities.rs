@@ -75,7 +75,10 @@ async fn a_long_text_is_kept_whole() {
     let ack = pc.say(with_user(b), &text).await;
     assert_eq!(ack.msg_id, 1);
     assert_eq!(text_of(&phone.message().await), text);
-    let stored = list(&mut phone, with_user(a), 0, 1).await.msg_list.remove(0);
+    let stored = list(&mut phone, with_user(a), 0, 1)
+        .await
+        .msg_list
+        .remove(0);
     assert!(stored.msg_data.len() > 4_096);
     let as_text = |msg_data: Bytes| {
         text_of(&ImMsgData {
@@ -107,7 +110,10 @@ async fn bodies_are_bytes_and_names_are_utf_8() {
     let ack: ImMsgDataAck = pc.ask(Command::MsgData, &message).await;
     assert_eq!(ack.msg_id, 1);
     assert_eq!(other.message().await.msg_data, bytes);
-    let stored = list(&mut other, with_user(a), 0, 1).await.msg_list.remove(0);
+    let stored = list(&mut other, with_user(a), 0, 1)
+        .await
+        .msg_list
+        .remove(0);
     assert_eq!(stored.msg_data, bytes);
 
     let signature = ImChangeSignInfoReq {
