@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use im_core::Conversation;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
@@ -139,6 +140,14 @@ async fn run(
             query = bind_message(query, message)?;
         }
         query = bind_nulls(query, 9 * (shape.messages - messages.len()));
+        if alone {
+            // What it changed is the only thing that the statement answers, and comes after the commit;
+            // that nothing else follows would be another wake-up.
+            return match connection.fetch_many(query).try_next().await? {
+                Some(_) => Ok(()),
+                None => Err(sqlx::Error::WorkerCrashed),
+            };
+        }
         query.execute(&mut *connection).await?;
         if last {
             return Ok(());
