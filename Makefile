@@ -9,7 +9,7 @@ help: ## this list
 demo: ## run the platform on a temporary directory and watch a conversation
 	@$(XTASK) demo
 
-test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing, a Kubernetes node (root, Go)
+test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing, a Kubernetes node (root, Go); what hangs is named
 	@$(XTASK) test
 
 test-fast: ## everything of it that needs neither root nor a cluster

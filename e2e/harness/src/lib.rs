@@ -9,8 +9,10 @@
     reason = "a test fixture reports by failing the test, with the log of the process on stderr"
 )]
 
+pub mod attack;
 pub mod checker;
 pub mod figures;
+pub mod frames;
 pub mod gauges;
 pub mod history;
 pub mod people;
@@ -18,6 +20,7 @@ pub mod platform;
 pub mod process;
 pub mod proxy;
 pub mod shared;
+pub mod siege;
 pub mod terminal;
 pub mod traffic;
 pub mod usage;

@@ -33,6 +33,8 @@ pub mod ports {
     pub const ROUTE: u16 = 8200;
     /// db-proxy.
     pub const DB_PROXY: u16 = 10600;
+    /// Administrators' tools.
+    pub const DB_PROXY_ADMIN: u16 = 10601;
     /// Admin port that the harness gives to every process.
     pub const ADMIN: u16 = 9100;
 }
@@ -269,6 +271,10 @@ impl Platform {
         let address = self.address_of("db");
         let mut own = vec![
             format!("db_proxy.listen=\"{address}:{}\"", ports::DB_PROXY),
+            format!(
+                "db_proxy.admin_listen=\"{address}:{}\"",
+                ports::DB_PROXY_ADMIN
+            ),
             format!("data_dir=\"{}\"", self.data_dir().display()),
         ];
         own.extend(peers.iter().cloned());
@@ -359,8 +365,8 @@ impl Platform {
 
     /// Runs an administration command (`imd … --server ADDR --secret-file FILE`).
     pub fn imd(&self, args: &[&str]) -> anyhow::Result<String> {
-        let server = self.db_proxy_address()?.to_string();
-        let secret = self.secret_file().display().to_string();
+        let server = self.admin_address()?.to_string();
+        let secret = self.admin_secret_file().display().to_string();
         let mut all = args.to_vec();
         all.extend(["--server", &server, "--secret-file", &secret]);
         run_imd(self.dir.path(), &all)
@@ -373,6 +379,18 @@ impl Platform {
         } else {
             self.dir.path().join("secret")
         }
+    }
+
+    /// Where the administrators' secret lies.
+    pub fn admin_secret_file(&self) -> std::path::PathBuf {
+        self.data_dir().join("admin-secret")
+    }
+
+    /// Where administrators' tools reach db-proxy.
+    pub fn admin_address(&self) -> anyhow::Result<SocketAddr> {
+        let mut address = self.db_proxy_address()?;
+        address.set_port(ports::DB_PROXY_ADMIN);
+        Ok(address)
     }
 
     /// Where db-proxy listens.

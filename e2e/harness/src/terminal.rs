@@ -162,6 +162,7 @@ pub fn login_request(user: u32, kind: ClientType) -> ImLoginReq {
         online_status: UserStatType::UserStatusOnline.into(),
         client_type: i32::try_from(kind.to_wire()).unwrap_or_default(),
         client_version: Some("test".to_owned()),
+        ..ImLoginReq::default()
     }
 }
 

@@ -65,6 +65,7 @@ impl Lean {
             online_status: UserStatType::UserStatusOnline as i32,
             client_type: i32::try_from(client_type.to_wire()).unwrap_or_default(),
             client_version: Some("im-load".to_owned()),
+            ..ImLoginReq::default()
         };
         let answer: ImLoginRes = connection
             .ask(Command::LoginReq, &request)

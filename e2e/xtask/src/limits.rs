@@ -74,7 +74,7 @@ table! {
     DENY = row("bans, licences, sources", 600, "reads the lock file, fetches what it names");
     UNIT = tests("unit and one-process tests", 5_400, 120, "builds every test, from nothing; a test computes");
     BUILD = row("build all programs", 3_600, "builds every program and test, from nothing");
-    E2E = tests("end-to-end tests", 3_600, 180, "real processes, two tests at a time; a test kills its servers 70 times");
+    E2E = tests("end-to-end tests", 3_600, 300, "real processes, two tests at a time; a test kills its servers 70 times");
     DOC = row("documentation", 1_800, "documents every crate, from nothing");
     FUZZ = row("fuzz targets", 1_200, "builds the targets with coverage, from nothing");
     // A Kubernetes node.

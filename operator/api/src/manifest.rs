@@ -15,7 +15,7 @@ const HEAD: [(&str, &str); 2] = [
 const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// A value that is no object, or an empty one, and where it stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf<'a> {
     /// Names of the fields that lead to it.
     pub path: Vec<String>,

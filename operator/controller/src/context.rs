@@ -51,8 +51,9 @@ pub(crate) struct Memory {
     pub(crate) verified: Verified,
     /// Stored revisions as JSON, by UID of their ControllerRevision.
     pub(crate) revisions: HashMap<String, Vec<u8>>,
-    pub(crate) secret: Option<Text>,
-    pub(crate) secret_checked: Option<Instant>,
+    /// The installation's secret and the administrators'.
+    pub(crate) secrets: [Option<Text>; 2],
+    pub(crate) secrets_checked: Option<Instant>,
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
     pub(crate) status: Option<ImClusterStatus>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_operator_api::{ImCluster, ImClusterStatus};
-use im_operator_plan::{Owner, Resolved, SpecError, Templates, build, validate};
+use im_operator_plan::{Owner, Resolved, SpecError, Templates, build, names, validate};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::controller::Action;
@@ -223,7 +223,7 @@ async fn valid(
     let desired = build::build(cluster, &owner, &templates);
     let mut trouble = Trouble::default();
     if !cluster.paused {
-        look.secret(memory, &mut trouble).await;
+        look.secrets(memory, &mut trouble).await;
     }
     let stages = look.stages(&desired, memory, &mut trouble).await;
     let msg = look
@@ -269,12 +269,12 @@ async fn finish(
 }
 
 impl Look<'_> {
-    /// Makes sure that the installation's secret exists.
-    async fn secret(&self, memory: &mut Memory, trouble: &mut Trouble) {
+    /// Makes sure that the installation's secret and the administrators' exist.
+    async fn secrets(&self, memory: &mut Memory, trouble: &mut Trouble) {
         let due = memory
-            .secret_checked
+            .secrets_checked
             .is_none_or(|at| at.elapsed() >= SECRET);
-        if !due && memory.secret.is_some() {
+        if !due && memory.secrets.iter().all(Option::is_some) {
             return;
         }
         let reference = match serde_json::to_value(self.owner.reference()) {
@@ -287,25 +287,36 @@ impl Look<'_> {
                 return;
             }
         };
-        let internal = secret::Internal {
-            client: &self.ctx.client,
-            cluster: self.key,
-            owner: &reference,
-            uid: &self.owner.uid,
-            policy: self.cluster.spec.operation.deletion_policy,
-            running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
-        };
-        match internal.ensure(&mut memory.secret).await {
-            Ok(kept) => {
-                memory.secret_checked = Some(Instant::now());
-                self.tell_secret(kept, trouble).await;
+        let cluster = &self.key.name;
+        let names = [
+            names::internal_secret(cluster),
+            names::admin_secret(cluster),
+        ];
+        let mut all_kept = true;
+        for (name, known) in names.iter().zip(&mut memory.secrets) {
+            let own = secret::Own {
+                client: &self.ctx.client,
+                name,
+                cluster: self.key,
+                owner: &reference,
+                uid: &self.owner.uid,
+                policy: self.cluster.spec.operation.deletion_policy,
+                running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
+            };
+            match own.ensure(known).await {
+                Ok(kept) => self.tell_secret(name, kept, trouble).await,
+                Err(error) => {
+                    all_kept = false;
+                    trouble.errors.push(error);
+                }
             }
-            Err(error) => trouble.errors.push(error),
+        }
+        if all_kept {
+            memory.secrets_checked = Some(Instant::now());
         }
     }
 
-    async fn tell_secret(&self, kept: secret::Kept, trouble: &mut Trouble) {
-        let name = format!("{}-internal", self.key.name);
+    async fn tell_secret(&self, name: &str, kept: secret::Kept, trouble: &mut Trouble) {
         match kept {
             secret::Kept::Present | secret::Kept::Made => {}
             secret::Kept::Restored => {

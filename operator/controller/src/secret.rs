@@ -1,7 +1,7 @@
-//! The installation's secret: the Secret `<name>-internal`, which the servers prove to each other
-//! that they belong together with.
+//! The secrets of an installation: `<name>-internal`, which the servers prove to each other that they
+//! belong together with, and `<name>-admin`, which administrators prove to db-proxy who they are with.
 //!
-//! It is read by name only and never listed or watched. It is made once. When it vanishes while
+//! Each is read by name only and never listed or watched. It is made once. When it vanishes while
 //! this process knows its text, the same text is written again, so that running pods and new ones
 //! still understand each other; a process that never read it writes a new text, and says that
 //! running pods must be restarted.
@@ -63,10 +63,11 @@ pub(crate) enum Kept {
     Foreign,
 }
 
-/// The Secret of one cluster.
+/// One Secret of one cluster.
 #[derive(Clone, Copy)]
-pub(crate) struct Internal<'a> {
+pub(crate) struct Own<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) name: &'a str,
     pub(crate) cluster: &'a ClusterKey,
     /// Owner reference to the ImCluster.
     pub(crate) owner: &'a Value,
@@ -77,16 +78,13 @@ pub(crate) struct Internal<'a> {
     pub(crate) running: bool,
 }
 
-impl Internal<'_> {
+impl Own<'_> {
     /// Makes sure that it exists and is owned as `deletionPolicy` asks.
     pub(crate) async fn ensure(&self, known: &mut Option<Text>) -> Result<Kept, ApplyError> {
-        let name = format!("{}-internal", self.cluster.name);
+        let name = self.name;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.cluster.namespace);
-        let failed = |verb| {
-            let name = name.clone();
-            move |error| ApplyError::api(verb, Kind::Secret, &name, error)
-        };
-        let live = api.get_opt(&name).await.map_err(failed("read"))?;
+        let failed = |verb| move |error| ApplyError::api(verb, Kind::Secret, name, error);
+        let live = api.get_opt(name).await.map_err(failed("read"))?;
         if let Some(live) = live {
             if !self.is_ours(&live) {
                 return Ok(Kept::Foreign);
@@ -101,18 +99,18 @@ impl Internal<'_> {
             let as_asked = owned == (self.policy == DeletionPolicy::Delete);
             let Some(text) = text else {
                 // Emptied by hand: as if it were gone.
-                return self.write(&api, &name, known, failed("apply")).await;
+                return self.write(&api, name, known, failed("apply")).await;
             };
             *known = Some(Text(text));
             if !as_asked {
                 let text = known.clone();
-                self.apply(&api, &name, text.as_ref())
+                self.apply(&api, name, text.as_ref())
                     .await
                     .map_err(failed("apply"))?;
             }
             return Ok(Kept::Present);
         }
-        self.write(&api, &name, known, failed("apply")).await
+        self.write(&api, name, known, failed("apply")).await
     }
 
     async fn write(
@@ -211,8 +209,9 @@ mod tests {
             _ => (200, json!({"metadata": {"name": "demo-internal"}})),
         });
         let owner = json!({"kind": "ImCluster", "name": "demo", "uid": "u", "controller": true});
-        let internal = Internal {
+        let internal = Own {
             client: &client,
+            name: "demo-internal",
             cluster: &cluster(),
             owner: &owner,
             uid: "u",

@@ -42,6 +42,11 @@ pub fn internal_secret(cluster: &str) -> String {
     format!("{cluster}-internal")
 }
 
+/// The Secret of administrators, which only db-proxy has.
+pub fn admin_secret(cluster: &str) -> String {
+    format!("{cluster}-admin")
+}
+
 /// The NetworkPolicy that denies what no other allows.
 pub fn default_deny(cluster: &str) -> String {
     format!("{cluster}-default-deny")

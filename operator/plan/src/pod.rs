@@ -230,7 +230,10 @@ fn mounts(role: Role) -> Value {
         json!({"name": "tmp", "mountPath": "/tmp"}),
     ];
     match role {
-        Role::DbProxy => mounts.push(json!({"name": "data", "mountPath": "/data"})),
+        Role::DbProxy => mounts.extend([
+            json!({"name": "admin", "mountPath": "/run/imcluster/admin", "readOnly": true}),
+            json!({"name": "data", "mountPath": "/data"}),
+        ]),
         Role::Msg => {
             mounts.push(json!({"name": "podinfo", "mountPath": "/etc/podinfo", "readOnly": true}));
         }
@@ -249,6 +252,11 @@ fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
         }}),
         json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}),
     ];
+    if role == Role::DbProxy {
+        volumes.push(json!({"name": "admin", "secret": {
+            "secretName": names::admin_secret(cluster), "defaultMode": MODE,
+        }}));
+    }
     if role == Role::DbProxy && spec.database.storage().kind == StorageType::Ephemeral {
         volumes.push(json!({"name": "data", "emptyDir": {}}));
     }

@@ -17,6 +17,7 @@ impl fmt::Debug for ImLoginReq {
             .field("online_status", &self.online_status)
             .field("client_type", &self.client_type)
             .field("client_version", &self.client_version)
+            .field("features", &self.features)
             .finish()
     }
 }

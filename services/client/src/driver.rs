@@ -178,6 +178,10 @@ impl Driver {
             } else {
                 step
             };
+            let wait = match &lost {
+                Error::Busy { retry_after } => wait.max(*retry_after),
+                _ => wait,
+            };
             self.events.emit(Event::Disconnected {
                 error: lost,
                 retry_in: wait,

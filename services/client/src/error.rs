@@ -1,6 +1,7 @@
 //! What can go wrong for a caller.
 
 use std::io;
+use std::time::Duration;
 
 use im_codec::text::TextError;
 use im_codec::{DecodeError, FrameError};
@@ -31,6 +32,12 @@ pub enum Error {
         code: i32,
         /// The server's words.
         text: String,
+    },
+    /// The server is busy and has said when to come again.
+    #[error("server is busy, try again in {} ms", .retry_after.as_millis())]
+    Busy {
+        /// How long to wait.
+        retry_after: Duration,
     },
     /// There was no answer in time. It may still have had its effect.
     #[error("no answer in time")]
@@ -70,6 +77,7 @@ impl Classify for Error {
             Self::Dispatch(source) => source.kind(),
             Self::Refused { code, .. } if *code == wrong_credentials() => ErrorKind::Denied,
             Self::Refused { .. }
+            | Self::Busy { .. }
             | Self::Connect { .. }
             | Self::Timeout
             | Self::Unacknowledged

@@ -255,6 +255,7 @@ pub(crate) fn login_request(
         online_status: UserStatType::UserStatusOnline as i32,
         client_type: i32::try_from(client_type.to_wire()).unwrap_or_default(),
         client_version: Some(version.to_owned()),
+        ..ImLoginReq::default()
     }
 }
 

@@ -84,6 +84,7 @@ fn login_answer(result_code: i32) -> ImLoginRes {
         result_string: Some("text".into()),
         online_status: (result_code == 0).then_some(1),
         user_info: (result_code == 0).then_some(user),
+        ..ImLoginRes::default()
     }
 }
 
@@ -314,6 +315,32 @@ async fn a_refused_login_is_told_with_its_code() {
     };
     let (outcome, _connection) = tokio::join!(Client::connect(server.config()), peer);
     assert!(matches!(outcome, Err(Error::Refused { code: 6, .. })));
+}
+
+#[tokio::test]
+async fn a_busy_server_says_when_to_come_again() {
+    let server = TestServer::start().await;
+    let peer = async {
+        let mut connection = server.accept().await;
+        let frame = connection.recv(SOON).await.unwrap();
+        let request: ImLoginReq = decode_checked(frame.body.clone()).unwrap();
+        assert_eq!(request.features, Some(1));
+        let answer = ImLoginRes {
+            retry_after_ms: Some(1_500),
+            ..login_answer(2)
+        };
+        connection
+            .send(Command::LoginRes, frame.header.seq, &answer)
+            .await
+            .unwrap();
+        connection
+    };
+    let (outcome, _connection) = tokio::join!(Client::connect(server.config()), peer);
+    let Err(error) = outcome else {
+        panic!("the login was refused");
+    };
+    assert!(error.is_retryable());
+    assert!(matches!(error, Error::Busy { retry_after } if retry_after.as_millis() == 1_500));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Configuration of db-proxy: every durable fact and the order of the log.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +13,15 @@ use crate::{AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkCon
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DbProxyConfig {
-    /// Listening address of the gRPC services; port 0 lets the kernel choose.
+    /// Where msg servers reach this server; port 0 lets the kernel choose.
     pub listen: String,
+    /// Where administrators' tools reach it, with a secret of their own: loopback, so that they run
+    /// beside the server. Empty = nobody administers it.
+    pub admin_listen: String,
+    /// File with the administrators' secret. Without it `admin-secret` in the data directory, which is
+    /// made when it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_secret_file: Option<PathBuf>,
     /// Bounds of links to and from other roles.
     pub link: LinkConfig,
     /// The log: storing messages.
@@ -33,6 +42,8 @@ impl Default for DbProxyConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:10600".to_owned(),
+            admin_listen: "127.0.0.1:10601".to_owned(),
+            admin_secret_file: None,
             link: LinkConfig::default(),
             writer: WriterConfig::default(),
             positions: PositionsConfig::default(),
@@ -182,6 +193,8 @@ impl Check for DbProxyConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {
             listen,
+            admin_listen,
+            admin_secret_file: _,
             link,
             writer,
             positions,
@@ -191,6 +204,9 @@ impl Check for DbProxyConfig {
             accounts,
         } = self;
         checker.listen("listen", listen);
+        if !admin_listen.is_empty() {
+            checker.listen("admin_listen", admin_listen);
+        }
         checker.table("link", link);
         checker.table("writer", writer);
         checker.table("positions", positions);

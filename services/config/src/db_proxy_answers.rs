@@ -1,9 +1,11 @@
 //! Configuration of db-proxy's accounts and of its answers to clients.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker};
 
 /// Accounts: hashing of passwords, lockout, remembered logins.
@@ -22,16 +24,41 @@ pub struct AccountsConfig {
     pub max_hash_memory_kib: u32,
     /// Hashes computed at the same time.
     pub max_hashes: usize,
-    /// Logins that may wait for a hash; one more is refused at once with result 2.
+    /// Logins that may wait for a hash, and never more than can be hashed within `login_patience`.
+    /// Over it the oldest login of whoever has most is told when to try again.
     pub max_waiting_logins: usize,
-    /// Failures of one name from one address within the window that are let pass; the store keeps 64.
+    /// Logins of one address (an IPv6 /64) that may wait for a hash; four times as many of its network
+    /// (/24, /48).
+    pub max_waiting_per_address: usize,
+    /// Logins of one name that may wait for a hash.
+    pub max_waiting_per_name: usize,
+    /// How long a login may wait for its answer: less than what clients wait.
+    pub login_patience: Span,
+    /// Failures of one name from one address (an IPv6 /64) within the window that are let pass; twice
+    /// as many from its network (/24, /48). Beyond it logins are answered "too many failures", but for
+    /// one at a time that is checked.
     pub lockout_failures: u32,
+    /// Failures of one name from everywhere within the window that are let pass. Beyond it one login
+    /// of the name at a time is checked.
+    pub lockout_name_failures: u32,
+    /// First wait between two logins of a locked name that are checked; it doubles each time.
+    pub lockout_first_wait: Span,
+    /// Longest wait between two logins of a locked name that are checked.
+    pub lockout_longest_wait: Span,
     /// How long a failure counts, seconds.
     pub lockout_window_secs: u32,
-    /// Pairs of name and address whose failures are kept; beyond it the oldest are forgotten.
+    /// Pairs of name and address whose failures are kept, of real names and of others apart. Beyond it
+    /// the oldest are forgotten, but no locks of real names.
     pub lockout_pairs: u32,
-    /// How long verified credentials are remembered, seconds; 0 = not at all.
+    /// How long verified credentials are remembered in memory, seconds; 0 = not at all.
     pub verified_ttl_secs: u64,
+    /// How long a verified login is remembered in the store, over restarts; it is renewed at logins,
+    /// once a day. 0s = not at all.
+    pub remember_for: Span,
+    /// File with the key of remembered logins, and perhaps the one before it, one per line. Without it
+    /// `remember_key` in the data directory, which is made when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remember_key_file: Option<PathBuf>,
     /// Verified credentials and accounts that are remembered.
     pub verified_entries: usize,
     /// How long an account that was read is remembered, seconds. Changes made through this process
@@ -55,12 +82,20 @@ impl Default for AccountsConfig {
             max_hash_memory_kib: 65_536,
             // At most 128 MiB with the largest hashes accepted, 38 MiB with our own.
             max_hashes: 2,
-            // About five seconds of hashing, which is what the least patient client waits.
-            max_waiting_logins: 400,
+            max_waiting_logins: 1_000,
+            max_waiting_per_address: 256,
+            max_waiting_per_name: 8,
+            // The least patient client waits 5 s for a connection and 10 s for an answer.
+            login_patience: Span::seconds(8),
             lockout_failures: 10,
+            lockout_name_failures: 60,
+            lockout_first_wait: Span::seconds(2),
+            lockout_longest_wait: Span::seconds(30),
             lockout_window_secs: 1_800,
             lockout_pairs: 10_000,
             verified_ttl_secs: 600,
+            remember_for: Span::days(30),
+            remember_key_file: None,
             verified_entries: 20_000,
             account_ttl_secs: 60,
             max_name_bytes: 128,
@@ -92,7 +127,38 @@ impl Check for AccountsConfig {
             &self.max_waiting_logins,
             &(1..=100_000),
         );
+        checker.range(
+            "max_waiting_per_address",
+            &self.max_waiting_per_address,
+            &(1..=100_000),
+        );
+        checker.range(
+            "max_waiting_per_name",
+            &self.max_waiting_per_name,
+            &(1..=1_000),
+        );
+        checker.range(
+            "login_patience",
+            &self.login_patience,
+            &(Span::seconds(1)..=Span::seconds(60)),
+        );
+        // The store keeps 128 failures of a name and address.
         checker.range("lockout_failures", &self.lockout_failures, &(1..=60));
+        checker.range(
+            "lockout_name_failures",
+            &self.lockout_name_failures,
+            &(self.lockout_failures..=120),
+        );
+        checker.range(
+            "lockout_first_wait",
+            &self.lockout_first_wait,
+            &(Span::millis(10)..=Span::seconds(8)),
+        );
+        checker.range(
+            "lockout_longest_wait",
+            &self.lockout_longest_wait,
+            &(self.lockout_first_wait..=Span::seconds(3_600)),
+        );
         checker.range(
             "lockout_window_secs",
             &self.lockout_window_secs,
@@ -100,6 +166,11 @@ impl Check for AccountsConfig {
         );
         checker.range("lockout_pairs", &self.lockout_pairs, &(1..=1_000_000));
         checker.range("verified_ttl_secs", &self.verified_ttl_secs, &(0..=86_400));
+        checker.range(
+            "remember_for",
+            &self.remember_for,
+            &(Span::ZERO..=Span::days(3_650)),
+        );
         checker.range("verified_entries", &self.verified_entries, &(1..=1_000_000));
         checker.range("account_ttl_secs", &self.account_ttl_secs, &(0..=86_400));
         checker.range("max_name_bytes", &self.max_name_bytes, &(1..=255));
@@ -126,7 +197,8 @@ pub struct AnswersConfig {
     pub max_group_infos: usize,
     /// Conversations in an answer to 0x0307; what the others have unread counts in its total.
     pub max_unread_sessions: u32,
-    /// Largest answer with messages, bytes: reading from the store stops there.
+    /// Largest answer with messages, departments or fixed groups; reading messages from the store
+    /// stops there.
     pub max_list_bytes: ByteSize,
     /// Longest newest message that 0x0201 and 0x0307 show; a longer one appears as a placeholder.
     pub max_preview: ByteSize,

@@ -46,8 +46,8 @@ pub struct AttachConfig {
     pub answer_bytes_per_link: ByteSize,
     /// The same of all links.
     pub answer_bytes: ByteSize,
-    /// The same of long answers (the directory, departments, people, groups) of all links, which
-    /// take nothing of the others'.
+    /// The same of long answers (the directory, people, groups) of all links, which take nothing of
+    /// the others'.
     pub large_answer_bytes: ByteSize,
     /// Results in one batch.
     pub batch_results: usize,

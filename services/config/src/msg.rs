@@ -6,7 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Check, Checker, LinkConfig};
+use crate::units::{ByteSize, Span};
+use crate::{Check, Checker, LinkConfig, MeterConfig};
 
 /// The server that holds client connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,9 @@ pub struct MsgConfig {
     pub answer_budget_bytes: u32,
     /// A connection beyond its budget is closed after this time, milliseconds.
     pub slow_grace_ms: u32,
+    /// A session whose connection has no room for a message gets what it missed from the log as soon as
+    /// it takes more. One that has not caught up after this time counts as beyond its budget.
+    pub catch_up_time: Span,
     /// Bytes that may wait for all connections together; beyond it a connection that does not take
     /// what is sent is closed like one beyond its own budget.
     pub push_total_bytes: u64,
@@ -78,11 +82,42 @@ pub struct MsgConfig {
     pub pending_total_bytes: u64,
     /// Other requests of one connection that may wait for their answers; then it is read later.
     pub pending_queries: u32,
-    /// Messages (and signals to other users) per second of one connection; beyond it the connection is
-    /// read later, nothing is dropped. 0 = no limit.
+    /// Bytes of other requests of one connection that may wait for their answers, with what they cost
+    /// here; then it is read later. The default holds one question for the presence of 100,000 people.
+    pub pending_query_bytes: ByteSize,
+    /// Bytes of other requests of all connections that may wait for their answers; then nobody who asks
+    /// is read.
+    pub pending_query_total: ByteSize,
+    /// Requests that db-proxy has not answered; further ones wait here.
+    pub queries_in_flight: u32,
+    /// Logins that wait for db-proxy; further ones are told at once that the server is busy.
+    pub logins_in_flight: u32,
+    /// Distinct users of one presence question; one about more is ignored. The default is more people
+    /// than `max_frame_bytes` lets the Mac client ask about with real ids.
+    pub presence_ids: u32,
+    /// Time for route servers to answer a presence question; then it is answered with what is known.
+    pub presence_timeout: Span,
+    /// Longest signal to another user; longer ones are ignored.
+    pub signal_bytes: ByteSize,
+    /// Longest frame before login.
+    pub login_frame_bytes: ByteSize,
+    /// Bytes of parts of frames that all connections may keep before login; beyond it the connection
+    /// whose part is oldest is cut.
+    pub partial_login_total: ByteSize,
+    /// The same after login.
+    pub partial_total: ByteSize,
+    /// Messages per second of one connection; beyond it the connection is read later, nothing is
+    /// dropped. 0 = no limit, and the table `meter` does not count either.
     pub rate_limit: u32,
     /// Messages that a connection may send at once before `rate_limit` counts.
     pub rate_burst: u32,
+    /// Rates of all other commands, and bytes.
+    pub meter: MeterConfig,
+    /// Frames of one connection that are worked on before other tasks get their turn.
+    pub turn_frames: u32,
+    /// Longest time that one connection is worked on before other tasks get their turn; a frame that
+    /// is begun is ended.
+    pub turn_time: Span,
     /// Most messages of one batch to db-proxy.
     pub send_batch: u32,
     /// Most bytes of one batch to db-proxy (one message always fits).
@@ -114,6 +149,9 @@ pub struct MsgConfig {
     /// Signals and presence questions that may wait for a slow route server; beyond it they are
     /// dropped.
     pub route_queue: u32,
+    /// Bytes of signals and presence questions that may wait for a slow route server; beyond it they
+    /// are dropped.
+    pub route_queue_bytes: ByteSize,
     /// Presence notices.
     pub presence: PresenceConfig,
     /// A load report leaves at least this often, milliseconds. Login servers must wait longer than
@@ -179,13 +217,27 @@ impl Default for MsgConfig {
             push_budget_bytes: 1 << 20,
             answer_budget_bytes: 64 << 20,
             slow_grace_ms: 1_000,
+            catch_up_time: Span::seconds(30),
             push_total_bytes: 256 << 20,
             pending_messages: 64,
             pending_bytes: 256 << 10,
             pending_total_bytes: 64 << 20,
             pending_queries: 16,
+            pending_query_bytes: ByteSize::kib(2_560),
+            pending_query_total: ByteSize::mib(64),
+            queries_in_flight: 4_096,
+            logins_in_flight: 4_096,
+            presence_ids: 100_000,
+            presence_timeout: Span::seconds(10),
+            signal_bytes: ByteSize::kib(8),
+            login_frame_bytes: ByteSize::kib(4),
+            partial_login_total: ByteSize::mib(16),
+            partial_total: ByteSize::mib(128),
             rate_limit: 20,
             rate_burst: 64,
+            meter: MeterConfig::default(),
+            turn_frames: 256,
+            turn_time: Span::millis(1),
             send_batch: 256,
             send_batch_bytes: 4 << 20,
             send_batches_in_flight: 2,
@@ -199,6 +251,7 @@ impl Default for MsgConfig {
             fanout_connections: 64,
             fanout_gap_ms: 4,
             route_queue: 10_000,
+            route_queue_bytes: ByteSize::mib(16),
             presence: PresenceConfig::default(),
             report_interval_ms: 1_000,
             report_delay_ms: 20,
@@ -256,13 +309,27 @@ impl Check for MsgConfig {
             push_budget_bytes,
             answer_budget_bytes,
             slow_grace_ms,
+            catch_up_time,
             push_total_bytes,
             pending_messages,
             pending_bytes,
             pending_total_bytes,
             pending_queries,
+            pending_query_bytes,
+            pending_query_total,
+            queries_in_flight,
+            logins_in_flight,
+            presence_ids,
+            presence_timeout,
+            signal_bytes,
+            login_frame_bytes,
+            partial_login_total,
+            partial_total,
             rate_limit,
             rate_burst,
+            meter,
+            turn_frames,
+            turn_time,
             send_batch,
             send_batch_bytes,
             send_batches_in_flight,
@@ -276,6 +343,7 @@ impl Check for MsgConfig {
             fanout_connections,
             fanout_gap_ms,
             route_queue,
+            route_queue_bytes,
             presence: PresenceConfig { notify: _ },
             report_interval_ms,
             report_delay_ms,
@@ -309,6 +377,8 @@ impl Check for MsgConfig {
             &(4_096..=(1 << 30)),
         );
         checker.range("slow_grace_ms", slow_grace_ms, &(1..=60_000));
+        let times = Span::millis(10)..=Span::seconds(600);
+        checker.range("catch_up_time", catch_up_time, &times);
         checker.at_least(
             "push_total_bytes",
             push_total_bytes,
@@ -322,8 +392,37 @@ impl Check for MsgConfig {
             &u64::from(*pending_bytes),
         );
         checker.range("pending_queries", pending_queries, &(1..=65_535));
+        checker.at_least(
+            "pending_query_bytes",
+            pending_query_bytes,
+            &ByteSize::kib(4),
+        );
+        checker.at_least(
+            "pending_query_total",
+            pending_query_total,
+            pending_query_bytes,
+        );
+        checker.range("queries_in_flight", queries_in_flight, &(1..=1_000_000));
+        checker.range("logins_in_flight", logins_in_flight, &(1..=1_000_000));
+        checker.range("presence_ids", presence_ids, &(1..=10_000_000));
+        let times = Span::millis(10)..=Span::seconds(600);
+        checker.range("presence_timeout", presence_timeout, &times);
+        let frame = ByteSize::bytes(u64::from(*max_frame_bytes));
+        let sizes = ByteSize::bytes(256)..=ByteSize::mib(64);
+        checker.range("signal_bytes", signal_bytes, &sizes);
+        checker.range("login_frame_bytes", login_frame_bytes, &sizes);
+        checker.at_least(
+            "partial_login_total",
+            partial_login_total,
+            login_frame_bytes,
+        );
+        checker.at_least("partial_total", partial_total, &frame);
         checker.range("rate_limit", rate_limit, &(0..=1_000_000));
         checker.range("rate_burst", rate_burst, &(1..=1_000_000));
+        checker.table("meter", meter);
+        checker.range("turn_frames", turn_frames, &(1..=65_536));
+        let turns = Span::millis(1)..=Span::millis(100);
+        checker.range("turn_time", turn_time, &turns);
         checker.range("send_batch", send_batch, &(1..=65_536));
         // A link refuses batches above its bound.
         let most = u32::try_from(link.max_batch_bytes / 2)
@@ -341,6 +440,12 @@ impl Check for MsgConfig {
         checker.range("fanout_connections", fanout_connections, &(1..=10_000_000));
         checker.range("fanout_gap_ms", fanout_gap_ms, &(0..=100));
         checker.range("route_queue", route_queue, &(1..=10_000_000));
+        let most = ByteSize::mib(1_024);
+        checker.range(
+            "route_queue_bytes",
+            route_queue_bytes,
+            &(ByteSize::kib(64)..=most),
+        );
         checker.range("report_interval_ms", report_interval_ms, &(1..=60_000));
         checker.range("report_delay_ms", report_delay_ms, &(0..=50));
         checker.range("drain_seconds", drain_seconds, &(0..=3_600));

@@ -108,6 +108,10 @@ mod tests {
         assert_eq!(port(&config.msg.listen), 8000);
         assert_eq!(port(&config.route.listen), 8200);
         assert_eq!(port(&config.db_proxy.listen), 10600);
+        assert_eq!(
+            config.db_proxy.admin_listen, "127.0.0.1:10601",
+            "ours alone"
+        );
     }
 
     #[test]

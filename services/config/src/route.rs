@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::ByteSize;
 use crate::{Check, Checker, LinkConfig};
 
 /// The presence directory and message bus.
@@ -26,6 +27,8 @@ pub struct RouteConfig {
     /// Results, kicks and presence that wait for a slow msg server (a presence tick counts each of
     /// its users); beyond it the link is closed.
     pub max_waiting_items: usize,
+    /// The same in bytes: `max_waiting_items` weighed.
+    pub max_waiting: ByteSize,
     /// Logins that wait for the writer; a login beyond is not confirmed.
     pub max_waiting_logins: usize,
     /// Sessions in one answer to an operator's question.
@@ -46,6 +49,7 @@ impl Default for RouteConfig {
             presence_tick_ms: 200,
             announce_ms: 500,
             max_waiting_items: 262_144,
+            max_waiting: ByteSize::mib(32),
             max_waiting_logins: 65_536,
             max_listed_sessions: 100_000,
             gather_bytes: 1 << 20,
@@ -64,6 +68,7 @@ impl Check for RouteConfig {
             presence_tick_ms,
             announce_ms,
             max_waiting_items,
+            max_waiting,
             max_waiting_logins,
             max_listed_sessions,
             gather_bytes,
@@ -77,6 +82,11 @@ impl Check for RouteConfig {
         // A msg server finds a gap at the end of the log by these announcements.
         checker.range("announce_ms", announce_ms, &(1..=1_000));
         checker.range("max_waiting_items", max_waiting_items, &(1..=100_000_000));
+        checker.range(
+            "max_waiting",
+            max_waiting,
+            &(ByteSize::kib(64)..=ByteSize::mib(4_096)),
+        );
         checker.range("max_waiting_logins", max_waiting_logins, &(1..=100_000_000));
         checker.range(
             "max_listed_sessions",

@@ -1,43 +1,69 @@
-//! Accounts: checks logins, keeps hashes current, locks out who guesses.
+//! Accounts: checks logins, keeps hashes current, slows down who guesses.
 //!
 //! *Invariants.* A login costs at most one argon2 computation, and never more memory than
 //! `max_hashes` computations need; a name that nobody has, a wrong password and a person who is not
 //! active cost the same time and look the same. Failures are in the store before the answer leaves.
-//! Neither passwords nor digests are kept: what is remembered of a verified one is a MAC under a key
-//! of this process, over the stored hash too, so that a change of the password forgets it.
+//! Neither passwords nor digests are kept: what is remembered of a verified one is a MAC, over the
+//! stored hash too, so that a change of the password forgets it.
+//!
+//! A login passes, in this order: its bounds in bytes; what this process remembers; what earlier
+//! failures mean for it (`lockout`, `gate`); what the store remembers (`remember`); the queue for a
+//! hash (`queue`, `admission`), which nobody waits in who was remembered. Whoever does not want an
+//! answer any more drops the future: that ends their place in every one of them.
 
+mod admission;
+mod counters;
+mod gate;
 mod hash;
+mod lockout;
+mod login;
 mod memory;
 mod metrics;
+mod origin;
 mod pool;
+mod queue;
+mod remember;
+mod renewals;
 mod ttl_map;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use im_config::AccountsConfig;
 use im_core::UserId;
 use im_core::time::unix_seconds;
 use im_proto_rpc::v1::{LoginCall, LoginDone};
-use im_store::{NewHash, Store, StoreError};
-use prost::Message as _;
-use tracing::{error, info, warn};
+use im_store::{LoginFailures, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
 pub(crate) use metrics::AccountMetrics;
 pub(crate) use pool::{HashError, HashPool};
+pub use remember::{RememberKeyError, RememberKeys};
 
 use crate::assembly::Context;
 use crate::calls::CheckLogins;
-use crate::profile::user_info;
-use crate::support::{StripedLocks as Turns, Throttle};
-use hash::Verdict;
-use memory::{Account, Memory};
+use crate::publish::Publisher;
+use crate::support::Throttle;
+use admission::Admission;
+use counters::{Counts, Once};
+use lockout::Lockout;
+use memory::{Keyed, Memory};
 use metrics::LoginResult;
+use queue::Limits;
+use renewals::Renewals;
 
 /// A digest is 32 bytes; anything longer than this is not even hashed.
 const MAX_DIGEST_BYTES: usize = 128;
+
+/// A login waits so long for its turn even if nobody else does: whoever sends one and hangs up has
+/// gone by then, and costs no hash.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// A login that was to be written is not handed over again for so long.
+const REMEMBER_AGAIN: Duration = Duration::from_mins(5);
 
 /// Status of people who may log in.
 pub(crate) const ACTIVE: u32 = 0;
@@ -46,9 +72,19 @@ pub(crate) const ACTIVE: u32 = 0;
 pub(crate) struct Accounts {
     store: Arc<dyn Store>,
     config: AccountsConfig,
-    pool: HashPool,
+    keyed: Arc<Keyed>,
     memory: Memory,
-    turns: Turns,
+    /// Names or digests that nobody can have, by network.
+    oversized: Counts,
+    lockout: Lockout,
+    keys: RememberKeys,
+    /// How long verified logins are remembered, seconds; 0 = not beyond the process.
+    remember_seconds: u32,
+    /// Users whose login was handed over to `renewals`.
+    asked: Once,
+    renewals: Renewals,
+    admission: Admission,
+    pool: HashPool,
     trouble: Throttle,
     metrics: AccountMetrics,
 }
@@ -59,8 +95,10 @@ enum Refusal {
     Wrong,
     /// Too many failures before.
     LockedOut,
-    /// Too many logins wait for a hash.
-    Busy,
+    /// It cannot be checked in time; when to try again.
+    Busy(Duration),
+    /// The hash was not computed: the process is stopping.
+    NotComputed,
     /// The store does not answer.
     Store(StoreError),
 }
@@ -73,30 +111,61 @@ impl From<StoreError> for Refusal {
 
 impl Accounts {
     /// Works with the store and configuration of the context.
-    pub(crate) fn new(context: &Context, metrics: AccountMetrics) -> Arc<Self> {
+    pub(crate) fn new(context: &Context, keys: RememberKeys, metrics: AccountMetrics) -> Arc<Self> {
         Arc::new(Self::over(
             Arc::clone(&context.store),
             context.config.accounts.clone(),
+            keys,
             metrics,
         ))
     }
 
-    fn over(store: Arc<dyn Store>, config: AccountsConfig, metrics: AccountMetrics) -> Self {
+    fn over(
+        store: Arc<dyn Store>,
+        config: AccountsConfig,
+        keys: RememberKeys,
+        metrics: AccountMetrics,
+    ) -> Self {
         let policy = HashPolicy::from(&config);
+        let keyed = Arc::new(Keyed::new());
+        let limits = Limits {
+            parallel: config.max_hashes.max(1),
+            waiting: config.max_waiting_logins,
+            per_address: config.max_waiting_per_address,
+            per_name: config.max_waiting_per_name,
+            patience: config.login_patience.into(),
+            settle: SETTLE,
+        };
+        let admission = Admission::new(limits, &metrics);
+        let pairs = usize::try_from(config.lockout_pairs).unwrap_or(usize::MAX);
+        let window = Duration::from_secs(config.lockout_window_secs.into());
         Self {
-            store,
-            pool: HashPool::new(
-                policy,
-                config.max_hashes,
-                config.max_waiting_logins,
-                &metrics,
-            ),
-            memory: Memory::new(&config),
-            turns: Turns::default(),
+            memory: Memory::new(&config, Arc::clone(&keyed)),
+            oversized: Counts::new(pairs, window),
+            lockout: Lockout::new(Arc::clone(&store), Arc::clone(&keyed), &config, &metrics),
+            keys,
+            remember_seconds: u32::try_from(config.remember_for.as_seconds()).unwrap_or(u32::MAX),
+            asked: Once::new(config.verified_entries, REMEMBER_AGAIN),
+            renewals: Renewals::new(Arc::clone(&store), config.verified_entries, &metrics),
+            pool: HashPool::new(policy, config.max_hashes, admission.clone(), &metrics),
+            admission,
             trouble: Throttle::default(),
+            store,
             config,
+            keyed,
             metrics,
         }
+    }
+
+    /// Writes verified logins to the store until `stop`, and then what is left. Sessions that the
+    /// route servers know keep theirs fresh.
+    pub(crate) async fn run(&self, publisher: Publisher, stop: CancellationToken) {
+        let online = async {
+            if self.remember_seconds > 0 {
+                self.renewals.follow_sessions(&publisher, &stop).await;
+            }
+        };
+        tokio::join!(self.renewals.run(&stop), online);
     }
 
     /// Computes hashes, within the bounds.
@@ -118,10 +187,11 @@ impl Accounts {
     pub(crate) async fn set_status(&self, user: UserId, status: u32) -> Result<(), StoreError> {
         let result = self.store.set_status(user, status, unix_seconds()).await;
         self.memory.forget(user);
+        self.asked.reset(user);
         result
     }
 
-    /// Replaces the password of a user by what he will type from now on.
+    /// Replaces the password of a user by what they will type from now on; ends their locks.
     pub(crate) async fn set_password(
         &self,
         user: UserId,
@@ -130,137 +200,25 @@ impl Accounts {
         let hash = self.pool.make(digest_of(password)).await?;
         let result = self.store.set_hash(user, &hash).await;
         self.memory.forget(user);
+        self.asked.reset(user);
         Ok(result?)
     }
 
-    async fn check(&self, call: &LoginCall) -> Result<Arc<Account>, Refusal> {
-        let LoginCall {
-            user_name,
-            password,
-            address,
-            ..
-        } = call;
-        if user_name.len() > self.config.max_name_bytes || password.len() > MAX_DIGEST_BYTES {
-            // Nobody can have it, and it is not worth a place among the failures.
-            let _place = self.pool.place().ok_or(Refusal::Busy)?;
-            self.verdict(None, "").await;
-            return Err(Refusal::Wrong);
-        }
-        let pair = self.memory.pair(user_name, address);
-        if let Some(account) = self.memory.verified(user_name, password, &pair) {
-            self.metrics.remembered();
-            return Ok(account);
-        }
-
-        // Before the turn: whoever waits for his turn is one who waits for a hash.
-        let _place = self.pool.place().ok_or(Refusal::Busy)?;
-        // Attempts of one pair are judged one after the other, so that many at the same time get no
-        // more tries than many in a row.
-        let _turn = self.turns.take(pair.turn()).await;
-        let now = unix_seconds();
-        let since = now.saturating_sub(self.config.lockout_window_secs);
-        let failures = self.store.login_failures(user_name, address, since).await?;
-        if failures.times.len() > self.config.lockout_failures as usize {
-            return Err(Refusal::LockedOut);
-        }
-        let generation = self.memory.generation();
-        let account = self.account(user_name).await?;
-        let verdict = match &account {
-            Some(account) if self.memory.is_verified(account, password) => {
-                self.metrics.remembered();
-                Verdict::Right
-            }
-            _ => self.verdict(account.as_deref(), password).await,
-        };
-        let account = match (account, &verdict) {
-            (Some(account), Verdict::Right | Verdict::RightOutdated(_))
-                if account.status == ACTIVE =>
-            {
-                account
-            }
-            _ => {
-                self.memory.suspect(&pair);
-                self.store
-                    .add_login_failure(user_name, address, now, since, self.config.lockout_pairs)
-                    .await?;
-                return Err(Refusal::Wrong);
-            }
-        };
-        if !failures.times.is_empty() {
-            self.store.clear_login_failures(user_name, address).await?;
-        }
-        if self.memory.generation() != generation && !self.is_still_active(user_name).await? {
-            return Err(Refusal::Wrong);
-        }
-        if let Verdict::RightOutdated(hash) = verdict {
-            self.upgrade(&account, password, hash).await;
-        }
-        self.memory.verify(&account, password, pair);
-        Ok(account)
+    /// Names that are locked or slowed down, newest first.
+    pub(crate) async fn locks(&self) -> Result<Vec<LoginFailures>, StoreError> {
+        self.lockout.list().await
     }
 
-    /// What a name stands for; remembered for a while.
-    async fn account(&self, name: &str) -> Result<Option<Arc<Account>>, StoreError> {
-        if let Some(account) = self.memory.account(name) {
-            return Ok(Some(account));
-        }
-        let generation = self.memory.generation();
-        let Some(credentials) = self.store.credentials(name).await? else {
-            return Ok(None);
-        };
-        let Some(profile) = self.store.profiles(&[credentials.user]).await?.pop() else {
-            return Ok(None);
-        };
-        let mut info = user_info(profile);
-        info.status = ACTIVE;
-        let account = Arc::new(Account {
-            user: credentials.user,
-            name: name.to_owned(),
-            hash: credentials.hash,
-            status: credentials.status,
-            user_info: Bytes::from(info.encode_to_vec()),
-        });
-        self.memory.learn(&account, generation);
-        Ok(Some(account))
+    /// When a lock ends whose last failure was at this time, unix seconds.
+    pub(crate) fn lock_ends(&self, newest: u32) -> u32 {
+        newest.saturating_add(self.config.lockout_window_secs)
     }
 
-    /// Asked when accounts have changed while a password was being hashed.
-    async fn is_still_active(&self, name: &str) -> Result<bool, StoreError> {
-        let credentials = self.store.credentials(name).await?;
-        Ok(credentials.is_some_and(|credentials| credentials.status == ACTIVE))
-    }
-
-    /// Hashes, whatever there is to compare with.
-    async fn verdict(&self, account: Option<&Account>, digest: &str) -> Verdict {
-        // Whoever has no password yet has an empty hash, which nothing fits.
-        let stored = account
-            .filter(|account| !account.hash.is_empty())
-            .and_then(|account| {
-                StoredHash::parse(&account.hash, self.pool.policy())
-                    .inspect_err(
-                        |error| error!(user = %account.user, %error, "stored hash is unusable"),
-                    )
-                    .ok()
-            });
-        let verdict = self.pool.verify(stored, digest.to_owned()).await;
-        verdict.unwrap_or(Verdict::Wrong)
-    }
-
-    async fn upgrade(&self, account: &Arc<Account>, digest: &str, hash: String) {
-        let new = NewHash {
-            user: account.user,
-            expected: account.hash.clone(),
-            hash: hash.clone(),
-        };
-        match self.store.replace_hash(&new).await {
-            Ok(true) => {
-                info!(user = %account.user, "password hash replaced by one with current parameters");
-                self.memory.forget(account.user);
-                self.memory.verify_hash(account.user, &hash, digest);
-            }
-            Ok(false) => {}
-            Err(error) => warn!(user = %account.user, %error, "password hash not replaced"),
-        }
+    /// Ends the locks of a name; how many failures' places were forgotten.
+    pub(crate) async fn unlock(&self, name: &str) -> Result<u64, StoreError> {
+        let forgotten = self.store.forget_login_failures(name).await?;
+        info!(name, "failed logins forgotten");
+        Ok(forgotten)
     }
 }
 
@@ -282,11 +240,13 @@ impl CheckLogins for Accounts {
         LoginDone {
             result_code: LoginResult::Busy.code(),
             result_string: "服务端内部错误".to_owned(),
+            retry_after_ms: millis(self.admission.retry_after()),
             ..LoginDone::default()
         }
     }
 
     async fn login(&self, call: LoginCall) -> LoginDone {
+        let mut retry_after = Duration::ZERO;
         let (result, text) = match self.check(&call).await {
             Ok(account) => {
                 self.metrics.login(LoginResult::Ok);
@@ -295,11 +255,16 @@ impl CheckLogins for Accounts {
                     result_string: "成功".to_owned(),
                     user_id: account.user.get(),
                     user_info: account.user_info.clone(),
+                    ..LoginDone::default()
                 };
             }
             Err(Refusal::Wrong) => (LoginResult::Wrong, "用户名/密码错误"),
             Err(Refusal::LockedOut) => (LoginResult::LockedOut, "用户名/密码错误次数太多"),
-            Err(Refusal::Busy) => (LoginResult::Busy, "服务端内部错误"),
+            Err(Refusal::Busy(wait)) => {
+                retry_after = wait;
+                (LoginResult::Busy, "服务端内部错误")
+            }
+            Err(Refusal::NotComputed) => (LoginResult::Failed, "服务端内部错误"),
             Err(Refusal::Store(error)) => {
                 if self.trouble.is_due() {
                     error!(%error, "login not checked");
@@ -311,9 +276,14 @@ impl CheckLogins for Accounts {
         LoginDone {
             result_code: result.code(),
             result_string: text.to_owned(),
+            retry_after_ms: millis(retry_after),
             ..LoginDone::default()
         }
     }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

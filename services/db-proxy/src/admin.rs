@@ -5,6 +5,7 @@
 
 mod groups;
 mod import;
+mod locks;
 mod people;
 mod rows;
 mod sessions;
@@ -17,10 +18,10 @@ use im_config::DbProxyConfig;
 use im_core::{Classify as _, ErrorKind, UserId};
 use im_proto_rpc::v1::admin_server::Admin;
 use im_proto_rpc::v1::{
-    ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow, GroupList, GroupRecord,
-    ImportProgress, KickReply, KickSessionRequest, ListGroupsRequest, ListSessionsRequest,
-    ListUsersRequest, SessionsReply, SetPasswordRequest, SetUserStatusRequest, UserList,
-    UserRecord,
+    ChangeGroupMembersRequest, ClearLockReply, ClearLockRequest, CreateGroupRequest, DirectoryRow,
+    GroupList, GroupRecord, ImportProgress, KickReply, KickSessionRequest, ListGroupsRequest,
+    ListLocksRequest, ListSessionsRequest, ListUsersRequest, LockList, SessionsReply,
+    SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
 use im_store::{Store, StoreError, UserProfile};
 use tonic::{Request, Response, Status, Streaming};
@@ -224,6 +225,20 @@ impl Admin for AdminService {
         request: Request<KickSessionRequest>,
     ) -> Result<Response<KickReply>, Status> {
         Ok(Response::new(self.kick(request.into_inner()).await?))
+    }
+
+    async fn list_locks(
+        &self,
+        _request: Request<ListLocksRequest>,
+    ) -> Result<Response<LockList>, Status> {
+        Ok(Response::new(self.locks().await?))
+    }
+
+    async fn clear_lock(
+        &self,
+        request: Request<ClearLockRequest>,
+    ) -> Result<Response<ClearLockReply>, Status> {
+        Ok(Response::new(self.unlock(request.into_inner()).await?))
     }
 }
 

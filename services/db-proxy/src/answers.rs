@@ -166,7 +166,7 @@ impl Answers {
         Bounds::of(asker.client, limits, limits.max_answer_bytes)
     }
 
-    /// Bounds of an answer with messages.
+    /// Bounds of an answer with messages, and of lists that every terminal asks for.
     fn list_bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
         let total = limits

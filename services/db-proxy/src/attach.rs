@@ -62,6 +62,16 @@ impl Shared {
     fn config(&self) -> &AttachConfig {
         &self.context.config.attach
     }
+
+    /// Shows how many bytes of answers are under way.
+    fn show_answer_bytes(&self) {
+        let config = self.config();
+        let all = config.answer_bytes.as_usize() + config.large_answer_bytes.as_usize();
+        let free =
+            self.answer_bytes.available_permits() + self.large_answer_bytes.available_permits();
+        let used = all.saturating_sub(free);
+        self.context.metrics.answer_bytes(used);
+    }
 }
 
 impl Attach {

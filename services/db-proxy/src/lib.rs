@@ -34,4 +34,5 @@ mod space;
 mod support;
 mod writer;
 
+pub use accounts::{RememberKeyError, RememberKeys};
 pub use server::{Bound, Deps, Server, ServerError};

@@ -70,6 +70,7 @@ struct Inner {
     withdrawn: Family<ClassLabel, Counter>,
     gathered_changes: Counter,
     free_space: Gauge,
+    answer_bytes: Gauge,
 }
 
 impl Default for Inner {
@@ -97,6 +98,7 @@ impl Default for Inner {
             withdrawn: Family::default(),
             gathered_changes: Counter::default(),
             free_space: Gauge::default(),
+            answer_bytes: Gauge::default(),
         }
     }
 }
@@ -208,6 +210,11 @@ impl Metrics {
             inner.gathered_changes.clone(),
         );
         it.register(
+            "answer_bytes",
+            "Bytes of answers that are being made or have not left",
+            inner.answer_bytes.clone(),
+        );
+        it.register(
             "free_space_bytes",
             "Free space of the store's file system",
             inner.free_space.clone(),
@@ -228,6 +235,10 @@ impl Metrics {
 
     pub(crate) fn withdrawn(&self, class: Class) {
         self.0.withdrawn.get_or_create(&class.label()).inc();
+    }
+
+    pub(crate) fn answer_bytes(&self, bytes: usize) {
+        set(&self.0.answer_bytes, bytes);
     }
 
     pub(crate) fn change_replaced(&self) {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::accounts::{AccountMetrics, Accounts};
+use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
 use crate::assembly::{Context, Core};
@@ -41,8 +41,12 @@ pub struct Deps {
     pub route: Peers<v1::PublishBatch, v1::PublishReplies>,
     /// The installation's secret, which callers of the port must present.
     pub secret: Secret,
+    /// The administrators' secret, which callers of their port must present.
+    pub admin_secret: Secret,
     /// Counters of links.
     pub links: LinkMetrics,
+    /// Keys of remembered logins; used when `accounts.remember_for` is not zero.
+    pub remember_keys: RememberKeys,
     /// Metrics and readiness of the process.
     pub process: im_runtime::Context,
 }
@@ -50,8 +54,10 @@ pub struct Deps {
 /// Addresses of a bound server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// The gRPC port.
+    /// The port of msg servers.
     pub grpc: SocketAddr,
+    /// The administrators' port; `None` without one.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Why the role cannot run.
@@ -68,7 +74,9 @@ pub struct Server {
     config: DbProxyConfig,
     deps: Deps,
     grpc: BoundGrpc,
+    admin: Option<BoundGrpc>,
     core: Core,
+    accounts: Arc<Accounts>,
     attach: Attach,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
@@ -82,7 +90,11 @@ impl Server {
         let metrics = registered.register(Metrics::register);
         let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
         let context = &core.context;
-        let accounts = Accounts::new(context, registered.register(AccountMetrics::register));
+        let accounts = Accounts::new(
+            context,
+            deps.remember_keys.clone(),
+            registered.register(AccountMetrics::register),
+        );
         let answers = Answers::new(
             context,
             Arc::clone(&accounts),
@@ -97,19 +109,27 @@ impl Server {
             link_tasks.clone(),
             stop_links.clone(),
         );
-        let guard = Guard::new(&deps.secret, deps.links.clone());
-        let admin = AdminServer::new(AdminService::new(context, accounts));
-        let grpc = GrpcServer::new(&config.link, guard)
+        let guard = |secret| Guard::new(secret, deps.links.clone());
+        let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
             .db_proxy(Arc::new(attach.clone()))
-            .service(admin)
             .bind(&config.listen)
             .await?;
+        // Who takes over a msg server finds neither this port nor its secret there.
+        let admin = if config.admin_listen.is_empty() {
+            None
+        } else {
+            let service = AdminServer::new(AdminService::new(context, Arc::clone(&accounts)));
+            let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
+            Some(server.service(service).bind(&config.admin_listen).await?)
+        };
         deps.process.readiness.set(STORE_READY, false);
         Ok(Self {
             config,
             deps,
             grpc,
+            admin,
             core,
+            accounts,
             attach,
             link_tasks,
             stop_links,
@@ -120,6 +140,7 @@ impl Server {
     pub fn bound(&self) -> Bound {
         Bound {
             grpc: self.grpc.local_addr(),
+            admin: self.admin.as_ref().map(BoundGrpc::local_addr),
         }
     }
 
@@ -136,6 +157,9 @@ impl Server {
         let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
+        let (accounts, stop_accounts) = (self.accounts, stop_rest.clone());
+        let publisher = self.core.context.publisher.clone();
+        tasks.spawn(async move { accounts.run(publisher, stop_accounts).await });
         let Context {
             space,
             store,
@@ -160,7 +184,8 @@ impl Server {
             readiness.clone(),
             stop_rest.clone(),
         ));
-        info!(address = %self.grpc.local_addr(), "db-proxy serves");
+        let admin_address = self.admin.as_ref().map(BoundGrpc::local_addr);
+        info!(address = %self.grpc.local_addr(), admin = ?admin_address, "db-proxy serves");
 
         let grpc = self.grpc.run(stop.clone(), LINKS_GRACE);
         let links = async {
@@ -175,16 +200,15 @@ impl Server {
                 warn!("links of msg servers ended unanswered");
             }
         };
+        let admin = async {
+            let Some(admin) = self.admin else {
+                return Ok(());
+            };
+            admin.run(stop.clone(), LINKS_GRACE).await
+        };
         // A port that fails ends everything.
-        let ended_by_itself = stop.clone().drop_guard();
-        let (served, ()) = tokio::join!(
-            async {
-                let served = grpc.await;
-                drop(ended_by_itself);
-                served
-            },
-            links
-        );
+        let (served, administered, ()) =
+            tokio::join!(or_stop(grpc, &stop), or_stop(admin, &stop), links);
 
         // Nobody asks the writer any more; it ends when its queue is empty, the others follow it.
         if !self.core.stop(TASKS_GRACE).await {
@@ -199,8 +223,20 @@ impl Server {
             warn!("tasks of db-proxy did not end in time");
         }
         readiness.remove(STORE_READY);
-        Ok(served?)
+        Ok(served.and(administered)?)
     }
+}
+
+/// Serves a port; when it fails, everything else stops too.
+async fn or_stop(
+    port: impl Future<Output = Result<(), ServeError>>,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
+    let served = port.await;
+    if served.is_err() {
+        stop.cancel();
+    }
+    served
 }
 
 /// Tells the process whether the store answers.

@@ -11,7 +11,5 @@ pub(crate) use cache::Cache;
 pub(crate) use chain::chain;
 pub(crate) use hourly::Hourly;
 pub(crate) use reject::RejectReason;
-#[cfg(test)]
-pub(crate) use striped_locks::STRIPES;
 pub(crate) use striped_locks::StripedLocks;
 pub(crate) use throttle::Throttle;

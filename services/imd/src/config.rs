@@ -85,11 +85,12 @@ pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Addresses of an all-in-one process unless something else is configured: nobody from outside.
-const ALL_IN_ONE: [(&str, &str); 4] = [
+const ALL_IN_ONE: [(&str, &str); 5] = [
     ("login.http_listen", "127.0.0.1:8080"),
     ("login.client_listen", "127.0.0.1:8008"),
     ("msg.listen", "127.0.0.1:8000"),
     ("db_proxy.listen", "127.0.0.1:10600"),
+    ("db_proxy.admin_listen", "127.0.0.1:10601"),
 ];
 
 /// The configuration of a process that runs everything.
@@ -117,6 +118,9 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
         // Internal ports never become visible by accident.
         if address.is_loopback() {
             rebind(&mut config.db_proxy.listen, address);
+            if !config.db_proxy.admin_listen.is_empty() {
+                rebind(&mut config.db_proxy.admin_listen, address);
+            }
         }
     }
     Ok(config)
@@ -218,6 +222,7 @@ mod tests {
         );
         let config = all_in_one(Some("127.3.2.1"), &[]);
         assert_eq!(config.db_proxy.listen, "127.3.2.1:10600");
+        assert_eq!(config.db_proxy.admin_listen, "127.3.2.1:10601");
         assert_eq!(all_in_one(Some("::1"), &[]).msg.listen, "[::1]:8000");
     }
 

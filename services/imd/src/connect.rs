@@ -19,25 +19,36 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
-    /// Port of db-proxy.
+    /// Administrators' port of db-proxy [default: that of the server on --data-dir, or 127.0.0.1:10601].
+    #[arg(long, global = true, env = "IMD_ADMIN_SERVER", value_name = "ADDRESS")]
+    pub(crate) server: Option<String>,
+    /// File with the administrators' secret; in a pod that the operator made, the mounted one.
     #[arg(
         long,
         global = true,
-        env = "IMD_ADMIN_SERVER",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:10600"
+        env = "IMD_ADMIN_SECRET_FILE",
+        value_name = "FILE"
     )]
-    pub(crate) server: String,
-    /// File with the installation's secret; in a pod that the operator made, the mounted one.
-    #[arg(long, global = true, env = "IMD_SECRET_FILE", value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
-    /// Data directory of an all-in-one server on this machine, which has the secret.
+    /// Data directory of a server on this machine, which has the secret and names the port.
     #[arg(long, global = true, env = "IMD_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Where the operator mounts the secret into every pod.
-const MOUNTED_SECRET: &str = "/run/imcluster/secret/secret";
+/// The administrators' secret in a data directory.
+pub(crate) const ADMIN_SECRET: &str = "admin-secret";
+
+/// The file in a data directory that names the administrators' port.
+pub(crate) const ADMIN_ADDRESS: &str = "admin-address";
+
+/// Where the operator mounts the administrators' secret into the pod of db-proxy.
+const MOUNTED_SECRET: &str = "/run/imcluster/admin/secret";
+
+/// The port where nothing else is said.
+const DEFAULT_SERVER: &str = "127.0.0.1:10601";
+
+/// Longest text that can name a port.
+const MAX_ADDRESS_BYTES: usize = 256;
 
 pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 
@@ -45,24 +56,39 @@ impl ServerArgs {
     /// Connects to the administration service.
     pub(crate) async fn connect(&self) -> anyhow::Result<Admin> {
         let secret = self.secret()?;
-        let channel = im_rpc::grpc::channel(&self.server, &LinkConfig::default())
+        let server = self.address();
+        let channel = im_rpc::grpc::channel(&server, &LinkConfig::default())
             .await
-            .with_context(|| format!("reach db-proxy at {}", self.server))?;
+            .with_context(|| format!("reach db-proxy at {server}"))?;
         Ok(
             AdminClient::with_interceptor(channel, Present::new(&secret))
                 .max_decoding_message_size(MAX_ANSWER_BYTES),
         )
     }
 
+    fn address(&self) -> String {
+        if let Some(server) = &self.server {
+            return server.clone();
+        }
+        let noted = self.data_dir.as_ref().and_then(|dir| {
+            let text = std::fs::read_to_string(dir.join(ADMIN_ADDRESS)).ok()?;
+            let text = text.trim();
+            (1..=MAX_ADDRESS_BYTES)
+                .contains(&text.len())
+                .then(|| text.to_owned())
+        });
+        noted.unwrap_or_else(|| DEFAULT_SERVER.to_owned())
+    }
+
     fn secret(&self) -> Result<Secret, BadConfig> {
         let path = match (&self.secret_file, &self.data_dir) {
             (Some(file), _) => file.clone(),
-            (None, Some(dir)) => dir.join("secret"),
+            (None, Some(dir)) => dir.join(ADMIN_SECRET),
             (None, None) if Path::new(MOUNTED_SECRET).is_file() => MOUNTED_SECRET.into(),
             (None, None) => {
                 return Err(BadConfig::Missing {
-                    key: "secret_file",
-                    why: "give --secret-file, IMD_SECRET_FILE or --data-dir",
+                    key: "admin_secret_file",
+                    why: "give --secret-file, IMD_ADMIN_SECRET_FILE or --data-dir",
                 });
             }
         };
@@ -78,5 +104,29 @@ pub(crate) fn refusal(status: &Status) -> anyhow::Error {
             anyhow::anyhow!("the server answers {:?}", status.code())
         }
         _ => anyhow::anyhow!("{}", status.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_names_port_and_secret_unless_something_else_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut args = ServerArgs {
+            server: None,
+            secret_file: None,
+            data_dir: Some(dir.path().to_owned()),
+        };
+        assert_eq!(args.address(), DEFAULT_SERVER);
+        assert!(args.secret().is_err());
+        std::fs::write(dir.path().join(ADMIN_ADDRESS), "127.0.0.1:4711\n").unwrap();
+        let secret = Secret::generate();
+        std::fs::write(dir.path().join(ADMIN_SECRET), secret.expose()).unwrap();
+        assert_eq!(args.address(), "127.0.0.1:4711");
+        assert_eq!(args.secret().unwrap().expose(), secret.expose());
+        args.server = Some("db:1".to_owned());
+        assert_eq!(args.address(), "db:1");
     }
 }

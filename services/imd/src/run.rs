@@ -4,6 +4,7 @@
 //! an occupied port ends the start before anything runs; and they stop one after the other, msg
 //! first, so that what clients have sent is still stored and answered.
 
+mod heap;
 mod roles;
 mod secret;
 mod supervise;
@@ -28,6 +29,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
 use crate::config;
+use secret::Kept;
 
 /// A role that runs alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ enum Plan {
 struct Shared {
     config: ImdConfig,
     secret: Secret,
+    /// The administrators' secret, where db-proxy runs.
+    admin_secret: Option<Secret>,
     context: Context,
     links: LinkMetrics,
     /// Made when a list of peers names a Service.
@@ -72,21 +76,50 @@ const NOT_STOPPING: &str = "not_stopping";
 /// `imd all-in-one`.
 pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
     let config = config::load_all_in_one(args)?;
-    let secret = secret::of_all_in_one(&config)?;
-    start(Plan::All, config, secret, args.role.ready_file.clone())
+    let secrets = Secrets {
+        installation: secret::of_all_in_one(&config)?,
+        administrators: Some(secret::of_administrators(&config)?),
+    };
+    start(Plan::All, config, secrets, args.role.ready_file.clone())
 }
 
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config, Vec::new())?;
-    let secret = secret::of_role(&config)?;
-    start(Plan::One(role), config, secret, args.ready_file.clone())
+    let administrators = match role {
+        Role::DbProxy => Some(secret::of_administrators(&config)?),
+        Role::Login | Role::Msg | Role::Route => None,
+    };
+    let secrets = Secrets {
+        installation: secret::of_role(&config)?,
+        administrators,
+    };
+    start(Plan::One(role), config, secrets, args.ready_file.clone())
+}
+
+/// The secrets of a process.
+struct Secrets {
+    installation: Kept,
+    /// Where db-proxy runs.
+    administrators: Option<Kept>,
+}
+
+impl Secrets {
+    /// From now on a change of a file counts.
+    fn follow(self, tasks: &TaskTracker, stop: &CancellationToken) {
+        for Kept { secret, file } in [Some(self.installation), self.administrators]
+            .into_iter()
+            .flatten()
+        {
+            tasks.spawn(secret.follow(file, stop.clone()));
+        }
+    }
 }
 
 fn start(
     plan: Plan,
     config: ImdConfig,
-    secret: Secret,
+    secrets: Secrets,
     ready_file: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -99,7 +132,7 @@ fn start(
         runtime.worker_threads(threads);
     }
     let runtime = runtime.build().context("start the runtime")?;
-    let code = runtime.block_on(serve(plan, config, secret, ready_file));
+    let code = runtime.block_on(serve(plan, config, secrets, ready_file));
     // What a late or immediate stop has left behind is not waited for.
     runtime.shutdown_background();
     code
@@ -108,7 +141,7 @@ fn start(
 async fn serve(
     plan: Plan,
     config: ImdConfig,
-    secret: Secret,
+    secrets: Secrets,
     ready_file: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let service = match plan {
@@ -118,7 +151,7 @@ async fn serve(
     let signals = Signals::install().context("take over signals")?;
     let telemetry = telemetry::init(&config.log, &config.trace, service)
         .map_err(config::BadConfig::Telemetry)?;
-    let outcome = run(plan, config, secret, ready_file, signals).await;
+    let outcome = run(plan, config, secrets, ready_file, signals).await;
     telemetry.finish().await;
     outcome
 }
@@ -126,7 +159,7 @@ async fn serve(
 async fn run(
     plan: Plan,
     config: ImdConfig,
-    secret: Secret,
+    secrets: Secrets,
     ready_file: Option<PathBuf>,
     signals: Signals,
 ) -> anyhow::Result<ExitCode> {
@@ -147,7 +180,7 @@ async fn run(
             "process.stop_timeout_ms ends a stop before msg.drain_seconds and its other bounds do"
         );
     }
-    let shared = share(config, secret);
+    let shared = share(config, &secrets);
     let mut addresses = Addresses::new();
     let admin = bind_admin(&shared, &mut addresses).await?;
     let running = match plan {
@@ -157,6 +190,7 @@ async fn run(
 
     let (drain, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let rest = TaskTracker::new();
+    secrets.follow(&rest, &stop_rest);
     if let Some(admin) = admin {
         rest.spawn(serve_admin(admin, stop_rest.clone()));
     }
@@ -193,11 +227,12 @@ async fn run(
     }
 }
 
-fn share(config: ImdConfig, secret: Secret) -> Shared {
+fn share(config: ImdConfig, secrets: &Secrets) -> Shared {
     let context = Context::default();
     let links = context.metrics.register(LinkMetrics::register);
     context.metrics.register(|registry| {
         process::register(registry, tokio::runtime::Handle::current());
+        heap::register(registry);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("im_build", "The program", version);
     });
@@ -211,7 +246,11 @@ fn share(config: ImdConfig, secret: Secret) -> Shared {
     });
     Shared {
         config,
-        secret,
+        secret: secrets.installation.secret.clone(),
+        admin_secret: secrets
+            .administrators
+            .as_ref()
+            .map(|kept| kept.secret.clone()),
         context,
         links,
         kubernetes: OnceLock::new(),

@@ -20,6 +20,12 @@ impl Clock {
     pub(crate) fn now(&self) -> u32 {
         self.start.elapsed().as_millis() as u32
     }
+
+    /// Microseconds since the start. Wraps after 71 minutes: for short times only.
+    #[allow(clippy::cast_possible_truncation, reason = "wraps on purpose")]
+    pub(crate) fn micros(&self) -> u32 {
+        self.start.elapsed().as_micros() as u32
+    }
 }
 
 /// Whether `at` has passed.

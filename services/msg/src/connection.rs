@@ -18,13 +18,17 @@ mod identity;
 mod meter;
 mod outbound;
 pub(crate) mod pace;
+mod partial;
 pub(crate) mod read;
 pub(crate) mod sweep;
 mod table;
+mod user_meters;
 
 pub(crate) use admission::Admission;
 pub(crate) use conn::{CloseReason, Conn, Output, Phase};
 pub(crate) use identity::Session;
 pub(crate) use outbound::Appended;
+pub(crate) use partial::Partials;
 pub(crate) use read::Upper;
 pub(crate) use table::Connections;
+pub(crate) use user_meters::UserMeters;

@@ -39,6 +39,55 @@ pub(crate) enum Refusal {
     LoginTimeout,
     /// Silence beyond the limit.
     Idle,
+    /// More frames that nobody answers than any client sends.
+    Flood,
+    /// A login that could not be checked in time.
+    Busy,
+    /// A signal longer than allowed.
+    Signal,
+    /// A presence question about more users than allowed.
+    PresenceIds,
+    /// A presence question that route servers did not answer in time.
+    PresenceTimeout,
+    /// A part of a frame, when parts of all connections took too much memory.
+    Partial,
+    /// A signal to somebody whose connection was full.
+    SignalFull,
+}
+
+/// A rate that a connection or a user may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Limit {
+    /// Heartbeats.
+    Heartbeat,
+    /// Messages.
+    Message,
+    /// Questions for the time.
+    Time,
+    /// Questions for presence.
+    Presence,
+    /// Other questions.
+    Query,
+    /// Read acknowledgements.
+    ReadAck,
+    /// Receipts.
+    Receipt,
+    /// File requests.
+    File,
+    /// Frames that nobody answers; the connection is closed.
+    Ignored,
+    /// Own settings.
+    Setting,
+    /// Changes that others are told of.
+    Change,
+    /// Signals.
+    Signal,
+    /// Kicks of the own PC.
+    Kick,
+    /// Bytes of all frames.
+    Bytes,
+    /// Bytes of messages of a user.
+    Stored,
 }
 
 /// Why a connection is not read for a while.
@@ -54,6 +103,8 @@ pub(crate) enum Pause {
     Output,
     /// Too many bytes of all connections wait to be stored.
     Server,
+    /// Too many bytes of requests of all connections wait for answers.
+    ServerQueries,
     /// The server is going away.
     Drain,
 }
@@ -61,6 +112,11 @@ pub(crate) enum Pause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabel {
     reason: Refusal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: Limit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +140,8 @@ pub(crate) struct MsgMetrics {
     pub(crate) queued_bytes: Gauge,
     pub(crate) pending_messages: Gauge,
     pub(crate) in_flight_calls: Gauge,
+    pub(crate) query_bytes: Gauge,
+    pub(crate) partial_bytes: Gauge,
     pub(crate) pull_mode: Gauge,
     pub(crate) pages: Counter,
     pub(crate) gaps: Counter,
@@ -92,6 +150,9 @@ pub(crate) struct MsgMetrics {
     pub(crate) accept_errors: Counter,
     refused: Family<RefusalLabel, Counter>,
     paused: Family<PauseLabel, Counter>,
+    limited: Family<LimitLabel, Counter>,
+    pub(crate) turns_ended: Counter,
+    pub(crate) fell_behind: Counter,
 }
 
 impl MsgMetrics {
@@ -118,6 +179,16 @@ impl MsgMetrics {
                 "im_msg_in_flight_calls",
                 "Calls that db-proxy has not answered",
                 &this.in_flight_calls,
+            ),
+            (
+                "im_msg_query_bytes",
+                "Bytes of requests that wait for answers",
+                &this.query_bytes,
+            ),
+            (
+                "im_msg_partial_bytes",
+                "Bytes of parts of frames that are kept",
+                &this.partial_bytes,
             ),
             (
                 "im_msg_pull_mode",
@@ -178,6 +249,16 @@ impl MsgMetrics {
                 &this.slow_readers,
             ),
             (
+                "im_msg_fell_behind",
+                "Sessions that were full and get what they missed from the log",
+                &this.fell_behind,
+            ),
+            (
+                "im_msg_turns_ended",
+                "Connections that let others go first while they had more to work on",
+                &this.turns_ended,
+            ),
+            (
                 "im_msg_accept_errors",
                 "Failed accepts",
                 &this.accept_errors,
@@ -196,6 +277,11 @@ impl MsgMetrics {
             "Connections not read for a while",
             this.paused.clone(),
         );
+        registry.register(
+            "im_msg_limited",
+            "Frames that came too early for a rate, by limit",
+            this.limited.clone(),
+        );
         this
     }
 
@@ -205,6 +291,15 @@ impl MsgMetrics {
 
     pub(crate) fn paused(&self, reason: Pause) {
         self.paused.get_or_create(&PauseLabel { reason }).inc();
+    }
+
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.limited.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn limits(&self, limit: Limit) -> u64 {
+        self.limited.get_or_create(&LimitLabel { limit }).get()
     }
 
     #[cfg(test)]

@@ -6,5 +6,7 @@ mod delivery;
 mod leaving;
 mod login;
 mod messages;
+mod meter;
 mod requests;
 mod rig;
+mod weights;

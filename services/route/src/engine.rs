@@ -7,6 +7,7 @@ mod calls;
 mod inputs;
 mod outlet;
 mod publish;
+mod questions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,7 @@ use im_proto_rpc::v1::{Kick, PcStatus, PublishBatch, PublishReplies, RouteCalls,
 use im_rpc::Link;
 use im_runtime::Readiness;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -31,6 +33,7 @@ use calls::Waiting;
 use inputs::{Input, Inputs, LinkId};
 use outlet::{Ended, Flush, Outlet, Position};
 use publish::Writer;
+use questions::Questions;
 
 /// Condition of readiness: the writer has a link and has said where its log stands.
 pub(crate) const WRITER_LINK: &str = "route_writer_link";
@@ -38,6 +41,9 @@ pub(crate) const WRITER_LINK: &str = "route_writer_link";
 /// Inputs handled before what has gathered is sent: enough to gather under load, few enough that the
 /// first one does not wait.
 const INPUTS_PER_WAKE: usize = 32;
+
+/// How long a presence tick waits for the end of questions that are being answered.
+const TICK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A link that a peer has just opened.
 #[derive(Debug)]
@@ -87,6 +93,7 @@ pub(crate) struct Engine {
     /// Everybody must learn of the ring.
     flush_all: bool,
     waiting: Vec<Waiting>,
+    questions: Questions,
 
     writer: Option<Writer>,
     at: Position,
@@ -126,6 +133,7 @@ impl Engine {
             dirty: Vec::new(),
             flush_all: false,
             waiting: Vec::new(),
+            questions: Questions::default(),
             writer: None,
             at: Position::default(),
             announce_at: Instant::now(),
@@ -148,8 +156,11 @@ impl Engine {
                 Some((server, link, permit)) = self.room.next(), if !self.room.is_empty() => {
                     self.make_room(server, link, permit);
                 }
-                Some(input) = self.inputs.next(), if !self.inputs.is_empty() => self.gather(input),
+                Some(input) = self.inputs.next(),
+                    if !self.inputs.is_empty() && self.questions.has_room() => self.gather(input),
+                () = yield_now(), if !self.questions.is_empty() => {}
             }
+            self.answer_slice();
             self.on_time();
             self.flush();
         }
@@ -172,6 +183,7 @@ impl Engine {
             if enough
                 .flatten()
                 .any(|outlet| outlet.gathered_bytes() >= limit)
+                || !self.questions.has_room()
             {
                 return;
             }
@@ -315,7 +327,13 @@ impl Engine {
         if self.presence_at.is_none() && self.directory.has_changes() {
             self.presence_at = Some(now + Duration::from_millis(self.config.presence_tick_ms));
         }
-        if self.presence_at.is_some_and(|at| at <= now) {
+        // What was answered of a question and its end are to be of one time, if that comes soon.
+        let wait = if self.questions.is_empty() {
+            Duration::ZERO
+        } else {
+            TICK_PATIENCE
+        };
+        if self.presence_at.is_some_and(|at| at + wait <= now) {
             self.presence_at = None;
             self.tick();
         }
@@ -411,18 +429,26 @@ impl Engine {
         let Some(Some(outlet)) = self.outlets.get_mut(server.index()) else {
             return;
         };
-        match outlet.flush(self.at, announce) {
+        let flush = outlet.flush(self.at, announce);
+        self.flushed(server, flush);
+    }
+
+    fn flushed(&mut self, server: ServerId, flush: Flush) {
+        let Some(Some(outlet)) = self.outlets.get(server.index()) else {
+            return;
+        };
+        let link = outlet.link;
+        match flush {
             Flush::Idle | Flush::Sent => {}
             Flush::Full { lost, call } => {
                 self.metrics.lost_items.inc_by(lost as u64);
                 if call {
-                    let (link, tx) = (outlet.link, outlet.tx.clone());
+                    let tx = outlet.tx.clone();
                     let room = async move { (server, link, tx.reserve_owned().await.ok()) };
                     self.room.push(room.boxed());
                 }
             }
             Flush::Over(ended) => {
-                let link = outlet.link;
                 let why = match ended {
                     Ended::Gone => LinkEnd::Gone,
                     Ended::Overfull => LinkEnd::Overfull,
@@ -441,8 +467,9 @@ impl Engine {
         let Some(Some(outlet)) = self.outlets.get_mut(server.index()) else {
             return;
         };
-        if outlet.link == link && outlet.room(permit, self.at).is_none() {
-            self.detach(server, link, LinkEnd::Gone);
+        if outlet.link == link {
+            let flush = outlet.room(permit, self.at);
+            self.flushed(server, flush);
         }
     }
 }

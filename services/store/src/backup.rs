@@ -1,7 +1,9 @@
 //! Copies of a store: made while a server runs, checked, and put back.
 //!
-//! A backup is one database file without a write-ahead log, written compactly from one snapshot. The
-//! file appears under its name only when it is complete, checked and on disk.
+//! A backup is one database file without a write-ahead log, the store at one moment. A server that goes
+//! on writing meanwhile is not held up (`copy`). The file appears under its name only when it is complete, checked and on disk.
+
+mod copy;
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -9,6 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
@@ -65,6 +69,12 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+    /// Copying what changes took so long that the server's log would have grown too much.
+    #[error(
+        "copy accounts, groups and positions within {:?}",
+        copy::SNAPSHOT_LIMIT
+    )]
+    TooSlow,
     /// The database could not be read or copied.
     #[error("copy the database")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -94,13 +104,7 @@ pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
         .mode(0o600)
         .open(&partial.path)
         .map_err(io_error(&partial.path))?;
-    let mut source = open(&database).await?;
-    let target = partial.path.to_string_lossy().into_owned();
-    sqlx::query("VACUUM INTO ?")
-        .bind(target)
-        .execute(&mut source)
-        .await?;
-    source.close().await?;
+    copy::copy(&database, &partial.path).await?;
     check(&partial.path).await?;
     partial.publish(to)
 }
@@ -199,8 +203,12 @@ impl Partial {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(BackupError::Exists(target.to_path_buf()));
             }
-            // Some file systems have no links.
-            Err(_) => fs::rename(&self.path, target).map_err(io_error(target))?,
+            // Some file systems have no links, others no such renaming; with neither nothing is
+            // replaced, and the caller is told.
+            Err(_) => rename_new(&self.path, target).map_err(|error| match error {
+                Errno::EEXIST => BackupError::Exists(target.to_path_buf()),
+                error => io_error(target)(error.into()),
+            })?,
         }
         let parent = target
             .parent()
@@ -220,7 +228,30 @@ impl Drop for Partial {
     }
 }
 
+/// Gives a file a name, unless there is one of that name.
+fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+}
+
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_path_buf();
     |source| BackupError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renaming_never_replaces_a_file_that_appeared_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "precious").unwrap();
+        assert_eq!(rename_new(&from, &to), Err(Errno::EEXIST));
+        assert_eq!(fs::read_to_string(&to).unwrap(), "precious");
+        fs::remove_file(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "new");
+    }
 }

@@ -80,6 +80,14 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// Makes a directory when it is missing, for its owner only and durably.
+    pub fn make(path: &Path) -> Result<(), DataDirError> {
+        make_durably(path).map_err(|source| DataDirError::Io {
+            path: path.to_path_buf(),
+            source,
+        })
+    }
+
     /// Whether a directory has a version file; an error when this release cannot use the layout.
     pub(crate) fn check_layout(dir: &Path) -> Result<bool, DataDirError> {
         let file = dir.join(VERSION_FILE);
@@ -104,11 +112,7 @@ impl DataDir {
             let path = path.to_path_buf();
             |source| DataDirError::Io { path, source }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(io(path))?;
+        Self::make(path)?;
         let path = path.canonicalize().map_err(io(path))?;
         let lock_file = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
@@ -177,6 +181,28 @@ impl DataDir {
             source,
         })
     }
+}
+
+/// Makes a directory and those above it that are missing, each with its name on disk.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for dir in path.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+        if dir.try_exists()? {
+            break;
+        }
+        missing.push(dir);
+    }
+    while let Some(dir) = missing.pop() {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let parent = dir.parent().filter(|it| !it.as_os_str().is_empty());
+        sync_dir(parent.unwrap_or_else(|| Path::new(".")))?;
+    }
+    // Says what is wrong with a path that is no directory.
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The database file of a directory that this process need not hold.

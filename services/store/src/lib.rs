@@ -16,9 +16,10 @@ mod traits;
 pub use backup::{BackupError, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
-pub use sqlite::{Durability, Maintenance, SqliteOptions, SqliteStore};
+pub use sqlite::{Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
-    AccountStore, Credentials, DirectoryEntry, DirectoryPage, Failures, NewHash, UserProfile,
+    AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, LoginFailures,
+    MAC_BYTES, NewFailure, NewHash, Remember, Remembered, UserProfile,
 };
 pub use traits::devices::{DeviceStore, DeviceToken};
 pub use traits::directory::{

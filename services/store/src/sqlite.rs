@@ -15,6 +15,7 @@ mod accounts;
 mod append;
 mod devices;
 mod directory;
+mod failures;
 mod groups;
 mod import;
 mod maintenance;
@@ -26,14 +27,14 @@ mod sessions;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::sync::{Mutex, Notify};
 
 use crate::DataDir;
 
-pub use maintenance::Maintenance;
+pub use maintenance::{LogUse, Maintenance};
 pub(crate) use open::schema_version;
 pub use options::{Durability, SqliteOptions};
 
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     /// Bytes of the write-ahead log that were in use when they were last looked up, plus an estimate
     /// of what was appended since.
     wal_used: AtomicU64,
+    /// A reader keeps the log from starting again, beyond half of its limit.
+    wal_held: AtomicBool,
     /// Wakes the maintenance task when the log has grown.
     wal_grown: Notify,
 }

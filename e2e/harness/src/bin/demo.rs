@@ -99,7 +99,7 @@ async fn main() -> anyhow::Result<()> {
     let imd = imd.display();
     println!("  {imd} all-in-one --data-dir data &");
     println!("  printf 'name,password\\nann,secret\\nben,secret\\n' > people.csv");
-    println!("  {imd} directory import people.csv --server 127.0.0.1:10600 --data-dir data");
+    println!("  {imd} directory import people.csv --data-dir data");
     println!("  {imd} chat ann        # and in another terminal: {imd} chat ben");
     Ok(())
 }

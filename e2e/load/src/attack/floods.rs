@@ -53,6 +53,7 @@ async fn ask_and_go(attack: &Attack, user_name: String) -> anyhow::Result<()> {
         online_status: UserStatType::UserStatusOnline as i32,
         client_type: i32::try_from(ClientType::Windows.to_wire()).unwrap_or_default(),
         client_version: None,
+        ..ImLoginReq::default()
     };
     let mut out = BytesMut::new();
     append(&mut out, Command::LoginReq, 1, &request);

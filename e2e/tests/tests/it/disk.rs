@@ -67,7 +67,7 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
     let mut process = Process::start_program(&wrapper, spec).unwrap();
     process.ready(Duration::from_secs(30)).await.unwrap();
     let csv = im_e2e::people::write_csv(dir.path(), 2).unwrap();
-    let server = format!("{address}:{}", im_e2e::platform::ports::DB_PROXY);
+    let server = format!("{address}:{}", im_e2e::platform::ports::DB_PROXY_ADMIN);
     run_imd(
         dir.path(),
         &[

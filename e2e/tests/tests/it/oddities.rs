@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use im_codec::encode_raw;
-use im_proto_teamtalk::base::{GroupVersionInfo, UserStatType};
+use im_proto_teamtalk::base::{GroupVersionInfo, UserInfo, UserStatType};
 use im_proto_teamtalk::buddy::{
-    ImChangeSignInfoReq, ImChangeSignInfoRsp, ImRemoveSessionReq, ImRemoveSessionRsp,
-    ImSignInfoChangedNotify,
+    ImAllUserReq, ImAllUserRsp, ImChangeSignInfoReq, ImChangeSignInfoRsp, ImRemoveSessionReq,
+    ImRemoveSessionRsp, ImSignInfoChangedNotify, ImUsersInfoReq, ImUsersInfoRsp,
 };
 use im_proto_teamtalk::group::{ImGroupInfoListReq, ImGroupInfoListRsp};
 use im_proto_teamtalk::login::ImLoginReq;
@@ -24,6 +24,8 @@ async fn a_login_with_an_unknown_status_is_an_online_one() {
     let shared = platform().await;
     let [observer, user] = users();
     let mut other = shared.pc(observer).await;
+    // Each takes over from the one before, so that the user stays online.
+    let mut pcs = Vec::new();
     for status in [0, 4, 77, -1] {
         let mut pc = Terminal::connect(shared.address).await;
         let request = ImLoginReq {
@@ -36,9 +38,84 @@ async fn a_login_with_an_unknown_status_is_an_online_one() {
             answer.online_status,
             Some(UserStatType::UserStatusOnline.into())
         );
+        pcs.push(pc);
     }
     let stat = other.presence_of(user).await;
     assert_eq!(stat.status, i32::from(UserStatType::UserStatusOnline));
+}
+
+/// D33: blanks at the end of a login name do not count; everything else does.
+#[tokio::test]
+async fn blanks_at_the_end_of_a_login_name_do_not_count() {
+    let shared = platform().await;
+    let [user] = users();
+    let login = async |name: String| {
+        let mut pc = Terminal::connect(shared.address).await;
+        let request = ImLoginReq {
+            user_name: name,
+            ..login_request(user, Windows)
+        };
+        pc.try_login(&request).await
+    };
+    for blanks in ["", " ", "    "] {
+        let answer = login(format!("u{user}{blanks}")).await;
+        assert_eq!(answer.result_code, 0, "{blanks:?}");
+        let info = answer.user_info.unwrap();
+        assert_eq!(info.user_real_name, format!("u{user}"), "as it is stored");
+    }
+    for name in [
+        format!("U{user}"),
+        format!(" u{user}"),
+        format!("u{user}\t"),
+    ] {
+        assert_eq!(login(name.clone()).await.result_code, 6, "{name:?}");
+    }
+}
+
+/// D40: phone and mail are everybody's to see, unless they are hidden from all but their owners.
+#[tokio::test]
+async fn phone_and_mail_are_shown_to_everybody_or_to_their_owners() {
+    for (hide, shown) in [("false", true), ("true", false)] {
+        let hide = format!("db_proxy.answers.hide_contact={hide}");
+        let mut platform = own_platform(2, &[&hide]).await;
+        let file = platform.dir().join("contacts.csv");
+        let csv = "name,phone,email\nu1,0170 1,u1@example.org\nu2,0170 2,u2@example.org\n";
+        std::fs::write(&file, csv).unwrap();
+        platform.import_file(&file).unwrap();
+
+        let mut pc = Terminal::connect(platform.msg_address("all")).await;
+        let own = pc.try_login(&login_request(1, Windows)).await;
+        let contact = |info: &UserInfo| (info.user_tel.clone(), info.email.clone());
+        let known = |user: u32| (format!("0170 {user}"), format!("u{user}@example.org"));
+        let seen = |user: u32| {
+            if shown {
+                known(user)
+            } else {
+                (String::new(), String::new())
+            }
+        };
+        assert_eq!(contact(&own.user_info.unwrap()), known(1), "at the login");
+
+        let request = ImUsersInfoReq {
+            user_id: 0,
+            user_id_list: vec![1, 2],
+            attach_data: None,
+        };
+        let mut named: ImUsersInfoRsp = pc.ask(Command::UsersInfoReq, &request).await;
+        named.user_info_list.sort_by_key(|info| info.user_id);
+        let named: Vec<_> = named.user_info_list.iter().map(contact).collect();
+        assert_eq!(named, [known(1), seen(2)], "0x0204");
+
+        let request = ImAllUserReq {
+            user_id: 0,
+            latest_update_time: 0,
+            attach_data: None,
+        };
+        let mut all: ImAllUserRsp = pc.ask(Command::AllUserReq, &request).await;
+        all.user_list.sort_by_key(|info| info.user_id);
+        let all: Vec<_> = all.user_list.iter().map(contact).collect();
+        assert_eq!(all, [seen(1), seen(2)], "0x0208, one answer for all");
+    }
 }
 
 /// D34: a message to nobody is not acknowledged and disturbs nothing; who has left can be written to.

@@ -54,6 +54,8 @@ async fn a_second_db_proxy_on_the_same_store_says_so_and_exits() {
         "--set",
         "db_proxy.listen=\"127.0.0.1:0\"",
         "--set",
+        "db_proxy.admin_listen=\"127.0.0.1:0\"",
+        "--set",
     ];
     let mut args: Vec<String> = args.map(str::to_owned).to_vec();
     args.push(format!("data_dir=\"{}\"", platform.data_dir().display()));

@@ -36,6 +36,7 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
         budget.as_str(),
         total.as_str(),
         "msg.slow_grace_ms=200",
+        "msg.catch_up_time=2s",
         "msg.rate_limit=0",
         "msg.presence.notify=none",
     ];

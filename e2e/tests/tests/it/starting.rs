@@ -41,6 +41,7 @@ async fn an_occupied_port_ends_the_start_and_is_named() {
         ports::LOGIN_BINARY,
         ports::MSG,
         ports::DB_PROXY,
+        ports::DB_PROXY_ADMIN,
     ];
     for port in ports {
         let address = own_address().to_string();
@@ -120,7 +121,7 @@ async fn a_wrong_secret_is_refused_counted_and_told() {
     let mut platform = own_platform(2, &[]).await;
     let wrong = platform.dir().join("wrong");
     std::fs::write(&wrong, "not the secret of this installation\n").unwrap();
-    let server = platform.db_proxy_address().unwrap().to_string();
+    let server = platform.admin_address().unwrap().to_string();
     let wrong = wrong.display().to_string();
     let data = platform.dir().display().to_string();
     for _ in 0..5 {

@@ -45,6 +45,10 @@ fn roles_reach_what_they_dial_and_nothing_else() {
             );
         }
         assert!(!allowed(&json!({}), from, "msg", 9090), "{from} to metrics");
+        assert!(
+            !allowed(&json!({}), from, "db-proxy", 10601),
+            "{from} to the administrators' port"
+        );
     }
 }
 

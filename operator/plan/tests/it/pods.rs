@@ -90,6 +90,9 @@ fn files_hold_what_the_servers_need() {
     assert!(login.peers.route.is_empty());
     let db_proxy = config(json!({}), Role::DbProxy);
     assert_eq!(db_proxy.db_proxy.listen, "0.0.0.0:10600");
+    assert_eq!(db_proxy.db_proxy.admin_listen, "0.0.0.0:10601");
+    let file = db_proxy.db_proxy.admin_secret_file.unwrap();
+    assert_eq!(file.to_str(), Some("/run/imcluster/admin/secret"));
     assert_eq!(db_proxy.data_dir.unwrap().to_str(), Some("/data"));
 }
 

@@ -1,5 +1,7 @@
 //! A new connection: find the address, connect, log in.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use im_codec::{Command, Frame, decode_checked};
 use im_proto_teamtalk::TeamtalkMessage as _;
@@ -85,6 +87,11 @@ pub(super) async fn open(
         .profile
         .frame(Command::LoginReq, seq, &login_body(config));
     let (answer, early) = log_in(&mut connection, config, frame).await?;
+    if let Some(millis) = answer.retry_after_ms {
+        return Err(Error::Busy {
+            retry_after: Duration::from_millis(millis.into()),
+        });
+    }
     if answer.result_code != ResultType::RefuseReasonNone as i32 {
         return Err(Error::Refused {
             code: answer.result_code,
@@ -122,6 +129,9 @@ async fn log_in(
     Err(Error::Timeout)
 }
 
+/// Bit of a login's `features`: this client understands a time to wait.
+const RETRY_AFTER: u32 = 1;
+
 fn login_body(config: &ClientConfig) -> Vec<u8> {
     debug_assert_eq!(Command::LoginReq.message(), ImLoginReq::KIND);
     ImLoginReq {
@@ -130,6 +140,7 @@ fn login_body(config: &ClientConfig) -> Vec<u8> {
         online_status: config.online_status as i32,
         client_type: i32::try_from(config.client_type.to_wire()).unwrap_or_default(),
         client_version: Some(config.client_version.clone()),
+        features: Some(RETRY_AFTER),
     }
     .encode_to_vec()
 }

@@ -160,6 +160,7 @@ fn a_login_answer_of_ours_is_that_of_the_original() {
             status: 0,
             sign_info: Some(String::new()),
         }),
+        retry_after_ms: None,
     };
     assert_eq!(encode(Command::LoginRes, 1, &answer), golden("F6"));
 }

@@ -98,7 +98,9 @@ proptest! {
         client_type in prop::sample::select(vec![1, 2, 0x11, 0x12]),
         client_version in any::<Option<String>>(),
     ) {
-        let request = ImLoginReq { user_name, password, online_status, client_type, client_version };
+        let request = ImLoginReq {
+            user_name, password, online_status, client_type, client_version, features: None
+        };
         through_a_frame(Command::LoginReq, seq, &request)?;
     }
 

@@ -58,6 +58,16 @@ fn same(shared: &Key, key: &Key) -> bool {
 
 fn walk(schema: &Value, node: &Value, default: &Value, path: &str, keys: &mut Vec<Key>) {
     let target = resolved(schema, node);
+    if let Some(default) = rate(default) {
+        let meaning = node.get("description").and_then(Value::as_str);
+        keys.push(Key {
+            path: path.to_owned(),
+            unit: "",
+            default,
+            meaning: one_line(meaning.unwrap_or_default()),
+        });
+        return;
+    }
     if let Some(fields) = target.get("properties").and_then(Value::as_object) {
         for (name, field) in fields {
             let path = match path {
@@ -89,6 +99,15 @@ fn walk(schema: &Value, node: &Value, default: &Value, path: &str, keys: &mut Ve
         default: shown(default, unit),
         meaning: one_line(meaning),
     });
+}
+
+/// A rate, whose two numbers are one bound.
+fn rate(default: &Value) -> Option<String> {
+    let fields = default.as_object().filter(|fields| fields.len() == 2)?;
+    let burst = fields.get("burst")?;
+    let per_minute = fields.get("per_minute")?;
+    let (burst, per_minute) = (shown(burst, ""), shown(per_minute, ""));
+    Some(format!("{burst} at once, {per_minute} a minute"))
 }
 
 /// The type behind a reference, or behind an option.

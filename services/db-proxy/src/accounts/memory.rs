@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use im_config::AccountsConfig;
 use im_core::UserId;
+use im_store::Remembered;
 
+use super::queue::Key;
 use super::ttl_map::TtlMap;
 
 /// What a login name stands for.
@@ -20,30 +22,41 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) hash: String,
     pub(super) status: u32,
+    /// What the store remembers of the last verified login.
+    pub(super) remembered: Option<Remembered>,
     /// `IM.BaseDefine.UserInfo` as the login answer carries it.
     pub(super) user_info: Bytes,
 }
 
-/// Stands for a login name and an address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PairKey([u8; 16]);
+/// Makes keys of names, digests and addresses, so that none of them is kept.
+pub(super) struct Keyed {
+    /// Lives and dies with the process.
+    key: [u8; 32],
+}
 
-impl PairKey {
-    /// Equal for equal pairs.
-    pub(super) fn turn(&self) -> u32 {
-        self.0
-            .first_chunk()
-            .map_or(0, |bytes| u32::from_le_bytes(*bytes))
+impl Keyed {
+    pub(super) fn new() -> Self {
+        Self {
+            key: rand::random(),
+        }
+    }
+
+    /// Equal for equal parts.
+    pub(super) fn key(&self, purpose: &[u8], parts: &[&str]) -> Key {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(purpose);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        let mut key = [0; 16];
+        hasher.finalize_xof().fill(&mut key);
+        key
     }
 }
 
-/// Stands for a user, his stored hash and the digest that fits it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct VerifiedKey([u8; 16]);
-
 pub(super) struct Memory {
-    /// Key of every MAC here; lives and dies with the process.
-    key: [u8; 32],
+    keyed: Arc<Keyed>,
     inner: Mutex<Inner>,
 }
 
@@ -51,18 +64,20 @@ struct Inner {
     accounts: TtlMap<String, Arc<Account>>,
     /// Names under which a user's account is remembered.
     names: HashMap<UserId, String>,
-    verified: TtlMap<VerifiedKey, ()>,
-    clean: TtlMap<PairKey, ()>,
+    /// Users with their stored hash and the digest that fits it.
+    verified: TtlMap<Key, ()>,
+    /// Names with an address that has no failures.
+    clean: TtlMap<Key, ()>,
     /// Counts changes: what was read before one is not remembered after it.
     generation: u64,
 }
 
 impl Memory {
-    pub(super) fn new(config: &AccountsConfig) -> Self {
+    pub(super) fn new(config: &AccountsConfig, keyed: Arc<Keyed>) -> Self {
         let entries = config.verified_entries;
         let account_ttl = Duration::from_secs(config.account_ttl_secs);
         Self {
-            key: rand::random(),
+            keyed,
             inner: Mutex::new(Inner {
                 accounts: TtlMap::new(entries, account_ttl),
                 names: HashMap::new(),
@@ -73,17 +88,12 @@ impl Memory {
         }
     }
 
-    pub(super) fn pair(&self, name: &str, address: &str) -> PairKey {
-        PairKey(self.mac(b"pair", &[name.as_bytes(), address.as_bytes()]))
+    pub(super) fn pair(&self, name: &str, address: &str) -> Key {
+        self.keyed.key(b"pair", &[name, address])
     }
 
     /// The account, if it is known without the store that this login is good.
-    pub(super) fn verified(
-        &self,
-        name: &str,
-        digest: &str,
-        pair: &PairKey,
-    ) -> Option<Arc<Account>> {
+    pub(super) fn verified(&self, name: &str, digest: &str, pair: &Key) -> Option<Arc<Account>> {
         let account = {
             let inner = self.lock();
             inner.clean.get(pair)?;
@@ -98,7 +108,7 @@ impl Memory {
     }
 
     /// A login was good, and the pair has no failures.
-    pub(super) fn verify(&self, account: &Account, digest: &str, pair: PairKey) {
+    pub(super) fn verify(&self, account: &Account, digest: &str, pair: Key) {
         let key = self.verified_key(account.user, &account.hash, digest);
         let mut inner = self.lock();
         inner.verified.insert(key, ());
@@ -112,7 +122,7 @@ impl Memory {
     }
 
     /// The pair has failures.
-    pub(super) fn suspect(&self, pair: &PairKey) {
+    pub(super) fn suspect(&self, pair: &Key) {
         self.lock().clean.remove(pair);
     }
 
@@ -153,21 +163,9 @@ impl Memory {
         inner.accounts.retain(|_| false);
     }
 
-    fn verified_key(&self, user: UserId, hash: &str, digest: &str) -> VerifiedKey {
-        let user = user.get().to_le_bytes();
-        VerifiedKey(self.mac(b"verified", &[&user, hash.as_bytes(), digest.as_bytes()]))
-    }
-
-    fn mac(&self, purpose: &[u8], parts: &[&[u8]]) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(purpose);
-        for part in parts {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        let mut mac = [0; 16];
-        hasher.finalize_xof().fill(&mut mac);
-        mac
+    fn verified_key(&self, user: UserId, hash: &str, digest: &str) -> Key {
+        let user = user.get().to_string();
+        self.keyed.key(b"verified", &[&user, hash, digest])
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

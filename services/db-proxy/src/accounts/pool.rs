@@ -1,9 +1,8 @@
-//! Bounds hashing: so many computations at a time, so many logins that wait for one.
+//! Computes hashes on blocking threads, one for each permit of the admission.
 
-use std::sync::Arc;
+use tokio::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
+use super::admission::{Admission, Permit};
 use super::hash::{HashPolicy, StoredHash, Verdict, make};
 use super::metrics::AccountMetrics;
 
@@ -15,29 +14,27 @@ pub(crate) enum HashError {
     Failed,
 }
 
-/// Computes hashes on blocking threads.
+/// Computes hashes.
 #[derive(Clone)]
 pub(crate) struct HashPool {
     policy: HashPolicy,
-    running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    admission: Admission,
     parallel: usize,
     metrics: AccountMetrics,
 }
 
 impl HashPool {
+    /// At most `parallel` at a time, as the admission bounds them.
     pub(super) fn new(
         policy: HashPolicy,
         parallel: usize,
-        waiting: usize,
+        admission: Admission,
         metrics: &AccountMetrics,
     ) -> Self {
-        let parallel = parallel.max(1);
         Self {
             policy,
-            running: Arc::new(Semaphore::new(parallel)),
-            waiting: Arc::new(Semaphore::new(waiting.saturating_add(parallel))),
-            parallel,
+            admission,
+            parallel: parallel.max(1),
             metrics: metrics.clone(),
         }
     }
@@ -52,81 +49,70 @@ impl HashPool {
         self.parallel
     }
 
-    /// A place among those who wait for a hash, or for their turn to; `None` when all are taken.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.waiting).try_acquire_owned().ok()
-    }
-
-    /// Checks a digest, for a caller who holds a place; without a stored hash it takes the same time
-    /// and is wrong.
+    /// Checks a digest; without a stored hash it takes the same time and is wrong. Gives the permit
+    /// back, so that the login can end before the next one of its kind begins.
     pub(super) async fn verify(
         &self,
+        permit: Permit,
         stored: Option<StoredHash>,
         digest: String,
-    ) -> Result<Verdict, HashError> {
+    ) -> Result<(Verdict, Permit), HashError> {
         let policy = self.policy;
-        self.compute(move || {
-            if let Some(stored) = stored {
-                return stored.verify(&digest, &policy);
-            }
-            let spent = make(&digest, &policy);
-            drop(std::hint::black_box(spent));
-            Verdict::Wrong
+        self.compute(permit, move |permit| {
+            let begun = Instant::now();
+            let verdict = if let Some(stored) = stored {
+                stored.verify(&digest, &policy)
+            } else {
+                let spent = make(&digest, &policy);
+                drop(std::hint::black_box(spent));
+                Verdict::Wrong
+            };
+            permit.computed(begun.elapsed(), verdict == Verdict::Wrong);
+            verdict
         })
         .await
     }
 
-    /// Hashes a digest. Not counted among the waiting: the caller bounds how many he asks for.
+    /// Hashes a digest for an administrator, who bounds how many hashes they ask for.
     pub(crate) async fn make(&self, digest: String) -> Result<String, HashError> {
         let policy = self.policy;
-        self.compute(move || make(&digest, &policy))
-            .await?
-            .map_err(|_| HashError::Failed)
+        let permit = self.admission.job().await.ok_or(HashError::Failed)?;
+        let made = self.compute(permit, move |_| make(&digest, &policy));
+        let (hash, _permit) = made.await?;
+        hash.map_err(|_| HashError::Failed)
     }
 
-    /// Hashes a digest anew unless it fits the stored hash, which then may stay (`None`). Not counted
-    /// among the waiting either.
+    /// Hashes a digest anew unless it fits the stored hash, which then may stay (`None`); for an
+    /// administrator too.
     pub(crate) async fn remake(
         &self,
         stored: Option<String>,
         digest: String,
     ) -> Result<Option<String>, HashError> {
         let policy = self.policy;
-        self.compute(move || {
+        let permit = self.admission.job().await.ok_or(HashError::Failed)?;
+        let made = self.compute(permit, move |_| {
             let stored = stored.and_then(|stored| StoredHash::parse(&stored, &policy).ok());
             match stored.map(|stored| stored.verify(&digest, &policy)) {
                 Some(Verdict::Right) => Ok(None),
                 Some(Verdict::RightOutdated(hash)) => Ok(Some(hash)),
                 Some(Verdict::Wrong) | None => make(&digest, &policy).map(Some),
             }
-        })
-        .await?
-        .map_err(|_| HashError::Failed)
-    }
-
-    /// Takes the place of one computation.
-    #[cfg(test)]
-    pub(super) async fn hold(&self) -> tokio::sync::OwnedSemaphorePermit {
-        Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .expect("never closed")
+        });
+        let (hash, _permit) = made.await?;
+        hash.map_err(|_| HashError::Failed)
     }
 
     async fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, HashError> {
-        let permit = Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .map_err(|_| HashError::Failed)?;
+        mut permit: Permit,
+        work: impl FnOnce(&mut Permit) -> T + Send + 'static,
+    ) -> Result<(T, Permit), HashError> {
         self.metrics.hashed();
         // The permit goes along: a caller that gives up does not make room before memory is free.
         tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop(permit);
-            result
+            let result = work(&mut permit);
+            (result, permit)
         })
         .await
         .map_err(|_| HashError::Failed)

@@ -26,12 +26,17 @@ pub(super) fn of(command: Option<Command>, body: usize, config: &DbProxyConfig) 
     // Every id in a request has at least two bytes.
     let named = body / 2 + 1;
     let (bytes, large) = match command {
-        Some(RecentContactSessionReq | UnreadMsgCntReq | GetMsgListReq | GetMsgByIdReq) => {
-            (2 * limits.max_list_bytes.as_usize(), false)
-        }
+        // Every terminal asks for most of these when it logs in.
+        Some(
+            RecentContactSessionReq
+            | UnreadMsgCntReq
+            | GetMsgListReq
+            | GetMsgByIdReq
+            | DepartmentReq
+            | NormalGroupListReq,
+        ) => (2 * limits.max_list_bytes.as_usize(), false),
         // What is read for it is shared by all who ask.
         Some(AllUserReq) => (limits.max_answer_bytes, true),
-        Some(DepartmentReq | NormalGroupListReq) => (2 * limits.max_answer_bytes, true),
         Some(UsersInfoReq) => {
             let bytes = named.min(limits.max_ids) * PERSON;
             (2 * bytes.min(limits.max_answer_bytes), true)

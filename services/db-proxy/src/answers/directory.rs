@@ -145,7 +145,7 @@ impl Answers {
             .map(|record| record.stamp)
             .fold(request.latest_update_time, u32::max);
         let parts = self
-            .bounds(asker)
+            .list_bounds(asker)
             .parts(records.into_iter().filter_map(department));
         Ok(Reply::many(
             Command::DepartmentRsp,

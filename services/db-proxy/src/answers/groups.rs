@@ -32,7 +32,7 @@ impl Answers {
             .iter()
             .filter(|group| group.group_type == GroupType::Normal);
         let parts = self
-            .bounds(asker)
+            .list_bounds(asker)
             .parts(fixed.map(|group| GroupVersionInfo {
                 group_id: group.id.get(),
                 version: group.version,

@@ -208,9 +208,9 @@ impl Served {
                 }
             }
         }
-        let mut admitted = admitted.into_iter().peekable();
-        while admitted.peek().is_some() {
-            let part = admitted.by_ref().take(MAX_JOB_SENDS).collect();
+        while !admitted.is_empty() {
+            let rest = admitted.split_off(admitted.len().min(MAX_JOB_SENDS));
+            let part = std::mem::replace(&mut admitted, rest);
             let batch = SendBatch::new(part, Arc::clone(&self.results));
             if let Err(batch) = lane.push(batch) {
                 lost += batch.sends.len();
@@ -347,13 +347,18 @@ impl Served {
 
     /// Answers have left.
     fn give_back(self: &Arc<Self>, holds: Option<Vec<Hold>>) {
-        for Hold { permits, session } in holds.into_iter().flatten() {
+        let holds = holds.unwrap_or_default();
+        let any = !holds.is_empty();
+        for Hold { permits, session } in holds {
             drop(permits);
             if let Some((session, bytes)) = session
                 && let Some(next) = self.sessions.left(session, bytes)
             {
                 self.run_queries(next);
             }
+        }
+        if any {
+            self.shared.show_answer_bytes();
         }
     }
 }

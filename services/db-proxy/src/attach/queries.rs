@@ -130,6 +130,7 @@ impl Served {
                 take(&shared.answer_bytes, bytes, bytes).await?,
             ]
         };
+        shared.show_answer_bytes();
         let own = self.slots.running.acquire().await.ok()?;
         let all = shared.query_room.acquire().await.ok()?;
         Some(Room {

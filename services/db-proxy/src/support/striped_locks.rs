@@ -3,7 +3,7 @@
 use tokio::sync::{Mutex, MutexGuard};
 
 /// More than what can be worked on at the same time, so that strangers hardly wait for one another.
-pub(crate) const STRIPES: usize = 256;
+const STRIPES: usize = 256;
 
 /// A fixed set of locks; equal keys always have the same one.
 pub(crate) struct StripedLocks {

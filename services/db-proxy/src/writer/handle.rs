@@ -150,9 +150,8 @@ impl WriterHandle {
         });
         batch.arrived = Instant::now();
         match self.jobs.send(Job::Sends(batch)) {
-            Ok(()) => Ok(()),
             Err(mpsc::error::SendError(Job::Sends(batch))) => Err(batch),
-            Err(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 

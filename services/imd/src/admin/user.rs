@@ -1,8 +1,10 @@
 //! `imd admin user`.
 
 use clap::{Args, Subcommand};
+use im_core::time::unix_seconds;
 use im_proto_rpc::v1::{
-    DirectoryRow, ListUsersRequest, SetPasswordRequest, SetUserStatusRequest, UserRecord,
+    ClearLockRequest, DirectoryRow, ListLocksRequest, ListUsersRequest, LockRecord,
+    SetPasswordRequest, SetUserStatusRequest, UserRecord,
 };
 use serde_json::{Value, json};
 
@@ -36,6 +38,10 @@ pub(super) enum UserCommand {
     Disable { name: String },
     /// Lets a person log in again (status active).
     Enable { name: String },
+    /// Lists names with too many failed logins, and where they came from.
+    Locks,
+    /// Forgets the failed logins of a name.
+    Unlock { name: String },
     /// Sets a status: active, trial, regular, left or intern. Only active people log in.
     SetStatus { name: String, status: String },
 }
@@ -126,6 +132,34 @@ pub(super) async fn run(
             show_users(json, &users);
             return Ok(());
         }
+        UserCommand::Locks => {
+            let answer = server
+                .connect()
+                .await?
+                .list_locks(ListLocksRequest {})
+                .await;
+            let locks = answer
+                .map_err(|status| refusal(&status))?
+                .into_inner()
+                .locks;
+            show_locks(json, &locks);
+            return Ok(());
+        }
+        UserCommand::Unlock { name } => {
+            let answer = server
+                .connect()
+                .await?
+                .clear_lock(ClearLockRequest { name })
+                .await;
+            let forgotten = answer
+                .map_err(|status| refusal(&status))?
+                .into_inner()
+                .forgotten;
+            show(json, &json!({ "forgotten": forgotten }), || {
+                format!("failed logins from {forgotten} places forgotten")
+            });
+            return Ok(());
+        }
         UserCommand::Add(args) => {
             let row = args.into_row()?;
             server.connect().await?.add_user(row).await
@@ -160,6 +194,31 @@ async fn set_status(server: &ServerArgs, name: String, status: &str) -> anyhow::
 fn show_users(json: bool, users: &[UserRecord]) {
     let value = Value::Array(users.iter().map(as_json).collect());
     show(json, &value, || table(users));
+}
+
+fn show_locks(json: bool, locks: &[LockRecord]) {
+    let value = locks.iter().map(|lock| {
+        json!({
+            "name": lock.name,
+            "address": lock.address,
+            "failures": lock.failures,
+            "newest": lock.newest,
+            "ends": lock.ends,
+        })
+    });
+    show(json, &Value::Array(value.collect()), || {
+        let mut table = Table::new(&["name", "address", "failures", "ends in"]);
+        let now = unix_seconds();
+        for lock in locks {
+            table.row(vec![
+                lock.name.clone(),
+                lock.address.clone(),
+                lock.failures.to_string(),
+                format!("{} s", lock.ends.saturating_sub(now)),
+            ]);
+        }
+        table.render()
+    });
 }
 
 fn as_json(user: &UserRecord) -> Value {

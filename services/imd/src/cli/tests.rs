@@ -26,7 +26,7 @@ fn every_documented_command_is_understood() {
         "imd config schema",
         "imd backup --data-dir d --to f",
         "imd restore --data-dir d --from f",
-        "imd directory import people.csv --server 127.0.0.1:10600",
+        "imd directory import people.csv --server 127.0.0.1:10601",
         "imd directory import - --format yaml --secret-file s",
         "imd admin user add ann --nick Ann --password-file p --data-dir d",
         "imd admin user list an --json",

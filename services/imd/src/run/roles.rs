@@ -1,20 +1,25 @@
 //! Binds roles and joins them: by gRPC when one runs alone, directly when all share a process.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_config::{LinkConfig, PeerSource, SqliteConfig};
+use anyhow::Context;
+use im_config::{ImdConfig, LinkConfig, PeerSource, SqliteConfig};
+use im_db_proxy::{RememberKeyError, RememberKeys};
 use im_discovery::{Discover, Kubernetes, KubernetesError, StaticList};
-use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish};
+use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish, Secret};
 use im_runtime::ready_file::Addresses;
 use im_store::{DataDir, SqliteOptions, SqliteStore};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::supervise::Running;
 use super::{Role, Shared};
 use crate::config::BadConfig;
+use crate::connect::ADMIN_ADDRESS;
 
 /// Notes where a listener of a role is.
 pub(super) fn note(addresses: &mut Addresses, role: &str, listener: &str, address: SocketAddr) {
@@ -47,12 +52,14 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
             store: Arc::new(store.clone()),
             route: Peers::local(ROUTE, route.attach(), &config.db_proxy.link),
             secret: secret.clone(),
+            admin_secret: shared.admin_secret()?,
+            remember_keys: remember_keys(config, store.data_dir())?,
             links: links.clone(),
             process: context.clone(),
         },
     )
     .await?;
-    note(addresses, "db_proxy", "grpc", db_proxy.bound().grpc);
+    note_db_proxy(shared, addresses, &db_proxy.bound())?;
     let login = im_login::Server::bind(
         config.login.clone(),
         im_login::Deps {
@@ -81,7 +88,8 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
     running.start("login", |stop| login.run(stop));
     running.start("db-proxy", |stop| db_proxy.run(stop));
     running.start("route", |stop| route.run(stop));
-    running.start("store", |stop| keep_store(store, stop));
+    let log = context.metrics.register(StoreLog::register);
+    running.start("store", |stop| keep_store(store, log, stop));
     Ok(running)
 }
 
@@ -138,13 +146,16 @@ pub(super) async fn one(
                 store: Arc::new(store.clone()),
                 route,
                 secret: secret.clone(),
+                admin_secret: shared.admin_secret()?,
+                remember_keys: remember_keys(config, store.data_dir())?,
                 links: links.clone(),
                 process: context.clone(),
             };
             let db_proxy = im_db_proxy::Server::bind(config.db_proxy.clone(), deps).await?;
-            note(addresses, "db_proxy", "grpc", db_proxy.bound().grpc);
+            note_db_proxy(shared, addresses, &db_proxy.bound())?;
             running.start("db-proxy", |stop| db_proxy.run(stop));
-            running.start("store", |stop| keep_store(store, stop));
+            let log = context.metrics.register(StoreLog::register);
+            running.start("store", |stop| keep_store(store, log, stop));
         }
         Role::Msg => {
             let link = &config.msg.link;
@@ -176,7 +187,35 @@ fn note_login(addresses: &mut Addresses, bound: &im_login::Bound) {
     }
 }
 
+/// Notes the ports of db-proxy, and the administrators' one for tools that are given the data directory.
+fn note_db_proxy(
+    shared: &Shared,
+    addresses: &mut Addresses,
+    bound: &im_db_proxy::Bound,
+) -> anyhow::Result<()> {
+    note(addresses, "db_proxy", "grpc", bound.grpc);
+    let Some(mut admin) = bound.admin else {
+        return Ok(());
+    };
+    note(addresses, "db_proxy", "admin", admin);
+    if admin.ip().is_unspecified() {
+        admin.set_ip(match admin.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let path = shared.data_dir()?.join(ADMIN_ADDRESS);
+    std::fs::write(&path, format!("{admin}\n")).with_context(|| format!("write {}", path.display()))
+}
+
 impl Shared {
+    fn admin_secret(&self) -> Result<Secret, BadConfig> {
+        self.admin_secret.clone().ok_or(BadConfig::Missing {
+            key: "db_proxy.admin_secret_file",
+            why: "db-proxy asks its administrators for a secret of their own",
+        })
+    }
+
     /// Peers that the configuration lists, or the pods of the Service that it names, reached with the
     /// installation's secret.
     fn peers<M: Method>(
@@ -222,6 +261,17 @@ async fn open_store(shared: &Shared) -> anyhow::Result<SqliteStore> {
     Ok(SqliteStore::open(dir, options(&shared.config.sqlite)).await?)
 }
 
+/// The keys of remembered logins: of the file that configuration names, or of one in the data
+/// directory, which is made when missing.
+fn remember_keys(config: &ImdConfig, dir: &DataDir) -> Result<RememberKeys, RememberKeyError> {
+    let accounts = &config.db_proxy.accounts;
+    match &accounts.remember_key_file {
+        _ if accounts.remember_for.is_zero() => Ok(RememberKeys::none()),
+        Some(file) => RememberKeys::open(file),
+        None => RememberKeys::open_or_make(&dir.path().join("remember_key")),
+    }
+}
+
 fn options(config: &SqliteConfig) -> SqliteOptions {
     SqliteOptions {
         readers: config.readers,
@@ -240,8 +290,55 @@ fn options(config: &SqliteConfig) -> SqliteOptions {
 /// Maintains the store while the others run, and closes it after them.
 async fn keep_store(
     store: SqliteStore,
+    log: StoreLog,
     stop: CancellationToken,
 ) -> Result<(), im_store::StoreError> {
-    store.run_maintenance(stop).await;
+    tokio::join!(store.run_maintenance(stop.clone()), log.show(&store, stop));
     store.close().await
+}
+
+/// What is shown of the store's write-ahead log.
+#[derive(Clone, Debug, Default)]
+struct StoreLog {
+    bytes: Gauge,
+    limit: Gauge,
+    held: Gauge,
+}
+
+impl StoreLog {
+    fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        let gauges = [
+            (
+                "im_store_log_bytes",
+                "Bytes of the write-ahead log in use",
+                &this.bytes,
+            ),
+            (
+                "im_store_log_limit_bytes",
+                "Bytes of the write-ahead log above which nothing is stored",
+                &this.limit,
+            ),
+            (
+                "im_store_log_held",
+                "1 while a reader keeps the write-ahead log from starting again, beyond half of its limit",
+                &this.held,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        this
+    }
+
+    async fn show(&self, store: &SqliteStore, stop: CancellationToken) {
+        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let log = store.log_use();
+            self.bytes.set(bytes(log.bytes));
+            self.limit.set(bytes(log.limit));
+            self.held.set(i64::from(log.held));
+        }
+    }
 }

@@ -1,18 +1,36 @@
 //! Finds the installation's secret, or makes it.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use im_config::ImdConfig;
 use im_rpc::Secret;
+use im_store::DataDir;
 
 use crate::config::BadConfig;
+use crate::connect::ADMIN_SECRET;
+
+/// A secret and the file that it follows.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) secret: Secret,
+    pub(super) file: PathBuf,
+}
+
+impl Kept {
+    fn load(file: &Path) -> Result<Self, BadConfig> {
+        Ok(Self {
+            secret: Secret::load(file)?,
+            file: file.to_owned(),
+        })
+    }
+}
 
 /// The secret of a role: configuration names its file.
-pub(super) fn of_role(config: &ImdConfig) -> Result<Secret, BadConfig> {
+pub(super) fn of_role(config: &ImdConfig) -> Result<Kept, BadConfig> {
     let Some(path) = &config.secret_file else {
         return Err(BadConfig::Missing {
             key: "secret_file",
@@ -20,34 +38,48 @@ pub(super) fn of_role(config: &ImdConfig) -> Result<Secret, BadConfig> {
                   --secret-file, IMD_SECRET_FILE or the key",
         });
     };
-    Ok(Secret::load(path)?)
+    Kept::load(path)
 }
 
 /// The secret of a process that runs everything: `secret` in its data directory, made with mode
 /// 0600 when missing, unless configuration names another file.
-pub(super) fn of_all_in_one(config: &ImdConfig) -> anyhow::Result<Secret> {
+pub(super) fn of_all_in_one(config: &ImdConfig) -> anyhow::Result<Kept> {
     if config.secret_file.is_some() {
         return Ok(of_role(config)?);
     }
+    let why = "all-in-one needs a directory for its data; give --data-dir or the key";
+    in_data_dir(config, "secret", why)
+}
+
+/// The administrators' secret of a process that runs db-proxy: `admin-secret` in its data directory,
+/// made with mode 0600 when missing, unless configuration names another file.
+pub(super) fn of_administrators(config: &ImdConfig) -> anyhow::Result<Kept> {
+    if let Some(path) = &config.db_proxy.admin_secret_file {
+        return Ok(Kept::load(path)?);
+    }
+    let why = "db-proxy needs a directory for its data; give --data-dir or the key";
+    in_data_dir(config, ADMIN_SECRET, why)
+}
+
+fn in_data_dir(config: &ImdConfig, name: &str, why: &'static str) -> anyhow::Result<Kept> {
+    let key = "data_dir";
     let Some(dir) = &config.data_dir else {
-        return Err(BadConfig::Missing {
-            key: "data_dir",
-            why: "all-in-one needs a directory for its data; give --data-dir or the key",
-        }
-        .into());
+        return Err(BadConfig::Missing { key, why }.into());
     };
-    let path = dir.join("secret");
+    let path = dir.join(name);
     make(dir, &path).with_context(|| format!("make secret file {}", path.display()))?;
-    Ok(Secret::load(&path).map_err(BadConfig::Secret)?)
+    Ok(Kept::load(&path)?)
 }
 
 /// Writes a new secret unless there is one. It appears under its name only when it is whole.
 fn make(dir: &Path, path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    DataDir::make(dir).map_err(io::Error::other)?;
     if path.try_exists()? {
         return Ok(());
     }
-    let draft = dir.join(format!("secret.{}", std::process::id()));
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    let draft = PathBuf::from(draft);
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -78,14 +110,17 @@ mod tests {
             data_dir: Some(data.clone()),
             ..ImdConfig::default()
         };
-        let first = of_all_in_one(&config).unwrap();
-        assert_eq!(of_all_in_one(&config).unwrap().expose(), first.expose());
-        let mode = std::fs::metadata(data.join("secret"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+        let text = |kept: Kept| kept.secret.expose();
+        let first = text(of_all_in_one(&config).unwrap());
+        assert_eq!(text(of_all_in_one(&config).unwrap()), first);
+        let admin = text(of_administrators(&config).unwrap());
+        assert_eq!(text(of_administrators(&config).unwrap()), admin);
+        assert_ne!(admin, first);
+        for name in ["secret", "admin-secret"] {
+            let mode = std::fs::metadata(data.join(name)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 2);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::world::{Server, finish, imd};
 
-const PORTS: [&str; 8] = [
+const PORTS: [&str; 10] = [
     "--set",
     "login.http_listen=127.0.0.1:0",
     "--set",
@@ -15,6 +15,8 @@ const PORTS: [&str; 8] = [
     "msg.listen=127.0.0.1:0",
     "--set",
     "db_proxy.listen=127.0.0.1:0",
+    "--set",
+    "db_proxy.admin_listen=127.0.0.1:0",
 ];
 
 fn start(data: &Path) -> Server {
@@ -35,12 +37,9 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
-/// Runs a tool with the secret of the data directory.
-fn tool(server: &Server, data: &Path, args: &[&str]) -> (i32, String, String) {
+/// Runs a tool, which finds port and secret by the data directory.
+fn tool(_running: &Server, data: &Path, args: &[&str]) -> (i32, String, String) {
     let mut command = imd(args);
-    command
-        .arg("--server")
-        .arg(server.address("db_proxy", "grpc"));
     command.arg("--data-dir").arg(data);
     finish(command)
 }
@@ -155,6 +154,31 @@ fn the_tools_work_against_a_running_platform() {
     let again = start(&restored);
     let (_, said, _) = tool(&again, &restored, &["admin", "user", "list"]);
     assert!(said.contains("ann"), "{said}");
+}
+
+/// Neither the port of msg servers nor their secret leads to the administration.
+#[test]
+fn administrators_have_a_port_and_a_secret_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = start(&data);
+    let list = |port: &str, secret: &str| {
+        let mut command = imd(&["admin", "user", "list", "--server"]);
+        command.arg(server.address("db_proxy", port));
+        command.arg("--secret-file").arg(data.join(secret));
+        finish(command)
+    };
+    assert_eq!(list("admin", "admin-secret").0, 0);
+    let (code, _, complaint) = list("admin", "secret");
+    let refused = "imd: the server refuses the secret\n";
+    assert_eq!((code, complaint.as_str()), (1, refused));
+    let (code, _, complaint) = list("grpc", "secret");
+    assert!(
+        code == 1 && complaint.contains("Unimplemented"),
+        "{complaint}"
+    );
+    let (code, _, complaint) = list("grpc", "admin-secret");
+    assert_eq!(code, 1, "{complaint}");
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
         "login.http_listen",
         "msg.listen",
         "db_proxy.listen",
+        "db_proxy.admin_listen",
         "admin.listen",
     ] {
         let data = dir.path().join(key);
@@ -79,6 +80,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
             "login.client_listen",
             "msg.listen",
             "db_proxy.listen",
+            "db_proxy.admin_listen",
         ];
         let mut command = imd(&["all-in-one", "--data-dir", data.to_str().unwrap()]);
         for other in others {

@@ -14,8 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Duration;
 use tracing::debug;
 
+use super::admission::Place;
 use super::budget::OutputBudget;
 use super::closes::PendingCloses;
 use super::identity::Session;
@@ -82,7 +84,7 @@ impl Output {
 /// One client connection.
 pub(crate) struct Conn {
     transport: Transport,
-    remote: IpAddr,
+    place: Place,
     slot: AtomicU32,
     /// Server milliseconds of the last bytes received; of the connection while not logged in.
     last: AtomicU32,
@@ -93,6 +95,7 @@ pub(crate) struct Conn {
     messages: AtomicU32,
     message_bytes: AtomicU32,
     queries: AtomicU32,
+    query_bytes: AtomicU32,
     resume: Notify,
     session: OnceLock<Session>,
     out: Mutex<Outbound>,
@@ -100,10 +103,10 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// A connection just accepted.
-    pub(crate) fn new(transport: Transport, remote: IpAddr, now: u32) -> Self {
+    pub(crate) fn new(transport: Transport, place: Place, now: u32) -> Self {
         Self {
             transport,
-            remote,
+            place,
             slot: AtomicU32::new(0),
             last: AtomicU32::new(now),
             phase: AtomicU8::new(Phase::Fresh as u8),
@@ -111,6 +114,7 @@ impl Conn {
             messages: AtomicU32::new(0),
             message_bytes: AtomicU32::new(0),
             queries: AtomicU32::new(0),
+            query_bytes: AtomicU32::new(0),
             resume: Notify::new(),
             session: OnceLock::new(),
             out: Mutex::new(Outbound::new()),
@@ -122,7 +126,7 @@ impl Conn {
     }
 
     pub(crate) fn remote(&self) -> IpAddr {
-        self.remote
+        self.place.remote()
     }
 
     pub(crate) fn slot(&self) -> u32 {
@@ -139,6 +143,14 @@ impl Conn {
 
     pub(crate) fn touch(&self, now: u32) {
         self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// The connection was not read until now. That puts off the end for silence, not that for want of a
+    /// login.
+    pub(crate) fn was_paused(&self, now: u32) {
+        if self.phase() == Phase::Online {
+            self.touch(now);
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -193,11 +205,17 @@ impl Conn {
         self.wake_reader();
     }
 
-    pub(crate) fn query_sent(&self) {
-        self.queries.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn query_bytes(&self) -> u32 {
+        self.query_bytes.load(Ordering::Acquire)
     }
 
-    pub(crate) fn query_done(&self) {
+    pub(crate) fn query_sent(&self, bytes: u32) {
+        self.queries.fetch_add(1, Ordering::AcqRel);
+        self.query_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn query_done(&self, bytes: u32) {
+        self.query_bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.queries.fetch_sub(1, Ordering::AcqRel);
         self.wake_reader();
     }
@@ -212,6 +230,19 @@ impl Conn {
         while blocked() && self.phase() != Phase::Closing {
             self.resume.notified().await;
         }
+        self.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits so long, or until the connection is closing.
+    pub(crate) async fn pause_for(&self, wait: Duration) {
+        self.paused.store(true, Ordering::SeqCst);
+        let closing = async {
+            while self.phase() != Phase::Closing {
+                self.resume.notified().await;
+            }
+        };
+        // Either way the wait is over.
+        tokio::time::timeout(wait, closing).await.ok();
         self.paused.store(false, Ordering::SeqCst);
     }
 
@@ -232,9 +263,14 @@ impl Conn {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that wait to be written.
+    /// What waits to be written, in the bytes that it costs.
     pub(crate) fn queued(&self) -> usize {
-        self.out().bytes()
+        self.out().cost()
+    }
+
+    /// Whether the socket does not take all that is to be written.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.out().waiting
     }
 
     /// Appends an unsolicited frame.
@@ -245,6 +281,26 @@ impl Conn {
             output.slow_consumer(self);
         }
         appended
+    }
+
+    /// Appends a message, unless there is no room now.
+    pub(crate) fn message(&self, output: &Output, frame: Bytes) -> Appended {
+        let budget = output.env.config.push_budget_bytes as usize;
+        self.out().message(frame, budget)
+    }
+
+    /// The connection does not take what is sent: it gets nothing more and is closed soon.
+    pub(crate) fn give_up(self: &Arc<Self>, output: &Output) {
+        let is_first = !std::mem::replace(&mut self.out().overflown, true);
+        if is_first {
+            output.slow_consumer(self);
+        }
+    }
+
+    /// Appends an unsolicited frame that may be left out.
+    pub(crate) fn offer(&self, output: &Output, frame: Bytes) -> Appended {
+        let budget = output.env.config.push_budget_bytes as usize;
+        self.out().offer(frame, budget)
     }
 
     /// Appends an answer.
@@ -286,7 +342,7 @@ impl Conn {
 
     /// The socket does not take all: what waits counts for the whole server.
     fn stalled(self: &Arc<Self>, output: &Output, mut out: MutexGuard<'_, Outbound>) {
-        let queued = out.bytes();
+        let queued = out.cost();
         output.total.recount(&mut out.counted, queued);
         let is_too_much = output.total.is_exceeded();
         let is_new = is_too_much && !std::mem::replace(&mut out.overflown, true);
@@ -339,9 +395,13 @@ impl Conn {
                     return;
                 }
                 Ok(false) => {
-                    let queued = out.bytes();
+                    let queued = out.cost();
                     output.total.recount(&mut out.counted, queued);
                     drop(out);
+                    // Whoever takes bytes is there.
+                    if self.is_paused() {
+                        self.was_paused(output.env.now());
+                    }
                     self.wake_reader();
                 }
                 Err(_) => {

@@ -26,6 +26,9 @@ pub(crate) struct Session {
     online: AtomicBool,
     /// It has ended for the rest of the server.
     left: AtomicBool,
+    /// Its connection was full: it gets what it missed from the log. Only the delivery task writes
+    /// this.
+    behind: AtomicBool,
 }
 
 impl Session {
@@ -47,6 +50,7 @@ impl Session {
             owner: AtomicU32::new(LinkId::NONE.0),
             online: AtomicBool::new(false),
             left: AtomicBool::new(false),
+            behind: AtomicBool::new(false),
         }
     }
 
@@ -76,6 +80,18 @@ impl Session {
         }
         self.cursor.store(seq.0, Ordering::Relaxed);
         true
+    }
+
+    pub(crate) fn cursor(&self) -> CommitSeq {
+        CommitSeq(self.cursor.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Relaxed);
     }
 
     pub(crate) fn start_at(&self, cursor: CommitSeq) {

@@ -6,10 +6,19 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Most pieces handed to one write.
 pub(super) const MAX_PIECES: usize = 32;
+
+/// What a piece costs beside its bytes: its place in the queue and an allocation, bytes.
+const PIECE: usize = 112;
+
+/// Answers up to this length join in one piece, bytes.
+const SMALL: usize = 1_024;
+
+/// Bytes of answers that join in one piece.
+const JOINED: usize = 16 << 10;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +31,10 @@ pub(crate) enum Appended {
     Closed,
     /// The frame does not fit the budget; it is gone and so is everything after it.
     Overflow,
+    /// The frame was one that may be left out, and was.
+    LeftOut,
+    /// The message does not fit now; it is not taken, and the connection stays.
+    Full,
 }
 
 /// How the connection ends once the queue is empty.
@@ -36,11 +49,59 @@ pub(super) enum Ending {
 }
 
 #[derive(Debug)]
+enum Buffer {
+    /// A frame, perhaps held by many connections.
+    Shared(Bytes),
+    /// Small answers that have joined.
+    Own(BytesMut),
+}
+
+impl Buffer {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, n: usize) {
+        match self {
+            Self::Shared(bytes) => bytes.advance(n),
+            Self::Own(bytes) => bytes.advance(n),
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Piece {
-    frame: Bytes,
-    /// Whole length, and whether it counts as a push.
-    len: usize,
+    buffer: Buffer,
+    /// What it costs until it is written, and whether it counts as a push.
+    cost: usize,
     is_push: bool,
+}
+
+impl Piece {
+    /// Adds a small answer; false when it does not fit here.
+    fn join(&mut self, frame: &Bytes) -> bool {
+        let len = self.buffer.as_slice().len();
+        let is_small = !self.is_push && frame.len() <= SMALL && len + frame.len() <= JOINED;
+        if !is_small {
+            return false;
+        }
+        if let Buffer::Shared(bytes) = &mut self.buffer {
+            if bytes.len() > SMALL {
+                return false;
+            }
+            let mut own = BytesMut::with_capacity(2 * (len + frame.len()));
+            own.extend_from_slice(bytes);
+            self.buffer = Buffer::Own(own);
+        }
+        if let Buffer::Own(own) = &mut self.buffer {
+            own.extend_from_slice(frame);
+        }
+        self.cost += frame.len();
+        true
+    }
 }
 
 /// The queue and its state.
@@ -49,7 +110,7 @@ pub(super) struct Outbound {
     queue: VecDeque<Piece>,
     /// Bytes not written yet.
     bytes: usize,
-    /// Bytes of pushes and of answers in the queue, whole frames.
+    /// What pushes and answers in the queue cost, bytes.
     pushes: usize,
     answers: usize,
     /// Bytes that the server-wide count knows of.
@@ -83,14 +144,43 @@ impl Outbound {
         self.bytes
     }
 
+    /// What the queue costs, bytes.
+    pub(super) const fn cost(&self) -> usize {
+        self.pushes + self.answers
+    }
+
     /// Adds a push: it must fit the budget together with the pushes that wait.
     pub(super) fn push(&mut self, frame: Bytes, budget: usize) -> Appended {
         if self.ending != Ending::Open || self.overflown {
             return Appended::Closed;
         }
-        if self.pushes + frame.len() > budget {
+        if self.pushes + frame.len() + PIECE > budget {
             self.overflown = true;
             return Appended::Overflow;
+        }
+        self.add(frame, true)
+    }
+
+    /// Adds a message, which the log has too: it takes no more than three quarters of the budget, or
+    /// stands alone. One that does not fit is asked for again later.
+    pub(super) fn message(&mut self, frame: Bytes, budget: usize) -> Appended {
+        if self.ending != Ending::Open || self.overflown {
+            return Appended::Closed;
+        }
+        if self.pushes > 0 && self.pushes + frame.len() + PIECE > budget / 4 * 3 {
+            return Appended::Full;
+        }
+        self.add(frame, true)
+    }
+
+    /// Adds a push that may be left out: it takes no more than a quarter of the budget, so that it
+    /// never ends a connection.
+    pub(super) fn offer(&mut self, frame: Bytes, budget: usize) -> Appended {
+        if self.ending != Ending::Open || self.overflown {
+            return Appended::Closed;
+        }
+        if self.pushes + frame.len() + PIECE > budget / 4 {
+            return Appended::LeftOut;
         }
         self.add(frame, true)
     }
@@ -124,16 +214,20 @@ impl Outbound {
     fn add(&mut self, frame: Bytes, is_push: bool) -> Appended {
         let len = frame.len();
         self.bytes += len;
+        let joined = !is_push && self.queue.back_mut().is_some_and(|last| last.join(&frame));
+        let cost = if joined { len } else { len + PIECE };
         if is_push {
-            self.pushes += len;
+            self.pushes += cost;
         } else {
-            self.answers += len;
+            self.answers += cost;
         }
-        self.queue.push_back(Piece {
-            frame,
-            len,
-            is_push,
-        });
+        if !joined {
+            self.queue.push_back(Piece {
+                buffer: Buffer::Shared(frame),
+                cost,
+                is_push,
+            });
+        }
         if self.dirty {
             return Appended::Again;
         }
@@ -145,33 +239,34 @@ impl Outbound {
     pub(super) fn pieces<'a>(&'a self, into: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
         let mut n = 0;
         for (slot, piece) in into.iter_mut().zip(&self.queue) {
-            *slot = IoSlice::new(&piece.frame);
+            *slot = IoSlice::new(piece.buffer.as_slice());
             n += 1;
         }
         n
     }
 
     /// The only frame, when there is exactly one.
-    pub(super) fn single(&self) -> Option<&Bytes> {
+    pub(super) fn single(&self) -> Option<&[u8]> {
         self.queue
             .front()
             .filter(|_| self.queue.len() == 1)
-            .map(|piece| &piece.frame)
+            .map(|piece| piece.buffer.as_slice())
     }
 
     /// Forgets what was written. The memory of the queue goes with the last frame.
     pub(super) fn written(&mut self, mut n: usize) {
         self.bytes = self.bytes.saturating_sub(n);
         while let Some(front) = self.queue.front_mut() {
-            if n < front.frame.len() {
-                front.frame.advance(n);
+            let len = front.buffer.as_slice().len();
+            if n < len {
+                front.buffer.advance(n);
                 return;
             }
-            n -= front.frame.len();
+            n -= len;
             if front.is_push {
-                self.pushes -= front.len;
+                self.pushes -= front.cost;
             } else {
-                self.answers -= front.len;
+                self.answers -= front.cost;
             }
             self.queue.pop_front();
         }
@@ -192,34 +287,97 @@ mod tests {
 
     const FRAME: Bytes = Bytes::from_static(b"0123456789");
 
+    /// Room for one frame, and not for two.
+    const ONE: usize = PIECE + 15;
+
     #[test]
     fn only_the_first_frame_asks_for_a_flush() {
         let mut out = Outbound::new();
-        assert_eq!(out.push(FRAME, 100), Appended::First);
-        assert_eq!(out.answer(FRAME, 100), Appended::Again);
+        assert_eq!(out.push(FRAME, 1_000), Appended::First);
+        assert_eq!(out.answer(FRAME, 1_000), Appended::Again);
         assert_eq!(out.bytes(), 20);
+    }
+
+    #[test]
+    fn each_piece_costs_more_than_its_bytes_and_small_answers_are_one() {
+        let mut out = Outbound::new();
+        for _ in 0..10 {
+            out.push(FRAME, 10_000);
+        }
+        assert_eq!(out.cost(), 10 * (PIECE + 10));
+        for _ in 0..100 {
+            out.answer(FRAME, 10_000);
+        }
+        assert_eq!(out.cost(), 10 * (PIECE + 10) + PIECE + 1_000);
+        assert_eq!((out.queue.len(), out.bytes()), (11, 1_100));
+        let written: Vec<u8> = out
+            .queue
+            .iter()
+            .flat_map(|piece| piece.buffer.as_slice().to_vec())
+            .collect();
+        assert_eq!(written, FRAME.repeat(110));
+        out.answer(Bytes::from(vec![0; SMALL + 1]), 10_000);
+        out.answer(FRAME, 10_000);
+        assert_eq!(out.queue.len(), 13, "a long answer stands alone");
+        out.written(out.bytes());
+        assert_eq!((out.cost(), out.bytes()), (0, 0));
     }
 
     #[test]
     fn nothing_follows_a_push_that_did_not_fit() {
         let mut out = Outbound::new();
-        assert_eq!(out.push(FRAME, 15), Appended::First);
-        assert_eq!(out.push(FRAME, 15), Appended::Overflow);
+        assert_eq!(out.push(FRAME, ONE), Appended::First);
+        assert_eq!(out.push(FRAME, ONE), Appended::Overflow);
         out.written(10);
         assert_eq!(
-            out.push(FRAME, 15),
+            out.push(FRAME, ONE),
             Appended::Closed,
             "a later push would leave a hole"
         );
     }
 
     #[test]
+    fn what_may_be_left_out_is_and_the_rest_goes_on() {
+        let mut out = Outbound::new();
+        let budget = 8 * (PIECE + 10);
+        assert_eq!(out.offer(FRAME, budget), Appended::First);
+        assert_eq!(out.offer(FRAME, budget), Appended::Again);
+        assert_eq!(out.offer(FRAME, budget), Appended::LeftOut);
+        assert_eq!(out.push(FRAME, budget), Appended::Again);
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_leaves_the_connection_as_it_is() {
+        let mut out = Outbound::new();
+        let budget = 4 * (PIECE + 10);
+        for _ in 0..3 {
+            assert!(matches!(
+                out.message(FRAME, budget),
+                Appended::First | Appended::Again
+            ));
+        }
+        assert_eq!(out.message(FRAME, budget), Appended::Full);
+        assert_eq!(
+            out.push(FRAME, budget),
+            Appended::Again,
+            "others still have room"
+        );
+        out.written(40);
+        let long = Bytes::from(vec![0; 2 * budget]);
+        assert_eq!(
+            out.message(long, budget),
+            Appended::Again,
+            "alone it always fits"
+        );
+    }
+
+    #[test]
     fn a_large_answer_takes_nothing_of_the_budget_of_pushes() {
         let mut out = Outbound::new();
-        assert_eq!(out.answer(Bytes::from(vec![0; 1000]), 15), Appended::First);
-        assert_eq!(out.push(FRAME, 15), Appended::Again);
+        assert_eq!(out.answer(Bytes::from(vec![0; 1000]), ONE), Appended::First);
+        assert_eq!(out.push(FRAME, ONE), Appended::Again);
         assert_eq!(
-            out.answer(FRAME, 15),
+            out.answer(FRAME, ONE),
             Appended::Overflow,
             "but it is the last one for now"
         );
@@ -229,8 +387,8 @@ mod tests {
     fn what_is_written_gives_its_budget_back() {
         let mut out = Outbound::new();
         for _ in 0..5 {
-            assert_ne!(out.push(FRAME, 15), Appended::Overflow);
-            assert_ne!(out.answer(FRAME, 15), Appended::Overflow);
+            assert_ne!(out.push(FRAME, ONE), Appended::Overflow);
+            assert_ne!(out.answer(FRAME, ONE), Appended::Overflow);
             out.written(20);
         }
         assert_eq!((out.bytes, out.pushes, out.answers), (0, 0, 0));
@@ -240,7 +398,7 @@ mod tests {
     fn partial_writes_keep_the_rest_and_an_empty_queue_keeps_no_memory() {
         let mut out = Outbound::new();
         for _ in 0..3 {
-            out.push(FRAME, 100);
+            out.push(FRAME, 1_000);
         }
         out.written(13);
         let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
@@ -248,7 +406,7 @@ mod tests {
         assert_eq!(&*pieces[0], b"3456789");
         assert_eq!(out.single(), None);
         out.written(7);
-        assert_eq!(out.single(), Some(&FRAME));
+        assert_eq!(out.single(), Some(&FRAME[..]));
         out.written(10);
         assert_eq!((out.bytes(), out.queue.capacity()), (0, 0));
     }
@@ -258,7 +416,7 @@ mod tests {
         let mut out = Outbound::new();
         assert!(out.end(Some(FRAME), Ending::Finish));
         assert!(!out.end(Some(FRAME), Ending::Finish));
-        assert_eq!(out.push(FRAME, 100), Appended::Closed);
+        assert_eq!(out.push(FRAME, 1_000), Appended::Closed);
         assert_eq!(out.bytes(), 10);
     }
 }

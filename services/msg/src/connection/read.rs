@@ -10,9 +10,11 @@ use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_fram
 use tracing::debug;
 
 use super::conn::{Conn, Output, Phase};
-use super::meter::Bucket;
+use super::meter::{self, Bucket, ConnMeter, UserMeter};
+use super::partial::{Partials, Ticket};
+use super::user_meters::UserMeters;
 use crate::env::Env;
-use crate::metrics::{Pause, Refusal};
+use crate::metrics::{Limit, Pause, Refusal};
 use crate::transport::Received;
 
 /// The layer above connections.
@@ -20,11 +22,18 @@ pub(crate) trait Upper: Send + Sync + 'static {
     /// What connections share.
     fn output(&self) -> &Arc<Output>;
 
+    /// Parts of frames that are kept.
+    fn partials(&self) -> &Partials;
+
+    /// What users have taken.
+    fn meters(&self) -> &UserMeters;
+
     /// Works on one frame. Must not wait.
     fn frame(self: &Arc<Self>, conn: &Arc<Conn>, command: ClientCommand, frame: FrameRef<'_>);
 
-    /// Whether so much waits to be stored that no connection may send a message now.
-    fn is_full(&self) -> bool;
+    /// Whether so much of all connections waits that none may send a message ([`Pause::Server`]) or
+    /// ask ([`Pause::ServerQueries`]) now.
+    fn is_full(&self, why: Pause) -> bool;
 
     /// The task of a connection is over.
     fn left(self: &Arc<Self>, conn: &Arc<Conn>);
@@ -33,11 +42,25 @@ pub(crate) trait Upper: Send + Sync + 'static {
     fn swept(&self, now: u32);
 }
 
+/// Longest wait for a rate before the connection is looked at again, milliseconds.
+const LONGEST_WAIT: u32 = 5_000;
+
+/// A frame of this many bytes counts as two of a turn.
+const LONG_FRAME: usize = 4_096;
+
+/// What a read that nobody looks at counts for, bytes.
+const DISCARDED: usize = 64 << 10;
+
+/// The time of a turn is looked at once in this many frames.
+const LOOK: u32 = 16;
+
 /// What the task does next.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// Wait for bytes.
+    /// Nothing is left: wait for bytes.
     Wait,
+    /// Something was done, and there may be more.
+    Again,
     /// Wait until this bound allows more.
     Pause(Pause),
     /// Wait this many milliseconds for the rate.
@@ -48,9 +71,17 @@ enum Step {
 
 /// Runs a connection until it ends.
 pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
-    let mut reader = Reader::new(&upper.output().env);
-    let here = Here { upper, conn };
-    let Here { upper, conn } = &here;
+    let reader = Reader::new(&upper.output().env);
+    let mut here = Here {
+        upper,
+        conn,
+        reader,
+    };
+    let Here {
+        upper,
+        conn,
+        reader,
+    } = &mut here;
     loop {
         let step = reader.pump(upper, conn);
         let env = &upper.output().env;
@@ -59,22 +90,60 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
                 if !conn.transport().readable().await {
                     break;
                 }
+                reader.turn = Turn::begin(env);
+            }
+            Step::Again => {
+                if reader.turn.is_over(env) {
+                    env.metrics.turns_ended.inc();
+                    tokio::task::yield_now().await;
+                    reader.turn = Turn::begin(env);
+                }
             }
             Step::Pause(why) => {
                 env.metrics.paused(why);
                 pause(&**upper, conn, why).await;
-                conn.touch(env.now());
+                conn.was_paused(env.now());
             }
             Step::Slow(wait) => {
                 env.metrics.paused(Pause::Rate);
-                conn.set_paused(true);
+                let wait = Duration::from_millis(u64::from(wait.min(LONGEST_WAIT)));
                 // Boxed, so that a connection that never gets here does not hold a timer.
-                Box::pin(tokio::time::sleep(Duration::from_millis(u64::from(wait)))).await;
-                conn.set_paused(false);
-                conn.touch(env.now());
+                Box::pin(conn.pause_for(wait)).await;
+                conn.was_paused(env.now());
             }
             Step::Close => break,
         }
+    }
+}
+
+/// What one connection has used of its turn.
+struct Turn {
+    frames: u32,
+    /// Microseconds of the server's clock.
+    since: u32,
+}
+
+impl Turn {
+    fn begin(env: &Env) -> Self {
+        Self {
+            frames: 0,
+            since: env.clock.micros(),
+        }
+    }
+
+    /// Counts a frame, a long one as several.
+    fn count(&mut self, bytes: usize) {
+        let frames = 1 + bytes / LONG_FRAME;
+        self.frames = self
+            .frames
+            .saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
+    }
+
+    /// Whether others go first now.
+    fn is_over(&self, env: &Env) -> bool {
+        self.frames >= env.config.turn_frames
+            || u64::from(env.clock.micros().wrapping_sub(self.since))
+                >= env.config.turn_time.as_millis() * 1_000
     }
 }
 
@@ -82,18 +151,20 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
 struct Here<U: Upper> {
     upper: Arc<U>,
     conn: Arc<Conn>,
+    reader: Reader,
 }
 
 impl<U: Upper> Drop for Here<U> {
     fn drop(&mut self) {
         self.conn.cut();
+        self.upper.partials().release(&mut self.reader.ticket);
         self.upper.left(&self.conn);
     }
 }
 
 /// Waits until a bound allows more.
 async fn pause<U: Upper>(upper: &U, conn: &Conn, why: Pause) {
-    if why == Pause::Server {
+    if matches!(why, Pause::Server | Pause::ServerQueries) {
         // Rare, and nobody knows whom to wake: look again soon.
         conn.set_paused(true);
         Box::pin(tokio::time::sleep(Duration::from_millis(20))).await;
@@ -110,28 +181,46 @@ fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
             conn.messages() >= config.pending_messages
                 || conn.message_bytes() >= config.pending_bytes
         }
-        Pause::Queries => conn.queries() >= config.pending_queries,
+        Pause::Queries => {
+            conn.queries() >= config.pending_queries
+                || u64::from(conn.query_bytes()) >= config.pending_query_bytes.as_u64()
+        }
         Pause::Output => conn.queued() > config.push_budget_bytes as usize,
-        Pause::Server => upper.is_full(),
+        Pause::Server | Pause::ServerQueries => upper.is_full(why),
         Pause::Drain => conn.phase() == Phase::Draining,
         Pause::Rate => false,
     }
+}
+
+/// Longest frame of a connection in this phase.
+fn limit(env: &Env, phase: Phase) -> FrameLimit {
+    let most = env.config.max_frame_bytes;
+    if phase >= Phase::Online {
+        return FrameLimit::new(most);
+    }
+    let before = u32::try_from(env.config.login_frame_bytes.as_u64()).unwrap_or(most);
+    FrameLimit::new(before.min(most))
 }
 
 /// What a connection keeps between reads.
 struct Reader {
     /// Bytes that could not be worked on yet.
     rest: Vec<u8>,
-    limit: FrameLimit,
+    /// What is counted of it.
+    ticket: Ticket,
     bucket: Bucket,
+    meter: ConnMeter,
+    turn: Turn,
 }
 
 impl Reader {
     fn new(env: &Env) -> Self {
         Self {
             rest: Vec::new(),
-            limit: FrameLimit::new(env.config.max_frame_bytes),
-            bucket: Bucket::full(env),
+            ticket: Ticket::default(),
+            bucket: Bucket::full(env.config.rate_burst, env.now()),
+            meter: ConnMeter::new(env.now()),
+            turn: Turn::begin(env),
         }
     }
 
@@ -147,7 +236,21 @@ impl Reader {
         }
         let step = self.work(upper, conn);
         conn.flush(upper.output());
+        self.count_rest(&**upper, conn);
         step
+    }
+
+    /// Counts what is kept now, and cuts whoever has kept a part for longest when it is too much.
+    fn count_rest<U: Upper>(&mut self, upper: &U, conn: &Arc<Conn>) {
+        let is_online = conn.phase() >= Phase::Online;
+        let bytes = self.rest.capacity();
+        for oldest in upper
+            .partials()
+            .keep(&mut self.ticket, conn, is_online, bytes)
+        {
+            upper.output().env.metrics.refused(Refusal::Partial);
+            oldest.cut();
+        }
     }
 
     fn work<U: Upper>(&mut self, upper: &Arc<U>, conn: &Arc<Conn>) -> Step {
@@ -158,11 +261,15 @@ impl Reader {
             if step != Step::Wait {
                 return step;
             }
+            if self.turn.is_over(&upper.output().env) {
+                return Step::Again;
+            }
         }
         let received = conn
             .transport()
             .receive(|bytes| self.received(upper, conn, bytes));
         match received {
+            Received::Bytes(Step::Wait) => Step::Again,
             Received::Bytes(step) => step,
             Received::Nothing => Step::Wait,
             Received::End => Step::Close,
@@ -170,9 +277,11 @@ impl Reader {
     }
 
     fn received<U: Upper>(&mut self, upper: &Arc<U>, conn: &Arc<Conn>, bytes: &[u8]) -> Step {
+        let now = upper.output().env.now();
         if conn.phase() == Phase::Online {
-            conn.touch(upper.output().env.now());
+            conn.touch(now);
         }
+        self.meter.settle(now);
         if self.rest.is_empty() {
             let (used, step) = self.frames(upper, conn, bytes);
             self.rest
@@ -202,14 +311,27 @@ impl Reader {
         conn: &Arc<Conn>,
         bytes: &[u8],
     ) -> (usize, Step) {
-        let metrics = &upper.output().env.metrics;
+        let env = &upper.output().env;
+        let metrics = &env.metrics;
+        let now = env.now();
         let mut left = bytes;
+        let mut n = 0u32;
         loop {
+            if n == 1 {
+                // What is kept after this is another part.
+                upper.partials().release(&mut self.ticket);
+            }
+            let limit = limit(env, conn.phase());
             let used = bytes.len() - left.len();
+            let is_over = self.turn.frames >= env.config.turn_frames
+                || (n.is_multiple_of(LOOK) && n > 0 && self.turn.is_over(env));
+            if is_over && n > 0 {
+                return (used, Step::Again);
+            }
             if conn.phase() > Phase::Online {
                 return (used, Step::Wait);
             }
-            let (frame, rest) = match split_frame(left, self.limit) {
+            let (frame, rest) = match split_frame(left, limit) {
                 Ok(Some(split)) => split,
                 Ok(None) => return (used, Step::Wait),
                 Err(error) => {
@@ -219,40 +341,104 @@ impl Reader {
                 }
             };
             let command = Command::from_client(&frame.header);
-            if let ClientCommand::Request(request) = command
-                && let Some(step) = self.admit(&**upper, conn, request.handler())
-            {
+            let length = left.len() - rest.len();
+            if let Some(step) = self.admit(&**upper, conn, command, length, now) {
                 return (used, step);
             }
+            n += 1;
+            self.turn.count(length);
             metrics.frames_in.inc();
             upper.frame(conn, command, frame);
             left = rest;
         }
     }
 
-    /// Whether a bound forbids this request for now.
-    fn admit<U: Upper>(&mut self, upper: &U, conn: &Conn, handler: Handler) -> Option<Step> {
-        if conn.phase() != Phase::Online {
-            return None;
-        }
-        let bounds: &[Pause] = match handler {
-            Handler::Store => &[Pause::Messages, Pause::Server],
-            Handler::Query
-            | Handler::Change
-            | Handler::ReadAck
-            | Handler::DeviceToken
-            | Handler::Presence => &[Pause::Queries],
-            _ => &[],
-        };
-        for why in bounds {
-            if is_blocked(upper, conn, *why) {
-                return Some(Step::Pause(*why));
+    /// Whether a bound forbids this frame for now.
+    fn admit<U: Upper>(
+        &mut self,
+        upper: &U,
+        conn: &Conn,
+        command: ClientCommand,
+        length: usize,
+        now: u32,
+    ) -> Option<Step> {
+        let is_online = conn.phase() == Phase::Online;
+        if is_online && let ClientCommand::Request(request) = command {
+            let bounds: &[Pause] = match request.handler() {
+                Handler::Store => &[Pause::Messages, Pause::Server],
+                Handler::Query
+                | Handler::Change
+                | Handler::ReadAck
+                | Handler::DeviceToken
+                | Handler::Presence => &[Pause::Queries, Pause::ServerQueries],
+                _ => &[],
+            };
+            for why in bounds {
+                if is_blocked(upper, conn, *why) {
+                    return Some(Step::Pause(*why));
+                }
             }
         }
-        if matches!(handler, Handler::Store | Handler::Signal) {
-            return self.bucket.take(&upper.output().env).map(Step::Slow);
+        let env = &upper.output().env;
+        if env.config.rate_limit == 0 {
+            return None;
         }
-        None
+        let kind = meter::kind(command, is_online);
+        let bytes = u32::try_from(length).unwrap_or(u32::MAX);
+        let (limit, wait) = self.measure(upper, conn, kind, bytes, now).err()?;
+        env.metrics.limited(limit);
+        if limit == Limit::Ignored {
+            env.metrics.refused(Refusal::Flood);
+            debug!(remote = %conn.remote(), "closing a connection that floods");
+            return Some(Step::Close);
+        }
+        Some(Step::Slow(wait))
+    }
+
+    /// Counts a frame for its connection and its user.
+    fn measure<U: Upper>(
+        &mut self,
+        upper: &U,
+        conn: &Conn,
+        kind: Option<Limit>,
+        bytes: u32,
+        now: u32,
+    ) -> Result<(), meter::Wait> {
+        let config = &upper.output().env.config;
+        self.meter.take(&config.meter, kind, bytes, now)?;
+        let (Some(kind), Some(session)) = (kind, conn.session()) else {
+            return Ok(());
+        };
+        let taken = self.measure_user(upper, session.user.get(), kind, bytes, now);
+        if taken.is_err() {
+            // The frame comes again.
+            self.meter.give_back(bytes);
+        }
+        taken
+    }
+
+    fn measure_user<U: Upper>(
+        &mut self,
+        upper: &U,
+        user: u32,
+        kind: Limit,
+        bytes: u32,
+        now: u32,
+    ) -> Result<(), meter::Wait> {
+        if !UserMeter::counts(kind) {
+            return Ok(());
+        }
+        let config = &upper.output().env.config;
+        if kind == Limit::Message
+            && let Some(wait) = self.bucket.take(now, config.rate_limit, config.rate_burst)
+        {
+            return Err((kind, wait));
+        }
+        let taken = upper.meters().take(&config.meter, user, kind, bytes, now);
+        if taken.is_err() && kind == Limit::Message {
+            self.bucket.give_back();
+        }
+        taken
     }
 
     /// A closing connection is read to its end, so that what was written last is not cut off by the
@@ -260,7 +446,11 @@ impl Reader {
     fn discard(&mut self, conn: &Conn) -> Step {
         self.rest = Vec::new();
         match conn.transport().receive(|_| ()) {
-            Received::Bytes(()) | Received::Nothing => Step::Wait,
+            Received::Bytes(()) => {
+                self.turn.count(DISCARDED);
+                Step::Again
+            }
+            Received::Nothing => Step::Wait,
             Received::End => Step::Close,
         }
     }

@@ -40,6 +40,11 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, connections: Arc<Connections>) 
         }
         last = Instant::now();
         upper.swept(env.now());
+        let mut shard = 0;
+        while upper.meters().retire(shard, &env.config.meter, env.now()) {
+            shard += 1;
+            tokio::task::yield_now().await;
+        }
         let mut from = 0;
         loop {
             let slice = connections.slice(from, SLICE);
@@ -59,8 +64,8 @@ fn check(env: &Env, conn: &Conn, now: u32) {
     let (limit, reason) = match (conn.phase(), conn.session()) {
         (Phase::Fresh | Phase::Asking, _) => (config.login_timeout_ms, Refusal::LoginTimeout),
         (Phase::Online, Some(session)) => {
-            if conn.is_paused() {
-                // Whoever is not read cannot show that he is there.
+            if conn.is_paused() && !conn.is_stalled() {
+                // Whoever is not read cannot show that they are there.
                 conn.touch(now);
                 return;
             }

@@ -1,13 +1,24 @@
 //! All connections; a slot number finds one again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::conn::{Conn, Output};
+use super::conn::{Conn, Output, Phase};
+
+/// Connections looked at to find one that may go.
+const EVICT_LOOK: usize = 4_096;
+
+fn is_fresh(conn: &Weak<Conn>) -> bool {
+    let conn = conn.upgrade();
+    conn.is_some_and(|conn| matches!(conn.phase(), Phase::Fresh | Phase::Asking))
+}
 
 /// The connections of this server.
 pub(crate) struct Connections {
     pub(crate) output: Arc<Output>,
     table: Mutex<ConnTable>,
+    /// Those that have not logged in, by age; some that have since.
+    fresh: Mutex<VecDeque<Weak<Conn>>>,
 }
 
 impl Connections {
@@ -15,6 +26,7 @@ impl Connections {
         Self {
             output,
             table: Mutex::default(),
+            fresh: Mutex::default(),
         }
     }
 
@@ -25,15 +37,39 @@ impl Connections {
     /// A connection is there.
     pub(crate) fn opened(&self, conn: &Arc<Conn>) {
         self.table().insert(conn);
-        let metrics = &self.output.env.metrics;
-        metrics.accepted.inc();
-        metrics.connections.inc();
+        self.output.env.metrics.accepted.inc();
+        let mut fresh = self.fresh();
+        while fresh.front().is_some_and(|oldest| !is_fresh(oldest)) {
+            fresh.pop_front();
+        }
+        fresh.push_back(Arc::downgrade(conn));
+    }
+
+    /// Cuts the connection that has been silent for longest among those that have not sent a login
+    /// and that `may_go` names; false when there is none.
+    pub(crate) fn evict(&self, may_go: impl Fn(&Conn) -> bool) -> bool {
+        let mut fresh = self.fresh();
+        let oldest = fresh.iter().take(EVICT_LOOK).position(|conn| {
+            let conn = conn.upgrade();
+            conn.is_some_and(|conn| conn.phase() == Phase::Fresh && may_go(&conn))
+        });
+        let Some(conn) = oldest.and_then(|oldest| fresh.remove(oldest)) else {
+            return false;
+        };
+        drop(fresh);
+        if let Some(conn) = conn.upgrade() {
+            conn.cut();
+        }
+        true
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, VecDeque<Weak<Conn>>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The task of a connection is over: nothing is written any more.
     pub(crate) fn closed(&self, conn: &Arc<Conn>) {
         self.table().remove(conn);
-        self.output.env.metrics.connections.dec();
         conn.forget(&self.output);
     }
 

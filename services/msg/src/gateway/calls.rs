@@ -1,29 +1,37 @@
 //! Calls to db-proxy: what waits, what is in flight, and how batches are made.
 //!
-//! Messages go through a window of a few batches, so that the batches grow with the load; other
-//! calls are never held up by it. A message in flight on a link that is lost goes to the head of the
-//! queue again if db-proxy would recognise it as a repetition; the others are given up, since nobody
-//! can say whether they are stored.
+//! Messages, queries and logins are classes with bounds of their own, so none holds up another.
+//! Messages go through a window of a few batches, so that the batches grow with the load. A message in
+//! flight on a link that is lost goes to the head of the queue again if db-proxy would recognise it as
+//! a repetition; the others are given up, since nobody can say whether they are stored.
+//!
+//! A call does not hold its connection: it ends with it. Queries and logins of a connection that has
+//! gone are not sent any more, or are cancelled; messages that were read are stored.
 //!
 //! *Invariant*: messages of one connection reach db-proxy in the order in which they were received.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod queue;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use im_config::MsgConfig;
 use im_core::{ClientType, CommitSeq};
 use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
-    DbCall, DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
+    DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
 };
 use tokio::sync::Notify;
 
 use crate::connection::Conn;
-use crate::ids::NumberMap;
+use queue::{Class, Queue, Waiting};
+
+/// What a call costs beside its bytes, bytes.
+const CALL: u32 = 128;
 
 /// A message that is to be stored.
 pub(crate) struct Sending {
-    pub(crate) conn: Arc<Conn>,
+    pub(crate) conn: Weak<Conn>,
     pub(crate) send: Send,
     /// Sequence number of the frame.
     pub(crate) seq: u16,
@@ -35,25 +43,44 @@ pub(crate) struct Sending {
 
 /// A login that db-proxy is asked about.
 pub(crate) struct LoginAttempt {
-    pub(crate) conn: Arc<Conn>,
+    pub(crate) conn: Weak<Conn>,
     pub(crate) seq: u16,
     pub(crate) status: u8,
     pub(crate) client: ClientType,
     pub(crate) version: Arc<str>,
+    /// The client understands a time to wait.
+    pub(crate) takes_retry: bool,
 }
 
 /// Whose call it was.
 pub(crate) enum Caller {
     /// A request of a client, answered with its sequence number.
-    Client { conn: Arc<Conn>, seq: u16 },
+    Client {
+        conn: Weak<Conn>,
+        seq: u16,
+        /// What it counts for on its connection.
+        bytes: u32,
+    },
     /// A login.
     Login(LoginAttempt),
     /// Nobody waits for the answer.
     Nobody,
     /// The delivery task reads the log.
     Log,
+    /// The delivery task reads what sessions that were full have missed.
+    CatchUp,
     /// The delivery task asks who is related.
     Related,
+}
+
+impl Caller {
+    fn conn(&self) -> Option<&Weak<Conn>> {
+        match self {
+            Self::Client { conn, .. } => Some(conn),
+            Self::Login(attempt) => Some(&attempt.conn),
+            Self::Nobody | Self::Log | Self::CatchUp | Self::Related => None,
+        }
+    }
 }
 
 pub(super) enum InFlight {
@@ -61,39 +88,57 @@ pub(super) enum InFlight {
     Other(Caller),
 }
 
-#[derive(Default)]
-struct State {
-    sends: VecDeque<Sending>,
-    sends_bytes: u64,
-    others: VecDeque<(Call, Caller)>,
-    in_flight: NumberMap<u64, InFlight>,
-    /// Batches with messages that are not answered: number and messages left.
-    window: VecDeque<(u64, usize)>,
-    last_tag: u64,
-    last_batch: u64,
+/// Bounds of what waits and of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Calls of one kind in a batch, and their bytes (one call always fits).
+    pub(super) calls: usize,
+    pub(super) bytes: usize,
+    /// Batches of messages in flight.
+    pub(super) window: usize,
+    /// Queries, and logins, in flight.
+    pub(super) queries: usize,
+    pub(super) logins: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(config: &MsgConfig) -> Self {
+        Self {
+            calls: config.send_batch as usize,
+            bytes: config.send_batch_bytes as usize,
+            window: config.send_batches_in_flight as usize,
+            queries: config.queries_in_flight as usize,
+            logins: config.logins_in_flight as usize,
+        }
+    }
 }
 
 /// All calls to db-proxy.
-#[derive(Default)]
 pub(crate) struct Calls {
-    state: Mutex<State>,
+    bounds: Bounds,
+    queue: Mutex<Queue>,
     wake: Notify,
     is_up: AtomicBool,
     /// Bytes of messages queued or in flight.
     pending_bytes: AtomicU64,
-}
-
-/// Bounds of a batch.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-    pub(super) window: usize,
+    /// Bytes of queries queued or in flight.
+    query_bytes: AtomicU64,
 }
 
 impl Calls {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(config: &MsgConfig) -> Self {
+        Self {
+            bounds: Bounds::of(config),
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            is_up: AtomicBool::new(false),
+            pending_bytes: AtomicU64::new(0),
+            query_bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// There is a link, or none.
@@ -121,171 +166,145 @@ impl Calls {
         self.pending_bytes.load(Ordering::Relaxed)
     }
 
-    /// Queued messages, and calls in flight.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        let state = self.state();
-        (state.sends.len(), state.in_flight.len())
+    /// Bytes of queries that wait for their answers.
+    pub(crate) fn query_bytes(&self) -> u64 {
+        self.query_bytes.load(Ordering::Relaxed)
     }
 
-    /// Queues a message.
-    pub(crate) fn send(&self, sending: Sending) {
+    /// Queued messages, and calls in flight.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        let queue = self.queue();
+        (queue.messages(), queue.in_flight())
+    }
+
+    /// Queues a message of a connection.
+    pub(crate) fn send(&self, conn: &Conn, sending: Sending) {
         self.pending_bytes
             .fetch_add(u64::from(sending.bytes), Ordering::Relaxed);
-        sending.conn.message_sent(sending.bytes);
-        let mut state = self.state();
-        state.sends_bytes += u64::from(sending.bytes);
-        state.sends.push_back(sending);
-        drop(state);
-        self.wake.notify_one();
+        conn.message_sent(sending.bytes);
+        self.queue().push_message(sending);
+        self.wake();
     }
 
     /// Asks on behalf of a client. The caller has checked that there is a link; one that is lost now
     /// leaves the question unanswered.
-    pub(crate) fn query(&self, query: Query, caller: Caller) {
-        if let Caller::Client { conn, .. } = &caller {
-            conn.query_sent();
-        }
-        self.other(Call::Query(query), caller);
+    pub(crate) fn query(&self, query: Query, conn: &Arc<Conn>, seq: u16) {
+        let bytes = u32::try_from(query.body.len()).unwrap_or(u32::MAX - CALL) + CALL;
+        conn.query_sent(bytes);
+        self.query_bytes
+            .fetch_add(u64::from(bytes), Ordering::Relaxed);
+        let conn = Arc::downgrade(conn);
+        let caller = Caller::Client { conn, seq, bytes };
+        self.push(Class::Query, Call::Query(query), caller, bytes);
     }
 
-    /// Checks an account.
-    pub(crate) fn login(&self, call: LoginCall, attempt: LoginAttempt) {
-        self.other(Call::Login(call), Caller::Login(attempt));
+    /// Has something changed for which nobody waits.
+    pub(crate) fn tell(&self, query: Query) {
+        self.push(Class::Query, Call::Query(query), Caller::Nobody, CALL);
+    }
+
+    /// Checks an account. False when too many logins wait already.
+    pub(crate) fn login(&self, call: LoginCall, attempt: LoginAttempt) -> bool {
+        let bytes = call.user_name.len() + call.password.len() + call.client_version.len();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
+        let caller = Caller::Login(attempt);
+        let pushed = {
+            let mut queue = self.queue();
+            let has_room = queue.open(Class::Login) < self.bounds.logins;
+            if has_room {
+                queue.push(Class::Login, Waiting::new(Call::Login(call), caller, bytes));
+            }
+            has_room
+        };
+        self.wake();
+        pushed
     }
 
     /// Reads a page of the log.
     pub(crate) fn read_log(&self, after: CommitSeq, limit: u32) {
         let after = after.0;
-        self.other(Call::ReadLog(ReadLog { after, limit }), Caller::Log);
+        let call = Call::ReadLog(ReadLog { after, limit });
+        self.push(Class::Own, call, Caller::Log, CALL);
+    }
+
+    /// Reads a page of the log for sessions that are behind.
+    pub(crate) fn catch_up(&self, after: CommitSeq, limit: u32) {
+        let after = after.0;
+        let call = Call::ReadLog(ReadLog { after, limit });
+        self.push(Class::Own, call, Caller::CatchUp, CALL);
     }
 
     /// Asks who is related to these users.
     pub(crate) fn related(&self, users: Vec<u32>) {
-        self.other(Call::Related(Related { users }), Caller::Related);
+        let bytes = CALL + 5 * u32::try_from(users.len()).unwrap_or_default();
+        let call = Call::Related(Related { users });
+        self.push(Class::Own, call, Caller::Related, bytes);
     }
 
-    fn other(&self, call: Call, caller: Caller) {
-        self.state().others.push_back((call, caller));
-        self.wake.notify_one();
+    fn push(&self, class: Class, call: Call, caller: Caller, bytes: u32) {
+        self.queue().push(class, Waiting::new(call, caller, bytes));
+        self.wake();
     }
 
-    /// The next batch, or nothing while there is nothing to send (or the window is closed).
-    pub(super) fn take_batch(&self, bounds: Bounds) -> Option<DbCalls> {
-        let mut state = self.state();
-        let state = &mut *state;
-        let mut calls = Vec::new();
-        if state.window.len() < bounds.window && !state.sends.is_empty() {
-            state.last_batch += 1;
-            let batch = state.last_batch;
-            let mut bytes = 0;
-            while let Some(next) = state.sends.front() {
-                bytes += next.bytes as usize;
-                if calls.len() >= bounds.messages || (bytes > bounds.bytes && !calls.is_empty()) {
-                    break;
-                }
-                let Some(sending) = state.sends.pop_front() else {
-                    break;
-                };
-                state.sends_bytes -= u64::from(sending.bytes);
-                state.last_tag += 1;
-                let tag = state.last_tag;
-                calls.push(DbCall {
-                    tag,
-                    call: Some(Call::Send(sending.send.clone())),
-                });
-                state
-                    .in_flight
-                    .insert(tag, InFlight::Send { sending, batch });
-            }
-            state.window.push_back((batch, calls.len()));
+    /// A connection has gone: its queries and logins are not wanted any more.
+    pub(crate) fn cancel(&self, conn: &Arc<Conn>) {
+        let callers = self.queue().cancel(Arc::as_ptr(conn));
+        let any = !callers.is_empty();
+        for caller in &callers {
+            self.done(caller);
         }
-        let n_others = state.others.len().min(bounds.messages);
-        for (call, caller) in state.others.drain(..n_others) {
-            state.last_tag += 1;
-            let tag = state.last_tag;
-            calls.push(DbCall {
-                tag,
-                call: Some(call),
-            });
-            state.in_flight.insert(tag, InFlight::Other(caller));
+        if any {
+            self.wake();
+        }
+    }
+
+    /// The next batch, or nothing while there is nothing to send (or the windows are closed).
+    pub(super) fn take_batch(&self) -> Option<DbCalls> {
+        let (calls, skipped) = self.queue().take_batch(self.bounds);
+        for caller in &skipped {
+            self.done(caller);
         }
         (!calls.is_empty()).then_some(DbCalls { calls })
     }
 
     /// Takes the calls that results belong to.
     pub(super) fn complete(&self, results: Vec<DbResult>) -> Vec<(InFlight, Option<Outcome>)> {
-        let mut state = self.state();
+        let mut queue = self.queue();
         let calls = results.into_iter().filter_map(|result| {
-            let call = Self::take(&mut state, result.tag)?;
+            let call = queue.complete(result.tag)?;
             Some((call, result.result))
         });
         calls.collect()
     }
 
-    fn take(state: &mut State, tag: u64) -> Option<InFlight> {
-        let done = state.in_flight.remove(&tag)?;
-        if let InFlight::Send { batch, .. } = &done
-            && let Some(entry) = state.window.iter_mut().find(|(number, _)| number == batch)
-        {
-            entry.1 -= 1;
-            if entry.1 == 0 {
-                state.window.retain(|(_, left)| *left != 0);
+    /// A call other than a message is done with, answered or not.
+    pub(super) fn done(&self, caller: &Caller) {
+        if let Caller::Client { conn, bytes, .. } = caller {
+            self.query_bytes
+                .fetch_sub(u64::from(*bytes), Ordering::Relaxed);
+            if let Some(conn) = conn.upgrade() {
+                conn.query_done(*bytes);
             }
         }
-        Some(done)
     }
 
     /// A message is done with, stored or not.
     pub(super) fn release(&self, sending: &Sending) {
         self.pending_bytes
             .fetch_sub(u64::from(sending.bytes), Ordering::Relaxed);
-        sending.conn.message_done(sending.bytes);
+        if let Some(conn) = sending.conn.upgrade() {
+            conn.message_done(sending.bytes);
+        }
     }
 
     /// The link is gone: messages that may be sent again go to the head of the queue, in order. The
-    /// rest is returned.
+    /// rest is returned; call [`Self::release`] and [`Self::done`] for each.
     pub(super) fn link_lost(&self) -> (Vec<Sending>, Vec<Caller>) {
-        let mut state = self.state();
-        state.window.clear();
-        let mut in_flight: Vec<(u64, InFlight)> =
-            std::mem::take(&mut state.in_flight).into_iter().collect();
-        in_flight.sort_unstable_by_key(|(tag, _)| *tag);
-        let (mut again, mut lost, mut callers) = (Vec::new(), Vec::new(), Vec::new());
-        for (_, call) in in_flight {
-            match call {
-                InFlight::Send { sending, .. } if may_repeat(&sending.send) => again.push(sending),
-                InFlight::Send { sending, .. } => lost.push(sending),
-                InFlight::Other(caller) => callers.push(caller),
-            }
-        }
-        for sending in again.into_iter().rev() {
-            state.sends_bytes += u64::from(sending.bytes);
-            state.sends.push_front(sending);
-        }
-        callers.extend(
-            std::mem::take(&mut state.others)
-                .into_iter()
-                .map(|(_, caller)| caller),
-        );
-        (lost, callers)
+        self.queue().link_lost()
     }
 
     /// Messages that have waited since before `oldest` for a link, in order.
     pub(super) fn expired(&self, is_old: impl Fn(u32) -> bool) -> Vec<Sending> {
-        let mut state = self.state();
-        let n_old = state
-            .sends
-            .iter()
-            .take_while(|sending| is_old(sending.since))
-            .count();
-        let expired: Vec<Sending> = state.sends.drain(..n_old).collect();
-        let bytes: u64 = expired.iter().map(|sending| u64::from(sending.bytes)).sum();
-        state.sends_bytes -= bytes;
-        expired
+        self.queue().expired(is_old)
     }
-}
-
-/// Whether db-proxy recognises this message when it comes twice.
-fn may_repeat(send: &Send) -> bool {
-    send.client_seq != 0 || !send.client_msg_id.is_empty()
 }

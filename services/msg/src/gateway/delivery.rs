@@ -5,6 +5,7 @@
 //! connections that a batch touches, and then each of them is written once.
 
 mod announce;
+mod behind;
 mod position;
 mod presence;
 mod push;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use announce::Links;
+use behind::Behind;
 use position::{Mode, Position, Read, Verdict};
 use presence::Presence;
 use push::Touched;
@@ -45,6 +47,7 @@ pub(crate) struct Delivery {
     reading: Option<Instant>,
     last_read: Instant,
     touched: Touched,
+    behind: Behind,
     presence: Presence,
 }
 
@@ -61,6 +64,7 @@ pub(crate) async fn run(
         reading: None,
         last_read: Instant::now(),
         touched: Touched::new(&gateway.env.config),
+        behind: Behind::default(),
         presence: Presence::default(),
         gateway: Arc::clone(&gateway),
     };
@@ -87,10 +91,10 @@ pub(crate) async fn run(
                 None => return,
             },
             Some(input) = rx.recv() => {
-                delivery.input(input);
+                delivery.input(input).await;
                 for _ in 1..GATHER {
                     let Ok(input) = rx.try_recv() else { break };
-                    delivery.input(input);
+                    delivery.input(input).await;
                 }
             }
             Ok(()) = stored.changed() => {
@@ -100,24 +104,27 @@ pub(crate) async fn run(
         }
         delivery.settle_ring();
         delivery.read_on();
-        delivery.tell_presence();
+        delivery.catch_up();
+        delivery.tell_presence().await;
         delivery.touched.flush(&gateway.output).await;
         delivery.show_mode();
     }
 }
 
 impl Delivery {
-    fn input(&mut self, input: Input) {
+    async fn input(&mut self, input: Input) {
         match input {
-            Input::Items(link, items) => self.items(link, items),
+            Input::Items(link, items) => self.items(link, items).await,
             Input::RouteDown(link) => self.route_down(link),
             Input::WriterLinked => {
                 self.reading = None;
+                self.behind.forget_page();
                 self.presence.forget_question();
                 self.position.distrust();
             }
             Input::Page(page) => self.page(&page),
             Input::PageFailed => self.reading = None,
+            Input::CatchUp(page) => self.caught_up(page.as_ref()),
             Input::Related(related) => self.related(&related),
             Input::RelatedFailed => self.presence.forget_question(),
         }
@@ -167,7 +174,7 @@ impl Delivery {
         }
     }
 
-    fn items(&mut self, link: LinkId, batch: RouteItems) {
+    async fn items(&mut self, link: LinkId, batch: RouteItems) {
         let RouteItems {
             after,
             through,
@@ -192,7 +199,7 @@ impl Delivery {
                     }
                     Verdict::Drop => {}
                 },
-                Item::Event(event) => self.event(link, &event),
+                Item::Event(event) => self.event(link, &event).await,
                 Item::Kick(kick) => self.kick(&kick),
                 Item::Ready(ready) => self.ready(link, ready),
                 Item::Snapshot(done) => {
@@ -301,6 +308,7 @@ impl Delivery {
             page,
             self.links.settle_at(),
             self.touched.flush_at(),
+            self.behind.due(),
             self.presence.due(Instant::now()),
         ]
         .into_iter()

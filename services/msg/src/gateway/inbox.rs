@@ -21,6 +21,8 @@ pub(crate) enum Input {
     Page(LogPage),
     /// A page will not come.
     PageFailed,
+    /// A page of what sessions that are behind have missed, or none.
+    CatchUp(Option<LogPage>),
     /// Who is related.
     Related(RelatedDone),
     /// That will not come.

@@ -4,33 +4,120 @@
 //! dropped while the link lives; when it is gone its outbox takes nothing, since the next link
 //! starts with a snapshot of all sessions.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use im_config::MsgConfig;
 use im_core::UserId;
-use im_proto_rpc::v1::{RouteCall, RouteCalls, route_call::Call};
+use im_proto_rpc::v1::{Kick, RouteCall, RouteCalls, route_call::Call};
 use im_rpc::Ring;
+use prost::Message;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::LinkId;
 
-/// Calls of one batch. A call is about 100 bytes, so a batch stays far below the bound of a link.
+/// Calls of one batch.
 const MAX_BATCH: usize = 2_000;
+
+/// Bytes of one batch (one call always fits): far below the bound of a link.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// What a call costs beside its bytes, bytes.
+const CALL: usize = 64;
+
+struct Waiting {
+    call: RouteCall,
+    bytes: usize,
+    /// It may be dropped, and counts against the bound of those.
+    ephemeral: bool,
+}
 
 /// What waits for one route server.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    calls: Vec<RouteCall>,
-    /// Of them, those that may be dropped.
+    calls: VecDeque<Waiting>,
+    /// Of them, those that may be dropped, and their bytes.
     ephemeral: usize,
+    ephemeral_bytes: usize,
+    /// Users whose PC is about to be kicked.
+    kicked: HashSet<u32>,
     closed: bool,
 }
 
 impl Outbox {
-    /// Adds a call that must arrive as long as the link lives.
+    /// Adds a call that must arrive as long as the link lives: announcements of sessions only, which
+    /// logins bound.
     pub(crate) fn push(&mut self, call: RouteCall) {
         if !self.closed {
-            self.calls.push(call);
+            let bytes = call.encoded_len() + CALL;
+            self.calls.push_back(Waiting {
+                call,
+                bytes,
+                ephemeral: false,
+            });
+        }
+    }
+
+    /// Adds a call that may be dropped; false when it was.
+    fn offer(&mut self, call: Call, bound: RouteBound) -> bool {
+        let call = RouteCall { call: Some(call) };
+        let bytes = call.encoded_len() + CALL;
+        let is_full = self.ephemeral >= bound.calls || self.ephemeral_bytes + bytes > bound.bytes;
+        if self.closed || is_full {
+            return false;
+        }
+        self.ephemeral += 1;
+        self.ephemeral_bytes += bytes;
+        self.calls.push_back(Waiting {
+            call,
+            bytes,
+            ephemeral: true,
+        });
+        true
+    }
+
+    /// The calls of the next batch.
+    fn take(&mut self) -> Vec<RouteCall> {
+        let mut calls = Vec::with_capacity(self.calls.len().min(MAX_BATCH));
+        let mut bytes = 0;
+        while let Some(next) = self.calls.front() {
+            bytes += next.bytes;
+            if calls.len() >= MAX_BATCH || (bytes > MAX_BATCH_BYTES && !calls.is_empty()) {
+                break;
+            }
+            let Some(next) = self.calls.pop_front() else {
+                break;
+            };
+            if next.ephemeral {
+                self.ephemeral -= 1;
+                self.ephemeral_bytes -= next.bytes;
+            }
+            if let Some(Call::Kick(kick)) = &next.call.call {
+                self.kicked.remove(&kick.user);
+            }
+            calls.push(next.call);
+        }
+        if self.calls.is_empty() {
+            // A storm must not hold its memory for ever.
+            self.calls = VecDeque::new();
+        }
+        calls
+    }
+}
+
+/// Bound of what may be dropped in one outbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RouteBound {
+    pub(crate) calls: usize,
+    pub(crate) bytes: usize,
+}
+
+impl RouteBound {
+    pub(crate) fn of(config: &MsgConfig) -> Self {
+        Self {
+            calls: config.route_queue as usize,
+            bytes: config.route_queue_bytes.as_usize(),
         }
     }
 }
@@ -70,17 +157,28 @@ impl RouteLink {
     }
 
     /// Sends a call that may be dropped; false when it was.
-    pub(crate) fn offer(&self, call: Call, bound: u32) -> bool {
-        {
-            let mut outbox = self.outbox();
-            if outbox.closed || outbox.ephemeral >= bound as usize {
-                return false;
-            }
-            outbox.ephemeral += 1;
-            outbox.calls.push(RouteCall { call: Some(call) });
-        }
+    pub(crate) fn offer(&self, call: Call, bound: RouteBound) -> bool {
+        let taken = self.outbox().offer(call, bound);
         self.wake();
-        true
+        taken
+    }
+
+    /// Sends a kick of a user's PC, unless one waits already; false when it was dropped.
+    pub(crate) fn kick(&self, kick: Kick, bound: RouteBound) -> bool {
+        let taken = {
+            let mut outbox = self.outbox();
+            if outbox.kicked.contains(&kick.user) {
+                return true;
+            }
+            let user = kick.user;
+            let taken = outbox.offer(Call::Kick(kick), bound);
+            if taken {
+                outbox.kicked.insert(user);
+            }
+            taken
+        };
+        self.wake();
+        taken
     }
 
     /// The link is gone: nothing is taken any more.
@@ -122,13 +220,7 @@ impl RouteLink {
                     if outbox.closed {
                         return;
                     }
-                    if outbox.calls.len() <= MAX_BATCH {
-                        outbox.ephemeral = 0;
-                        std::mem::take(&mut outbox.calls)
-                    } else {
-                        let rest = outbox.calls.split_off(MAX_BATCH);
-                        std::mem::replace(&mut outbox.calls, rest)
-                    }
+                    outbox.take()
                 };
                 if calls.is_empty() {
                     break;
@@ -243,14 +335,84 @@ mod tests {
     #[test]
     fn only_what_may_be_dropped_is_bounded() {
         let link = RouteLink::new(LinkId(1), "r".to_owned());
-        assert!(link.offer(Call::Signal(Event::default()), 2));
-        assert!(link.offer(Call::Signal(Event::default()), 2));
-        assert!(!link.offer(Call::Signal(Event::default()), 2));
+        let bound = RouteBound {
+            calls: 2,
+            bytes: 1 << 20,
+        };
+        assert!(link.offer(Call::Signal(Event::default()), bound));
+        assert!(link.offer(Call::Signal(Event::default()), bound));
+        assert!(!link.offer(Call::Signal(Event::default()), bound));
         link.call(down(1));
         assert_eq!(link.waiting(), 3);
         link.close();
         link.call(down(1));
         assert_eq!(link.waiting(), 0);
+    }
+
+    fn signal(bytes: usize) -> Call {
+        Call::Signal(Event {
+            body: vec![7; bytes].into(),
+            ..Event::default()
+        })
+    }
+
+    const BOUND: RouteBound = RouteBound {
+        calls: 10_000,
+        bytes: 16 << 20,
+    };
+
+    #[tokio::test]
+    async fn batches_are_weighed_and_what_may_be_dropped_is_bounded_in_bytes() {
+        let link = Arc::new(RouteLink::new(LinkId(1), "r".to_owned()));
+        let taken = (0..20)
+            .filter(|_| link.offer(signal(1 << 20), BOUND))
+            .count();
+        assert_eq!(taken, 15, "with what each costs beside its bytes");
+        let (tx, mut rx) = mpsc::channel(64);
+        let closed = CancellationToken::new();
+        let run = Arc::clone(&link).run(tx, closed.clone(), CancellationToken::new());
+        let task = tokio::spawn(run);
+        let mut got = 0;
+        while got < 15 {
+            let batch = rx.recv().await.unwrap();
+            assert!(batch.encoded_len() <= MAX_BATCH_BYTES);
+            got += batch.calls.len();
+        }
+        assert!(link.offer(signal(1 << 20), BOUND), "there is room again");
+        closed.cancel();
+        task.await.unwrap();
+    }
+
+    #[test]
+    fn what_may_be_dropped_gets_room_again_while_the_rest_still_waits() {
+        let link = RouteLink::new(LinkId(1), "r".to_owned());
+        let few = RouteBound { calls: 3, ..BOUND };
+        for _ in 0..3 {
+            assert!(link.offer(signal(1), few));
+        }
+        for user in 1..=2 * MAX_BATCH {
+            link.call(down(u32::try_from(user).unwrap()));
+        }
+        assert!(!link.offer(signal(1), few));
+        assert_eq!(link.outbox().take().len(), MAX_BATCH);
+        assert!(link.offer(signal(1), few));
+    }
+
+    #[test]
+    fn a_user_has_one_kick_on_its_way_at_most() {
+        let link = RouteLink::new(LinkId(1), "r".to_owned());
+        let kick = |user| Kick {
+            user,
+            ..Kick::default()
+        };
+        for _ in 0..1_000 {
+            assert!(link.kick(kick(7), BOUND));
+        }
+        assert!(link.kick(kick(8), BOUND));
+        assert_eq!(link.waiting(), 2);
+        assert_eq!(link.outbox().take().len(), 2);
+        assert!(link.kick(kick(7), BOUND));
+        assert_eq!(link.waiting(), 1);
     }
 
     #[test]

@@ -8,32 +8,54 @@ use tracing::warn;
 use super::handle;
 use super::state::Gateway;
 use crate::clock::is_due;
-use crate::connection::{Conn, Output, Upper};
-use crate::metrics::Refusal;
+use crate::connection::{Conn, Output, Partials, Upper, UserMeters};
+use crate::metrics::{Pause, Refusal};
 
 impl Upper for Gateway {
     fn output(&self) -> &Arc<Output> {
         &self.output
     }
 
+    fn partials(&self) -> &Partials {
+        &self.partials
+    }
+
+    fn meters(&self) -> &UserMeters {
+        &self.meters
+    }
+
     fn frame(self: &Arc<Self>, conn: &Arc<Conn>, command: ClientCommand, frame: FrameRef<'_>) {
         handle::frame(self, conn, command, frame);
     }
 
-    fn is_full(&self) -> bool {
-        self.db.pending_bytes() >= self.env.config.pending_total_bytes
+    fn is_full(&self, why: Pause) -> bool {
+        let config = &self.env.config;
+        if why == Pause::ServerQueries {
+            return self.db.query_bytes() + self.statuses.bytes()
+                >= config.pending_query_total.as_u64();
+        }
+        self.db.pending_bytes() >= config.pending_total_bytes
     }
 
     fn left(self: &Arc<Self>, conn: &Arc<Conn>) {
         self.leave(conn);
+        self.db.cancel(conn);
         self.connections.closed(conn);
-        self.admission.release(conn.remote());
     }
 
     fn swept(&self, now: u32) {
         self.expire_sends(now);
+        handle::presence::expire(self, now);
         let (pending, in_flight) = self.db.sizes();
         let metrics = &self.env.metrics;
+        let queries = self.db.query_bytes() + self.statuses.bytes();
+        metrics
+            .query_bytes
+            .set(i64::try_from(queries).unwrap_or(i64::MAX));
+        let (before, after) = self.partials.bytes();
+        metrics
+            .partial_bytes
+            .set(i64::try_from(before + after).unwrap_or(i64::MAX));
         metrics
             .pending_messages
             .set(i64::try_from(pending).unwrap_or(i64::MAX));

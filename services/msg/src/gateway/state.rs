@@ -18,7 +18,7 @@ use super::inbox::Inbox;
 use super::public::Public;
 use super::routes::Routes;
 use super::statuses::StatusJobs;
-use crate::connection::{Admission, CloseReason, Conn, Connections, Output};
+use crate::connection::{Admission, CloseReason, Conn, Connections, Output, Partials, UserMeters};
 use crate::env::Env;
 use crate::session::Sessions;
 
@@ -26,8 +26,10 @@ use crate::session::Sessions;
 pub(crate) struct Gateway {
     pub(crate) env: Arc<Env>,
     pub(crate) output: Arc<Output>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) meters: UserMeters,
+    pub(crate) partials: Partials,
     pub(crate) sessions: Sessions,
     pub(crate) db: Calls,
     pub(crate) routes: Routes,
@@ -46,11 +48,20 @@ impl Gateway {
         let output = Arc::new(Output::new(Arc::clone(&env)));
         let config = &env.config;
         Self {
-            admission: Admission::new(config.max_connections, config.max_connections_per_address),
+            admission: Admission::new(
+                config.max_connections,
+                config.max_connections_per_address,
+                env.metrics.connections.clone(),
+            ),
             connections: Arc::new(Connections::new(Arc::clone(&output))),
             output,
+            meters: UserMeters::new(),
+            partials: Partials::new(
+                config.partial_login_total.as_usize(),
+                config.partial_total.as_usize(),
+            ),
             sessions: Sessions::new(Arc::clone(&env)),
-            db: Calls::default(),
+            db: Calls::new(config),
             routes: Routes::default(),
             statuses: StatusJobs::default(),
             inbox,
@@ -123,6 +134,7 @@ impl Gateway {
     pub(crate) fn finish(&self, conn: &Arc<Conn>, frame: Option<Bytes>, reason: CloseReason) {
         if conn.end(frame, reason) {
             self.leave(conn);
+            self.db.cancel(conn);
             conn.close(&self.output, reason);
         }
     }

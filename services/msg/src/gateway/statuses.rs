@@ -1,16 +1,20 @@
 //! Presence questions that wait for route servers.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::connection::Conn;
 use crate::ids::{LinkId, NumberMap};
 
 /// One question of one client.
 pub(crate) struct StatusJob {
-    pub(crate) conn: Arc<Conn>,
+    pub(crate) conn: Weak<Conn>,
     /// Sequence number of the question.
     pub(crate) seq: u16,
+    /// What it costs, bytes.
+    pub(crate) bytes: u32,
+    /// Server milliseconds when it was asked.
+    pub(crate) since: u32,
     /// As asked, in order.
     pub(crate) users: Vec<u32>,
     pub(crate) online: HashSet<u32>,
@@ -22,6 +26,7 @@ pub(crate) struct StatusJob {
 struct Jobs {
     open: NumberMap<u64, StatusJob>,
     last_tag: u64,
+    bytes: u64,
 }
 
 /// All open questions.
@@ -33,11 +38,17 @@ impl StatusJobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes of all open questions.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
     /// Opens a question; its tag names it to route servers.
     pub(crate) fn open(&self, job: StatusJob) -> u64 {
         let mut jobs = self.lock();
         jobs.last_tag += 1;
         let tag = jobs.last_tag;
+        jobs.bytes += u64::from(job.bytes);
         jobs.open.insert(tag, job);
         tag
     }
@@ -54,7 +65,11 @@ impl StatusJobs {
     pub(crate) fn finish(&self, tag: u64) -> Option<StatusJob> {
         let mut jobs = self.lock();
         match jobs.open.get(&tag) {
-            Some(job) if job.waiting.is_empty() => jobs.open.remove(&tag),
+            Some(job) if job.waiting.is_empty() => {
+                let job = jobs.open.remove(&tag)?;
+                jobs.bytes -= u64::from(job.bytes);
+                Some(job)
+            }
             _ => None,
         }
     }
@@ -66,6 +81,18 @@ impl StatusJobs {
         for (tag, job) in &mut self.lock().open {
             job.waiting.retain(|waiting| *waiting != link);
             if job.waiting.is_empty() {
+                tags.push(*tag);
+            }
+        }
+        tags
+    }
+
+    /// Questions that are open for too long wait for nobody any more; returns their tags.
+    pub(crate) fn expired(&self, is_old: impl Fn(u32) -> bool) -> Vec<u64> {
+        let mut tags = Vec::new();
+        for (tag, job) in &mut self.lock().open {
+            if is_old(job.since) {
+                job.waiting.clear();
                 tags.push(*tag);
             }
         }

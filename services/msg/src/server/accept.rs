@@ -37,13 +37,22 @@ pub(super) async fn run(gateway: &Arc<Gateway>, listener: &TcpListener) {
 }
 
 fn take_in(gateway: &Arc<Gateway>, sock: TcpStream, remote: IpAddr) {
-    if let Err(reason) = gateway.admission.admit(gateway.connections.len(), remote) {
-        gateway.env.metrics.refused(reason);
-        return;
-    }
+    let place = match gateway.admission.admit(remote) {
+        Ok(place) => place,
+        Err(reason) => {
+            gateway.env.metrics.refused(reason);
+            // Whoever has been silent for longest makes room for somebody who may yet speak.
+            let admission = &gateway.admission;
+            let may_go = |old: &Conn| admission.may_replace(old.remote(), remote, reason);
+            if !gateway.connections.evict(may_go) {
+                return;
+            }
+            admission.admit_instead(remote)
+        }
+    };
     // A socket that is gone already is noticed at the first read.
     listen::tune(&sock).ok();
-    let conn = Arc::new(Conn::new(Transport::new(sock), remote, gateway.env.now()));
+    let conn = Arc::new(Conn::new(Transport::new(sock), place, gateway.env.now()));
     gateway.connections.opened(&conn);
     gateway
         .env

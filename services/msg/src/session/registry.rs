@@ -10,6 +10,9 @@ use crate::ids::NumberMap;
 
 const SHARDS: usize = 64;
 
+/// Shards of one slice: 100,000 sessions are gone through in 16 steps.
+const SLICE: usize = 4;
+
 /// Sessions of one user here: nearly always one.
 enum Entry {
     One(Arc<Conn>),
@@ -101,9 +104,20 @@ impl SessionMap {
 
     /// Calls `each` for all sessions. `each` must not touch this map.
     pub(crate) fn all(&self, mut each: impl FnMut(&Arc<Conn>)) {
-        for shard in &self.shards {
+        let mut slice = 0;
+        while self.slice(slice, &mut each) {
+            slice += 1;
+        }
+    }
+
+    /// Calls `each` for one slice of all sessions; false beyond the last. `each` must not touch this
+    /// map.
+    pub(crate) fn slice(&self, slice: usize, mut each: impl FnMut(&Arc<Conn>)) -> bool {
+        let shards = self.shards.chunks(SLICE).nth(slice);
+        for shard in shards.unwrap_or_default() {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.values().flat_map(Entry::as_slice).for_each(&mut each);
         }
+        shards.is_some()
     }
 }

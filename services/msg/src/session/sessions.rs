@@ -126,6 +126,12 @@ impl Sessions {
         self.registry.of_user(user, each);
     }
 
+    /// Calls `each` for one slice of all sessions; false beyond the last. Others get their turn between
+    /// two slices. `each` must not touch the registry.
+    pub(crate) fn slice(&self, slice: usize, each: impl FnMut(&Arc<Conn>)) -> bool {
+        self.registry.slice(slice, each)
+    }
+
     /// Calls `each` for all sessions. `each` must not touch the registry.
     pub(crate) fn all(&self, each: impl FnMut(&Arc<Conn>)) {
         self.registry.all(each);

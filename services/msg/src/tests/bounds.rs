@@ -2,6 +2,7 @@
 
 use im_codec::Command;
 use im_config::MsgConfig;
+use im_config::units::Span;
 use im_proto_rpc::v1::LiveMessage;
 use im_proto_teamtalk::login::ImLoginRes;
 
@@ -100,15 +101,19 @@ async fn connections_beyond_the_bounds_are_closed_at_once() {
         ..config()
     })
     .await;
-    let first = rig.connect().await;
+    let mut first = rig.connect().await;
     let mut second = rig.client(7, WINDOWS).await;
-    let mut third = rig.connect().await;
-    third.expect_end().await;
+    // The one that has not logged in makes room.
+    let third = rig.client(8, WINDOWS).await;
+    first.expect_end().await;
     assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Address), 1);
-    drop(first);
+    let mut fourth = rig.connect().await;
+    fourth.expect_end().await;
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Address), 2);
+    drop(third);
     until("there is room again", || rig.gateway.connections.len() == 1).await;
-    let mut fourth = rig.client(8, WINDOWS).await;
-    fourth.expect_silence().await;
+    let mut fifth = rig.client(9, WINDOWS).await;
+    fifth.expect_silence().await;
     second.expect_silence().await;
 
     let rig = Rig::start_with(MsgConfig {
@@ -163,6 +168,53 @@ async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
         ids += 1;
     }
     assert!(ids < pushed);
+}
+
+#[tokio::test]
+async fn a_full_client_gets_what_it_missed_from_the_log() {
+    let rig = Rig::start_with(MsgConfig {
+        push_budget_bytes: 256 << 10,
+        catch_up_time: Span::seconds(10),
+        pull_page: 7,
+        ..config()
+    })
+    .await;
+    let mut full = rig.client(7, WINDOWS).await;
+    let mut quick = rig.client(8, WINDOWS).await;
+    rig.live().await;
+    let metrics = &rig.gateway.env.metrics;
+    let mut pushed = 0;
+    while metrics.fell_behind.get() == 0 {
+        push_large(&rig, &[7, 8]);
+        pushed += 1;
+        assert_eq!(quick.expect_message().await.msg_id, pushed);
+        assert!(pushed < 2_000, "the budget is never reached");
+    }
+    for _ in 0..30 {
+        push_large(&rig, &[7, 8]);
+        pushed += 1;
+        assert_eq!(quick.expect_message().await.msg_id, pushed);
+    }
+    for id in 1..=pushed {
+        assert_eq!(full.expect_message().await.msg_id, id);
+    }
+    // It is back: the next ones come as they are.
+    until("it is back", || {
+        let mut behind = 0;
+        rig.gateway.sessions.all(|conn| {
+            behind += u32::from(conn.session().unwrap().is_behind());
+        });
+        behind == 0
+    })
+    .await;
+    push_large(&rig, &[7, 8]);
+    let message = full.expect_message().await;
+    assert_eq!(
+        (message.msg_id, message.msg_data.len()),
+        (pushed + 1, 60_000)
+    );
+    full.expect_silence().await;
+    assert_eq!(metrics.slow_readers.get(), 0);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use im_codec::{Command, DEFAULT_MAX_FROM_SERVER, Frame, TeamtalkMessage, encode, next_frame};
+use im_config::units::Span;
 use im_config::{LinkConfig, MsgConfig};
 use im_discovery::{Endpoint, StaticList};
 use im_proto_rpc::v1::{
@@ -81,6 +82,7 @@ pub(super) fn config() -> MsgConfig {
         kick_grace_ms: 100,
         close_grace_ms: 100,
         slow_grace_ms: 20,
+        catch_up_time: Span::millis(300),
         rate_limit: 0,
         pull_interval_ms: 20,
         pull_gap_ms: 1,
@@ -227,6 +229,7 @@ pub(super) fn login_req(name: &str, client_type: i32) -> ImLoginReq {
         online_status: 1,
         client_type,
         client_version: Some("test/1".to_owned()),
+        ..ImLoginReq::default()
     }
 }
 

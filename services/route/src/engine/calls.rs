@@ -4,12 +4,12 @@ use im_proto_rpc::v1::route_call::Call;
 use im_proto_rpc::v1::route_item::Item;
 use im_proto_rpc::v1::{
     Event, Kick, PcStatus, RouteCalls, RouteHello, SessionReady, SessionUp, SnapshotDone,
-    StatusQuery, StatusResult,
 };
+use im_rpc::batch;
 use tracing::{info, warn};
 
 use super::inputs::LinkId;
-use super::outlet::Outlet;
+use super::outlet::{Bounds, Outlet};
 use super::{Attachment, Engine};
 use crate::directory::{Announced, Class, Except, ServerId, Up};
 use crate::metrics::{LinkEnd, Refusal};
@@ -77,7 +77,7 @@ impl Engine {
             }
             Call::Signal(event) => self.event(event),
             Call::Kick(kick) => self.kick(kick),
-            Call::Status(query) => self.status(server, query),
+            Call::Status(query) => self.status(server, link, query),
         }
         self.tell();
     }
@@ -108,8 +108,12 @@ impl Engine {
             return;
         };
         info!(server = %hello.server, peer = %link.peer, "msg server attached");
-        let max_waiting = self.config.max_waiting_items;
-        let outlet = Outlet::new(id, tx, closed, self.at.seq, max_waiting);
+        let bounds = Bounds {
+            waiting_items: self.config.max_waiting_items,
+            waiting_bytes: self.config.max_waiting.as_usize(),
+            batch_bytes: batch::sending_bound(&self.config.link),
+        };
+        let outlet = Outlet::new(id, tx, closed, self.at.seq, bounds);
         if self.outlets.len() <= server.index() {
             self.outlets.resize_with(server.index() + 1, || None);
         }
@@ -150,9 +154,11 @@ impl Engine {
             .session_up(server, info, announced, &mut self.notices);
         match result {
             Up::Refused => self.metrics.refuse(Refusal::Session),
-            Up::Registered | Up::Outdone if tag == 0 => {}
+            // Only what is announced again can be outdone.
+            Up::Outdone => {}
+            Up::Registered if tag == 0 => {}
             // The position stands still without a writer: what is committed meanwhile would come as
-            // if it were new. One that is told to leave need not wait.
+            // if it were new.
             Up::Registered if self.at.ring == 0 => {
                 self.wait(Waiting {
                     server,
@@ -163,7 +169,7 @@ impl Engine {
                     class,
                 });
             }
-            Up::Registered | Up::Outdone => self.ready(server, tag),
+            Up::Registered => self.ready(server, tag),
         }
     }
 
@@ -212,15 +218,6 @@ impl Engine {
                 self.push(login.server, Item::PcStatus(status));
             }
         }
-    }
-
-    fn status(&mut self, server: ServerId, query: StatusQuery) {
-        let StatusQuery {
-            tag,
-            users: mut online,
-        } = query;
-        online.retain(|user| self.directory.pc_online(*user));
-        self.push(server, Item::Status(StatusResult { tag, online }));
     }
 
     pub(super) fn event(&mut self, mut event: Event) {

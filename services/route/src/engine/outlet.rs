@@ -5,9 +5,12 @@
 //!   a loss `after` jumps, so the msg server knows.
 //! - Results, kicks and presence are never lost: they wait, in order, until their bound closes the
 //!   link. Messages and events are lost when the link is full.
+//! - A batch has at most so many bytes: what has gathered beyond goes in several, and the position moves
+//!   with the last one.
 
 use im_proto_rpc::v1::route_item::Item;
 use im_proto_rpc::v1::{RouteItem, RouteItems};
+use im_rpc::batch;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +53,33 @@ pub(super) enum Ended {
     Overfull,
 }
 
+/// Bounds of an outlet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// What may wait for room, in items; a presence tick counts each of its users.
+    pub(super) waiting_items: usize,
+    /// The same in bytes.
+    pub(super) waiting_bytes: usize,
+    /// Bytes of a batch.
+    pub(super) batch_bytes: usize,
+}
+
+/// Bytes of an item, at least what it is encoded to.
+#[inline]
+fn weigh(item: &RouteItem) -> usize {
+    /// Numbers, tags and lengths of any kind of item.
+    const HEAD: usize = 96;
+    /// The longest encoding of a user id.
+    const ID: usize = 5;
+    HEAD + match &item.item {
+        Some(Item::Message(message)) => message.data.len() + ID * message.recipients.len(),
+        Some(Item::Event(event)) => event.body.len() + ID * event.users.len(),
+        Some(Item::Status(status)) => ID * status.online.len(),
+        Some(Item::Presence(tick)) => ID * (tick.online.len() + tick.offline.len()),
+        Some(Item::Kick(_) | Item::Ready(_) | Item::Snapshot(_) | Item::PcStatus(_)) | None => 0,
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Outlet {
     pub(super) link: LinkId,
@@ -61,8 +91,9 @@ pub(super) struct Outlet {
     /// What waits for room, in order.
     waiting: Vec<RouteItem>,
     waiting_weight: usize,
+    waiting_bytes: usize,
     calling: bool,
-    max_waiting: usize,
+    bounds: Bounds,
     /// From here on nothing was lost.
     complete_after: u64,
     /// Whether every session of the server is known: not while it announces them.
@@ -78,7 +109,7 @@ impl Outlet {
         tx: mpsc::Sender<RouteItems>,
         closed: CancellationToken,
         seq: u64,
-        max_waiting: usize,
+        bounds: Bounds,
     ) -> Self {
         Self {
             link,
@@ -88,15 +119,16 @@ impl Outlet {
             bytes: 0,
             waiting: Vec::new(),
             waiting_weight: 0,
+            waiting_bytes: 0,
             calling: false,
-            max_waiting,
+            bounds,
             complete_after: seq,
             announced: true,
             ring: None,
         }
     }
 
-    /// Bytes of bodies that have gathered.
+    /// Bytes that have gathered.
     pub(super) const fn gathered_bytes(&self) -> usize {
         self.bytes
     }
@@ -112,12 +144,9 @@ impl Outlet {
     /// Lets an item gather. Returns whether it is the first since the last flush.
     #[inline]
     pub(super) fn push(&mut self, item: Item) -> bool {
-        self.bytes += match &item {
-            Item::Message(message) => message.data.len() + 4 * message.recipients.len(),
-            Item::Event(event) => event.body.len() + 4 * event.users.len(),
-            _ => 0,
-        };
-        self.items.push(RouteItem { item: Some(item) });
+        let item = RouteItem { item: Some(item) };
+        self.bytes += weigh(&item);
+        self.items.push(item);
         self.items.len() == 1
     }
 
@@ -150,34 +179,58 @@ impl Outlet {
         if self.items.is_empty() && self.ring == Some(at.ring) && !announce {
             return Flush::Idle;
         }
-        let items = std::mem::take(&mut self.items);
-        match self.tx.try_send(self.batch(at, items)) {
-            Ok(()) => {
-                self.sent(at);
-                Flush::Sent
+        let mut parts = self.parts().into_iter();
+        while let Some(items) = parts.next() {
+            let is_last = parts.len() == 0;
+            match self.tx.try_send(self.batch(at, items, is_last)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(batch)) => {
+                    self.items = batch.items;
+                    self.items.extend(parts.flatten());
+                    return self.set_aside(at);
+                }
+                Err(TrySendError::Closed(_)) => return Flush::Over(Ended::Gone),
             }
-            Err(TrySendError::Full(batch)) => {
-                self.items = batch.items;
-                self.set_aside(at)
-            }
-            Err(TrySendError::Closed(_)) => Flush::Over(Ended::Gone),
         }
+        self.sent(at);
+        Flush::Sent
     }
 
-    /// There is room again: what waits goes first. `None` when the link is gone.
+    /// What has gathered, in the batches in which it goes; one at least.
+    fn parts(&mut self) -> Vec<Vec<RouteItem>> {
+        let items = std::mem::take(&mut self.items);
+        if self.bytes <= self.bounds.batch_bytes {
+            return vec![items];
+        }
+        batch::cut(items, self.bounds.batch_bytes, weigh)
+    }
+
+    /// There is room again for one batch: what waits goes first.
     pub(super) fn room(
         &mut self,
         permit: Option<mpsc::OwnedPermit<RouteItems>>,
         at: Position,
-    ) -> Option<()> {
+    ) -> Flush {
         self.calling = false;
-        let permit = permit?;
+        let Some(permit) = permit else {
+            return Flush::Over(Ended::Gone);
+        };
         let mut items = std::mem::take(&mut self.waiting);
-        self.waiting_weight = 0;
         items.append(&mut self.items);
-        permit.send(self.batch(at, items));
-        self.sent(at);
-        Some(())
+        self.items = items;
+        self.bytes += std::mem::take(&mut self.waiting_bytes);
+        self.waiting_weight = 0;
+        let mut parts = self.parts().into_iter();
+        let first = parts.next().unwrap_or_default();
+        let is_last = parts.len() == 0;
+        permit.send(self.batch(at, first, is_last));
+        if is_last {
+            self.sent(at);
+            return Flush::Sent;
+        }
+        self.items = parts.flatten().collect();
+        self.bytes = self.items.iter().map(weigh).sum();
+        self.flush(at, true)
     }
 
     /// Cuts the link.
@@ -185,7 +238,7 @@ impl Outlet {
         self.closed.cancel();
     }
 
-    fn batch(&self, at: Position, items: Vec<RouteItem>) -> RouteItems {
+    fn batch(&self, at: Position, items: Vec<RouteItem>, is_last: bool) -> RouteItems {
         let after = if self.announced {
             self.complete_after
         } else {
@@ -193,7 +246,7 @@ impl Outlet {
         };
         RouteItems {
             after,
-            through: at.seq,
+            through: if is_last { at.seq } else { after },
             ring: at.ring,
             items,
         }
@@ -210,6 +263,7 @@ impl Outlet {
         let mut lost = 0;
         self.bytes = 0;
         for item in self.items.drain(..) {
+            let bytes = weigh(&item);
             match &item.item {
                 Some(Item::Message(_)) => {
                     self.complete_after = at.seq;
@@ -218,6 +272,7 @@ impl Outlet {
                 Some(Item::Event(_)) | None => lost += 1,
                 Some(Item::Presence(tick)) => {
                     self.waiting_weight += tick.online.len() + tick.offline.len();
+                    self.waiting_bytes += bytes;
                     self.waiting.push(item);
                 }
                 Some(
@@ -228,11 +283,14 @@ impl Outlet {
                     | Item::PcStatus(_),
                 ) => {
                     self.waiting_weight += 1;
+                    self.waiting_bytes += bytes;
                     self.waiting.push(item);
                 }
             }
         }
-        if self.waiting_weight > self.max_waiting {
+        if self.waiting_weight > self.bounds.waiting_items
+            || self.waiting_bytes > self.bounds.waiting_bytes
+        {
             return Flush::Over(Ended::Overfull);
         }
         let call = !self.waiting.is_empty() && !self.calling;

@@ -6,7 +6,7 @@ use im_proto_rpc::v1::route_item::Item;
 use im_proto_rpc::v1::{
     Audience, ListSessions, LiveMessage, PublishBatch, PublishReplies, SessionList,
 };
-use im_rpc::Link;
+use im_rpc::{Link, batch};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub(super) struct Writer {
     /// To be said when there is room.
     confirmed: Option<u64>,
     lists: Vec<SessionList>,
+    /// Bytes of a batch of replies.
+    batch_bytes: usize,
 }
 
 impl Writer {
@@ -41,15 +43,23 @@ impl Writer {
         }
         let lists = std::mem::take(&mut self.lists);
         let confirmed = self.confirmed.unwrap_or_default();
-        match self.tx.try_send(PublishReplies { confirmed, lists }) {
-            // The end of the link comes as an input.
-            Ok(()) | Err(TrySendError::Closed(_)) => self.confirmed = None,
-            Err(TrySendError::Full(replies)) => {
-                self.lists = replies.lists;
-                if self.lists.len() > MAX_WAITING_LISTS {
-                    self.closed.cancel();
+        let mut parts = batch::cut(lists, self.batch_bytes, batch::weight).into_iter();
+        // The position goes even without lists.
+        let mut next = Some(parts.next().unwrap_or_default());
+        while let Some(lists) = next {
+            match self.tx.try_send(PublishReplies { confirmed, lists }) {
+                // The end of the link comes as an input.
+                Ok(()) | Err(TrySendError::Closed(_)) => self.confirmed = None,
+                Err(TrySendError::Full(replies)) => {
+                    self.lists = replies.lists;
+                    self.lists.extend(parts.flatten());
+                    if self.lists.len() > MAX_WAITING_LISTS {
+                        self.closed.cancel();
+                    }
+                    return;
                 }
             }
+            next = parts.next();
         }
     }
 }
@@ -79,6 +89,7 @@ impl Engine {
             fresh: true,
             confirmed: None,
             lists,
+            batch_bytes: batch::sending_bound(&self.config.link),
         });
         self.metrics.writer_links.set(1);
     }

@@ -7,11 +7,12 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::directory::next_stamp;
+use super::failures;
 use super::rows::{json_array, number, text, user};
-use crate::{AccountStore, Credentials, Failures, NewHash, StoreError, UserProfile};
-
-/// Failures remembered per (name, address) at most; any lockout threshold lies far below.
-const MAX_FAILURES: usize = 64;
+use crate::{
+    AccountStore, Credentials, LoginFailures, MAC_BYTES, NewFailure, NewHash, Remember, Remembered,
+    StoreError, UserProfile,
+};
 
 /// Columns of a profile, in the order in which [`profile`] reads them.
 macro_rules! profile_columns {
@@ -21,9 +22,11 @@ macro_rules! profile_columns {
 }
 pub(super) use profile_columns;
 
-const CREDENTIALS: &str = "SELECT id, hash, status FROM account WHERE name = ?";
-const REPLACE_HASH: &str = "UPDATE account SET hash = ? WHERE id = ? AND hash = ?";
-const SET_HASH: &str = "UPDATE account SET hash = ? WHERE id = ?";
+const CREDENTIALS: &str =
+    "SELECT id, hash, status, remembered, remembered_at FROM account WHERE name = ?";
+const REPLACE_HASH: &str =
+    "UPDATE account SET hash = ?, remembered = NULL WHERE id = ? AND hash = ?";
+const SET_HASH: &str = "UPDATE account SET hash = ?, remembered = NULL WHERE id = ?";
 const PROFILES: &str = concat!(
     "SELECT ",
     profile_columns!(),
@@ -40,19 +43,18 @@ const FIND_PROFILES: &str = concat!(
     " FROM account WHERE id > ?1 AND (name LIKE ?2 ESCAPE '\\' OR nick LIKE ?2 ESCAPE '\\')
       ORDER BY id LIMIT ?3"
 );
-const SET_STATUS: &str = "UPDATE account SET status = ?, stamp = ? WHERE id = ?";
+const SET_STATUS: &str = "UPDATE account SET status = ?, remembered = NULL, stamp = ? WHERE id = ?";
 const SET_SIGNATURE: &str = "UPDATE account SET signature = ?, stamp = ? WHERE id = ?";
 const SET_AVATAR: &str = "UPDATE account SET avatar = ?, stamp = ? WHERE id = ?";
 const PUSH_SHIELD: &str = "SELECT push_shield FROM account WHERE id = ?";
 const SET_PUSH_SHIELD: &str = "UPDATE account SET push_shield = ? WHERE id = ?";
-const FAILURES: &str = "SELECT times FROM login_failure WHERE name = ? AND address = ?";
-const STORE_FAILURES: &str = "INSERT INTO login_failure (name, address, newest, times)
-    VALUES (?, ?, ?, ?)
-    ON CONFLICT (name, address) DO UPDATE SET newest = excluded.newest, times = excluded.times";
-const DROP_OLD_FAILURES: &str = "DELETE FROM login_failure WHERE newest < ?";
-const DROP_EXCESS_FAILURES: &str = "DELETE FROM login_failure WHERE id IN
-    (SELECT id FROM login_failure ORDER BY newest DESC, id DESC LIMIT -1 OFFSET ?)";
-const CLEAR_FAILURES: &str = "DELETE FROM login_failure WHERE name = ? AND address = ?";
+const REMEMBER: &str = "UPDATE account SET remembered = ?, remembered_at = ?
+    WHERE id = ? AND hash = ? AND status = 0";
+const RENEW_REMEMBERED: &str = "UPDATE account SET remembered_at = ?1
+    WHERE id IN (SELECT value FROM json_each(?2)) AND remembered IS NOT NULL
+      AND (remembered_at < ?3 OR remembered_at > ?1)";
+const FORGET_FAILURES_OF: &str =
+    "DELETE FROM login_failure WHERE name = (SELECT name FROM account WHERE id = ?)";
 
 #[async_trait]
 impl AccountStore for SqliteStore {
@@ -66,6 +68,7 @@ impl AccountStore for SqliteStore {
                 user: user(&row, 0)?,
                 hash: text(&row, 1)?,
                 status: number(&row, 2)?,
+                remembered: remembered(&row, 3)?,
             })
         })
         .transpose()
@@ -115,12 +118,19 @@ impl AccountStore for SqliteStore {
 
     async fn set_hash(&self, user: UserId, hash: &str) -> Result<(), StoreError> {
         let mut writer = self.inner.writer.lock().await?;
+        let mut tx = writer.begin().await?;
         let done = sqlx::query(SET_HASH)
             .bind(hash)
             .bind(i64::from(user.get()))
-            .execute(writer.connection()?)
+            .execute(&mut *tx)
             .await?;
-        found(done.rows_affected())
+        found(done.rows_affected())?;
+        // Whoever guessed at the old password knows nothing of the new one.
+        sqlx::query(FORGET_FAILURES_OF)
+            .bind(i64::from(user.get()))
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 
     async fn set_status(&self, user: UserId, status: u32, now: u32) -> Result<(), StoreError> {
@@ -156,81 +166,77 @@ impl AccountStore for SqliteStore {
         Ok(done.rows_affected() > 0)
     }
 
-    async fn login_failures(
-        &self,
-        name: &str,
-        address: &str,
-        since: u32,
-    ) -> Result<Failures, StoreError> {
-        let row = sqlx::query(FAILURES)
-            .bind(name)
-            .bind(address)
-            .fetch_optional(&self.inner.readers)
-            .await?;
-        let mut times = row.map(|row| times(&row)).transpose()?.unwrap_or_default();
-        times.retain(|time| *time >= since);
-        Ok(Failures { times })
-    }
-
-    async fn add_login_failure(
-        &self,
-        name: &str,
-        address: &str,
-        now: u32,
-        since: u32,
-        max_pairs: u32,
-    ) -> Result<(), StoreError> {
+    async fn remember(&self, logins: &[Remember]) -> Result<(), StoreError> {
         let mut writer = self.inner.writer.lock().await?;
         let mut tx = writer.begin().await?;
-        sqlx::query(DROP_OLD_FAILURES)
-            .bind(i64::from(since))
-            .execute(&mut *tx)
-            .await?;
-        let row = sqlx::query(FAILURES)
-            .bind(name)
-            .bind(address)
-            .fetch_optional(&mut *tx)
-            .await?;
-        let mut all = row.map(|row| times(&row)).transpose()?.unwrap_or_default();
-        all.push(now);
-        all.retain(|time| *time >= since);
-        let excess = all.len().saturating_sub(MAX_FAILURES);
-        let blob: Vec<u8> = all
-            .iter()
-            .skip(excess)
-            .flat_map(|time| time.to_le_bytes())
-            .collect();
-        sqlx::query(STORE_FAILURES)
-            .bind(name)
-            .bind(address)
-            .bind(i64::from(now))
-            .bind(blob)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(DROP_EXCESS_FAILURES)
-            .bind(i64::from(max_pairs))
-            .execute(&mut *tx)
-            .await?;
+        for login in logins {
+            sqlx::query(REMEMBER)
+                .bind(login.remembered.mac.as_slice())
+                .bind(i64::from(login.remembered.at))
+                .bind(i64::from(login.user.get()))
+                .bind(&login.hash)
+                .execute(&mut *tx)
+                .await?;
+        }
         Ok(tx.commit().await?)
     }
 
-    async fn clear_login_failures(&self, name: &str, address: &str) -> Result<(), StoreError> {
-        // Almost every login has nothing to clear: that must not cost a write.
-        let row = sqlx::query(FAILURES)
-            .bind(name)
-            .bind(address)
-            .fetch_optional(&self.inner.readers)
-            .await?;
-        if row.is_none() {
-            return Ok(());
-        }
+    async fn renew_remembered(
+        &self,
+        users: &[UserId],
+        now: u32,
+        before: u32,
+    ) -> Result<(), StoreError> {
         let mut writer = self.inner.writer.lock().await?;
-        sqlx::query(CLEAR_FAILURES)
-            .bind(name)
-            .bind(address)
+        sqlx::query(RENEW_REMEMBERED)
+            .bind(i64::from(now))
+            .bind(json_array(users.iter().map(|user| user.get())))
+            .bind(i64::from(before))
             .execute(writer.connection()?)
             .await?;
         Ok(())
+    }
+
+    async fn login_failures(
+        &self,
+        name: &str,
+        addresses: &[&str],
+        since: u32,
+        now: u32,
+    ) -> Result<Vec<u32>, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        failures::counts(&mut connection, name, addresses, since, now).await
+    }
+
+    async fn add_login_failure(&self, failure: &NewFailure<'_>) -> Result<Vec<u32>, StoreError> {
+        let mut writer = self.inner.writer.lock().await?;
+        let mut tx = writer.begin().await?;
+        let counts = failures::add(&mut tx, failure).await?;
+        tx.commit().await?;
+        Ok(counts)
+    }
+
+    async fn clear_login_failures(&self, name: &str, addresses: &[&str]) -> Result<(), StoreError> {
+        let mut writer = self.inner.writer.lock().await?;
+        let mut tx = writer.begin().await?;
+        failures::clear(&mut tx, name, addresses).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn list_login_failures(
+        &self,
+        above: u32,
+        since: u32,
+        now: u32,
+        limit: u32,
+    ) -> Result<Vec<LoginFailures>, StoreError> {
+        let mut connection = self.inner.readers.acquire().await?;
+        failures::list(&mut connection, above, since, now, limit).await
+    }
+
+    async fn forget_login_failures(&self, name: &str) -> Result<u64, StoreError> {
+        let mut writer = self.inner.writer.lock().await?;
+        failures::forget(writer.connection()?, name).await
     }
 }
 
@@ -290,19 +296,16 @@ pub(super) fn profile(row: &SqliteRow) -> Result<UserProfile, StoreError> {
     })
 }
 
-fn times(row: &SqliteRow) -> Result<Vec<u32>, StoreError> {
-    let blob: Vec<u8> = row.try_get(0)?;
-    let (times, rest) = blob.as_chunks::<4>();
-    if rest.is_empty() {
-        Ok(times
-            .iter()
-            .map(|bytes| u32::from_le_bytes(*bytes))
-            .collect())
-    } else {
-        Err(StoreError::Corrupt(
-            "login failure times of odd length".into(),
-        ))
-    }
+/// Reads the columns `remembered` and `remembered_at`.
+fn remembered(row: &SqliteRow, at: usize) -> Result<Option<Remembered>, StoreError> {
+    let mac: Option<Vec<u8>> = row.try_get(at)?;
+    let Some(mac) = mac else { return Ok(None) };
+    let mac = <[u8; MAC_BYTES]>::try_from(mac)
+        .map_err(|_| StoreError::Corrupt("remembered login of a wrong length".into()))?;
+    Ok(Some(Remembered {
+        mac,
+        at: number(row, at + 1)?,
+    }))
 }
 
 /// A LIKE pattern for "contains".

@@ -35,7 +35,10 @@ const UPSERT: &str = concat!(
 const OR_UPDATE: &str = " ON CONFLICT (id) DO UPDATE SET nick = excluded.nick, sex = excluded.sex,
     department = excluded.department, phone = excluded.phone, email = excluded.email,
     domain = excluded.domain, avatar = excluded.avatar, signature = excluded.signature,
-    status = excluded.status, hash = excluded.hash, stamp = excluded.stamp";
+    status = excluded.status, hash = excluded.hash, stamp = excluded.stamp,
+    remembered = CASE WHEN account.hash = excluded.hash AND account.status = excluded.status
+                      THEN account.remembered END";
+const FORGET_FAILURES: &str = "DELETE FROM login_failure WHERE name = ?";
 
 /// A user as the table holds him.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,6 +84,12 @@ impl SqliteStore {
                     outcome.updated += 1;
                     if old.profile.status == 0 && new.profile.status != 0 {
                         outcome.disabled.push(id);
+                    }
+                    if old.hash != new.hash {
+                        sqlx::query(FORGET_FAILURES)
+                            .bind(user.name.clone())
+                            .execute(&mut *tx)
+                            .await?;
                     }
                 }
             }

@@ -29,6 +29,19 @@ pub(super) struct State {
     retry_at: u64,
     /// Bytes of the log in use at the last look: the same number twice means that it is quiet.
     used: u64,
+    /// It was said that a reader holds the log.
+    warned: bool,
+}
+
+/// The write-ahead log at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogUse {
+    /// Bytes in use, as last looked up and estimated since.
+    pub bytes: u64,
+    /// Bytes above which nothing is stored.
+    pub limit: u64,
+    /// Whether a reader keeps it from starting again, and it is beyond half of the limit.
+    pub held: bool,
 }
 
 /// What [`SqliteStore::maintain`] found and did.
@@ -118,6 +131,7 @@ impl SqliteStore {
             // The next write starts the log again by itself.
             state.retry_at = 0;
             self.inner.wal_used.store(0, Ordering::Relaxed);
+            self.watch_reader(&mut state, 0);
             return Ok(done);
         }
         let quiet = used == std::mem::replace(&mut state.used, used);
@@ -148,7 +162,32 @@ impl SqliteStore {
         }
         let used = if done.pending == 0 { 0 } else { used };
         self.inner.wal_used.store(used, Ordering::Relaxed);
+        self.watch_reader(&mut state, used);
         Ok(done)
+    }
+
+    /// How far the write-ahead log has grown.
+    pub fn log_use(&self) -> LogUse {
+        LogUse {
+            bytes: self.inner.wal_used.load(Ordering::Relaxed),
+            limit: self.inner.options.wal_limit_bytes,
+            held: self.inner.wal_held.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Says once that a reader holds the log beyond half of its limit.
+    fn watch_reader(&self, state: &mut State, used: u64) {
+        let limit = self.inner.options.wal_limit_bytes;
+        let held = used > limit / 2;
+        self.inner.wal_held.store(held, Ordering::Relaxed);
+        if held && !state.warned {
+            tracing::warn!(
+                used,
+                limit,
+                "a reader keeps the write-ahead log from starting again: at its limit nothing is stored"
+            );
+        }
+        state.warned = held;
     }
 
     /// Refuses writes while the log is above its limit.

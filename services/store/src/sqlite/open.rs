@@ -1,7 +1,7 @@
 //! Opening and closing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -70,6 +70,7 @@ impl SqliteStore {
                 maintenance: Mutex::new(State::default()),
                 frame_bytes: maintenance::frame_bytes(page),
                 wal_used: AtomicU64::new(0),
+                wal_held: AtomicBool::new(false),
                 wal_grown: Notify::new(),
             }),
         };
@@ -135,11 +136,25 @@ pub(crate) fn schema_version() -> i64 {
 
 /// The schema's history. An applied file is never edited.
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        include_str!("../../migrations/0001_initial.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |version: i64, name: &'static str, text: &'static str| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    };
+    Migrator::with_migrations(vec![
+        migration(
+            1,
+            "initial",
+            include_str!("../../migrations/0001_initial.sql"),
+        ),
+        migration(
+            2,
+            "logins",
+            include_str!("../../migrations/0002_logins.sql"),
+        ),
+    ])
 }

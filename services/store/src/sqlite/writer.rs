@@ -136,3 +136,37 @@ async fn roll_back(slot: &mut Slot) {
     }
     slot.in_doubt = false;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::testing::TempStore;
+
+    #[tokio::test]
+    async fn messages_wait_for_nobody_who_has_not_begun() {
+        let temp = TempStore::open().await;
+        let store = &temp.store;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let begun = store.inner.writer.lock().await.unwrap();
+        let mut tasks = Vec::new();
+        for is_message in [false, false, false, true] {
+            let (store, order) = (store.clone(), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                let writer = &store.inner.writer;
+                let _guard = if is_message {
+                    writer.lock_first().await.unwrap()
+                } else {
+                    writer.lock().await.unwrap()
+                };
+                order.lock().unwrap().push(is_message);
+            }));
+            tokio::task::yield_now().await;
+        }
+        drop(begun);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock().unwrap(), [true, false, false, false]);
+    }
+}

@@ -14,6 +14,31 @@ pub struct Credentials {
     pub hash: String,
     /// Employment status; only 0 (active) may log in.
     pub status: u32,
+    /// What was verified last, if anything was.
+    pub remembered: Option<Remembered>,
+}
+
+/// Bytes of the MAC over verified credentials.
+pub const MAC_BYTES: usize = 32;
+
+/// A login that was verified. A new hash or status drops it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Remembered {
+    /// MAC over the credentials; opaque to the store.
+    pub mac: [u8; MAC_BYTES],
+    /// Unix seconds.
+    pub at: u32,
+}
+
+/// A verified login that is to be remembered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Remember {
+    /// Whose.
+    pub user: UserId,
+    /// The hash that was verified; if it has changed meanwhile nothing is written.
+    pub hash: String,
+    /// What is remembered.
+    pub remembered: Remembered,
 }
 
 /// Replaces a hash that is still the one that was verified.
@@ -72,11 +97,40 @@ pub struct DirectoryPage {
     pub more: bool,
 }
 
-/// Failed logins of one (name, address).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// Unix seconds of each failure inside the window, oldest first.
-    pub times: Vec<u32>,
+/// The address that stands for all of them in [`NewFailure`].
+pub const EVERY_ADDRESS: &str = "*";
+
+/// A failed login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFailure<'a> {
+    /// The name that was tried.
+    pub name: &'a str,
+    /// Whether somebody has it.
+    pub known: bool,
+    /// Where it counts: an address, the network around it, [`EVERY_ADDRESS`].
+    pub addresses: &'a [&'a str],
+    /// Unix seconds.
+    pub now: u32,
+    /// Older failures are dropped, and so are those after `now`.
+    pub since: u32,
+    /// Names and addresses kept at most, of names that somebody has and of others apart.
+    pub max_pairs: u32,
+    /// More failures than this, and those of a known name at [`EVERY_ADDRESS`], are kept beyond
+    /// `max_pairs`.
+    pub kept_above: u32,
+}
+
+/// Failures of one name that count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginFailures {
+    /// Login name.
+    pub name: String,
+    /// An address, a network or [`EVERY_ADDRESS`].
+    pub address: String,
+    /// How many.
+    pub count: u32,
+    /// Unix seconds of the last one.
+    pub newest: u32,
 }
 
 /// Accounts and profiles.
@@ -120,25 +174,45 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Sets the night shield; `false` when the user does not exist.
     async fn set_push_shield(&self, user: UserId, status: u32) -> Result<bool, StoreError>;
 
-    /// Failures of a (name, address) not older than `since`.
+    /// Stores verified logins of active people, in one transaction.
+    async fn remember(&self, logins: &[Remember]) -> Result<(), StoreError>;
+
+    /// Sets the time of what is remembered of these users, where it is older than `before`.
+    async fn renew_remembered(
+        &self,
+        users: &[UserId],
+        now: u32,
+        before: u32,
+    ) -> Result<(), StoreError>;
+
+    /// How many failures of a name at each of these addresses lie from `since` to `now`, in the order
+    /// asked. A failure after `now` was counted by a clock that was ahead, and does not count.
     async fn login_failures(
         &self,
         name: &str,
-        address: &str,
+        addresses: &[&str],
         since: u32,
-    ) -> Result<Failures, StoreError>;
-
-    /// Adds a failure; drops those older than `since` and, of the whole table, the oldest pairs
-    /// beyond `max_pairs`.
-    async fn add_login_failure(
-        &self,
-        name: &str,
-        address: &str,
         now: u32,
-        since: u32,
-        max_pairs: u32,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Vec<u32>, StoreError>;
 
-    /// Forgets the failures of a (name, address).
-    async fn clear_login_failures(&self, name: &str, address: &str) -> Result<(), StoreError>;
+    /// Adds a failure at all its addresses. Gives their counts with it, in the same order. Of all
+    /// failures those that are too old are dropped, and the oldest beyond the bounds.
+    async fn add_login_failure(&self, failure: &NewFailure<'_>) -> Result<Vec<u32>, StoreError>;
+
+    /// Forgets the failures of a name at the first of these addresses, and takes them from the counts
+    /// at the others.
+    async fn clear_login_failures(&self, name: &str, addresses: &[&str]) -> Result<(), StoreError>;
+
+    /// Names and addresses with more than `above` failures from `since` to `now`, newest first, at
+    /// most `limit`.
+    async fn list_login_failures(
+        &self,
+        above: u32,
+        since: u32,
+        now: u32,
+        limit: u32,
+    ) -> Result<Vec<LoginFailures>, StoreError>;
+
+    /// Forgets all failures of a name; how many addresses there were.
+    async fn forget_login_failures(&self, name: &str) -> Result<u64, StoreError>;
 }

@@ -6,6 +6,7 @@ mod accounts;
 mod devices;
 mod directory;
 mod groups;
+mod logins;
 mod messages;
 mod sessions;
 mod unread_model;
@@ -22,10 +23,6 @@ macro_rules! store_contract {
                 changes_of_profiles_are_stamped,
                 changes_of_nobody_are_not_found,
                 keeps_the_push_shield,
-                counts_failures_inside_the_window,
-                failures_of_other_names_and_addresses_are_apart,
-                remembers_only_the_newest_pairs,
-                remembers_a_bounded_number_of_failures,
             ]
             devices: [
                 keeps_one_token_per_user,
@@ -51,6 +48,20 @@ macro_rules! store_contract {
                 changing_a_missing_group_is_not_found,
                 lists_groups_most_recently_changed_first,
                 shields_are_kept_per_member,
+            ]
+            logins: [
+                remembers_a_verified_login_of_the_hash_that_was_verified,
+                a_new_hash_or_status_drops_what_is_remembered,
+                renews_what_is_remembered_and_old,
+                counts_failures_inside_the_window,
+                failures_after_now_count_nowhere,
+                a_failure_counts_at_all_its_addresses,
+                cleared_failures_leave_the_networks_counts,
+                failures_of_names_that_nobody_has_push_nobody_out,
+                locks_of_real_names_leave_by_age_only,
+                remembers_a_bounded_number_of_failures,
+                lists_and_forgets_failures,
+                a_new_password_ends_a_lock,
             ]
             messages: [
                 an_empty_store_has_an_empty_log,

@@ -116,6 +116,7 @@ async fn writes_are_refused_while_a_reader_keeps_the_log_above_its_limit() {
     };
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
     assert!(store.wal_bytes() > 4 << 20);
+    assert!(store.log_use().held, "shown from half of the limit on");
     // The old snapshot is still whole, and the store readable.
     assert_eq!(count(&mut reader).await, 40);
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
@@ -128,10 +129,89 @@ async fn writes_are_refused_while_a_reader_keeps_the_log_above_its_limit() {
     tokio::time::timeout(Duration::from_secs(10), recovered)
         .await
         .unwrap();
+    assert!(!store.log_use().held);
     assert!(
         store.wal_bytes() <= (2 << 20) + (64 << 10),
         "cut when it started again"
     );
+}
+
+/// While a backup runs, far more than the log may grow to is stored, none of it two seconds late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_under_load_delays_no_commit_by_two_seconds_and_holds_everything_stored_before() {
+    let TempStore { store, dir } = TempStore::open_with(small_log()).await;
+    let stop = CancellationToken::new();
+    let maintenance = {
+        let (store, stop) = (store.clone(), stop.clone());
+        tokio::spawn(async move { store.run_maintenance(stop).await })
+    };
+    let mut log = Log::default();
+    for _ in 0..100 {
+        append_again(&store, &mut log, 1_000).await;
+    }
+    let before = log.seq;
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("backup");
+    let backing_up = {
+        let (from, to) = (dir.path().to_path_buf(), file.clone());
+        tokio::spawn(async move { im_store::backup(&from, &to).await })
+    };
+    let (mut slowest, mut commits) = (Duration::ZERO, 0);
+    while !backing_up.is_finished() {
+        let begun = tokio::time::Instant::now();
+        append_again(&store, &mut log, 200).await;
+        slowest = slowest.max(begun.elapsed());
+        commits += 1;
+    }
+    backing_up.await.unwrap().unwrap();
+    let end = log.seq;
+    stop.cancel();
+    maintenance.await.unwrap();
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    // At least 130 KB of log each: more than the log holds.
+    assert!(commits * 130_000 > 4 << 20, "{commits} commits");
+
+    let target = out.path().join("restored");
+    im_store::restore(&file, &target).await.unwrap();
+    let data_dir = im_store::DataDir::open(&target).unwrap();
+    let restored = SqliteStore::open(data_dir, small_log()).await.unwrap();
+    let CommitSeq(last) = restored.log_end().await.unwrap().0;
+    assert!((before..=end).contains(&last), "{before} {last} {end}");
+    assert_eq!(last % 200, 0, "no half batch");
+    let entries = restored
+        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .await
+        .unwrap();
+    assert_eq!(u64::try_from(entries.len()).unwrap(), last);
+    // The newest messages that conversations know are those of the log.
+    let mut raw = raw(&target).await;
+    let torn: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM conversation c WHERE last_seq != \
+         (SELECT max(seq) FROM message WHERE conv = c.conv)",
+    )
+    .fetch_one(&mut raw)
+    .await
+    .unwrap();
+    let indexes: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name = 'message_by_id'",
+    )
+    .fetch_one(&mut raw)
+    .await
+    .unwrap();
+    assert_eq!((torn, indexes), (0, 1));
+}
+
+/// Tries until it is stored, as the writer does: this log is full after a few commits.
+async fn append_again(store: &SqliteStore, log: &mut Log, count: u32) {
+    while append(store, log, count).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn raw(dir: &std::path::Path) -> sqlx::SqliteConnection {
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("im.db"));
+    options.read_only(true).connect().await.unwrap()
 }
 
 async fn hold_snapshot(dir: &std::path::Path) -> sqlx::SqliteConnection {

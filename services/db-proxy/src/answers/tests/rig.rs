@@ -14,7 +14,7 @@ use im_proto_rpc::v1::{self, publish_item::Item};
 use im_store::testing::TempStore;
 use im_store::{DirectoryImport, DirectoryStore as _, ImportedUser};
 
-use crate::accounts::{AccountMetrics, Accounts};
+use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
 use crate::assembly::testing::{RouteEnd, people, route};
@@ -98,7 +98,7 @@ impl Rig {
         let core = Core::start(Arc::new(config), store, Metrics::default());
         let context = core.context.clone();
         let route = route(&context.publisher).await;
-        let accounts = Accounts::new(&context, AccountMetrics::default());
+        let accounts = Accounts::new(&context, RememberKeys::none(), AccountMetrics::default());
         let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
         let admin = AdminService::new(&context, Arc::clone(&accounts));
         let mut rig = Self {

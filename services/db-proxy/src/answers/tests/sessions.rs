@@ -1,5 +1,6 @@
 use im_codec::Command;
 use im_codec::text::{LONG_PLACEHOLDER, VOICE_PLACEHOLDER};
+use im_config::units::ByteSize;
 use im_proto_rpc::v1::Audience;
 use im_proto_teamtalk::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
@@ -126,7 +127,9 @@ async fn only_sessions_updated_strictly_later_are_returned_wire_13_4() {
 
 #[tokio::test]
 async fn a_long_list_reaches_android_in_several_frames_wire_2_5() {
-    let rig = Rig::new().await;
+    let mut config = small_config();
+    config.answers.max_preview = ByteSize::kib(256);
+    let rig = Rig::with(config).await;
     let body = vec![b'x'; 200 << 10];
     for from in 2..=6 {
         rig.send(windows(from), 1, 0x01, &body).await;

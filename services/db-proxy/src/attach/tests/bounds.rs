@@ -117,6 +117,7 @@ async fn who_has_gone_is_not_worked_for_and_gives_everything_back() {
     .await;
     rig.asked(1).await;
     rig.call(vec![withdraw(2), withdraw(3), withdraw(99)]).await;
+    rig.asked_only(1).await;
     // There is room for one more of each, although nothing was answered.
     rig.call(vec![(4, query(2, 30)), (5, login("ann"))]).await;
     let (tag, Done::Login(done)) = rig.results(1).await.remove(0) else {
@@ -125,7 +126,9 @@ async fn who_has_gone_is_not_worked_for_and_gives_everything_back() {
     assert_eq!((tag, done.result_string.as_str()), (5, "ann"));
     assert_eq!(rig.asked(2).await, [(1, 10), (2, 30)]);
     // A query that runs ends too; the next one of its session begins.
-    rig.call(vec![withdraw(1), (6, query(1, 40))]).await;
+    rig.call(vec![withdraw(1)]).await;
+    rig.asked_only(2).await;
+    rig.call(vec![(6, query(1, 40))]).await;
     assert_eq!(rig.asked(3).await[2], (1, 40));
     assert_eq!(rig.metrics().withdrawn_of(Class::Query), 2);
     assert_eq!(rig.metrics().withdrawn_of(Class::Login), 1);

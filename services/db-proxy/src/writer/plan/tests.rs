@@ -168,7 +168,13 @@ fn incoming(sender: u32, to_group: bool, to: u32, key: Option<(u8, bool)>) -> Op
                 window_seconds: 600,
             }
         } else {
-            let key = RetryKey::of_frame(FrameSource::Session(Epoch(1)), conversation, u32::from(n) + 1, 1, b"x");
+            let key = RetryKey::of_frame(
+                FrameSource::Session(Epoch(1)),
+                conversation,
+                u32::from(n) + 1,
+                1,
+                b"x",
+            );
             SendKey {
                 key: key.unwrap(),
                 window_seconds: 30,

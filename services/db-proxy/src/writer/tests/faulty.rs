@@ -157,9 +157,13 @@ pass_on!(AccountStore {
     fn set_avatar(user: UserId, url: &str, now: u32) -> ();
     fn push_shield(user: UserId) -> Option<u32>;
     fn set_push_shield(user: UserId, status: u32) -> bool;
-    fn login_failures(name: &str, address: &str, since: u32) -> Failures;
-    fn add_login_failure(name: &str, address: &str, now: u32, since: u32, max_pairs: u32) -> ();
-    fn clear_login_failures(name: &str, address: &str) -> ();
+    fn remember(logins: &[Remember]) -> ();
+    fn renew_remembered(users: &[UserId], now: u32, before: u32) -> ();
+    fn login_failures(name: &str, addresses: &[&str], since: u32, now: u32) -> Vec<u32>;
+    fn add_login_failure(failure: &NewFailure<'_>) -> Vec<u32>;
+    fn clear_login_failures(name: &str, addresses: &[&str]) -> ();
+    fn list_login_failures(above: u32, since: u32, now: u32, limit: u32) -> Vec<LoginFailures>;
+    fn forget_login_failures(name: &str) -> u64;
 });
 pass_on!(DirectoryStore {
     fn users_since(stamp: u32, limit: u32) -> DirectoryPage;

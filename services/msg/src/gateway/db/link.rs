@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::results;
-use crate::gateway::calls::{Bounds, Caller};
+use crate::gateway::calls::Caller;
 use crate::gateway::handle;
 use crate::gateway::inbox::Input;
 use crate::gateway::state::Gateway;
@@ -90,11 +90,6 @@ async fn serve(gateway: Arc<Gateway>, link: Link<DbCalls, DbResults>) {
 
 /// Sends whatever gathers, as fast as the window and the link allow.
 async fn send_batches(gateway: Arc<Gateway>, tx: mpsc::Sender<DbCalls>, over: CancellationToken) {
-    let bounds = Bounds {
-        messages: gateway.env.config.send_batch as usize,
-        bytes: gateway.env.config.send_batch_bytes as usize,
-        window: gateway.env.config.send_batches_in_flight as usize,
-    };
     loop {
         if over.run_until_cancelled(gateway.db.woken()).await.is_none() {
             return;
@@ -105,7 +100,7 @@ async fn send_batches(gateway: Arc<Gateway>, tx: mpsc::Sender<DbCalls>, over: Ca
             let Some(Ok(permit)) = over.run_until_cancelled(tx.reserve()).await else {
                 return;
             };
-            let Some(batch) = gateway.db.take_batch(bounds) else {
+            let Some(batch) = gateway.db.take_batch() else {
                 break;
             };
             permit.send(batch);
@@ -131,13 +126,18 @@ async fn lost(gateway: &Arc<Gateway>) {
         gateway.db.release(sending);
     }
     for caller in callers {
+        // Whatever was in flight on a lost link is never answered.
+        gateway.db.done(&caller);
         match caller {
-            // Whatever was in flight on a lost link is never answered.
-            Caller::Client { conn, .. } => conn.query_done(),
-            Caller::Login(attempt) => handle::refuse_no_db(gateway, &attempt.conn, attempt.seq),
+            Caller::Client { .. } | Caller::Nobody => {}
+            Caller::Login(attempt) => {
+                if let Some(conn) = attempt.conn.upgrade() {
+                    handle::refuse_no_db(gateway, &conn, attempt.seq);
+                }
+            }
+            Caller::CatchUp => drop(gateway.inbox.send(Input::CatchUp(None)).await),
             Caller::Log => drop(gateway.inbox.send(Input::PageFailed).await),
             Caller::Related => drop(gateway.inbox.send(Input::RelatedFailed).await),
-            Caller::Nobody => {}
         }
     }
 }

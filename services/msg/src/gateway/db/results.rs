@@ -31,22 +31,34 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
                 stored(gateway, &sending, &result, &mut touched);
                 gateway.db.release(&sending);
             }
-            (InFlight::Other(Caller::Client { conn, seq }), result) => {
-                if let Some(db_result::Result::Answer(answer)) = result {
-                    answered(gateway, &conn, seq, &answer, &mut touched);
+            (InFlight::Other(caller @ Caller::Client { .. }), result) => {
+                if let Caller::Client { conn, seq, .. } = &caller
+                    && let Some(conn) = conn.upgrade()
+                    && let Some(db_result::Result::Answer(answer)) = result
+                {
+                    answered(gateway, &conn, *seq, &answer, &mut touched);
                 }
-                conn.query_done();
+                gateway.db.done(&caller);
             }
             (InFlight::Other(Caller::Login(attempt)), Some(db_result::Result::Login(login))) => {
                 handle::login_done(gateway, attempt, login);
             }
             (InFlight::Other(Caller::Login(attempt)), _) => {
-                handle::refuse_no_db(gateway, &attempt.conn, attempt.seq);
+                if let Some(conn) = attempt.conn.upgrade() {
+                    handle::refuse_no_db(gateway, &conn, attempt.seq);
+                }
             }
             (InFlight::Other(Caller::Log), Some(db_result::Result::Log(page))) => {
                 inputs.push(Input::Page(page));
             }
             (InFlight::Other(Caller::Log), _) => inputs.push(Input::PageFailed),
+            (InFlight::Other(Caller::CatchUp), result) => {
+                let page = match result {
+                    Some(db_result::Result::Log(page)) => Some(page),
+                    _ => None,
+                };
+                inputs.push(Input::CatchUp(page));
+            }
             (InFlight::Other(Caller::Related), Some(db_result::Result::Related(related))) => {
                 inputs.push(Input::Related(related));
             }
@@ -83,12 +95,10 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
                     as i32,
             };
             gateway.env.metrics.acks.inc();
-            touch(
-                gateway,
-                &sending.conn,
-                encode(Command::MsgDataAck, sending.seq, &ack),
-                touched,
-            );
+            if let Some(conn) = sending.conn.upgrade() {
+                let frame = encode(Command::MsgDataAck, sending.seq, &ack);
+                touch(gateway, &conn, frame, touched);
+            }
         }
         send_done::Outcome::Refused => {
             gateway.env.metrics.refused(Refusal::StoreRefused);

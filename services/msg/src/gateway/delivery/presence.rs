@@ -16,6 +16,7 @@ use im_proto_teamtalk::buddy::ImUserStatNotify;
 use tokio::time::Instant;
 
 use super::Delivery;
+use super::push::Push;
 use crate::connection::Session;
 
 /// Changes of one portion: at about 24 bytes each, 48 KB for every PC.
@@ -75,7 +76,7 @@ impl Presence {
 
 impl Delivery {
     /// Tells what has gathered, when it is time.
-    pub(super) fn tell_presence(&mut self) {
+    pub(super) async fn tell_presence(&mut self) {
         let now = Instant::now();
         if self.presence.due(now).is_none_or(|due| now < due) {
             return;
@@ -86,7 +87,7 @@ impl Delivery {
             PresenceNotify::All => {
                 let changes = self.presence.take(PORTION);
                 let frames = notices(&changes);
-                self.push_all(&frames, is_pc);
+                self.push_all(&frames, is_pc).await;
             }
             PresenceNotify::Related => {
                 let changes = self.presence.take(QUESTION);
@@ -112,7 +113,7 @@ impl Delivery {
             };
             let frame = notices(&[(entry.user, *online)]);
             for user in &entry.related {
-                self.push_user(*user, &frame, is_pc);
+                self.push_user(*user, &frame, Push::Must, is_pc);
             }
         }
     }

@@ -92,12 +92,20 @@ impl Touched {
     }
 }
 
+/// Whether a frame must reach a connection that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Push {
+    Must,
+    MayBeLeftOut,
+}
+
 impl Delivery {
     /// Pushes a message to the recipients' sessions that have not got it. A message of a route link
     /// is for the sessions announced on that link.
     pub(super) fn deliver(&mut self, message: &LiveMessage, link: Option<LinkId>) {
         let gateway = &self.gateway;
         let touched = &mut self.touched.now;
+        let behind = &mut self.behind;
         let mut frame = None;
         let mut pushed = 0;
         for user in &message.recipients {
@@ -105,17 +113,29 @@ impl Delivery {
                 let Some(session) = conn.session() else {
                     return;
                 };
+                let seq = CommitSeq(message.seq);
                 if session.epoch == message.origin
                     || link.is_some_and(|link| session.owner() != link)
-                    || !session.advance(CommitSeq(message.seq))
                 {
                     return;
                 }
+                if session.is_behind() {
+                    behind.skipped(session, seq);
+                    return;
+                }
+                if !session.advance(seq) {
+                    return;
+                }
                 let frame: &Bytes = frame.get_or_insert_with(|| message_frame(message));
-                match conn.push(&gateway.output, frame.clone()) {
+                match conn.message(&gateway.output, frame.clone()) {
                     Appended::First => touched.push(Arc::clone(conn)),
                     Appended::Again => {}
-                    Appended::Closed | Appended::Overflow => return,
+                    Appended::Full => {
+                        gateway.env.metrics.fell_behind.inc();
+                        behind.add(conn, session, seq);
+                        return;
+                    }
+                    Appended::Closed | Appended::Overflow | Appended::LeftOut => return,
                 }
                 pushed += 1;
             });
@@ -124,13 +144,19 @@ impl Delivery {
     }
 
     /// Pushes a frame that is not kept.
-    pub(super) fn event(&mut self, link: LinkId, event: &Event) {
+    pub(super) async fn event(&mut self, link: LinkId, event: &Event) {
         let command = u16::try_from(event.command).ok().and_then(Command::from_id);
         let Some(command) = command else {
             warn!(command = event.command, "an event has an unknown command");
             return;
         };
         let frame = encode_raw(command, 0, &event.body);
+        // A signal may be left out: nobody's connection ends because others send them.
+        let kind = if command == Command::P2pCmdMsg {
+            Push::MayBeLeftOut
+        } else {
+            Push::Must
+        };
         let audience = event.audience();
         let (except, broadcast) = (event.except, event.broadcast);
         let wanted = move |session: &Session| {
@@ -140,10 +166,10 @@ impl Delivery {
                 && (!broadcast || session.owner() == link)
         };
         if broadcast {
-            self.push_all(&frame, wanted);
+            self.push_all(&frame, wanted).await;
         } else {
             for user in &event.users {
-                self.push_user(*user, &frame, wanted);
+                self.push_user(*user, &frame, kind, wanted);
             }
         }
     }
@@ -160,7 +186,7 @@ impl Delivery {
             login_stat: stat as i32,
         };
         let frame = encode(Command::PcLoginStatusNotify, 0, &notify);
-        self.push_user(status.user, &frame, |session| {
+        self.push_user(status.user, &frame, Push::Must, |session| {
             session.class() == TerminalClass::Mobile
         });
     }
@@ -170,22 +196,27 @@ impl Delivery {
         &mut self,
         user: u32,
         frame: &Bytes,
+        kind: Push,
         wanted: impl Fn(&Session) -> bool,
     ) {
         let gateway = &self.gateway;
         let touched = &mut self.touched.now;
-        gateway
-            .sessions
-            .of_user(user, |conn| push_to(gateway, conn, frame, &wanted, touched));
+        gateway.sessions.of_user(user, |conn| {
+            push_to(gateway, conn, frame, kind, &wanted, touched);
+        });
     }
 
     /// Pushes a frame to some of all sessions.
-    pub(super) fn push_all(&mut self, frame: &Bytes, wanted: impl Fn(&Session) -> bool) {
+    pub(super) async fn push_all(&mut self, frame: &Bytes, wanted: impl Fn(&Session) -> bool) {
         let gateway = &self.gateway;
         let touched = &mut self.touched.now;
-        gateway
-            .sessions
-            .all(|conn| push_to(gateway, conn, frame, &wanted, touched));
+        let mut slice = 0;
+        while gateway.sessions.slice(slice, |conn| {
+            push_to(gateway, conn, frame, Push::Must, &wanted, touched);
+        }) {
+            slice += 1;
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Ends the sessions that a kick selects, those included whose login is about to be answered.
@@ -217,20 +248,32 @@ fn push_to(
     gateway: &Gateway,
     conn: &Arc<Conn>,
     frame: &Bytes,
+    kind: Push,
     wanted: impl Fn(&Session) -> bool,
     touched: &mut Vec<Arc<Conn>>,
 ) {
     if !conn.session().is_some_and(wanted) {
         return;
     }
-    gateway.env.metrics.events_out.inc();
-    if conn.push(&gateway.output, frame.clone()) == Appended::First {
-        touched.push(Arc::clone(conn));
+    let output = &gateway.output;
+    let appended = match kind {
+        Push::Must => conn.push(output, frame.clone()),
+        Push::MayBeLeftOut => conn.offer(output, frame.clone()),
+    };
+    match appended {
+        Appended::LeftOut => gateway.env.metrics.refused(Refusal::SignalFull),
+        Appended::First => {
+            gateway.env.metrics.events_out.inc();
+            touched.push(Arc::clone(conn));
+        }
+        Appended::Again | Appended::Closed | Appended::Overflow | Appended::Full => {
+            gateway.env.metrics.events_out.inc();
+        }
     }
 }
 
 /// The frame that every receiving terminal gets.
-fn message_frame(message: &LiveMessage) -> Bytes {
+pub(super) fn message_frame(message: &LiveMessage) -> Bytes {
     let data = ImMsgData {
         from_user_id: message.from,
         to_session_id: message.to,

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use im_codec::{Command, DecodeError, Violation, decode_checked, encode};
 use im_core::{ClientType, TerminalClass, UserId};
-use im_proto_rpc::v1::route_call::Call;
-use im_proto_rpc::v1::{Audience, Kick, LoginCall, LoginDone, Query, RouteCall};
+use im_proto_rpc::v1::{Audience, Kick, LoginCall, LoginDone, Query};
 use im_proto_teamtalk::base::{KickReasonType, ResultType, UserInfo, UserStatType};
 use im_proto_teamtalk::login::{
     ImDeviceTokenReq, ImKickPcClientReq, ImKickPcClientRsp, ImLoginReq, ImLoginRes, ImLogoutRsp,
 };
 use prost::Message;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::Request;
 use crate::connection::{CloseReason, Conn, Phase, Session};
-use crate::gateway::calls::{Caller, LoginAttempt};
+use crate::gateway::calls::LoginAttempt;
+use crate::gateway::routes::RouteBound;
 use crate::gateway::state::Gateway;
 use crate::metrics::Refusal;
 
@@ -24,6 +24,17 @@ const SUCCESS: &str = "成功";
 const PEER_MISSING: &str = "服务端异常";
 const INTERNAL: &str = "服务端内部错误";
 const BAD_CREDENTIALS: &str = "用户名/密码错误";
+const BUSY: &str = "服务器繁忙,请稍后再试";
+
+/// Longest name and password that an account can have, bytes.
+const MAX_CREDENTIAL: usize = 128;
+
+/// Bit of a login's `features`: the client understands a time to wait.
+const FEATURE_RETRY_AFTER: u32 = 1;
+
+/// Time that a client is asked to wait when too many logins wait here, milliseconds; each gets up to
+/// twice that, so that they do not come back together.
+const RETRY_AFTER_MS: u32 = 2_000;
 
 /// Starts a login. A second one on the same connection is ignored, decided or not.
 pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[u8]) {
@@ -57,6 +68,13 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
     if !conn.step(Phase::Fresh, Phase::Asking) {
         return;
     }
+    if request.user_name.len() > MAX_CREDENTIAL || request.password.len() > MAX_CREDENTIAL {
+        // No account has such a name or password: nobody need be asked.
+        gateway.env.metrics.refused(Refusal::Credentials);
+        let code = ResultType::RefuseReasonDbValidateFailed;
+        refuse(gateway, conn, seq, code, BAD_CREDENTIALS);
+        return;
+    }
     let version = gateway
         .admission
         .version(request.client_version.as_deref().unwrap_or_default());
@@ -71,14 +89,19 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
     let status = u8::try_from(request.online_status)
         .ok()
         .filter(|status| (1..=3).contains(status));
+    let takes_retry = request.features.unwrap_or_default() & FEATURE_RETRY_AFTER != 0;
     let attempt = LoginAttempt {
-        conn: Arc::clone(conn),
+        conn: Arc::downgrade(conn),
         seq,
         status: status.unwrap_or(UserStatType::UserStatusOnline as u8),
         client,
         version,
+        takes_retry,
     };
-    gateway.db.login(call, attempt);
+    if !gateway.db.login(call, attempt) {
+        let wait = RETRY_AFTER_MS + rand::random_range(0..RETRY_AFTER_MS);
+        busy(gateway, conn, seq, takes_retry, wait);
+    }
 }
 
 /// Reads a login. The wanted presence may be any number.
@@ -98,13 +121,29 @@ fn decode(body: &[u8]) -> Option<ImLoginReq> {
     }
 }
 
+/// Tells a client that its login cannot be checked in time. Original clients get no answer, only the
+/// end: whatever code they get reads as a wrong password on Android and hangs iOS.
+fn busy(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, takes_retry: bool, wait: u32) {
+    gateway.env.metrics.refused(Refusal::Busy);
+    let frame = takes_retry.then(|| {
+        let answer = ImLoginRes {
+            server_time: im_core::time::unix_seconds(),
+            result_code: ResultType::RefuseReasonMsgServerFull as i32,
+            result_string: Some(BUSY.to_owned()),
+            retry_after_ms: Some(wait),
+            ..ImLoginRes::default()
+        };
+        encode(Command::LoginRes, seq, &answer)
+    });
+    gateway.finish(conn, frame, CloseReason::Finish);
+}
+
 fn refuse(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, code: ResultType, text: &str) {
     let answer = ImLoginRes {
         server_time: im_core::time::unix_seconds(),
         result_code: code as i32,
         result_string: Some(text.to_owned()),
-        online_status: None,
-        user_info: None,
+        ..ImLoginRes::default()
     };
     let frame = encode(Command::LoginRes, seq, &answer);
     gateway.finish(conn, Some(frame), CloseReason::Finish);
@@ -137,8 +176,13 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         status,
         client,
         version,
+        takes_retry,
     } = attempt;
-    if conn.phase() != Phase::Asking {
+    let Some(conn) = conn.upgrade().filter(|conn| conn.phase() == Phase::Asking) else {
+        return;
+    };
+    if done.retry_after_ms != 0 {
+        busy(gateway, &conn, seq, takes_retry, done.retry_after_ms);
         return;
     }
     if done.result_code != 0 {
@@ -179,6 +223,7 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         result_string: Some(SUCCESS.to_owned()),
         online_status: Some(i32::from(status)),
         user_info: Some(info),
+        retry_after_ms: None,
     };
     let answer = encode(Command::LoginRes, seq, &answer);
     conn.bind(Session::new(
@@ -216,9 +261,9 @@ pub(super) fn logout(request: &Request<'_>) {
             command: u32::from(Command::DeviceTokenReq.id()),
             body: Bytes::from(body.encode_to_vec()),
         };
-        gateway.db.query(query, Caller::Nobody);
+        gateway.db.tell(query);
     }
-    info!(user = %session.user, epoch = session.epoch, "signed out");
+    debug!(user = %session.user, epoch = session.epoch, "signed out");
     let answer = encode(Command::LogoutRsp, seq, &ImLogoutRsp { result_code: 0 });
     gateway.finish(conn, Some(answer), CloseReason::Finish);
 }
@@ -243,9 +288,11 @@ pub(super) fn kick_pc(request: &Request<'_>) {
         reason,
     };
     match gateway.routes.table().owner(session.user) {
-        Some(link) => link.call(RouteCall {
-            call: Some(Call::Kick(kick)),
-        }),
+        Some(link) => {
+            if !link.kick(kick, RouteBound::of(&gateway.env.config)) {
+                gateway.env.metrics.refused(Refusal::RouteQueue);
+            }
+        }
         None => {
             let mut pcs: Vec<Arc<Conn>> = Vec::new();
             gateway.sessions.of_user(request.user(), |other| {

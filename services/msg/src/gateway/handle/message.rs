@@ -1,5 +1,7 @@
 //! A chat message on its way to the store.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use im_core::SessionType;
 use im_proto_rpc::v1::Send;
@@ -50,13 +52,14 @@ pub(super) fn store(request: &Request<'_>) {
         client_type: request.session.client.to_wire(),
         client_time: message.create_time,
     };
-    gateway.db.send(Sending {
-        conn: request.conn.clone(),
+    let sending = Sending {
+        conn: Arc::downgrade(request.conn),
         send,
         seq: request.seq,
         bytes: u32::try_from(request.body.len()).unwrap_or(u32::MAX),
         since: gateway.env.now(),
-    });
+    };
+    gateway.db.send(request.conn, sending);
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use im_proto_teamtalk::group::{
 use im_proto_teamtalk::login::ImDeviceTokenRsp;
 
 use super::Request;
-use crate::gateway::calls::Caller;
 use crate::metrics::Refusal;
 
 const FAILED: u32 = 1;
@@ -41,13 +40,7 @@ pub(super) fn ask(request: &Request<'_>) {
         command: u32::from(command.id()),
         body: Bytes::copy_from_slice(body),
     };
-    gateway.db.query(
-        query,
-        Caller::Client {
-            conn: conn.clone(),
-            seq,
-        },
-    );
+    gateway.db.query(query, conn, seq);
 }
 
 /// Answers as the original does without a database; most requests stay unanswered.

@@ -10,10 +10,16 @@ use prost::Message;
 
 use super::Request;
 use crate::connection::Appended;
+use crate::gateway::routes::RouteBound;
 use crate::metrics::Refusal;
 
 /// Passes a signal on to the receiver's terminals and the sender's other ones, in the sender's name.
 pub(super) fn relay(request: &Request<'_>) {
+    let longest = request.gateway.env.config.signal_bytes.as_usize();
+    if request.body.len() > longest {
+        request.gateway.env.metrics.refused(Refusal::Signal);
+        return;
+    }
     let Some(signal) = request.decode::<Imp2pCmdMsg>() else {
         return;
     };
@@ -34,7 +40,7 @@ pub(super) fn relay(request: &Request<'_>) {
     let table = request.gateway.routes.table();
     let own = table.owner(request.session.user);
     let other = receiver.and_then(|receiver| table.owner(receiver));
-    let bound = request.gateway.env.config.route_queue;
+    let bound = RouteBound::of(&request.gateway.env.config);
     let (own, other) = match (own, other) {
         (Some(own), Some(other)) if own.id == other.id => {
             let event = Event {

@@ -12,14 +12,19 @@ pub(in crate::tests) struct Db {
     pub(in crate::tests) related: HashMap<u32, Vec<u32>>,
     pub(in crate::tests) related_asked: Vec<u32>,
     pub(in crate::tests) logins: u32,
+    /// Tags that nobody waits for any more.
+    pub(in crate::tests) cancelled: Vec<u64>,
+    /// Logins are answered with this time to wait.
+    pub(in crate::tests) busy_ms: u32,
     /// Bodies of further frames of every answer.
     pub(in crate::tests) more: Vec<Bytes>,
     /// Messages, queries and logins are not answered while set.
     pub(in crate::tests) holds: bool,
-    pub(super) held: Vec<DbCall>,
+    pub(in crate::tests) held: Vec<DbCall>,
     /// Outcome of messages by receiver; the rest is stored.
     pub(in crate::tests) outcomes: HashMap<u32, send_done::Outcome>,
     pub(super) batches: Vec<usize>,
+    pub(in crate::tests) batch_bytes: Vec<usize>,
     pub(super) accepts: bool,
     pub(super) link: Option<(tokio::sync::mpsc::Sender<DbResults>, CancellationToken)>,
 }
@@ -54,6 +59,7 @@ impl Db {
                     more: through < end,
                 })
             }
+            db_call::Call::Cancel(_) => unreachable!("taken out before"),
             db_call::Call::Related(related) => {
                 self.related_asked.extend(&related.users);
                 let entries = related.users.iter().map(|user| related_done::Entry {
@@ -73,6 +79,13 @@ impl Db {
 
     fn login(&mut self, login: &im_proto_rpc::v1::LoginCall) -> LoginDone {
         self.logins += 1;
+        if self.busy_ms != 0 {
+            return LoginDone {
+                result_code: 7,
+                retry_after_ms: self.busy_ms,
+                ..LoginDone::default()
+            };
+        }
         let user = login.user_name.trim_start_matches('u').parse().unwrap_or(0);
         if login.password != "ok" || user == 0 {
             return LoginDone {
@@ -86,6 +99,7 @@ impl Db {
             result_string: String::new(),
             user_id: user,
             user_info: user_info(user).encode_to_vec().into(),
+            ..LoginDone::default()
         }
     }
 
@@ -231,8 +245,17 @@ impl DbPlayer {
                 let results = {
                     let mut db = player.state();
                     db.batches.push(calls.calls.len());
+                    db.batch_bytes.push(calls.encoded_len());
+                    let mut calls = calls.calls;
+                    calls.retain(|call| match &call.call {
+                        Some(db_call::Call::Cancel(cancel)) => {
+                            db.cancelled.push(cancel.tag);
+                            false
+                        }
+                        _ => true,
+                    });
                     let (held, now): (Vec<_>, Vec<_>) =
-                        calls.calls.into_iter().partition(|call| db.is_held(call));
+                        calls.into_iter().partition(|call| db.is_held(call));
                     db.held.extend(held);
                     now.into_iter()
                         .map(|call| db.answer(call))

@@ -30,6 +30,7 @@ pub(super) async fn finds_credentials_by_exact_name(store: &dyn Store) {
         user: user(1),
         hash: "hash of ann".into(),
         status: 0,
+        remembered: None,
     };
     assert!(found == wanted);
     assert_eq!(store.credentials("Bob_%").await.unwrap().unwrap().status, 3);
@@ -172,98 +173,4 @@ pub(super) async fn keeps_the_push_shield(store: &dyn Store) {
         Some(1),
         "an import leaves it alone"
     );
-}
-
-pub(super) async fn counts_failures_inside_the_window(store: &dyn Store) {
-    for now in [10, 20, 30] {
-        store
-            .add_login_failure("ann", "::1", now, 0, 10)
-            .await
-            .unwrap();
-    }
-    let times = async |since| {
-        store
-            .login_failures("ann", "::1", since)
-            .await
-            .unwrap()
-            .times
-    };
-    assert_eq!(times(0).await, [10, 20, 30]);
-    assert_eq!(times(20).await, [20, 30]);
-    assert_eq!(times(31).await, [0; 0]);
-    store
-        .add_login_failure("ann", "::1", 40, 20, 10)
-        .await
-        .unwrap();
-    assert_eq!(times(0).await, [20, 30, 40], "older ones are dropped");
-    store.clear_login_failures("ann", "::1").await.unwrap();
-    assert_eq!(times(0).await, [0; 0]);
-    store.clear_login_failures("ann", "::1").await.unwrap();
-}
-
-pub(super) async fn failures_of_other_names_and_addresses_are_apart(store: &dyn Store) {
-    store
-        .add_login_failure("ann", "10.0.0.1", 10, 0, 10)
-        .await
-        .unwrap();
-    store
-        .add_login_failure("ann", "10.0.0.2", 11, 0, 10)
-        .await
-        .unwrap();
-    store
-        .add_login_failure("Ann", "10.0.0.1", 12, 0, 10)
-        .await
-        .unwrap();
-    store.clear_login_failures("ann", "10.0.0.2").await.unwrap();
-    assert_eq!(
-        store
-            .login_failures("ann", "10.0.0.1", 0)
-            .await
-            .unwrap()
-            .times,
-        [10]
-    );
-    assert_eq!(
-        store
-            .login_failures("ann", "10.0.0.2", 0)
-            .await
-            .unwrap()
-            .times,
-        [0; 0]
-    );
-    assert_eq!(
-        store
-            .login_failures("Ann", "10.0.0.1", 0)
-            .await
-            .unwrap()
-            .times,
-        [12]
-    );
-}
-
-pub(super) async fn remembers_only_the_newest_pairs(store: &dyn Store) {
-    for (now, name) in [(1, "a"), (2, "b"), (3, "c"), (4, "a"), (5, "d")] {
-        store.add_login_failure(name, "x", now, 0, 3).await.unwrap();
-    }
-    let times = async |name| store.login_failures(name, "x", 0).await.unwrap().times;
-    assert_eq!(times("a").await, [1, 4]);
-    assert_eq!(
-        times("b").await,
-        [0; 0],
-        "the pair that failed longest ago is forgotten"
-    );
-    assert_eq!(times("c").await, [3]);
-    assert_eq!(times("d").await, [5]);
-}
-
-pub(super) async fn remembers_a_bounded_number_of_failures(store: &dyn Store) {
-    for now in 1..=70 {
-        store
-            .add_login_failure("ann", "x", now, 0, 3)
-            .await
-            .unwrap();
-    }
-    let times = store.login_failures("ann", "x", 0).await.unwrap().times;
-    assert_eq!(times.len(), 64);
-    assert_eq!(times.last(), Some(&70));
 }

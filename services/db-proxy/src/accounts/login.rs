@@ -1,0 +1,331 @@
+//! One login, from its bounds to its answer.
+
+use std::sync::Arc;
+
+use im_core::time::unix_seconds;
+use im_proto_rpc::v1::LoginCall;
+use im_store::{NewHash, Remember, Remembered, StoreError};
+use prost::Message as _;
+use tracing::{error, info, warn};
+
+use super::admission::{Permit, Turn};
+use super::hash::{StoredHash, Verdict};
+use super::lockout::{Attempt, Standing};
+use super::memory::Account;
+use super::origin::Origin;
+use super::queue::Request;
+use super::remember::Recall;
+use super::renewals::RENEW_AFTER;
+use super::{ACTIVE, Accounts, MAX_DIGEST_BYTES, Refusal};
+use crate::profile::user_info;
+
+/// How often a login waits for the answer to the same question of somebody else.
+const MOST_TURNS: usize = 4;
+
+impl Accounts {
+    pub(super) async fn check(&self, call: &LoginCall) -> Result<Arc<Account>, Refusal> {
+        // As the original: blanks at the end of a name do not count.
+        let name = call.user_name.trim_end_matches(' ');
+        let digest = call.password.as_str();
+        let origin = Origin::of(&call.address);
+        if name.len() > self.config.max_name_bytes || digest.len() > MAX_DIGEST_BYTES {
+            return Err(self.oversized(&origin));
+        }
+        let pair = self.memory.pair(name, &origin.address);
+        if let Some(account) = self.memory.verified(name, digest, &pair) {
+            self.metrics.remembered();
+            self.renew(&account, digest, false);
+            return Ok(account);
+        }
+        let request = Request {
+            name: self.keyed.key(b"name", &[name]),
+            question: self.keyed.key(b"question", &[name, digest]),
+            address: self.keyed.key(b"address", &[&origin.address]),
+            network: self.keyed.key(b"network", &[&origin.network]),
+        };
+        let attempt = Attempt {
+            name: name.to_owned(),
+            origin,
+            question: request.question,
+        };
+        let checked = self.judge(&attempt, &request, digest).await?;
+        self.memory.verify(&checked, digest, pair);
+        Ok(checked)
+    }
+
+    async fn judge(
+        &self,
+        attempt: &Attempt,
+        request: &Request,
+        digest: &str,
+    ) -> Result<Arc<Account>, Refusal> {
+        let judging = self.lockout.judge(attempt);
+        let standing = self.lockout.standing(attempt).await?;
+        if !self.lockout.pass(standing).await {
+            return Err(self.refusal_of(standing));
+        }
+        let mut login = Login {
+            standing,
+            recorded: false,
+        };
+        let mut judging = Some(judging);
+        for _ in 0..MOST_TURNS {
+            let generation = self.memory.generation();
+            let account = self.account(&attempt.name).await?;
+            match self.recall(account.as_deref(), digest) {
+                Recall::Right { renew } => {
+                    // Only an account is recalled.
+                    let account = account.ok_or(Refusal::Wrong)?;
+                    self.metrics.remembered();
+                    self.succeed(attempt, &login).await?;
+                    self.renew(&account, digest, renew);
+                    return Ok(account);
+                }
+                // The answer looks like any other wrong one, but it counts from now on.
+                Recall::Wrong => self.record(attempt, &mut login, true).await?,
+                Recall::Unknown => {}
+            }
+            // What was recorded need not be counted twice, and a hash says nothing before its turn.
+            judging.take();
+            let permit = match self.admission.turn(request).await {
+                Turn::Run(permit) => permit,
+                Turn::Again => continue,
+                Turn::Wrong => return Err(login.wrong()),
+                Turn::Busy(retry_after) => return Err(Refusal::Busy(retry_after)),
+            };
+            if let Standing::Free { .. } = login.standing {
+                // Others of this name have had their turns meanwhile.
+                let standing = self.lockout.standing_in_turn(attempt).await?;
+                if let Standing::Locked(_) = standing
+                    && !login.recorded
+                {
+                    return Err(Refusal::LockedOut);
+                }
+            }
+            let (verdict, permit) = self.verdict(permit, account.as_deref(), digest).await?;
+            let result = match (account, verdict) {
+                (Some(account), Verdict::Right) if account.status == ACTIVE => {
+                    self.verified(attempt, &login, account, digest, None, generation)
+                        .await
+                }
+                (Some(account), Verdict::RightOutdated(hash)) if account.status == ACTIVE => {
+                    self.verified(attempt, &login, account, digest, Some(hash), generation)
+                        .await
+                }
+                (account, _) => {
+                    self.record(attempt, &mut login, account.is_some()).await?;
+                    Err(login.wrong())
+                }
+            };
+            // Its end is what the next login of this name and address waits for.
+            drop(permit);
+            return result;
+        }
+        Err(Refusal::Busy(self.admission.retry_after()))
+    }
+
+    /// A password has turned out to be right.
+    async fn verified(
+        &self,
+        attempt: &Attempt,
+        login: &Login,
+        account: Arc<Account>,
+        digest: &str,
+        outdated: Option<String>,
+        generation: u64,
+    ) -> Result<Arc<Account>, Refusal> {
+        self.succeed(attempt, login).await?;
+        if self.memory.generation() != generation && !self.is_still_active(&attempt.name).await? {
+            return Err(Refusal::Wrong);
+        }
+        let mut hash = account.hash.clone();
+        if let Some(new) = outdated
+            && self.upgrade(&account, digest, &new).await
+        {
+            hash = new;
+        }
+        let pair = self.memory.pair(&attempt.name, &attempt.origin.address);
+        self.memory.verify(&account, digest, pair);
+        self.remember(&account, &hash, digest);
+        Ok(account)
+    }
+
+    async fn succeed(&self, attempt: &Attempt, login: &Login) -> Result<(), StoreError> {
+        match login.standing {
+            Standing::Free { failures: false } if !login.recorded => Ok(()),
+            _ => self.lockout.succeeded(attempt).await,
+        }
+    }
+
+    /// Stores a failure, unless the name is locked and every try is answered alike.
+    async fn record(
+        &self,
+        attempt: &Attempt,
+        login: &mut Login,
+        known: bool,
+    ) -> Result<(), StoreError> {
+        if login.recorded || matches!(login.standing, Standing::Locked(_)) {
+            return Ok(());
+        }
+        let pair = self.memory.pair(&attempt.name, &attempt.origin.address);
+        self.memory.suspect(&pair);
+        self.lockout.failed(attempt, known).await?;
+        login.recorded = true;
+        Ok(())
+    }
+
+    fn refusal_of(&self, standing: Standing) -> Refusal {
+        match standing {
+            Standing::Free { .. } => Refusal::Wrong,
+            Standing::Locked(_) => Refusal::LockedOut,
+            Standing::Slowed(_) => Refusal::Busy(self.config.lockout_first_wait.into()),
+        }
+    }
+
+    /// What nobody can have costs no hash, but it is counted.
+    fn oversized(&self, origin: &Origin) -> Refusal {
+        self.metrics.oversized();
+        if self.oversized.count(&origin.network) > self.config.lockout_failures {
+            Refusal::LockedOut
+        } else {
+            Refusal::Wrong
+        }
+    }
+
+    /// What a name stands for; remembered for a while.
+    async fn account(&self, name: &str) -> Result<Option<Arc<Account>>, StoreError> {
+        if let Some(account) = self.memory.account(name) {
+            return Ok(Some(account));
+        }
+        let generation = self.memory.generation();
+        let Some(credentials) = self.store.credentials(name).await? else {
+            return Ok(None);
+        };
+        let Some(profile) = self.store.profiles(&[credentials.user]).await?.pop() else {
+            return Ok(None);
+        };
+        let mut info = user_info(profile);
+        info.status = ACTIVE;
+        let account = Arc::new(Account {
+            user: credentials.user,
+            name: name.to_owned(),
+            hash: credentials.hash,
+            status: credentials.status,
+            remembered: credentials.remembered,
+            user_info: info.encode_to_vec().into(),
+        });
+        self.memory.learn(&account, generation);
+        Ok(Some(account))
+    }
+
+    /// Asked when accounts have changed while a password was being hashed.
+    async fn is_still_active(&self, name: &str) -> Result<bool, StoreError> {
+        let credentials = self.store.credentials(name).await?;
+        Ok(credentials.is_some_and(|credentials| credentials.status == ACTIVE))
+    }
+
+    /// What is known of a digest without a hash.
+    fn recall(&self, account: Option<&Account>, digest: &str) -> Recall {
+        let Some(account) = account.filter(|account| account.status == ACTIVE) else {
+            return Recall::Unknown;
+        };
+        if self.memory.is_verified(account, digest) {
+            return Recall::Right { renew: false };
+        }
+        let now = unix_seconds();
+        let oldest = now.saturating_sub(self.remember_seconds);
+        match account.remembered {
+            // What a clock that was ahead has written is not relied on.
+            Some(Remembered { mac, at }) if at > oldest && at <= now => {
+                self.keys.recall(&mac, account.user, &account.hash, digest)
+            }
+            _ => Recall::Unknown,
+        }
+    }
+
+    /// Has a login that was remembered written again, once a day or when `due`.
+    fn renew(&self, account: &Account, digest: &str, due: bool) {
+        let now = unix_seconds();
+        let fresh = account
+            .remembered
+            .is_some_and(|Remembered { at, .. }| at <= now && now - at < RENEW_AFTER);
+        if due || !fresh {
+            self.remember(account, &account.hash, digest);
+        }
+    }
+
+    fn remember(&self, account: &Account, hash: &str, digest: &str) {
+        if self.remember_seconds == 0 || !self.asked.is_due(account.user) {
+            return;
+        }
+        if let Some(mac) = self.keys.mac(account.user, hash, digest) {
+            self.renewals.push(Remember {
+                user: account.user,
+                hash: hash.to_owned(),
+                remembered: Remembered {
+                    mac,
+                    at: unix_seconds(),
+                },
+            });
+        }
+    }
+
+    /// Hashes, whatever there is to compare with.
+    async fn verdict(
+        &self,
+        permit: Permit,
+        account: Option<&Account>,
+        digest: &str,
+    ) -> Result<(Verdict, Permit), Refusal> {
+        // Whoever has no password yet has an empty hash, which nothing fits.
+        let stored = account
+            .filter(|account| !account.hash.is_empty())
+            .and_then(|account| {
+                StoredHash::parse(&account.hash, self.pool.policy())
+                    .inspect_err(
+                        |error| error!(user = %account.user, %error, "stored hash is unusable"),
+                    )
+                    .ok()
+            });
+        let computed = self.pool.verify(permit, stored, digest.to_owned()).await;
+        computed.map_err(|_| Refusal::NotComputed)
+    }
+
+    /// Replaces a hash by one with current parameters: whether it is stored.
+    async fn upgrade(&self, account: &Arc<Account>, digest: &str, hash: &str) -> bool {
+        let new = NewHash {
+            user: account.user,
+            expected: account.hash.clone(),
+            hash: hash.to_owned(),
+        };
+        match self.store.replace_hash(&new).await {
+            Ok(true) => {
+                info!(user = %account.user, "password hash replaced by one with current parameters");
+                self.memory.forget(account.user);
+                self.memory.verify_hash(account.user, hash, digest);
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                warn!(user = %account.user, %error, "password hash not replaced");
+                false
+            }
+        }
+    }
+}
+
+/// What a login has met so far.
+struct Login {
+    standing: Standing,
+    /// Its failure is in the store.
+    recorded: bool,
+}
+
+impl Login {
+    fn wrong(&self) -> Refusal {
+        match self.standing {
+            Standing::Locked(_) => Refusal::LockedOut,
+            Standing::Free { .. } | Standing::Slowed(_) => Refusal::Wrong,
+        }
+    }
+}

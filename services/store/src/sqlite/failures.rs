@@ -1,0 +1,235 @@
+//! Failed logins by name and address.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::text;
+use crate::{EVERY_ADDRESS, LoginFailures, NewFailure, StoreError};
+
+/// Failures remembered per (name, address) at most; any bound of theirs lies below.
+const MAX_FAILURES: usize = 128;
+
+const TIMES: &str = "SELECT times FROM login_failure WHERE name = ? AND address = ?";
+const STORE: &str = "INSERT INTO login_failure (name, address, kind, newest, times)
+    VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (name, address) DO UPDATE SET
+        kind = excluded.kind, newest = excluded.newest, times = excluded.times";
+const DROP_OLD: &str = "DELETE FROM login_failure WHERE kind IN (0, 1, 2) AND newest < ?";
+const DROP_AHEAD: &str = "DELETE FROM login_failure WHERE kind IN (0, 1, 2) AND newest > ?";
+const DROP_EXCESS: &str = "DELETE FROM login_failure WHERE id IN
+    (SELECT id FROM login_failure WHERE kind = ? ORDER BY newest DESC, id DESC LIMIT -1 OFFSET ?)";
+const CLEAR: &str = "DELETE FROM login_failure WHERE name = ? AND address = ?";
+const REDUCE: &str =
+    "UPDATE login_failure SET newest = ?, times = ? WHERE name = ? AND address = ?";
+const FORGET: &str = "DELETE FROM login_failure WHERE name = ?";
+const LIST: &str = "SELECT times, name, address FROM login_failure
+    WHERE newest >= ?1 AND newest <= ?2 AND length(times) > 4 * ?3
+    ORDER BY newest DESC, id DESC LIMIT ?4";
+
+/// Column `kind`.
+mod kind {
+    pub(super) const UNKNOWN: i64 = 0;
+    pub(super) const KNOWN: i64 = 1;
+    pub(super) const KEPT: i64 = 2;
+}
+
+pub(super) async fn counts(
+    connection: &mut SqliteConnection,
+    name: &str,
+    addresses: &[&str],
+    since: u32,
+    now: u32,
+) -> Result<Vec<u32>, StoreError> {
+    let mut counts = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let mut times = times_of(connection, name, address).await?;
+        times.retain(|time| (since..=now).contains(time));
+        counts.push(count(&times));
+    }
+    Ok(counts)
+}
+
+pub(super) async fn add(
+    connection: &mut SqliteConnection,
+    failure: &NewFailure<'_>,
+) -> Result<Vec<u32>, StoreError> {
+    let NewFailure {
+        name,
+        known,
+        addresses,
+        now,
+        since,
+        max_pairs,
+        kept_above,
+    } = *failure;
+    for (statement, limit) in [(DROP_OLD, since), (DROP_AHEAD, now)] {
+        sqlx::query(statement)
+            .bind(i64::from(limit))
+            .execute(&mut *connection)
+            .await?;
+    }
+    let mut counts = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let mut times = times_of(connection, name, address).await?;
+        times.retain(|time| (since..=now).contains(time));
+        times.push(now);
+        let excess = times.len().saturating_sub(MAX_FAILURES);
+        times.drain(..excess);
+        let kind = if !known {
+            kind::UNKNOWN
+        } else if *address == EVERY_ADDRESS || count(&times) > kept_above {
+            kind::KEPT
+        } else {
+            kind::KNOWN
+        };
+        store(connection, name, address, kind, &times).await?;
+        counts.push(count(&times));
+    }
+    for kind in [kind::UNKNOWN, kind::KNOWN] {
+        sqlx::query(DROP_EXCESS)
+            .bind(kind)
+            .bind(i64::from(max_pairs))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(counts)
+}
+
+pub(super) async fn clear(
+    connection: &mut SqliteConnection,
+    name: &str,
+    addresses: &[&str],
+) -> Result<(), StoreError> {
+    let Some((first, others)) = addresses.split_first() else {
+        return Ok(());
+    };
+    let cleared = times_of(connection, name, first).await?;
+    drop_row(connection, name, first).await?;
+    for address in others {
+        let mut times = times_of(connection, name, address).await?;
+        for time in &cleared {
+            if let Some(place) = times.iter().position(|other| other == time) {
+                times.remove(place);
+            }
+        }
+        match times.iter().max() {
+            None => drop_row(connection, name, address).await?,
+            Some(newest) => {
+                sqlx::query(REDUCE)
+                    .bind(i64::from(*newest))
+                    .bind(blob(&times))
+                    .bind(name)
+                    .bind(address)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn list(
+    connection: &mut SqliteConnection,
+    above: u32,
+    since: u32,
+    now: u32,
+    limit: u32,
+) -> Result<Vec<LoginFailures>, StoreError> {
+    let rows = sqlx::query(LIST)
+        .bind(i64::from(since))
+        .bind(i64::from(now))
+        .bind(i64::from(above))
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut times = times(row)?;
+        times.retain(|time| (since..=now).contains(time));
+        let Some(newest) = times.iter().max().filter(|_| count(&times) > above) else {
+            continue;
+        };
+        found.push(LoginFailures {
+            name: text(row, 1)?,
+            address: text(row, 2)?,
+            count: count(&times),
+            newest: *newest,
+        });
+    }
+    Ok(found)
+}
+
+pub(super) async fn forget(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(FORGET).bind(name).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+async fn times_of(
+    connection: &mut SqliteConnection,
+    name: &str,
+    address: &str,
+) -> Result<Vec<u32>, StoreError> {
+    let row = sqlx::query(TIMES)
+        .bind(name)
+        .bind(address)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.as_ref().map(times).transpose()?.unwrap_or_default())
+}
+
+async fn store(
+    connection: &mut SqliteConnection,
+    name: &str,
+    address: &str,
+    kind: i64,
+    times: &[u32],
+) -> Result<(), StoreError> {
+    sqlx::query(STORE)
+        .bind(name)
+        .bind(address)
+        .bind(kind)
+        .bind(i64::from(times.last().copied().unwrap_or_default()))
+        .bind(blob(times))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn drop_row(
+    connection: &mut SqliteConnection,
+    name: &str,
+    address: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(CLEAR)
+        .bind(name)
+        .bind(address)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn count(times: &[u32]) -> u32 {
+    u32::try_from(times.len()).unwrap_or(u32::MAX)
+}
+
+fn blob(times: &[u32]) -> Vec<u8> {
+    times.iter().flat_map(|time| time.to_le_bytes()).collect()
+}
+
+fn times(row: &SqliteRow) -> Result<Vec<u32>, StoreError> {
+    let blob: Vec<u8> = row.try_get(0)?;
+    let (times, rest) = blob.as_chunks::<4>();
+    if rest.is_empty() {
+        Ok(times
+            .iter()
+            .map(|bytes| u32::from_le_bytes(*bytes))
+            .collect())
+    } else {
+        Err(StoreError::Corrupt(
+            "login failure times of odd length".into(),
+        ))
+    }
+}
