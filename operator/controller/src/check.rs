@@ -56,7 +56,7 @@ fn wrong(text: &str, settings: &Settings) -> anyhow::Result<Vec<String>> {
                 );
             }
             Err(error) if errors.is_empty() => {
-                errors.push(SpecError::new("spec", error.to_string()))
+                errors.push(SpecError::new("spec", error.to_string()));
             }
             Err(_) => {}
         }

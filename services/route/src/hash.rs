@@ -2,11 +2,14 @@
 //!
 //! Ids come from the installation's own database, so nobody can choose them to collide.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map keyed by user id.
 pub(crate) type UserMap<V> = HashMap<u32, V, BuildHasherDefault<UserHasher>>;
+
+/// A set of user ids.
+pub(crate) type UserSet = HashSet<u32, BuildHasherDefault<UserHasher>>;
 
 /// Spreads dense numbers over all bits of the hash.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use im_client::RawError;
 use im_codec::{Header, encode, encode_raw};
+use im_proto_teamtalk::buddy::{ImUsersStatReq, ImUsersStatRsp};
 use im_proto_teamtalk::login::ImLogoutReq;
 use im_proto_teamtalk::message::{ImClientTimeReq, ImClientTimeRsp, ImMsgDataReadAck};
 use im_proto_teamtalk::switch::Imp2pCmdMsg;
@@ -346,20 +347,22 @@ async fn frames_may_come_in_pieces_or_together() {
     let shared = platform().await;
     let [user] = users();
     let mut terminal = shared.pc(user).await;
-    let frame = encode(Command::ClientTimeReq, 0x1234, &ImClientTimeReq {});
+    // A question that may be asked often.
+    let asking = ImUsersStatReq::default();
+    let frame = encode(Command::UsersStatReq, 0x1234, &asking);
     terminal.raw().stream().set_nodelay(true).unwrap();
     for cut in 1..frame.len() {
         terminal.send_bytes(&frame[..cut]).await;
         tokio::task::yield_now().await;
         terminal.send_bytes(&frame[cut..]).await;
-        let _: ImClientTimeRsp = terminal.answer(Command::ClientTimeRsp, 0x1234).await;
+        let _: ImUsersStatRsp = terminal.answer(Command::UsersStatRsp, 0x1234).await;
     }
     let many: Vec<u8> = (1..=100_u16)
-        .flat_map(|seq| encode(Command::ClientTimeReq, seq, &ImClientTimeReq {}).to_vec())
+        .flat_map(|seq| encode(Command::UsersStatReq, seq, &asking).to_vec())
         .collect();
     terminal.send_bytes(&many).await;
     for seq in 1..=100 {
-        let _: ImClientTimeRsp = terminal.answer(Command::ClientTimeRsp, seq).await;
+        let _: ImUsersStatRsp = terminal.answer(Command::UsersStatRsp, seq).await;
     }
     assert!(matches!(
         terminal.raw().recv(Duration::ZERO).await,

@@ -8,7 +8,7 @@ use im_proto_rpc::v1::{StatusQuery, StatusResult};
 use super::Engine;
 use super::inputs::LinkId;
 use crate::directory::ServerId;
-use crate::hash::UserMap;
+use crate::hash::UserSet;
 
 /// Ids looked up before other inputs have their turn: some tens of microseconds.
 pub(super) const SLICE: usize = 2_048;
@@ -31,7 +31,7 @@ struct Question {
     tag: u64,
     users: std::vec::IntoIter<u32>,
     /// Those online so far, each once.
-    online: UserMap<()>,
+    online: UserSet,
 }
 
 impl Questions {
@@ -63,7 +63,7 @@ impl Engine {
             link,
             tag,
             users: users.into_iter(),
-            online: UserMap::default(),
+            online: UserSet::default(),
         });
     }
 
@@ -82,7 +82,7 @@ impl Engine {
         for user in question.users.by_ref().take(SLICE) {
             self.questions.ids -= 1;
             if self.directory.pc_online(user) {
-                question.online.insert(user, ());
+                question.online.insert(user);
             }
         }
         if question.users.len() > 0 {
@@ -91,7 +91,7 @@ impl Engine {
         }
         let result = StatusResult {
             tag: question.tag,
-            online: question.online.into_keys().collect(),
+            online: question.online.into_iter().collect(),
         };
         self.push(question.server, Item::Status(result));
     }
