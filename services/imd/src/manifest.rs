@@ -29,7 +29,7 @@ enum Differs {
     OneFilter,
 }
 
-/// Every key that differs. All others are what [`server_config`](im_operator_api::server_config) says.
+/// Every key that differs. All others are what [`server_config`](im_operator_api::server_config()) says.
 const DIFFERENT: [(&str, Differs); 9] = [
     ("admin.listen", Differs::Loopback),
     ("login.client_listen", Differs::Loopback),
