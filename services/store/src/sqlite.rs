@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite database, one writing connection, a pool of reading ones.
 //!
 //! *Invariants.* Only the writer's connection changes the database, behind one lock, so commits have
-//! one order. Every write is one `BEGIN IMMEDIATE … COMMIT` with `synchronous=FULL`: when a call
+//! one order. Every write is one transaction with `synchronous=FULL`: when a call
 //! returns `Ok` its effect is on disk, when it returns an error nothing of it took effect. A call
 //! that is dropped half-way is rolled back before the next write. Nothing a client sent ever becomes
 //! part of SQL text.
@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     readers: SqlitePool,
     maintenance: Mutex<maintenance::State>,
     maintenance_options: SqliteConnectOptions,
+    /// What a page takes in the write-ahead log, bytes.
+    frame_bytes: u64,
     /// Bytes of the write-ahead log that were in use when they were last looked up, plus an estimate
     /// of what was appended since.
     wal_used: AtomicU64,

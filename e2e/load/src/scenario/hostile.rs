@@ -6,8 +6,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::time::{Instant, sleep};
+use anyhow::{Context as _, bail};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Setting;
 use super::bystanders::{self, Bystanders};
@@ -28,6 +28,8 @@ macro_rules! rows {
             Row::plain(concat!($phase, "_new"), concat!($label, ": newcomer's login at most"), "ms")
                 .with(Target::AtMost(2_000.0)),
         )*
+            Row::plain("recovery_s", "until bystanders were let in after an attack, at most", "s")
+                .with(Target::AtMost(2.0)),
             Row::plain("lost", "messages of bystanders without ack", "").with(Target::AtMost(0.0)),
             Row::plain("rss_all", "peak RSS of all in one", "MiB").with(Target::AtMost(512.0)),
             Row::plain("rss_msg", "peak RSS of a msg", "MiB").with(Target::AtMost(512.0)),
@@ -60,6 +62,8 @@ const ATTACKERS: u32 = BYSTANDERS + 1;
 const NEWCOMERS_FROM: u32 = ATTACKERS + ACCOUNTS * 5;
 /// Time in which an attack shows its effect before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// Longest wait for the servers to take people again.
+const RECOVERY: Duration = Duration::from_mins(2);
 /// Time between two phases, in which the servers may recover.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -112,9 +116,11 @@ async fn phase(
     kinds: &[Kind],
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let bystanders = Bystanders::log_in(servers, 1, BYSTANDERS)
+    let (bystanders, waited) = let_in(servers)
         .await
         .with_context(|| format!("bystanders before {name}"))?;
+    let longest = figures.entry("recovery_s").or_insert(waited);
+    *longest = longest.max(waited);
     let attackers = attackers(servers, kinds).await?;
     let helpers: Vec<u32> = attackers.iter().map(Helper::pid).collect();
     sleep(WARM_UP).await;
@@ -149,6 +155,20 @@ async fn phase(
     figures.insert(key(name, "new")?, came.ms(100.0));
     *figures.entry("lost").or_insert(0.0) += crate::measure::number(fared.lost);
     Ok(())
+}
+
+/// Logs the bystanders in as soon as the servers take them again after the last attack, and tells after
+/// how many seconds that was.
+async fn let_in(servers: &Servers) -> anyhow::Result<(Bystanders, f64)> {
+    let start = Instant::now();
+    loop {
+        match timeout_at(start + RECOVERY, Bystanders::log_in(servers, 1, BYSTANDERS)).await {
+            Ok(Ok(bystanders)) => return Ok((bystanders, start.elapsed().as_secs_f64())),
+            Ok(Err(error)) if start.elapsed() >= RECOVERY => return Err(error),
+            Ok(Err(_)) => sleep(PAUSE).await,
+            Err(_) => bail!("they were not let in within {RECOVERY:?}"),
+        }
+    }
 }
 
 /// Starts attacks on the msg servers in turn, each with accounts of its own.

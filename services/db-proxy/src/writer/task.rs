@@ -230,7 +230,8 @@ impl Writer {
         }
     }
 
-    /// After the commit: results to each link, then the messages to the route servers.
+    /// After the commit: the messages to the route servers and results to each link. What is woken last
+    /// runs next on this thread, and that shall be the acknowledgement.
     fn deliver(&mut self, batches: Vec<SendBatch>, plan: Plan) {
         let Plan {
             append,
@@ -238,7 +239,10 @@ impl Writer {
             outgoing,
             read,
         } = plan;
-        let end = append.messages.last().map(|message| message.seq);
+        if let Some(end) = append.messages.last().map(|message| message.seq) {
+            self.positions.sent(&read);
+            self.publisher.committed(outgoing, end);
+        }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
         for batch in batches {
@@ -255,10 +259,6 @@ impl Writer {
         }
         if repeated > 0 {
             self.metrics.repeated(repeated);
-        }
-        if let Some(end) = end {
-            self.positions.sent(&read);
-            self.publisher.committed(outgoing, end);
         }
         self.metrics.memories(
             self.memory.conversations.len(),

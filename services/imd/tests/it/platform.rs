@@ -245,8 +245,8 @@ fn people_are_imported_from_standard_input() {
     let server = start(&data);
     let mut command = imd(&["directory", "import", "-"]);
     command
-        .env("IMD_SECRET_FILE", data.join("secret"))
-        .env("IMD_ADMIN_SERVER", server.address("db_proxy", "grpc"))
+        .env("IMD_ADMIN_SECRET_FILE", data.join("admin-secret"))
+        .env("IMD_ADMIN_SERVER", server.address("db_proxy", "admin"))
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();

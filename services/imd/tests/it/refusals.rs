@@ -148,7 +148,7 @@ fn a_manifest_with_a_bad_field_is_refused_with_its_name() {
     let (code, _, said) = finish(command);
     assert_eq!(code, BAD_CONFIGURATION);
     assert!(
-        said.contains("spec.roles.msg.capacity.maxConnection: there is no such field"),
+        said.contains("spec.roles.msg.capacity.maxConnection: unknown field"),
         "{said}"
     );
 }

@@ -1,18 +1,20 @@
 //! Storing a batch of messages: the hot path.
 //!
-//! Each statement given to the driver costs a trip to the connection's thread and back (about 19 µs),
-//! so a whole transaction travels as one text: `BEGIN IMMEDIATE`, one INSERT with all messages, one
-//! UPDATE with all conversations, `COMMIT`. Texts differ only in their numbers of rows. Those are
-//! rounded up to a few sizes, so that each text is prepared once: missing messages are rows of NULLs
-//! that the INSERT filters out, missing conversations repeat the last one.
+//! Each statement that the driver runs wakes its caller once, and a wake-up costs as much as storing a
+//! message. So a batch is one statement, which by itself is a transaction: an INSERT of all messages into
+//! a view, whose trigger stores each and moves its conversation on. Only a batch that starts
+//! conversations, or is too long, takes several, in one text between `BEGIN IMMEDIATE` and `COMMIT`.
+//! Texts differ only in their numbers of rows. Those are rounded up to a few sizes, so that each text is
+//! prepared once: missing messages are rows of NULLs that the INSERT filters out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use im_core::Conversation;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{AssertSqlSafe, Executor as _, Sqlite};
 
 use super::SqliteStore;
 use super::rows::{conversation_key, fenced, signed};
@@ -23,9 +25,19 @@ const MAX_ROWS: usize = 512;
 /// New conversations in one statement.
 const MAX_NEW: usize = 64;
 
-const INSERT_MESSAGES: &str = "INSERT INTO message
-    (seq, conv, id, sender, type, time, low_sent, retry_key, body)
-    SELECT * FROM (VALUES ";
+/// A conversation that is not where the writer believes it to be gets NULL for its newest id, which
+/// the column refuses: the batch fails as fenced. View and trigger are the writing connection's own.
+const APPENDING: &str = "CREATE TEMP VIEW appending AS
+    SELECT seq, conv, id, sender, type, time, low_sent, retry_key, body FROM main.message;
+    CREATE TEMP TRIGGER append INSTEAD OF INSERT ON appending BEGIN
+        INSERT INTO message (seq, conv, id, sender, type, time, low_sent, retry_key, body)
+            VALUES (NEW.seq, NEW.conv, NEW.id, NEW.sender, NEW.type, NEW.time, NEW.low_sent,
+                NEW.retry_key, NEW.body);
+        UPDATE conversation SET last_id = CASE last_id WHEN NEW.id - 1 THEN NEW.id END,
+            last_seq = NEW.seq, last_time = NEW.time, low_sent = NEW.low_sent
+            WHERE conv = NEW.conv;
+    END";
+const INSERT_MESSAGES: &str = "INSERT INTO appending SELECT * FROM (VALUES ";
 const INSERT_CONVERSATIONS: &str = "INSERT INTO conversation
     (conv, kind, a, b, last_id, last_seq, last_time, low_sent)
     SELECT column1, column2, column3, column4, 0, 0, 0, 0 FROM (VALUES ";
@@ -34,13 +46,10 @@ const INSERT_PAIR_MEMBERS: &str = "INSERT INTO member
      created, updated, changed_by)
     SELECT column1, column2, 0, 1, 0, 0, 0, NULL, column3, column3, NULL FROM (VALUES ";
 const PRESENT_ROWS: &str = ") WHERE column1 IS NOT NULL;";
-/// A conversation that is not where the writer believes it to be gets NULL for its newest id, which
-/// the column refuses: the batch fails as fenced.
-const UPDATE_CONVERSATIONS: &str = "UPDATE conversation SET
-    last_id = CASE last_id WHEN v.column2 THEN v.column3 END,
-    last_seq = v.column4, last_time = v.column5, low_sent = v.column6
-    FROM (VALUES ";
-const OF_CONVERSATION: &str = ") AS v WHERE conversation.conv = v.column1;";
+/// Makes a connection able to append.
+pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    connection.execute(APPENDING).await.map(|_| ())
+}
 
 /// Statement texts by shape.
 #[derive(Default)]
@@ -54,16 +63,13 @@ struct Shape {
     begin: bool,
     starts: usize,
     messages: usize,
-    conversations: usize,
     commit: bool,
 }
 
 /// A conversation that the batch adds to.
-struct Touched<'a> {
-    /// Newest id before the batch.
-    before: u32,
+struct Touched {
     first_time: u32,
-    newest: &'a MessageRow,
+    newest: u32,
 }
 
 impl SqliteStore {
@@ -103,9 +109,10 @@ async fn run(
     connection: &mut SqliteConnection,
     texts: &mut Texts,
     batch: &AppendBatch,
-    touched: &HashMap<ConversationRow, Touched<'_>>,
+    touched: &HashMap<ConversationRow, Touched>,
 ) -> Result<(), sqlx::Error> {
-    let mut begin = true;
+    let alone = batch.new_conversations.is_empty() && batch.messages.len() <= MAX_ROWS;
+    let mut begin = !alone;
     for starts in batch.new_conversations.chunks(MAX_NEW) {
         let shape = Shape {
             begin,
@@ -118,42 +125,31 @@ async fn run(
         begin = false;
     }
 
-    let conversations: Vec<&Touched<'_>> = touched.values().collect();
-    let mut messages = batch.messages.chunks(MAX_ROWS);
-    let mut conversations = conversations.chunks(MAX_ROWS);
+    let mut chunks = batch.messages.chunks(MAX_ROWS);
     loop {
-        let some_messages = messages.next().unwrap_or_default();
-        let some_conversations = if messages.len() == 0 {
-            conversations.next().unwrap_or_default()
-        } else {
-            &[]
-        };
-        let commit = messages.len() == 0 && conversations.len() == 0;
+        let messages = chunks.next().unwrap_or_default();
+        let last = chunks.len() == 0;
         let shape = Shape {
             begin,
             starts: 0,
-            messages: rounded_up(some_messages.len()),
-            conversations: match some_conversations.len() {
-                0 => 0,
-                rows => rows.next_power_of_two(),
-            },
-            commit,
+            messages: rounded_up(messages.len()),
+            commit: last && !alone,
         };
         let mut query = texts.query(shape);
-        for message in some_messages {
+        for message in messages {
             query = bind_message(query, message)?;
         }
-        query = bind_nulls(query, 9 * (shape.messages - some_messages.len()));
-        let padding = some_conversations.last().into_iter().cycle();
-        for conversation in some_conversations
-            .iter()
-            .chain(padding)
-            .take(shape.conversations)
-        {
-            query = bind_conversation(query, conversation)?;
+        query = bind_nulls(query, 9 * (shape.messages - messages.len()));
+        if alone {
+            // What it changed is the only thing that the statement answers, and comes after the commit;
+            // that nothing else follows would be another wake-up.
+            return match connection.fetch_many(query).try_next().await? {
+                Some(_) => Ok(()),
+                None => Err(sqlx::Error::WorkerCrashed),
+            };
         }
         query.execute(&mut *connection).await?;
-        if commit {
+        if last {
             return Ok(());
         }
         begin = false;
@@ -167,7 +163,7 @@ fn bind_starts<'q>(
     mut query: Statement<'q>,
     starts: &[NewConversation],
     rows: usize,
-    touched: &HashMap<ConversationRow, Touched<'_>>,
+    touched: &HashMap<ConversationRow, Touched>,
 ) -> Statement<'q> {
     for start in starts {
         let (kind, a, b) = conversation_key(start.conversation);
@@ -208,23 +204,9 @@ fn bind_nulls(mut query: Statement<'_>, values: usize) -> Statement<'_> {
     query
 }
 
-fn bind_conversation<'q>(
-    query: Statement<'q>,
-    touched: &Touched<'_>,
-) -> Result<Statement<'q>, sqlx::Error> {
-    let newest = touched.newest;
-    Ok(query
-        .bind(newest.row.0)
-        .bind(i64::from(touched.before))
-        .bind(i64::from(newest.msg_id.get()))
-        .bind(signed(newest.seq.0).map_err(|e| sqlx::Error::Encode(e.into()))?)
-        .bind(i64::from(newest.time))
-        .bind(i64::from(newest.low_sent)))
-}
-
 /// What happens to each conversation, and whether positions and ids follow each other.
-fn touched(messages: &[MessageRow]) -> Result<HashMap<ConversationRow, Touched<'_>>, StoreError> {
-    let mut touched: HashMap<ConversationRow, Touched<'_>> = HashMap::with_capacity(messages.len());
+fn touched(messages: &[MessageRow]) -> Result<HashMap<ConversationRow, Touched>, StoreError> {
+    let mut touched: HashMap<ConversationRow, Touched> = HashMap::with_capacity(messages.len());
     let first = messages.first().map_or(0, |message| message.seq.0);
     for (seq, message) in (first..).zip(messages) {
         if message.seq.0 != seq {
@@ -234,17 +216,15 @@ fn touched(messages: &[MessageRow]) -> Result<HashMap<ConversationRow, Touched<'
         }
         let id = message.msg_id.get();
         let entry = touched.entry(message.row).or_insert(Touched {
-            before: id - 1,
             first_time: message.time,
-            newest: message,
+            newest: id - 1,
         });
-        let is_first = entry.before == id - 1;
-        if !is_first && entry.newest.msg_id.get() != id - 1 {
+        if entry.newest != id - 1 {
             return Err(StoreError::Corrupt(format!(
                 "batch skips an id before {id}"
             )));
         }
-        entry.newest = message;
+        entry.newest = id;
     }
     Ok(touched)
 }
@@ -289,11 +269,6 @@ impl Shape {
             sql.push_str(INSERT_MESSAGES);
             push_rows(&mut sql, self.messages, "(?,?,?,?,?,?,?,?,?)");
             sql.push_str(PRESENT_ROWS);
-        }
-        if self.conversations > 0 {
-            sql.push_str(UPDATE_CONVERSATIONS);
-            push_rows(&mut sql, self.conversations, "(?,?,?,?,?,?)");
-            sql.push_str(OF_CONVERSATION);
         }
         if self.commit {
             sql.push_str("COMMIT");

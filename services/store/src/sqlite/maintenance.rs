@@ -55,15 +55,15 @@ pub struct Maintenance {
     pub restarted: bool,
 }
 
-/// Frames of the log and those already copied into the database.
+/// Bytes of the log and those already copied into the database.
 #[derive(Clone, Copy)]
-struct Frames {
+struct Extent {
     log: u64,
     copied: u64,
 }
 
-/// A frame is a page and its header.
-const FRAME_BYTES: u64 = 4096 + 24;
+/// A frame of the log is a page and this.
+const FRAME_HEADER_BYTES: u64 = 24;
 /// Bytes of log that a stored message or conversation adds, apart from bodies: its share of
 /// rewritten pages. A rough guess that a look at the log soon replaces.
 const ROW_BYTES: u64 = 1024;
@@ -72,12 +72,17 @@ const ROW_BYTES: u64 = 1024;
 const QUIET_BYTES: u64 = 1 << 20;
 /// Passive checkpoints before writes have to wait for the rest.
 const MORE_PASSES: u32 = 3;
-/// A rest of this size is copied in a few milliseconds: 512 pages.
-const SHORT_WAIT_BYTES: u64 = 512 * FRAME_BYTES;
+/// A rest of this size is copied in a few milliseconds.
+const SHORT_WAIT_BYTES: u64 = 2 << 20;
 
 const LOOK: &str = "PRAGMA wal_checkpoint(NOOP)";
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
+
+/// Bytes that a page of this size takes in the log.
+pub(super) fn frame_bytes(page: i64) -> u64 {
+    u64::try_from(page).unwrap_or_default() + FRAME_HEADER_BYTES
+}
 
 impl SqliteStore {
     /// Size of the write-ahead log's file; 0 when there is none.
@@ -116,7 +121,7 @@ impl SqliteStore {
         let options = &self.inner.options;
         let mut state = self.inner.maintenance.lock().await;
         let before = self.checkpoint(&mut state, LOOK).await?;
-        let used = before.log * FRAME_BYTES;
+        let used = before.log;
         let mut done = Maintenance {
             used_before: used,
             pending: before.pending(),
@@ -200,7 +205,7 @@ impl SqliteStore {
         let rows = batch.messages.len() + conversations;
         let grown = u64::try_from(bodies).unwrap_or(u64::MAX)
             + ROW_BYTES * u64::try_from(rows).unwrap_or(u64::MAX)
-            + FRAME_BYTES;
+            + self.inner.frame_bytes;
         let before = self.inner.wal_used.fetch_add(grown, Ordering::Relaxed);
         let step = self.inner.options.checkpoint_bytes.max(1);
         if before / step != (before + grown) / step {
@@ -219,7 +224,7 @@ impl SqliteStore {
         &self,
         state: &mut State,
         statement: &'static str,
-    ) -> Result<Frames, StoreError> {
+    ) -> Result<Extent, StoreError> {
         let mut connection = match state.connection.take() {
             Some(connection) => connection,
             None => self.inner.maintenance_options.connect().await?,
@@ -228,18 +233,19 @@ impl SqliteStore {
         // A connection that failed is not put back.
         state.connection = Some(connection);
         // -1 when there is no log yet.
-        let frames = |at| -> Result<u64, StoreError> {
-            Ok(u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or(0))
+        let bytes = |at| -> Result<u64, StoreError> {
+            let frames = u64::try_from(row.try_get::<i64, _>(at)?).unwrap_or(0);
+            Ok(frames * self.inner.frame_bytes)
         };
-        Ok(Frames {
-            log: frames(1)?,
-            copied: frames(2)?,
+        Ok(Extent {
+            log: bytes(1)?,
+            copied: bytes(2)?,
         })
     }
 }
 
-impl Frames {
+impl Extent {
     fn pending(self) -> u64 {
-        self.log.saturating_sub(self.copied) * FRAME_BYTES
+        self.log.saturating_sub(self.copied)
     }
 }

@@ -4,7 +4,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::append::Texts;
+use super::append::{self, Texts};
 use super::rows::unavailable;
 use crate::StoreError;
 
@@ -65,7 +65,9 @@ impl Writer {
             roll_back(&mut slot).await;
         }
         if slot.connection.is_none() {
-            slot.connection = Some(self.options.connect().await.map_err(StoreError::from)?);
+            let mut connection = self.options.connect().await?;
+            append::prepare(&mut connection).await?;
+            slot.connection = Some(connection);
         }
         Ok(WriteGuard {
             slot,

@@ -403,3 +403,41 @@ impl CheckpointNow for SqliteStore {
             .unwrap();
     }
 }
+
+/// A database of an earlier version has pages of 4 KiB: it keeps them, and its log is measured in them.
+#[tokio::test]
+async fn a_database_keeps_the_size_of_its_pages() {
+    use sqlx::{ConnectOptions, Executor};
+
+    async fn page_bytes(dir: &std::path::Path) -> i64 {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("im.db"));
+        let mut connection = options.connect().await.unwrap();
+        sqlx::query_scalar("PRAGMA page_size")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+    }
+
+    let fresh = TempStore::open_with(small_log()).await;
+    assert_eq!(page_bytes(fresh.dir.path()).await, 1024);
+
+    let dir = tempfile::tempdir().unwrap();
+    let data = DataDir::open(dir.path()).unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(data.database())
+        .create_if_missing(true)
+        .page_size(4096);
+    let mut old = options.connect().await.unwrap();
+    old.execute("CREATE TABLE earlier (n INTEGER)")
+        .await
+        .unwrap();
+    sqlx::Connection::close(old).await.unwrap();
+    let store = SqliteStore::open(data, small_log()).await.unwrap();
+    append(&store, &mut Log::default(), 40).await.unwrap();
+    assert_eq!(page_bytes(dir.path()).await, 4096);
+    let found = store.maintain().await.unwrap();
+    assert!(
+        found.used_before > 0 && found.used_before % (4096 + 24) == 0,
+        "{found:?}"
+    );
+}

@@ -1,6 +1,6 @@
 //! Guessing: what is counted, what is slowed down, and who is not hindered.
 
-use std::time::Instant as Clock;
+use tokio::time::Instant as Clock;
 
 use im_store::{EVERY_ADDRESS, NewFailure};
 

@@ -1,6 +1,6 @@
 //! Logins that were verified before a restart.
 
-use std::time::Instant as Clock;
+use tokio::time::Instant as Clock;
 
 use im_store::{Remember, Remembered};
 
