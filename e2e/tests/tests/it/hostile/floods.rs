@@ -252,7 +252,11 @@ async fn members_at_full_speed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_is_idle() {
     const PHONES: u32 = 4;
-    let mut siege = Siege::separate(ground(PHONES).set("msg.idle_mobile_ms=2000")).await;
+    // Without rates a phone fills the room for answers at once.
+    let ground = ground(PHONES)
+        .set("msg.idle_mobile_ms=2000")
+        .set("msg.rate_limit=0");
+    let mut siege = Siege::separate(ground).await;
     let msg = siege.msg();
     let open = async |siege: &mut Siege| {
         let metrics = super::metrics(siege, "msg1").await;

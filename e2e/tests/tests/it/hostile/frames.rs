@@ -11,9 +11,6 @@ use tokio::time::Instant;
 
 use crate::support::*;
 
-/// Connections at a time; every other one logs in first.
-const SOURCES: u32 = 8;
-
 /// Sends so many frames over one connection after the other, and reads what comes.
 async fn send_frames(msg: SocketAddr, seed: u64, n: u32, count: usize, end: Instant) -> usize {
     let mut frames = Frames::new(seed.wrapping_add(n.into()), &[]);
@@ -59,6 +56,8 @@ struct Aim {
     read_percent: usize,
     /// Time for half of them.
     limit: Duration,
+    /// Connections at a time; every other one logs in first.
+    sources: u32,
 }
 
 async fn torture(mut siege: Siege, aim: Aim) {
@@ -70,7 +69,7 @@ async fn torture(mut siege: Siege, aim: Aim) {
         Some(_) => 100,
         None => 1,
     };
-    let each = aim.count * times / 2 / SOURCES as usize;
+    let each = aim.count * times / 2 / aim.sources as usize;
     let limit = aim.limit * u32::try_from(times).unwrap();
     let msg = siege.msg();
     let read = async |siege: &mut Siege| {
@@ -81,12 +80,12 @@ async fn torture(mut siege: Siege, aim: Aim) {
         let before = read(&mut siege).await;
         let begin = Instant::now();
         let end = begin + limit;
-        let senders = (0..SOURCES).map(|n| send_frames(msg, seed ^ round << 32, n, each, end));
+        let senders = (0..aim.sources).map(|n| send_frames(msg, seed ^ round << 32, n, each, end));
         let sent: usize = siege.round(join_all(senders)).await.into_iter().sum();
         let took = begin.elapsed();
         let read = read(&mut siege).await - before;
         siege.note(format!("{sent} frames in {took:.1?}, {read} of them read"));
-        siege.expect(sent >= each * SOURCES as usize, || {
+        siege.expect(sent >= each * aim.sources as usize, || {
             format!("only {sent} frames were sent in {limit:?}")
         });
         siege.expect(read as usize * 100 >= sent * aim.read_percent, || {
@@ -116,12 +115,13 @@ async fn torture(mut siege: Siege, aim: Aim) {
 /// times as many.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_million_frames_without_meters() {
-    let ground = ground(SOURCES).set("msg.rate_limit=0");
     let aim = Aim {
         count: 1_000_000,
-        read_percent: 60,
+        read_percent: 40,
         limit: Duration::from_secs(40),
+        sources: 8,
     };
+    let ground = ground(aim.sources).set("msg.rate_limit=0");
     torture(Siege::separate(ground).await, aim).await;
 }
 
@@ -133,6 +133,7 @@ async fn a_hundred_thousand_frames_with_meters() {
         count: 100_000,
         read_percent: 20,
         limit: Duration::from_secs(40),
+        sources: 32,
     };
-    torture(Siege::separate(ground(SOURCES)).await, aim).await;
+    torture(Siege::separate(ground(aim.sources)).await, aim).await;
 }

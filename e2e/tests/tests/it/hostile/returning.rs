@@ -7,6 +7,7 @@ use std::time::Duration;
 use im_client::RawConn;
 use im_e2e::people;
 use im_e2e::siege::{Siege, attacker, ground, source};
+use im_e2e::wait;
 use rand::Rng as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -123,7 +124,9 @@ async fn six_thousand_people_return_after_a_restart() {
     let platform = Platform::separate(shape, ground(PEOPLE).set("msg.presence.notify=none"))
         .await
         .unwrap();
-    let mut siege = Siege::around(platform, "msg1").await;
+    let siege = Siege::around(platform, "msg1").await;
+    let mut siege = siege.newcomers_within(Duration::from_secs(5));
+    let msg = siege.msg();
     let crowd = || (1..=PEOPLE).map(attacker);
 
     let other = siege.platform().msg_address("msg2");
@@ -140,10 +143,17 @@ async fn six_thousand_people_return_after_a_restart() {
             platform.remove("msg2").unwrap().kill9().unwrap();
             platform.kill_and_restart("db").await.unwrap();
             platform.all_ready().await.unwrap();
+            // Roles find each other again.
+            wait::until("a login after the restart", wait::SOON, || async {
+                let from = source(20, 255).into();
+                let login = log_in(msg, from, attacker(1), Duration::from_secs(1)).await;
+                login.is_ok().then_some(())
+            })
+            .await
+            .unwrap();
         })
         .await;
     drop(first);
-    let msg = siege.msg();
     let again = siege
         .during(come_back(msg, crowd(), WINDOWS, REMEMBERED))
         .await;

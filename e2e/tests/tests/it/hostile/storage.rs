@@ -7,10 +7,8 @@ use futures::future::join_all;
 use im_codec::encode;
 use im_e2e::attack::{Attacker, Ears};
 use im_e2e::siege::{Siege, attacker, ground, source};
-use im_e2e::wait;
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 use im_proto_teamtalk::switch::Imp2pCmdMsg;
-use nix::sys::signal::Signal;
 use tokio::time::{Instant, timeout};
 
 use crate::support::*;
@@ -66,12 +64,12 @@ async fn one_account_does_not_fill_the_disk() {
     siege.holds().await;
 }
 
-/// A backup that lasts, here one whose process is stopped while it holds its snapshot, stops no
-/// acknowledgement, however much others store meanwhile.
+/// Backups one after the other stop no acknowledgement, however much others store meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_that_lasts() {
+async fn backups_without_a_pause() {
     const WRITERS: u32 = 16;
     const TIME: Duration = Duration::from_secs(4);
+    // So that seconds suffice to fill the log.
     let ground = ground(WRITERS)
         .set("sqlite.checkpoint_bytes=4194304")
         .set("sqlite.wal_limit_bytes=67108864");
@@ -84,47 +82,32 @@ async fn a_backup_that_lasts() {
         }))
     };
     // Something to back up.
-    siege.during(write(Duration::from_secs(1))).await;
+    siege.during(write(Duration::from_secs(2))).await;
     siege.calm().await;
-    let platform = siege.platform();
-    let target = platform.dir().join("backup.db");
-    let data = platform.data_dir().display().to_string();
-    let to = target.display().to_string();
-    let args = ["backup", "--data-dir", &data, "--to", &to];
-    let mut backup = std::process::Command::new(im_e2e::process::imd_binary().unwrap())
-        .args(args)
-        .stdin(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let dir = platform.dir().to_path_buf();
-    let pid = nix::unistd::Pid::from_raw(backup.id().cast_signed());
-    // It writes under another name first.
-    wait::until("a backup that is under way", wait::SOON, || async {
-        let names = std::fs::read_dir(&dir).ok()?;
-        let mut files = names.filter_map(Result::ok).filter(|entry| {
-            let name = entry.file_name();
-            name.to_string_lossy().contains("backup")
-        });
-        files
-            .any(|entry| entry.metadata().is_ok_and(|data| data.len() > 1 << 20))
-            .then_some(())
-    })
-    .await
-    .unwrap();
-    nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
-    let still = backup.try_wait().unwrap().is_none();
-    siege.round(write(TIME)).await;
-    nix::sys::signal::kill(pid, Signal::SIGCONT).unwrap();
-    let status = wait::until("the end of the backup", wait::SOON, || {
-        let status = backup.try_wait().ok().flatten();
-        async move { status }
-    })
-    .await
-    .unwrap();
-    siege.note(format!(
-        "the backup was stopped under way: {still}; it ended with {status}"
-    ));
-    siege.round(write(Duration::from_secs(1))).await;
+    let data = siege.platform().data_dir().display().to_string();
+    let dir = siege.platform().dir().to_path_buf();
+    let mut number = 0;
+    for _ in 0..2 {
+        let end = Instant::now() + TIME;
+        let backups = async {
+            while Instant::now() < end {
+                number += 1;
+                let to = dir
+                    .join(format!("backup-{number}.db"))
+                    .display()
+                    .to_string();
+                let (dir, data) = (dir.clone(), data.clone());
+                let made = tokio::task::spawn_blocking(move || {
+                    let args = ["backup", "--data-dir", &data, "--to", &to];
+                    im_e2e::process::run_imd(&dir, &args)
+                });
+                made.await.unwrap().unwrap();
+            }
+        };
+        let attack = async { futures::join!(backups, write(TIME)) };
+        siege.round(attack).await;
+    }
+    siege.note(format!("{number} backups"));
     siege.holds().await;
 }
 
@@ -132,8 +115,10 @@ async fn a_backup_that_lasts() {
 /// moment: the connection stays, and everything stored arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_ends_the_connection_of_who_reads() {
-    const MESSAGES: usize = 24;
-    const SIGNALS: usize = 24;
+    /// Together less than the rate of stored bytes lets pass at once.
+    const MESSAGES: usize = 12;
+    const SIGNALS: usize = 12;
+    const TIME: Duration = Duration::from_secs(7);
     const READS: u32 = 3_000_000;
     let mut siege = Siege::separate(ground(3)).await;
     let msg = siege.msg();
@@ -156,15 +141,19 @@ async fn nobody_ends_the_connection_of_who_reads() {
             .map(|((frame, count), n)| async move {
                 let from = source(61, 2);
                 let mut conn = Attacker::login(msg, from, attacker(n), Windows, Ears::Open).await;
-                for seq in 0..*count {
-                    let frame = im_codec::stamp_seq(frame.clone(), seq as u16);
-                    if conn.send(&frame).await.is_err() {
-                        break;
+                let sends = async {
+                    for seq in 0..*count {
+                        let frame = im_codec::stamp_seq(frame.clone(), seq as u16);
+                        if conn.send(&frame).await.is_err() {
+                            break;
+                        }
                     }
-                }
-                conn.listen(Duration::from_secs(6)).await;
+                    conn.listen(TIME).await;
+                };
+                // Who sends too much is read later.
+                drop(timeout(TIME, sends).await);
             });
-        let reads = reader.hear(Duration::from_secs(10), READS);
+        let reads = reader.hear(TIME, READS);
         futures::join!(join_all(senders), reads).1
     };
     let heard = siege.round(attack).await;

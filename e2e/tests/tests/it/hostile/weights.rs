@@ -91,10 +91,12 @@ async fn large_signals_and_requests_that_are_complete_together() {
         encode(Command::P2pCmdMsg, 1, &signal),
         encode(Command::ChangeSignInfoReq, 1, &signature),
     ];
-    for frame in frames {
+    for _ in 0..2 {
         let attack = async {
-            let conns = sessions(msg, SESSIONS, Ears::Open).await;
-            complete_together(conns, &frame).await;
+            for frame in &frames {
+                let conns = sessions(msg, SESSIONS, Ears::Open).await;
+                complete_together(conns, frame).await;
+            }
         };
         siege.round(attack).await;
     }
