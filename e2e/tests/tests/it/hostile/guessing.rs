@@ -45,12 +45,14 @@ async fn hashes(platform: &mut Platform) -> f64 {
     metrics.sum("im_db_proxy_password_hashes", "")
 }
 
-/// A name or password that nobody can have is refused at once: no hash is computed for it.
+/// A name or password that nobody can have is refused at once: no hash is computed for it, and whoever
+/// goes on is told that there were too many failures.
 #[tokio::test]
 async fn oversized_attempts_cost_nothing() {
     let mut platform = own_platform(3, &[]).await;
     let from = source(50, 1);
     let before = hashes(&mut platform).await;
+    let mut last = None;
     for n in 0..40 {
         let (name, password) = match n % 2 {
             0 => ("u3".to_owned(), "x".repeat(129)),
@@ -58,7 +60,9 @@ async fn oversized_attempts_cost_nothing() {
         };
         let answer = attempt(&mut platform, from, &name, &password).await;
         assert_ne!(answer.result_code, 0);
+        last = Some(answer);
     }
+    assert!(last.as_ref().is_some_and(is_locked), "{last:?}");
     assert_eq!(hashes(&mut platform).await, before);
     let answer = attempt(&mut platform, from, "u3", &right()).await;
     assert_eq!(answer.result_code, 0, "{answer:?}");

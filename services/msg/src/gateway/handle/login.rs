@@ -26,8 +26,9 @@ const INTERNAL: &str = "服务端内部错误";
 const BAD_CREDENTIALS: &str = "用户名/密码错误";
 const BUSY: &str = "服务器繁忙,请稍后再试";
 
-/// Longest name and password that an account can have, bytes.
-const MAX_CREDENTIAL: usize = 128;
+/// Bytes of a name or password that db-proxy is sent, more than it takes under any configuration. It
+/// refuses what is longer without a hash, and counts that.
+const MAX_CREDENTIAL: usize = 256;
 
 /// Bit of a login's `features`: the client understands a time to wait.
 const FEATURE_RETRY_AFTER: u32 = 1;
@@ -68,19 +69,12 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
     if !conn.step(Phase::Fresh, Phase::Asking) {
         return;
     }
-    if request.user_name.len() > MAX_CREDENTIAL || request.password.len() > MAX_CREDENTIAL {
-        // No account has such a name or password: nobody need be asked.
-        gateway.env.metrics.refused(Refusal::Credentials);
-        let code = ResultType::RefuseReasonDbValidateFailed;
-        refuse(gateway, conn, seq, code, BAD_CREDENTIALS);
-        return;
-    }
     let version = gateway
         .admission
         .version(request.client_version.as_deref().unwrap_or_default());
     let call = LoginCall {
-        user_name: request.user_name,
-        password: request.password,
+        user_name: cut(request.user_name),
+        password: cut(request.password),
         client_type: client.to_wire(),
         client_version: version.as_ref().to_owned(),
         address: conn.remote().to_string(),
@@ -102,6 +96,12 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
         let wait = RETRY_AFTER_MS + rand::random_range(0..RETRY_AFTER_MS);
         busy(gateway, conn, seq, takes_retry, wait);
     }
+}
+
+/// Cuts what no account has; it stays longer than any account's.
+fn cut(mut text: String) -> String {
+    text.truncate(text.ceil_char_boundary(MAX_CREDENTIAL));
+    text
 }
 
 /// Reads a login. The wanted presence may be any number.
@@ -313,4 +313,16 @@ pub(super) fn kick_pc(request: &Request<'_>) {
         result_code: 0,
     };
     request.answer(Command::KickPcClientRsp, &answer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_account_has_is_cut_and_still_too_long() {
+        assert_eq!(cut("u".repeat(255)), "u".repeat(255));
+        assert_eq!(cut("u".repeat(1_000)).len(), MAX_CREDENTIAL);
+        assert_eq!(cut("用".repeat(1_000)).len(), MAX_CREDENTIAL + 2);
+    }
 }
