@@ -243,13 +243,20 @@ impl Installation {
         Ok(format!("http://{}:8080", address.context("an address")?))
     }
 
-    /// Logs a person in with the project's own client.
+    /// Logs a person in with the project's own client; while the servers are busy, when they say.
     pub(crate) async fn client(&self, id: u32) -> anyhow::Result<(Client, Events)> {
         let password = Password::clear(people::PASSWORD);
         let config = ClientConfig::new(self.url().await?, people::name(id), password);
-        Client::connect(config)
-            .await
-            .with_context(|| format!("log u{id} in"))
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Client::connect(config.clone()).await {
+                Err(im_client::Error::Busy { retry_after }) if tries < 20 => {
+                    tokio::time::sleep(retry_after).await;
+                }
+                result => return result.with_context(|| format!("log u{id} in")),
+            }
+        }
     }
 
     /// Starts people who chat: `users` of them and a group of all, `1000 / pause` messages per second
