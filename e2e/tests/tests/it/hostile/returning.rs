@@ -137,6 +137,19 @@ async fn six_thousand_people_return_after_a_restart() {
     siege.expect(first.slowest.len() == PEOPLE as usize, || {
         format!("for the first time only {first}")
     });
+    // What was verified is stored about a second later.
+    let mut stored = 0.0;
+    for _ in 0..100 {
+        let metrics = super::metrics(&mut siege, "db").await;
+        stored = metrics.sum("im_db_proxy_remembered_logins_stored", "");
+        if stored >= f64::from(PEOPLE) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    siege.expect(stored >= f64::from(PEOPLE), || {
+        format!("{stored} logins are remembered")
+    });
 
     siege
         .interrupt(async |platform| {
