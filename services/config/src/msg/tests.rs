@@ -1,0 +1,60 @@
+use super::*;
+
+#[test]
+fn the_defaults_are_within_their_bounds() {
+    MsgConfig::default().validate().unwrap();
+}
+
+#[test]
+fn the_timeouts_are_those_of_the_original() {
+    let config = MsgConfig::default();
+    assert_eq!(config.login_timeout_ms, 15_000);
+    assert_eq!(config.idle_pc_ms, 120_000);
+    assert_eq!(config.idle_mobile_ms, 300_000);
+    assert_eq!(config.sweep_ms, 1_000);
+    // "Closed within two seconds": the grace and the tick that notices its end.
+    assert!(config.kick_grace_ms <= 1_000 && config.close_grace_ms <= 1_000);
+}
+
+#[test]
+fn the_limits_are_the_stated_ones() {
+    let config = MsgConfig::default();
+    assert_eq!((config.rate_limit, config.rate_burst), (20, 64));
+    assert_eq!(
+        (config.pending_messages, config.pending_bytes),
+        (64, 262_144)
+    );
+    assert_eq!((config.send_batch, config.send_batches_in_flight), (256, 2));
+    assert_eq!(config.max_frame_bytes, 1_048_576);
+    assert_eq!(config.push_budget_bytes, 1_048_576);
+    assert_eq!(config.pull_interval_ms, 200);
+    assert_eq!((config.drain_seconds, config.drain_notice_ms), (20, 2_000));
+    assert_eq!(config.presence.notify, PresenceNotify::All);
+    assert_eq!(config.listen, "0.0.0.0:8000");
+    assert!(config.report_delay_ms <= 50 && config.report_interval_ms <= 1_000);
+}
+
+#[test]
+fn a_stop_with_the_defaults_ends_before_the_process_is_cut() {
+    let longest = MsgConfig::default().longest_stop();
+    let limit = Duration::from_millis(crate::ProcessConfig::default().stop_timeout_ms);
+    assert!(longest < limit && limit < Duration::from_secs(30));
+}
+
+#[test]
+fn a_key_out_of_bounds_is_named() {
+    let config = MsgConfig {
+        pending_queries: 0,
+        ..MsgConfig::default()
+    };
+    let error = config.validate().unwrap_err().to_string();
+    assert_eq!(error, "pending_queries: must be 1 to 65535, is 0");
+}
+
+#[test]
+fn presence_notices_are_set_by_one_word() {
+    let config: MsgConfig = toml::from_str("[presence]\nnotify = \"related\"").unwrap();
+    assert_eq!(config.presence.notify, PresenceNotify::Related);
+    assert!(toml::from_str::<MsgConfig>("[presence]\nnotify = \"some\"").is_err());
+    assert!(toml::from_str::<MsgConfig>("rate_limits = 3").is_err());
+}
