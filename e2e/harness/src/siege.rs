@@ -135,7 +135,7 @@ impl Siege {
             before: BTreeMap::new(),
             rounds: Vec::new(),
             arrivals: Arrivals::default(),
-            newcomers_limit: Duration::from_secs(2),
+            newcomers_limit: Duration::from_secs(5),
             faults: Vec::new(),
             notes: Vec::new(),
             judged: false,
@@ -144,7 +144,7 @@ impl Siege {
         siege
     }
 
-    /// Newcomers may take so long, instead of two seconds.
+    /// Newcomers may take so long, instead of five seconds.
     #[must_use]
     pub fn newcomers_within(mut self, limit: Duration) -> Self {
         self.newcomers_limit = limit;

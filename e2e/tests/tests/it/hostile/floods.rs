@@ -16,6 +16,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::*;
 
+/// Time for a login while nothing but the attack is to be done.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
 /// As many connections without an account stream these bytes as the server has worker threads, and two
 /// more.
 async fn streams(msg: SocketAddr, bytes: &[u8], time: Duration) {
@@ -39,7 +42,8 @@ async fn streams(msg: SocketAddr, bytes: &[u8], time: Duration) {
 /// runs on the same threads is served all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_never_pause() {
-    let mut siege = Siege::separate(ground(1)).await;
+    let siege = Siege::separate(ground(1)).await;
+    let mut siege = siege.newcomers_within(AT_ONCE);
     let msg = siege.msg();
     let unknown = Header {
         service_id: 7,
@@ -72,7 +76,8 @@ async fn flood(msg: SocketAddr, count: u32, kind: ClientType, bytes: &[u8], time
 /// fill it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kicks_at_full_speed() {
-    let mut siege = Siege::separate(ground(6)).await;
+    let siege = Siege::separate(ground(6)).await;
+    let mut siege = siege.newcomers_within(AT_ONCE);
     let msg = siege.msg();
     let kick = encode(
         Command::KickPcClientReq,
@@ -91,7 +96,8 @@ async fn kicks_at_full_speed() {
 /// Every other cheap command in the same way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cheap_commands_at_full_speed() {
-    let mut siege = Siege::separate(ground(4)).await;
+    let siege = Siege::separate(ground(4)).await;
+    let mut siege = siege.newcomers_within(AT_ONCE);
     let msg = siege.msg();
     let frames = [
         encode(Command::ClientTimeReq, 7, &ImClientTimeReq {}),

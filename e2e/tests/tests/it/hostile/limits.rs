@@ -8,7 +8,6 @@ use im_e2e::gauges::{Metrics, descriptors, resident_kib};
 use im_e2e::wait;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
-use tokio::time::Instant;
 
 use super::chat;
 use crate::support::*;
@@ -224,7 +223,7 @@ async fn one_address_cannot_take_all_connections() {
         "msg.max_connections_per_address=20",
         "msg.max_connections=80",
     ];
-    let platform = own_platform(1, &settings).await;
+    let mut platform = own_platform(1, &settings).await;
     let address = platform.msg_address("all");
     let connect = async |last: u8| {
         let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));

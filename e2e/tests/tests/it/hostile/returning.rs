@@ -124,8 +124,7 @@ async fn six_thousand_people_return_after_a_restart() {
     let platform = Platform::separate(shape, ground(PEOPLE).set("msg.presence.notify=none"))
         .await
         .unwrap();
-    let siege = Siege::around(platform, "msg1").await;
-    let mut siege = siege.newcomers_within(Duration::from_secs(5));
+    let mut siege = Siege::around(platform, "msg1").await;
     let msg = siege.msg();
     let crowd = || (1..=PEOPLE).map(attacker);
 
