@@ -168,25 +168,6 @@ async fn a_busy_db_proxy_is_told_the_same_way() {
 }
 
 #[tokio::test]
-async fn a_name_or_password_that_no_account_has_asks_nobody() {
-    let rig = Rig::start().await;
-    for request in [
-        login_req(&"u".repeat(129), WINDOWS),
-        ImLoginReq {
-            password: "x".repeat(129),
-            ..login_req("u7", WINDOWS)
-        },
-    ] {
-        let mut client = rig.connect().await;
-        client.send(Command::LoginReq, 1, &request).await;
-        let answer: ImLoginRes = client.expect(Command::LoginRes, 1).await;
-        assert_eq!(answer.result_code, 6);
-        client.expect_end().await;
-    }
-    assert_eq!(rig.db.state().logins, 0);
-}
-
-#[tokio::test]
 async fn batches_of_every_kind_are_weighed() {
     let bound = 64 << 10;
     let rig = Rig::start_with(MsgConfig {
