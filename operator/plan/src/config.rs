@@ -24,7 +24,7 @@ const RESERVED: &[&str] = &[
     "data_dir",
     "secret_file",
     "log.filter",
-    "process.stop_timeout_ms",
+    "process.stop_timeout",
     "admin.listen",
     "peers.login",
     "peers.route",
@@ -52,8 +52,13 @@ pub(crate) fn file(
         .map_err(|error: toml::de::Error| vec![SpecError::new(&field, error.message())])?;
     config.validate().map_err(|violations| {
         let each = violations.0.into_iter();
-        each.map(|violation| SpecError::new(&format!("{field}[{}]", violation.key), violation.rule))
-            .collect::<Vec<_>>()
+        each.map(|violation| {
+            SpecError::new(
+                &format!("{field}[{}]", violation.key),
+                violation.rule.to_string(),
+            )
+        })
+        .collect::<Vec<_>>()
     })?;
     toml::to_string(&table).map_err(|error| vec![SpecError::new(&field, error.to_string())])
 }

@@ -1,20 +1,93 @@
 //! How a configuration is judged: every key that breaks its bound is named, not only the first.
 //!
 //! A configuration type implements [`Check`]; nested tables are visited by [`Checker::table`], so
-//! each violation carries the full path of its key.
+//! each violation carries the full path of its key. What a key declares here is what its schema says.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::PeerSource;
+use crate::bounds::{Amount, Bound, Declared};
+
+/// What a value must be, and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Within a range.
+    Within {
+        /// The least.
+        least: Amount,
+        /// The most.
+        most: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// No less than something else.
+    NotBelow {
+        /// The key that says how much, or words for it.
+        other: String,
+        /// How much that is.
+        least: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// No more than something else.
+    NotAbove {
+        /// The key that says how much, or words for it.
+        other: String,
+        /// How much that is.
+        most: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// A whole number of steps.
+    Steps {
+        /// One step.
+        step: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// Anything else, as a sentence without its subject.
+    Other(String),
+}
+
+impl Rule {
+    /// The rule with its amounts written by `shown`.
+    pub fn with_amounts(&self, shown: impl Fn(&Amount) -> String) -> String {
+        match self {
+            Self::Within { least, most, is } => {
+                let [least, most, is] = [least, most, is].map(shown);
+                format!("must be {least} to {most}, is {is}")
+            }
+            Self::NotBelow { other, least, is } => {
+                let [least, is] = [least, is].map(shown);
+                format!("must be at least {other} ({least}), is {is}")
+            }
+            Self::NotAbove { other, most, is } => {
+                let [most, is] = [most, is].map(shown);
+                format!("must be at most {other} ({most}), is {is}")
+            }
+            Self::Steps { step, is } => {
+                let [step, is] = [step, is].map(shown);
+                format!("must be a multiple of {step}, is {is}")
+            }
+            Self::Other(rule) => rule.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_amounts(Amount::to_string))
+    }
+}
 
 /// A key that breaks its bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Path of the key, such as `msg.link.keepalive_ms`.
+    /// Path of the key, such as `msg.link.keepalive`.
     pub key: String,
     /// What the value must be, and what it is.
-    pub rule: String,
+    pub rule: Rule,
 }
 
 impl fmt::Display for Violation {
@@ -24,7 +97,7 @@ impl fmt::Display for Violation {
 }
 
 /// All violations of one configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct Violations(pub Vec<Violation>);
 
 impl fmt::Display for Violations {
@@ -52,31 +125,72 @@ pub trait Check {
     }
 }
 
-/// Gathers violations.
+/// Gathers violations, and what the keys declare.
 #[derive(Debug, Default)]
 pub struct Checker {
     path: Vec<String>,
     found: Vec<Violation>,
+    declared: Vec<Declared>,
 }
 
 impl Checker {
-    /// The value must lie within the range.
-    pub fn range<T: PartialOrd + fmt::Display>(
-        &mut self,
-        key: &str,
-        value: &T,
-        range: &RangeInclusive<T>,
-    ) {
+    /// The value must lie within the range, whatever other keys say.
+    pub fn range<T>(&mut self, key: &str, value: &T, range: &RangeInclusive<T>)
+    where
+        T: PartialOrd + Copy + Into<Amount>,
+    {
+        let (least, most) = ((*range.start()).into(), (*range.end()).into());
+        self.declare(key, Bound::Range { least, most });
         if !range.contains(value) {
-            let rule = format!("must be {} to {}, is {value}", range.start(), range.end());
-            self.violation(key, rule);
+            let is = (*value).into();
+            self.report(key, Rule::Within { least, most, is });
         }
     }
 
-    /// The value must be at least this.
-    pub fn at_least<T: PartialOrd + fmt::Display>(&mut self, key: &str, value: &T, least: &T) {
+    /// The value must be no less than that of another key of the table, or than what `other` says.
+    pub fn not_below<T>(&mut self, key: &str, value: &T, other: &str, least: &T)
+    where
+        T: PartialOrd + Copy + Into<Amount>,
+    {
+        let other = other.to_owned();
+        self.declare(key, Bound::NotBelow(other.clone()));
         if value < least {
-            self.violation(key, format!("must be at least {least}, is {value}"));
+            let (least, is) = ((*least).into(), (*value).into());
+            self.report(key, Rule::NotBelow { other, least, is });
+        }
+    }
+
+    /// The value must be no more than that of another key of the table, or than what `other` says.
+    pub fn not_above<T>(&mut self, key: &str, value: &T, other: &str, most: &T)
+    where
+        T: PartialOrd + Copy + Into<Amount>,
+    {
+        let other = other.to_owned();
+        self.declare(key, Bound::NotAbove(other.clone()));
+        if value > most {
+            let (most, is) = ((*most).into(), (*value).into());
+            self.report(key, Rule::NotAbove { other, most, is });
+        }
+    }
+
+    /// The value must be a whole number of such steps, because it is counted in them.
+    pub fn steps<T>(&mut self, key: &str, value: &T, step: &T)
+    where
+        T: Copy + Into<Amount>,
+    {
+        let (is, step) = ((*value).into(), (*step).into());
+        self.declare(key, Bound::Steps(step));
+        if !is.is_multiple_of(&step) {
+            self.report(key, Rule::Steps { step, is });
+        }
+    }
+
+    /// The text must have at most so many bytes.
+    pub fn length(&mut self, key: &str, text: &str, most: usize) {
+        self.declare(key, Bound::Length(most));
+        if text.len() > most {
+            let has = text.len();
+            self.violation(key, format!("must have at most {most} bytes, has {has}"));
         }
     }
 
@@ -123,12 +237,27 @@ impl Checker {
 
     /// Reports a violation of a key of the present table.
     pub fn violation(&mut self, key: &str, rule: String) {
-        let mut path = self.path.join(".");
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(key);
-        self.found.push(Violation { key: path, rule });
+        self.report(key, Rule::Other(rule));
+    }
+
+    fn report(&mut self, key: &str, rule: Rule) {
+        let key = self.path_of(key);
+        self.found.push(Violation { key, rule });
+    }
+
+    fn declare(&mut self, key: &str, bound: Bound) {
+        let key = self.path_of(key);
+        self.declared.push(Declared { key, bound });
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let tables = self.path.iter().map(String::as_str);
+        tables.chain([key]).collect::<Vec<_>>().join(".")
+    }
+
+    /// What the keys that were judged declare.
+    pub fn declared(self) -> Vec<Declared> {
+        self.declared
     }
 
     /// The verdict.

@@ -4,6 +4,7 @@
 //! them. Unknown keys are errors.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod check;
 mod common;
 mod db_proxy;
@@ -14,11 +15,13 @@ mod login;
 mod msg;
 mod msg_meter;
 mod peers;
+pub mod renamed;
 mod root;
 mod route;
 pub mod table;
 pub mod units;
 
+pub use bounds::*;
 pub use check::*;
 pub use common::*;
 pub use db_proxy::*;

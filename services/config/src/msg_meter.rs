@@ -168,7 +168,17 @@ impl Check for MeterConfig {
             stored_burst,
             &(least..=ByteSize::mib(2_048)),
         );
-        checker.at_least("stored_per_day", stored_per_day, stored_burst);
+        checker.range(
+            "stored_per_day",
+            stored_per_day,
+            &(least..=ByteSize::mib(1 << 20)),
+        );
+        checker.not_below(
+            "stored_per_day",
+            stored_per_day,
+            "stored_burst",
+            stored_burst,
+        );
     }
 }
 

@@ -138,13 +138,13 @@ impl Accounts {
         };
         let admission = Admission::new(limits, &metrics);
         let pairs = usize::try_from(config.lockout_pairs).unwrap_or(usize::MAX);
-        let window = Duration::from_secs(config.lockout_window_secs.into());
+        let window = config.lockout_window.duration();
         Self {
             memory: Memory::new(&config, Arc::clone(&keyed)),
             oversized: Counts::new(pairs, window),
             lockout: Lockout::new(Arc::clone(&store), Arc::clone(&keyed), &config, &metrics),
             keys,
-            remember_seconds: u32::try_from(config.remember_for.as_seconds()).unwrap_or(u32::MAX),
+            remember_seconds: config.remember_for.as_seconds_u32(),
             asked: Once::new(config.verified_entries, REMEMBER_AGAIN),
             renewals: Renewals::new(Arc::clone(&store), config.verified_entries, &metrics),
             pool: HashPool::new(policy, config.max_hashes, admission.clone(), &metrics),
@@ -211,7 +211,7 @@ impl Accounts {
 
     /// When a lock ends whose last failure was at this time, unix seconds.
     pub(crate) fn lock_ends(&self, newest: u32) -> u32 {
-        newest.saturating_add(self.config.lockout_window_secs)
+        newest.saturating_add(self.config.lockout_window.as_seconds_u32())
     }
 
     /// Ends the locks of a name; how many failures' places were forgotten.

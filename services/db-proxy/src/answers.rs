@@ -18,7 +18,6 @@ mod sessions;
 mod settings;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -140,7 +139,7 @@ impl Answers {
             config: Arc::clone(&context.config),
             directory: Directory::new(
                 context.config.answers.max_directory_answers,
-                context.config.answers.directory_kept_bytes,
+                context.config.answers.directory_kept.as_usize(),
             ),
             creating: StripedLocks::default(),
             grouping: Mutex::new(Grouping {
@@ -163,16 +162,13 @@ impl Answers {
 
     fn bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
-        Bounds::of(asker.client, limits, limits.max_answer_bytes)
+        Bounds::of(asker.client, limits, limits.max_answer.as_usize())
     }
 
     /// Bounds of an answer with messages, and of lists that every terminal asks for.
     fn list_bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
-        let total = limits
-            .max_list_bytes
-            .as_usize()
-            .min(limits.max_answer_bytes);
+        let total = limits.max_list_bytes.min(limits.max_answer).as_usize();
         Bounds::of(asker.client, limits, total)
     }
 
@@ -278,7 +274,7 @@ impl AnswerQueries for Answers {
             origin: query.origin,
             client: ClientType::from_wire(query.client_type),
         };
-        let time = Duration::from_millis(self.limits().timeout_ms);
+        let time = self.limits().timeout.duration();
         let handled = tokio::time::timeout(time, self.handle(asker, command, query.body))
             .await
             .unwrap_or(Err(QueryError::TimedOut));

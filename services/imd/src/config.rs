@@ -163,7 +163,11 @@ pub(crate) fn load(
         env: environment(),
         sets: set.clone(),
     };
-    let mut loaded = sources.load()?;
+    let loaded = sources.load()?;
+    for warning in &loaded.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+    let mut loaded = loaded.config;
     if data_dir.is_some() {
         loaded.data_dir.clone_from(data_dir);
     }

@@ -12,7 +12,6 @@ mod supervise;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
@@ -171,13 +170,13 @@ async fn run(
         ),
         Err(error) => warn!(%error, "raise limit of open files failed"),
     }
-    let stop_limit = Duration::from_millis(config.process.stop_timeout_ms);
+    let stop_limit = config.process.stop_timeout.duration();
     if !matches!(plan, Plan::One(role) if role != Role::Msg)
         && config.msg.longest_stop() > stop_limit
     {
         warn!(
             longest = ?config.msg.longest_stop(),
-            "process.stop_timeout_ms ends a stop before msg.drain_seconds and its other bounds do"
+            "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
     let shared = share(config, &secrets);
@@ -262,7 +261,7 @@ async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Resul
     if config.listen.is_empty() {
         return Ok(None);
     }
-    let limit = Duration::from_millis(config.heartbeat_ms);
+    let limit = config.heartbeat.duration();
     let admin = Admin::bind(&config.listen, shared.context.clone(), limit).await?;
     roles::note(addresses, "admin", "http", admin.local_addr());
     Ok(Some(admin))

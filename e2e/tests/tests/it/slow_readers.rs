@@ -31,12 +31,12 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
     const PUSH_BUDGET: u64 = 64 << 10;
     const PUSH_TOTAL: u64 = 32 << 20;
     const LIMIT: Duration = Duration::from_secs(60);
-    let budget = format!("msg.push_budget_bytes={PUSH_BUDGET}");
-    let total = format!("msg.push_total_bytes={PUSH_TOTAL}");
+    let budget = format!("msg.push_budget={PUSH_BUDGET}B");
+    let total = format!("msg.push_total={PUSH_TOTAL}B");
     let settings = [
         budget.as_str(),
         total.as_str(),
-        "msg.slow_grace_ms=200",
+        "msg.slow_grace=200ms",
         "msg.catch_up_time=2s",
         "msg.rate_limit=0",
         "msg.presence.notify=none",
@@ -113,7 +113,7 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
 /// D29: a client that asks without reading is read later, and then closed or served; memory stays.
 #[tokio::test]
 async fn who_asks_and_does_not_read_is_not_answered_without_bound() {
-    let settings = ["msg.answer_budget_bytes=65536", "msg.slow_grace_ms=200"];
+    let settings = ["msg.answer_budget=64KiB", "msg.slow_grace=200ms"];
     let mut platform = own_platform(1_000, &settings).await;
     let address = platform.msg_address("all");
     let pid = platform.process("all").unwrap().pid();

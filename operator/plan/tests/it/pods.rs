@@ -1,6 +1,7 @@
 //! Pods: security, configuration, overrides.
 
 use im_config::ImdConfig;
+use im_config::units::Span;
 use im_operator_plan::Role;
 use serde_json::{Value, json};
 
@@ -71,8 +72,8 @@ fn files_hold_what_the_servers_need() {
         (1000, 500)
     );
     assert_eq!(
-        (msg.msg.drain_seconds, msg.process.stop_timeout_ms),
-        (60, 110_000)
+        (msg.msg.drain_time, msg.process.stop_timeout),
+        (Span::seconds(60), Span::seconds(110))
     );
     assert_eq!(msg.msg.accept_rate, 7);
     assert_eq!(msg.peers.login, ["kubernetes:demo-login-control:control"]);
@@ -84,8 +85,8 @@ fn files_hold_what_the_servers_need() {
         Role::Login,
     );
     assert_eq!(
-        (login.login.stale_after_ms, login.login.replicas),
-        (30_000, 4)
+        (login.login.stale_after, login.login.replicas),
+        (Span::seconds(30), 4)
     );
     assert!(login.peers.route.is_empty());
     let db_proxy = config(json!({}), Role::DbProxy);

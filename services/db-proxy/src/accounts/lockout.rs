@@ -171,7 +171,7 @@ impl Lockout {
                     name = attempt.name,
                     address = place,
                     failures = count,
-                    seconds = self.config.lockout_window_secs,
+                    seconds = self.config.lockout_window.as_seconds(),
                     "too many failed logins: this name is judged slowly from there"
                 );
             }
@@ -246,7 +246,7 @@ impl Lockout {
     }
 
     fn since(&self, now: u32) -> u32 {
-        now.saturating_sub(self.config.lockout_window_secs)
+        now.saturating_sub(self.config.lockout_window.as_seconds_u32())
     }
 
     fn key(&self, attempt: &Attempt, place: &str) -> Key {

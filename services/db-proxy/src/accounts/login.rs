@@ -28,7 +28,7 @@ impl Accounts {
         let name = call.user_name.trim_end_matches(' ');
         let digest = call.password.as_str();
         let origin = Origin::of(&call.address);
-        if name.len() > self.config.max_name_bytes || digest.len() > MAX_DIGEST_BYTES {
+        if name.len() > self.config.max_name.as_usize() || digest.len() > MAX_DIGEST_BYTES {
             return Err(self.oversized(&origin));
         }
         let pair = self.memory.pair(name, &origin.address);

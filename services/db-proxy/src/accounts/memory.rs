@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use im_config::AccountsConfig;
@@ -75,13 +74,13 @@ struct Inner {
 impl Memory {
     pub(super) fn new(config: &AccountsConfig, keyed: Arc<Keyed>) -> Self {
         let entries = config.verified_entries;
-        let account_ttl = Duration::from_secs(config.account_ttl_secs);
+        let account_ttl = config.account_ttl.duration();
         Self {
             keyed,
             inner: Mutex::new(Inner {
                 accounts: TtlMap::new(entries, account_ttl),
                 names: HashMap::new(),
-                verified: TtlMap::new(entries, Duration::from_secs(config.verified_ttl_secs)),
+                verified: TtlMap::new(entries, config.verified_ttl.duration()),
                 clean: TtlMap::new(entries, account_ttl),
                 generation: 0,
             }),

@@ -11,13 +11,13 @@ use im_store::{AccountStore as _, DirectoryImport, DirectoryStore as _, Imported
 
 use super::memory::Account;
 
-use im_config::units::Span;
+use im_config::units::{ByteSize, Span};
 
 use super::*;
 
 fn config() -> AccountsConfig {
     AccountsConfig {
-        argon2_memory_kib: 8,
+        argon2_memory: ByteSize::kib(8),
         argon2_iterations: 1,
         argon2_lanes: 1,
         lockout_first_wait: Span::millis(50),
@@ -338,7 +338,7 @@ async fn other_parameters_reach_stored_hashes_at_login() {
     let rig = Rig::new(config()).await;
     rig.ann().await;
     let stronger = AccountsConfig {
-        argon2_memory_kib: 16,
+        argon2_memory: ByteSize::kib(16),
         argon2_iterations: 2,
         ..config()
     };

@@ -63,7 +63,7 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let url = request.avatar_url;
-        let fits = url.len() <= self.limits().max_avatar_bytes;
+        let fits = url.len() <= self.limits().max_avatar.as_usize();
         let same = fits
             && self
                 .profile(asker.user)
@@ -105,7 +105,7 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let text = request.sign_info;
-        let fits = text.len() <= self.limits().max_signature_bytes;
+        let fits = text.len() <= self.limits().max_signature.as_usize();
         let same = fits
             && self
                 .profile(asker.user)

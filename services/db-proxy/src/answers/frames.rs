@@ -31,7 +31,8 @@ impl Bounds {
             // A terminal of unknown kind gets what everybody accepts.
             Some(ClientType::Android) | None => Self {
                 frame: config
-                    .max_android_frame
+                    .max_frame_android
+                    .as_usize()
                     .saturating_sub(HEADER_LEN)
                     .min(total),
                 total,
@@ -120,11 +121,11 @@ mod tests {
     fn android_and_unknown_terminals_get_short_frames_others_one() {
         let config = AnswersConfig::default();
         for client in [Some(ClientType::Android), None] {
-            let bounds = Bounds::of(client, &config, config.max_answer_bytes);
+            let bounds = Bounds::of(client, &config, config.max_answer.as_usize());
             assert!(bounds.frame + HEADER_LEN < im_codec::ANDROID_MAX_FRAME);
         }
         for client in [ClientType::Windows, ClientType::Mac, ClientType::Ios] {
-            let bounds = Bounds::of(Some(client), &config, config.max_answer_bytes);
+            let bounds = Bounds::of(Some(client), &config, config.max_answer.as_usize());
             assert_eq!(bounds.frame, bounds.total);
         }
     }

@@ -128,8 +128,8 @@ impl Answers {
     ) -> Result<Option<MembersChanged>, QueryError> {
         let limits = self.limits();
         let max_members = self.config.writer.max_group_members;
-        let name_fits = (1..=limits.max_group_name_bytes).contains(&request.group_name.len());
-        let avatar_fits = request.group_avatar.len() <= limits.max_avatar_bytes;
+        let name_fits = (1..=limits.max_group_name.as_usize()).contains(&request.group_name.len());
+        let avatar_fits = request.group_avatar.len() <= limits.max_avatar.as_usize();
         if !name_fits || !avatar_fits {
             return Ok(None);
         }

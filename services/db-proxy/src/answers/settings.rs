@@ -21,7 +21,7 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let token = request.device_token;
-        if token.len() > self.limits().max_token_bytes {
+        if token.len() > self.limits().max_token.as_usize() {
             return Ok(Reply::Silent);
         }
         // What is set already is not written again.

@@ -87,7 +87,8 @@ impl Writer {
             config,
         } = parts;
         let (sender, jobs) = mpsc::unbounded_channel();
-        let (handle, fill) = WriterHandle::new(sender, config.queue_messages, config.queue_bytes);
+        let (handle, fill) =
+            WriterHandle::new(sender, config.queue_messages, config.queue_size.as_u32());
         let (reachable, watch) = watch::channel(false);
         let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
         let window = retry_window(&config);
@@ -182,7 +183,7 @@ impl Writer {
             return;
         }
         if let Some(last) = self.last_commit {
-            let gap = Duration::from_millis(self.config.commit_gap_ms);
+            let gap = self.config.commit_gap.duration();
             if last.elapsed() < gap {
                 tokio::time::sleep_until(last + gap).await;
             }
@@ -271,7 +272,7 @@ impl Writer {
         if stop.is_cancelled() {
             self.stopping.get_or_insert_with(Instant::now);
         }
-        let patience = Duration::from_secs(self.config.store_retry_seconds);
+        let patience = self.config.store_retry.duration();
         let stopped = self
             .stopping
             .is_some_and(|since| since.elapsed() >= STOP_RETRY);
@@ -350,12 +351,15 @@ impl Writer {
     }
 
     fn retry_min(&self) -> Duration {
-        Duration::from_millis(self.config.retry_min_ms.max(1))
+        self.config
+            .retry_min
+            .duration()
+            .max(Duration::from_millis(1))
     }
 
     fn longer(&self, wait: Duration) -> Duration {
         (wait * 2)
-            .min(Duration::from_millis(self.config.retry_max_ms))
+            .min(self.config.retry_max.duration())
             .max(self.retry_min())
     }
 }

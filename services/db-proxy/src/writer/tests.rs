@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use im_config::WriterConfig;
+use im_config::units::{ByteSize, Span};
 use im_core::{CommitSeq, Conversation, GroupId};
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::publish_item::Item;
@@ -214,7 +215,7 @@ async fn a_store_that_fails_for_a_while_delays_and_loses_nothing() {
 async fn what_cannot_be_stored_in_time_fails_without_an_acknowledgement() {
     let ground = Ground::new().await;
     let config = WriterConfig {
-        store_retry_seconds: 0,
+        store_retry: Span::ZERO,
         ..WriterConfig::default()
     };
     let mut rig = ground.start_with(config).await;
@@ -310,7 +311,7 @@ async fn the_queue_is_bounded_and_waits() {
     let ground = Ground::new().await;
     let config = WriterConfig {
         queue_messages: 2,
-        queue_bytes: 100,
+        queue_size: ByteSize::bytes(100),
         ..WriterConfig::default()
     };
     ground.store.faults.away.store(true, Ordering::SeqCst);

@@ -275,14 +275,14 @@ fn remember_keys(config: &ImdConfig, dir: &DataDir) -> Result<RememberKeys, Reme
 fn options(config: &SqliteConfig) -> SqliteOptions {
     SqliteOptions {
         readers: config.readers,
-        busy_timeout: Duration::from_millis(config.busy_timeout_ms),
-        acquire_timeout: Duration::from_millis(config.acquire_timeout_ms),
-        writer_cache_kib: config.writer_cache_kib,
-        reader_cache_kib: config.reader_cache_kib,
-        checkpoint_bytes: config.checkpoint_bytes,
-        restart_bytes: config.restart_bytes,
-        wal_limit_bytes: config.wal_limit_bytes,
-        maintenance_interval: Duration::from_millis(config.maintenance_interval_ms),
+        busy_timeout: config.busy_timeout.duration(),
+        acquire_timeout: config.acquire_timeout.duration(),
+        writer_cache_kib: config.writer_cache.as_kib(),
+        reader_cache_kib: config.reader_cache.as_kib(),
+        checkpoint_bytes: config.checkpoint_at.as_u64(),
+        restart_bytes: config.restart_at.as_u64(),
+        wal_limit_bytes: config.wal_limit.as_u64(),
+        maintenance_interval: config.maintenance_interval.duration(),
         ..SqliteOptions::default()
     }
 }

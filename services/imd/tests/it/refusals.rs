@@ -33,11 +33,11 @@ fn an_unknown_key_ends_the_start_and_is_named_wherever_it_stands() {
 
 #[test]
 fn a_value_out_of_bounds_is_named_with_its_bounds() {
-    let (code, _, said) = finish(imd(&["config", "check", "--set", "msg.sweep_ms=0"]));
+    let (code, _, said) = finish(imd(&["config", "check", "--set", "msg.sweep_interval=0s"]));
     assert_eq!(code, BAD_CONFIGURATION);
     assert_eq!(
         said,
-        "imd: invalid configuration: msg.sweep_ms: must be 1 to 60000, is 0\n"
+        "imd: invalid configuration: msg.sweep_interval: must be 1ms to 1m, is 0s\n"
     );
     let (code, out, _) = finish(imd(&["config", "check"]));
     assert_eq!((code, out.as_str()), (0, "ok\n"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use im_codec::Command;
+use im_config::units::Span;
 use im_config::{MeterConfig, MsgConfig, Rate};
 use im_proto_rpc::v1::route_call::Call;
 use im_proto_teamtalk::login::{ImKickPcClientReq, ImKickPcClientRsp};
@@ -85,7 +86,7 @@ async fn frames_that_no_client_sends_end_the_connection_before_and_after_login()
 #[tokio::test]
 async fn heartbeats_beyond_their_rate_do_not_put_off_the_login_timeout() {
     let rig = Rig::start_with(MsgConfig {
-        login_timeout_ms: 200,
+        login_timeout: Span::millis(200),
         ..metered(MeterConfig {
             heartbeat: FEW,
             ..MeterConfig::default()
