@@ -32,7 +32,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use im_config::AccountsConfig;
 use im_core::UserId;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{LoginCall, LoginDone};
 use im_store::{LoginFailures, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -185,7 +185,10 @@ impl Accounts {
 
     /// Changes the status of a user.
     pub(crate) async fn set_status(&self, user: UserId, status: u32) -> Result<(), StoreError> {
-        let result = self.store.set_status(user, status, unix_seconds()).await;
+        let result = self
+            .store
+            .set_status(user, status, UnixSeconds::now())
+            .await;
         self.memory.forget(user);
         self.asked.reset(user);
         result
@@ -209,8 +212,8 @@ impl Accounts {
         self.lockout.list().await
     }
 
-    /// When a lock ends whose last failure was at this time, unix seconds.
-    pub(crate) fn lock_ends(&self, newest: u32) -> u32 {
+    /// When a lock ends whose last failure was at this time.
+    pub(crate) fn lock_ends(&self, newest: UnixSeconds) -> UnixSeconds {
         newest.saturating_add(self.config.lockout_window.as_seconds_u32())
     }
 

@@ -59,7 +59,7 @@ async fn frame(terminal: &mut Terminal, command: Command) -> Vec<u8> {
 }
 
 fn now() -> u32 {
-    im_core::time::unix_seconds()
+    im_core::time::UnixSeconds::now().get()
 }
 
 /// The same frame with `time` where the golden one has 1700000000 or the second after it.

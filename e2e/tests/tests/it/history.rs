@@ -121,7 +121,7 @@ async fn who_was_away_finds_what_was_sent() {
     let mut times = Vec::new();
     for n in 1..=50 {
         sender.say(with_user(b), &format!("text {n}")).await;
-        times.push(im_core::time::unix_seconds());
+        times.push(im_core::time::UnixSeconds::now().get());
     }
     let mut receiver = shared.pc(b).await;
     let info = unread(&mut receiver, with_user(a)).await.unwrap();

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::AccountsConfig;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, Store, StoreError};
 use tracing::warn;
 
@@ -151,7 +151,7 @@ impl Lockout {
 
     /// A login has failed: stored when this returns. `known`: somebody has the name.
     pub(super) async fn failed(&self, attempt: &Attempt, known: bool) -> Result<(), StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let places = attempt.places();
         let failure = NewFailure {
             name: &attempt.name,
@@ -188,7 +188,7 @@ impl Lockout {
 
     /// Names that are locked or slowed down, newest first.
     pub(super) async fn list(&self) -> Result<Vec<LoginFailures>, StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let [address, network, every] = self.limits();
         let above = address.min(network).min(every);
         let mut found = self
@@ -211,7 +211,7 @@ impl Lockout {
         attempt: &Attempt,
         others: [u32; PLACES],
     ) -> Result<Standing, StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let places = attempt.places();
         let counts = self
             .store
@@ -245,7 +245,7 @@ impl Lockout {
         ]
     }
 
-    fn since(&self, now: u32) -> u32 {
+    fn since(&self, now: UnixSeconds) -> UnixSeconds {
         now.saturating_sub(self.config.lockout_window.as_seconds_u32())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::LoginCall;
 use im_store::{NewHash, Remember, Remembered, StoreError};
 use prost::Message as _;
@@ -232,7 +232,7 @@ impl Accounts {
         if self.memory.is_verified(account, digest) {
             return Recall::Right { renew: false };
         }
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let oldest = now.saturating_sub(self.remember_seconds);
         match account.remembered {
             // What a clock that was ahead has written is not relied on.
@@ -245,10 +245,10 @@ impl Accounts {
 
     /// Has a login that was remembered written again, once a day or when `due`.
     fn renew(&self, account: &Account, digest: &str, due: bool) {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let fresh = account
             .remembered
-            .is_some_and(|Remembered { at, .. }| at <= now && now - at < RENEW_AFTER);
+            .is_some_and(|Remembered { at, .. }| at <= now && now.seconds_since(at) < RENEW_AFTER);
         if due || !fresh {
             self.remember(account, &account.hash, digest);
         }
@@ -264,7 +264,7 @@ impl Accounts {
                 hash: hash.to_owned(),
                 remembered: Remembered {
                     mac,
-                    at: unix_seconds(),
+                    at: UnixSeconds::now(),
                 },
             });
         }

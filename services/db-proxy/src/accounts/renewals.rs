@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use im_core::UserId;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_store::{Remember, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -90,12 +90,12 @@ impl Renewals {
                 .collect();
             users.sort_unstable();
             users.dedup();
-            self.renew(&users, unix_seconds()).await;
+            self.renew(&users, UnixSeconds::now()).await;
         }
     }
 
     /// Writes a new time where a day has passed.
-    pub(super) async fn renew(&self, users: &[UserId], now: u32) {
+    pub(super) async fn renew(&self, users: &[UserId], now: UnixSeconds) {
         let before = now.saturating_sub(RENEW_AFTER);
         for users in users.chunks(BATCH) {
             if let Err(error) = self.store.renew_remembered(users, now, before).await {

@@ -4,7 +4,7 @@ mod busy;
 mod locks;
 mod remembered;
 
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::base::UserInfo;
 use im_store::testing::TempStore;
 use im_store::{AccountStore as _, DirectoryImport, DirectoryStore as _, ImportedUser};
@@ -73,7 +73,7 @@ impl Rig {
     async fn add(&self, user: ImportedUser) {
         let import = DirectoryImport {
             users: vec![user],
-            now: unix_seconds(),
+            now: UnixSeconds::now(),
         };
         let outcome = self.temp.store.import(&import).await.unwrap();
         assert_eq!(outcome.conflicts, []);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use im_codec::Command;
 use im_core::UserId;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::Audience;
 use im_proto_teamtalk::base::UserInfo;
 use im_proto_teamtalk::buddy::{
@@ -73,7 +73,7 @@ impl Answers {
             && !same
             && done(
                 self.store
-                    .set_avatar(asker.user, &url, unix_seconds())
+                    .set_avatar(asker.user, &url, UnixSeconds::now())
                     .await,
             )?;
         let is_set = same || changed;
@@ -115,7 +115,7 @@ impl Answers {
             && !same
             && done(
                 self.store
-                    .set_signature(asker.user, &text, unix_seconds())
+                    .set_signature(asker.user, &text, UnixSeconds::now())
                     .await,
             )?;
         let is_set = same || changed;

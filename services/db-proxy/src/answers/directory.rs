@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImDepartmentReq, ImDepartmentRsp};
 use tokio::sync::Semaphore;
 
@@ -52,10 +53,10 @@ impl Answers {
         let Some(request) = decode::<ImAllUserReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let since = request.latest_update_time;
+        let since = UnixSeconds::from_wire(request.latest_update_time);
         let bounds = self.bounds(asker);
         let after = match since {
-            0 => None,
+            UnixSeconds::EPOCH => None,
             since => Some(self.store.stamp_before(since).await?),
         };
         let key = Key {
@@ -73,7 +74,7 @@ impl Answers {
     async fn shared_users(
         &self,
         key: Key,
-        since: u32,
+        since: UnixSeconds,
         bounds: Bounds,
     ) -> Result<Arc<[Part]>, QueryError> {
         let built = &self.directory.built;
@@ -106,7 +107,11 @@ impl Answers {
         Ok(parts)
     }
 
-    async fn changed_users(&self, since: u32, bounds: Bounds) -> Result<UserFrames, QueryError> {
+    async fn changed_users(
+        &self,
+        since: UnixSeconds,
+        bounds: Bounds,
+    ) -> Result<UserFrames, QueryError> {
         let mut frames = UserFrames::new(since, bounds, self.limits().hide_contact);
         let mut after = since;
         loop {
@@ -118,7 +123,7 @@ impl Answers {
             after = last.stamp;
             for entry in page.users {
                 // Pages behind the first would tell of people who had left before.
-                if since == 0 && entry.profile.status == LEFT {
+                if since == UnixSeconds::EPOCH && entry.profile.status == LEFT {
                     frames.pass(entry.stamp);
                 } else if !frames.push(entry) {
                     break;
@@ -136,14 +141,13 @@ impl Answers {
         let Some(request) = decode::<ImDepartmentReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let records = self
-            .store
-            .departments_since(request.latest_update_time)
-            .await?;
+        let since = UnixSeconds::from_wire(request.latest_update_time);
+        let records = self.store.departments_since(since).await?;
         let latest_update_time = records
             .iter()
             .map(|record| record.stamp)
-            .fold(request.latest_update_time, u32::max);
+            .fold(since, UnixSeconds::max)
+            .get();
         let parts = self
             .list_bounds(asker)
             .parts(records.into_iter().filter_map(department));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::Command;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, Peer, SessionType};
 use im_proto_teamtalk::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
@@ -33,14 +33,15 @@ impl Answers {
         let Some(request) = decode::<ImRecentContactSessionReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         // A time that a clock ahead of ours has made would hide everything until then.
-        let since = Some(request.latest_update_time).filter(|since| *since <= now);
+        let since =
+            Some(UnixSeconds::from_wire(request.latest_update_time)).filter(|since| *since <= now);
         let bounds = self.list_bounds(asker);
         let limit = self.preview(self.limits().max_recent_sessions, bounds);
         let views = self
             .store
-            .recent_sessions(asker.user, since.unwrap_or(0), limit)
+            .recent_sessions(asker.user, since.unwrap_or_default(), limit)
             .await?;
         let lines = views
             .iter()

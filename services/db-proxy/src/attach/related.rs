@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use im_config::AttachConfig;
-use im_core::{UserId, time::unix_seconds};
+use im_core::{UserId, time::UnixSeconds};
 use im_proto_rpc::v1;
 use im_store::{Store, StoreError};
 use tokio::time::Instant;
@@ -59,7 +59,7 @@ impl Relations {
     }
 
     async fn read(&self, store: &dyn Store, user: UserId) -> Result<Arc<[u32]>, StoreError> {
-        let since = unix_seconds().saturating_sub(self.seconds);
+        let since = UnixSeconds::now().saturating_sub(self.seconds);
         let users = store.related_users(user, since, self.limit).await?;
         let related: Arc<[u32]> = users.into_iter().map(UserId::get).collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use im_config::units::Span;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, GroupId, MsgId, Peer};
 use im_store::testing::TempStore;
 use im_store::{
@@ -27,8 +28,9 @@ async fn rig(config: &PositionsConfig) -> Rig {
         ..ImportedUser::default()
     };
     let users = ["a", "b", "c"].map(named).into();
+    let now = UnixSeconds::from_wire(1);
     temp.store
-        .import(&DirectoryImport { users, now: 1 })
+        .import(&DirectoryImport { users, now })
         .await
         .unwrap();
     let (_, row) = temp.store.log_end().await.unwrap();
@@ -39,7 +41,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
         creator: user(1),
         group_type: GroupType::Temporary,
         members: [1, 2, 3].map(user).into(),
-        now: 1,
+        now,
     };
     let group: GroupId = temp.store.create_group(&new).await.unwrap();
     let message = |id: u32| MessageRow {
@@ -48,7 +50,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
         msg_id: MsgId::from_wire(id).unwrap(),
         sender: user(1),
         msg_type: 0x11,
-        time: 1,
+        time: now,
         low_sent: 0,
         key: None,
         body: Bytes::from_static(b"x"),

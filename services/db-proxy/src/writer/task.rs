@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::WriterConfig;
-use im_core::{CommitSeq, time::unix_seconds};
+use im_core::{CommitSeq, time::UnixSeconds};
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -311,7 +311,7 @@ impl Writer {
                 return Err(error.into());
             }
         }
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let result = match job {
             GroupJob::Create(create) => self.create_group(create, now).await,
             GroupJob::Change(change) => self.change_members(change, now).await,
@@ -376,7 +376,7 @@ fn done(decision: Decision) -> v1::SendDone {
     };
     if let Some(Kept { msg_id, time, seq }) = kept {
         done.msg_id = msg_id.get();
-        done.time = time;
+        done.time = time.get();
         done.seq = seq.0;
     }
     done

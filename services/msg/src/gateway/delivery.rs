@@ -97,7 +97,7 @@ pub(crate) async fn run(
                 }
             }
             Ok(()) = stored.changed() => {
-                delivery.position.stored(stored.borrow_and_update().0);
+                delivery.position.stored(*stored.borrow_and_update());
             }
             () = timer => {}
         }
@@ -185,6 +185,7 @@ impl Delivery {
             Some(true) => self.ring_changed(),
             Some(false) => {}
         }
+        let (after, through) = (CommitSeq(after), CommitSeq(through));
         let verdict = self.position.batch(link, after, through, ring);
         let mut held = Vec::new();
         let mut bytes = 0;
@@ -203,7 +204,7 @@ impl Delivery {
                 Item::Ready(ready) => self.ready(link, ready),
                 Item::Snapshot(done) => {
                     if self.links.is_announced(link, done.tag) {
-                        self.position.snapshot_done(link, done.through);
+                        self.position.snapshot_done(link, CommitSeq(done.through));
                     }
                 }
                 Item::Status(status) => {
@@ -222,7 +223,7 @@ impl Delivery {
 
     /// A session is registered: answers the login, and pushes from here on.
     fn ready(&mut self, link: LinkId, ready: SessionReady) {
-        let cursor = CommitSeq(self.position.cursor(link, ready.through));
+        let cursor = self.position.cursor(link, CommitSeq(ready.through));
         let gateway = &self.gateway;
         let table = gateway.routes.table();
         let owner = |user| table.owner(user).map_or(link, |owner| owner.id);
@@ -241,7 +242,7 @@ impl Delivery {
         for message in &page.messages {
             self.deliver(message, None);
         }
-        let live = self.position.page(page.through, page.more);
+        let live = self.position.page(CommitSeq(page.through), page.more);
         self.replay(live);
     }
 
@@ -280,12 +281,12 @@ impl Delivery {
             self.last_read = now;
             self.gateway
                 .db
-                .read_log(CommitSeq(after), self.gateway.env.config.pull_page);
+                .read_log(after, self.gateway.env.config.pull_page);
         }
     }
 
     /// When the next page is due, and after which position.
-    fn next_page(&self) -> Option<(Instant, u64)> {
+    fn next_page(&self) -> Option<(Instant, CommitSeq)> {
         let config = &self.gateway.env.config;
         match self.position.next_read() {
             Read::Nothing => None,
@@ -320,10 +321,10 @@ impl Delivery {
         let reached = self.position.reached();
         let progress = Progress {
             is_live: live,
-            reached: CommitSeq(reached),
+            reached,
         };
         if self.gateway.inbox.show(progress) {
-            info!(live, position = reached, "delivery mode changed");
+            info!(live, position = reached.0, "delivery mode changed");
         }
         self.gateway.env.metrics.pull_mode.set(i64::from(!live));
         let gaps = self.position.gaps();

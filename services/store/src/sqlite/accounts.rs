@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::directory::next_stamp;
 use super::failures;
-use super::rows::{json_array, number, text, user};
+use super::rows::{json_array, number, text, time, user};
 use crate::{
     AccountStore, Credentials, LoginFailures, MAC_BYTES, NewFailure, NewHash, Remember, Remembered,
     StoreError, UserProfile,
@@ -133,17 +134,32 @@ impl AccountStore for SqliteStore {
         Ok(tx.commit().await?)
     }
 
-    async fn set_status(&self, user: UserId, status: u32, now: u32) -> Result<(), StoreError> {
+    async fn set_status(
+        &self,
+        user: UserId,
+        status: u32,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
         self.set_stamped(SET_STATUS, user, Value::Number(status), now)
             .await
     }
 
-    async fn set_signature(&self, user: UserId, text: &str, now: u32) -> Result<(), StoreError> {
+    async fn set_signature(
+        &self,
+        user: UserId,
+        text: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
         self.set_stamped(SET_SIGNATURE, user, Value::Text(text), now)
             .await
     }
 
-    async fn set_avatar(&self, user: UserId, url: &str, now: u32) -> Result<(), StoreError> {
+    async fn set_avatar(
+        &self,
+        user: UserId,
+        url: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
         self.set_stamped(SET_AVATAR, user, Value::Text(url), now)
             .await
     }
@@ -184,8 +200,8 @@ impl AccountStore for SqliteStore {
     async fn renew_remembered(
         &self,
         users: &[UserId],
-        now: u32,
-        before: u32,
+        now: UnixSeconds,
+        before: UnixSeconds,
     ) -> Result<(), StoreError> {
         let mut writer = self.inner.writer.lock().await?;
         sqlx::query(RENEW_REMEMBERED)
@@ -201,8 +217,8 @@ impl AccountStore for SqliteStore {
         &self,
         name: &str,
         addresses: &[&str],
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
     ) -> Result<Vec<u32>, StoreError> {
         let mut connection = self.inner.readers.acquire().await?;
         failures::counts(&mut connection, name, addresses, since, now).await
@@ -226,8 +242,8 @@ impl AccountStore for SqliteStore {
     async fn list_login_failures(
         &self,
         above: u32,
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<LoginFailures>, StoreError> {
         let mut connection = self.inner.readers.acquire().await?;
@@ -252,7 +268,7 @@ impl SqliteStore {
         statement: &'static str,
         user: UserId,
         value: Value<'_>,
-        now: u32,
+        now: UnixSeconds,
     ) -> Result<(), StoreError> {
         let mut writer = self.inner.writer.lock().await?;
         let mut tx = writer.begin().await?;
@@ -304,7 +320,7 @@ fn remembered(row: &SqliteRow, at: usize) -> Result<Option<Remembered>, StoreErr
         .map_err(|_| StoreError::Corrupt("remembered login of a wrong length".into()))?;
     Ok(Some(Remembered {
         mac,
-        at: number(row, at + 1)?,
+        at: time(row, at + 1)?,
     }))
 }
 

@@ -1,6 +1,7 @@
 //! Groups, their members and versions.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -202,7 +203,7 @@ async fn join(
     users: &[UserId],
     conversation: i64,
     last_id: u32,
-    now: u32,
+    now: UnixSeconds,
     by: Option<UserId>,
 ) -> Result<(), StoreError> {
     sqlx::query(JOIN)

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::SqliteStore;
@@ -292,7 +293,7 @@ impl Departments {
 
 async fn store(
     connection: &mut SqliteConnection,
-    now: u32,
+    now: UnixSeconds,
     departments: &[NewDepartment],
     accounts: &[Account],
 ) -> Result<(), StoreError> {

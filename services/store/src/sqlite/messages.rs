@@ -3,13 +3,15 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, MsgId, RetryKey};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::rows::{
-    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, size, user,
+    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, size,
+    time, user,
 };
 use crate::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, ReadLimit,
@@ -110,7 +112,7 @@ impl MessageStore for SqliteStore {
 
     async fn recent_keys(
         &self,
-        since: u32,
+        since: UnixSeconds,
         max_messages: u32,
     ) -> Result<Vec<RecentKey>, StoreError> {
         let mut rows = sqlx::query(RECENT_KEYS)
@@ -274,7 +276,7 @@ pub(super) fn message(row: &SqliteRow, at: usize) -> Result<StoredMessage, Store
         msg_id: msg_id(row, at + 1)?,
         sender: user(row, at + 2)?,
         msg_type: number(row, at + 3)?,
-        time: number(row, at + 4)?,
+        time: time(row, at + 4)?,
         low_sent: number(row, at + 5)?,
         body: Bytes::from(row.try_get::<Vec<u8>, _>(at + 6)?),
     })
@@ -289,7 +291,7 @@ fn recent_key(row: &SqliteRow) -> Result<RecentKey, StoreError> {
         key: RetryKey(key),
         msg_id: msg_id(row, 1)?,
         seq: CommitSeq(position(row, 2)?),
-        time: number(row, 3)?,
+        time: time(row, 3)?,
     })
 }
 

@@ -6,13 +6,14 @@
 //! so that no position runs ahead of messages to come.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, UserId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::messages::message;
-use super::rows::{conversation, conversation_key, number, position, size, user};
+use super::rows::{conversation, conversation_key, number, position, size, time, user};
 use crate::{MemberView, Preview, ReadPosition, SessionStore, StoreError, Unread};
 
 /// Positions stored in one statement.
@@ -119,7 +120,7 @@ impl SessionStore for SqliteStore {
     async fn recent_sessions(
         &self,
         user: UserId,
-        updated_after: u32,
+        updated_after: UnixSeconds,
         limit: Preview,
     ) -> Result<Vec<MemberView>, StoreError> {
         let rows = sqlx::query(RECENT)
@@ -213,7 +214,7 @@ impl SessionStore for SqliteStore {
     async fn related_users(
         &self,
         user: UserId,
-        since: u32,
+        since: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<UserId>, StoreError> {
         let rows = sqlx::query(RELATED)
@@ -237,7 +238,7 @@ fn view(row: &SqliteRow) -> Result<MemberView, StoreError> {
         read_id: number(row, 3)?,
         joined_id: number(row, 4)?,
         removed_at,
-        updated: number(row, 6)?,
+        updated: time(row, 6)?,
         low_sent_at_read: number(row, 7)?,
         newest: message(row, 8)?,
     })

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 
 use crate::StoreError;
 
@@ -26,8 +27,8 @@ pub const MAC_BYTES: usize = 32;
 pub struct Remembered {
     /// MAC over the credentials; opaque to the store.
     pub mac: [u8; MAC_BYTES],
-    /// Unix seconds.
-    pub at: u32,
+    /// When.
+    pub at: UnixSeconds,
 }
 
 /// A verified login that is to be remembered.
@@ -84,8 +85,8 @@ pub struct UserProfile {
 pub struct DirectoryEntry {
     /// The profile.
     pub profile: UserProfile,
-    /// Stamp (unix seconds, strictly increasing per directory transaction).
-    pub stamp: u32,
+    /// Stamp: the time of its change, strictly increasing per directory transaction.
+    pub stamp: UnixSeconds,
 }
 
 /// Part of the directory in stamp order.
@@ -109,10 +110,10 @@ pub struct NewFailure<'a> {
     pub known: bool,
     /// Where it counts: an address, the network around it, [`EVERY_ADDRESS`].
     pub addresses: &'a [&'a str],
-    /// Unix seconds.
-    pub now: u32,
+    /// When.
+    pub now: UnixSeconds,
     /// Older failures are dropped, and so are those after `now`.
-    pub since: u32,
+    pub since: UnixSeconds,
     /// Names and addresses kept at most, of names that somebody has and of others apart.
     pub max_pairs: u32,
     /// More failures than this, and those of a known name at [`EVERY_ADDRESS`], are kept beyond
@@ -129,8 +130,8 @@ pub struct LoginFailures {
     pub address: String,
     /// How many.
     pub count: u32,
-    /// Unix seconds of the last one.
-    pub newest: u32,
+    /// When the last one was.
+    pub newest: UnixSeconds,
 }
 
 /// Accounts and profiles.
@@ -160,13 +161,24 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn set_hash(&self, user: UserId, hash: &str) -> Result<(), StoreError>;
 
     /// Sets the employment status with a new directory stamp.
-    async fn set_status(&self, user: UserId, status: u32, now: u32) -> Result<(), StoreError>;
+    async fn set_status(
+        &self,
+        user: UserId,
+        status: u32,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError>;
 
     /// Sets the signature with a new directory stamp.
-    async fn set_signature(&self, user: UserId, text: &str, now: u32) -> Result<(), StoreError>;
+    async fn set_signature(
+        &self,
+        user: UserId,
+        text: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError>;
 
     /// Sets the avatar URL with a new directory stamp.
-    async fn set_avatar(&self, user: UserId, url: &str, now: u32) -> Result<(), StoreError>;
+    async fn set_avatar(&self, user: UserId, url: &str, now: UnixSeconds)
+    -> Result<(), StoreError>;
 
     /// Night shield of pushes; `None` when the user does not exist.
     async fn push_shield(&self, user: UserId) -> Result<Option<u32>, StoreError>;
@@ -181,8 +193,8 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn renew_remembered(
         &self,
         users: &[UserId],
-        now: u32,
-        before: u32,
+        now: UnixSeconds,
+        before: UnixSeconds,
     ) -> Result<(), StoreError>;
 
     /// How many failures of a name at each of these addresses lie from `since` to `now`, in the order
@@ -191,8 +203,8 @@ pub trait AccountStore: Send + Sync + 'static {
         &self,
         name: &str,
         addresses: &[&str],
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
     ) -> Result<Vec<u32>, StoreError>;
 
     /// Adds a failure at all its addresses. Gives their counts with it, in the same order. Of all
@@ -208,8 +220,8 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn list_login_failures(
         &self,
         above: u32,
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<LoginFailures>, StoreError>;
 

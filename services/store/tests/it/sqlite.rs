@@ -9,7 +9,7 @@ use im_store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{Log, pair, user};
+use crate::log::{Log, at, pair, user};
 
 fn small_log() -> SqliteOptions {
     SqliteOptions {
@@ -245,7 +245,7 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     };
     let import = DirectoryImport {
         users: vec![person("ann")],
-        now: 10,
+        now: at(10),
     };
     store.import(&import).await.unwrap();
     let group = log.group(&store, &[1], 10).await;
@@ -264,7 +264,7 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     let result = store
         .import(&DirectoryImport {
             users: many,
-            now: 10,
+            now: at(10),
         })
         .await;
     assert!(
@@ -273,11 +273,14 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     );
     // Nothing of what failed is there.
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
-    assert_eq!(store.users_since(0, 10_000).await.unwrap().users.len(), 1);
+    assert_eq!(
+        store.users_since(at(0), 10_000).await.unwrap().users.len(),
+        1
+    );
     assert_eq!(store.members(group).await.unwrap().len(), 1);
     assert_eq!(
         store
-            .recent_sessions(user(1), 0, Preview::rows(100))
+            .recent_sessions(user(1), at(0), Preview::rows(100))
             .await
             .unwrap()
             .len(),

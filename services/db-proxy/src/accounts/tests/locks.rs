@@ -17,9 +17,12 @@ async fn code_from(rig: &Rig, address: &str, name: &str, password: &str) -> u32 
 /// Failures of a name at 192.0.2.1, in its network and everywhere.
 async fn failures(rig: &Rig, name: &str) -> Vec<u32> {
     let places = ["192.0.2.1", "192.0.2.0/24", EVERY_ADDRESS];
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     let store = &rig.temp.store;
-    store.login_failures(name, &places, 0, now).await.unwrap()
+    store
+        .login_failures(name, &places, UnixSeconds::EPOCH, now)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -176,15 +179,15 @@ async fn the_same_wrong_password_at_the_same_time_is_one_question() {
 async fn failures_older_than_the_window_or_later_than_now_do_not_count() {
     let rig = Rig::new(config()).await;
     rig.ann().await;
-    let now = unix_seconds();
-    for time in [now - 1_801, now + 86_400] {
+    let now = UnixSeconds::now();
+    for time in [now.saturating_sub(1_801), now.saturating_add(86_400)] {
         for _ in 0..11 {
             let failure = NewFailure {
                 name: "ann",
                 known: true,
                 addresses: &["192.0.2.1"],
                 now: time,
-                since: 0,
+                since: UnixSeconds::EPOCH,
                 max_pairs: 100,
                 kept_above: 100,
             };

@@ -22,7 +22,7 @@ async fn remembered(config: AccountsConfig, keys: &RememberKeys) -> Rig {
     rig.restarted_with(config, keys.clone())
 }
 
-async fn at(rig: &Rig) -> Option<u32> {
+async fn at(rig: &Rig) -> Option<UnixSeconds> {
     let credentials = rig.temp.store.credentials("ann").await.unwrap().unwrap();
     credentials.remembered.map(|remembered| remembered.at)
 }
@@ -98,16 +98,16 @@ async fn it_is_renewed_once_a_day_and_ends_with_its_time() {
         .unwrap()
         .unwrap()
         .user;
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     let day = 24 * 3_600;
     // When it was written, whether it costs a hash now, whether it is written again.
     for (written, hashes, renewed) in [
-        (now - day + 60, 0, false),
-        (now - day - 60, 0, true),
-        (now - 29 * day, 0, true),
-        (now - 31 * day, 1, true),
+        (now.saturating_sub(day - 60), 0, false),
+        (now.saturating_sub(day + 60), 0, true),
+        (now.saturating_sub(29 * day), 0, true),
+        (now.saturating_sub(31 * day), 1, true),
         // By a clock that was ahead.
-        (now + day, 1, true),
+        (now.saturating_add(day), 1, true),
     ] {
         let hash = rig.stored_hash("ann").await;
         let mac = keys.mac(user, &hash, &digest("secret")).unwrap();
@@ -120,11 +120,15 @@ async fn it_is_renewed_once_a_day_and_ends_with_its_time() {
         let accounts = accounts(&rig.temp, config(), keys.clone());
         let done = accounts.login(call("ann", "secret")).await;
         assert_eq!(done.result_code, 0);
-        assert_eq!(accounts.metrics.hashes(), hashes, "{written}");
+        assert_eq!(accounts.metrics.hashes(), hashes, "{written:?}");
         accounts.renewals.flush().await;
-        assert_eq!(at(&rig).await != Some(written), renewed, "{written}");
+        assert_eq!(at(&rig).await != Some(written), renewed, "{written:?}");
         if renewed {
-            assert!(at(&rig).await.is_some_and(|at| at >= now && at < now + 60));
+            assert!(
+                at(&rig)
+                    .await
+                    .is_some_and(|at| at >= now && at.seconds_since(now) < 60)
+            );
         }
     }
 }
@@ -187,10 +191,10 @@ async fn who_guesses_at_a_remembered_name_gets_no_more_tries() {
     let refused = codes.iter().filter(|code| **code == 6).count();
     assert!(refused >= 89, "{codes:?}");
     let places = ["192.0.2.1"];
-    let failures = rig
-        .temp
-        .store
-        .login_failures("ann", &places, 0, unix_seconds());
+    let failures =
+        rig.temp
+            .store
+            .login_failures("ann", &places, UnixSeconds::EPOCH, UnixSeconds::now());
     assert_eq!(failures.await.unwrap(), [11], "each comparison was counted");
 }
 
@@ -208,7 +212,7 @@ async fn six_thousand_remembered_people_return_at_once_without_a_hash() {
     });
     let import = DirectoryImport {
         users: users.collect(),
-        now: unix_seconds(),
+        now: UnixSeconds::now(),
     };
     rig.temp.store.import(&import).await.unwrap();
     let logins: Vec<Remember> = (1..=u32::try_from(PEOPLE).unwrap())
@@ -220,7 +224,7 @@ async fn six_thousand_remembered_people_return_at_once_without_a_hash() {
                 hash: hash.clone(),
                 remembered: Remembered {
                     mac,
-                    at: unix_seconds(),
+                    at: UnixSeconds::now(),
                 },
             }
         })

@@ -1,6 +1,7 @@
 //! Frames of 0x0209.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::ImAllUserRsp;
 use im_store::DirectoryEntry;
 use prost::Message as _;
@@ -12,7 +13,7 @@ use crate::profile::user_info;
 /// Users of one frame.
 #[derive(Clone)]
 pub(super) struct Part {
-    latest_update_time: u32,
+    latest_update_time: UnixSeconds,
     /// Field 3 of the body, encoded.
     list: Bytes,
 }
@@ -23,10 +24,10 @@ impl Part {
     }
 
     /// The body for somebody who asked since `since`.
-    pub(super) fn body(&self, user_id: u32, since: u32) -> Bytes {
+    pub(super) fn body(&self, user_id: u32, since: UnixSeconds) -> Bytes {
         let head = ImAllUserRsp {
             user_id,
-            latest_update_time: self.latest_update_time.max(since),
+            latest_update_time: self.latest_update_time.max(since).get(),
             user_list: Vec::new(),
             attach_data: None,
         };
@@ -49,14 +50,14 @@ pub(super) struct UserFrames {
     /// The present frame's list.
     list: BytesMut,
     /// Greatest stamp seen, and the greatest one that cannot go on any more.
-    stamp: u32,
-    complete: u32,
+    stamp: UnixSeconds,
+    complete: UnixSeconds,
     /// Nothing is taken any more.
     pub(super) full: bool,
 }
 
 impl UserFrames {
-    pub(super) fn new(since: u32, bounds: Bounds, hidden: bool) -> Self {
+    pub(super) fn new(since: UnixSeconds, bounds: Bounds, hidden: bool) -> Self {
         Self {
             bounds,
             hidden,
@@ -70,7 +71,7 @@ impl UserFrames {
     }
 
     /// Sees a stamp.
-    pub(super) fn pass(&mut self, stamp: u32) {
+    pub(super) fn pass(&mut self, stamp: UnixSeconds) {
         if stamp != self.stamp {
             self.complete = self.stamp;
             self.stamp = stamp;
@@ -107,7 +108,7 @@ impl UserFrames {
         self.done
     }
 
-    fn close(&mut self, latest_update_time: u32) {
+    fn close(&mut self, latest_update_time: UnixSeconds) {
         let list = std::mem::take(&mut self.list).freeze();
         self.done.push(Part {
             latest_update_time,
@@ -139,19 +140,23 @@ mod tests {
                 signature: text(10),
                 status: 0,
             },
-            stamp,
+            stamp: UnixSeconds::from_wire(stamp),
         }
     }
 
     /// (latest_update_time, ids) of each frame.
     fn frames(entries: &[(u32, u32)], bounds: Bounds) -> Vec<(u32, Vec<u32>)> {
-        let mut frames = UserFrames::new(5, bounds, false);
+        let mut frames = UserFrames::new(UnixSeconds::from_wire(5), bounds, false);
         for (id, stamp) in entries {
             if !frames.push(entry(*id, *stamp)) {
                 break;
             }
         }
-        let bodies: Vec<Bytes> = frames.finish().iter().map(|part| part.body(9, 0)).collect();
+        let bodies: Vec<Bytes> = frames
+            .finish()
+            .iter()
+            .map(|part| part.body(9, UnixSeconds::EPOCH))
+            .collect();
         assert!(bodies.iter().all(|body| body.len() <= bounds.frame));
         bodies
             .into_iter()

@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use im_codec::Command;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImAllUserRsp, ImDepartmentReq, ImDepartmentRsp};
 use im_store::{AccountStore as _, DirectoryStore as _, ImportedUser};
 
@@ -42,7 +42,7 @@ async fn whoever_changed_since_is_returned_once_wire_13_2() {
         "nothing changed: the same time"
     );
     // Two changes in one second, and one after the answer in the same second.
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     rig.temp
         .store
         .set_signature(user(2), "a", now)
@@ -67,7 +67,7 @@ async fn people_who_left_are_told_to_whoever_may_know_them_wire_13_2() {
     let (_, stamp) = changed(&rig, 0).await;
     rig.temp
         .store
-        .set_status(user(5), 3, unix_seconds())
+        .set_status(user(5), 3, UnixSeconds::now())
         .await
         .unwrap();
     let frames = all_users(&rig, ios(1), stamp).await;
@@ -88,7 +88,7 @@ async fn pages_of_the_store_do_not_show_in_the_answer() {
     config.answers.directory_page = 2;
     let rig = Rig::with(config).await;
     for (n, id) in (1..=6).enumerate() {
-        let now = 2_000_000 + u32::try_from(n).unwrap();
+        let now = UnixSeconds::from_wire(2_000_000 + u32::try_from(n).unwrap());
         rig.temp
             .store
             .set_signature(user(id), "x", now)
@@ -97,7 +97,7 @@ async fn pages_of_the_store_do_not_show_in_the_answer() {
     }
     rig.temp
         .store
-        .set_status(user(2), 3, 3_000_000)
+        .set_status(user(2), 3, UnixSeconds::from_wire(3_000_000))
         .await
         .unwrap();
     let (everybody, last) = changed(&rig, 0).await;
@@ -115,7 +115,7 @@ async fn an_answer_about_everybody_is_kept_until_somebody_changes() {
     assert_eq!((other.user_id, &other.user_list), (2, &first.user_list));
     rig.temp
         .store
-        .set_signature(user(3), "new", unix_seconds())
+        .set_signature(user(3), "new", UnixSeconds::now())
         .await
         .unwrap();
     let second = ask(windows(1)).await;
@@ -126,7 +126,7 @@ async fn an_answer_about_everybody_is_kept_until_somebody_changes() {
     );
     rig.temp
         .store
-        .set_status(user(4), 3, unix_seconds())
+        .set_status(user(4), 3, UnixSeconds::now())
         .await
         .unwrap();
     assert_eq!(ask(windows(1)).await.user_list.len(), 8);
@@ -244,7 +244,8 @@ async fn departments_changed_later_are_returned_wire_13_3() {
         .collect();
     assert_eq!(names, ["Sales"]);
     assert!(rsp.latest_update_time > stamp);
-    let records = rig.temp.store.departments_since(0).await.unwrap();
+    let all = UnixSeconds::EPOCH;
+    let records = rig.temp.store.departments_since(all).await.unwrap();
     assert_eq!(records.len(), 3);
 }
 
@@ -271,7 +272,7 @@ async fn an_answer_is_built_once_for_all_who_ask_the_same_while_nothing_changes(
         all_users(&rig, user, 0).await;
     }
     assert_eq!(builds(), 4);
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     rig.temp
         .store
         .set_signature(user(4), "new", now)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::DbProxyConfig;
 use im_config::units::{ByteSize, Span};
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_core::{ClientType, UserId};
 use im_proto_rpc::v1::{self, publish_item::Item};
 use im_store::testing::TempStore;
@@ -329,7 +329,7 @@ impl Rig {
     pub(crate) async fn import(&self, users: Vec<ImportedUser>) {
         let import = DirectoryImport {
             users,
-            now: unix_seconds(),
+            now: UnixSeconds::now(),
         };
         assert_eq!(self.temp.store.import(&import).await.unwrap().conflicts, []);
     }
