@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_db_proxy::RememberKeys;
 use im_discovery::Kubernetes;
 use im_rpc::{LinkMetrics, Secret};
 use im_runtime::admin::Admin;
@@ -64,6 +65,8 @@ struct Shared {
     secret: Secret,
     /// The administrators' secret, where db-proxy runs.
     admin_secret: Option<Secret>,
+    /// The keys of remembered logins, where db-proxy runs and remembers them.
+    remember_keys: Option<RememberKeys>,
     context: Context,
     links: LinkMetrics,
     /// Made when a list of peers names a Service.
@@ -79,6 +82,7 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
     let secrets = Secrets {
         installation: secret::of_all_in_one(&config)?,
         administrators: Some(secret::of_administrators(&config)?),
+        remembered_logins: secret::of_remembered_logins(&config)?,
     };
     start(Plan::All, config, secrets, args.role.ready_file.clone())
 }
@@ -86,13 +90,17 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config, Vec::new())?;
-    let administrators = match role {
-        Role::DbProxy => Some(secret::of_administrators(&config)?),
-        Role::Login | Role::Msg | Role::Route => None,
+    let (administrators, remembered_logins) = match role {
+        Role::DbProxy => (
+            Some(secret::of_administrators(&config)?),
+            secret::of_remembered_logins(&config)?,
+        ),
+        Role::Login | Role::Msg | Role::Route => (None, None),
     };
     let secrets = Secrets {
         installation: secret::of_role(&config)?,
         administrators,
+        remembered_logins,
     };
     start(Plan::One(role), config, secrets, args.ready_file.clone())
 }
@@ -102,6 +110,8 @@ struct Secrets {
     installation: Kept,
     /// Where db-proxy runs.
     administrators: Option<Kept>,
+    /// Where db-proxy runs and remembers logins.
+    remembered_logins: Option<Kept<RememberKeys>>,
 }
 
 impl Secrets {
@@ -249,6 +259,10 @@ fn share(config: ImdConfig, secrets: &Secrets) -> Shared {
         secret: secrets.installation.secret.clone(),
         admin_secret: secrets
             .administrators
+            .as_ref()
+            .map(|kept| kept.secret.clone()),
+        remember_keys: secrets
+            .remembered_logins
             .as_ref()
             .map(|kept| kept.secret.clone()),
         context,

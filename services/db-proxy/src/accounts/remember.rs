@@ -14,10 +14,8 @@
 //! the new key before the old one and restart; when everybody's MAC has been renewed, or the remembered
 //! time is over, drop the second line. A lost key costs one argon2 computation per person, no more.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use im_core::UserId;
 use im_store::MAC_BYTES;
@@ -51,9 +49,9 @@ struct MacKey {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RememberKeyError {
-    /// It cannot be read or made.
-    #[error("use key file {}", .path.display())]
-    Io {
+    /// It cannot be read.
+    #[error("read key file {}", .path.display())]
+    Read {
         /// Which file.
         path: PathBuf,
         /// Why.
@@ -87,35 +85,23 @@ impl RememberKeys {
         Self { keys: Vec::new() }
     }
 
-    /// Keys of a file that somebody else has made.
+    /// Keys of a file.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or holds something else than keys.
-    pub fn open(path: &Path) -> Result<Self, RememberKeyError> {
-        let text = fs::read_to_string(path).map_err(|source| RememberKeyError::Io {
+    pub fn load(path: &Path) -> Result<Self, RememberKeyError> {
+        let text = fs::read_to_string(path).map_err(|source| RememberKeyError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).ok_or_else(|| RememberKeyError::Form {
+        Self::new(&text).ok_or_else(|| RememberKeyError::Form {
             path: path.to_owned(),
         })
     }
 
-    /// Keys of a file, which is made with mode 0600 when it is missing. Its directory must exist.
-    ///
-    /// # Errors
-    ///
-    /// As [`RememberKeys::open`]; or the file cannot be made.
-    pub fn open_or_make(path: &Path) -> Result<Self, RememberKeyError> {
-        make(path).map_err(|source| RememberKeyError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::open(path)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
+    /// Keys as a file has them, one or two lines; `None` when it is something else.
+    pub fn new(text: &str) -> Option<Self> {
         let lines: Vec<&str> = text
             .lines()
             .map(str::trim)
@@ -159,6 +145,12 @@ impl RememberKeys {
     }
 }
 
+impl fmt::Debug for RememberKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RememberKeys([redacted])")
+    }
+}
+
 impl MacKey {
     fn of(line: &str) -> Self {
         let mut id = [0; ID_BYTES];
@@ -187,42 +179,15 @@ impl MacKey {
     }
 }
 
-/// Writes a new key unless there is a file. It appears under its name only when it is whole.
-fn make(path: &Path) -> io::Result<()> {
-    if path.try_exists()? {
-        return Ok(());
-    }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    let key: [u8; 32] = rand::random();
-    writeln!(file, "{}", blake3::Hash::from_bytes(key).to_hex())?;
-    file.sync_all()?;
-    // A link, unlike a renaming, never replaces a file that has appeared meanwhile.
-    match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        linked => linked?,
-    }
-    fs::remove_file(&draft)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     const OLD: &str = "an old key of at least thirty-two bytes";
     const NEW: &str = "a new key, which has thirty-two bytes too";
 
     fn keys(lines: &[&str]) -> RememberKeys {
-        RememberKeys::parse(&lines.join("\n")).unwrap()
+        RememberKeys::new(&lines.join("\n")).unwrap()
     }
 
     fn user(id: u32) -> UserId {
@@ -269,24 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_made_for_its_owner_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("remember_key");
-        let first = RememberKeys::open_or_make(&path).unwrap();
-        let again = RememberKeys::open_or_make(&path).unwrap();
-        assert_eq!(first.mac(user(7), "h", "d"), again.mac(user(7), "h", "d"));
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
     fn what_holds_no_key_is_refused() {
         let three = [OLD, NEW, "a third key of at least thirty-two bytes"].join("\n");
         for text in ["", "\n\n", "short", three.as_str()] {
-            assert!(RememberKeys::parse(text).is_none(), "{text}");
+            assert!(RememberKeys::new(text).is_none(), "{text}");
         }
-        let missing = RememberKeys::open(Path::new("/nowhere/at/all"));
-        assert!(matches!(missing, Err(RememberKeyError::Io { .. })));
+        let missing = RememberKeys::load(Path::new("/nowhere/at/all"));
+        assert!(matches!(missing, Err(RememberKeyError::Read { .. })));
+        assert!(!format!("{:?}", keys(&[OLD])).contains(OLD));
     }
 }
