@@ -4,6 +4,7 @@
 //! an occupied port ends the start before anything runs; and they stop one after the other, msg
 //! first, so that what clients have sent is still stored and answered.
 
+mod follow;
 mod heap;
 mod roles;
 mod secret;
@@ -30,6 +31,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
 use crate::config;
+use follow::follow;
 use secret::Kept;
 
 /// A role that runs alone.
@@ -117,11 +119,12 @@ struct Secrets {
 impl Secrets {
     /// From now on a change of a file counts.
     fn follow(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        for Kept { secret, file } in [Some(self.installation), self.administrators]
-            .into_iter()
-            .flatten()
-        {
-            tasks.spawn(secret.follow(file, stop.clone()));
+        tasks.spawn(follow(self.installation, Secret::reload, stop.clone()));
+        if let Some(kept) = self.administrators {
+            tasks.spawn(follow(kept, Secret::reload, stop.clone()));
+        }
+        if let Some(kept) = self.remembered_logins {
+            tasks.spawn(follow(kept, RememberKeys::reload, stop.clone()));
         }
     }
 }

@@ -10,11 +10,13 @@
 //! not argon2. Who wants to rule that out for a stolen disk keeps the key file elsewhere
 //! (`remember_key_file`), or turns remembering off (`remember_for = "0s"`). Backups do not hold the key.
 //!
-//! *Rotation.* The file holds one key per line: the first is used, a second one is accepted still. Put
-//! the new key before the old one and restart; when everybody's MAC has been renewed, or the remembered
-//! time is over, drop the second line. A lost key costs one argon2 computation per person, no more.
+//! *Rotation.* The file holds one key per line: the first is used, a second one is accepted still, and a
+//! change of the file counts once it is loaded again. Put the new key before the old one; whoever logs in
+//! then gets a MAC of the new key. Drop the second line when the remembered time is over, or earlier:
+//! a lost key costs one argon2 computation per person, no more.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::{fmt, fs, io};
 
 use im_core::UserId;
@@ -32,14 +34,15 @@ const ID_BYTES: usize = 4;
 const KEY_CONTEXT: &str = "imcluster db-proxy remembered logins 2026-11 key";
 const ID_CONTEXT: &str = "imcluster db-proxy remembered logins 2026-11 id";
 
-/// Keys under which verified logins are remembered, from a file that only db-proxy reads.
+/// Keys under which verified logins are remembered, from a file that only db-proxy reads. Clones share
+/// them, also after a change.
 #[derive(Clone)]
 pub struct RememberKeys {
     /// The first one makes MACs, all are accepted. Empty: nothing is remembered.
-    keys: Vec<MacKey>,
+    keys: Arc<RwLock<Vec<MacKey>>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct MacKey {
     id: [u8; ID_BYTES],
     key: [u8; 32],
@@ -82,7 +85,7 @@ pub(super) enum Recall {
 impl RememberKeys {
     /// No keys: nothing is remembered beyond the process.
     pub fn none() -> Self {
-        Self { keys: Vec::new() }
+        Self::of(Vec::new())
     }
 
     /// Keys of a file.
@@ -100,6 +103,20 @@ impl RememberKeys {
         })
     }
 
+    /// Takes over the keys of the file when they are others: whether something has changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`RememberKeys::load`]; nothing is changed then.
+    pub fn reload(&self, path: &Path) -> Result<bool, RememberKeyError> {
+        let keys = Self::load(path)?.read().clone();
+        if *self.read() == keys {
+            return Ok(false);
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(true)
+    }
+
     /// Keys as a file has them, one or two lines; `None` when it is something else.
     pub fn new(text: &str) -> Option<Self> {
         let lines: Vec<&str> = text
@@ -111,14 +128,23 @@ impl RememberKeys {
             && lines
                 .iter()
                 .all(|line| (MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&line.len()));
-        fits.then(|| Self {
-            keys: lines.into_iter().map(MacKey::of).collect(),
-        })
+        fits.then(|| Self::of(lines.into_iter().map(MacKey::of).collect()))
+    }
+
+    fn of(keys: Vec<MacKey>) -> Self {
+        Self {
+            keys: Arc::new(RwLock::new(keys)),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<MacKey>> {
+        // Keys are replaced as a whole.
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is to be stored for verified credentials.
     pub(super) fn mac(&self, user: UserId, hash: &str, digest: &str) -> Option<[u8; MAC_BYTES]> {
-        self.keys.first().map(|key| key.mac(user, hash, digest))
+        self.read().first().map(|key| key.mac(user, hash, digest))
     }
 
     /// Compares a digest with what was stored.
@@ -129,8 +155,8 @@ impl RememberKeys {
         hash: &str,
         digest: &str,
     ) -> Recall {
-        let made = self
-            .keys
+        let keys = self.read();
+        let made = keys
             .iter()
             .enumerate()
             .find(|(_, key)| stored.starts_with(&key.id));
@@ -231,6 +257,27 @@ mod tests {
                 .mac(user(7), "hash", "digest")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_changed_file_is_taken_over_by_every_clone_and_an_unusable_one_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, OLD).unwrap();
+        let keys = RememberKeys::load(&path).unwrap();
+        let reloaded = keys.clone();
+        assert!(!reloaded.reload(&path).unwrap(), "nothing has changed");
+        let mac = keys.mac(user(7), "hash", "digest").unwrap();
+        let recall = || keys.recall(&mac, user(7), "hash", "digest");
+        fs::write(&path, format!("{NEW}\n{OLD}\n")).unwrap();
+        assert!(reloaded.reload(&path).unwrap());
+        assert_eq!(recall(), Recall::Right { renew: true });
+        fs::write(&path, "short").unwrap();
+        assert!(reloaded.reload(&path).is_err());
+        assert_eq!(recall(), Recall::Right { renew: true });
+        fs::write(&path, NEW).unwrap();
+        assert!(reloaded.reload(&path).unwrap());
+        assert_eq!(recall(), Recall::Unknown);
     }
 
     #[test]
