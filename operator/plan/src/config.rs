@@ -13,6 +13,7 @@ use crate::{Role, SpecError, names};
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
 pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
+pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
@@ -79,6 +80,10 @@ fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
             ("data_dir", DATA_DIR.into()),
             ("db_proxy.admin_listen", ADMIN_LISTEN.into()),
             ("db_proxy.admin_secret_file", ADMIN_SECRET_FILE.into()),
+            (
+                "db_proxy.accounts.remember_key_file",
+                REMEMBER_KEY_FILE.into(),
+            ),
             ("peers.route", grpc(Role::Route)),
         ]),
         Role::Msg => keys.extend([

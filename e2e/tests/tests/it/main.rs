@@ -29,6 +29,7 @@ mod oddities;
 mod presence;
 mod processes;
 mod profiles;
+mod remembered;
 mod retries;
 mod settings;
 mod slow_readers;
