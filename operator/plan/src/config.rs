@@ -18,7 +18,7 @@ pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Where administrators' tools reach db-proxy. No policy of ours opens it: they run in its pod.
-const ADMIN_LISTEN: &str = "0.0.0.0:10601";
+pub(crate) const ADMIN_PORT: i32 = 10_601;
 
 /// Keys that are the operator's although it does not write them into every file.
 const RESERVED: &[&str] = &[
@@ -78,7 +78,10 @@ fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
     match role {
         Role::DbProxy => keys.extend([
             ("data_dir", DATA_DIR.into()),
-            ("db_proxy.admin_listen", ADMIN_LISTEN.into()),
+            (
+                "db_proxy.admin_listen",
+                format!("0.0.0.0:{ADMIN_PORT}").into(),
+            ),
             ("db_proxy.admin_secret_file", ADMIN_SECRET_FILE.into()),
             (
                 "db_proxy.accounts.remember_key_file",

@@ -6,6 +6,7 @@
 
 mod follow;
 mod heap;
+mod listeners;
 mod roles;
 mod secret;
 mod supervise;
@@ -81,6 +82,7 @@ const NOT_STOPPING: &str = "not_stopping";
 /// `imd all-in-one`.
 pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
     let config = config::load_all_in_one(args)?;
+    listeners::check(Plan::All, &config)?;
     let secrets = Secrets {
         installation: secret::of_all_in_one(&config)?,
         administrators: Some(secret::of_administrators(&config)?),
@@ -92,6 +94,7 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config, Vec::new())?;
+    listeners::check(Plan::One(role), &config)?;
     let (administrators, remembered_logins) = match role {
         Role::DbProxy => (
             Some(secret::of_administrators(&config)?),
