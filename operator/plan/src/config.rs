@@ -13,11 +13,12 @@ use crate::{Role, SpecError, names};
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
 pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
+pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Where administrators' tools reach db-proxy. No policy of ours opens it: they run in its pod.
-const ADMIN_LISTEN: &str = "0.0.0.0:10601";
+pub(crate) const ADMIN_PORT: i32 = 10_601;
 
 /// Keys that are the operator's although it does not write them into every file.
 const RESERVED: &[&str] = &[
@@ -82,8 +83,15 @@ fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
     match role {
         Role::DbProxy => keys.extend([
             ("data_dir", DATA_DIR.into()),
-            ("db_proxy.admin_listen", ADMIN_LISTEN.into()),
+            (
+                "db_proxy.admin_listen",
+                format!("0.0.0.0:{ADMIN_PORT}").into(),
+            ),
             ("db_proxy.admin_secret_file", ADMIN_SECRET_FILE.into()),
+            (
+                "db_proxy.accounts.remember_key_file",
+                REMEMBER_KEY_FILE.into(),
+            ),
             ("peers.route", grpc(Role::Route)),
         ]),
         Role::Msg => keys.extend([

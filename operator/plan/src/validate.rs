@@ -212,8 +212,16 @@ fn check_selector(field: &str, selector: &LabelSelector, errors: &mut Vec<SpecEr
 }
 
 fn check_ports(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let metrics = spec.observability.metrics.port;
+    if metrics == config::ADMIN_PORT {
+        let message = format!("{metrics} is the administrators' port of dbProxy pods");
+        errors.push(SpecError::new("spec.observability.metrics.port", message));
+    }
     for role in Role::ALL {
-        let mut seen = vec![("metrics", spec.observability.metrics.port)];
+        let mut seen = vec![("metrics", metrics)];
+        if role == Role::DbProxy {
+            seen.push(("administrators'", config::ADMIN_PORT));
+        }
         for (name, port) in pod::role_ports(spec, role) {
             if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
                 let name = if role == Role::Route { "peer" } else { name };

@@ -211,6 +211,21 @@ impl Checker {
         }
     }
 
+    /// No two of these may listen on one port of one address: each is a key and its `host:port`, those that
+    /// are empty do not listen, and port 0 is one that the kernel chooses.
+    pub fn apart(&mut self, listeners: &[(&str, &str)]) {
+        for (n, (key, address)) in listeners.iter().enumerate() {
+            let taken = listeners
+                .iter()
+                .take(n)
+                .find(|(_, other)| collide(address, other));
+            if let Some((other, at)) = taken {
+                let rule = format!("must not be {address:?}: {other} is {at:?}");
+                self.violation(key, rule);
+            }
+        }
+    }
+
     /// Every entry must be the address of a peer, `host:port` or `name=host:port`, or the only entry
     /// names a Service, `kubernetes:<service>:<port name>`.
     pub fn peers(&mut self, key: &str, peers: &[String]) {
@@ -270,6 +285,22 @@ impl Checker {
     }
 }
 
+/// Whether only one of two listeners can have its address, as far as their texts tell.
+fn collide(one: &str, other: &str) -> bool {
+    let (Some((host, port)), Some((other_host, other_port))) =
+        (one.rsplit_once(':'), other.rsplit_once(':'))
+    else {
+        return false;
+    };
+    let same_port = match (port.parse::<u16>(), other_port.parse::<u16>()) {
+        (Ok(port), Ok(other)) => port == other && port != 0,
+        _ => false,
+    };
+    let wildcard = |host: &str| ["0.0.0.0", "[::]"].contains(&host);
+    let same_family = host.starts_with('[') == other_host.starts_with('[');
+    same_port && (host == other_host || (same_family && (wildcard(host) || wildcard(other_host))))
+}
+
 fn is_address_of_peer(peer: &str) -> bool {
     let address = peer.split_once('=').map_or(peer, |(_, address)| address);
     address.rsplit_once(':').is_some_and(|(host, port)| {
@@ -304,6 +335,31 @@ mod tests {
             "inner.depth: must be 1 to 9, is 10; listen: must be host:port, is \"nowhere\"; \
              peers: must hold host:port or name=host:port, has \"c\""
         );
+    }
+
+    #[test]
+    fn two_listeners_of_one_port_are_both_named() {
+        let judge = |one: &str, other: &str| {
+            let mut checker = Checker::default();
+            checker.apart(&[("a.listen", one), ("b.none", ""), ("c.listen", other)]);
+            checker.finish().map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            judge("127.0.0.1:10601", "0.0.0.0:10601").unwrap_err(),
+            "c.listen: must not be \"0.0.0.0:10601\": a.listen is \"127.0.0.1:10601\""
+        );
+        for (one, other) in [("h:1", "h:1"), ("0.0.0.0:1", "h:1"), ("[::]:1", "[::1]:1")] {
+            assert!(judge(one, other).is_err(), "{one} {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("0.0.0.0:1", "0.0.0.0:2"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:1", "127.0.0.1:1"),
+            ("", ""),
+        ] {
+            assert_eq!(judge(one, other), Ok(()), "{one} {other}");
+        }
     }
 
     #[test]

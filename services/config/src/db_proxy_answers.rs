@@ -55,11 +55,12 @@ pub struct AccountsConfig {
     /// How long a verified login is remembered in the store, over restarts; it is renewed at logins,
     /// once a day. 0s = not at all.
     pub remember_for: Span,
-    /// File with the key of remembered logins, and perhaps the one before it, one per line. Without it
-    /// `remember_key` in the data directory, which is made when missing.
+    /// File with the key of remembered logins, and perhaps the one before it, one per line; a change
+    /// counts within seconds. Without it `remember_key` in the data directory, which is made when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remember_key_file: Option<PathBuf>,
-    /// Verified credentials and accounts that are remembered.
+    /// Verified credentials that are remembered, and as many accounts, and networks that names have
+    /// logged in from.
     pub verified_entries: usize,
     /// How long an account that was read is remembered. Changes made through this process
     /// count at once; 0s for a database that other processes change too.

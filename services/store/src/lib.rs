@@ -8,6 +8,7 @@
 mod backup;
 mod data_dir;
 mod error;
+mod private_file;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -16,6 +17,7 @@ mod traits;
 pub use backup::{BackupError, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
+pub use private_file::make_private_file;
 pub use sqlite::{Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, LoginFailures,

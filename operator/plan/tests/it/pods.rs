@@ -55,6 +55,23 @@ fn never_14_no_secret_is_in_arguments_or_environment() {
     }
 }
 
+/// Who takes over another role finds neither the administrators' secret nor the key of remembered logins.
+#[test]
+fn every_role_mounts_its_own_secrets_only() {
+    for template in templates(&built(&resolve(json!({})))) {
+        let spec = &template["spec"];
+        let volumes = spec["volumes"].as_array().unwrap();
+        let secrets = volumes
+            .iter()
+            .filter_map(|volume| volume["secret"]["secretName"].as_str());
+        let expected: &[&str] = match spec["serviceAccountName"].as_str().unwrap() {
+            "demo-db-proxy" => &["demo-internal", "demo-admin", "demo-remember"],
+            _ => &["demo-internal"],
+        };
+        assert_eq!(secrets.collect::<Vec<_>>(), expected);
+    }
+}
+
 #[test]
 fn files_hold_what_the_servers_need() {
     let msg = config(
@@ -94,6 +111,8 @@ fn files_hold_what_the_servers_need() {
     assert_eq!(db_proxy.db_proxy.admin_listen, "0.0.0.0:10601");
     let file = db_proxy.db_proxy.admin_secret_file.unwrap();
     assert_eq!(file.to_str(), Some("/run/imcluster/admin/secret"));
+    let file = db_proxy.db_proxy.accounts.remember_key_file.unwrap();
+    assert_eq!(file.to_str(), Some("/run/imcluster/remember/secret"));
     assert_eq!(db_proxy.data_dir.unwrap().to_str(), Some("/data"));
 }
 

@@ -57,7 +57,7 @@ fn what_the_manifest_says_becomes_configuration() {
       drain: {maxSeconds: 20}
       logLevel: debug
       config: {msg.rate_limit: \"50\", msg.presence.notify: related}
-    dbProxy: {ports: {grpc: 10601}}
+    dbProxy: {ports: {grpc: 10602}}
 ",
     )
     .unwrap();
@@ -82,7 +82,7 @@ fn what_the_manifest_says_becomes_configuration() {
         config.msg.presence.notify,
         im_config::PresenceNotify::Related
     );
-    assert_eq!(config.db_proxy.listen, "127.0.0.1:10601");
+    assert_eq!(config.db_proxy.listen, "127.0.0.1:10602");
     assert_eq!(
         config.log.filter,
         "info,im_login=info,im_msg=debug,im_route=info,im_db_proxy=info"
@@ -173,8 +173,9 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 8] = [
+const OF_A_CLUSTER: [&str; 9] = [
     "data_dir",
+    "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
     "db_proxy.admin_secret_file",
     "msg.public_endpoint_file",
@@ -235,7 +236,7 @@ spec:
       logLevel: debug
       config: {msg.rate_limit: \"50\", msg.presence.notify: related}
     route: {ports: {peer: 8201}}
-    dbProxy: {ports: {grpc: 10601}}
+    dbProxy: {ports: {grpc: 10602}}
 ";
     let value: Value = serde_saphyr::from_str(text).unwrap();
     let cluster = in_a_cluster(&value);

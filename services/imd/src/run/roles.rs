@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use im_config::{ImdConfig, LinkConfig, PeerSource, SqliteConfig};
-use im_db_proxy::{RememberKeyError, RememberKeys};
+use im_config::{LinkConfig, PeerSource, SqliteConfig};
+use im_db_proxy::RememberKeys;
 use im_discovery::{Discover, Kubernetes, KubernetesError, StaticList};
 use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish, Secret};
 use im_runtime::ready_file::Addresses;
@@ -53,7 +53,7 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
             route: Peers::local(ROUTE, route.attach(), &config.db_proxy.link),
             secret: secret.clone(),
             admin_secret: shared.admin_secret()?,
-            remember_keys: remember_keys(config, store.data_dir())?,
+            remember_keys: shared.remember_keys(),
             links: links.clone(),
             process: context.clone(),
         },
@@ -147,7 +147,7 @@ pub(super) async fn one(
                 route,
                 secret: secret.clone(),
                 admin_secret: shared.admin_secret()?,
-                remember_keys: remember_keys(config, store.data_dir())?,
+                remember_keys: shared.remember_keys(),
                 links: links.clone(),
                 process: context.clone(),
             };
@@ -216,6 +216,11 @@ impl Shared {
         })
     }
 
+    fn remember_keys(&self) -> RememberKeys {
+        let keys = self.remember_keys.clone();
+        keys.unwrap_or_else(RememberKeys::none)
+    }
+
     /// Peers that the configuration lists, or the pods of the Service that it names, reached with the
     /// installation's secret.
     fn peers<M: Method>(
@@ -259,17 +264,6 @@ impl Shared {
 async fn open_store(shared: &Shared) -> anyhow::Result<SqliteStore> {
     let dir = DataDir::open(shared.data_dir()?)?;
     Ok(SqliteStore::open(dir, options(&shared.config.sqlite)).await?)
-}
-
-/// The keys of remembered logins: of the file that configuration names, or of one in the data
-/// directory, which is made when missing.
-fn remember_keys(config: &ImdConfig, dir: &DataDir) -> Result<RememberKeys, RememberKeyError> {
-    let accounts = &config.db_proxy.accounts;
-    match &accounts.remember_key_file {
-        _ if accounts.remember_for.is_zero() => Ok(RememberKeys::none()),
-        Some(file) => RememberKeys::open(file),
-        None => RememberKeys::open_or_make(&dir.path().join("remember_key")),
-    }
 }
 
 fn options(config: &SqliteConfig) -> SqliteOptions {

@@ -6,10 +6,8 @@ use im_store::{Remember, Remembered};
 
 use super::*;
 
-fn keys() -> (tempfile::TempDir, RememberKeys) {
-    let dir = tempfile::tempdir().unwrap();
-    let keys = RememberKeys::open_or_make(&dir.path().join("key")).unwrap();
-    (dir, keys)
+fn keys() -> RememberKeys {
+    RememberKeys::new("the key of the tests, long enough for one").unwrap()
 }
 
 /// Somebody has logged in, and the process was started again.
@@ -29,7 +27,7 @@ async fn at(rig: &Rig) -> Option<UnixSeconds> {
 
 #[tokio::test]
 async fn a_verified_login_costs_no_hash_after_a_restart() {
-    let (_dir, keys) = keys();
+    let keys = keys();
     let rig = remembered(config(), &keys).await;
     assert_eq!(rig.code("ann", "secret").await, 0);
     assert_eq!(rig.hashes(), 0);
@@ -39,7 +37,7 @@ async fn a_verified_login_costs_no_hash_after_a_restart() {
 
 #[tokio::test]
 async fn nobody_waits_for_a_hash_who_is_remembered() {
-    let (_dir, keys) = keys();
+    let keys = keys();
     let config = AccountsConfig {
         max_hashes: 1,
         ..config()
@@ -55,7 +53,7 @@ async fn nobody_waits_for_a_hash_who_is_remembered() {
 
 #[tokio::test]
 async fn a_new_password_or_status_or_a_lost_key_forgets_it() {
-    let (_dir, first) = keys();
+    let first = keys();
     let rig = remembered(config(), &first).await;
     let user = rig
         .temp
@@ -80,7 +78,7 @@ async fn a_new_password_or_status_or_a_lost_key_forgets_it() {
     assert_eq!(rig.hashes() - hashes, 1);
 
     let rig = remembered(config(), &first).await;
-    let (_other_dir, other) = keys();
+    let other = RememberKeys::new("another key, which is long enough as well").unwrap();
     let rig = rig.restarted_with(config(), other);
     assert_eq!(rig.code("ann", "secret").await, 0);
     assert_eq!(rig.hashes(), 1);
@@ -88,7 +86,7 @@ async fn a_new_password_or_status_or_a_lost_key_forgets_it() {
 
 #[tokio::test]
 async fn it_is_renewed_once_a_day_and_ends_with_its_time() {
-    let (_dir, keys) = keys();
+    let keys = keys();
     let rig = remembered(config(), &keys).await;
     let user = rig
         .temp
@@ -135,7 +133,7 @@ async fn it_is_renewed_once_a_day_and_ends_with_its_time() {
 
 #[tokio::test]
 async fn whoever_stays_online_stays_remembered() {
-    let (_dir, keys) = keys();
+    let keys = keys();
     let rig = remembered(config(), &keys).await;
     let user = rig
         .temp
@@ -158,7 +156,7 @@ async fn whoever_stays_online_stays_remembered() {
 
 #[tokio::test]
 async fn it_can_be_turned_off() {
-    let (_dir, keys) = keys();
+    let keys = keys();
     let config = AccountsConfig {
         remember_for: Span::ZERO,
         ..config()
@@ -171,7 +169,7 @@ async fn it_can_be_turned_off() {
 
 #[tokio::test]
 async fn who_guesses_at_a_remembered_name_gets_no_more_tries() {
-    let (_dir, keys) = keys();
+    let keys = keys();
     let config = AccountsConfig {
         // Guesses are turned away by the queue, not judged by it.
         max_waiting_per_name: 1,
@@ -201,7 +199,7 @@ async fn who_guesses_at_a_remembered_name_gets_no_more_tries() {
 #[tokio::test]
 async fn six_thousand_remembered_people_return_at_once_without_a_hash() {
     const PEOPLE: usize = 6_000;
-    let (_dir, keys) = keys();
+    let keys = keys();
     let rig = Rig::new(config()).await;
     let hash = hash::make(&digest("secret"), rig.accounts.pool.policy()).unwrap();
     let name = |n: usize| format!("u{n}");
