@@ -258,6 +258,8 @@ pub struct SqliteConfig {
     pub busy_timeout_ms: u64,
     /// How long a read waits for a free connection, milliseconds.
     pub acquire_timeout_ms: u64,
+    /// Changes of accounts and settings in one transaction at most.
+    pub gathered_changes: usize,
     /// Page cache of the writing connection, KiB.
     pub writer_cache_kib: u32,
     /// Page cache of each reading connection, KiB.
@@ -278,6 +280,7 @@ impl Default for SqliteConfig {
             readers: 4,
             busy_timeout_ms: 5_000,
             acquire_timeout_ms: 3_000,
+            gathered_changes: 64,
             writer_cache_kib: 16 * 1024,
             reader_cache_kib: 2 * 1024,
             checkpoint_bytes: 64 << 20,
@@ -294,6 +297,7 @@ impl Check for SqliteConfig {
             readers,
             busy_timeout_ms,
             acquire_timeout_ms,
+            gathered_changes,
             writer_cache_kib,
             reader_cache_kib,
             checkpoint_bytes,
@@ -304,6 +308,7 @@ impl Check for SqliteConfig {
         checker.range("readers", readers, &(1..=64));
         checker.range("busy_timeout_ms", busy_timeout_ms, &(1..=600_000));
         checker.range("acquire_timeout_ms", acquire_timeout_ms, &(1..=600_000));
+        checker.range("gathered_changes", gathered_changes, &(1..=4_096));
         checker.range("writer_cache_kib", writer_cache_kib, &(64..=16_777_216));
         checker.range("reader_cache_kib", reader_cache_kib, &(64..=16_777_216));
         checker.range(

@@ -16,10 +16,10 @@ mod traits;
 pub use backup::{BackupError, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
-pub use sqlite::{Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
+pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, LoginFailures,
-    MAC_BYTES, NewFailure, NewHash, Remember, Remembered, UserProfile,
+    MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
 pub use traits::devices::{DeviceStore, DeviceToken};
 pub use traits::directory::{

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, Notify};
 
 use super::append;
+use super::changes::Changes;
 use super::maintenance::{self, State};
 use super::writer::Writer;
 use super::{Durability, Inner, SqliteOptions, SqliteStore};
@@ -66,6 +67,7 @@ impl SqliteStore {
                 dir,
                 options,
                 writer: Writer::new(writing, connection),
+                changes: Changes::default(),
                 readers,
                 maintenance: Mutex::new(State::default()),
                 frame_bytes: maintenance::frame_bytes(page),

@@ -16,7 +16,6 @@ macro_rules! store_contract {
         store_contract! { $backend, $open, {
             accounts: [
                 finds_credentials_by_exact_name,
-                replaces_a_hash_only_if_it_is_the_expected_one,
                 sets_a_hash,
                 reads_profiles_by_id_and_name,
                 finds_profiles_by_part_of_name_or_nick,
@@ -53,6 +52,7 @@ macro_rules! store_contract {
                 remembers_a_verified_login_of_the_hash_that_was_verified,
                 a_new_hash_or_status_drops_what_is_remembered,
                 renews_what_is_remembered_and_old,
+                a_new_hash_is_stored_with_what_is_remembered_of_it,
                 counts_failures_inside_the_window,
                 failures_after_now_count_nowhere,
                 a_failure_counts_at_all_its_addresses,

@@ -147,7 +147,6 @@ impl MessageStore for Faulty {
 
 pass_on!(AccountStore {
     fn credentials(name: &str) -> Option<Credentials>;
-    fn replace_hash(new: &NewHash) -> bool;
     fn profiles(ids: &[UserId]) -> Vec<UserProfile>;
     fn profile_by_name(name: &str) -> Option<UserProfile>;
     fn find_profiles(matching: &str, after: u32, limit: u32) -> Vec<UserProfile>;
@@ -157,7 +156,7 @@ pass_on!(AccountStore {
     fn set_avatar(user: UserId, url: &str, now: u32) -> ();
     fn push_shield(user: UserId) -> Option<u32>;
     fn set_push_shield(user: UserId, status: u32) -> bool;
-    fn remember(logins: &[Remember]) -> ();
+    fn store_logins(logins: &[VerifiedLogin]) -> Vec<bool>;
     fn renew_remembered(users: &[UserId], now: u32, before: u32) -> ();
     fn login_failures(name: &str, addresses: &[&str], since: u32, now: u32) -> Vec<u32>;
     fn add_login_failure(failure: &NewFailure<'_>) -> Vec<u32>;
