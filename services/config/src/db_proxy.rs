@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
-use crate::{AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig};
+use crate::{
+    AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig, StoredConfig,
+};
 
 /// The db-proxy role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +28,8 @@ pub struct DbProxyConfig {
     pub link: LinkConfig,
     /// The log: storing messages.
     pub writer: WriterConfig,
+    /// What one user may store.
+    pub stored: StoredConfig,
     /// Read positions.
     pub positions: PositionsConfig,
     /// Publishing to route servers.
@@ -46,6 +50,7 @@ impl Default for DbProxyConfig {
             admin_secret_file: None,
             link: LinkConfig::default(),
             writer: WriterConfig::default(),
+            stored: StoredConfig::default(),
             positions: PositionsConfig::default(),
             publish: PublishConfig::default(),
             attach: AttachConfig::default(),
@@ -198,6 +203,7 @@ impl Check for DbProxyConfig {
             link,
             writer,
             positions,
+            stored,
             publish,
             attach,
             answers,
@@ -210,6 +216,7 @@ impl Check for DbProxyConfig {
         checker.table("link", link);
         checker.table("writer", writer);
         checker.table("positions", positions);
+        checker.table("stored", stored);
         checker.table("publish", publish);
         checker.table("attach", attach);
         checker.table("answers", answers);

@@ -32,15 +32,22 @@ pub use traits::messages::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
     MessageStore, NewConversation, ReadLimit, RecentKey, StoredMessage,
 };
+pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
-    AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore
+    AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore + MeterStore
 {
 }
 
 impl<T> Store for T where
-    T: AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore
+    T: AccountStore
+        + DirectoryStore
+        + MessageStore
+        + SessionStore
+        + GroupStore
+        + DeviceStore
+        + MeterStore
 {
 }

@@ -21,6 +21,7 @@ mod groups;
 mod import;
 mod maintenance;
 mod messages;
+mod meters;
 mod open;
 mod options;
 mod rows;

@@ -155,6 +155,11 @@ fn migrator() -> Migrator {
         ),
         migration(
             2,
+        migration(
+            3,
+            "stored",
+            include_str!("../../migrations/0003_stored.sql"),
+        ),
             "logins",
             include_str!("../../migrations/0002_logins.sql"),
         ),

@@ -8,6 +8,7 @@ mod directory;
 mod groups;
 mod logins;
 mod messages;
+mod meters;
 mod sessions;
 mod unread_model;
 
@@ -84,6 +85,7 @@ macro_rules! store_contract {
                 a_failed_batch_leaves_nothing_behind,
                 bodies_are_opaque,
             ]
+            meters: [levels_are_replaced_and_forgotten]
             sessions: [
                 recents_are_newest_first,
                 recents_after_a_time_and_at_most_so_many,

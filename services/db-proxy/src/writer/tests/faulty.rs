@@ -188,6 +188,10 @@ pass_on!(GroupStore {
     fn members(group: GroupId) -> Vec<GroupMember>;
     fn set_shield(group: GroupId, user: UserId, shielded: bool) -> bool;
 });
+pass_on!(MeterStore {
+    fn stored_levels() -> Vec<StoredLevel>;
+    fn store_levels(levels: &[StoredLevel]) -> ();
+});
 pass_on!(DeviceStore {
     fn set_device_token(token: &DeviceToken) -> ();
     fn clear_device_token(user: UserId) -> ();
