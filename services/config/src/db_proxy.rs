@@ -101,7 +101,8 @@ pub struct WriterConfig {
     /// Free space of the store's file system below which large messages are refused, so that small
     /// ones go on as long as possible; on a small file system a tenth of it, if that is less. 0B = off.
     pub free_space_floor: ByteSize,
-    /// Messages of more than this are large then.
+    /// Messages of more than this are large then, and also while a reader keeps SQLite's log from starting
+    /// anew and half of `sqlite.wal_limit_bytes` is used.
     pub large_body: ByteSize,
     /// How often the free space is looked at.
     pub free_space_interval: Span,

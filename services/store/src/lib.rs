@@ -30,7 +30,7 @@ pub use traits::groups::{
 };
 pub use traits::messages::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
-    MessageStore, NewConversation, ReadLimit, RecentKey, StoredMessage,
+    MessageStore, NewConversation, ReadLimit, RecentKey, Room, StoredMessage,
 };
 pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};

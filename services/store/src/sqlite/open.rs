@@ -82,17 +82,14 @@ impl SqliteStore {
     }
 
     /// Free bytes of the file system, and all of them.
-    pub(super) async fn look_at_free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
+    pub(super) async fn look_at_free_space(&self) -> Option<(u64, u64)> {
         let path = self.inner.dir.database();
         let looked = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&path)).await;
         let Ok(Ok(found)) = looked else {
-            return Ok(None);
+            return None;
         };
         let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
-        Ok(Some((
-            bytes(found.blocks_available()),
-            bytes(found.blocks()),
-        )))
+        Some((bytes(found.blocks_available()), bytes(found.blocks())))
     }
 
     /// Where it lives.

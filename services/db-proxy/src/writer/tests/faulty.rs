@@ -136,8 +136,8 @@ impl MessageStore for Faulty {
         self.inner.by_ids(conversation, ids, oldest, limit).await
     }
 
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        self.inner.free_space().await
+    async fn room(&self) -> Result<Room, StoreError> {
+        self.inner.room().await
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
