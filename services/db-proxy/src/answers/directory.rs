@@ -131,7 +131,7 @@ impl Answers {
         Ok(frames)
     }
 
-    /// 0x0210
+    /// 0x0210: like everybody, cut between stamps.
     pub(super) async fn departments(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImDepartmentReq>(body) else {
             return Ok(Reply::Silent);
@@ -140,21 +140,21 @@ impl Answers {
             .store
             .departments_since(request.latest_update_time)
             .await?;
-        let latest_update_time = records
-            .iter()
-            .map(|record| record.stamp)
-            .fold(request.latest_update_time, u32::max);
-        let parts = self
-            .list_bounds(asker)
-            .parts(records.into_iter().filter_map(department));
+        let stamped = records
+            .into_iter()
+            .map(|record| (record.stamp, department(record)));
+        let bounds = self.list_bounds(asker);
+        let parts = bounds.stamped_parts(request.latest_update_time, stamped);
         Ok(Reply::many(
             Command::DepartmentRsp,
-            parts.into_iter().map(|dept_list| ImDepartmentRsp {
-                user_id: asker.user.get(),
-                latest_update_time,
-                dept_list,
-                attach_data: None,
-            }),
+            parts
+                .into_iter()
+                .map(|(latest_update_time, dept_list)| ImDepartmentRsp {
+                    user_id: asker.user.get(),
+                    latest_update_time,
+                    dept_list,
+                    attach_data: None,
+                }),
         ))
     }
 }
