@@ -203,8 +203,8 @@ impl Check for DbProxyConfig {
             admin_secret_file: _,
             link,
             writer,
-            positions,
             stored,
+            positions,
             publish,
             attach,
             answers,
@@ -216,8 +216,8 @@ impl Check for DbProxyConfig {
         }
         checker.table("link", link);
         checker.table("writer", writer);
-        checker.table("positions", positions);
         checker.table("stored", stored);
+        checker.table("positions", positions);
         checker.table("publish", publish);
         checker.table("attach", attach);
         checker.table("answers", answers);

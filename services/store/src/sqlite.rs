@@ -36,8 +36,8 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::DataDir;
 
-pub use maintenance::{LogUse, Maintenance};
 pub use changes::ChangeCounts;
+pub use maintenance::{LogUse, Maintenance};
 pub(crate) use open::schema_version;
 pub use options::{Durability, SqliteOptions};
 
@@ -52,8 +52,8 @@ pub(crate) struct Inner {
     dir: DataDir,
     options: SqliteOptions,
     pub(crate) writer: writer::Writer,
-    readers: SqlitePool,
     changes: changes::Changes,
+    readers: SqlitePool,
     maintenance: Mutex<maintenance::State>,
     maintenance_options: SqliteConnectOptions,
     /// What a page takes in the write-ahead log, bytes.

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::convert::department;
 use super::frames::Bounds;
-use super::{Answers, Asker, Handled, QueryError, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, QueryError, Reply, decode};
 use frames::{Part, UserFrames};
 use shared::{Built, Key, Shared};
 
@@ -96,7 +96,11 @@ impl Answers {
         self.metrics.directory_built();
         let begun = built.begin();
         let stamp = self.store.directory_stamp().await?;
-        let parts: Arc<[Part]> = self.changed_users(since, bounds).await?.finish().into();
+        let users = self.changed_users(since, bounds).await?;
+        if users.full {
+            self.metrics.reached(Bound::Directory);
+        }
+        let parts: Arc<[Part]> = users.finish().into();
         built.keep(key, parts.iter().map(Part::len).sum());
         *place = Some(Built {
             begun,

@@ -152,13 +152,13 @@ fn migrator() -> Migrator {
         ),
         migration(
             2,
+            "logins",
+            include_str!("../../migrations/0002_logins.sql"),
+        ),
         migration(
             3,
             "stored",
             include_str!("../../migrations/0003_stored.sql"),
-        ),
-            "logins",
-            include_str!("../../migrations/0002_logins.sql"),
         ),
     ])
 }

@@ -52,8 +52,8 @@ macro_rules! store_contract {
             logins: [
                 remembers_a_verified_login_of_the_hash_that_was_verified,
                 a_new_hash_or_status_drops_what_is_remembered,
-                renews_what_is_remembered_and_old,
                 a_new_hash_is_stored_with_what_is_remembered_of_it,
+                renews_what_is_remembered_and_old,
                 counts_failures_inside_the_window,
                 failures_after_now_count_nowhere,
                 a_failure_counts_at_all_its_addresses,
