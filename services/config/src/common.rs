@@ -280,6 +280,8 @@ pub struct SqliteConfig {
     pub busy_timeout: Span,
     /// How long a read waits for a free connection.
     pub acquire_timeout: Span,
+    /// Changes of accounts and settings in one transaction at most.
+    pub gathered_changes: usize,
     /// Page cache of the writing connection.
     pub writer_cache: ByteSize,
     /// Page cache of each reading connection.
@@ -300,6 +302,7 @@ impl Default for SqliteConfig {
             readers: 4,
             busy_timeout: Span::seconds(5),
             acquire_timeout: Span::seconds(3),
+            gathered_changes: 64,
             writer_cache: ByteSize::mib(16),
             reader_cache: ByteSize::mib(2),
             checkpoint_at: ByteSize::mib(64),
@@ -316,6 +319,7 @@ impl Check for SqliteConfig {
             readers,
             busy_timeout,
             acquire_timeout,
+            gathered_changes,
             writer_cache,
             reader_cache,
             checkpoint_at,
@@ -324,6 +328,7 @@ impl Check for SqliteConfig {
             maintenance_interval,
         } = self;
         checker.range("readers", readers, &(1..=64));
+        checker.range("gathered_changes", gathered_changes, &(1..=4_096));
         checker.range(
             "busy_timeout",
             busy_timeout,

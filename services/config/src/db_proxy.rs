@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
-use crate::{AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig};
+use crate::{
+    AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig, StoredConfig,
+};
 
 /// The db-proxy role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +28,8 @@ pub struct DbProxyConfig {
     pub link: LinkConfig,
     /// The log: storing messages.
     pub writer: WriterConfig,
+    /// What one user may store.
+    pub stored: StoredConfig,
     /// Read positions.
     pub positions: PositionsConfig,
     /// Publishing to route servers.
@@ -46,6 +50,7 @@ impl Default for DbProxyConfig {
             admin_secret_file: None,
             link: LinkConfig::default(),
             writer: WriterConfig::default(),
+            stored: StoredConfig::default(),
             positions: PositionsConfig::default(),
             publish: PublishConfig::default(),
             attach: AttachConfig::default(),
@@ -96,7 +101,8 @@ pub struct WriterConfig {
     /// Free space of the store's file system below which large messages are refused, so that small
     /// ones go on as long as possible; on a small file system a tenth of it, if that is less. 0B = off.
     pub free_space_floor: ByteSize,
-    /// Messages of more than this are large then.
+    /// Messages of more than this are large then, and also while a reader keeps SQLite's log from starting
+    /// anew and half of `sqlite.wal_limit_bytes` is used.
     pub large_body: ByteSize,
     /// How often the free space is looked at.
     pub free_space_interval: Span,
@@ -197,6 +203,7 @@ impl Check for DbProxyConfig {
             admin_secret_file: _,
             link,
             writer,
+            stored,
             positions,
             publish,
             attach,
@@ -209,6 +216,7 @@ impl Check for DbProxyConfig {
         }
         checker.table("link", link);
         checker.table("writer", writer);
+        checker.table("stored", stored);
         checker.table("positions", positions);
         checker.table("publish", publish);
         checker.table("attach", attach);

@@ -30,6 +30,7 @@ use tracing::{debug, warn};
 
 pub(crate) use groups::{affected, change_notify};
 pub(crate) use metrics::AnswerMetrics;
+use metrics::Bound;
 
 use crate::accounts::Accounts;
 use crate::assembly::Context;
@@ -158,6 +159,15 @@ impl Answers {
 
     fn limits(&self) -> &AnswersConfig {
         &self.config.answers
+    }
+
+    /// Whether this much keeps to a bound; counted when it does not.
+    fn fits(&self, bound: Bound, much: usize, most: usize) -> bool {
+        let fits = much <= most;
+        if !fits {
+            self.metrics.reached(bound);
+        }
+        fits
     }
 
     fn bounds(&self, asker: Asker) -> Bounds {

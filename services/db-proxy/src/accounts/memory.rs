@@ -118,10 +118,14 @@ impl Memory {
         inner.clean.insert(pair, ());
     }
 
+    /// What [`Self::verify_proof`] takes once this hash, which fits the digest, is stored.
+    pub(super) fn proof(&self, user: UserId, hash: &str, digest: &str) -> Key {
+        self.verified_key(user, hash, digest)
+    }
+
     /// A digest fits a hash that has just been stored.
-    pub(super) fn verify_hash(&self, user: UserId, hash: &str, digest: &str) {
-        let key = self.verified_key(user, hash, digest);
-        self.lock().verified.insert(key, ());
+    pub(super) fn verify_proof(&self, proof: Key) {
+        self.lock().verified.insert(proof, ());
     }
 
     /// Somebody has logged in under this name from this network.

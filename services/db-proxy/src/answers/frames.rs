@@ -75,6 +75,42 @@ impl Bounds {
         parts
     }
 
+    /// The same with items in the order of their stamps: each part with the last stamp that is complete
+    /// up to it, so that who asks what has changed since then gets what is left out here. A stamp
+    /// without an item is one whose item nobody wants.
+    pub(super) fn stamped_parts<T: Message>(
+        self,
+        since: u32,
+        items: impl IntoIterator<Item = (u32, Option<T>)>,
+    ) -> Vec<(u32, Vec<T>)> {
+        let mut stamps = Stamps::since(since);
+        let mut is_cut = false;
+        let mut parts = Vec::new();
+        let mut part = Vec::new();
+        let (mut used, mut total) = (FIXED, FIXED);
+        for (stamp, item) in items {
+            stamps.pass(stamp);
+            let Some(item) = item else { continue };
+            let size = item_size(&item);
+            if FIXED + size > self.frame {
+                continue;
+            }
+            if total + size > self.total {
+                is_cut = true;
+                break;
+            }
+            if used + size > self.frame {
+                parts.push((stamps.complete(true), std::mem::take(&mut part)));
+                (used, total) = (FIXED, total + FIXED);
+            }
+            used += size;
+            total += size;
+            part.push(item);
+        }
+        parts.push((stamps.complete(is_cut), part));
+        parts
+    }
+
     /// The first items that fit one frame. An item that fits no frame at all is left out, since it
     /// would hide everything behind it.
     pub(super) fn first_part<T: Message>(self, items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -92,6 +128,37 @@ impl Bounds {
             part.push(item);
         }
         part
+    }
+}
+
+/// Stamps in ascending order, and where among them an answer may end: clients ask for what is strictly
+/// later than the stamp that they got.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamps {
+    newest: u32,
+    before: u32,
+}
+
+impl Stamps {
+    /// Of what has changed since a stamp.
+    pub(super) fn since(stamp: u32) -> Self {
+        Self {
+            newest: stamp,
+            before: stamp,
+        }
+    }
+
+    /// Sees the next one.
+    pub(super) fn pass(&mut self, stamp: u32) {
+        if stamp != self.newest {
+            self.before = self.newest;
+            self.newest = stamp;
+        }
+    }
+
+    /// The last one up to which everything was given: the newest may go on when the answer is cut here.
+    pub(super) fn complete(self, is_cut: bool) -> u32 {
+        if is_cut { self.before } else { self.newest }
     }
 }
 
@@ -141,6 +208,29 @@ mod tests {
         assert_eq!(parts.concat(), items(25));
         assert_eq!(bounds.first_part(items(25)), items(10));
         assert_eq!(bounds.parts(items(0)), [vec![]]);
+    }
+
+    #[test]
+    fn each_part_names_the_last_stamp_that_is_complete_up_to_it() {
+        let stamped = |stamps: [u32; 5]| stamps.into_iter().zip(items(5).into_iter().map(Some));
+        let shape = |bounds: Bounds, stamps| -> Vec<(u32, usize)> {
+            let parts = bounds.stamped_parts(3, stamped(stamps)).into_iter();
+            parts.map(|(stamp, part)| (stamp, part.len())).collect()
+        };
+        let bounds = Bounds {
+            frame: FIXED + 14,
+            total: 10_000,
+        };
+        assert_eq!(shape(bounds, [7, 7, 7, 8, 9]), [(3, 2), (8, 2), (9, 1)]);
+        let bounds = Bounds {
+            frame: 10_000,
+            total: FIXED + 21,
+        };
+        assert_eq!(shape(bounds, [7, 8, 8, 8, 9]), [(7, 3)]);
+        assert_eq!(shape(bounds, [7, 8, 9, 10, 11]), [(9, 3)]);
+        assert_eq!(shape(bounds, [7; 5]), [(3, 3)]);
+        let nobody = bounds.stamped_parts(3, [(8, None::<GroupVersionInfo>)]);
+        assert_eq!(nobody, [(8, vec![])]);
     }
 
     #[test]

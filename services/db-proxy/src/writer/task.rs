@@ -21,6 +21,7 @@ use crate::members::MemberCache;
 use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::publish::Publisher;
+use crate::stored::StoredBytes;
 use crate::support::{Cache, chain};
 
 /// Sends of one job at most: what `attach` cuts its batches to.
@@ -34,6 +35,7 @@ pub(crate) struct WriterParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) publisher: Publisher,
     pub(crate) positions: Positions,
+    pub(crate) stored: StoredBytes,
     pub(crate) member_cache: MemberCache,
     pub(crate) metrics: Metrics,
     pub(crate) config: WriterConfig,
@@ -47,6 +49,7 @@ pub(crate) struct Writer {
     pub(super) config: WriterConfig,
     pub(super) memory: Memory,
     pub(super) positions: Positions,
+    stored: StoredBytes,
     pub(super) metrics: Metrics,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// Messages that wait.
@@ -82,6 +85,7 @@ impl Writer {
             store,
             publisher,
             positions,
+            stored,
             member_cache,
             metrics,
             config,
@@ -107,6 +111,7 @@ impl Writer {
             config,
             memory,
             positions,
+            stored,
             metrics,
             jobs,
             queue_fill: Box::new(fill),
@@ -246,18 +251,23 @@ impl Writer {
         }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
+        let mut counting = self.stored.counting(unix_seconds());
         for batch in batches {
             let mut results = Vec::with_capacity(batch.sends.len());
             for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {
+                let mut done = done(decision);
                 match decision {
-                    Decision::Stored(_) => {}
+                    Decision::Stored(_) => {
+                        done.wait_ms = counting.add(send.sender, send.body.len());
+                    }
                     Decision::Repeated(_) => repeated += 1,
                     Decision::Refused(reason) => self.metrics.refused(reason),
                 }
-                results.push(result(send.tag, done(decision)));
+                results.push(result(send.tag, done));
             }
             batch.sink.push(results);
         }
+        drop(counting);
         if repeated > 0 {
             self.metrics.repeated(repeated);
         }

@@ -11,7 +11,8 @@ use im_db_proxy::RememberKeys;
 use im_discovery::{Discover, Kubernetes, KubernetesError, StaticList};
 use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish, Secret};
 use im_runtime::ready_file::Addresses;
-use im_store::{DataDir, SqliteOptions, SqliteStore};
+use im_store::{ChangeCounts, DataDir, SqliteOptions, SqliteStore};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -271,6 +272,7 @@ fn options(config: &SqliteConfig) -> SqliteOptions {
         readers: config.readers,
         busy_timeout: config.busy_timeout.duration(),
         acquire_timeout: config.acquire_timeout.duration(),
+        gathered_changes: config.gathered_changes,
         writer_cache_kib: config.writer_cache.as_kib(),
         reader_cache_kib: config.reader_cache.as_kib(),
         checkpoint_bytes: config.checkpoint_at.as_u64(),
@@ -297,11 +299,28 @@ struct StoreLog {
     bytes: Gauge,
     limit: Gauge,
     held: Gauge,
+    changes: Counter,
+    change_commits: Counter,
 }
 
 impl StoreLog {
     fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        let counters = [
+            (
+                "im_store_changes",
+                "Changes of accounts and settings",
+                &this.changes,
+            ),
+            (
+                "im_store_change_commits",
+                "Transactions that stored changes of accounts and settings, gathered",
+                &this.change_commits,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
         let gauges = [
             (
                 "im_store_log_bytes",
@@ -328,11 +347,16 @@ impl StoreLog {
     async fn show(&self, store: &SqliteStore, stop: CancellationToken) {
         let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let mut shown = ChangeCounts::default();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let log = store.log_use();
             self.bytes.set(bytes(log.bytes));
             self.limit.set(bytes(log.limit));
             self.held.set(i64::from(log.held));
+            let counts = store.change_counts();
+            self.changes.inc_by(counts.changes - shown.changes);
+            self.change_commits.inc_by(counts.commits - shown.commits);
+            shown = counts;
         }
     }
 }

@@ -409,7 +409,7 @@ impl Reader {
         let (Some(kind), Some(session)) = (kind, conn.session()) else {
             return Ok(());
         };
-        let taken = self.measure_user(upper, session.user.get(), kind, bytes, now);
+        let taken = self.measure_user(upper, session.user.get(), kind, now);
         if taken.is_err() {
             // The frame comes again.
             self.meter.give_back(bytes);
@@ -422,7 +422,6 @@ impl Reader {
         upper: &U,
         user: u32,
         kind: Limit,
-        bytes: u32,
         now: u32,
     ) -> Result<(), meter::Wait> {
         if !UserMeter::counts(kind) {
@@ -434,7 +433,7 @@ impl Reader {
         {
             return Err((kind, wait));
         }
-        let taken = upper.meters().take(&config.meter, user, kind, bytes, now);
+        let taken = upper.meters().take(&config.meter, user, kind, now);
         if taken.is_err() && kind == Limit::Message {
             self.bucket.give_back();
         }
