@@ -101,7 +101,7 @@ pub(crate) async fn run(
             }
             () = timer => {}
         }
-        delivery.settle_ring();
+        delivery.settle_ring().await;
         delivery.read_on();
         delivery.catch_up();
         delivery.tell_presence().await;
