@@ -47,7 +47,9 @@ impl Check for StoredConfig {
         } = self;
         let least = ByteSize::kib(1);
         checker.range("burst", burst, &(least..=ByteSize::mib(2_048)));
-        checker.at_least("per_day", per_day, burst);
+        let most = ByteSize::mib(1 << 20);
+        checker.range("per_day", per_day, &(least..=most));
+        checker.not_below("per_day", per_day, "burst", burst);
         checker.range("flush", flush, &(Span::millis(100)..=Span::seconds(600)));
     }
 }

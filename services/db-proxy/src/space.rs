@@ -94,6 +94,7 @@ mod tests {
 
     use bytes::Bytes;
     use im_config::units::Span;
+    use im_core::time::UnixSeconds;
     use im_core::{CommitSeq, Conversation, MsgId, UserId};
     use im_store::testing::TempStore;
     use im_store::{
@@ -141,7 +142,7 @@ mod tests {
                 msg_id: MsgId::from_wire(n).unwrap(),
                 sender: user(1),
                 msg_type: 1,
-                time: 1_000_000,
+                time: UnixSeconds::from_wire(1_000_000),
                 low_sent: n,
                 key: None,
                 body: Bytes::from(vec![b'x'; bytes]),

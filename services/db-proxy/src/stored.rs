@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::StoredConfig;
 use im_core::UserId;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_store::{MESSAGE_BYTES, Store, StoreError, StoredLevel};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -42,7 +42,7 @@ struct Shared {
 struct Level {
     bytes: u64,
     /// When it was so much, unix seconds.
-    at: u32,
+    at: UnixSeconds,
     /// It has risen since it was written.
     is_new: bool,
     /// The store has a row.
@@ -50,9 +50,9 @@ struct Level {
 }
 
 impl Level {
-    fn drain(&mut self, per_second: u64, now: u32) {
+    fn drain(&mut self, per_second: u64, now: UnixSeconds) {
         // A clock that was ahead holds nobody up.
-        let drained = u64::from(now.saturating_sub(self.at)) * per_second;
+        let drained = u64::from(now.seconds_since(self.at)) * per_second;
         self.bytes = self.bytes.saturating_sub(drained);
         self.at = now;
     }
@@ -70,7 +70,7 @@ impl StoredBytes {
     }
 
     /// Counts what a commit has stored.
-    pub(crate) fn counting(&self, now: u32) -> Counting<'_> {
+    pub(crate) fn counting(&self, now: UnixSeconds) -> Counting<'_> {
         Counting {
             shared: &self.0,
             levels: self.0.lock(),
@@ -91,11 +91,11 @@ impl StoredBytes {
                 break;
             }
             if is_loaded {
-                self.tried(self.flush(unix_seconds()).await);
+                self.tried(self.flush(UnixSeconds::now()).await);
             }
         }
         if is_loaded {
-            self.tried(self.flush(unix_seconds()).await);
+            self.tried(self.flush(UnixSeconds::now()).await);
         }
     }
 
@@ -111,7 +111,7 @@ impl StoredBytes {
     /// Adds what was written before.
     async fn load(&self) -> Result<(), StoreError> {
         let written = self.0.store.stored_levels().await?;
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let per_second = self.0.config.per_second();
         let mut levels = self.0.lock();
         for StoredLevel { user, bytes, at } in written {
@@ -130,7 +130,7 @@ impl StoredBytes {
     }
 
     /// Writes levels that have risen, and forgets those that are earned again.
-    async fn flush(&self, now: u32) -> Result<(), StoreError> {
+    async fn flush(&self, now: UnixSeconds) -> Result<(), StoreError> {
         let due = self.due(now);
         for batch in due.chunks(BATCH) {
             if let Err(error) = self.0.store.store_levels(batch).await {
@@ -142,7 +142,7 @@ impl StoredBytes {
     }
 
     /// What is to be written now; 0 bytes: a row that goes.
-    fn due(&self, now: u32) -> Vec<StoredLevel> {
+    fn due(&self, now: UnixSeconds) -> Vec<StoredLevel> {
         let per_second = self.0.config.per_second();
         let least = self.0.config.burst.as_u64() / WORTH_WRITING;
         let mut due = Vec::new();
@@ -196,7 +196,7 @@ impl Shared {
 pub(crate) struct Counting<'a> {
     shared: &'a Shared,
     levels: MutexGuard<'a, HashMap<UserId, Level>>,
-    now: u32,
+    now: UnixSeconds,
 }
 
 impl Counting<'_> {
@@ -242,12 +242,13 @@ mod tests {
         let temp = TempStore::open().await;
         let config = StoredConfig::default();
         let stored = over(&temp, &config);
-        let begun = 1_000_000;
+        let begun = UnixSeconds::from_wire(1_000_000);
+        let ended = begun.saturating_add(86_400);
         let (mut bytes, mut now) = (0u64, begun);
-        while now < begun + 86_400 {
+        while now < ended {
             let wait = stored.counting(now).add(ANN, BODY);
             bytes += 256 << 10;
-            now += wait.div_ceil(1_000);
+            now = now.saturating_add(wait.div_ceil(1_000));
         }
         // One message may be on its way when its sender is told to wait.
         assert!(bytes <= config.per_day.as_u64() + (256 << 10), "{bytes}");
@@ -262,7 +263,7 @@ mod tests {
             ..StoredConfig::default()
         };
         let stored = over(&temp, &config);
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let wait = |stored: &StoredBytes, now| stored.counting(now).add(ANN, BODY);
         for _ in 0..4 {
             assert_eq!(wait(&stored, now), 0);
@@ -272,11 +273,11 @@ mod tests {
         let stored = over(&temp, &config);
         stored.load().await.unwrap();
         // At most a minute has passed, in which 12 KiB a second are earned again.
-        assert!(wait(&stored, unix_seconds()) > 0, "the burst is used");
-        let late = now + 86_400;
+        assert!(wait(&stored, UnixSeconds::now()) > 0, "the burst is used");
+        let late = now.saturating_add(86_400);
         assert_eq!(wait(&stored, late), 0);
         stored.flush(late).await.unwrap();
-        stored.flush(late + 86_400).await.unwrap();
+        stored.flush(late.saturating_add(86_400)).await.unwrap();
         assert_eq!(temp.store.stored_levels().await.unwrap(), []);
         assert!(stored.0.lock().is_empty(), "earned again");
     }
@@ -285,7 +286,7 @@ mod tests {
     async fn who_stores_little_is_never_written() {
         let temp = TempStore::open().await;
         let stored = over(&temp, &StoredConfig::default());
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         for _ in 0..3 {
             stored.counting(now).add(ANN, BODY);
             stored.flush(now).await.unwrap();
@@ -309,8 +310,8 @@ mod tests {
             ..StoredConfig::default()
         };
         let stored = over(&temp, &config);
-        let now = unix_seconds();
-        let ahead = now + 1_000_000;
+        let now = UnixSeconds::now();
+        let ahead = now.saturating_add(1_000_000);
         stored.counting(ahead).add(ANN, BODY);
         stored.counting(ahead).add(ANN, BODY);
         let due = stored.due(ahead);
@@ -325,6 +326,6 @@ mod tests {
         let wait = stored.counting(now).add(ANN, BODY);
         // 256 KiB over, 11.6 KiB a second.
         assert!((20_000..25_000).contains(&wait), "{wait}");
-        assert_eq!(stored.counting(now + 100).add(ANN, 0), 0);
+        assert_eq!(stored.counting(now.saturating_add(100)).add(ANN, 0), 0);
     }
 }

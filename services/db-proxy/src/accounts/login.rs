@@ -258,7 +258,7 @@ impl Accounts {
         let remembered = if is_due || (self.remember_seconds > 0 && new_hash.is_some()) {
             self.keys.mac(user, hash, digest).map(|mac| Remembered {
                 mac,
-                at: unix_seconds(),
+                at: UnixSeconds::now(),
             })
         } else {
             None

@@ -158,7 +158,7 @@ impl Answers {
                 .into_iter()
                 .map(|(latest_update_time, dept_list)| ImDepartmentRsp {
                     user_id: asker.user.get(),
-                    latest_update_time,
+                    latest_update_time: latest_update_time.get(),
                     dept_list,
                     attach_data: None,
                 }),

@@ -10,6 +10,7 @@
 use im_codec::HEADER_LEN;
 use im_config::AnswersConfig;
 use im_core::ClientType;
+use im_core::time::UnixSeconds;
 use prost::Message;
 
 /// Bounds of one answer, bytes of bodies.
@@ -80,9 +81,9 @@ impl Bounds {
     /// without an item is one whose item nobody wants.
     pub(super) fn stamped_parts<T: Message>(
         self,
-        since: u32,
-        items: impl IntoIterator<Item = (u32, Option<T>)>,
-    ) -> Vec<(u32, Vec<T>)> {
+        since: UnixSeconds,
+        items: impl IntoIterator<Item = (UnixSeconds, Option<T>)>,
+    ) -> Vec<(UnixSeconds, Vec<T>)> {
         let mut stamps = Stamps::since(since);
         let mut is_cut = false;
         let mut parts = Vec::new();
@@ -135,13 +136,13 @@ impl Bounds {
 /// later than the stamp that they got.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamps {
-    newest: u32,
-    before: u32,
+    newest: UnixSeconds,
+    before: UnixSeconds,
 }
 
 impl Stamps {
     /// Of what has changed since a stamp.
-    pub(super) fn since(stamp: u32) -> Self {
+    pub(super) fn since(stamp: UnixSeconds) -> Self {
         Self {
             newest: stamp,
             before: stamp,
@@ -149,7 +150,7 @@ impl Stamps {
     }
 
     /// Sees the next one.
-    pub(super) fn pass(&mut self, stamp: u32) {
+    pub(super) fn pass(&mut self, stamp: UnixSeconds) {
         if stamp != self.newest {
             self.before = self.newest;
             self.newest = stamp;
@@ -157,7 +158,7 @@ impl Stamps {
     }
 
     /// The last one up to which everything was given: the newest may go on when the answer is cut here.
-    pub(super) fn complete(self, is_cut: bool) -> u32 {
+    pub(super) fn complete(self, is_cut: bool) -> UnixSeconds {
         if is_cut { self.before } else { self.newest }
     }
 }

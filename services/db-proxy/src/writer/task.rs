@@ -251,7 +251,7 @@ impl Writer {
         }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
-        let mut counting = self.stored.counting(unix_seconds());
+        let mut counting = self.stored.counting(UnixSeconds::now());
         for batch in batches {
             let mut results = Vec::with_capacity(batch.sends.len());
             for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use im_client::{Client, ClientConfig, Error, Password};
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, MsgId, Peer, UserId};
 use im_store::{
     AccountStore as _, AppendBatch, ConversationRow, DataDir, EVERY_ADDRESS, MessageRow,
@@ -43,14 +43,14 @@ async fn refused(server: &Server, name: &str) -> String {
 }
 
 /// More failures of a name than are let pass, from this machine and everywhere.
-async fn fail(store: &SqliteStore, name: &str, now: u32) {
+async fn fail(store: &SqliteStore, name: &str, now: UnixSeconds) {
     for _ in 0..70 {
         let failure = NewFailure {
             name,
             known: true,
             addresses: &["127.0.0.1", EVERY_ADDRESS],
             now,
-            since: now - 1_800,
+            since: now.saturating_sub(1_800),
             max_pairs: 10_000,
             kept_above: 10,
         };
@@ -74,9 +74,9 @@ async fn failed_logins_that_lie_in_the_future_lock_nobody() {
     let data = dir.path().join("data");
     with_people(dir.path(), &data);
     let store = open(&data).await;
-    fail(&store, "ann", unix_seconds() + AHEAD).await;
+    fail(&store, "ann", UnixSeconds::now().saturating_add(AHEAD)).await;
     // The same failures of now do lock.
-    fail(&store, "cleo", unix_seconds()).await;
+    fail(&store, "cleo", UnixSeconds::now()).await;
     store.close().await.unwrap();
     drop(store);
 
@@ -100,7 +100,7 @@ async fn a_message_that_lies_in_the_future_hides_no_later_one() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     with_people(dir.path(), &data);
-    let ahead = unix_seconds() + AHEAD;
+    let ahead = UnixSeconds::now().saturating_add(AHEAD);
     let store = open(&data).await;
     let row = ConversationRow(1);
     let batch = AppendBatch {
@@ -137,16 +137,19 @@ async fn a_message_that_lies_in_the_future_hides_no_later_one() {
     let [(1, time)] = told[..] else {
         panic!("{told:?}");
     };
-    assert!(time <= unix_seconds(), "{time} lies in the future");
+    assert!(
+        time <= UnixSeconds::now().get(),
+        "{time} lies in the future"
+    );
 
     // A second later there is something new, which is later than what was told.
-    while unix_seconds() <= time {
+    while UnixSeconds::now().get() <= time {
         tokio::task::yield_now().await;
     }
     let ann = log_in(&server, "ann", "a").await.unwrap();
     let sent = ann.send_text(Peer::User(user(2)), "later").await.unwrap();
     assert_eq!(sent.msg_id, 2);
-    for since in [time, ahead] {
+    for since in [time, ahead.get()] {
         let told = recent(since).await;
         assert!(matches!(told[..], [(2, _)]), "since {since}: {told:?}");
     }

@@ -273,7 +273,7 @@ mod tests {
         });
         let import = DirectoryImport {
             users: users.collect(),
-            now: 100,
+            now: NOW,
         };
         temp.store.import(&import).await.unwrap();
         temp
@@ -290,7 +290,7 @@ mod tests {
         let busy = store.inner.writer.lock().await.unwrap();
         let signing = ids.iter().map(|id| async move {
             let text = format!("signature of {id}");
-            store.set_signature(user(*id), &text, 100).await
+            store.set_signature(user(*id), &text, NOW).await
         });
         let release = async {
             while store.inner.changes.lock().queue.len() < ids.len() {
@@ -316,8 +316,8 @@ mod tests {
         assert_eq!(failed, [21]);
         let error = results.into_iter().next_back().unwrap().unwrap_err();
         assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
-        let page = temp.store.users_since(100, 100).await.unwrap();
-        let stamps: Vec<u32> = page.users.iter().map(|entry| entry.stamp).collect();
+        let page = temp.store.users_since(NOW, 100).await.unwrap();
+        let stamps: Vec<u32> = page.users.iter().map(|entry| entry.stamp.get()).collect();
         assert_eq!(stamps, (101..=120).collect::<Vec<_>>(), "one stamp each");
         for id in 1..=20 {
             assert_eq!(
@@ -344,8 +344,8 @@ mod tests {
         let temp = people(3, SqliteOptions::default()).await;
         let store = &temp.store;
         let busy = store.inner.writer.lock().await.unwrap();
-        let mut gone = Box::pin(store.set_signature(user(1), "gone", 100));
-        let mut stays = Box::pin(store.set_signature(user(2), "stays", 100));
+        let mut gone = Box::pin(store.set_signature(user(1), "gone", NOW));
+        let mut stays = Box::pin(store.set_signature(user(2), "stays", NOW));
         // The first one begins the task that serves both.
         assert!(futures::poll!(&mut gone).is_pending());
         assert!(futures::poll!(&mut stays).is_pending());

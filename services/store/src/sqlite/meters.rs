@@ -1,6 +1,7 @@
 //! Levels of meters.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 
 use super::SqliteStore;
 use super::rows::{json_array, number, position, signed, user};
@@ -21,7 +22,7 @@ impl MeterStore for SqliteStore {
             Ok(StoredLevel {
                 user: user(row, 0)?,
                 bytes: position(row, 1)?,
-                at: number(row, 2)?,
+                at: UnixSeconds::from_wire(number(row, 2)?),
             })
         };
         rows.iter().map(level).collect()
@@ -34,7 +35,7 @@ impl MeterStore for SqliteStore {
         let mut rows = Vec::with_capacity(kept.len());
         for level in kept {
             let bytes = signed(level.bytes)?;
-            rows.push(format!("[{},{bytes},{}]", level.user, level.at));
+            rows.push(format!("[{},{bytes},{}]", level.user, level.at.get()));
         }
         let rows = format!("[{}]", rows.join(","));
         self.change(move |connection| {

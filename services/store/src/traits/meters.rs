@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 
 use crate::StoreError;
 
@@ -12,8 +13,8 @@ pub struct StoredLevel {
     pub user: UserId,
     /// How many.
     pub bytes: u64,
-    /// When it was so many, unix seconds.
-    pub at: u32,
+    /// When it was so many.
+    pub at: UnixSeconds,
 }
 
 /// Meters.

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant as Clock;
 
+use im_config::units::Span;
 use im_store::{EVERY_ADDRESS, NewFailure};
 
 use super::*;
@@ -141,8 +142,8 @@ async fn the_owner_of_a_guessed_name_does_not_wait_in_a_network_that_is_known() 
     let config = AccountsConfig {
         lockout_name_failures: 30,
         // Only what was read from the store and hashed counts here.
-        verified_ttl_secs: 0,
-        account_ttl_secs: 0,
+        verified_ttl: Span::ZERO,
+        account_ttl: Span::ZERO,
         ..config()
     };
     let rig = Rig::new(config).await;

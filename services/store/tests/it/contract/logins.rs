@@ -126,7 +126,7 @@ pub(super) async fn a_new_hash_is_stored_with_what_is_remembered_of_it(store: &d
     assert_eq!(found.hash, "new");
     assert_eq!(remembered(store).await, Some(6));
 
-    store.set_status(user(1), 3, 200).await.unwrap();
+    store.set_status(user(1), 3, at(200)).await.unwrap();
     let stored = store.store_logins(&[new("new", "newer", 9)]).await.unwrap();
     assert_eq!(stored, [true]);
     let found = store.credentials("ann").await.unwrap().unwrap();

@@ -1,14 +1,15 @@
 //! Levels of meters.
 
+use im_core::time::UnixSeconds;
 use im_store::{Store, StoredLevel};
 
 use crate::log::user;
 
-fn level(id: u32, bytes: u64, at: u32) -> StoredLevel {
+fn level(id: u32, bytes: u64, seconds: u32) -> StoredLevel {
     StoredLevel {
         user: user(id),
         bytes,
-        at,
+        at: UnixSeconds::from_wire(seconds),
     }
 }
 
