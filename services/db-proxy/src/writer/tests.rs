@@ -1,19 +1,17 @@
 mod faulty;
+mod groups;
+mod order;
+mod outage;
+mod queue;
 mod rig;
 
-use std::sync::atomic::Ordering;
-
-use bytes::Bytes;
-use im_config::WriterConfig;
-use im_core::{CommitSeq, Conversation, GroupId};
+use im_core::{Conversation, GroupId};
 use im_proto_rpc::v1;
-use im_proto_rpc::v1::publish_item::Item;
 use im_proto_rpc::v1::send_done::Outcome;
-use im_store::{GroupType, MemberChange, MessageStore as _, ReadLimit};
+use im_store::{GroupType, MemberChange};
 
 use super::*;
-use crate::publication::Publication;
-use rig::{Ground, Rig, group_text, text, user};
+use rig::{Rig, user};
 
 fn stored(done: &v1::SendDone) -> (u32, u64) {
     assert_eq!(done.outcome(), Outcome::Stored, "{done:?}");

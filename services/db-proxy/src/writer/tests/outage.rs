@@ -1,5 +1,12 @@
 //! A store that fails, is away, loses an answer, or was written by somebody else.
 
+use std::sync::atomic::Ordering;
+
+use im_config::WriterConfig;
+use im_core::CommitSeq;
+use im_store::MessageStore as _;
+
+use super::rig::{Ground, text};
 use super::*;
 
 #[tokio::test]
