@@ -3,6 +3,7 @@
 //! what it has otherwise.
 
 use im_config::table;
+use im_config::units::Span;
 use toml::{Table, Value};
 
 use crate::{Common, ImClusterSpec, Role};
@@ -21,7 +22,7 @@ pub const STOP_SLACK: i32 = 50;
 pub struct Setting {
     /// Path of the field, such as `spec.roles.msg.drain.maxSeconds`.
     pub field: String,
-    /// Dotted key, such as `msg.drain_seconds`.
+    /// Dotted key, such as `msg.drain_time`.
     pub key: &'static str,
     /// What it says.
     pub value: Value,
@@ -74,16 +75,16 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
     settings.put(field, "msg.soft_max_sessions", soft);
     let field = "roles.msg.capacity.acceptPerSecond";
     settings.put(field, "msg.accept_rate", msg.capacity.accept_per_second);
-    let interval = millis(spec.load.report_interval_seconds);
+    let interval = time(spec.load.report_interval_seconds);
     settings.put(
         "load.reportIntervalSeconds",
-        "msg.report_interval_ms",
+        "msg.report_interval",
         interval,
     );
     let (field, longest) = ("roles.msg.drain.maxSeconds", msg.drain.max_seconds);
-    settings.put(field, "msg.drain_seconds", longest);
-    let limit = millis(longest.saturating_add(STOP_SLACK));
-    settings.put(field, "process.stop_timeout_ms", limit);
+    settings.put(field, "msg.drain_time", time(longest));
+    let limit = time(longest.saturating_add(STOP_SLACK));
+    settings.put(field, "process.stop_timeout", limit);
 }
 
 fn login(spec: &ImClusterSpec, settings: &mut Settings) {
@@ -105,18 +106,19 @@ fn login(spec: &ImClusterSpec, settings: &mut Settings) {
         "login.replicas",
         login.replicas.max(1),
     );
-    let reservation = millis(login.assignment.reservation_seconds);
+    let reservation = time(login.assignment.reservation_seconds);
     let field = "roles.login.assignment.reservationSeconds";
-    settings.put(field, "login.reservation_ms", reservation);
-    let stale = millis(load.stale_after_seconds);
-    settings.put("load.staleAfterSeconds", "login.stale_after_ms", stale);
+    settings.put(field, "login.reservation", reservation);
+    let stale = time(load.stale_after_seconds);
+    settings.put("load.staleAfterSeconds", "login.stale_after", stale);
     // A stream that ends later after its last report was not closed by its msg server.
-    let silence = millis(load.report_interval_seconds.saturating_add(1));
-    settings.put("load.reportIntervalSeconds", "login.silence_ms", silence);
+    let silence = time(load.report_interval_seconds.saturating_add(1));
+    settings.put("load.reportIntervalSeconds", "login.silence", silence);
 }
 
-fn millis(seconds: i32) -> i64 {
-    i64::from(seconds) * 1_000
+/// A time as the configuration writes it. The schema allows no negative one.
+fn time(seconds: i32) -> String {
+    Span::seconds(u64::try_from(seconds).unwrap_or(0)).to_string()
 }
 
 struct Settings(Vec<Setting>);
@@ -192,7 +194,7 @@ mod tests {
             let longest = config.msg.longest_stop();
             // What stops behind msg where all roles share a process.
             let others = std::time::Duration::from_secs(2 + 5 + 5 + 2);
-            let limit = std::time::Duration::from_millis(config.process.stop_timeout_ms);
+            let limit = config.process.stop_timeout.duration();
             assert!(longest + others < limit, "{longest:?} {limit:?}");
         }
     }

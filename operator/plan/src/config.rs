@@ -13,18 +13,19 @@ use crate::{Role, SpecError, names};
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
 pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
+pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Where administrators' tools reach db-proxy. No policy of ours opens it: they run in its pod.
-const ADMIN_LISTEN: &str = "0.0.0.0:10601";
+pub(crate) const ADMIN_PORT: i32 = 10_601;
 
 /// Keys that are the operator's although it does not write them into every file.
 const RESERVED: &[&str] = &[
     "data_dir",
     "secret_file",
     "log.filter",
-    "process.stop_timeout_ms",
+    "process.stop_timeout",
     "admin.listen",
     "peers.login",
     "peers.route",
@@ -52,8 +53,13 @@ pub(crate) fn file(
         .map_err(|error: toml::de::Error| vec![SpecError::new(&field, error.message())])?;
     config.validate().map_err(|violations| {
         let each = violations.0.into_iter();
-        each.map(|violation| SpecError::new(&format!("{field}[{}]", violation.key), violation.rule))
-            .collect::<Vec<_>>()
+        each.map(|violation| {
+            SpecError::new(
+                &format!("{field}[{}]", violation.key),
+                violation.rule.to_string(),
+            )
+        })
+        .collect::<Vec<_>>()
     })?;
     toml::to_string(&table).map_err(|error| vec![SpecError::new(&field, error.to_string())])
 }
@@ -77,8 +83,15 @@ fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
     match role {
         Role::DbProxy => keys.extend([
             ("data_dir", DATA_DIR.into()),
-            ("db_proxy.admin_listen", ADMIN_LISTEN.into()),
+            (
+                "db_proxy.admin_listen",
+                format!("0.0.0.0:{ADMIN_PORT}").into(),
+            ),
             ("db_proxy.admin_secret_file", ADMIN_SECRET_FILE.into()),
+            (
+                "db_proxy.accounts.remember_key_file",
+                REMEMBER_KEY_FILE.into(),
+            ),
             ("peers.route", grpc(Role::Route)),
         ]),
         Role::Msg => keys.extend([

@@ -9,10 +9,9 @@ use std::net::IpAddr;
 use im_operator_api::{DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::quantity::Quantity;
 use crate::resolved::{Rendered, Resolved};
 use crate::{Role, Settings, SpecError, config, pod, slots};
-
-mod quantity;
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
 pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Vec<SpecError>> {
@@ -213,8 +212,16 @@ fn check_selector(field: &str, selector: &LabelSelector, errors: &mut Vec<SpecEr
 }
 
 fn check_ports(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let metrics = spec.observability.metrics.port;
+    if metrics == config::ADMIN_PORT {
+        let message = format!("{metrics} is the administrators' port of dbProxy pods");
+        errors.push(SpecError::new("spec.observability.metrics.port", message));
+    }
     for role in Role::ALL {
-        let mut seen = vec![("metrics", spec.observability.metrics.port)];
+        let mut seen = vec![("metrics", metrics)];
+        if role == Role::DbProxy {
+            seen.push(("administrators'", config::ADMIN_PORT));
+        }
         for (name, port) in pod::role_ports(spec, role) {
             if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
                 let name = if role == Role::Route { "peer" } else { name };
@@ -292,7 +299,7 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
         let Some(limit) = resources.limits.get(name) else {
             continue;
         };
-        let (Some(least), Some(most)) = (quantity::parse(request), quantity::parse(limit)) else {
+        let (Some(least), Some(most)) = (Quantity::parse(request), Quantity::parse(limit)) else {
             continue;
         };
         if least > most {
@@ -306,7 +313,7 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
         ("limits", &resources.limits),
     ] {
         for (name, amount) in amounts {
-            if quantity::parse(amount).is_none() {
+            if Quantity::parse(amount).is_none() {
                 let field = format!("spec.roles.{}.resources.{kind}[{name}]", role.field());
                 let message = format!("must be an amount such as 100m or 1Gi, is {amount:?}");
                 errors.push(SpecError::new(&field, message));

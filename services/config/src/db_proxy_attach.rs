@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker};
 
 /// Bounds of the bytes of a batch: below what a link accepts by default.
@@ -59,10 +59,10 @@ pub struct AttachConfig {
     pub log_page_bytes: ByteSize,
     /// Users that are named as related to one user at most.
     pub related_limit: u32,
-    /// How recent a conversation makes two users related, seconds.
-    pub related_seconds: u32,
-    /// How long the relations of a user are remembered, seconds.
-    pub related_cache_seconds: u64,
+    /// How recent a conversation makes two users related.
+    pub related_within: Span,
+    /// How long the relations of a user are remembered.
+    pub related_cache_time: Span,
     /// Users whose relations are remembered.
     pub related_cache: usize,
 }
@@ -89,8 +89,8 @@ impl Default for AttachConfig {
             log_page: 1_000,
             log_page_bytes: ByteSize::mib(4),
             related_limit: 5_000,
-            related_seconds: 30 * 24 * 3600,
-            related_cache_seconds: 60,
+            related_within: Span::days(30),
+            related_cache_time: Span::seconds(60),
             related_cache: 10_000,
         }
     }
@@ -118,8 +118,8 @@ impl Check for AttachConfig {
             log_page,
             log_page_bytes,
             related_limit,
-            related_seconds,
-            related_cache_seconds,
+            related_within,
+            related_cache_time,
             related_cache,
         } = self;
         checker.range("calls_per_link", calls_per_link, &(1..=10_000_000));
@@ -150,11 +150,16 @@ impl Check for AttachConfig {
         checker.range("batch_results", batch_results, &(1..=65_536));
         checker.range("log_page", log_page, &(1..=100_000));
         checker.range("related_limit", related_limit, &(1..=1_000_000));
-        checker.range("related_seconds", related_seconds, &(1..=u32::MAX));
         checker.range(
-            "related_cache_seconds",
-            related_cache_seconds,
-            &(0..=86_400),
+            "related_within",
+            related_within,
+            &(Span::seconds(1)..=Span::days(36_500)),
+        );
+        checker.steps("related_within", related_within, &Span::seconds(1));
+        checker.range(
+            "related_cache_time",
+            related_cache_time,
+            &(Span::ZERO..=Span::days(1)),
         );
         checker.range("related_cache", related_cache, &(1..=10_000_000));
     }

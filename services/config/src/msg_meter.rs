@@ -58,10 +58,6 @@ pub struct MeterConfig {
     pub bytes_burst: ByteSize,
     /// Bytes of all frames of one connection per second after that.
     pub bytes_per_second: ByteSize,
-    /// Bytes of messages of one user at once.
-    pub stored_burst: ByteSize,
-    /// Bytes of messages of one user in 24 hours, those at once included.
-    pub stored_per_day: ByteSize,
 }
 
 impl Default for MeterConfig {
@@ -97,21 +93,7 @@ impl Default for MeterConfig {
             bytes_burst: ByteSize::mib(4),
             // Windows: ten texts of 4 KiB a second is the pace of its send queue.
             bytes_per_second: ByteSize::kib(80),
-            // An afternoon of speech.
-            stored_burst: ByteSize::mib(64),
-            stored_per_day: ByteSize::mib(1_024),
         }
-    }
-}
-
-impl MeterConfig {
-    /// Bytes of messages of one user per second after the burst.
-    pub fn stored_per_second(&self) -> u32 {
-        let rest = self
-            .stored_per_day
-            .as_u64()
-            .saturating_sub(self.stored_burst.as_u64());
-        u32::try_from(rest / 86_400).unwrap_or(u32::MAX).max(1)
     }
 }
 
@@ -132,8 +114,6 @@ impl Check for MeterConfig {
             kick,
             bytes_burst,
             bytes_per_second,
-            stored_burst,
-            stored_per_day,
         } = self;
         for (name, rate) in [
             ("heartbeat", heartbeat),
@@ -163,26 +143,12 @@ impl Check for MeterConfig {
             bytes_per_second,
             &(least..=ByteSize::mib(1_024)),
         );
-        checker.range(
-            "stored_burst",
-            stored_burst,
-            &(least..=ByteSize::mib(2_048)),
-        );
-        checker.at_least("stored_per_day", stored_per_day, stored_burst);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_user_stores_at_most_what_the_day_allows() {
-        let meter = MeterConfig::default();
-        let most = meter.stored_burst.as_u64() + 86_400 * u64::from(meter.stored_per_second());
-        assert!(most <= 1 << 30, "{most}");
-        assert!(most > 1_000 << 20, "{most}");
-    }
 
     #[test]
     fn the_defaults_are_within_their_bounds() {

@@ -18,7 +18,6 @@ mod sessions;
 mod settings;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,6 +30,7 @@ use tracing::{debug, warn};
 
 pub(crate) use groups::{affected, change_notify};
 pub(crate) use metrics::AnswerMetrics;
+use metrics::Bound;
 
 use crate::accounts::Accounts;
 use crate::assembly::Context;
@@ -140,7 +140,7 @@ impl Answers {
             config: Arc::clone(&context.config),
             directory: Directory::new(
                 context.config.answers.max_directory_answers,
-                context.config.answers.directory_kept_bytes,
+                context.config.answers.directory_kept.as_usize(),
             ),
             creating: StripedLocks::default(),
             grouping: Mutex::new(Grouping {
@@ -161,18 +161,24 @@ impl Answers {
         &self.config.answers
     }
 
+    /// Whether this much keeps to a bound; counted when it does not.
+    fn fits(&self, bound: Bound, much: usize, most: usize) -> bool {
+        let fits = much <= most;
+        if !fits {
+            self.metrics.reached(bound);
+        }
+        fits
+    }
+
     fn bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
-        Bounds::of(asker.client, limits, limits.max_answer_bytes)
+        Bounds::of(asker.client, limits, limits.max_answer.as_usize())
     }
 
     /// Bounds of an answer with messages, and of lists that every terminal asks for.
     fn list_bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
-        let total = limits
-            .max_list_bytes
-            .as_usize()
-            .min(limits.max_answer_bytes);
+        let total = limits.max_list_bytes.min(limits.max_answer).as_usize();
         Bounds::of(asker.client, limits, total)
     }
 
@@ -278,7 +284,7 @@ impl AnswerQueries for Answers {
             origin: query.origin,
             client: ClientType::from_wire(query.client_type),
         };
-        let time = Duration::from_millis(self.limits().timeout_ms);
+        let time = self.limits().timeout.duration();
         let handled = tokio::time::timeout(time, self.handle(asker, command, query.body))
             .await
             .unwrap_or(Err(QueryError::TimedOut));

@@ -70,6 +70,8 @@ struct Inner {
     withdrawn: Family<ClassLabel, Counter>,
     gathered_changes: Counter,
     free_space: Gauge,
+    stored_users: Gauge,
+    stored_limited: Counter,
     answer_bytes: Gauge,
 }
 
@@ -98,6 +100,8 @@ impl Default for Inner {
             withdrawn: Family::default(),
             gathered_changes: Counter::default(),
             free_space: Gauge::default(),
+            stored_users: Gauge::default(),
+            stored_limited: Counter::default(),
             answer_bytes: Gauge::default(),
         }
     }
@@ -219,6 +223,16 @@ impl Metrics {
             "Free space of the store's file system",
             inner.free_space.clone(),
         );
+        it.register(
+            "stored_users",
+            "People whose stored bytes are counted: they have stored something lately",
+            inner.stored_users.clone(),
+        );
+        it.register(
+            "stored_limited",
+            "Messages whose senders were told to wait, since they have stored as much as they may",
+            inner.stored_limited.clone(),
+        );
         Self(Arc::new(inner))
     }
 
@@ -249,6 +263,14 @@ impl Metrics {
         self.0
             .free_space
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn stored_users(&self, users: usize) {
+        set(&self.0.stored_users, users);
+    }
+
+    pub(crate) fn stored_limited(&self) {
+        self.0.stored_limited.inc();
     }
 
     #[cfg(test)]

@@ -190,7 +190,7 @@ fn refused(presets: &[Preset]) -> Vec<SpecError> {
         bad.extend(violations.0.into_iter().map(|violation| {
             let preset = presets.iter().rfind(|preset| preset.key == violation.key);
             let field = preset.map_or(&violation.key, |preset| &preset.field);
-            SpecError::new(field, violation.rule)
+            SpecError::new(field, violation.rule.to_string())
         }));
     }
     bad

@@ -229,7 +229,7 @@ async fn a_msg_server_that_is_gone_or_stands_still_is_not_named() {
         msg: 2,
         route: 1,
     };
-    let options = Options::people(1).set("login.stale_after_ms=2000");
+    let options = Options::people(1).set("login.stale_after=2s");
     let mut platform = Platform::separate(shape, options).await.unwrap();
     let url = platform.login_url("login1");
     let second = platform.msg_address("msg2").to_string();

@@ -225,10 +225,10 @@ async fn silence_closes_a_connection_after_the_time_of_its_class() {
     let mut platform = own_platform(
         4,
         &[
-            "msg.login_timeout_ms=600",
-            "msg.idle_pc_ms=600",
-            "msg.idle_mobile_ms=1800",
-            "msg.sweep_ms=50",
+            "msg.login_timeout=600ms",
+            "msg.idle_pc=600ms",
+            "msg.idle_mobile=1800ms",
+            "msg.sweep_interval=50ms",
         ],
     )
     .await;
@@ -294,14 +294,14 @@ async fn the_documented_defaults_are_in_force() {
     let dir = tempfile::tempdir().unwrap();
     let shown = im_e2e::process::run_imd(dir.path(), &["config", "show"]).unwrap();
     for line in [
-        "login_timeout_ms = 15000",
-        "idle_pc_ms = 120000",
-        "idle_mobile_ms = 300000",
+        "login_timeout = \"15s\"",
+        "idle_pc = \"2m\"",
+        "idle_mobile = \"5m\"",
         "rate_limit = 20",
         "rate_burst = 64",
         "pending_messages = 64",
-        "pending_bytes = 262144",
-        "max_frame_bytes = 1048576",
+        "pending_size = \"256KiB\"",
+        "max_frame = \"1MiB\"",
         "listen = \"0.0.0.0:8000\"",
         "http_listen = \"0.0.0.0:8080\"",
         "client_listen = \"0.0.0.0:8008\"",

@@ -158,7 +158,7 @@ async fn a_client_message_id_is_recognised_after_reconnect_and_restart() {
 /// S-43: at the limit stored and delivered, one byte more not; the connection stays.
 #[tokio::test]
 async fn a_message_above_the_size_limit_is_not_stored() {
-    let mut platform = own_platform(2, &["db_proxy.writer.max_body_bytes=5000"]).await;
+    let mut platform = own_platform(2, &["db_proxy.writer.max_body=5000B"]).await;
     let address = platform.msg_address("all");
     let mut sender = Terminal::login(address, 1, Windows).await;
     let mut receiver = Terminal::login(address, 2, Windows).await;

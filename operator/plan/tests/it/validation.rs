@@ -51,7 +51,7 @@ fn bad_manifests_are_refused_for_the_stated_reason() {
 fn all_errors_come_at_once() {
     let bad = cluster(json!({"roles": {
         "msg": {"config": {"msg.nonsense": "1", "msg.listen": "x"}, "ports": {"client": 9090}},
-        "route": {"config": {"route.announce_ms": "100000"}},
+        "route": {"config": {"route.announce_interval": "100s"}},
         "dbProxy": {"replicas": 2},
     }}));
     let found = errors(&bad);
@@ -59,7 +59,7 @@ fn all_errors_come_at_once() {
         "spec.roles.msg.config[msg.nonsense]",
         "spec.roles.msg.config[msg.listen]: msg.listen is set by the operator",
         "spec.roles.msg.ports.client: 9090 is the metrics port",
-        "spec.roles.route.config[route.announce_ms]: must be 1 to 1000",
+        "spec.roles.route.config[route.announce_interval]: must be 1ms to 1s",
         "spec.roles.dbProxy.replicas: must be 1",
     ] {
         assert!(found.contains(part), "{part} in {found}");

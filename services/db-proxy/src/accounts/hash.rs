@@ -47,10 +47,10 @@ const MAX_LANES: u32 = 16;
 impl From<&AccountsConfig> for HashPolicy {
     fn from(config: &AccountsConfig) -> Self {
         Self {
-            memory_kib: config.argon2_memory_kib,
+            memory_kib: config.argon2_memory.as_kib(),
             iterations: config.argon2_iterations,
             lanes: config.argon2_lanes,
-            max_memory_kib: config.max_hash_memory_kib,
+            max_memory_kib: config.max_hash_memory.as_kib(),
         }
     }
 }

@@ -13,7 +13,7 @@ use im_proto_teamtalk::buddy::{
 use im_store::{StoreError, UserProfile};
 
 use super::events::everybody;
-use super::{Answers, Asker, Handled, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, Reply, decode};
 use crate::profile::user_info;
 
 impl Answers {
@@ -34,6 +34,7 @@ impl Answers {
             .collect();
         users.sort_unstable();
         users.dedup();
+        self.fits(Bound::Ids, users.len(), self.limits().max_ids);
         users.truncate(self.limits().max_ids);
         let profiles = if users.is_empty() {
             Vec::new()
@@ -63,7 +64,11 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let url = request.avatar_url;
-        let fits = url.len() <= self.limits().max_avatar_bytes;
+        let fits = self.fits(
+            Bound::Avatar,
+            url.len(),
+            self.limits().max_avatar.as_usize(),
+        );
         let same = fits
             && self
                 .profile(asker.user)
@@ -105,7 +110,8 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let text = request.sign_info;
-        let fits = text.len() <= self.limits().max_signature_bytes;
+        let most = self.limits().max_signature.as_usize();
+        let fits = self.fits(Bound::Signature, text.len(), most);
         let same = fits
             && self
                 .profile(asker.user)

@@ -107,8 +107,6 @@ mod tests {
 
     use super::*;
 
-    const NOW: UnixSeconds = UnixSeconds::from_wire(1_000);
-
     fn user(id: u32) -> UserId {
         UserId::from_wire(id).unwrap()
     }
@@ -138,7 +136,7 @@ mod tests {
         let pair = Conversation::Pair(user(3), user(7));
         let mut view = view(pair, 1, 1);
         view.newest.msg_type = 2;
-        let line = contact_session(&view, user(7), NOW).unwrap();
+        let line = contact_session(&view, user(7), UnixSeconds::from_wire(1_000)).unwrap();
         assert_eq!(line.latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
         assert_eq!(line.latest_msg_type, 2);
         assert_eq!(
@@ -152,7 +150,7 @@ mod tests {
         let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
         view.updated = UnixSeconds::from_wire(5_000);
         view.newest.body = Bytes::new();
-        let line = contact_session(&view, user(7), NOW).unwrap();
+        let line = contact_session(&view, user(7), UnixSeconds::from_wire(1_000)).unwrap();
         assert_eq!(line.updated_time, 1_000);
         assert_eq!(line.latest_msg_data, LONG_PLACEHOLDER.as_bytes());
         assert_eq!(line.latest_msg_type, 1);
@@ -162,13 +160,13 @@ mod tests {
     fn a_summary_names_the_peer_in_pairs_and_the_author_in_groups() {
         let pair = view(Conversation::Pair(user(3), user(7)), 1, 1);
         assert_eq!(
-            contact_session(&pair, user(3), NOW)
+            contact_session(&pair, user(3), UnixSeconds::from_wire(1_000))
                 .unwrap()
                 .latest_msg_from_user_id,
             7
         );
         let group = view(Conversation::Group(GroupId::from_wire(5).unwrap()), 1, 0);
-        let line = contact_session(&group, user(8), NOW).unwrap();
+        let line = contact_session(&group, user(8), UnixSeconds::from_wire(1_000)).unwrap();
         assert_eq!((line.session_id, line.latest_msg_from_user_id), (5, 3));
     }
 
@@ -176,7 +174,7 @@ mod tests {
     fn a_session_whose_newest_message_has_no_known_type_is_left_out() {
         let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
         view.newest.msg_type = 9;
-        assert!(contact_session(&view, user(3), NOW).is_none());
+        assert!(contact_session(&view, user(3), UnixSeconds::from_wire(1_000)).is_none());
         assert!(unread_info(&view, user(3)).is_none());
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use super::convert::department;
 use super::frames::Bounds;
-use super::{Answers, Asker, Handled, QueryError, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, QueryError, Reply, decode};
 use frames::{Part, UserFrames};
 use shared::{Built, Key, Shared};
 
@@ -97,7 +97,11 @@ impl Answers {
         self.metrics.directory_built();
         let begun = built.begin();
         let stamp = self.store.directory_stamp().await?;
-        let parts: Arc<[Part]> = self.changed_users(since, bounds).await?.finish().into();
+        let users = self.changed_users(since, bounds).await?;
+        if users.full {
+            self.metrics.reached(Bound::Directory);
+        }
+        let parts: Arc<[Part]> = users.finish().into();
         built.keep(key, parts.iter().map(Part::len).sum());
         *place = Some(Built {
             begun,
@@ -136,29 +140,28 @@ impl Answers {
         Ok(frames)
     }
 
-    /// 0x0210
+    /// 0x0210: like everybody, cut between stamps.
     pub(super) async fn departments(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImDepartmentReq>(body) else {
             return Ok(Reply::Silent);
         };
         let since = UnixSeconds::from_wire(request.latest_update_time);
         let records = self.store.departments_since(since).await?;
-        let latest_update_time = records
-            .iter()
-            .map(|record| record.stamp)
-            .fold(since, UnixSeconds::max)
-            .get();
-        let parts = self
-            .list_bounds(asker)
-            .parts(records.into_iter().filter_map(department));
+        let stamped = records
+            .into_iter()
+            .map(|record| (record.stamp, department(record)));
+        let bounds = self.list_bounds(asker);
+        let parts = bounds.stamped_parts(since, stamped);
         Ok(Reply::many(
             Command::DepartmentRsp,
-            parts.into_iter().map(|dept_list| ImDepartmentRsp {
-                user_id: asker.user.get(),
-                latest_update_time,
-                dept_list,
-                attach_data: None,
-            }),
+            parts
+                .into_iter()
+                .map(|(latest_update_time, dept_list)| ImDepartmentRsp {
+                    user_id: asker.user.get(),
+                    latest_update_time: latest_update_time.get(),
+                    dept_list,
+                    attach_data: None,
+                }),
         ))
     }
 }

@@ -16,7 +16,7 @@ use im_store::Preview;
 use super::convert::{contact_session, unread_info};
 use super::events::to_other_terminals;
 use super::frames::Bounds;
-use super::{Answers, Asker, Handled, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, Reply, decode};
 
 impl Answers {
     /// Bounds of a list of conversations of an answer within `bounds`.
@@ -25,6 +25,13 @@ impl Answers {
             rows,
             bytes: bounds.total,
             body: self.limits().max_preview.as_usize(),
+        }
+    }
+
+    /// Counts a list that has as many conversations as it may.
+    fn listed(&self, bound: Bound, lines: usize, most: u32) {
+        if usize::try_from(most).is_ok_and(|most| lines >= most) {
+            self.metrics.reached(bound);
         }
     }
 
@@ -43,6 +50,7 @@ impl Answers {
             .store
             .recent_sessions(asker.user, since.unwrap_or_default(), limit)
             .await?;
+        self.listed(Bound::Recent, views.len(), limit.rows);
         let lines = views
             .iter()
             .filter_map(|view| contact_session(view, asker.user, now));
@@ -117,6 +125,7 @@ impl Answers {
             .store
             .unread_sessions(asker.user, &pending, limit)
             .await?;
+        self.listed(Bound::Unread, unread.views.len(), limit.rows);
         let total_cnt = u32::try_from(unread.total).unwrap_or(u32::MAX);
         let lines = unread
             .views

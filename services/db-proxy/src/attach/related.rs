@@ -26,9 +26,9 @@ impl Relations {
     pub(super) fn new(config: &AttachConfig) -> Self {
         Self {
             known: Mutex::new(Cache::new(config.related_cache, 1)),
-            max_age: Duration::from_secs(config.related_cache_seconds),
+            max_age: config.related_cache_time.duration(),
             limit: config.related_limit,
-            seconds: config.related_seconds,
+            seconds: config.related_within.as_seconds_u32(),
         }
     }
 

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use im_config::units::Span;
 use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, GroupId, MsgId, Peer};
 use im_store::testing::TempStore;
@@ -71,7 +72,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
 
 fn slow() -> PositionsConfig {
     PositionsConfig {
-        flush_ms: 3_600_000,
+        flush_interval: Span::seconds(3_600),
         ..PositionsConfig::default()
     }
 }
@@ -144,7 +145,7 @@ async fn own_group_messages_move_their_senders_position() {
 #[tokio::test]
 async fn everything_is_stored_in_time_and_at_the_end() {
     let config = PositionsConfig {
-        flush_ms: 5,
+        flush_interval: Span::millis(5),
         ..PositionsConfig::default()
     };
     let Rig {

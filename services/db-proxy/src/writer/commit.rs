@@ -132,9 +132,8 @@ impl Writer {
 
 /// How long a repetition can be recognised, seconds.
 pub(super) fn retry_window(config: &WriterConfig) -> u32 {
-    config
-        .client_id_window_seconds
-        .max(config.frame_window_seconds)
+    let longest = config.client_id_window.max(config.frame_window);
+    longest.as_seconds_u32()
 }
 
 fn sends(batches: &[SendBatch]) -> impl Iterator<Item = &Incoming> {

@@ -21,6 +21,7 @@ use crate::members::MemberCache;
 use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::publish::Publisher;
+use crate::stored::StoredBytes;
 use crate::support::{Cache, chain};
 
 /// Sends of one job at most: what `attach` cuts its batches to.
@@ -34,6 +35,7 @@ pub(crate) struct WriterParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) publisher: Publisher,
     pub(crate) positions: Positions,
+    pub(crate) stored: StoredBytes,
     pub(crate) member_cache: MemberCache,
     pub(crate) metrics: Metrics,
     pub(crate) config: WriterConfig,
@@ -47,6 +49,7 @@ pub(crate) struct Writer {
     pub(super) config: WriterConfig,
     pub(super) memory: Memory,
     pub(super) positions: Positions,
+    stored: StoredBytes,
     pub(super) metrics: Metrics,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// Messages that wait.
@@ -82,12 +85,14 @@ impl Writer {
             store,
             publisher,
             positions,
+            stored,
             member_cache,
             metrics,
             config,
         } = parts;
         let (sender, jobs) = mpsc::unbounded_channel();
-        let (handle, fill) = WriterHandle::new(sender, config.queue_messages, config.queue_bytes);
+        let (handle, fill) =
+            WriterHandle::new(sender, config.queue_messages, config.queue_size.as_u32());
         let (reachable, watch) = watch::channel(false);
         let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
         let window = retry_window(&config);
@@ -106,6 +111,7 @@ impl Writer {
             config,
             memory,
             positions,
+            stored,
             metrics,
             jobs,
             queue_fill: Box::new(fill),
@@ -182,7 +188,7 @@ impl Writer {
             return;
         }
         if let Some(last) = self.last_commit {
-            let gap = Duration::from_millis(self.config.commit_gap_ms);
+            let gap = self.config.commit_gap.duration();
             if last.elapsed() < gap {
                 tokio::time::sleep_until(last + gap).await;
             }
@@ -245,18 +251,23 @@ impl Writer {
         }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
+        let mut counting = self.stored.counting(UnixSeconds::now());
         for batch in batches {
             let mut results = Vec::with_capacity(batch.sends.len());
             for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {
+                let mut done = done(decision);
                 match decision {
-                    Decision::Stored(_) => {}
+                    Decision::Stored(_) => {
+                        done.wait_ms = counting.add(send.sender, send.body.len());
+                    }
                     Decision::Repeated(_) => repeated += 1,
                     Decision::Refused(reason) => self.metrics.refused(reason),
                 }
-                results.push(result(send.tag, done(decision)));
+                results.push(result(send.tag, done));
             }
             batch.sink.push(results);
         }
+        drop(counting);
         if repeated > 0 {
             self.metrics.repeated(repeated);
         }
@@ -271,7 +282,7 @@ impl Writer {
         if stop.is_cancelled() {
             self.stopping.get_or_insert_with(Instant::now);
         }
-        let patience = Duration::from_secs(self.config.store_retry_seconds);
+        let patience = self.config.store_retry.duration();
         let stopped = self
             .stopping
             .is_some_and(|since| since.elapsed() >= STOP_RETRY);
@@ -350,12 +361,15 @@ impl Writer {
     }
 
     fn retry_min(&self) -> Duration {
-        Duration::from_millis(self.config.retry_min_ms.max(1))
+        self.config
+            .retry_min
+            .duration()
+            .max(Duration::from_millis(1))
     }
 
     fn longer(&self, wait: Duration) -> Duration {
         (wait * 2)
-            .min(Duration::from_millis(self.config.retry_max_ms))
+            .min(self.config.retry_max.duration())
             .max(self.retry_min())
     }
 }

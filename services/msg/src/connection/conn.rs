@@ -7,6 +7,7 @@
 //! *Invariants*: after a frame was refused nothing more is written (never a later push after a
 //! missing one), and a connection leaves the maps of the server before its socket is closed.
 
+use im_config::units::Span;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -60,7 +61,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(env: Arc<Env>) -> Self {
-        let total = env.config.push_total_bytes;
+        let total = env.config.push_total.as_u64();
         Self {
             total: OutputBudget::new(total, env.metrics.queued_bytes.clone()),
             closes: PendingCloses::new(),
@@ -72,11 +73,11 @@ impl Output {
     fn slow_consumer(&self, conn: &Arc<Conn>) {
         self.env.metrics.slow_readers.inc();
         debug!(remote = %conn.remote(), "connection is beyond its budget");
-        self.close_after(conn, self.env.config.slow_grace_ms);
+        self.close_after(conn, self.env.config.slow_grace);
     }
 
-    fn close_after(&self, conn: &Arc<Conn>, grace: u32) {
-        let at = self.env.now().wrapping_add(grace);
+    fn close_after(&self, conn: &Arc<Conn>, grace: Span) {
+        let at = self.env.now().wrapping_add(grace.as_millis_u32());
         self.closes.add(Arc::downgrade(conn), at);
     }
 }
@@ -275,7 +276,7 @@ impl Conn {
 
     /// Appends an unsolicited frame.
     pub(crate) fn push(self: &Arc<Self>, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.push_budget_bytes as usize;
+        let budget = output.env.config.push_budget.as_usize();
         let appended = self.out().push(frame, budget);
         if appended == Appended::Overflow {
             output.slow_consumer(self);
@@ -285,7 +286,7 @@ impl Conn {
 
     /// Appends a message, unless there is no room now.
     pub(crate) fn message(&self, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.push_budget_bytes as usize;
+        let budget = output.env.config.push_budget.as_usize();
         self.out().message(frame, budget)
     }
 
@@ -299,13 +300,13 @@ impl Conn {
 
     /// Appends an unsolicited frame that may be left out.
     pub(crate) fn offer(&self, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.push_budget_bytes as usize;
+        let budget = output.env.config.push_budget.as_usize();
         self.out().offer(frame, budget)
     }
 
     /// Appends an answer.
     pub(crate) fn answer(self: &Arc<Self>, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.answer_budget_bytes as usize;
+        let budget = output.env.config.answer_budget.as_usize();
         let appended = self.out().answer(frame, budget);
         if appended == Appended::Overflow {
             output.slow_consumer(self);
@@ -436,8 +437,8 @@ impl Conn {
     pub(crate) fn close(self: &Arc<Self>, output: &Arc<Output>, reason: CloseReason) {
         let config = &output.env.config;
         let grace = match reason {
-            CloseReason::Kick => config.kick_grace_ms,
-            CloseReason::Finish => config.close_grace_ms,
+            CloseReason::Kick => config.kick_grace,
+            CloseReason::Finish => config.close_grace,
         };
         self.flush(output);
         self.resume.notify_one();

@@ -125,6 +125,10 @@ impl Level {
     }
 }
 
+/// Longest time that a message waits because of what is stored, milliseconds: a day. What was stored in
+/// a day is earned again by then.
+const LONGEST_HOLD: u32 = 86_400_000;
+
 /// Why a frame must wait, and how long, milliseconds.
 pub(super) type Wait = (Limit, u32);
 
@@ -198,14 +202,23 @@ impl ConnMeter {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserMeter {
     kinds: [u32; PER_USER.len()],
-    stored: Level,
+    /// Until when messages wait, because so much is stored.
+    stored_until: u32,
 }
 
 impl UserMeter {
     pub(super) fn new(now: u32) -> Self {
         Self {
             kinds: [now; _],
-            stored: Level { bytes: 0, at: now },
+            stored_until: now,
+        }
+    }
+
+    /// Has messages wait, as db-proxy says: it counts what is stored.
+    pub(super) fn hold(&mut self, wait: u32, now: u32) {
+        let until = now.wrapping_add(wait.min(LONGEST_HOLD));
+        if is_due(until, self.stored_until) {
+            self.stored_until = until;
         }
     }
 
@@ -214,20 +227,14 @@ impl UserMeter {
         kind == Limit::Message || PER_USER.contains(&kind)
     }
 
-    /// Takes a frame of this kind and length.
-    pub(super) fn take(
-        &mut self,
-        config: &MeterConfig,
-        kind: Limit,
-        bytes: u32,
-        now: u32,
-    ) -> Result<(), Wait> {
+    /// Takes a frame of this kind.
+    pub(super) fn take(&mut self, config: &MeterConfig, kind: Limit, now: u32) -> Result<(), Wait> {
         if kind == Limit::Message {
-            let burst = config.stored_burst.as_u64();
-            let wait = self
-                .stored
-                .take(bytes, burst, config.stored_per_second(), now);
-            return wait.map_or(Ok(()), |wait| Err((Limit::Stored, wait)));
+            return if is_due(now, self.stored_until) {
+                Ok(())
+            } else {
+                Err((Limit::Stored, self.stored_until.wrapping_sub(now)))
+            };
         }
         let index = PER_USER.iter().position(|known| *known == kind);
         let earned_at = index.and_then(|index| self.kinds.get_mut(index));
@@ -238,9 +245,9 @@ impl UserMeter {
     }
 
     /// Whether everything taken is earned again.
-    pub(super) fn is_settled(&mut self, config: &MeterConfig, now: u32) -> bool {
-        self.stored.drain(config.stored_per_second(), now);
-        self.stored.bytes == 0 && self.kinds.iter().all(|earned_at| is_due(now, *earned_at))
+    pub(super) fn is_settled(&self, now: u32) -> bool {
+        let mut all = self.kinds.iter().chain([&self.stored_until]);
+        all.all(|earned_at| is_due(now, *earned_at))
     }
 }
 
@@ -356,20 +363,24 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_one_user_holds_no_more_than_its_bytes() {
+    fn messages_wait_as_long_as_db_proxy_says_and_nothing_else_does() {
         let config = MeterConfig::default();
-        let mut meter = UserMeter::new(0);
-        let (mut stored, mut now) = (0u64, 0);
-        let frame = 256 << 10;
-        while now < 86_400_000 {
-            match meter.take(&config, Limit::Message, frame, now) {
-                Ok(()) => stored += u64::from(frame),
-                Err((Limit::Stored, wait)) => now += wait,
-                other => panic!("{other:?}"),
-            }
+        for start in [0, u32::MAX - 500] {
+            let at = |late: u32| start.wrapping_add(late);
+            let mut meter = UserMeter::new(start);
+            assert_eq!(meter.take(&config, Limit::Message, start), Ok(()));
+            meter.hold(1_000, start);
+            meter.hold(200, at(100));
+            let held = meter.take(&config, Limit::Message, at(300));
+            assert_eq!(held, Err((Limit::Stored, 700)));
+            assert_eq!(meter.take(&config, Limit::Setting, at(300)), Ok(()));
+            assert!(!meter.is_settled(at(999)));
+            assert_eq!(meter.take(&config, Limit::Message, at(1_000)), Ok(()));
+            meter.hold(u32::MAX, at(1_000));
+            assert!(meter.take(&config, Limit::Message, at(1_000)).is_err());
+            let late = at(1_000 + LONGEST_HOLD);
+            assert_eq!(meter.take(&config, Limit::Message, late), Ok(()));
         }
-        assert!(stored <= config.stored_per_day.as_u64(), "{stored}");
-        assert!(stored > 1_000 << 20, "{stored}");
     }
 
     #[test]
@@ -377,12 +388,12 @@ mod tests {
         let config = MeterConfig::default();
         let mut meter = UserMeter::new(0);
         for _ in 0..config.change.burst {
-            meter.take(&config, Limit::Change, 16, 0).unwrap();
+            meter.take(&config, Limit::Change, 0).unwrap();
         }
-        assert!(meter.take(&config, Limit::Change, 16, 0).is_err());
-        assert!(meter.take(&config, Limit::Setting, 16, 0).is_ok());
-        assert!(!meter.is_settled(&config, 119_000));
-        assert!(meter.is_settled(&config, 120_000));
+        assert!(meter.take(&config, Limit::Change, 0).is_err());
+        assert!(meter.take(&config, Limit::Setting, 0).is_ok());
+        assert!(!meter.is_settled(119_000));
+        assert!(meter.is_settled(120_000));
     }
 
     #[test]

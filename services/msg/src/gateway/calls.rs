@@ -105,7 +105,7 @@ impl Bounds {
     pub(super) fn of(config: &MsgConfig) -> Self {
         Self {
             calls: config.send_batch as usize,
-            bytes: config.send_batch_bytes as usize,
+            bytes: config.send_batch_size.as_usize(),
             window: config.send_batches_in_flight as usize,
             queries: config.queries_in_flight as usize,
             logins: config.logins_in_flight as usize,

@@ -11,7 +11,6 @@ mod presence;
 mod push;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use im_core::CommitSeq;
 use im_proto_rpc::v1::route_item::Item;
@@ -58,7 +57,7 @@ pub(crate) async fn run(
     receiver: Receiver,
 ) {
     let mut delivery = Delivery {
-        position: Position::new(gateway.env.config.join_buffer_bytes as usize),
+        position: Position::new(gateway.env.config.join_buffer.as_usize()),
         gaps: 0,
         links: Links::default(),
         reading: None,
@@ -102,7 +101,7 @@ pub(crate) async fn run(
             }
             () = timer => {}
         }
-        delivery.settle_ring();
+        delivery.settle_ring().await;
         delivery.read_on();
         delivery.catch_up();
         delivery.tell_presence().await;
@@ -268,7 +267,7 @@ impl Delivery {
             return;
         }
         let now = Instant::now();
-        let timeout = millis(self.gateway.env.config.pull_timeout_ms);
+        let timeout = self.gateway.env.config.pull_timeout.duration();
         if self.reading.is_some_and(|since| now >= since + timeout) {
             self.reading = None;
         }
@@ -291,8 +290,8 @@ impl Delivery {
         let config = &self.gateway.env.config;
         match self.position.next_read() {
             Read::Nothing => None,
-            Read::Now(after) => Some((self.last_read + millis(config.pull_gap_ms), after)),
-            Read::Later(after) => Some((self.last_read + millis(config.pull_interval_ms), after)),
+            Read::Now(after) => Some((self.last_read + config.pull_gap.duration(), after)),
+            Read::Later(after) => Some((self.last_read + config.pull_interval.duration(), after)),
         }
     }
 
@@ -302,7 +301,7 @@ impl Delivery {
             && self.gateway.db.is_up();
         let page = match self.reading {
             _ if !is_reading => None,
-            Some(since) => Some(since + millis(self.gateway.env.config.pull_timeout_ms)),
+            Some(since) => Some(since + self.gateway.env.config.pull_timeout.duration()),
             None => self.next_page().map(|(at, _)| at),
         };
         [
@@ -336,8 +335,4 @@ impl Delivery {
     fn refuse(&self, reason: Refusal) {
         self.gateway.env.metrics.refused(reason);
     }
-}
-
-fn millis(ms: u32) -> Duration {
-    Duration::from_millis(u64::from(ms))
 }

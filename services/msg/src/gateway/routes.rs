@@ -2,14 +2,15 @@
 //!
 //! An outbox is drained by one task per link into batches. Announcements of sessions are never
 //! dropped while the link lives; when it is gone its outbox takes nothing, since the next link
-//! starts with a snapshot of all sessions.
+//! starts with a snapshot of all sessions. A snapshot is added in slices; what comes meanwhile follows
+//! behind it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use im_config::MsgConfig;
 use im_core::UserId;
-use im_proto_rpc::v1::{Kick, RouteCall, RouteCalls, route_call::Call};
+use im_proto_rpc::v1::{Kick, RouteCall, RouteCalls, SnapshotBegin, SnapshotEnd, route_call::Call};
 use im_rpc::Ring;
 use prost::Message;
 use tokio::sync::{Notify, mpsc};
@@ -37,6 +38,8 @@ struct Waiting {
 #[derive(Default)]
 pub(crate) struct Outbox {
     calls: VecDeque<Waiting>,
+    /// While a snapshot is being added: what follows it.
+    behind: Option<VecDeque<Waiting>>,
     /// Of them, those that may be dropped, and their bytes.
     ephemeral: usize,
     ephemeral_bytes: usize,
@@ -49,14 +52,45 @@ impl Outbox {
     /// Adds a call that must arrive as long as the link lives: announcements of sessions only, which
     /// logins bound.
     pub(crate) fn push(&mut self, call: RouteCall) {
-        if !self.closed {
-            let bytes = call.encoded_len() + CALL;
-            self.calls.push_back(Waiting {
-                call,
-                bytes,
-                ephemeral: false,
-            });
+        self.add(call, false);
+    }
+
+    fn add(&mut self, call: RouteCall, ephemeral: bool) {
+        if self.closed {
+            return;
         }
+        let bytes = call.encoded_len() + CALL;
+        let queue = self.behind.as_mut().unwrap_or(&mut self.calls);
+        queue.push_back(Waiting {
+            call,
+            bytes,
+            ephemeral,
+        });
+    }
+
+    /// From here on only [`Self::in_snapshot`] adds to what is sent; everything else follows at
+    /// [`Self::end_snapshot`].
+    pub(crate) fn begin_snapshot(&mut self) {
+        self.push(RouteCall {
+            call: Some(Call::SnapshotBegin(SnapshotBegin {})),
+        });
+        self.behind.get_or_insert_default();
+    }
+
+    /// Adds the announcement of a session to the snapshot.
+    pub(crate) fn in_snapshot(&mut self, up: RouteCall) {
+        let behind = self.behind.take();
+        self.push(up);
+        self.behind = behind;
+    }
+
+    /// The snapshot is complete; its confirmation will name `tag`.
+    pub(crate) fn end_snapshot(&mut self, tag: u64) {
+        let behind = self.behind.take();
+        self.push(RouteCall {
+            call: Some(Call::SnapshotEnd(SnapshotEnd { tag })),
+        });
+        self.calls.extend(behind.unwrap_or_default());
     }
 
     /// Adds a call that may be dropped; false when it was.
@@ -69,11 +103,7 @@ impl Outbox {
         }
         self.ephemeral += 1;
         self.ephemeral_bytes += bytes;
-        self.calls.push_back(Waiting {
-            call,
-            bytes,
-            ephemeral: true,
-        });
+        self.add(call, true);
         true
     }
 
@@ -193,7 +223,8 @@ impl RouteLink {
 
     /// Calls that wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.outbox().calls.len()
+        let outbox = self.outbox();
+        outbox.calls.len() + outbox.behind.as_ref().map_or(0, VecDeque::len)
     }
 
     /// Sends what gathers until the link ends.
@@ -298,7 +329,7 @@ impl RouteTable {
 
 #[cfg(test)]
 mod tests {
-    use im_proto_rpc::v1::{Event, SessionDown};
+    use im_proto_rpc::v1::{Event, SessionDown, SessionUp};
 
     use super::*;
 
@@ -347,6 +378,37 @@ mod tests {
         link.close();
         link.call(down(1));
         assert_eq!(link.waiting(), 0);
+    }
+
+    #[test]
+    fn what_comes_during_a_snapshot_follows_it() {
+        let link = RouteLink::new(LinkId(1), "r".to_owned());
+        link.call(down(1));
+        link.outbox().begin_snapshot();
+        link.call(down(2));
+        assert!(link.offer(signal(1), BOUND));
+        link.outbox().in_snapshot(RouteCall {
+            call: Some(Call::Up(SessionUp::default())),
+        });
+        assert_eq!(
+            link.outbox().take().len(),
+            3,
+            "it leaves before it is complete"
+        );
+        link.outbox().end_snapshot(7);
+        link.call(down(3));
+        assert_eq!(link.waiting(), 4);
+        let rest = link.outbox().take();
+        let rest: Vec<_> = rest.into_iter().filter_map(|call| call.call).collect();
+        match rest.as_slice() {
+            [
+                Call::SnapshotEnd(SnapshotEnd { tag: 7 }),
+                Call::Down(SessionDown { user: 2, .. }),
+                Call::Signal(_),
+                Call::Down(SessionDown { user: 3, .. }),
+            ] => {}
+            other => panic!("{other:?}"),
+        }
     }
 
     fn signal(bytes: usize) -> Call {

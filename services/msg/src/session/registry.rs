@@ -103,6 +103,7 @@ impl SessionMap {
     }
 
     /// Calls `each` for all sessions. `each` must not touch this map.
+    #[cfg(test)]
     pub(crate) fn all(&self, mut each: impl FnMut(&Arc<Conn>)) {
         let mut slice = 0;
         while self.slice(slice, &mut each) {

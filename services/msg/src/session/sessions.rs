@@ -133,6 +133,7 @@ impl Sessions {
     }
 
     /// Calls `each` for all sessions. `each` must not touch the registry.
+    #[cfg(test)]
     pub(crate) fn all(&self, each: impl FnMut(&Arc<Conn>)) {
         self.registry.all(each);
     }

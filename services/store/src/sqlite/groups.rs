@@ -187,14 +187,11 @@ impl GroupStore for SqliteStore {
         user: UserId,
         shielded: bool,
     ) -> Result<bool, StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let done = sqlx::query(SET_SHIELD)
+        let query = sqlx::query(SET_SHIELD)
             .bind(i64::from(shielded))
             .bind(i64::from(user.get()))
-            .bind(i64::from(group.get()))
-            .execute(writer.connection()?)
-            .await?;
-        Ok(done.rows_affected() > 0)
+            .bind(i64::from(group.get()));
+        Ok(self.change_rows(query).await? > 0)
     }
 }
 

@@ -12,7 +12,7 @@ use super::directory::next_stamp;
 use super::rows::{json_array, number, text};
 use crate::{DirectoryImport, ImportOutcome, ImportedUser, StoreError, UserProfile};
 
-/// Changed users that share a stamp: clients fetch pages that end between stamps.
+/// Changed users or departments that share a stamp: clients fetch pages that end between stamps.
 const ROWS_PER_STAMP: usize = 1000;
 /// Rows per statement: 256 × 14 = 3,584 bound values of the 32,766 that SQLite takes.
 const ROWS_AT_ONCE: usize = 256;
@@ -301,7 +301,10 @@ async fn store(
         return Ok(());
     }
     let mut stamp = next_stamp(connection, now).await?;
-    for department in departments {
+    for (index, department) in departments.iter().enumerate() {
+        if index > 0 && index % ROWS_PER_STAMP == 0 {
+            stamp = next_stamp(connection, now).await?;
+        }
         sqlx::query(INSERT_DEPARTMENT)
             .bind(i64::from(department.id))
             .bind(i64::from(department.parent))

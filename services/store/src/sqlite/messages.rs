@@ -15,7 +15,7 @@ use super::rows::{
 };
 use crate::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, ReadLimit,
-    ReadPosition, RecentKey, StoreError, StoredMessage,
+    ReadPosition, RecentKey, Room, StoreError, StoredMessage,
 };
 
 /// Conversations looked up in one statement.
@@ -226,8 +226,11 @@ impl MessageStore for SqliteStore {
         rows.iter().map(|row| message(row, 0)).collect()
     }
 
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        self.look_at_free_space().await
+    async fn room(&self) -> Result<Room, StoreError> {
+        Ok(Room {
+            disk: self.look_at_free_space().await,
+            log_held: self.log_use().held,
+        })
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {

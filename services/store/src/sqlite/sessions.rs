@@ -185,11 +185,8 @@ impl SessionStore for SqliteStore {
                     format!("[{},{kind},{a},{b},{}]", position.user, position.read_id)
                 })
                 .collect();
-            let mut writer = self.inner.writer.lock().await?;
-            sqlx::query(STORE_POSITIONS)
-                .bind(format!("[{}]", items.join(",")))
-                .execute(writer.connection()?)
-                .await?;
+            let query = sqlx::query(STORE_POSITIONS).bind(format!("[{}]", items.join(",")));
+            self.change_rows(query).await?;
         }
         Ok(())
     }
@@ -200,15 +197,12 @@ impl SessionStore for SqliteStore {
         conversation: Conversation,
     ) -> Result<bool, StoreError> {
         let (kind, a, b) = conversation_key(conversation);
-        let mut writer = self.inner.writer.lock().await?;
-        let done = sqlx::query(REMOVE)
+        let query = sqlx::query(REMOVE)
             .bind(kind)
             .bind(a)
             .bind(b)
-            .bind(i64::from(user.get()))
-            .execute(writer.connection()?)
-            .await?;
-        Ok(done.rows_affected() > 0)
+            .bind(i64::from(user.get()));
+        Ok(self.change_rows(query).await? > 0)
     }
 
     async fn related_users(

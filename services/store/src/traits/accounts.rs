@@ -31,26 +31,17 @@ pub struct Remembered {
     pub at: UnixSeconds,
 }
 
-/// A verified login that is to be remembered.
+/// What is stored of a login that was verified.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Remember {
+pub struct VerifiedLogin {
     /// Whose.
     pub user: UserId,
     /// The hash that was verified; if it has changed meanwhile nothing is written.
     pub hash: String,
-    /// What is remembered.
-    pub remembered: Remembered,
-}
-
-/// Replaces a hash that is still the one that was verified.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewHash {
-    /// Whose.
-    pub user: UserId,
-    /// The hash that was read; if it has changed meanwhile nothing is written.
-    pub expected: String,
-    /// PHC string to store.
-    pub hash: String,
+    /// PHC string to store in its place, with current parameters.
+    pub new_hash: Option<String>,
+    /// What is remembered, of active people only; `None` forgets what was.
+    pub remembered: Option<Remembered>,
 }
 
 /// Everything of `IM.BaseDefine.UserInfo`.
@@ -140,9 +131,6 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Credentials by exact login name.
     async fn credentials(&self, name: &str) -> Result<Option<Credentials>, StoreError>;
 
-    /// Replaces a hash; `false` when it was not the expected one any more.
-    async fn replace_hash(&self, new: &NewHash) -> Result<bool, StoreError>;
-
     /// Profiles of those users that exist, ascending by id.
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<UserProfile>, StoreError>;
 
@@ -186,8 +174,8 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Sets the night shield; `false` when the user does not exist.
     async fn set_push_shield(&self, user: UserId, status: u32) -> Result<bool, StoreError>;
 
-    /// Stores verified logins of active people, in one transaction.
-    async fn remember(&self, logins: &[Remember]) -> Result<(), StoreError>;
+    /// Stores verified logins, in one transaction; for each in order whether it was written.
+    async fn store_logins(&self, logins: &[VerifiedLogin]) -> Result<Vec<bool>, StoreError>;
 
     /// Sets the time of what is remembered of these users, where it is older than `before`.
     async fn renew_remembered(

@@ -129,6 +129,16 @@ impl ReadLimit {
     }
 }
 
+/// Room for messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Free bytes of the file system that they are stored on, and all of them; `None` when that is not
+    /// known.
+    pub disk: Option<(u64, u64)>,
+    /// Something keeps the store's log from starting again, and half of what it may grow to is used.
+    pub log_held: bool,
+}
+
 /// Storing and reading messages.
 #[async_trait]
 pub trait MessageStore: Send + Sync + 'static {
@@ -187,9 +197,8 @@ pub trait MessageStore: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError>;
 
-    /// Free bytes of the file system that messages are stored on, and all of them; `None` when that
-    /// is not known.
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError>;
+    /// How much room there is for messages.
+    async fn room(&self) -> Result<Room, StoreError>;
 
     /// Newest id of a conversation, `None` when it has no message.
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError>;

@@ -7,7 +7,7 @@ use im_store::DirectoryEntry;
 use prost::Message as _;
 
 use crate::answers::buddy::shown;
-use crate::answers::frames::{Bounds, FIXED, item_size};
+use crate::answers::frames::{Bounds, FIXED, Stamps, item_size};
 use crate::profile::user_info;
 
 /// Users of one frame.
@@ -49,9 +49,7 @@ pub(super) struct UserFrames {
     total: usize,
     /// The present frame's list.
     list: BytesMut,
-    /// Greatest stamp seen, and the greatest one that cannot go on any more.
-    stamp: UnixSeconds,
-    complete: UnixSeconds,
+    stamps: Stamps,
     /// Nothing is taken any more.
     pub(super) full: bool,
 }
@@ -64,18 +62,14 @@ impl UserFrames {
             done: Vec::new(),
             total: FIXED,
             list: BytesMut::new(),
-            stamp: since,
-            complete: since,
+            stamps: Stamps::since(since),
             full: false,
         }
     }
 
     /// Sees a stamp.
     pub(super) fn pass(&mut self, stamp: UnixSeconds) {
-        if stamp != self.stamp {
-            self.complete = self.stamp;
-            self.stamp = stamp;
-        }
+        self.stamps.pass(stamp);
     }
 
     /// Adds a user. `false` when there is no room: then the answer ends with the last complete stamp.
@@ -92,7 +86,7 @@ impl UserFrames {
             return false;
         }
         if FIXED + self.list.len() + size > self.bounds.frame {
-            self.close(self.complete);
+            self.close(true);
             self.total += FIXED;
         }
         // Field 3, length-delimited.
@@ -104,14 +98,14 @@ impl UserFrames {
     }
 
     pub(super) fn finish(mut self) -> Vec<Part> {
-        self.close(if self.full { self.complete } else { self.stamp });
+        self.close(self.full);
         self.done
     }
 
-    fn close(&mut self, latest_update_time: UnixSeconds) {
+    fn close(&mut self, is_cut: bool) {
         let list = std::mem::take(&mut self.list).freeze();
         self.done.push(Part {
-            latest_update_time,
+            latest_update_time: self.stamps.complete(is_cut),
             list,
         });
     }

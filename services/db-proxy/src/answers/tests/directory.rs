@@ -1,6 +1,7 @@
 use tokio::time::Instant;
 
 use im_codec::Command;
+use im_config::units::ByteSize;
 use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImAllUserRsp, ImDepartmentReq, ImDepartmentRsp};
 use im_store::{AccountStore as _, DirectoryStore as _, ImportedUser};
@@ -247,6 +248,46 @@ async fn departments_changed_later_are_returned() {
     let all = UnixSeconds::EPOCH;
     let records = rig.temp.store.departments_since(all).await.unwrap();
     assert_eq!(records.len(), 3);
+}
+
+#[tokio::test]
+async fn who_asks_again_gets_the_departments_that_an_answer_had_no_room_for() {
+    const DEPARTMENTS: usize = 2_500;
+    let mut config = small_config();
+    // Room for about 1,600 of them.
+    config.answers.max_list_bytes = ByteSize::kib(48);
+    let rig = Rig::with(config).await;
+    let people = (0..DEPARTMENTS).map(|n| ImportedUser {
+        name: format!("person{n}"),
+        department: Some(vec![format!("Department {n}")]),
+        ..ImportedUser::default()
+    });
+    rig.import(people.collect()).await;
+    for terminal in [windows(1), android(1)] {
+        let (mut found, mut since) = (Vec::new(), 0);
+        loop {
+            let request = ImDepartmentReq {
+                user_id: 0,
+                latest_update_time: since,
+                attach_data: None,
+            };
+            let frames: Vec<ImDepartmentRsp> = rig
+                .frames(terminal, Command::DepartmentReq, &request)
+                .await
+                .unwrap();
+            let last = frames.last().unwrap().latest_update_time;
+            found.extend(frames.into_iter().flat_map(|frame| frame.dept_list));
+            if last == since {
+                break;
+            }
+            since = last;
+        }
+        let mut ids: Vec<u32> = found.iter().map(|dept| dept.dept_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), DEPARTMENTS);
+        assert!(found.len() < 2 * DEPARTMENTS, "most are given once");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::DbProxyConfig;
-use im_config::units::Span;
+use im_config::units::{ByteSize, Span};
 use im_core::time::UnixSeconds;
 use im_core::{ClientType, UserId};
 use im_proto_rpc::v1::{self, publish_item::Item};
@@ -79,9 +79,9 @@ pub(crate) fn user(id: u32) -> UserId {
 
 pub(crate) fn small_config() -> DbProxyConfig {
     let mut config = DbProxyConfig::default();
-    config.accounts.argon2_memory_kib = 8;
+    config.accounts.argon2_memory = ByteSize::kib(8);
     config.accounts.argon2_iterations = 1;
-    config.accounts.max_hash_memory_kib = 64;
+    config.accounts.max_hash_memory = ByteSize::kib(64);
     config.publish.gather = Span::millis(1);
     config
 }

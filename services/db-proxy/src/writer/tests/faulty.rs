@@ -137,8 +137,8 @@ impl MessageStore for Faulty {
         self.inner.by_ids(conversation, ids, oldest, limit).await
     }
 
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        self.inner.free_space().await
+    async fn room(&self) -> Result<Room, StoreError> {
+        self.inner.room().await
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
@@ -148,7 +148,6 @@ impl MessageStore for Faulty {
 
 pass_on!(AccountStore {
     fn credentials(name: &str) -> Option<Credentials>;
-    fn replace_hash(new: &NewHash) -> bool;
     fn profiles(ids: &[UserId]) -> Vec<UserProfile>;
     fn profile_by_name(name: &str) -> Option<UserProfile>;
     fn find_profiles(matching: &str, after: u32, limit: u32) -> Vec<UserProfile>;
@@ -158,7 +157,7 @@ pass_on!(AccountStore {
     fn set_avatar(user: UserId, url: &str, now: UnixSeconds) -> ();
     fn push_shield(user: UserId) -> Option<u32>;
     fn set_push_shield(user: UserId, status: u32) -> bool;
-    fn remember(logins: &[Remember]) -> ();
+    fn store_logins(logins: &[VerifiedLogin]) -> Vec<bool>;
     fn renew_remembered(users: &[UserId], now: UnixSeconds, before: UnixSeconds) -> ();
     fn login_failures(
         name: &str,
@@ -199,6 +198,10 @@ pass_on!(GroupStore {
     fn groups_of(user: Option<UserId>) -> Vec<GroupRecord>;
     fn members(group: GroupId) -> Vec<GroupMember>;
     fn set_shield(group: GroupId, user: UserId, shielded: bool) -> bool;
+});
+pass_on!(MeterStore {
+    fn stored_levels() -> Vec<StoredLevel>;
+    fn store_levels(levels: &[StoredLevel]) -> ();
 });
 pass_on!(DeviceStore {
     fn set_device_token(token: &DeviceToken) -> ();

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use im_config::WriterConfig;
+use im_config::units::Span;
 use im_core::CommitSeq;
 use im_store::MessageStore as _;
 
@@ -35,7 +36,7 @@ async fn a_store_that_fails_for_a_while_delays_and_loses_nothing() {
 async fn what_cannot_be_stored_in_time_fails_without_an_acknowledgement() {
     let ground = Ground::new().await;
     let config = WriterConfig {
-        store_retry_seconds: 0,
+        store_retry: Span::ZERO,
         ..WriterConfig::default()
     };
     let mut rig = ground.start_with(config).await;

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use im_config::WriterConfig;
+use im_config::units::ByteSize;
 use im_core::CommitSeq;
 use im_store::MessageStore as _;
 
@@ -14,7 +15,7 @@ async fn the_queue_is_bounded_and_waits() {
     let ground = Ground::new().await;
     let config = WriterConfig {
         queue_messages: 2,
-        queue_bytes: 100,
+        queue_size: ByteSize::bytes(100),
         ..WriterConfig::default()
     };
     ground.store.faults.away.store(true, Ordering::SeqCst);

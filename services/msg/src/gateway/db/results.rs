@@ -95,6 +95,10 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
                     as i32,
             };
             gateway.env.metrics.acks.inc();
+            if result.wait_ms > 0 {
+                let now = gateway.env.now();
+                gateway.meters.hold(send.from, result.wait_ms, now);
+            }
             if let Some(conn) = sending.conn.upgrade() {
                 let frame = encode(Command::MsgDataAck, sending.seq, &ack);
                 touch(gateway, &conn, frame, touched);

@@ -9,14 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_proto_rpc::v1::route_call::Call;
-use im_proto_rpc::v1::{RouteCall, RouteHello, SnapshotBegin, SnapshotEnd};
+use im_proto_rpc::v1::{RouteCall, RouteHello};
 use tokio::time::Instant;
 use tracing::info;
 
 use super::Delivery;
+use crate::connection::Conn;
 use crate::env::Env;
 use crate::gateway::routes::{RouteLink, RouteTable};
+use crate::gateway::state::Gateway;
 use crate::ids::LinkId;
+
+/// Sessions announced before other tasks get a turn.
+const SLICE: usize = 256;
 
 struct Known {
     link: Arc<RouteLink>,
@@ -102,11 +107,11 @@ impl Delivery {
         self.position.set_ring(0, &[]);
         let is_first = self.links.announced.is_empty() || self.gateway.sessions.len() == 0;
         let wait = if is_first {
-            0
+            Duration::ZERO
         } else {
-            self.gateway.env.config.ring_settle_ms
+            self.gateway.env.config.ring_settle.duration()
         };
-        self.links.settle_at = Some(Instant::now() + Duration::from_millis(u64::from(wait)));
+        self.links.settle_at = Some(Instant::now() + wait);
         let usable = !self.links.ring().is_empty();
         let table = self.gateway.routes.table();
         if !usable && table.is_usable() {
@@ -120,7 +125,7 @@ impl Delivery {
     }
 
     /// Announces all sessions when the ring has stood still.
-    pub(super) fn settle_ring(&mut self) {
+    pub(super) async fn settle_ring(&mut self) {
         if self.links.settle_at.is_none_or(|at| Instant::now() < at) {
             return;
         }
@@ -131,61 +136,50 @@ impl Delivery {
             self.refuse_pending();
             return;
         }
-        self.announce(&ring);
+        self.announce(&ring).await;
     }
 
-    fn announce(&mut self, ring: &[Arc<RouteLink>]) {
+    async fn announce(&mut self, ring: &[Arc<RouteLink>]) {
         let gateway = Arc::clone(&self.gateway);
         let table = Arc::new(RouteTable::new(ring, true));
         self.links.generation += 1;
         self.links.announced = table.links().iter().map(|link| link.id).collect();
         let tag = self.links.generation;
-        // From here on changes go by the new table, behind the snapshot: its outboxes are locked
-        // until the snapshot is in them.
-        let mut outboxes: Vec<_> = table.links().iter().map(|link| link.outbox()).collect();
-        gateway.routes.set(Arc::clone(&table));
-        for outbox in &mut outboxes {
-            outbox.push(RouteCall {
-                call: Some(Call::SnapshotBegin(SnapshotBegin {})),
-            });
-        }
-        let mut sessions = 0;
-        let mut up = |conn: &Arc<crate::connection::Conn>, is_pending: bool| {
-            let Some(session) = conn.session() else {
-                return;
-            };
-            let Some(index) = table.ring().index_of(session.user) else {
-                return;
-            };
-            if let (Some(outbox), Some(link)) = (outboxes.get_mut(index), table.links().get(index))
-            {
-                session.set_owner(link.id);
-                let tag = if is_pending { session.epoch } else { 0 };
-                outbox.push(gateway.session_up(conn, tag));
-                sessions += 1;
-            }
-        };
-        for login in gateway.sessions.pending().values() {
-            up(&login.conn, true);
-        }
-        gateway.sessions.all(|conn| up(conn, false));
-        for outbox in &mut outboxes {
-            outbox.push(RouteCall {
-                call: Some(Call::SnapshotEnd(SnapshotEnd { tag })),
-            });
-        }
-        drop(outboxes);
+        // From here on changes go by the new table, behind the snapshot: whoever leaves meanwhile is
+        // announced at most, and then taken back. No login is completed meanwhile; that is this task's work.
         for link in table.links() {
+            link.outbox().begin_snapshot();
+        }
+        gateway.routes.set(Arc::clone(&table));
+        let pending: Vec<_> = {
+            let pending = gateway.sessions.pending();
+            pending
+                .values()
+                .map(|login| Arc::clone(&login.conn))
+                .collect()
+        };
+        let mut sessions = add(&gateway, &table, &pending, true).await;
+        for slice in 0.. {
+            let mut online = Vec::new();
+            if !gateway
+                .sessions
+                .slice(slice, |conn| online.push(Arc::clone(conn)))
+            {
+                break;
+            }
+            sessions += add(&gateway, &table, &online, false).await;
+        }
+        for link in table.links() {
+            link.outbox().end_snapshot(tag);
             link.wake();
         }
         // What other servers still know of us has moved.
         for known in self.links.known.iter().filter(|known| known.ring == 0) {
-            known.link.call(RouteCall {
-                call: Some(Call::SnapshotBegin(SnapshotBegin {})),
-            });
-            known.link.call(RouteCall {
-                call: Some(Call::SnapshotEnd(SnapshotEnd { tag: 0 })),
-            });
+            let mut outbox = known.link.outbox();
+            outbox.begin_snapshot();
+            outbox.end_snapshot(0);
+            drop(outbox);
+            known.link.wake();
         }
         self.position
             .set_ring(table.ring().digest(), &self.links.announced);
@@ -198,6 +192,78 @@ impl Delivery {
         info!(
             servers = table.links().len(),
             sessions, "announced all sessions"
+        );
+    }
+}
+
+/// Adds sessions to the snapshots of their route servers; says how many.
+async fn add(
+    gateway: &Gateway,
+    table: &RouteTable,
+    conns: &[Arc<Conn>],
+    are_pending: bool,
+) -> usize {
+    let mut added = 0;
+    in_slices(conns, table.links(), |conn| {
+        if let Some(session) = conn.session()
+            && let Some(link) = table.owner(session.user)
+        {
+            session.set_owner(link.id);
+            let tag = if are_pending { session.epoch } else { 0 };
+            link.outbox().in_snapshot(gateway.session_up(conn, tag));
+            added += 1;
+        }
+    })
+    .await;
+    added
+}
+
+/// Calls `add` for all, some at a time: what it gave to links leaves, and other tasks get their turn.
+async fn in_slices<T>(all: &[T], links: &[Arc<RouteLink>], mut add: impl FnMut(&T)) {
+    for slice in all.chunks(SLICE) {
+        slice.iter().for_each(&mut add);
+        for link in links {
+            link.wake();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use im_proto_rpc::v1::SessionUp;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn other_tasks_run_between_slices() {
+        let link = Arc::new(RouteLink::new(LinkId(1), "r".to_owned()));
+        let seen = Arc::new(Mutex::new(BTreeSet::new()));
+        let other = tokio::spawn({
+            let (link, seen) = (Arc::clone(&link), Arc::clone(&seen));
+            async move {
+                loop {
+                    seen.lock().unwrap().insert(link.waiting());
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let sessions = vec![(); 2 * SLICE + 7];
+        in_slices(&sessions, &[Arc::clone(&link)], |()| {
+            link.outbox().in_snapshot(RouteCall {
+                call: Some(Call::Up(SessionUp::default())),
+            });
+        })
+        .await;
+        other.abort();
+        assert_eq!(link.waiting(), sessions.len());
+        let seen = seen.lock().unwrap();
+        assert!(
+            [SLICE, 2 * SLICE].iter().all(|n| seen.contains(n)),
+            "{seen:?}"
         );
     }
 }

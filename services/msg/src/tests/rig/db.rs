@@ -16,6 +16,8 @@ pub(in crate::tests) struct Db {
     pub(in crate::tests) cancelled: Vec<u64>,
     /// Logins are answered with this time to wait.
     pub(in crate::tests) busy_ms: u32,
+    /// Senders of messages are told to wait so long.
+    pub(in crate::tests) wait_ms: u32,
     /// Bodies of further frames of every answer.
     pub(in crate::tests) more: Vec<Bytes>,
     /// Messages, queries and logins are not answered while set.
@@ -130,6 +132,7 @@ impl Db {
             msg_id,
             time: 1_700_000_000,
             seq,
+            wait_ms: self.wait_ms,
         }
     }
 

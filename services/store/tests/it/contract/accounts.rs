@@ -1,4 +1,4 @@
-use im_store::{Credentials, DirectoryImport, ImportedUser, NewHash, Store, StoreError};
+use im_store::{Credentials, DirectoryImport, ImportedUser, Store, StoreError};
 
 use crate::log::{at, user};
 
@@ -43,24 +43,6 @@ pub(super) async fn finds_credentials_by_exact_name(store: &dyn Store) {
     for other in ["Ann", "an", "ann ", "", "' OR 1 = 1 --"] {
         assert!(store.credentials(other).await.unwrap().is_none(), "{other}");
     }
-}
-
-pub(super) async fn replaces_a_hash_only_if_it_is_the_expected_one(store: &dyn Store) {
-    two_people(store).await;
-    let mut new = NewHash {
-        user: user(1),
-        expected: "old".into(),
-        hash: "new".into(),
-    };
-    assert!(!store.replace_hash(&new).await.unwrap());
-    assert_eq!(
-        store.credentials("ann").await.unwrap().unwrap().hash,
-        "hash of ann"
-    );
-    new.expected = "hash of ann".into();
-    assert!(store.replace_hash(&new).await.unwrap());
-    assert_eq!(store.credentials("ann").await.unwrap().unwrap().hash, "new");
-    assert!(!store.replace_hash(&new).await.unwrap());
 }
 
 pub(super) async fn sets_a_hash(store: &dyn Store) {

@@ -1,6 +1,6 @@
 //! What the store remembers of logins: verified ones and failures.
 
-use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, NewHash, Remember, Remembered, Store};
+use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, Remembered, Store, VerifiedLogin};
 
 use super::accounts::{import, person};
 use crate::log::{at, user};
@@ -11,14 +11,15 @@ async fn ann(store: &dyn Store) {
     import(store, vec![ann], 100).await;
 }
 
-fn login(hash: &str, seconds: u32) -> Remember {
-    Remember {
+fn login(hash: &str, seconds: u32) -> VerifiedLogin {
+    VerifiedLogin {
         user: user(1),
         hash: hash.into(),
-        remembered: Remembered {
+        new_hash: None,
+        remembered: Some(Remembered {
             mac: [7; 32],
             at: at(seconds),
-        },
+        }),
     }
 }
 
@@ -33,15 +34,24 @@ async fn remembered(store: &dyn Store) -> Option<u32> {
 pub(super) async fn remembers_a_verified_login_of_the_hash_that_was_verified(store: &dyn Store) {
     ann(store).await;
     assert_eq!(remembered(store).await, None);
-    store.remember(&[login("another hash", 5)]).await.unwrap();
+    store
+        .store_logins(&[login("another hash", 5)])
+        .await
+        .unwrap();
     assert_eq!(
         remembered(store).await,
         None,
         "the hash has changed meanwhile"
     );
-    store.remember(&[login("hash of ann", 5)]).await.unwrap();
+    store
+        .store_logins(&[login("hash of ann", 5)])
+        .await
+        .unwrap();
     assert_eq!(remembered(store).await, Some(5));
-    store.remember(&[login("hash of ann", 9)]).await.unwrap();
+    store
+        .store_logins(&[login("hash of ann", 9)])
+        .await
+        .unwrap();
     assert_eq!(remembered(store).await, Some(9));
     assert_eq!(
         store.users_since(at(0), 10).await.unwrap().users[0].stamp,
@@ -53,7 +63,7 @@ pub(super) async fn remembers_a_verified_login_of_the_hash_that_was_verified(sto
 pub(super) async fn a_new_hash_or_status_drops_what_is_remembered(store: &dyn Store) {
     ann(store).await;
     let again = async |hash: &str| {
-        store.remember(&[login(hash, 5)]).await.unwrap();
+        store.store_logins(&[login(hash, 5)]).await.unwrap();
         assert_eq!(remembered(store).await, Some(5), "{hash}");
     };
     again("hash of ann").await;
@@ -61,18 +71,18 @@ pub(super) async fn a_new_hash_or_status_drops_what_is_remembered(store: &dyn St
     assert_eq!(remembered(store).await, None);
 
     again("set").await;
-    let new = NewHash {
-        user: user(1),
-        expected: "set".into(),
-        hash: "replaced".into(),
+    let new = VerifiedLogin {
+        new_hash: Some("replaced".into()),
+        remembered: None,
+        ..login("set", 0)
     };
-    assert!(store.replace_hash(&new).await.unwrap());
+    assert_eq!(store.store_logins(&[new]).await.unwrap(), [true]);
     assert_eq!(remembered(store).await, None);
 
     again("replaced").await;
     store.set_status(user(1), 3, at(200)).await.unwrap();
     assert_eq!(remembered(store).await, None);
-    store.remember(&[login("replaced", 5)]).await.unwrap();
+    store.store_logins(&[login("replaced", 5)]).await.unwrap();
     assert_eq!(remembered(store).await, None, "only of active people");
     store.set_status(user(1), 0, at(201)).await.unwrap();
 
@@ -95,6 +105,35 @@ pub(super) async fn a_new_hash_or_status_drops_what_is_remembered(store: &dyn St
     assert_eq!(remembered(store).await, None);
 }
 
+pub(super) async fn a_new_hash_is_stored_with_what_is_remembered_of_it(store: &dyn Store) {
+    ann(store).await;
+    let new = |hash: &str, new: &str, at| VerifiedLogin {
+        new_hash: Some(new.into()),
+        ..login(hash, at)
+    };
+    let logins = [
+        new("another hash", "lost", 5),
+        new("hash of ann", "new", 6),
+        new("hash of ann", "late", 7),
+        VerifiedLogin {
+            user: user(9),
+            ..login("new", 8)
+        },
+    ];
+    let stored = store.store_logins(&logins).await.unwrap();
+    assert_eq!(stored, [false, true, false, false]);
+    let found = store.credentials("ann").await.unwrap().unwrap();
+    assert_eq!(found.hash, "new");
+    assert_eq!(remembered(store).await, Some(6));
+
+    store.set_status(user(1), 3, at(200)).await.unwrap();
+    let stored = store.store_logins(&[new("new", "newer", 9)]).await.unwrap();
+    assert_eq!(stored, [true]);
+    let found = store.credentials("ann").await.unwrap().unwrap();
+    assert_eq!(found.hash, "newer");
+    assert_eq!(remembered(store).await, None, "only of active people");
+}
+
 pub(super) async fn renews_what_is_remembered_and_old(store: &dyn Store) {
     ann(store).await;
     store
@@ -102,7 +141,10 @@ pub(super) async fn renews_what_is_remembered_and_old(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(remembered(store).await, None, "nothing is there to renew");
-    store.remember(&[login("hash of ann", 30)]).await.unwrap();
+    store
+        .store_logins(&[login("hash of ann", 30)])
+        .await
+        .unwrap();
     for (users, now, before, renewed) in [
         (vec![user(2)], 50, 40, 30),
         (vec![user(1)], 50, 30, 30),
