@@ -1,4 +1,4 @@
-//! A full disk (issue §5; I1): no acknowledgements while it is full, clear errors, and recovery without a
+//! A full disk (I1): no acknowledgements while it is full, clear errors, and recovery without a
 //! restart.
 //!
 //! The limit of file size (RLIMIT_FSIZE) makes writes fail as a full disk does, for one process and

@@ -1,4 +1,4 @@
-//! Golden frames as bytes (wire §19; S-108): what an original client sends, byte for byte, and what the
+//! Golden frames as bytes (S-108): what an original client sends, byte for byte, and what the
 //! server answers, compared byte for byte except for times.
 
 use im_codec::encode;

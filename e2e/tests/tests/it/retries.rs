@@ -1,4 +1,4 @@
-//! What each client sends again, and what becomes of it (wire §2.4, §16.4, D15; I2).
+//! What each client sends again, and what becomes of it (D15; I2).
 //!
 //! Windows alone repeats by itself: the identical frame, once, about six seconds later, on whatever
 //! connection it has then. All others leave it to their user, whose second attempt has a new number.

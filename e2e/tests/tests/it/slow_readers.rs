@@ -1,4 +1,4 @@
-//! Clients that stop reading (D29, I8; issue "1,000 readers that stop reading").
+//! Clients that stop reading (D29).
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How processes start and stop (S-18, S-85, S-88, S-90, S-92, S-93, S-99; architecture I6).
+//! How processes start and stop (S-18, S-85, S-88, S-90, S-92, S-93, S-99).
 
 use std::net::TcpListener;
 use std::process::ExitStatus;
@@ -274,7 +274,7 @@ async fn a_second_signal_stops_at_once() {
     assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
-/// S-85, S-86, I6: the processes start in any order, with pauses; all are ready soon after the last,
+/// S-85, S-86: the processes start in any order, with pauses; all are ready soon after the last,
 /// none ends, and people talk.
 #[tokio::test]
 async fn twenty_random_start_orders_lead_to_the_same_platform() {

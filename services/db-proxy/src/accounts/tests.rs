@@ -1,4 +1,4 @@
-//! Logins over a real store: wire specification 7.1, 13.1, backend specification 2.8.1, 11.2.
+//! Logins over a real store.
 
 mod busy;
 mod locks;
@@ -117,7 +117,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_good_login_gets_all_eleven_fields_wire_13_1() {
+async fn a_good_login_gets_all_eleven_fields() {
     let rig = Rig::new(config()).await;
     rig.ann().await;
     let done = rig.accounts.login(call("ann", "secret")).await;

@@ -89,7 +89,7 @@ fn summary(message: &StoredMessage) -> Bytes {
     }
 }
 
-/// In pairs the peer, whoever wrote it; in groups the author (backend specification 2.8.4).
+/// In pairs the peer, whoever wrote it; in groups the author.
 fn summary_author(peer: Peer, message: &StoredMessage) -> u32 {
     match peer {
         Peer::User(other) => other.get(),

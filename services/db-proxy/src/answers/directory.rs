@@ -6,7 +6,7 @@
 //!
 //! Windows, Mac and iOS get everything in one frame. Android takes no frame of 409,600 bytes; its
 //! request for the directory waits for no sequence number, so every 0x0209 that arrives reaches the
-//! handler, which adds the users in it to those it has (wire specification 2.5). It gets several
+//! handler, which adds the users in it to those it has. It gets several
 //! frames, each with the last stamp that is complete up to it. That it asked again by itself cannot
 //! be relied on: it asks once per login.
 

@@ -2,7 +2,7 @@
 //!
 //! Android drops every frame of 409,600 bytes or more; nobody else has a limit. Android waits by
 //! sequence number only for the answers to login, heartbeat, sending, group changes and shields, and
-//! kicks (wire specification 2.5); all other answers reach their handler by service and command
+//! kicks; all other answers reach their handler by service and command
 //! alone, whatever their number and however many there are. So a list that does not fit one frame is
 //! answered to Android with several frames of the same command. It could not ask for the rest
 //! itself: there is no request for a second page.

@@ -144,7 +144,7 @@ impl Answers {
     }
 
     /// 0x0303: he has read up to an id. 0 and ids that do not exist yet mean everything: clients
-    /// send ids of their own placeholders (wire specification 17, 20). An acknowledgement that
+    /// send ids of their own placeholders. An acknowledgement that
     /// changes nothing is not passed on, since phones answer the notice with one (10.14).
     pub(super) async fn read_ack(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(ack) = decode::<ImMsgDataReadAck>(body) else {

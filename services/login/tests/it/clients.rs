@@ -15,7 +15,7 @@ fn body(answer: &[u8]) -> serde_json::Value {
     serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// S-01, wire 9.2.
+/// S-01.
 #[tokio::test]
 async fn a_request_names_the_msg_server_and_is_closed() {
     let login = Login::with(None, |config| {

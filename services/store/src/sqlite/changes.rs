@@ -252,10 +252,13 @@ fn same(error: &StoreError) -> StoreError {
 #[cfg(test)]
 mod tests {
     use im_core::UserId;
+    use im_core::time::UnixSeconds;
     use sqlx::sqlite::SqliteConnectOptions;
     use sqlx::{ConnectOptions as _, Executor as _};
 
     use super::*;
+
+    const THEN: UnixSeconds = UnixSeconds::from_wire(100);
     use crate::testing::TempStore;
     use crate::{
         AccountStore as _, DirectoryImport, DirectoryStore as _, ImportedUser, SqliteOptions,
@@ -273,7 +276,7 @@ mod tests {
         });
         let import = DirectoryImport {
             users: users.collect(),
-            now: NOW,
+            now: THEN,
         };
         temp.store.import(&import).await.unwrap();
         temp
@@ -290,7 +293,7 @@ mod tests {
         let busy = store.inner.writer.lock().await.unwrap();
         let signing = ids.iter().map(|id| async move {
             let text = format!("signature of {id}");
-            store.set_signature(user(*id), &text, NOW).await
+            store.set_signature(user(*id), &text, THEN).await
         });
         let release = async {
             while store.inner.changes.lock().queue.len() < ids.len() {
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!(failed, [21]);
         let error = results.into_iter().next_back().unwrap().unwrap_err();
         assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
-        let page = temp.store.users_since(NOW, 100).await.unwrap();
+        let page = temp.store.users_since(THEN, 100).await.unwrap();
         let stamps: Vec<u32> = page.users.iter().map(|entry| entry.stamp.get()).collect();
         assert_eq!(stamps, (101..=120).collect::<Vec<_>>(), "one stamp each");
         for id in 1..=20 {
@@ -344,8 +347,8 @@ mod tests {
         let temp = people(3, SqliteOptions::default()).await;
         let store = &temp.store;
         let busy = store.inner.writer.lock().await.unwrap();
-        let mut gone = Box::pin(store.set_signature(user(1), "gone", NOW));
-        let mut stays = Box::pin(store.set_signature(user(2), "stays", NOW));
+        let mut gone = Box::pin(store.set_signature(user(1), "gone", THEN));
+        let mut stays = Box::pin(store.set_signature(user(2), "stays", THEN));
         // The first one begins the task that serves both.
         assert!(futures::poll!(&mut gone).is_pending());
         assert!(futures::poll!(&mut stays).is_pending());

@@ -104,7 +104,7 @@ mod tests {
 
     fn key(after: u32) -> Key {
         Key {
-            after: Some(after),
+            after: Some(UnixSeconds::from_wire(after)),
             one_frame: true,
         }
     }

@@ -1,6 +1,12 @@
 //! Changes of groups among the messages.
 
+use im_config::WriterConfig;
+use im_proto_rpc::v1::publish_item::Item;
+use im_store::{MessageStore as _, ReadLimit};
+
+use super::rig::{Ground, group_text};
 use super::*;
+use crate::publication::Publication;
 
 #[tokio::test]
 async fn a_member_change_has_one_place_among_the_messages() {

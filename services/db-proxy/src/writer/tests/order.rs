@@ -1,6 +1,14 @@
 //! Ids, positions, retries and the order in which results and publications come.
 
+use bytes::Bytes;
+use im_config::WriterConfig;
+use im_core::CommitSeq;
+use im_proto_rpc::v1::publish_item::Item;
+use im_store::{MessageStore as _, ReadLimit};
+
+use super::rig::{Ground, group_text, text};
 use super::*;
+use crate::publication::Publication;
 
 #[tokio::test]
 async fn ids_are_dense_per_conversation_and_positions_over_all() {

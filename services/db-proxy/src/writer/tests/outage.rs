@@ -1,5 +1,13 @@
 //! A store that fails, is away, loses an answer, or was written by somebody else.
 
+use std::sync::atomic::Ordering;
+
+use im_config::WriterConfig;
+use im_config::units::Span;
+use im_core::CommitSeq;
+use im_store::MessageStore as _;
+
+use super::rig::{Ground, text};
 use super::*;
 
 #[tokio::test]

@@ -1,5 +1,13 @@
 //! The bound of the queue, and what becomes of it at a stop.
 
+use std::sync::atomic::Ordering;
+
+use im_config::WriterConfig;
+use im_config::units::ByteSize;
+use im_core::CommitSeq;
+use im_store::MessageStore as _;
+
+use super::rig::{Ground, text};
 use super::*;
 
 #[tokio::test]

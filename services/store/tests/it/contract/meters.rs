@@ -1,15 +1,14 @@
 //! Levels of meters.
 
-use im_core::time::UnixSeconds;
 use im_store::{Store, StoredLevel};
 
-use crate::log::user;
+use crate::log::{at, user};
 
 fn level(id: u32, bytes: u64, seconds: u32) -> StoredLevel {
     StoredLevel {
         user: user(id),
         bytes,
-        at: UnixSeconds::from_wire(seconds),
+        at: at(seconds),
     }
 }
 
