@@ -151,6 +151,7 @@ mod tests {
             msg_id: u32::MAX,
             time: u32::MAX,
             seq: u64::MAX,
+            wait_ms: u32::MAX,
             ..Default::default()
         };
         v1::DbResult {
