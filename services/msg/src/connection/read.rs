@@ -82,9 +82,15 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
         conn,
         reader,
     } = &mut here;
+    let upper = &*upper;
+    let env = &upper.output().env;
+    // Held from the second turn on, until nothing is left to be read.
+    let mut place = None;
     loop {
         let step = reader.pump(upper, conn);
-        let env = &upper.output().env;
+        if step != Step::Again {
+            place = None;
+        }
         match step {
             Step::Wait => {
                 if !conn.transport().readable().await {
@@ -95,7 +101,10 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
             Step::Again => {
                 if reader.turn.is_over(env) {
                     env.metrics.turns_ended.inc();
+                    // Whatever is ready goes first; then the connection that has waited for longest.
                     tokio::task::yield_now().await;
+                    drop(place.take());
+                    place = Box::pin(env.places.acquire()).await.ok();
                     reader.turn = Turn::begin(env);
                 }
             }
