@@ -330,7 +330,7 @@ impl Conn {
                 out.waiting = true;
                 self.stalled(output, out);
                 let writing = Arc::clone(self).write_later(Arc::clone(output));
-                output.env.tasks.spawn(writing);
+                output.env.spawn_client(writing);
             }
             Err(_) => {
                 out.clear();

@@ -85,6 +85,9 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
     loop {
         let step = reader.pump(upper, conn);
         let env = &upper.output().env;
+        if step != Step::Again {
+            reader.leave_place(env);
+        }
         match step {
             Step::Wait => {
                 if !conn.transport().readable().await {
@@ -95,7 +98,13 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
             Step::Again => {
                 if reader.turn.is_over(env) {
                     env.metrics.turns_ended.inc();
+                    // Whatever is ready goes first; then the connection that has waited for longest.
                     tokio::task::yield_now().await;
+                    reader.leave_place(env);
+                    if let Ok(place) = Box::pin(env.places.acquire()).await {
+                        place.forget();
+                        reader.has_place = true;
+                    }
                     reader.turn = Turn::begin(env);
                 }
             }
@@ -157,6 +166,7 @@ struct Here<U: Upper> {
 impl<U: Upper> Drop for Here<U> {
     fn drop(&mut self) {
         self.conn.cut();
+        self.reader.leave_place(&self.upper.output().env);
         self.upper.partials().release(&mut self.reader.ticket);
         self.upper.left(&self.conn);
     }
@@ -211,6 +221,8 @@ struct Reader {
     bucket: Bucket,
     meter: ConnMeter,
     turn: Turn,
+    /// It goes on after a turn: from then until nothing is left to be read.
+    has_place: bool,
 }
 
 impl Reader {
@@ -221,6 +233,14 @@ impl Reader {
             bucket: Bucket::full(env.config.rate_burst, env.now()),
             meter: ConnMeter::new(env.now()),
             turn: Turn::begin(env),
+            has_place: false,
+        }
+    }
+
+    /// Lets whoever has waited for longest go on.
+    fn leave_place(&mut self, env: &Env) {
+        if std::mem::take(&mut self.has_place) {
+            env.places.add_permits(1);
         }
     }
 

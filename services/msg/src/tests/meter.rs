@@ -186,23 +186,27 @@ fn flood(addr: std::net::SocketAddr, stop: Arc<AtomicBool>) -> std::thread::Join
 
 #[tokio::test]
 async fn streams_that_never_end_let_others_go_first() {
+    /// If all of them went before anything else, each hop of a message would wait for as many milliseconds.
+    const STREAMS: usize = 48;
     // No meters: a stream is as fast as it can be, and there is one thread for everything.
     let rig = Rig::start_with(config()).await;
     let mut client = rig.client(7, WINDOWS).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let floods: Vec<_> = (0..2).map(|_| flood(rig.addr, Arc::clone(&stop))).collect();
+    let floods: Vec<_> = (0..STREAMS)
+        .map(|_| flood(rig.addr, Arc::clone(&stop)))
+        .collect();
     until("turns end", || {
-        rig.gateway.env.metrics.turns_ended.get() > 10
+        rig.gateway.env.metrics.turns_ended.get() > 10 * STREAMS as u64
     })
     .await;
-    let mut worst = Duration::ZERO;
+    let mut waits = Vec::new();
     for seq in 1..=50 {
         let start = Instant::now();
         client
             .send(Command::MsgData, seq, &text(8, "through"))
             .await;
         client.expect_ack(seq).await;
-        worst = worst.max(start.elapsed());
+        waits.push(start.elapsed());
     }
     let mut newcomer = rig.client(9, WINDOWS).await;
     newcomer.expect_silence().await;
@@ -212,5 +216,7 @@ async fn streams_that_never_end_let_others_go_first() {
         let joined = tokio::task::spawn_blocking(move || flood.join());
         joined.await.unwrap().unwrap();
     }
-    assert!(worst < Duration::from_millis(100), "{worst:?}");
+    // The threads that write compete for the processor: half of the waits show what the server does.
+    waits.sort_unstable();
+    assert!(waits[25] < Duration::from_millis(40), "{waits:?}");
 }
