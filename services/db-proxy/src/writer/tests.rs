@@ -13,6 +13,7 @@ use im_store::{GroupType, MemberChange, MessageStore as _, ReadLimit};
 
 use super::*;
 use crate::publication::Publication;
+use crate::results::Limits;
 use rig::{Ground, Rig, group_text, text, user};
 
 fn stored(done: &v1::SendDone) -> (u32, u64) {
@@ -498,7 +499,7 @@ async fn stopping_finishes_what_is_queued_and_takes_nothing_new() {
     }
     let handle = rig.writer.clone();
     let sink = rig.stop().await;
-    let results = sink.take_now(100, usize::MAX).results;
+    let results = sink.take_now(&Limits::results(100)).results;
     assert_eq!(results.len(), 20);
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(20));
     let late = SendBatch::new(Vec::new(), sink);
@@ -518,7 +519,7 @@ async fn stopping_with_a_store_that_is_away_gives_up_in_time() {
     tokio::time::pause();
     rig.queue(vec![text(1, 2, 1, "a")]).await;
     let sink = rig.stop().await;
-    let results = sink.take_now(10, usize::MAX).results;
+    let results = sink.take_now(&Limits::results(10)).results;
     let Some(v1::db_result::Result::Send(done)) = results[0].result else {
         panic!()
     };

@@ -31,12 +31,21 @@ impl UserMeters {
         bytes: u32,
         now: u32,
     ) -> Result<(), Wait> {
-        let Some(shard) = self.shards.get(user as usize % SHARDS) else {
-            return Ok(());
-        };
+        self.of(user, now, |meter| meter.take(config, kind, bytes, now))
+            .unwrap_or(Ok(()))
+    }
+
+    /// Counts an answer of so many bytes for a user.
+    pub(crate) fn answered(&self, config: &MeterConfig, user: u32, bytes: usize, now: u32) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.of(user, now, |meter| meter.answered(config, bytes, now));
+    }
+
+    fn of<T>(&self, user: u32, now: u32, work: impl FnOnce(&mut UserMeter) -> T) -> Option<T> {
+        let shard = self.shards.get(user as usize % SHARDS)?;
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let meter = shard.entry(user).or_insert_with(|| UserMeter::new(now));
-        meter.take(config, kind, bytes, now)
+        Some(work(meter))
     }
 
     /// Forgets users of one shard who have earned everything again; call with 0, 1, … until it is
