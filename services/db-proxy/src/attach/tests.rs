@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::assembly::Core;
 use crate::assembly::testing::people;
-use crate::calls::Cost;
+use crate::calls::{Answered, Cost};
 use crate::metrics::Metrics;
 use crate::writer::CreateGroup;
 
@@ -41,15 +41,15 @@ impl AnswerQueries for Slow {
         }
     }
 
-    async fn answer(&self, query: v1::Query) -> v1::Answer {
+    async fn answer(&self, query: v1::Query) -> Answered {
         self.asked
             .lock()
             .unwrap()
             .push((query.origin, query.command));
         self.go.notified().await;
-        v1::Answer {
+        Answered {
             command: query.command + 1,
-            body: query.body,
+            bodies: vec![query.body.into()],
             ..Default::default()
         }
     }
@@ -443,3 +443,4 @@ async fn a_link_that_is_gone_leaves_nothing_behind() {
 }
 
 mod bounds;
+mod parts;

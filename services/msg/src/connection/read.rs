@@ -432,7 +432,7 @@ impl Reader {
         let taken = self.measure_user(upper, session.user.get(), kind, now);
         if taken.is_err() {
             // The frame comes again.
-            self.meter.give_back(bytes);
+            self.meter.give_back(&config.meter, kind, bytes, now);
         }
         taken
     }

@@ -33,8 +33,8 @@ impl UserMeters {
         let Some(mut shard) = self.shard(user) else {
             return Ok(());
         };
-        if kind == Limit::Message {
-            // Nothing is taken: most people who write have no meter.
+        if matches!(kind, Limit::Message | Limit::Query | Limit::Presence) {
+            // Nothing is taken yet: most people who write or ask have no meter.
             let meter = shard.get_mut(&user);
             return meter.map_or(Ok(()), |meter| meter.take(config, kind, now));
         }
@@ -47,6 +47,15 @@ impl UserMeters {
         if let Some(mut shard) = self.shard(user) {
             let meter = shard.entry(user).or_insert_with(|| UserMeter::new(now));
             meter.hold(wait, now);
+        }
+    }
+
+    /// Counts an answer of so many bytes for a user.
+    pub(crate) fn answered(&self, config: &MeterConfig, user: u32, bytes: usize, now: u32) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Some(mut shard) = self.shard(user) {
+            let meter = shard.entry(user).or_insert_with(|| UserMeter::new(now));
+            meter.answered(config, bytes, now);
         }
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use im_codec::Command;
-use im_config::units::Span;
+use im_config::units::{ByteSize, Span};
 use im_config::{MeterConfig, MsgConfig, Rate};
 use im_proto_rpc::v1::route_call::Call;
+use im_proto_teamtalk::buddy::ImAllUserReq;
 use im_proto_teamtalk::login::{ImKickPcClientReq, ImKickPcClientRsp};
 use im_proto_teamtalk::message::{ImClientTimeReq, ImClientTimeRsp};
 use tokio::time::{Duration, Instant};
@@ -137,6 +138,42 @@ async fn what_others_are_told_counts_per_user_and_over_reconnects() {
     until("the first are told", || kicks() >= 1).await;
     assert!(kicks() <= 2);
     assert_eq!(rig.gateway.meters.len(), 1);
+}
+
+#[tokio::test]
+async fn who_was_answered_too_much_asks_later_on_any_connection_and_loses_nothing() {
+    const ANSWER: usize = 100 << 10;
+    let rig = Rig::start_with(metered(MeterConfig {
+        answers_burst: ByteSize::kib(250),
+        answers_per_second: ByteSize::kib(500),
+        ..MeterConfig::default()
+    }))
+    .await;
+    rig.db.state().more = vec![vec![0; ANSWER].into()];
+    let mut client = rig.client(7, WINDOWS).await;
+    let mut other = rig.client(7, ANDROID).await;
+    let start = Instant::now();
+    let ask = ImAllUserReq::default();
+    let limits = || rig.gateway.env.metrics.limits(Limit::Answers);
+    for seq in 1..=3 {
+        client.send(Command::AllUserReq, seq, &ask).await;
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().header.seq, seq);
+        }
+    }
+    assert_eq!(limits(), 0, "300 KiB, and 250 are asked for at once");
+    // Whoever asks nothing is not held up.
+    client.send(Command::MsgData, 4, &text(8, "on")).await;
+    client.expect_ack(4).await;
+    for (seq, client) in [(5, &mut client), (6, &mut other)] {
+        client.send(Command::AllUserReq, seq, &ask).await;
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().header.seq, seq);
+        }
+    }
+    assert!(limits() >= 2, "both had to wait");
+    // Before the last question 400 KiB were given, of which 150 were earned.
+    assert!(start.elapsed() >= Duration::from_millis(290));
 }
 
 #[tokio::test]
