@@ -479,8 +479,8 @@ mod tests {
         }
         assert!(meter.take(&config, Limit::Change, 0).is_err());
         assert!(meter.take(&config, Limit::Setting, 0).is_ok());
-        assert!(!meter.is_settled(119_000));
-        assert!(meter.is_settled(120_000));
+        assert!(!meter.is_settled(&config, 119_000));
+        assert!(meter.is_settled(&config, 120_000));
     }
 
     #[test]

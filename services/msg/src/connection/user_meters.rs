@@ -66,12 +66,12 @@ impl UserMeters {
 
     /// Forgets users of one shard who have earned everything again; call with 0, 1, … until it is
     /// false.
-    pub(super) fn retire(&self, shard: usize, now: u32) -> bool {
+    pub(super) fn retire(&self, shard: usize, config: &MeterConfig, now: u32) -> bool {
         let Some(shard) = self.shards.get(shard) else {
             return false;
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.retain(|_, meter| !meter.is_settled(now));
+        shard.retain(|_, meter| !meter.is_settled(config, now));
         if shard.is_empty() {
             *shard = NumberMap::default();
         }
