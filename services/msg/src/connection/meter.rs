@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(meter.take(&config, Limit::Signal, 16, 0), Ok(()));
         assert_eq!(meter.take(&config, Limit::Query, 16, 2_001), Ok(()));
         assert!(!meter.is_settled(&config, 65_000));
-        assert!(meter.is_settled(&config, 66_000));
+        assert!(meter.is_settled(&config, 66_010));
     }
 
     #[test]
