@@ -467,7 +467,7 @@ mod tests {
         assert_eq!(meter.take(&config, Limit::Signal, 0), Ok(()));
         assert_eq!(meter.take(&config, Limit::Query, 2_001), Ok(()));
         assert!(!meter.is_settled(&config, 65_000));
-        assert!(meter.is_settled(&config, 66_000));
+        assert!(meter.is_settled(&config, 66_010));
     }
 
     #[test]

@@ -65,7 +65,7 @@ async fn parts_wait_until_those_before_are_taken_and_acknowledgements_do_not() {
     rig.call(vec![(3, long(2, 10_000))]).await;
     rig.answers.go.notify_one();
     rig.nothing_leaves().await;
-    rig.taken(20_000).await;
+    rig.taken(10_000).await;
     let (tag, short) = rig.results(1).await.remove(0);
     let short = answer(short);
     assert_eq!(

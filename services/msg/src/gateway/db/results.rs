@@ -181,7 +181,7 @@ fn answered(
 fn bodies(parts: &[Answer]) -> Vec<Vec<Bytes>> {
     let kept = |piece: &Bytes| match piece.len() {
         0 => None,
-        ..=COPIED => Some(Bytes::copy_from_slice(piece)),
+        1..=COPIED => Some(Bytes::copy_from_slice(piece)),
         _ => Some(piece.clone()),
     };
     let mut bodies = vec![Vec::new()];
@@ -190,7 +190,7 @@ fn bodies(parts: &[Answer]) -> Vec<Vec<Bytes>> {
             last.extend(kept(&part.body));
         }
         let more = part.more.iter().map(kept);
-        bodies.extend(more.map(|piece| Vec::from_iter(piece)));
+        bodies.extend(more.map(Vec::from_iter));
     }
     bodies
 }
