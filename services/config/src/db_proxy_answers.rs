@@ -59,7 +59,8 @@ pub struct AccountsConfig {
     /// counts within seconds. Without it `remember_key` in the data directory, which is made when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remember_key_file: Option<PathBuf>,
-    /// Verified credentials and accounts that are remembered.
+    /// Verified credentials that are remembered, and as many accounts, and networks that names have
+    /// logged in from.
     pub verified_entries: usize,
     /// How long an account that was read is remembered, seconds. Changes made through this process
     /// count at once; 0 for a database that other processes change too.

@@ -44,6 +44,7 @@ impl Accounts {
             network: self.keyed.key(b"network", &[&origin.network]),
         };
         let attempt = Attempt {
+            known: self.memory.knows(name, &origin.network),
             name: name.to_owned(),
             origin,
             question: request.question,
@@ -93,7 +94,7 @@ impl Accounts {
                 Turn::Wrong => return Err(login.wrong()),
                 Turn::Busy(retry_after) => return Err(Refusal::Busy(retry_after)),
             };
-            if let Standing::Free { .. } = login.standing {
+            if let Standing::Free { .. } | Standing::Spared = login.standing {
                 // Others of this name have had their turns meanwhile.
                 let standing = self.lockout.standing_in_turn(attempt).await?;
                 if let Standing::Locked(_) = standing
@@ -151,9 +152,10 @@ impl Accounts {
     }
 
     async fn succeed(&self, attempt: &Attempt, login: &Login) -> Result<(), StoreError> {
+        self.memory.know(&attempt.name, &attempt.origin.network);
         match login.standing {
             Standing::Free { failures: false } if !login.recorded => Ok(()),
-            _ => self.lockout.succeeded(attempt).await,
+            standing => self.lockout.succeeded(attempt, standing).await,
         }
     }
 
@@ -176,7 +178,7 @@ impl Accounts {
 
     fn refusal_of(&self, standing: Standing) -> Refusal {
         match standing {
-            Standing::Free { .. } => Refusal::Wrong,
+            Standing::Free { .. } | Standing::Spared => Refusal::Wrong,
             Standing::Locked(_) => Refusal::LockedOut,
             Standing::Slowed(_) => Refusal::Busy(self.config.lockout_first_wait.into()),
         }
@@ -325,7 +327,7 @@ impl Login {
     fn wrong(&self) -> Refusal {
         match self.standing {
             Standing::Locked(_) => Refusal::LockedOut,
-            Standing::Free { .. } | Standing::Slowed(_) => Refusal::Wrong,
+            Standing::Free { .. } | Standing::Slowed(_) | Standing::Spared => Refusal::Wrong,
         }
     }
 }

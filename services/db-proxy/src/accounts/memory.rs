@@ -1,6 +1,7 @@
 //! What is remembered of logins: accounts that were read, credentials that were verified, pairs of
-//! name and address without failures. All bounded in number and time; nothing here is needed, it
-//! only saves a hash and reads when many people reconnect.
+//! name and address without failures, networks that names have logged in from. All bounded in number
+//! and time; nothing here is needed, it only saves a hash and reads when many people reconnect, and a
+//! wait to people whose names others guess at.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ struct Inner {
     verified: TtlMap<Key, ()>,
     /// Names with an address that has no failures.
     clean: TtlMap<Key, ()>,
+    /// Names with a network that they have logged in from.
+    known: TtlMap<Key, ()>,
     /// Counts changes: what was read before one is not remembered after it.
     generation: u64,
 }
@@ -83,6 +86,7 @@ impl Memory {
                 names: HashMap::new(),
                 verified: TtlMap::new(entries, Duration::from_secs(config.verified_ttl_secs)),
                 clean: TtlMap::new(entries, account_ttl),
+                known: TtlMap::new(entries, config.remember_for.into()),
                 generation: 0,
             }),
         }
@@ -119,6 +123,18 @@ impl Memory {
     pub(super) fn verify_hash(&self, user: UserId, hash: &str, digest: &str) {
         let key = self.verified_key(user, hash, digest);
         self.lock().verified.insert(key, ());
+    }
+
+    /// Somebody has logged in under this name from this network.
+    pub(super) fn know(&self, name: &str, network: &str) {
+        let key = self.keyed.key(b"known", &[name, network]);
+        self.lock().known.insert(key, ());
+    }
+
+    /// Whether somebody has logged in under this name from this network.
+    pub(super) fn knows(&self, name: &str, network: &str) -> bool {
+        let key = self.keyed.key(b"known", &[name, network]);
+        self.lock().known.get(&key).is_some()
     }
 
     /// The pair has failures.
