@@ -35,6 +35,7 @@ mod settings;
 mod slow_readers;
 mod starting;
 mod support;
+mod takeovers;
 mod terminals;
 mod tools;
 mod traces;
