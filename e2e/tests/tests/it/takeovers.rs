@@ -29,7 +29,7 @@ impl World {
         let hashes = CHEAP_HASHES.iter();
         let options = hashes.fold(Options::people(2), |options, set| options.set(set));
         // A cable that stands still is no lost one.
-        let patient = "link.keepalive_timeout_ms=60000";
+        let patient = "link.keepalive_timeout=60s";
         let options = options.set(&format!("route.{patient}"));
         let mut platform = Platform::separate(shape, options).await.unwrap();
         let route = SocketAddr::from((platform.address_of("route1"), ports::ROUTE));

@@ -140,18 +140,6 @@ impl Memory {
         self.lock().known.get(&key).is_some()
     }
 
-    /// Somebody has logged in under this name from this network.
-    pub(super) fn know(&self, name: &str, network: &str) {
-        let key = self.keyed.key(b"known", &[name, network]);
-        self.lock().known.insert(key, ());
-    }
-
-    /// Whether somebody has logged in under this name from this network.
-    pub(super) fn knows(&self, name: &str, network: &str) -> bool {
-        let key = self.keyed.key(b"known", &[name, network]);
-        self.lock().known.get(&key).is_some()
-    }
-
     /// The pair has failures.
     pub(super) fn suspect(&self, pair: &Key) {
         self.lock().clean.remove(pair);
