@@ -169,9 +169,9 @@ async fn a_busy_db_proxy_is_told_the_same_way() {
 
 #[tokio::test]
 async fn batches_of_every_kind_are_weighed() {
-    let bound = 64 << 10;
+    let bound = ByteSize::kib(64);
     let rig = Rig::start_with(MsgConfig {
-        send_batch_size: ByteSize::bytes(bound),
+        send_batch_size: bound,
         ..config()
     })
     .await;
@@ -198,7 +198,7 @@ async fn batches_of_every_kind_are_weighed() {
         }
     }
     let largest = rig.db.state().batch_bytes.iter().copied().max().unwrap();
-    assert!(largest <= 2 * bound as usize, "{largest}");
+    assert!(largest <= 2 * bound.as_usize(), "{largest}");
     assert!(largest > 20_000, "several travel together");
 }
 
