@@ -41,7 +41,7 @@ pub mod ports {
 
 /// Settings under which thousands of test people can log in for the first time within seconds.
 pub const CHEAP_HASHES: [&str; 2] = [
-    "db_proxy.accounts.argon2_memory_kib=64",
+    "db_proxy.accounts.argon2_memory=64KiB",
     "db_proxy.accounts.argon2_iterations=1",
 ];
 

@@ -23,7 +23,7 @@ use crate::people;
 /// Longest wait for a frame on a busy machine.
 pub const WAIT: Duration = Duration::from_secs(20);
 
-/// Holds a frame from the server against the rules for all frames (wire description, §18): header
+/// Holds a frame from the server against the rules for all frames: header
 /// values, a known command that servers send, its service, all required fields, no undeclared
 /// enumeration, never an empty body, no data of other servers, no sequence number in a push.
 ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use im_config::LinkConfig;
+use im_config::units::Span;
 use im_discovery::Endpoint;
 use im_e2e::gauges::Metrics;
 use im_e2e::platform::{own_address, ports};
@@ -100,7 +101,7 @@ impl Logins {
             };
             let link = LinkConfig {
                 // As msg servers that report every two seconds.
-                keepalive_ms: 6_000,
+                keepalive: Span::seconds(6),
                 ..LinkConfig::default()
             };
             GrpcDialer::new(endpoint, self.secret.clone(), link)

@@ -35,7 +35,7 @@ impl Hashing {
     pub(crate) fn settings(self) -> [String; 2] {
         let (memory, passes) = self.cost();
         [
-            format!("db_proxy.accounts.argon2_memory_kib={memory}"),
+            format!("db_proxy.accounts.argon2_memory={memory}KiB"),
             format!("db_proxy.accounts.argon2_iterations={passes}"),
         ]
     }

@@ -11,6 +11,8 @@
 )]
 
 mod chores;
+#[cfg(test)]
+mod citations;
 mod clock;
 mod cluster;
 mod kind;
@@ -21,6 +23,8 @@ mod libtest;
 mod limits;
 mod operator_bench;
 mod process;
+#[cfg(test)]
+mod requirements;
 mod signals;
 mod steps;
 mod testing;

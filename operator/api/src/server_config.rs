@@ -2,7 +2,9 @@
 //! their configuration. The operator adds what a cluster has (paths, peers); a single process replaces
 //! what it has otherwise.
 
+use im_config::renamed::{self, RenamedError};
 use im_config::table;
+use im_config::units::Span;
 use toml::{Table, Value};
 
 use crate::{Common, ImClusterSpec, Role};
@@ -16,18 +18,61 @@ use crate::{Common, ImClusterSpec, Role};
 /// alone; both have room to raise bounds of their own.
 pub const STOP_SLACK: i32 = 50;
 
+/// The first version of the servers that knows the keys which this program writes. One that is older is
+/// told their old names, and the numbers that belong to those.
+const KEYS_SINCE: [u64; 3] = [0, 1, 0];
+
+/// Which names of keys a version of the servers knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Those of this program.
+    Now,
+    /// Those of the version before.
+    Before,
+}
+
+impl Keys {
+    /// Those that servers of a version know; with a version that is none, those of this program.
+    pub fn of(version: &str) -> Self {
+        match release(version) {
+            Some(release) if release < KEYS_SINCE => Self::Before,
+            _ => Self::Now,
+        }
+    }
+
+    /// Gives a configuration in the keys of this program the names and values that are known.
+    ///
+    /// # Errors
+    /// Each key whose value the old name cannot say.
+    pub fn write(self, config: &mut Table) -> Result<(), Vec<RenamedError>> {
+        match self {
+            Self::Now => Ok(()),
+            Self::Before => renamed::as_before(config),
+        }
+    }
+}
+
+/// The numbers of a version, `MAJOR.MINOR.PATCH`; what may follow a dash is left out.
+pub fn release(version: &str) -> Option<[u64; 3]> {
+    let (release, _) = version.split_once('-').unwrap_or((version, ""));
+    let mut parts = release.split('.').map(|part| part.parse().ok());
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
 /// A key of the servers' configuration, and the field that says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// Path of the field, such as `spec.roles.msg.drain.maxSeconds`.
     pub field: String,
-    /// Dotted key, such as `msg.drain_seconds`.
+    /// Dotted key, such as `msg.drain_time`.
     pub key: &'static str,
     /// What it says.
     pub value: Value,
 }
 
-/// The configuration of a role as far as the specification says it, but for `config`.
+/// The configuration of a role as far as the specification says it, but for `config`, in the keys of this
+/// program; [`Keys`] has those of another version.
 pub fn server_config(spec: &ImClusterSpec, role: Role) -> Table {
     let mut all = Table::new();
     for setting in settings(spec, role) {
@@ -74,16 +119,16 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
     settings.put(field, "msg.soft_max_sessions", soft);
     let field = "roles.msg.capacity.acceptPerSecond";
     settings.put(field, "msg.accept_rate", msg.capacity.accept_per_second);
-    let interval = millis(spec.load.report_interval_seconds);
+    let interval = time(spec.load.report_interval_seconds);
     settings.put(
         "load.reportIntervalSeconds",
-        "msg.report_interval_ms",
+        "msg.report_interval",
         interval,
     );
     let (field, longest) = ("roles.msg.drain.maxSeconds", msg.drain.max_seconds);
-    settings.put(field, "msg.drain_seconds", longest);
-    let limit = millis(longest.saturating_add(STOP_SLACK));
-    settings.put(field, "process.stop_timeout_ms", limit);
+    settings.put(field, "msg.drain_time", time(longest));
+    let limit = time(longest.saturating_add(STOP_SLACK));
+    settings.put(field, "process.stop_timeout", limit);
 }
 
 fn login(spec: &ImClusterSpec, settings: &mut Settings) {
@@ -105,18 +150,19 @@ fn login(spec: &ImClusterSpec, settings: &mut Settings) {
         "login.replicas",
         login.replicas.max(1),
     );
-    let reservation = millis(login.assignment.reservation_seconds);
+    let reservation = time(login.assignment.reservation_seconds);
     let field = "roles.login.assignment.reservationSeconds";
-    settings.put(field, "login.reservation_ms", reservation);
-    let stale = millis(load.stale_after_seconds);
-    settings.put("load.staleAfterSeconds", "login.stale_after_ms", stale);
+    settings.put(field, "login.reservation", reservation);
+    let stale = time(load.stale_after_seconds);
+    settings.put("load.staleAfterSeconds", "login.stale_after", stale);
     // A stream that ends later after its last report was not closed by its msg server.
-    let silence = millis(load.report_interval_seconds.saturating_add(1));
-    settings.put("load.reportIntervalSeconds", "login.silence_ms", silence);
+    let silence = time(load.report_interval_seconds.saturating_add(1));
+    settings.put("load.reportIntervalSeconds", "login.silence", silence);
 }
 
-fn millis(seconds: i32) -> i64 {
-    i64::from(seconds) * 1_000
+/// A time as the configuration writes it. The schema allows no negative one.
+fn time(seconds: i32) -> String {
+    Span::seconds(u64::try_from(seconds).unwrap_or(0)).to_string()
 }
 
 struct Settings(Vec<Setting>);
@@ -185,6 +231,46 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_told_the_keys_that_their_version_knows() {
+        for (version, keys) in [
+            ("0.0.1", Keys::Before),
+            ("0.0.99", Keys::Before),
+            ("0.0.99-rc.1", Keys::Before),
+            ("0.1.0", Keys::Now),
+            ("0.1.0-rc.1", Keys::Now),
+            ("0.10.0", Keys::Now),
+            ("1.0.0", Keys::Now),
+            ("latest", Keys::Now),
+        ] {
+            assert_eq!(Keys::of(version), keys, "{version}");
+        }
+        let program = env!("CARGO_PKG_VERSION");
+        assert_eq!(Keys::of(program), Keys::Now, "those of this program");
+    }
+
+    #[test]
+    fn what_every_specification_says_has_a_number_in_the_old_keys() {
+        let spec = spec(r#"{"version": "0.0.9"}"#);
+        for role in Role::ALL {
+            let now = server_config(&spec, role);
+            let mut told = now.clone();
+            Keys::of(&spec.version).write(&mut told).unwrap();
+            let has_times = matches!(role, Role::Msg | Role::Login);
+            assert_eq!(told != now, has_times, "{role}");
+            renamed::renew(&mut told).unwrap();
+            assert_eq!(told, now, "{role}");
+        }
+        let mut msg = server_config(&spec, Role::Msg);
+        Keys::Before.write(&mut msg).unwrap();
+        assert_eq!(msg["msg"]["drain_seconds"].as_integer(), Some(540));
+        assert_eq!(msg["msg"]["report_interval_ms"].as_integer(), Some(2_000));
+        assert_eq!(
+            msg["process"]["stop_timeout_ms"].as_integer(),
+            Some(590_000)
+        );
+    }
+
+    #[test]
     fn a_stop_lasts_no_longer_than_the_process_may_live() {
         for seconds in [10, 540, 3_540] {
             let text = r#"{"version": "1.0.0", "roles": {"msg": {"drain": {"maxSeconds": N}}}}"#;
@@ -192,7 +278,7 @@ mod tests {
             let longest = config.msg.longest_stop();
             // What stops behind msg where all roles share a process.
             let others = std::time::Duration::from_secs(2 + 5 + 5 + 2);
-            let limit = std::time::Duration::from_millis(config.process.stop_timeout_ms);
+            let limit = config.process.stop_timeout.duration();
             assert!(longest + others < limit, "{longest:?} {limit:?}");
         }
     }

@@ -52,7 +52,7 @@ pub(crate) struct Memory {
     /// Stored revisions as JSON, by UID of their ControllerRevision.
     pub(crate) revisions: HashMap<String, Vec<u8>>,
     /// The installation's secret and the administrators'.
-    pub(crate) secrets: [Option<Text>; 2],
+    pub(crate) secrets: [Option<Text>; 3],
     pub(crate) secrets_checked: Option<Instant>,
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
@@ -67,6 +67,7 @@ pub(crate) struct Memory {
 pub(crate) struct Told {
     pub(crate) invalid: String,
     pub(crate) stalled: String,
+    pub(crate) old_keys: String,
     pub(crate) paused: bool,
     pub(crate) failing: BTreeSet<String>,
     pub(crate) drains: BTreeSet<String>,

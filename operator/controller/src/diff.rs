@@ -5,23 +5,9 @@
 //! compared by that key; all other lists and the maps that Kubernetes replaces as a whole must be
 //! exactly ours.
 
+use im_operator_plan::lists::{self, Keys};
+use im_operator_plan::quantity::Quantity;
 use serde_json::{Map, Value};
-
-/// Lists that are merged, by the name of their field, with the keys of their elements.
-const MERGED_LISTS: &[(&str, &[&str])] = &[
-    ("containers", &["name"]),
-    ("env", &["name"]),
-    ("imagePullSecrets", &["name"]),
-    ("initContainers", &["name"]),
-    ("ownerReferences", &["uid"]),
-    ("ports", &["name", "containerPort", "port", "protocol"]),
-    (
-        "topologySpreadConstraints",
-        &["topologyKey", "whenUnsatisfiable"],
-    ),
-    ("volumeMounts", &["mountPath"]),
-    ("volumes", &["name"]),
-];
 
 /// Maps that are replaced as a whole, by the name of their field.
 const ATOMIC_MAPS: &[&str] = &["matchLabels", "nodeSelector", "selector"];
@@ -51,10 +37,7 @@ fn covered(desired: &Value, live: &Value, mode: Mode, path: &mut Vec<String>) ->
         (Value::Object(desired), Value::Object(live)) => covered_map(desired, live, mode, path),
         (Value::Array(desired), Value::Array(live)) => {
             let field = path.last().map(String::as_str).unwrap_or_default();
-            let keys = MERGED_LISTS
-                .iter()
-                .find(|(name, _)| *name == field && !mode.atomic)
-                .map(|(_, keys)| *keys);
+            let keys = lists::keys(field, desired).filter(|_| !mode.atomic);
             match keys {
                 Some(keys) => merged_list(desired, live, keys, mode, path),
                 None => {
@@ -71,7 +54,8 @@ fn covered(desired: &Value, live: &Value, mode: Mode, path: &mut Vec<String>) ->
             }
         }
         (Value::String(desired), Value::String(live)) if mode.quantity => {
-            desired == live || quantity(desired).is_some_and(|it| quantity(live) == Some(it))
+            desired == live
+                || Quantity::parse(desired).is_some_and(|it| Quantity::parse(live) == Some(it))
         }
         (desired, live) => desired == live,
     }
@@ -109,16 +93,12 @@ fn covered_map(
 fn merged_list(
     desired: &[Value],
     live: &[Value],
-    keys: &[&str],
+    keys: Keys,
     mode: Mode,
     path: &mut Vec<String>,
 ) -> bool {
     desired.iter().all(|wanted| {
-        let same_key = |other: &&Value| {
-            keys.iter()
-                .all(|key| wanted.get(key).is_none_or(|it| other.get(key) == Some(it)))
-        };
-        let found = live.iter().find(same_key);
+        let found = live.iter().find(|other| keys.same(wanted, other));
         found.is_some_and(|found| covered(wanted, found, mode, path))
     })
 }
@@ -132,28 +112,6 @@ fn is_nothing(value: &Value) -> bool {
         Value::Bool(flag) => !flag,
         Value::Number(_) | Value::Object(_) => false,
     }
-}
-
-/// The value of a Kubernetes quantity.
-fn quantity(text: &str) -> Option<f64> {
-    const SUFFIXES: &[(&str, f64)] = &[
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("m", 0.001),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-    ];
-    let (number, factor) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
-        .unwrap_or((text, 1.0));
-    Some(number.parse::<f64>().ok()? * factor)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const NAMESPACE: &[Rule] = &[
     ("", &["services"], PRUNED),
     // By name, only while db-proxy's pod has no node.
     ("", &["persistentvolumeclaims"], &["get"]),
-    // By name: `<name>-internal` and `<name>-admin`.
+    // By name: `<name>-internal`, `<name>-admin` and `<name>-remember`.
     ("", &["secrets"], &["get", "create", "patch"]),
     ("apps", &["deployments", "statefulsets"], KEPT),
     ("apps", &["controllerrevisions", "replicasets"], PRUNED),

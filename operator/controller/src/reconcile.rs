@@ -269,7 +269,7 @@ async fn finish(
 }
 
 impl Look<'_> {
-    /// Makes sure that the installation's secret and the administrators' exist.
+    /// Makes sure that the installation's secret, the administrators' and the key of remembered logins exist.
     async fn secrets(&self, memory: &mut Memory, trouble: &mut Trouble) {
         let due = memory
             .secrets_checked
@@ -291,6 +291,7 @@ impl Look<'_> {
         let names = [
             names::internal_secret(cluster),
             names::admin_secret(cluster),
+            names::remember_secret(cluster),
         ];
         let mut all_kept = true;
         for (name, known) in names.iter().zip(&mut memory.secrets) {
@@ -324,10 +325,12 @@ impl Look<'_> {
                 self.say(Reason::SecretRestored, &note).await;
             }
             secret::Kept::Replaced => {
-                let note = format!(
-                    "Secret {name} was gone and has a new text: change operation.restartTrigger, \
-                     so that all pods use it"
-                );
+                let then = if name == names::remember_secret(&self.key.name) {
+                    "whose login was remembered is verified once more"
+                } else {
+                    "change operation.restartTrigger, so that all pods use it"
+                };
+                let note = format!("Secret {name} was missing and has a new text: {then}");
                 self.say(Reason::SecretReplaced, &note).await;
             }
             secret::Kept::Foreign => trouble.conflicts.push(format!("Secret {name}")),

@@ -1,10 +1,11 @@
 //! The secrets of an installation: `<name>-internal`, which the servers prove to each other that they
-//! belong together with, and `<name>-admin`, which administrators prove to db-proxy who they are with.
+//! belong together with, `<name>-admin`, which administrators prove to db-proxy who they are with, and
+//! `<name>-remember`, the key under which db-proxy remembers verified logins.
 //!
 //! Each is read by name only and never listed or watched. It is made once. When it vanishes while
 //! this process knows its text, the same text is written again, so that running pods and new ones
-//! still understand each other; a process that never read it writes a new text, and says that
-//! running pods must be restarted.
+//! still understand each other; a process that never read it writes a new text, and says what follows
+//! from that.
 
 use im_operator_api::{DeletionPolicy, labels};
 use k8s_openapi::ByteString;

@@ -10,9 +10,11 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod lists;
 pub mod mirror;
 pub mod msg;
 pub mod names;
+pub mod quantity;
 pub mod settings;
 pub mod slots;
 pub mod validate;

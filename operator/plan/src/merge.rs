@@ -2,27 +2,17 @@
 
 use serde_json::{Map, Value};
 
-/// Lists whose entries have an identity, and the field that is it.
-const KEYED: [(&str, &str); 8] = [
-    ("containers", "name"),
-    ("initContainers", "name"),
-    ("volumes", "name"),
-    ("env", "name"),
-    ("imagePullSecrets", "name"),
-    ("volumeMounts", "mountPath"),
-    ("ports", "containerPort"),
-    ("hostAliases", "ip"),
-];
+use crate::lists::{self, Keys};
 
-/// Lays `over` over `base`: objects field by field, lists of [`KEYED`] entry by entry, anything else
+/// Lays `over` over `base`: objects field by field, lists of [`crate::lists`] entry by entry, anything else
 /// as a whole. A null takes a field away.
 pub(crate) fn merge(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (_, Value::Null) => drop(base.remove(key)),
             (Some(Value::Object(base)), Value::Object(over)) => merge(base, over),
-            (Some(Value::Array(base)), Value::Array(over)) => match identity(key) {
-                Some(id) => merge_list(base, over, id),
+            (Some(Value::Array(base)), Value::Array(over)) => match lists::keys(key, over) {
+                Some(keys) => merge_list(base, over, keys),
                 None => base.clone_from(over),
             },
             _ => drop(base.insert(key.clone(), without_nulls(value))),
@@ -30,17 +20,9 @@ pub(crate) fn merge(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     }
 }
 
-fn identity(list: &str) -> Option<&'static str> {
-    let found = KEYED.iter().find(|(name, _)| *name == list);
-    found.map(|(_, id)| *id)
-}
-
-fn merge_list(base: &mut Vec<Value>, over: &[Value], id: &str) {
+fn merge_list(base: &mut Vec<Value>, over: &[Value], keys: Keys) {
     for entry in over {
-        let name = entry.get(id).filter(|name| !name.is_null());
-        let same = base
-            .iter_mut()
-            .find(|old| name.is_some() && old.get(id) == name);
+        let same = base.iter_mut().find(|old| keys.same(entry, old));
         match (same, entry) {
             (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
             (Some(old), new) => *old = without_nulls(new),
@@ -64,6 +46,8 @@ fn without_nulls(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::DeepMerge as _;
+    use k8s_openapi::api::core::v1::PodTemplateSpec;
     use serde_json::json;
 
     fn check(base: Value, over: Value, expected: Value) {
@@ -90,5 +74,55 @@ mod tests {
             json!({"containers": [{"name": "side"}, {"name": "msg", "args": ["c"]}]}),
             json!({"containers": [{"name": "msg", "args": ["c"], "tty": false}, {"name": "side"}]}),
         );
+    }
+
+    #[test]
+    fn a_port_of_another_protocol_is_another_port() {
+        check(
+            json!({"ports": [{"name": "client", "containerPort": 8000}]}),
+            json!({"ports": [
+                {"name": "voice", "containerPort": 8000, "protocol": "UDP"},
+                {"containerPort": 8000, "protocol": "TCP", "hostPort": 80}]}),
+            json!({"ports": [
+                {"name": "client", "containerPort": 8000, "protocol": "TCP", "hostPort": 80},
+                {"name": "voice", "containerPort": 8000, "protocol": "UDP"}]}),
+        );
+    }
+
+    /// Where an entry has one key, the table says what the types say. Where it has two, the types know
+    /// only the first, as strategic merge patches do: a port in UDP would replace the one in TCP.
+    #[test]
+    fn lists_of_one_key_are_merged_as_the_types_of_kubernetes_merge_them() {
+        let base = json!({"spec": {
+            "containers": [{"name": "msg", "image": "a",
+                "env": [{"name": "A", "value": "1"}],
+                "volumeMounts": [{"mountPath": "/a", "name": "a"}],
+                "volumeDevices": [{"devicePath": "/d", "name": "a"}],
+                "args": ["1"]}],
+            "initContainers": [{"name": "init", "image": "a"}],
+            "volumes": [{"name": "a", "emptyDir": {}}],
+            "imagePullSecrets": [{"name": "a"}],
+            "hostAliases": [{"ip": "1.1.1.1", "hostnames": ["a"]}],
+            "tolerations": [{"key": "a"}],
+            "schedulingGates": [{"name": "a"}],
+            "resourceClaims": [{"name": "a", "resourceClaimName": "x"}],
+        }});
+        let over = json!({"spec": {
+            "containers": [{"name": "side", "image": "b"}, {"name": "msg",
+                "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "3"}],
+                "volumeMounts": [{"mountPath": "/b", "name": "b"}, {"mountPath": "/a", "name": "c"}],
+                "volumeDevices": [{"devicePath": "/d", "name": "b"}],
+                "args": ["2"]}],
+            "initContainers": [{"name": "init", "image": "b"}],
+            "volumes": [{"name": "b", "emptyDir": {}}, {"name": "a", "emptyDir": {"medium": "Memory"}}],
+            "imagePullSecrets": [{"name": "b"}, {"name": "a"}],
+            "hostAliases": [{"ip": "1.1.1.1", "hostnames": ["b"]}, {"ip": "2.2.2.2"}],
+            "tolerations": [{"key": "b"}],
+            "schedulingGates": [{"name": "b"}],
+            "resourceClaims": [{"name": "a", "resourceClaimName": "y"}],
+        }});
+        let mut theirs: PodTemplateSpec = serde_json::from_value(base.clone()).unwrap();
+        theirs.merge_from(serde_json::from_value(over.clone()).unwrap());
+        check(base, over, serde_json::to_value(theirs).unwrap());
     }
 }

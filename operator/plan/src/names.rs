@@ -47,6 +47,11 @@ pub fn admin_secret(cluster: &str) -> String {
     format!("{cluster}-admin")
 }
 
+/// The Secret with the key of remembered logins, which only db-proxy has.
+pub fn remember_secret(cluster: &str) -> String {
+    format!("{cluster}-remember")
+}
+
 /// The NetworkPolicy that denies what no other allows.
 pub fn default_deny(cluster: &str) -> String {
     format!("{cluster}-default-deny")

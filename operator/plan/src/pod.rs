@@ -232,6 +232,7 @@ fn mounts(role: Role) -> Value {
     match role {
         Role::DbProxy => mounts.extend([
             json!({"name": "admin", "mountPath": "/run/imcluster/admin", "readOnly": true}),
+            json!({"name": "remember", "mountPath": "/run/imcluster/remember", "readOnly": true}),
             json!({"name": "data", "mountPath": "/data"}),
         ]),
         Role::Msg => {
@@ -245,17 +246,15 @@ fn mounts(role: Role) -> Value {
 fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
     // Readable by the group of the pod only.
     const MODE: i32 = 0o440;
+    let secret = |volume: &str, name: String| json!({"name": volume, "secret": {"secretName": name, "defaultMode": MODE}});
     let mut volumes = vec![
         json!({"name": "config", "configMap": {"name": names::component(cluster, role)}}),
-        json!({"name": "secret", "secret": {
-            "secretName": names::internal_secret(cluster), "defaultMode": MODE,
-        }}),
+        secret("secret", names::internal_secret(cluster)),
         json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}),
     ];
     if role == Role::DbProxy {
-        volumes.push(json!({"name": "admin", "secret": {
-            "secretName": names::admin_secret(cluster), "defaultMode": MODE,
-        }}));
+        volumes.push(secret("admin", names::admin_secret(cluster)));
+        volumes.push(secret("remember", names::remember_secret(cluster)));
     }
     if role == Role::DbProxy && spec.database.storage().kind == StorageType::Ephemeral {
         volumes.push(json!({"name": "data", "emptyDir": {}}));

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use im_operator_api::{DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels};
+use im_operator_api::{
+    DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels, server_config,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::quantity::Quantity;
 use crate::resolved::{Rendered, Resolved};
 use crate::{Role, Settings, SpecError, config, pod, slots};
-
-mod quantity;
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
 pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Vec<SpecError>> {
@@ -38,6 +39,7 @@ pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Ve
         spec,
         image,
         settings: settings.clone(),
+        warnings: Vec::new(),
         rendered: BTreeMap::new(),
     };
     for role in Role::ALL {
@@ -45,9 +47,13 @@ pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Ve
         let labels = resolved.role_labels(role);
         let template = pod::template(name, spec, &resolved.image, labels, role);
         match (template, config::file(name, spec, role)) {
-            (Ok(template), Ok(config)) => {
-                let rendered = Rendered { template, config };
+            (Ok(template), Ok(file)) => {
+                let rendered = Rendered {
+                    template,
+                    config: file.text,
+                };
                 resolved.rendered.insert(role, rendered);
+                resolved.warnings.extend(file.warnings);
             }
             (template, config) => {
                 errors.extend(template.err().into_iter().flatten());
@@ -112,11 +118,8 @@ fn check_version(cluster: &ImCluster, errors: &mut Vec<SpecError>) {
 }
 
 fn minor(version: &str) -> Option<(u64, u64)> {
-    let (release, _) = version.split_once('-').unwrap_or((version, ""));
-    let mut parts = release.split('.').map(str::parse::<u64>);
-    let pair = (parts.next()?.ok()?, parts.next()?.ok()?);
-    parts.next()?.ok()?;
-    parts.next().is_none().then_some(pair)
+    let [major, minor, _] = server_config::release(version)?;
+    Some((major, minor))
 }
 
 fn check_replicas(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
@@ -213,8 +216,16 @@ fn check_selector(field: &str, selector: &LabelSelector, errors: &mut Vec<SpecEr
 }
 
 fn check_ports(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let metrics = spec.observability.metrics.port;
+    if metrics == config::ADMIN_PORT {
+        let message = format!("{metrics} is the administrators' port of dbProxy pods");
+        errors.push(SpecError::new("spec.observability.metrics.port", message));
+    }
     for role in Role::ALL {
-        let mut seen = vec![("metrics", spec.observability.metrics.port)];
+        let mut seen = vec![("metrics", metrics)];
+        if role == Role::DbProxy {
+            seen.push(("administrators'", config::ADMIN_PORT));
+        }
         for (name, port) in pod::role_ports(spec, role) {
             if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
                 let name = if role == Role::Route { "peer" } else { name };
@@ -292,7 +303,7 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
         let Some(limit) = resources.limits.get(name) else {
             continue;
         };
-        let (Some(least), Some(most)) = (quantity::parse(request), quantity::parse(limit)) else {
+        let (Some(least), Some(most)) = (Quantity::parse(request), Quantity::parse(limit)) else {
             continue;
         };
         if least > most {
@@ -306,7 +317,7 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
         ("limits", &resources.limits),
     ] {
         for (name, amount) in amounts {
-            if quantity::parse(amount).is_none() {
+            if Quantity::parse(amount).is_none() {
                 let field = format!("spec.roles.{}.resources.{kind}[{name}]", role.field());
                 let message = format!("must be an amount such as 100m or 1Gi, is {amount:?}");
                 errors.push(SpecError::new(&field, message));

@@ -52,14 +52,12 @@ seed() {
 }
 while read -r -a words; do
   case "${words[*]:-}" in
-    '') seed; name='' ;;
-    '#'*) ;;
     # A name, then a description, then digits.
-    F[0-9]*' 'complete | F[0-9]*' 'incomplete) name=${words[0]} digits=(); read -r _ ;;
-    *) digits+=("${words[@]}") ;;
+    '```frame F'[0-9]*) name=${words[1]} digits=(); read -r _ ;;
+    '```'*) seed; name='' ;;
+    *) [[ -z $name ]] || digits+=("${words[@]}") ;;
   esac
-done <../tests/wire/golden_frames.txt
-seed
+done <../../../docs/protocol.md
 printf 'QhGXlpFjvMFUNrtl1aaPzA==' >"$corpus/text/placeholder"
 
 for target in "${targets[@]}"; do

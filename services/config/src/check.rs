@@ -1,20 +1,93 @@
 //! How a configuration is judged: every key that breaks its bound is named, not only the first.
 //!
 //! A configuration type implements [`Check`]; nested tables are visited by [`Checker::table`], so
-//! each violation carries the full path of its key.
+//! each violation carries the full path of its key. What a key declares here is what its schema says.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::PeerSource;
+use crate::bounds::{Amount, Bound, Declared};
+
+/// What a value must be, and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Within a range.
+    Within {
+        /// The least.
+        least: Amount,
+        /// The most.
+        most: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// No less than something else.
+    NotBelow {
+        /// The key that says how much, or words for it.
+        other: String,
+        /// How much that is.
+        least: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// No more than something else.
+    NotAbove {
+        /// The key that says how much, or words for it.
+        other: String,
+        /// How much that is.
+        most: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// A whole number of steps.
+    Steps {
+        /// One step.
+        step: Amount,
+        /// The value.
+        is: Amount,
+    },
+    /// Anything else, as a sentence without its subject.
+    Other(String),
+}
+
+impl Rule {
+    /// The rule with its amounts written by `shown`.
+    pub fn with_amounts(&self, shown: impl Fn(&Amount) -> String) -> String {
+        match self {
+            Self::Within { least, most, is } => {
+                let [least, most, is] = [least, most, is].map(shown);
+                format!("must be {least} to {most}, is {is}")
+            }
+            Self::NotBelow { other, least, is } => {
+                let [least, is] = [least, is].map(shown);
+                format!("must be at least {other} ({least}), is {is}")
+            }
+            Self::NotAbove { other, most, is } => {
+                let [most, is] = [most, is].map(shown);
+                format!("must be at most {other} ({most}), is {is}")
+            }
+            Self::Steps { step, is } => {
+                let [step, is] = [step, is].map(shown);
+                format!("must be a multiple of {step}, is {is}")
+            }
+            Self::Other(rule) => rule.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_amounts(Amount::to_string))
+    }
+}
 
 /// A key that breaks its bound.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Path of the key, such as `msg.link.keepalive_ms`.
+    /// Path of the key, such as `msg.link.keepalive`.
     pub key: String,
     /// What the value must be, and what it is.
-    pub rule: String,
+    pub rule: Rule,
 }
 
 impl fmt::Display for Violation {
@@ -24,7 +97,7 @@ impl fmt::Display for Violation {
 }
 
 /// All violations of one configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct Violations(pub Vec<Violation>);
 
 impl fmt::Display for Violations {
@@ -52,31 +125,72 @@ pub trait Check {
     }
 }
 
-/// Gathers violations.
+/// Gathers violations, and what the keys declare.
 #[derive(Debug, Default)]
 pub struct Checker {
     path: Vec<String>,
     found: Vec<Violation>,
+    declared: Vec<Declared>,
 }
 
 impl Checker {
-    /// The value must lie within the range.
-    pub fn range<T: PartialOrd + fmt::Display>(
-        &mut self,
-        key: &str,
-        value: &T,
-        range: &RangeInclusive<T>,
-    ) {
+    /// The value must lie within the range, whatever other keys say.
+    pub fn range<T>(&mut self, key: &str, value: &T, range: &RangeInclusive<T>)
+    where
+        T: PartialOrd + Copy + Into<Amount>,
+    {
+        let (least, most) = ((*range.start()).into(), (*range.end()).into());
+        self.declare(key, Bound::Range { least, most });
         if !range.contains(value) {
-            let rule = format!("must be {} to {}, is {value}", range.start(), range.end());
-            self.violation(key, rule);
+            let is = (*value).into();
+            self.report(key, Rule::Within { least, most, is });
         }
     }
 
-    /// The value must be at least this.
-    pub fn at_least<T: PartialOrd + fmt::Display>(&mut self, key: &str, value: &T, least: &T) {
+    /// The value must be no less than that of another key of the table, or than what `other` says.
+    pub fn not_below<T>(&mut self, key: &str, value: &T, other: &str, least: &T)
+    where
+        T: PartialOrd + Copy + Into<Amount>,
+    {
+        let other = other.to_owned();
+        self.declare(key, Bound::NotBelow(other.clone()));
         if value < least {
-            self.violation(key, format!("must be at least {least}, is {value}"));
+            let (least, is) = ((*least).into(), (*value).into());
+            self.report(key, Rule::NotBelow { other, least, is });
+        }
+    }
+
+    /// The value must be no more than that of another key of the table, or than what `other` says.
+    pub fn not_above<T>(&mut self, key: &str, value: &T, other: &str, most: &T)
+    where
+        T: PartialOrd + Copy + Into<Amount>,
+    {
+        let other = other.to_owned();
+        self.declare(key, Bound::NotAbove(other.clone()));
+        if value > most {
+            let (most, is) = ((*most).into(), (*value).into());
+            self.report(key, Rule::NotAbove { other, most, is });
+        }
+    }
+
+    /// The value must be a whole number of such steps, because it is counted in them.
+    pub fn steps<T>(&mut self, key: &str, value: &T, step: &T)
+    where
+        T: Copy + Into<Amount>,
+    {
+        let (is, step) = ((*value).into(), (*step).into());
+        self.declare(key, Bound::Steps(step));
+        if !is.is_multiple_of(&step) {
+            self.report(key, Rule::Steps { step, is });
+        }
+    }
+
+    /// The text must have at most so many bytes.
+    pub fn length(&mut self, key: &str, text: &str, most: usize) {
+        self.declare(key, Bound::Length(most));
+        if text.len() > most {
+            let has = text.len();
+            self.violation(key, format!("must have at most {most} bytes, has {has}"));
         }
     }
 
@@ -94,6 +208,21 @@ impl Checker {
             .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !well_formed {
             self.violation(key, format!("must be host:port, is {address:?}"));
+        }
+    }
+
+    /// No two of these may listen on one port of one address: each is a key and its `host:port`, those that
+    /// are empty do not listen, and port 0 is one that the kernel chooses.
+    pub fn apart(&mut self, listeners: &[(&str, &str)]) {
+        for (n, (key, address)) in listeners.iter().enumerate() {
+            let taken = listeners
+                .iter()
+                .take(n)
+                .find(|(_, other)| collide(address, other));
+            if let Some((other, at)) = taken {
+                let rule = format!("must not be {address:?}: {other} is {at:?}");
+                self.violation(key, rule);
+            }
         }
     }
 
@@ -123,12 +252,27 @@ impl Checker {
 
     /// Reports a violation of a key of the present table.
     pub fn violation(&mut self, key: &str, rule: String) {
-        let mut path = self.path.join(".");
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(key);
-        self.found.push(Violation { key: path, rule });
+        self.report(key, Rule::Other(rule));
+    }
+
+    fn report(&mut self, key: &str, rule: Rule) {
+        let key = self.path_of(key);
+        self.found.push(Violation { key, rule });
+    }
+
+    fn declare(&mut self, key: &str, bound: Bound) {
+        let key = self.path_of(key);
+        self.declared.push(Declared { key, bound });
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let tables = self.path.iter().map(String::as_str);
+        tables.chain([key]).collect::<Vec<_>>().join(".")
+    }
+
+    /// What the keys that were judged declare.
+    pub fn declared(self) -> Vec<Declared> {
+        self.declared
     }
 
     /// The verdict.
@@ -139,6 +283,22 @@ impl Checker {
             Err(Violations(self.found))
         }
     }
+}
+
+/// Whether only one of two listeners can have its address, as far as their texts tell.
+fn collide(one: &str, other: &str) -> bool {
+    let (Some((host, port)), Some((other_host, other_port))) =
+        (one.rsplit_once(':'), other.rsplit_once(':'))
+    else {
+        return false;
+    };
+    let same_port = match (port.parse::<u16>(), other_port.parse::<u16>()) {
+        (Ok(port), Ok(other)) => port == other && port != 0,
+        _ => false,
+    };
+    let wildcard = |host: &str| ["0.0.0.0", "[::]"].contains(&host);
+    let same_family = host.starts_with('[') == other_host.starts_with('[');
+    same_port && (host == other_host || (same_family && (wildcard(host) || wildcard(other_host))))
 }
 
 fn is_address_of_peer(peer: &str) -> bool {
@@ -175,6 +335,31 @@ mod tests {
             "inner.depth: must be 1 to 9, is 10; listen: must be host:port, is \"nowhere\"; \
              peers: must hold host:port or name=host:port, has \"c\""
         );
+    }
+
+    #[test]
+    fn two_listeners_of_one_port_are_both_named() {
+        let judge = |one: &str, other: &str| {
+            let mut checker = Checker::default();
+            checker.apart(&[("a.listen", one), ("b.none", ""), ("c.listen", other)]);
+            checker.finish().map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            judge("127.0.0.1:10601", "0.0.0.0:10601").unwrap_err(),
+            "c.listen: must not be \"0.0.0.0:10601\": a.listen is \"127.0.0.1:10601\""
+        );
+        for (one, other) in [("h:1", "h:1"), ("0.0.0.0:1", "h:1"), ("[::]:1", "[::1]:1")] {
+            assert!(judge(one, other).is_err(), "{one} {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("0.0.0.0:1", "0.0.0.0:2"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:1", "127.0.0.1:1"),
+            ("", ""),
+        ] {
+            assert_eq!(judge(one, other), Ok(()), "{one} {other}");
+        }
     }
 
     #[test]

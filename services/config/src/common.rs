@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Span;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker};
 
 /// Where a process listens for its own administration: `/livez`, `/readyz`, `/metrics`.
@@ -12,29 +12,30 @@ use crate::{Check, Checker};
 pub struct AdminConfig {
     /// Listening address; port 0 lets the kernel choose; empty = no admin listener.
     pub listen: String,
-    /// The process counts as stuck when its heartbeat is older than this, milliseconds.
-    pub heartbeat_ms: u64,
+    /// The process counts as stuck when its heartbeat is older than this.
+    pub heartbeat: Span,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:0".to_owned(),
-            heartbeat_ms: 10_000,
+            heartbeat: Span::seconds(10),
         }
     }
 }
 
 impl Check for AdminConfig {
     fn check(&self, checker: &mut Checker) {
-        let Self {
-            listen,
-            heartbeat_ms,
-        } = self;
+        let Self { listen, heartbeat } = self;
         if !listen.is_empty() {
             checker.listen("listen", listen);
         }
-        checker.range("heartbeat_ms", heartbeat_ms, &(100..=600_000));
+        checker.range(
+            "heartbeat",
+            heartbeat,
+            &(Span::millis(100)..=Span::seconds(600)),
+        );
     }
 }
 
@@ -73,20 +74,20 @@ impl Check for PeersConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkConfig {
-    /// Silence after which a keep-alive ping is sent, milliseconds.
-    pub keepalive_ms: u64,
-    /// Time for its answer, milliseconds; then the link is closed.
-    pub keepalive_timeout_ms: u64,
-    /// Time for a connection attempt, milliseconds.
-    pub connect_timeout_ms: u64,
-    /// First wait between attempts, milliseconds; jitter is added.
-    pub backoff_min_ms: u64,
-    /// Longest wait between attempts, milliseconds.
-    pub backoff_max_ms: u64,
+    /// Silence after which a keep-alive ping is sent.
+    pub keepalive: Span,
+    /// Time for its answer; then the link is closed.
+    pub keepalive_timeout: Span,
+    /// Time for a connection attempt.
+    pub connect_timeout: Span,
+    /// First wait between attempts; jitter is added.
+    pub backoff_min: Span,
+    /// Longest wait between attempts.
+    pub backoff_max: Span,
     /// Batches that may wait on a link in each direction.
     pub queue_batches: usize,
-    /// Largest batch accepted, bytes. Senders cut theirs by their own value: the same everywhere.
-    pub max_batch_bytes: usize,
+    /// Largest batch accepted. Senders cut theirs by their own value: the same everywhere.
+    pub max_batch: ByteSize,
     /// Connections of peers that an internal port holds open; one per peer is usual.
     pub max_connections: usize,
     /// Connections beside them whose peer has not presented the secret yet; then a newcomer takes the
@@ -99,13 +100,13 @@ pub struct LinkConfig {
 impl Default for LinkConfig {
     fn default() -> Self {
         Self {
-            keepalive_ms: 2_000,
-            keepalive_timeout_ms: 2_000,
-            connect_timeout_ms: 2_000,
-            backoff_min_ms: 50,
-            backoff_max_ms: 2_000,
+            keepalive: Span::seconds(2),
+            keepalive_timeout: Span::seconds(2),
+            connect_timeout: Span::seconds(2),
+            backoff_min: Span::millis(50),
+            backoff_max: Span::seconds(2),
             queue_batches: 64,
-            max_batch_bytes: 64 << 20,
+            max_batch: ByteSize::mib(64),
             max_connections: 4_096,
             max_unauthenticated: 256,
             authenticate_within: Span::seconds(5),
@@ -116,32 +117,49 @@ impl Default for LinkConfig {
 impl Check for LinkConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {
-            keepalive_ms,
-            keepalive_timeout_ms,
-            connect_timeout_ms,
-            backoff_min_ms,
-            backoff_max_ms,
+            keepalive,
+            keepalive_timeout,
+            connect_timeout,
+            backoff_min,
+            backoff_max,
             queue_batches,
-            max_batch_bytes,
+            max_batch,
             max_connections,
             max_unauthenticated,
             authenticate_within,
         } = self;
-        checker.range("keepalive_ms", keepalive_ms, &(10..=600_000));
         checker.range(
-            "keepalive_timeout_ms",
-            keepalive_timeout_ms,
-            &(10..=600_000),
+            "keepalive",
+            keepalive,
+            &(Span::millis(10)..=Span::seconds(600)),
         );
-        checker.range("connect_timeout_ms", connect_timeout_ms, &(10..=600_000));
-        checker.range("backoff_min_ms", backoff_min_ms, &(1..=60_000));
         checker.range(
-            "backoff_max_ms",
-            backoff_max_ms,
-            &(*backoff_min_ms..=600_000),
+            "keepalive_timeout",
+            keepalive_timeout,
+            &(Span::millis(10)..=Span::seconds(600)),
         );
+        checker.range(
+            "connect_timeout",
+            connect_timeout,
+            &(Span::millis(10)..=Span::seconds(600)),
+        );
+        checker.range(
+            "backoff_min",
+            backoff_min,
+            &(Span::millis(1)..=Span::seconds(60)),
+        );
+        checker.range(
+            "backoff_max",
+            backoff_max,
+            &(Span::millis(1)..=Span::seconds(600)),
+        );
+        checker.not_below("backoff_max", backoff_max, "backoff_min", backoff_min);
         checker.range("queue_batches", queue_batches, &(1..=65_536));
-        checker.range("max_batch_bytes", max_batch_bytes, &((1 << 16)..=(1 << 30)));
+        checker.range(
+            "max_batch",
+            max_batch,
+            &(ByteSize::kib(64)..=ByteSize::mib(1_024)),
+        );
         checker.range("max_connections", max_connections, &(1..=1_000_000));
         checker.range("max_unauthenticated", max_unauthenticated, &(1..=1_000_000));
         checker.range(
@@ -225,15 +243,15 @@ pub struct ProcessConfig {
     /// thread hands out tens of thousands of addresses per second, and more threads wake each other. A
     /// msg server that runs alone has as many again for its clients.
     pub worker_threads: usize,
-    /// Time for a stop at the first SIGTERM or SIGINT, milliseconds; what is left then is cut.
-    pub stop_timeout_ms: u64,
+    /// Time for a stop at the first SIGTERM or SIGINT; what is left then is cut.
+    pub stop_timeout: Span,
 }
 
 impl Default for ProcessConfig {
     fn default() -> Self {
         Self {
             worker_threads: 0,
-            stop_timeout_ms: 28_000,
+            stop_timeout: Span::seconds(28),
         }
     }
 }
@@ -242,10 +260,14 @@ impl Check for ProcessConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {
             worker_threads,
-            stop_timeout_ms,
+            stop_timeout,
         } = self;
         checker.range("worker_threads", worker_threads, &(0..=1024));
-        checker.range("stop_timeout_ms", stop_timeout_ms, &(100..=7_200_000));
+        checker.range(
+            "stop_timeout",
+            stop_timeout,
+            &(Span::millis(100)..=Span::seconds(7_200)),
+        );
     }
 }
 
@@ -255,36 +277,39 @@ impl Check for ProcessConfig {
 pub struct SqliteConfig {
     /// Reading connections (each is a thread), opened on demand.
     pub readers: u32,
-    /// How long a statement waits for a lock that a checkpoint or a backup holds, milliseconds.
-    pub busy_timeout_ms: u64,
-    /// How long a read waits for a free connection, milliseconds.
-    pub acquire_timeout_ms: u64,
-    /// Page cache of the writing connection, KiB.
-    pub writer_cache_kib: u32,
-    /// Page cache of each reading connection, KiB.
-    pub reader_cache_kib: u32,
-    /// Write-ahead log in use from which it is copied into the database beside the writer, bytes.
-    pub checkpoint_bytes: u64,
-    /// Write-ahead log in use from which writes wait until it can start anew, bytes.
-    pub restart_bytes: u64,
-    /// Write-ahead log in use above which nothing is stored, bytes.
-    pub wal_limit_bytes: u64,
-    /// Longest time between two looks at the write-ahead log, milliseconds.
-    pub maintenance_interval_ms: u64,
+    /// How long a statement waits for a lock that a checkpoint or a backup holds.
+    pub busy_timeout: Span,
+    /// How long a read waits for a free connection.
+    pub acquire_timeout: Span,
+    /// Changes of accounts and settings in one transaction at most.
+    pub gathered_changes: usize,
+    /// Page cache of the writing connection.
+    pub writer_cache: ByteSize,
+    /// Page cache of each reading connection.
+    pub reader_cache: ByteSize,
+    /// Write-ahead log in use from which it is copied into the database beside the writer.
+    pub checkpoint_at: ByteSize,
+    /// Write-ahead log in use from which writes wait until it can start anew.
+    pub restart_at: ByteSize,
+    /// Write-ahead log in use above which nothing is stored.
+    pub wal_limit: ByteSize,
+    /// Longest time between two looks at the write-ahead log.
+    pub maintenance_interval: Span,
 }
 
 impl Default for SqliteConfig {
     fn default() -> Self {
         Self {
             readers: 4,
-            busy_timeout_ms: 5_000,
-            acquire_timeout_ms: 3_000,
-            writer_cache_kib: 16 * 1024,
-            reader_cache_kib: 2 * 1024,
-            checkpoint_bytes: 64 << 20,
-            restart_bytes: 64 << 20,
-            wal_limit_bytes: 1 << 30,
-            maintenance_interval_ms: 250,
+            busy_timeout: Span::seconds(5),
+            acquire_timeout: Span::seconds(3),
+            gathered_changes: 64,
+            writer_cache: ByteSize::mib(16),
+            reader_cache: ByteSize::mib(2),
+            checkpoint_at: ByteSize::mib(64),
+            restart_at: ByteSize::mib(64),
+            wal_limit: ByteSize::mib(1_024),
+            maintenance_interval: Span::millis(250),
         }
     }
 }
@@ -293,39 +318,62 @@ impl Check for SqliteConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {
             readers,
-            busy_timeout_ms,
-            acquire_timeout_ms,
-            writer_cache_kib,
-            reader_cache_kib,
-            checkpoint_bytes,
-            restart_bytes,
-            wal_limit_bytes,
-            maintenance_interval_ms,
+            busy_timeout,
+            acquire_timeout,
+            gathered_changes,
+            writer_cache,
+            reader_cache,
+            checkpoint_at,
+            restart_at,
+            wal_limit,
+            maintenance_interval,
         } = self;
         checker.range("readers", readers, &(1..=64));
-        checker.range("busy_timeout_ms", busy_timeout_ms, &(1..=600_000));
-        checker.range("acquire_timeout_ms", acquire_timeout_ms, &(1..=600_000));
-        checker.range("writer_cache_kib", writer_cache_kib, &(64..=16_777_216));
-        checker.range("reader_cache_kib", reader_cache_kib, &(64..=16_777_216));
+        checker.range("gathered_changes", gathered_changes, &(1..=4_096));
         checker.range(
-            "checkpoint_bytes",
-            checkpoint_bytes,
-            &((1 << 16)..=(1 << 40)),
+            "busy_timeout",
+            busy_timeout,
+            &(Span::millis(1)..=Span::seconds(600)),
         );
         checker.range(
-            "restart_bytes",
-            restart_bytes,
-            &(*checkpoint_bytes..=(1 << 40)),
+            "acquire_timeout",
+            acquire_timeout,
+            &(Span::millis(1)..=Span::seconds(600)),
         );
         checker.range(
-            "wal_limit_bytes",
-            wal_limit_bytes,
-            &(*restart_bytes..=(1 << 42)),
+            "writer_cache",
+            writer_cache,
+            &(ByteSize::kib(64)..=ByteSize::mib(16_384)),
         );
         checker.range(
-            "maintenance_interval_ms",
-            maintenance_interval_ms,
-            &(1..=60_000),
+            "reader_cache",
+            reader_cache,
+            &(ByteSize::kib(64)..=ByteSize::mib(16_384)),
+        );
+        let kib = ByteSize::kib(1);
+        checker.steps("writer_cache", writer_cache, &kib);
+        checker.steps("reader_cache", reader_cache, &kib);
+        checker.range(
+            "checkpoint_at",
+            checkpoint_at,
+            &(ByteSize::kib(64)..=ByteSize::mib(1_048_576)),
+        );
+        checker.range(
+            "restart_at",
+            restart_at,
+            &(ByteSize::kib(64)..=ByteSize::mib(1_048_576)),
+        );
+        checker.not_below("restart_at", restart_at, "checkpoint_at", checkpoint_at);
+        checker.range(
+            "wal_limit",
+            wal_limit,
+            &(ByteSize::kib(64)..=ByteSize::mib(4_194_304)),
+        );
+        checker.not_below("wal_limit", wal_limit, "restart_at", restart_at);
+        checker.range(
+            "maintenance_interval",
+            maintenance_interval,
+            &(Span::millis(1)..=Span::seconds(60)),
         );
     }
 }

@@ -12,16 +12,16 @@ use crate::{Check, Checker};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountsConfig {
-    /// Memory of one argon2id computation, KiB. New hashes carry it, older ones are replaced at the
+    /// Memory of one argon2id computation. New hashes carry it, older ones are replaced at the
     /// next login.
-    pub argon2_memory_kib: u32,
+    pub argon2_memory: ByteSize,
     /// Passes of argon2id over its memory.
     pub argon2_iterations: u32,
     /// Lanes of argon2id.
     pub argon2_lanes: u32,
-    /// Largest memory that an imported hash may ask for, KiB. Together with `max_hashes` it bounds
+    /// Largest memory that an imported hash may ask for. Together with `max_hashes` it bounds
     /// the memory of hashing.
-    pub max_hash_memory_kib: u32,
+    pub max_hash_memory: ByteSize,
     /// Hashes computed at the same time.
     pub max_hashes: usize,
     /// Logins that may wait for a hash, and never more than can be hashed within `login_patience`.
@@ -45,27 +45,28 @@ pub struct AccountsConfig {
     pub lockout_first_wait: Span,
     /// Longest wait between two logins of a locked name that are checked.
     pub lockout_longest_wait: Span,
-    /// How long a failure counts, seconds.
-    pub lockout_window_secs: u32,
+    /// How long a failure counts.
+    pub lockout_window: Span,
     /// Pairs of name and address whose failures are kept, of real names and of others apart. Beyond it
     /// the oldest are forgotten, but no locks of real names.
     pub lockout_pairs: u32,
-    /// How long verified credentials are remembered in memory, seconds; 0 = not at all.
-    pub verified_ttl_secs: u64,
+    /// How long verified credentials are remembered in memory; 0s = not at all.
+    pub verified_ttl: Span,
     /// How long a verified login is remembered in the store, over restarts; it is renewed at logins,
     /// once a day. 0s = not at all.
     pub remember_for: Span,
-    /// File with the key of remembered logins, and perhaps the one before it, one per line. Without it
-    /// `remember_key` in the data directory, which is made when missing.
+    /// File with the key of remembered logins, and perhaps the one before it, one per line; a change
+    /// counts within seconds. Without it `remember_key` in the data directory, which is made when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remember_key_file: Option<PathBuf>,
-    /// Verified credentials and accounts that are remembered.
+    /// Verified credentials that are remembered, and as many accounts, and networks that names have
+    /// logged in from.
     pub verified_entries: usize,
-    /// How long an account that was read is remembered, seconds. Changes made through this process
-    /// count at once; 0 for a database that other processes change too.
-    pub account_ttl_secs: u64,
-    /// Longest login name, bytes.
-    pub max_name_bytes: usize,
+    /// How long an account that was read is remembered. Changes made through this process
+    /// count at once; 0s for a database that other processes change too.
+    pub account_ttl: Span,
+    /// Longest login name.
+    pub max_name: ByteSize,
     /// Rows of one directory file.
     pub max_import_rows: usize,
     /// Line errors that an import reports.
@@ -76,10 +77,10 @@ impl Default for AccountsConfig {
     fn default() -> Self {
         Self {
             // OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
-            argon2_memory_kib: 19_456,
+            argon2_memory: ByteSize::mib(19),
             argon2_iterations: 2,
             argon2_lanes: 1,
-            max_hash_memory_kib: 65_536,
+            max_hash_memory: ByteSize::mib(64),
             // At most 128 MiB with the largest hashes accepted, 38 MiB with our own.
             max_hashes: 2,
             max_waiting_logins: 1_000,
@@ -91,14 +92,14 @@ impl Default for AccountsConfig {
             lockout_name_failures: 60,
             lockout_first_wait: Span::seconds(2),
             lockout_longest_wait: Span::seconds(30),
-            lockout_window_secs: 1_800,
+            lockout_window: Span::seconds(1_800),
             lockout_pairs: 10_000,
-            verified_ttl_secs: 600,
+            verified_ttl: Span::seconds(600),
             remember_for: Span::days(30),
             remember_key_file: None,
             verified_entries: 20_000,
-            account_ttl_secs: 60,
-            max_name_bytes: 128,
+            account_ttl: Span::seconds(60),
+            max_name: ByteSize::bytes(128),
             max_import_rows: 200_000,
             max_import_errors: 1_000,
         }
@@ -109,17 +110,32 @@ impl Check for AccountsConfig {
     fn check(&self, checker: &mut Checker) {
         // argon2 needs eight blocks of 1 KiB per lane.
         checker.range("argon2_lanes", &self.argon2_lanes, &(1..=16));
-        let least = self.argon2_lanes.saturating_mul(8);
+        let least = ByteSize::kib(u64::from(self.argon2_lanes) * 8);
         checker.range(
-            "argon2_memory_kib",
-            &self.argon2_memory_kib,
-            &(least..=self.max_hash_memory_kib),
+            "argon2_memory",
+            &self.argon2_memory,
+            &(ByteSize::kib(8)..=ByteSize::mib(1_024)),
+        );
+        checker.not_below(
+            "argon2_memory",
+            &self.argon2_memory,
+            "8KiB for each of argon2_lanes",
+            &least,
+        );
+        checker.not_above(
+            "argon2_memory",
+            &self.argon2_memory,
+            "max_hash_memory",
+            &self.max_hash_memory,
         );
         checker.range("argon2_iterations", &self.argon2_iterations, &(1..=16));
+        let kib = ByteSize::kib(1);
+        checker.steps("argon2_memory", &self.argon2_memory, &kib);
+        checker.steps("max_hash_memory", &self.max_hash_memory, &kib);
         checker.range(
-            "max_hash_memory_kib",
-            &self.max_hash_memory_kib,
-            &(8..=1_048_576),
+            "max_hash_memory",
+            &self.max_hash_memory,
+            &(ByteSize::kib(8)..=ByteSize::mib(1_024)),
         );
         checker.range("max_hashes", &self.max_hashes, &(1..=256));
         checker.range(
@@ -147,7 +163,13 @@ impl Check for AccountsConfig {
         checker.range(
             "lockout_name_failures",
             &self.lockout_name_failures,
-            &(self.lockout_failures..=120),
+            &(1..=120),
+        );
+        checker.not_below(
+            "lockout_name_failures",
+            &self.lockout_name_failures,
+            "lockout_failures",
+            &self.lockout_failures,
         );
         checker.range(
             "lockout_first_wait",
@@ -157,23 +179,42 @@ impl Check for AccountsConfig {
         checker.range(
             "lockout_longest_wait",
             &self.lockout_longest_wait,
-            &(self.lockout_first_wait..=Span::seconds(3_600)),
+            &(Span::millis(10)..=Span::seconds(3_600)),
+        );
+        checker.not_below(
+            "lockout_longest_wait",
+            &self.lockout_longest_wait,
+            "lockout_first_wait",
+            &self.lockout_first_wait,
         );
         checker.range(
-            "lockout_window_secs",
-            &self.lockout_window_secs,
-            &(1..=86_400),
+            "lockout_window",
+            &self.lockout_window,
+            &(Span::seconds(1)..=Span::days(1)),
         );
+        checker.steps("lockout_window", &self.lockout_window, &Span::seconds(1));
         checker.range("lockout_pairs", &self.lockout_pairs, &(1..=1_000_000));
-        checker.range("verified_ttl_secs", &self.verified_ttl_secs, &(0..=86_400));
+        checker.range(
+            "verified_ttl",
+            &self.verified_ttl,
+            &(Span::ZERO..=Span::days(1)),
+        );
         checker.range(
             "remember_for",
             &self.remember_for,
             &(Span::ZERO..=Span::days(3_650)),
         );
         checker.range("verified_entries", &self.verified_entries, &(1..=1_000_000));
-        checker.range("account_ttl_secs", &self.account_ttl_secs, &(0..=86_400));
-        checker.range("max_name_bytes", &self.max_name_bytes, &(1..=255));
+        checker.range(
+            "account_ttl",
+            &self.account_ttl,
+            &(Span::ZERO..=Span::days(1)),
+        );
+        checker.range(
+            "max_name",
+            &self.max_name,
+            &(ByteSize::bytes(1)..=ByteSize::bytes(255)),
+        );
         checker.range("max_import_rows", &self.max_import_rows, &(1..=1_000_000));
         checker.range("max_import_errors", &self.max_import_errors, &(1..=100_000));
     }
@@ -183,8 +224,8 @@ impl Check for AccountsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswersConfig {
-    /// How long one query may take, milliseconds; then the client is left to its timeout.
-    pub timeout_ms: u64,
+    /// How long one query may take; then the client is left to its timeout.
+    pub timeout: Span,
     /// Conversations in an answer to 0x0201.
     pub max_recent_sessions: u32,
     /// Messages in an answer to 0x0309, whatever the client asks for.
@@ -209,32 +250,32 @@ pub struct AnswersConfig {
     pub max_groups_made_per_hour: u32,
     /// Groups that one user can be put into by others in an hour.
     pub max_groups_joined_per_hour: u32,
-    /// Largest answer, bytes.
-    pub max_answer_bytes: usize,
-    /// Largest frame for Android, bytes. Its limit of 409,600 cannot be raised.
-    pub max_android_frame: usize,
+    /// Largest answer.
+    pub max_answer: ByteSize,
+    /// Largest frame for Android. Its limit of 409,600 bytes cannot be raised.
+    pub max_frame_android: ByteSize,
     /// Users read from the directory at a time.
     pub directory_page: u32,
-    /// An answer about everybody is kept for others who ask, up to so many bytes.
-    pub directory_kept_bytes: usize,
+    /// An answer about everybody is kept for others who ask, up to this size of all that are kept.
+    pub directory_kept: ByteSize,
     /// Directory answers built at the same time; further ones wait.
     pub max_directory_answers: usize,
     /// Groups that one user may make.
     pub max_groups_per_creator: u32,
-    /// Longest group name, bytes.
-    pub max_group_name_bytes: usize,
-    /// Longest avatar URL of users and groups, bytes.
-    pub max_avatar_bytes: usize,
-    /// Longest signature, bytes.
-    pub max_signature_bytes: usize,
-    /// Longest push token, bytes.
-    pub max_token_bytes: usize,
+    /// Longest group name.
+    pub max_group_name: ByteSize,
+    /// Longest avatar URL of users and groups.
+    pub max_avatar: ByteSize,
+    /// Longest signature.
+    pub max_signature: ByteSize,
+    /// Longest push token.
+    pub max_token: ByteSize,
 }
 
 impl Default for AnswersConfig {
     fn default() -> Self {
         Self {
-            timeout_ms: 5_000,
+            timeout: Span::seconds(5),
             max_recent_sessions: 100,
             max_history: 200,
             max_by_id: 100,
@@ -247,24 +288,28 @@ impl Default for AnswersConfig {
             max_groups_made_per_hour: 60,
             max_groups_joined_per_hour: 300,
             // 50,000 people of 300 bytes are 15 MB.
-            max_answer_bytes: 32 << 20,
-            max_android_frame: 409_599,
+            max_answer: ByteSize::mib(32),
+            max_frame_android: ByteSize::bytes(409_599),
             directory_page: 2_000,
             // 50,000 people of 300 bytes.
-            directory_kept_bytes: 16 << 20,
+            directory_kept: ByteSize::mib(16),
             max_directory_answers: 4,
             max_groups_per_creator: 500,
-            max_group_name_bytes: 128,
-            max_avatar_bytes: 512,
-            max_signature_bytes: 128,
-            max_token_bytes: 512,
+            max_group_name: ByteSize::bytes(128),
+            max_avatar: ByteSize::bytes(512),
+            max_signature: ByteSize::bytes(128),
+            max_token: ByteSize::bytes(512),
         }
     }
 }
 
 impl Check for AnswersConfig {
     fn check(&self, checker: &mut Checker) {
-        checker.range("timeout_ms", &self.timeout_ms, &(1..=600_000));
+        checker.range(
+            "timeout",
+            &self.timeout,
+            &(Span::millis(1)..=Span::seconds(600)),
+        );
         checker.range(
             "max_recent_sessions",
             &self.max_recent_sessions,
@@ -300,20 +345,20 @@ impl Check for AnswersConfig {
         checker.range("max_ids", &self.max_ids, &(1..=1_000_000));
         checker.range("max_group_infos", &self.max_group_infos, &(1..=100_000));
         checker.range(
-            "max_answer_bytes",
-            &self.max_answer_bytes,
-            &(65_536..=(60 << 20)),
+            "max_answer",
+            &self.max_answer,
+            &(ByteSize::kib(64)..=ByteSize::mib(60)),
         );
         checker.range(
-            "max_android_frame",
-            &self.max_android_frame,
-            &(4_096..=409_599),
+            "max_frame_android",
+            &self.max_frame_android,
+            &(ByteSize::kib(4)..=ByteSize::bytes(409_599)),
         );
         checker.range("directory_page", &self.directory_page, &(1..=100_000));
         checker.range(
-            "directory_kept_bytes",
-            &self.directory_kept_bytes,
-            &(0..=(60 << 20)),
+            "directory_kept",
+            &self.directory_kept,
+            &(ByteSize::ZERO..=ByteSize::mib(60)),
         );
         checker.range(
             "max_directory_answers",
@@ -326,16 +371,24 @@ impl Check for AnswersConfig {
             &(1..=1_000_000),
         );
         checker.range(
-            "max_group_name_bytes",
-            &self.max_group_name_bytes,
-            &(1..=4_096),
+            "max_group_name",
+            &self.max_group_name,
+            &(ByteSize::bytes(1)..=ByteSize::kib(4)),
         );
-        checker.range("max_avatar_bytes", &self.max_avatar_bytes, &(1..=4_096));
         checker.range(
-            "max_signature_bytes",
-            &self.max_signature_bytes,
-            &(1..=4_096),
+            "max_avatar",
+            &self.max_avatar,
+            &(ByteSize::bytes(1)..=ByteSize::kib(4)),
         );
-        checker.range("max_token_bytes", &self.max_token_bytes, &(1..=4_096));
+        checker.range(
+            "max_signature",
+            &self.max_signature,
+            &(ByteSize::bytes(1)..=ByteSize::kib(4)),
+        );
+        checker.range(
+            "max_token",
+            &self.max_token,
+            &(ByteSize::bytes(1)..=ByteSize::kib(4)),
+        );
     }
 }

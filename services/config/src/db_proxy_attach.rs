@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker};
 
 /// Bounds of the bytes of a batch: below what a link accepts by default.
@@ -49,6 +49,12 @@ pub struct AttachConfig {
     /// The same of long answers (the directory, people, groups) of all links, which take nothing of
     /// the others'.
     pub large_answer_bytes: ByteSize,
+    /// Bytes of one part of an answer that is longer; acknowledgements and short answers go between
+    /// the parts.
+    pub answer_part_bytes: ByteSize,
+    /// Bytes of answers that one msg server has not taken off its link: an acknowledgement waits behind
+    /// so many at most. Further answers wait here.
+    pub untaken_answer_bytes: ByteSize,
     /// Results in one batch.
     pub batch_results: usize,
     /// Bytes of results in one batch; a single result may be larger.
@@ -59,10 +65,10 @@ pub struct AttachConfig {
     pub log_page_bytes: ByteSize,
     /// Users that are named as related to one user at most.
     pub related_limit: u32,
-    /// How recent a conversation makes two users related, seconds.
-    pub related_seconds: u32,
-    /// How long the relations of a user are remembered, seconds.
-    pub related_cache_seconds: u64,
+    /// How recent a conversation makes two users related.
+    pub related_within: Span,
+    /// How long the relations of a user are remembered.
+    pub related_cache_time: Span,
     /// Users whose relations are remembered.
     pub related_cache: usize,
 }
@@ -84,13 +90,15 @@ impl Default for AttachConfig {
             answer_bytes_per_link: ByteSize::mib(48),
             answer_bytes: ByteSize::mib(96),
             large_answer_bytes: ByteSize::mib(96),
+            answer_part_bytes: ByteSize::kib(256),
+            untaken_answer_bytes: ByteSize::mib(1),
             batch_results: 512,
             batch_bytes: ByteSize::mib(4),
             log_page: 1_000,
             log_page_bytes: ByteSize::mib(4),
             related_limit: 5_000,
-            related_seconds: 30 * 24 * 3600,
-            related_cache_seconds: 60,
+            related_within: Span::days(30),
+            related_cache_time: Span::seconds(60),
             related_cache: 10_000,
         }
     }
@@ -113,13 +121,15 @@ impl Check for AttachConfig {
             answer_bytes_per_link,
             answer_bytes,
             large_answer_bytes,
+            answer_part_bytes,
+            untaken_answer_bytes,
             batch_results,
             batch_bytes,
             log_page,
             log_page_bytes,
             related_limit,
-            related_seconds,
-            related_cache_seconds,
+            related_within,
+            related_cache_time,
             related_cache,
         } = self;
         checker.range("calls_per_link", calls_per_link, &(1..=10_000_000));
@@ -134,6 +144,20 @@ impl Check for AttachConfig {
         for (key, bytes) in bytes {
             checker.range(key, bytes, &POOL_BYTES);
         }
+        let part = ByteSize::kib(16)..=ByteSize::mib(4);
+        checker.range("answer_part_bytes", answer_part_bytes, &part);
+        // A msg server gathers what it has taken before it tells.
+        let least = answer_part_bytes.as_u64().saturating_add(128 << 10);
+        checker.range(
+            "untaken_answer_bytes",
+            untaken_answer_bytes,
+            &(ByteSize::kib(144)..=ByteSize::mib(64)),
+        );
+        checker.require(
+            "untaken_answer_bytes",
+            untaken_answer_bytes.as_u64() >= least,
+            "be at least 128KiB more than answer_part_bytes",
+        );
         checker.range("batch_bytes", batch_bytes, &BATCH_BYTES);
         checker.range("log_page_bytes", log_page_bytes, &BATCH_BYTES);
         checker.range(
@@ -150,11 +174,16 @@ impl Check for AttachConfig {
         checker.range("batch_results", batch_results, &(1..=65_536));
         checker.range("log_page", log_page, &(1..=100_000));
         checker.range("related_limit", related_limit, &(1..=1_000_000));
-        checker.range("related_seconds", related_seconds, &(1..=u32::MAX));
         checker.range(
-            "related_cache_seconds",
-            related_cache_seconds,
-            &(0..=86_400),
+            "related_within",
+            related_within,
+            &(Span::seconds(1)..=Span::days(36_500)),
+        );
+        checker.steps("related_within", related_within, &Span::seconds(1));
+        checker.range(
+            "related_cache_time",
+            related_cache_time,
+            &(Span::ZERO..=Span::days(1)),
         );
         checker.range("related_cache", related_cache, &(1..=10_000_000));
     }

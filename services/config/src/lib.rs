@@ -4,26 +4,31 @@
 //! them. Unknown keys are errors.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod check;
 mod common;
 mod db_proxy;
 mod db_proxy_answers;
 mod db_proxy_attach;
+mod db_proxy_stored;
 mod load;
 mod login;
 mod msg;
 mod msg_meter;
 mod peers;
+pub mod renamed;
 mod root;
 mod route;
 pub mod table;
 pub mod units;
 
+pub use bounds::*;
 pub use check::*;
 pub use common::*;
 pub use db_proxy::*;
 pub use db_proxy_answers::*;
 pub use db_proxy_attach::*;
+pub use db_proxy_stored::*;
 pub use load::*;
 pub use login::*;
 pub use msg::*;

@@ -9,9 +9,9 @@
 
 use std::path::PathBuf;
 
-use toml::Table;
-
-use crate::{Check, ImdConfig, Violations, table};
+use self::layers::{Layer, Layers};
+use crate::renamed::RenamedError;
+use crate::{ImdConfig, Violations};
 
 /// Prefix of environment variables.
 pub const ENV_PREFIX: &str = "IMD_";
@@ -42,6 +42,15 @@ pub struct Sources {
     pub sets: Vec<String>,
 }
 
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: ImdConfig,
+    /// Old keys that it was said with, each with its origin: one line for whoever started the program.
+    pub warnings: Vec<String>,
+}
+
 /// Why a configuration cannot be used. The message names the key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -65,6 +74,15 @@ pub enum LoadError {
         /// What is wrong.
         reason: String,
     },
+    /// An old key cannot be read, or stands beside its new name.
+    #[error("use {origin}")]
+    Renamed {
+        /// The file, the environment or the flags.
+        origin: String,
+        /// Which key and why.
+        #[source]
+        source: RenamedError,
+    },
     /// A flag is not `KEY=VALUE`.
     #[error("read flag --set {0:?} as KEY=VALUE")]
     Flag(String),
@@ -75,52 +93,35 @@ pub enum LoadError {
 
 impl Sources {
     /// Reads and judges the configuration.
-    pub fn load(&self) -> Result<ImdConfig, LoadError> {
-        let mut all = Table::new();
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(&self) -> Result<Loaded, LoadError> {
+        let mut all = Layers::default();
+        let mut presets = Layer::new("presets");
         for (key, value) in &self.presets {
-            apply(&mut all, "preset", key, value)?;
+            presets.apply(&format!("preset {key}"), key, value)?;
         }
+        all.add(presets)?;
         if let Some((path, text)) = &self.file {
-            let failed = |source| LoadError::File {
-                path: path.clone(),
-                source: Box::new(source),
-            };
-            // Read as configuration first: its errors show the line.
-            toml::from_str::<ImdConfig>(text).map_err(failed)?;
-            table::merge(&mut all, toml::from_str::<Table>(text).map_err(failed)?);
+            all.add(Layer::of_file(path, text)?)?;
         }
+        let mut environment = Layer::new("environment");
         for (name, value) in &self.env {
             if let Some(key) = key_of_variable(name) {
-                apply(
-                    &mut all,
-                    &format!("environment variable {name}"),
-                    &key,
-                    value,
-                )?;
+                environment.apply(&format!("environment variable {name}"), &key, value)?;
             }
         }
+        all.add(environment)?;
+        let mut flags = Layer::new("flags --set");
         for set in &self.sets {
             let (key, value) = set
                 .split_once('=')
                 .ok_or_else(|| LoadError::Flag(set.clone()))?;
-            apply(
-                &mut all,
-                &format!("flag --set {set}"),
-                key.trim(),
-                value.trim(),
-            )?;
+            flags.apply(&format!("flag --set {set}"), key.trim(), value.trim())?;
         }
-        let config: ImdConfig = all.try_into().map_err(|error: toml::de::Error| {
-            // Each part was read before, so only their combination can fail.
-            let reason = error.to_string();
-            LoadError::Override {
-                origin: "all sources".to_owned(),
-                key: String::new(),
-                reason,
-            }
-        })?;
-        config.validate()?;
-        Ok(config)
+        all.add(flags)?;
+        all.finish()
     }
 }
 
@@ -141,16 +142,7 @@ fn key_of_variable(name: &str) -> Option<String> {
     )
 }
 
-/// Puts one value in place, after reading it alone so that an error names its origin.
-fn apply(target: &mut Table, origin: &str, key: &str, text: &str) -> Result<(), LoadError> {
-    let entry = table::entry(key, text).map_err(|reason| LoadError::Override {
-        origin: origin.to_owned(),
-        key: key.to_owned(),
-        reason,
-    })?;
-    table::merge(target, entry);
-    Ok(())
-}
+mod layers;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Span;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker, LinkConfig};
 
 /// The dispatcher that tells clients which msg server to use.
@@ -24,23 +24,22 @@ pub struct LoginConfig {
     pub discovery: String,
     /// Msg servers kept, those just lost included; one more is refused.
     pub max_servers: usize,
-    /// A msg server whose last report is older is not handed out, milliseconds.
-    pub stale_after_ms: u64,
+    /// A msg server whose last report is older is not handed out.
+    pub stale_after: Span,
     /// A report stream that ends after this much silence counts as lost contact and not as the end of
-    /// the msg server, milliseconds.
-    pub silence_ms: u64,
-    /// When there is no fresh report at all, the last known addresses are handed out up to this age,
-    /// milliseconds.
-    pub last_known_ms: u64,
+    /// the msg server.
+    pub silence: Span,
+    /// When there is no fresh report at all, the last known addresses are handed out up to this age.
+    pub last_known: Span,
     /// Login servers that hand out addresses side by side: each takes what it hands out itself this
     /// many times.
     pub replicas: u32,
-    /// A hand-out counts until the msg server reports a session more, or this long, milliseconds.
-    pub reservation_ms: u64,
+    /// A hand-out counts until the msg server reports a session more, or this long.
+    pub reservation: Span,
     /// Hand-outs that a msg server may have pending before they count as load.
     pub reservation_slack: u32,
-    /// Seconds after which a client without an address is asked to try again.
-    pub retry_after_s: u32,
+    /// When a client without an address is asked to try again; it is told whole seconds.
+    pub retry_after: Span,
     /// Open client connections of each port; then a newcomer takes the place of the one silent longest.
     pub max_connections: usize,
     /// Open client connections of one IPv4 address or IPv6 /64 on each port, and a quarter of those of a
@@ -51,18 +50,18 @@ pub struct LoginConfig {
     pub reserved_connections: usize,
     /// Connections up to which a network may use what is reserved.
     pub reserved_per_network: usize,
-    /// Bytes of a request.
-    pub max_request_bytes: usize,
+    /// Longest request.
+    pub max_request: ByteSize,
     /// Time until the first bytes of a client.
     pub first_bytes: Span,
-    /// Silence after which an HTTP connection is closed, milliseconds.
-    pub http_idle_ms: u64,
-    /// Time for a whole HTTP request, milliseconds.
-    pub http_request_ms: u64,
-    /// Time for a whole binary request, milliseconds.
-    pub client_timeout_ms: u64,
-    /// Time a client has to take its answer and close, milliseconds.
-    pub linger_ms: u64,
+    /// Silence after which an HTTP connection is closed.
+    pub http_idle: Span,
+    /// Time for a whole HTTP request.
+    pub http_request: Span,
+    /// Time for a whole binary request.
+    pub client_timeout: Span,
+    /// Time a client has to take its answer and close.
+    pub linger: Span,
     /// Msg servers that have a load metric of their own, the first ones by name.
     pub labelled_servers: usize,
 }
@@ -77,23 +76,23 @@ impl Default for LoginConfig {
             msfs: "http://127.0.0.1:8700/".to_owned(),
             discovery: "http://127.0.0.1/api/discovery".to_owned(),
             max_servers: 2_048,
-            stale_after_ms: 6_000,
-            silence_ms: 3_000,
-            last_known_ms: 60_000,
+            stale_after: Span::seconds(6),
+            silence: Span::seconds(3),
+            last_known: Span::seconds(60),
             replicas: 1,
-            reservation_ms: 30_000,
+            reservation: Span::seconds(30),
             reservation_slack: 64,
-            retry_after_s: 3,
+            retry_after: Span::seconds(3),
             max_connections: 4_096,
             max_connections_per_address: 1_024,
             reserved_connections: 512,
             reserved_per_network: 16,
-            max_request_bytes: 1_024,
+            max_request: ByteSize::kib(1),
             first_bytes: Span::seconds(5),
-            http_idle_ms: 5_000,
-            http_request_ms: 10_000,
-            client_timeout_ms: 10_000,
-            linger_ms: 1_000,
+            http_idle: Span::seconds(5),
+            http_request: Span::seconds(10),
+            client_timeout: Span::seconds(10),
+            linger: Span::seconds(1),
             labelled_servers: 64,
         }
     }
@@ -109,23 +108,23 @@ impl Check for LoginConfig {
             msfs,
             discovery,
             max_servers,
-            stale_after_ms,
-            silence_ms,
-            last_known_ms,
+            stale_after,
+            silence,
+            last_known,
             replicas,
-            reservation_ms,
+            reservation,
             reservation_slack,
-            retry_after_s,
+            retry_after,
             max_connections,
             max_connections_per_address,
             reserved_connections,
             reserved_per_network,
-            max_request_bytes,
+            max_request,
             first_bytes,
-            http_idle_ms,
-            http_request_ms,
-            client_timeout_ms,
-            linger_ms,
+            http_idle,
+            http_request,
+            client_timeout,
+            linger,
             labelled_servers,
         } = self;
         checker.listen("http_listen", http_listen);
@@ -139,16 +138,33 @@ impl Check for LoginConfig {
             "end with a slash",
         );
         // The original cuts its whole answer at 1023 bytes, and some clients read no more.
-        checker.range("msfs", &msfs.len(), &(0..=256));
-        checker.range("discovery", &discovery.len(), &(0..=256));
+        checker.length("msfs", msfs, 256);
+        checker.length("discovery", discovery, 256);
         checker.range("max_servers", max_servers, &(1..=65_000));
-        checker.range("stale_after_ms", stale_after_ms, &(10..=600_000));
-        checker.range("silence_ms", silence_ms, &(1..=600_000));
-        checker.range("last_known_ms", last_known_ms, &(0..=3_600_000));
+        checker.range(
+            "stale_after",
+            stale_after,
+            &(Span::millis(10)..=Span::seconds(600)),
+        );
+        checker.range("silence", silence, &(Span::millis(1)..=Span::seconds(600)));
+        checker.range(
+            "last_known",
+            last_known,
+            &(Span::ZERO..=Span::seconds(3_600)),
+        );
         checker.range("replicas", replicas, &(1..=1_000));
-        checker.range("reservation_ms", reservation_ms, &(0..=300_000));
+        checker.range(
+            "reservation",
+            reservation,
+            &(Span::ZERO..=Span::seconds(300)),
+        );
         checker.range("reservation_slack", reservation_slack, &(0..=1_000_000));
-        checker.range("retry_after_s", retry_after_s, &(0..=3_600));
+        checker.range(
+            "retry_after",
+            retry_after,
+            &(Span::ZERO..=Span::seconds(3_600)),
+        );
+        checker.steps("retry_after", retry_after, &Span::seconds(1));
         checker.range("max_connections", max_connections, &(1..=1_000_000));
         checker.range(
             "max_connections_per_address",
@@ -165,16 +181,32 @@ impl Check for LoginConfig {
             reserved_per_network,
             &(0..=1_000_000),
         );
-        checker.range("max_request_bytes", max_request_bytes, &(64..=65_536));
+        checker.range(
+            "max_request",
+            max_request,
+            &(ByteSize::bytes(64)..=ByteSize::kib(64)),
+        );
         checker.range(
             "first_bytes",
             first_bytes,
             &(Span::millis(1)..=Span::seconds(3_600)),
         );
-        checker.range("http_idle_ms", http_idle_ms, &(1..=3_600_000));
-        checker.range("http_request_ms", http_request_ms, &(1..=3_600_000));
-        checker.range("client_timeout_ms", client_timeout_ms, &(1..=3_600_000));
-        checker.range("linger_ms", linger_ms, &(1..=60_000));
+        checker.range(
+            "http_idle",
+            http_idle,
+            &(Span::millis(1)..=Span::seconds(3_600)),
+        );
+        checker.range(
+            "http_request",
+            http_request,
+            &(Span::millis(1)..=Span::seconds(3_600)),
+        );
+        checker.range(
+            "client_timeout",
+            client_timeout,
+            &(Span::millis(1)..=Span::seconds(3_600)),
+        );
+        checker.range("linger", linger, &(Span::millis(1)..=Span::seconds(60)));
         checker.range("labelled_servers", labelled_servers, &(0..=4_096));
     }
 }

@@ -24,8 +24,8 @@ const fn rate(burst: u32, per_minute: u32) -> Rate {
 /// of these off.
 ///
 /// Beyond a rate a connection is read later and nothing is dropped; beyond `ignored` it is closed,
-/// since no client sends such frames. Rates under "per user" count all terminals of a user on one msg
-/// server together, and over reconnects.
+/// since no client sends such frames. Rates under "per user", bytes of answers and of messages count all
+/// terminals of a user on one msg server together, and over reconnects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeterConfig {
@@ -58,10 +58,11 @@ pub struct MeterConfig {
     pub bytes_burst: ByteSize,
     /// Bytes of all frames of one connection per second after that.
     pub bytes_per_second: ByteSize,
-    /// Bytes of messages of one user at once.
-    pub stored_burst: ByteSize,
-    /// Bytes of messages of one user in 24 hours, those at once included.
-    pub stored_per_day: ByteSize,
+    /// Bytes of answers of one user at once: history, the directory, presence. Beyond it their next
+    /// question is read later.
+    pub answers_burst: ByteSize,
+    /// Bytes of answers of one user per second after that.
+    pub answers_per_second: ByteSize,
 }
 
 impl Default for MeterConfig {
@@ -97,21 +98,11 @@ impl Default for MeterConfig {
             bytes_burst: ByteSize::mib(4),
             // Windows: ten texts of 4 KiB a second is the pace of its send queue.
             bytes_per_second: ByteSize::kib(80),
-            // An afternoon of speech.
-            stored_burst: ByteSize::mib(64),
-            stored_per_day: ByteSize::mib(1_024),
+            // All: the directory of 50,000 people, 15 MB, four times in a row.
+            answers_burst: ByteSize::mib(64),
+            // A person who opens five conversations a second, each with 200 KB of speech.
+            answers_per_second: ByteSize::mib(1),
         }
-    }
-}
-
-impl MeterConfig {
-    /// Bytes of messages of one user per second after the burst.
-    pub fn stored_per_second(&self) -> u32 {
-        let rest = self
-            .stored_per_day
-            .as_u64()
-            .saturating_sub(self.stored_burst.as_u64());
-        u32::try_from(rest / 86_400).unwrap_or(u32::MAX).max(1)
     }
 }
 
@@ -132,8 +123,8 @@ impl Check for MeterConfig {
             kick,
             bytes_burst,
             bytes_per_second,
-            stored_burst,
-            stored_per_day,
+            answers_burst,
+            answers_per_second,
         } = self;
         for (name, rate) in [
             ("heartbeat", heartbeat),
@@ -163,26 +154,18 @@ impl Check for MeterConfig {
             bytes_per_second,
             &(least..=ByteSize::mib(1_024)),
         );
-        checker.range(
-            "stored_burst",
-            stored_burst,
-            &(least..=ByteSize::mib(2_048)),
-        );
-        checker.at_least("stored_per_day", stored_per_day, stored_burst);
+        for (name, bytes) in [
+            ("answers_burst", answers_burst),
+            ("answers_per_second", answers_per_second),
+        ] {
+            checker.range(name, bytes, &(least..=ByteSize::mib(2_048)));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_user_stores_at_most_what_the_day_allows() {
-        let meter = MeterConfig::default();
-        let most = meter.stored_burst.as_u64() + 86_400 * u64::from(meter.stored_per_second());
-        assert!(most <= 1 << 30, "{most}");
-        assert!(most > 1_000 << 20, "{most}");
-    }
 
     #[test]
     fn the_defaults_are_within_their_bounds() {

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::bounds::{self, Declared};
 use crate::{
     AdminConfig, Check, Checker, DbProxyConfig, LogConfig, LoginConfig, MsgConfig, PeersConfig,
     ProcessConfig, RouteConfig, SqliteConfig, TraceConfig,
@@ -75,9 +77,18 @@ impl Check for ImdConfig {
 }
 
 impl ImdConfig {
-    /// The schema of the configuration file, as JSON Schema.
-    pub fn schema() -> schemars::Schema {
-        schemars::schema_for!(Self)
+    /// The schema of the configuration file, as JSON Schema, with the bounds of its keys.
+    pub fn schema() -> Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        bounds::write(&mut schema, &Self::declared());
+        schema
+    }
+
+    /// The bounds of all keys.
+    pub fn declared() -> Vec<Declared> {
+        let mut checker = Checker::default();
+        Self::default().check(&mut checker);
+        checker.declared()
     }
 
     /// This configuration as a file.
@@ -116,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_schema_describes_every_table() {
-        let schema = serde_json::to_value(ImdConfig::schema()).unwrap();
+        let schema = ImdConfig::schema();
         for table in [
             "log", "trace", "process", "admin", "peers", "login", "msg", "route",
         ] {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker, LinkConfig};
 
 /// The presence directory and message bus.
@@ -18,12 +18,12 @@ pub struct RouteConfig {
     pub max_sessions: usize,
     /// Msg servers kept, those just lost included; one more is refused.
     pub max_servers: usize,
-    /// Time a lost msg server has to come back before its users go offline, milliseconds.
-    pub lost_server_grace_ms: u64,
-    /// Presence changes are gathered this long, milliseconds.
-    pub presence_tick_ms: u64,
-    /// The position in the log is announced on every link at least this often, milliseconds.
-    pub announce_ms: u64,
+    /// Time a lost msg server has to come back before its users go offline.
+    pub lost_server_grace: Span,
+    /// Presence changes are gathered this long.
+    pub presence_tick: Span,
+    /// The position in the log is announced on every link at least this often.
+    pub announce_interval: Span,
     /// Results, kicks and presence that wait for a slow msg server (a presence tick counts each of
     /// its users); beyond it the link is closed.
     pub max_waiting_items: usize,
@@ -33,9 +33,8 @@ pub struct RouteConfig {
     pub max_waiting_logins: usize,
     /// Sessions in one answer to an operator's question.
     pub max_listed_sessions: usize,
-    /// What has gathered for a msg server is sent when it has this many bytes, even if more input is
-    /// there.
-    pub gather_bytes: usize,
+    /// What has gathered for a msg server is sent when it has this size, even if more input is there.
+    pub gather_size: ByteSize,
 }
 
 impl Default for RouteConfig {
@@ -45,14 +44,14 @@ impl Default for RouteConfig {
             link: LinkConfig::default(),
             max_sessions: 2_000_000,
             max_servers: 2_048,
-            lost_server_grace_ms: 3_000,
-            presence_tick_ms: 200,
-            announce_ms: 500,
+            lost_server_grace: Span::seconds(3),
+            presence_tick: Span::millis(200),
+            announce_interval: Span::millis(500),
             max_waiting_items: 262_144,
             max_waiting: ByteSize::mib(32),
             max_waiting_logins: 65_536,
             max_listed_sessions: 100_000,
-            gather_bytes: 1 << 20,
+            gather_size: ByteSize::mib(1),
         }
     }
 }
@@ -64,23 +63,35 @@ impl Check for RouteConfig {
             link,
             max_sessions,
             max_servers,
-            lost_server_grace_ms,
-            presence_tick_ms,
-            announce_ms,
+            lost_server_grace,
+            presence_tick,
+            announce_interval,
             max_waiting_items,
             max_waiting,
             max_waiting_logins,
             max_listed_sessions,
-            gather_bytes,
+            gather_size,
         } = self;
         checker.listen("listen", listen);
         checker.table("link", link);
         checker.range("max_sessions", max_sessions, &(1..=100_000_000));
         checker.range("max_servers", max_servers, &(1..=65_000));
-        checker.range("lost_server_grace_ms", lost_server_grace_ms, &(0..=60_000));
-        checker.range("presence_tick_ms", presence_tick_ms, &(1..=60_000));
+        checker.range(
+            "lost_server_grace",
+            lost_server_grace,
+            &(Span::ZERO..=Span::seconds(60)),
+        );
+        checker.range(
+            "presence_tick",
+            presence_tick,
+            &(Span::millis(1)..=Span::seconds(60)),
+        );
         // A msg server finds a gap at the end of the log by these announcements.
-        checker.range("announce_ms", announce_ms, &(1..=1_000));
+        checker.range(
+            "announce_interval",
+            announce_interval,
+            &(Span::millis(1)..=Span::seconds(1)),
+        );
         checker.range("max_waiting_items", max_waiting_items, &(1..=100_000_000));
         checker.range(
             "max_waiting",
@@ -93,7 +104,11 @@ impl Check for RouteConfig {
             max_listed_sessions,
             &(1..=100_000_000),
         );
-        checker.range("gather_bytes", gather_bytes, &(1..=(1 << 30)));
+        checker.range(
+            "gather_size",
+            gather_size,
+            &(ByteSize::bytes(1)..=ByteSize::mib(1_024)),
+        );
     }
 }
 
@@ -109,11 +124,11 @@ mod tests {
     #[test]
     fn a_key_out_of_bounds_is_named() {
         let config = RouteConfig {
-            announce_ms: 1_001,
+            announce_interval: Span::millis(1_001),
             ..RouteConfig::default()
         };
         let error = config.validate().unwrap_err().to_string();
-        assert_eq!(error, "announce_ms: must be 1 to 1000, is 1001");
+        assert_eq!(error, "announce_interval: must be 1ms to 1s, is 1001ms");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::ImdConfig;
+use crate::{ImdConfig, renamed};
 
 /// A table that holds one value, at this dotted key.
 pub fn nest(key: &str, value: Value) -> Table {
@@ -39,7 +39,8 @@ pub fn leaves(table: &Table) -> Vec<String> {
 }
 
 /// A key of the configuration with a text as its value: a TOML value; or the text itself, or what stands
-/// between its commas, where a text or a list of texts belongs.
+/// between its commas, where a text or a list of texts belongs. An old key stays one; it is judged by what
+/// it is renewed to.
 ///
 /// # Errors
 /// When there is no such key, or the text is nothing that can stand there: says why.
@@ -47,13 +48,19 @@ pub fn entry(key: &str, text: &str) -> Result<Table, String> {
     let mut reason = None;
     for value in readings(text) {
         let entry = nest(key, value);
-        match entry.clone().try_into::<ImdConfig>() {
-            Ok(_) => return Ok(entry),
+        match judge(entry.clone()) {
+            Ok(()) => return Ok(entry),
             // The first reading is the most natural one.
-            Err(error) => reason = reason.or_else(|| Some(error.message().to_owned())),
+            Err(error) => reason = reason.or(Some(error)),
         }
     }
     Err(reason.unwrap_or_default())
+}
+
+fn judge(mut entry: Table) -> Result<(), String> {
+    renamed::renew(&mut entry).map_err(|error| error.to_string())?;
+    let config: Result<ImdConfig, _> = entry.try_into();
+    config.map(drop).map_err(|error| error.message().to_owned())
 }
 
 /// What a text can mean, the likeliest first.

@@ -48,9 +48,24 @@ impl Span {
         self.0
     }
 
+    /// The milliseconds where 32 bits count them; more than fits is the largest number.
+    pub fn as_millis_u32(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+
     /// The whole seconds, rounded down.
     pub const fn as_seconds(self) -> u64 {
         self.0 / 1_000
+    }
+
+    /// The whole seconds where 32 bits count them; more than fits is the largest number.
+    pub fn as_seconds_u32(self) -> u32 {
+        u32::try_from(self.as_seconds()).unwrap_or(u32::MAX)
+    }
+
+    /// The same for a clock.
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
     }
 
     /// Whether it is no time at all.
@@ -61,7 +76,7 @@ impl Span {
 
 impl From<Span> for Duration {
     fn from(span: Span) -> Self {
-        Self::from_millis(span.0)
+        span.duration()
     }
 }
 
@@ -113,6 +128,9 @@ pub struct ByteSize(u64);
 impl ByteSize {
     const EXPECTED: &'static str = "a size with its unit, such as \"512B\", \"4KiB\" or \"64MiB\"";
 
+    /// Nothing; for most keys, "off".
+    pub const ZERO: Self = Self(0);
+
     /// So many bytes.
     pub const fn bytes(bytes: u64) -> Self {
         Self(bytes)
@@ -136,6 +154,16 @@ impl ByteSize {
     /// The bytes as a length in memory; more than fits is the longest length.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
+    /// The bytes where 32 bits count them; more than fits is the largest number.
+    pub fn as_u32(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+
+    /// The whole KiB, rounded down; more than fits in 32 bits is the largest number.
+    pub fn as_kib(self) -> u32 {
+        u32::try_from(self.0 >> 10).unwrap_or(u32::MAX)
     }
 }
 

@@ -14,7 +14,7 @@ pub enum ClientType {
     Android = 0x12,
 }
 
-/// One terminal of each class may be online per user (wire specification 10.7).
+/// One terminal of each class may be online per user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TerminalClass {
     /// Windows and Mac.

@@ -32,7 +32,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use im_config::AccountsConfig;
 use im_core::UserId;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{LoginCall, LoginDone};
 use im_store::{LoginFailures, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ pub(crate) struct Accounts {
     store: Arc<dyn Store>,
     config: AccountsConfig,
     keyed: Arc<Keyed>,
-    memory: Memory,
+    memory: Arc<Memory>,
     /// Names or digests that nobody can have, by network.
     oversized: Counts,
     lockout: Lockout,
@@ -138,15 +138,17 @@ impl Accounts {
         };
         let admission = Admission::new(limits, &metrics);
         let pairs = usize::try_from(config.lockout_pairs).unwrap_or(usize::MAX);
-        let window = Duration::from_secs(config.lockout_window_secs.into());
+        let window = config.lockout_window.duration();
+        let memory = Arc::new(Memory::new(&config, Arc::clone(&keyed)));
+        let entries = config.verified_entries;
         Self {
-            memory: Memory::new(&config, Arc::clone(&keyed)),
             oversized: Counts::new(pairs, window),
             lockout: Lockout::new(Arc::clone(&store), Arc::clone(&keyed), &config, &metrics),
             keys,
-            remember_seconds: u32::try_from(config.remember_for.as_seconds()).unwrap_or(u32::MAX),
-            asked: Once::new(config.verified_entries, REMEMBER_AGAIN),
-            renewals: Renewals::new(Arc::clone(&store), config.verified_entries, &metrics),
+            remember_seconds: config.remember_for.as_seconds_u32(),
+            asked: Once::new(entries, REMEMBER_AGAIN),
+            renewals: Renewals::new(Arc::clone(&store), Arc::clone(&memory), entries, &metrics),
+            memory,
             pool: HashPool::new(policy, config.max_hashes, admission.clone(), &metrics),
             admission,
             trouble: Throttle::default(),
@@ -185,7 +187,10 @@ impl Accounts {
 
     /// Changes the status of a user.
     pub(crate) async fn set_status(&self, user: UserId, status: u32) -> Result<(), StoreError> {
-        let result = self.store.set_status(user, status, unix_seconds()).await;
+        let result = self
+            .store
+            .set_status(user, status, UnixSeconds::now())
+            .await;
         self.memory.forget(user);
         self.asked.reset(user);
         result
@@ -209,9 +214,9 @@ impl Accounts {
         self.lockout.list().await
     }
 
-    /// When a lock ends whose last failure was at this time, unix seconds.
-    pub(crate) fn lock_ends(&self, newest: u32) -> u32 {
-        newest.saturating_add(self.config.lockout_window_secs)
+    /// When a lock ends whose last failure was at this time.
+    pub(crate) fn lock_ends(&self, newest: UnixSeconds) -> UnixSeconds {
+        newest.saturating_add(self.config.lockout_window.as_seconds_u32())
     }
 
     /// Ends the locks of a name; how many failures' places were forgotten.

@@ -18,23 +18,23 @@ mod sessions;
 mod settings;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::{AnswersConfig, DbProxyConfig};
 use im_core::{ClientType, Conversation, Peer, TerminalClass, UserId};
-use im_proto_rpc::v1::{Answer, Query, answer::Outcome};
+use im_proto_rpc::v1::{Query, answer::Outcome};
 use im_store::{Store, StoreError};
 use tracing::{debug, warn};
 
 pub(crate) use groups::{affected, change_notify};
 pub(crate) use metrics::AnswerMetrics;
+use metrics::Bound;
 
 use crate::accounts::Accounts;
 use crate::assembly::Context;
-use crate::calls::{AnswerQueries, Cost};
+use crate::calls::{AnswerQueries, Answered, Body, Cost};
 use crate::positions::Positions;
 use crate::publish::Publisher;
 use crate::support::{Hourly, StripedLocks, Throttle};
@@ -89,24 +89,23 @@ enum Reply {
     /// The protocol has no answer here.
     Silent,
     /// Bodies of one or more frames.
-    Frames(Command, Vec<Bytes>),
+    Frames(Command, Vec<Body>),
 }
 
 impl Reply {
     fn one<M: TeamtalkMessage>(command: Command, message: &M) -> Self {
         debug_assert_eq!(command.message(), M::KIND, "message of another command");
-        Self::Frames(command, vec![Bytes::from(message.encode_to_vec())])
+        Self::Frames(command, vec![body(message)])
     }
 
     fn many<M: TeamtalkMessage>(command: Command, messages: impl Iterator<Item = M>) -> Self {
         debug_assert_eq!(command.message(), M::KIND, "message of another command");
-        Self::Frames(
-            command,
-            messages
-                .map(|message| Bytes::from(message.encode_to_vec()))
-                .collect(),
-        )
+        Self::Frames(command, messages.map(|message| body(&message)).collect())
     }
+}
+
+fn body<M: TeamtalkMessage>(message: &M) -> Body {
+    Bytes::from(message.encode_to_vec()).into()
 }
 
 /// Why a query gets no answer although it deserves one.
@@ -140,7 +139,7 @@ impl Answers {
             config: Arc::clone(&context.config),
             directory: Directory::new(
                 context.config.answers.max_directory_answers,
-                context.config.answers.directory_kept_bytes,
+                context.config.answers.directory_kept.as_usize(),
             ),
             creating: StripedLocks::default(),
             grouping: Mutex::new(Grouping {
@@ -161,18 +160,24 @@ impl Answers {
         &self.config.answers
     }
 
+    /// Whether this much keeps to a bound; counted when it does not.
+    fn fits(&self, bound: Bound, much: usize, most: usize) -> bool {
+        let fits = much <= most;
+        if !fits {
+            self.metrics.reached(bound);
+        }
+        fits
+    }
+
     fn bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
-        Bounds::of(asker.client, limits, limits.max_answer_bytes)
+        Bounds::of(asker.client, limits, limits.max_answer.as_usize())
     }
 
     /// Bounds of an answer with messages, and of lists that every terminal asks for.
     fn list_bounds(&self, asker: Asker) -> Bounds {
         let limits = self.limits();
-        let total = limits
-            .max_list_bytes
-            .as_usize()
-            .min(limits.max_answer_bytes);
+        let total = limits.max_list_bytes.min(limits.max_answer).as_usize();
         Bounds::of(asker.client, limits, total)
     }
 
@@ -266,35 +271,33 @@ impl AnswerQueries for Answers {
         cost::of(command, query.body.len(), &self.config)
     }
 
-    async fn answer(&self, query: Query) -> Answer {
+    async fn answer(&self, query: Query) -> Answered {
         let Some(user) = UserId::from_wire(query.user) else {
-            return silent();
+            return Answered::nothing(Outcome::Silent);
         };
         let Some(command) = u16::try_from(query.command).ok().and_then(Command::from_id) else {
-            return silent();
+            return Answered::nothing(Outcome::Silent);
         };
         let asker = Asker {
             user,
             origin: query.origin,
             client: ClientType::from_wire(query.client_type),
         };
-        let time = Duration::from_millis(self.limits().timeout_ms);
+        let time = self.limits().timeout.duration();
         let handled = tokio::time::timeout(time, self.handle(asker, command, query.body))
             .await
             .unwrap_or(Err(QueryError::TimedOut));
         match handled {
             Ok(Reply::Silent) => {
                 self.metrics.answered(Outcome::Silent);
-                silent()
+                Answered::nothing(Outcome::Silent)
             }
             Ok(Reply::Frames(command, bodies)) => {
                 self.metrics.answered(Outcome::Answered);
-                let mut bodies = bodies.into_iter();
-                Answer {
-                    outcome: Outcome::Answered.into(),
+                Answered {
+                    outcome: Outcome::Answered,
                     command: command.id().into(),
-                    body: bodies.next().unwrap_or_default(),
-                    more: bodies.collect(),
+                    bodies,
                 }
             }
             Err(error) => {
@@ -303,19 +306,9 @@ impl AnswerQueries for Answers {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     warn!(%user, command = command.name(), %error, cause, "query not answered");
                 }
-                Answer {
-                    outcome: Outcome::Failed.into(),
-                    ..Answer::default()
-                }
+                Answered::nothing(Outcome::Failed)
             }
         }
-    }
-}
-
-fn silent() -> Answer {
-    Answer {
-        outcome: Outcome::Silent.into(),
-        ..Answer::default()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::publish::Publisher;
 use crate::space::Space;
+use crate::stored::StoredBytes;
 use crate::writer::{Writer, WriterHandle, WriterParts};
 
 /// What the parts that answer requests work with; cheap to clone.
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) positions: Positions,
     /// Whether there is space for large messages.
     pub(crate) space: Space,
+    /// How much each user has stored.
+    pub(crate) stored: StoredBytes,
     /// Members of groups as readers of the log need them.
     pub(crate) members: MemberCache,
     /// Counters.
@@ -58,11 +61,13 @@ impl Core {
     ) -> Self {
         let publisher = Publisher::new(&config.publish, metrics.clone());
         let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
+        let stored = StoredBytes::new(Arc::clone(&store), &config.stored, metrics.clone());
         let members = MemberCache::new(config.writer.cached_groups);
         let (writer, handle, reachable) = Writer::new(WriterParts {
             store: Arc::clone(&store),
             publisher: publisher.clone(),
             positions: positions.clone(),
+            stored: stored.clone(),
             member_cache: members.clone(),
             metrics: metrics.clone(),
             config: config.writer.clone(),
@@ -75,6 +80,7 @@ impl Core {
                 publisher,
                 positions,
                 space: Space::new(&config.writer),
+                stored,
                 members,
                 metrics,
                 config,

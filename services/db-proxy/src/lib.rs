@@ -4,7 +4,8 @@
 //!
 //! * `support`, `members`, `publication`, `profile`, `calls` – leaves: small tools and words that the
 //!   others share.
-//! * `metrics`, `results`, `space` – what is counted, the queue of a link's results, free space.
+//! * `metrics`, `results`, `space`, `stored` – what is counted, the queue of a link's results, room in
+//!   the store, how much each user has stored.
 //! * `publish` – one stream per route server; takes what the writer committed, in order, together
 //!   with pushes that are not kept.
 //! * `positions` – read positions, in memory first, flushed within a second.
@@ -31,6 +32,7 @@ mod publish;
 mod results;
 mod server;
 mod space;
+mod stored;
 mod support;
 mod writer;
 

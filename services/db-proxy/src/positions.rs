@@ -185,7 +185,12 @@ impl Positions {
 
     /// Flushes until `stop`, and once more then.
     pub(crate) async fn run(&self, stop: CancellationToken) {
-        let interval = Duration::from_millis(self.0.config.flush_ms.max(1));
+        let interval = self
+            .0
+            .config
+            .flush_interval
+            .duration()
+            .max(Duration::from_millis(1));
         let mut failing = false;
         while !stop.is_cancelled() {
             tokio::select! {
@@ -273,7 +278,9 @@ impl Positions {
                 inner.raise(key, id);
             }
         }
-        self.0.metrics.positions_pending(inner.pending.len());
+        self.0
+            .metrics
+            .positions(inner.pending.len(), inner.stored.len());
         drop(inner);
         self.0.room.notify_waiters();
     }

@@ -16,7 +16,6 @@ mod shards;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use im_config::PublishConfig;
 use im_core::{CommitSeq, UserId};
@@ -52,7 +51,7 @@ impl Publisher {
     pub(crate) fn new(config: &PublishConfig, metrics: Metrics) -> Self {
         let limits = queue::Limits {
             items: config.queue_items,
-            bytes: config.queue_bytes,
+            bytes: config.queue_size.as_usize(),
             batch_bytes: config.batch_bytes.as_usize(),
         };
         Self(Arc::new(Shared {
@@ -109,6 +108,7 @@ impl Publisher {
         let is_full = gathered.len() >= self.0.config.gathered;
         drop(gathered);
         if is_full {
+            self.0.metrics.changes_told_early();
             self.publish_gathered();
         } else if is_first {
             let this = self.clone();
@@ -144,10 +144,11 @@ impl Publisher {
         user: Option<UserId>,
     ) -> Result<Vec<v1::SessionInfo>, ListError> {
         let (tag, reply) = self.lock().ask_sessions(user)?;
-        let time = Duration::from_millis(self.0.config.list_timeout_ms);
+        let time = self.0.config.list_timeout.duration();
         match tokio::time::timeout(time, reply).await {
             Ok(answered) => answered.map_err(|_| ListError::Incomplete)?,
             Err(_) => {
+                self.0.metrics.list_incomplete();
                 self.lock().forget_list(tag);
                 Err(ListError::Incomplete)
             }

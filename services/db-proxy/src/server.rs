@@ -157,6 +157,8 @@ impl Server {
         let positions = self.core.context.positions.clone();
         let stop_positions = stop_rest.clone();
         tasks.spawn(async move { positions.run(stop_positions).await });
+        let (stored, stop_stored) = (self.core.context.stored.clone(), stop_rest.clone());
+        tasks.spawn(async move { stored.run(stop_stored).await });
         let (accounts, stop_accounts) = (self.accounts, stop_rest.clone());
         let publisher = self.core.context.publisher.clone();
         tasks.spawn(async move { accounts.run(publisher, stop_accounts).await });

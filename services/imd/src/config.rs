@@ -40,6 +40,9 @@ pub(crate) enum BadConfig {
     /// The secret cannot be used.
     #[error("use key secret_file")]
     Secret(#[from] im_rpc::secret::SecretError),
+    /// The key of remembered logins cannot be used.
+    #[error("use key db_proxy.accounts.remember_key_file")]
+    RememberKey(#[from] im_db_proxy::RememberKeyError),
     /// A list of peers cannot be used.
     #[error("use key {key}")]
     Peers {
@@ -163,7 +166,11 @@ pub(crate) fn load(
         env: environment(),
         sets: set.clone(),
     };
-    let mut loaded = sources.load()?;
+    let loaded = sources.load()?;
+    for warning in &loaded.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+    let mut loaded = loaded.config;
     if data_dir.is_some() {
         loaded.data_dir.clone_from(data_dir);
     }

@@ -4,7 +4,9 @@
 //! an occupied port ends the start before anything runs; and they stop one after the other, msg
 //! first, so that what clients have sent is still stored and answered.
 
+mod follow;
 mod heap;
+mod listeners;
 mod roles;
 mod secret;
 mod supervise;
@@ -13,10 +15,10 @@ mod threads;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_db_proxy::RememberKeys;
 use im_discovery::Kubernetes;
 use im_rpc::{LinkMetrics, Secret};
 use im_runtime::admin::Admin;
@@ -31,6 +33,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
 use crate::config;
+use follow::follow;
 use secret::Kept;
 use threads::Threads;
 
@@ -67,6 +70,8 @@ struct Shared {
     secret: Secret,
     /// The administrators' secret, where db-proxy runs.
     admin_secret: Option<Secret>,
+    /// The keys of remembered logins, where db-proxy runs and remembers them.
+    remember_keys: Option<RememberKeys>,
     context: Context,
     links: LinkMetrics,
     /// The threads of connections of clients.
@@ -81,9 +86,11 @@ const NOT_STOPPING: &str = "not_stopping";
 /// `imd all-in-one`.
 pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
     let config = config::load_all_in_one(args)?;
+    listeners::check(Plan::All, &config)?;
     let secrets = Secrets {
         installation: secret::of_all_in_one(&config)?,
         administrators: Some(secret::of_administrators(&config)?),
+        remembered_logins: secret::of_remembered_logins(&config)?,
     };
     start(Plan::All, config, secrets, args.role.ready_file.clone())
 }
@@ -91,13 +98,18 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let config = config::load(&args.config, Vec::new())?;
-    let administrators = match role {
-        Role::DbProxy => Some(secret::of_administrators(&config)?),
-        Role::Login | Role::Msg | Role::Route => None,
+    listeners::check(Plan::One(role), &config)?;
+    let (administrators, remembered_logins) = match role {
+        Role::DbProxy => (
+            Some(secret::of_administrators(&config)?),
+            secret::of_remembered_logins(&config)?,
+        ),
+        Role::Login | Role::Msg | Role::Route => (None, None),
     };
     let secrets = Secrets {
         installation: secret::of_role(&config)?,
         administrators,
+        remembered_logins,
     };
     start(Plan::One(role), config, secrets, args.ready_file.clone())
 }
@@ -107,16 +119,19 @@ struct Secrets {
     installation: Kept,
     /// Where db-proxy runs.
     administrators: Option<Kept>,
+    /// Where db-proxy runs and remembers logins.
+    remembered_logins: Option<Kept<RememberKeys>>,
 }
 
 impl Secrets {
     /// From now on a change of a file counts.
     fn follow(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        for Kept { secret, file } in [Some(self.installation), self.administrators]
-            .into_iter()
-            .flatten()
-        {
-            tasks.spawn(secret.follow(file, stop.clone()));
+        tasks.spawn(follow(self.installation, Secret::reload, stop.clone()));
+        if let Some(kept) = self.administrators {
+            tasks.spawn(follow(kept, Secret::reload, stop.clone()));
+        }
+        if let Some(kept) = self.remembered_logins {
+            tasks.spawn(follow(kept, RememberKeys::reload, stop.clone()));
         }
     }
 }
@@ -169,13 +184,13 @@ async fn run(
         ),
         Err(error) => warn!(%error, "raise limit of open files failed"),
     }
-    let stop_limit = Duration::from_millis(config.process.stop_timeout_ms);
+    let stop_limit = config.process.stop_timeout.duration();
     if !matches!(plan, Plan::One(role) if role != Role::Msg)
         && config.msg.longest_stop() > stop_limit
     {
         warn!(
             longest = ?config.msg.longest_stop(),
-            "process.stop_timeout_ms ends a stop before msg.drain_seconds and its other bounds do"
+            "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
     let shared = share(config, &secrets, clients);
@@ -249,6 +264,10 @@ fn share(config: ImdConfig, secrets: &Secrets, clients: Handle) -> Shared {
             .administrators
             .as_ref()
             .map(|kept| kept.secret.clone()),
+        remember_keys: secrets
+            .remembered_logins
+            .as_ref()
+            .map(|kept| kept.secret.clone()),
         context,
         links,
         clients,
@@ -268,7 +287,7 @@ async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Resul
     if config.listen.is_empty() {
         return Ok(None);
     }
-    let limit = Duration::from_millis(config.heartbeat_ms);
+    let limit = config.heartbeat.duration();
     let runtimes = runtimes(&shared.clients);
     let admin = Admin::bind(&config.listen, shared.context.clone(), limit, runtimes).await?;
     roles::note(addresses, "admin", "http", admin.local_addr());

@@ -1,4 +1,4 @@
-//! What clients are told, to the byte (wire specification 9.2, 9.5).
+//! What clients are told, to the byte.
 
 use bytes::Bytes;
 use im_codec::{Command, encode};

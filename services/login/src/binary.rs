@@ -1,4 +1,4 @@
-//! The binary port (wire specification 9.5): 0x0101, its answer 0x0102, closed.
+//! The binary port: 0x0101, its answer 0x0102, closed.
 //!
 //! Other frames are ignored, as by the original.
 

@@ -1,4 +1,4 @@
-//! The HTTP port (wire specification 9.2): one request, one answer, closed.
+//! The HTTP port: one request, one answer, closed.
 
 use std::time::Duration;
 

@@ -2,8 +2,7 @@
 //!
 //! Msg servers dial the control port and report their load over a stream, which is their
 //! registration. [`LoadTable`] is the pure core that keeps the reports and chooses; two small
-//! listeners hand its choice to clients, by HTTP and by the binary protocol (wire specification
-//! 9.2, 9.5). Nobody logs in here, and nothing is stored: after a restart the table is rebuilt as
+//! listeners hand its choice to clients, by HTTP and by the binary protocol. Nobody logs in here, and nothing is stored: after a restart the table is rebuilt as
 //! soon as the msg servers have dialed again.
 //!
 //! *Invariants*

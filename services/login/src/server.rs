@@ -83,9 +83,9 @@ pub struct Server {
 /// The link of reports. They show by themselves that a msg server is there: a ping is due only when they
 /// have been missing for so long that the end of the stream would be lost contact.
 fn report_link(config: &LoginConfig) -> LinkConfig {
-    let keepalive_ms = config.link.keepalive_ms.max(config.silence_ms);
+    let keepalive = config.link.keepalive.max(config.silence);
     LinkConfig {
-        keepalive_ms,
+        keepalive,
         ..config.link.clone()
     }
 }
@@ -128,14 +128,18 @@ impl Server {
         };
         let clients = Arc::new(Clients {
             table,
-            answers: Answers::new(&config.msfs, &config.discovery, config.retry_after_s),
+            answers: Answers::new(
+                &config.msfs,
+                &config.discovery,
+                config.retry_after.as_seconds_u32(),
+            ),
             limits: Limits {
-                request_bytes: config.max_request_bytes,
+                request_bytes: config.max_request.as_usize(),
                 first_bytes: config.first_bytes.into(),
-                http_idle: Duration::from_millis(config.http_idle_ms),
-                http_request: Duration::from_millis(config.http_request_ms),
-                binary_request: Duration::from_millis(config.client_timeout_ms),
-                linger: Duration::from_millis(config.linger_ms),
+                http_idle: config.http_idle.duration(),
+                http_request: config.http_request.duration(),
+                binary_request: config.client_timeout.duration(),
+                linger: config.linger.duration(),
             },
             metrics,
             places: places::Limits {

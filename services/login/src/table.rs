@@ -68,11 +68,11 @@ impl From<&LoginConfig> for Rules {
     fn from(config: &LoginConfig) -> Self {
         Self {
             max_servers: config.max_servers,
-            stale_after: Duration::from_millis(config.stale_after_ms),
-            silence: Duration::from_millis(config.silence_ms),
-            last_known: Duration::from_millis(config.last_known_ms),
+            stale_after: config.stale_after.duration(),
+            silence: config.silence.duration(),
+            last_known: config.last_known.duration(),
             replicas: config.replicas,
-            reservation: Duration::from_millis(config.reservation_ms),
+            reservation: config.reservation.duration(),
             slack: config.reservation_slack,
         }
     }

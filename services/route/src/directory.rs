@@ -3,7 +3,7 @@
 //! Pure: no I/O, no clock, no randomness. What others must be told comes out as [`Notice`]s.
 //!
 //! *Invariants*
-//! - A user has at most one session of each class (wire specification 10.7). Of two, the login that
+//! - A user has at most one session of each class. Of two, the login that
 //!   arrived here later stays, whatever the clocks of msg servers say; the other is told to leave at its
 //!   own msg server. A session that was only announced again never ends one that logged in here: it is
 //!   older. Of two that were only announced, as after a restart of this server, the one with the later
@@ -11,7 +11,7 @@
 //! - Only the session that a `SessionDown` names ends: a late one cannot end a newer session.
 //! - A lost msg server keeps its sessions until its grace ends; another instance of it ends them.
 //! - Presence is that of PCs. A change is told unless the session was only announced again: then
-//!   nothing changed for anybody (wire specification 11.3, 0x0708).
+//!   nothing changed for anybody.
 
 mod fanout;
 mod notice;
@@ -414,7 +414,7 @@ impl Directory {
         }
     }
 
-    /// Wire specification 11.3: a PC's arrival is told to everybody and to the user's phone, a
+    /// A PC's arrival is told to everybody and to the user's phone, a
     /// phone's arrival to itself if a PC is on.
     fn tell_arrival(
         &mut self,

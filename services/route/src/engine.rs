@@ -117,7 +117,7 @@ impl Engine {
         let limits = Limits {
             max_sessions: config.max_sessions,
             max_servers: config.max_servers,
-            lost_server_grace: Duration::from_millis(config.lost_server_grace_ms),
+            lost_server_grace: config.lost_server_grace.duration(),
         };
         Self {
             config,
@@ -179,7 +179,7 @@ impl Engine {
                 .dirty
                 .iter()
                 .filter_map(|server| self.outlets.get(server.index()));
-            let limit = self.config.gather_bytes;
+            let limit = self.config.gather_size.as_usize();
             if enough
                 .flatten()
                 .any(|outlet| outlet.gathered_bytes() >= limit)
@@ -325,7 +325,7 @@ impl Engine {
             self.tell();
         }
         if self.presence_at.is_none() && self.directory.has_changes() {
-            self.presence_at = Some(now + Duration::from_millis(self.config.presence_tick_ms));
+            self.presence_at = Some(now + self.config.presence_tick.duration());
         }
         // What was answered of a question and its end are to be of one time, if that comes soon.
         let wait = if self.questions.is_empty() {
@@ -357,7 +357,7 @@ impl Engine {
 
     /// Tells everybody the position, and shows the state to operators.
     fn announce(&mut self, now: Instant) {
-        let period = Duration::from_millis(self.config.announce_ms);
+        let period = self.config.announce_interval.duration();
         self.announce_at = now + period;
         for server in self.each_attached() {
             self.flush_one(server, true);

@@ -19,8 +19,8 @@ pub fn weight(item: &impl Message) -> usize {
 
 /// Bytes at which a sender ends a batch and begins the next. Half of what the peer accepts, so that one
 /// that was gathered by estimates, or with a large last item, is accepted as well.
-pub const fn sending_bound(config: &LinkConfig) -> usize {
-    config.max_batch_bytes / 2
+pub fn sending_bound(config: &LinkConfig) -> usize {
+    config.max_batch.as_usize() / 2
 }
 
 /// Cuts items into groups of at most `bound` bytes each, in order. An item above that is a group of its

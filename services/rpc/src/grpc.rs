@@ -69,10 +69,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Windows and keep-alive of a server connection.
 pub(crate) fn server(config: &im_config::LinkConfig) -> tonic::transport::Server {
-    use std::time::Duration;
     tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(Duration::from_millis(config.keepalive_ms)))
-        .http2_keepalive_timeout(Some(Duration::from_millis(config.keepalive_timeout_ms)))
+        .http2_keepalive_interval(Some(config.keepalive.duration()))
+        .http2_keepalive_timeout(Some(config.keepalive_timeout.duration()))
 }

@@ -12,7 +12,6 @@ mod backoff;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use im_config::LinkConfig;
 use im_discovery::{Discover, Endpoint, StaticList};
@@ -214,8 +213,8 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
         removed: CancellationToken,
     ) {
         let mut backoff = Backoff::new(
-            Duration::from_millis(self.config.backoff_min_ms),
-            Duration::from_millis(self.config.backoff_max_ms),
+            self.config.backoff_min.duration(),
+            self.config.backoff_max.duration(),
         );
         let mut trouble = Trouble::None;
         loop {

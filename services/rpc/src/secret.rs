@@ -2,7 +2,7 @@
 //!
 //! It travels as `authorization: Bearer …` in the metadata of each call, is compared in constant
 //! time, and never appears in a log or in `Debug`. Its file may hold several values, one a line: the
-//! first is presented, all are accepted, and a change of the file counts from then on. So a secret is
+//! first is presented, all are accepted, and a change of the file counts once it is loaded again. So a secret is
 //! replaced without a pause: add the new value as a second line everywhere, swap the lines everywhere,
 //! take the old value away. Links that stand are not asked again.
 
@@ -11,16 +11,13 @@ mod guard;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
-use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
-use tracing::{info, warn};
 
 pub use guard::Guard;
 
@@ -33,9 +30,6 @@ pub const MAX_SECRET_BYTES: usize = 4096;
 /// Values of a secret that are accepted at a time: the old one, the new one, and those of a rotation
 /// that was given up half way.
 pub const MAX_SECRET_VALUES: usize = 4;
-
-/// Time between two looks at the file of a secret.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A secret of an installation, with all its values. Clones share them, also after a change.
 #[derive(Clone)]
@@ -153,34 +147,6 @@ impl Secret {
         Ok(true)
     }
 
-    /// Follows the file until `stop`: what it holds counts within seconds of its change. A file that
-    /// cannot be used is logged once, and the last usable values stay.
-    pub async fn follow(self, path: PathBuf, stop: CancellationToken) {
-        let mut failing = false;
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        while stop.run_until_cancelled(looks.tick()).await.is_some() {
-            let (secret, file) = (self.clone(), path.clone());
-            // Reading may wait for a disk.
-            let look = tokio::task::spawn_blocking(move || secret.reload(&file));
-            match look.await {
-                Ok(Ok(changed)) => {
-                    if changed {
-                        let values = self.values();
-                        info!(file = %path.display(), values, "the secret has changed");
-                    }
-                    failing = false;
-                }
-                Ok(Err(error)) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        warn!(file = %path.display(), %error, "the former secret stays");
-                    }
-                }
-                // The runtime ends.
-                Err(_) => return,
-            }
-        }
-    }
-
     /// What a caller puts under `authorization`.
     pub(crate) fn bearer(&self) -> Option<MetadataValue<Ascii>> {
         let mut value: MetadataValue<Ascii> = format!("Bearer {}", self.expose()).parse().ok()?;
@@ -287,28 +253,22 @@ mod tests {
         assert!(!format!("{:?}", Present::new(&a)).contains(&a.expose()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_changed_file_counts_at_once_and_an_unusable_one_not_at_all() {
+    #[test]
+    fn a_changed_file_is_taken_over_by_every_clone_and_an_unusable_one_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         std::fs::write(&path, OLD).unwrap();
         let secret = Secret::load(&path).unwrap();
-        let stop = CancellationToken::new();
-        let following = tokio::spawn(secret.clone().follow(path.clone(), stop.clone()));
+        let reloaded = secret.clone();
+        assert!(!reloaded.reload(&path).unwrap(), "nothing has changed");
         std::fs::write(&path, format!("{OLD}\n{NEW}")).unwrap();
-        while !secret.accepts(NEW.as_bytes()) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(secret.expose(), OLD);
+        assert!(reloaded.reload(&path).unwrap());
+        assert!(secret.accepts(NEW.as_bytes()) && secret.expose() == OLD);
         std::fs::write(&path, "short").unwrap();
-        tokio::time::sleep(LOOK_EVERY * 3).await;
+        assert!(reloaded.reload(&path).is_err());
         assert!(secret.accepts(OLD.as_bytes()) && secret.accepts(NEW.as_bytes()));
         std::fs::write(&path, NEW).unwrap();
-        while secret.accepts(OLD.as_bytes()) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(secret.expose(), NEW);
-        stop.cancel();
-        following.await.unwrap();
+        assert!(reloaded.reload(&path).unwrap());
+        assert!(secret.expose() == NEW && !secret.accepts(OLD.as_bytes()));
     }
 }

@@ -80,7 +80,7 @@ impl GrpcServer {
     pub fn db_proxy(self, attach: Arc<dyn Accept<DbResults, DbCalls>>) -> Self {
         let metrics = self.guard.metrics().clone();
         let service = DbProxyService::new(attach, Bounds::from(&self.config), metrics);
-        let limit = self.config.max_batch_bytes;
+        let limit = self.config.max_batch.as_usize();
         self.service(
             DbProxyServer::new(service)
                 .max_decoding_message_size(limit)
@@ -97,7 +97,7 @@ impl GrpcServer {
     ) -> Self {
         let metrics = self.guard.metrics().clone();
         let service = RouteService::new(attach, publish, Bounds::from(&self.config), metrics);
-        let limit = self.config.max_batch_bytes;
+        let limit = self.config.max_batch.as_usize();
         self.service(
             RouteServer::new(service)
                 .max_decoding_message_size(limit)
@@ -110,7 +110,7 @@ impl GrpcServer {
     pub fn login(self, report: Arc<dyn Accept<LoadSeen, LoadReport>>) -> Self {
         let metrics = self.guard.metrics().clone();
         let service = LoginService::new(report, Bounds::from(&self.config), metrics);
-        let limit = self.config.max_batch_bytes;
+        let limit = self.config.max_batch.as_usize();
         self.service(
             LoginServer::new(service)
                 .max_decoding_message_size(limit)

@@ -143,7 +143,7 @@ impl Load {
                 msg_id: MsgId::from_wire(known.last_id).ok_or("id 0")?,
                 sender: if by_low { known.pair.0 } else { known.pair.1 },
                 msg_type: 1,
-                time: im_core::time::unix_seconds(),
+                time: im_core::time::UnixSeconds::now(),
                 low_sent: known.low_sent,
                 key: Some(RetryKey(self.random.random())),
                 body: Bytes::from(body),

@@ -5,18 +5,15 @@
 
 mod copy;
 
-use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
-use crate::data_dir::{database_of, sync_dir};
+use crate::data_dir::database_of;
+use crate::private_file::Draft;
 use crate::{DataDir, DataDirError, sqlite};
 
 /// How long the snapshot waits for a lock.
@@ -96,17 +93,11 @@ pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     if to.try_exists().map_err(io_error(to))? {
         return Err(BackupError::Exists(to.to_path_buf()));
     }
-    let partial = Partial::beside(to)?;
     // The copy holds password hashes; SQLite accepts an empty file as its target.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&partial.path)
-        .map_err(io_error(&partial.path))?;
-    copy::copy(&database, &partial.path).await?;
-    check(&partial.path).await?;
-    partial.publish(to)
+    let draft = Draft::beside(to).map_err(io_error(to))?;
+    copy::copy(&database, draft.path()).await?;
+    check(draft.path()).await?;
+    publish(draft, to)
 }
 
 /// Puts a backup into an empty or missing directory, which no process may be using.
@@ -119,13 +110,13 @@ pub async fn restore(from: &Path, data_dir: &Path) -> Result<(), BackupError> {
         return Err(BackupError::NotEmpty(dir.path().to_path_buf()));
     }
     let database = dir.database();
-    let partial = Partial::beside(&database)?;
-    tokio::fs::copy(from, &partial.path)
+    let draft = Draft::beside(&database).map_err(io_error(&database))?;
+    tokio::fs::copy(from, draft.path())
         .await
         .map_err(io_error(from))?;
     // What is checked is what will be used, not what it was copied from.
-    check(&partial.path).await?;
-    partial.publish(&database)?;
+    check(draft.path()).await?;
+    publish(draft, &database)?;
     Ok(dir.write_version()?)
 }
 
@@ -176,82 +167,15 @@ async fn open(database: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .await
 }
 
-/// A file that is not complete yet; deleted unless published.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    fn beside(target: &Path) -> Result<Self, BackupError> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| BackupError::Exists(target.to_path_buf()))?;
-        let mut partial = name.to_os_string();
-        partial.push(format!(".partial-{}", std::process::id()));
-        Ok(Self {
-            path: target.with_file_name(partial),
-        })
-    }
-
-    /// Makes the file durable and gives it its name, which must be free.
-    fn publish(self, target: &Path) -> Result<(), BackupError> {
-        let file = fs::File::open(&self.path).map_err(io_error(&self.path))?;
-        file.sync_all().map_err(io_error(&self.path))?;
-        // A link, unlike a renaming, never replaces a file that has appeared meanwhile.
-        match fs::hard_link(&self.path, target) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(BackupError::Exists(target.to_path_buf()));
-            }
-            // Some file systems have no links, others no such renaming; with neither nothing is
-            // replaced, and the caller is told.
-            Err(_) => rename_new(&self.path, target).map_err(|error| match error {
-                Errno::EEXIST => BackupError::Exists(target.to_path_buf()),
-                error => io_error(target)(error.into()),
-            })?,
-        }
-        let parent = target
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or_else(|| Path::new("."));
-        sync_dir(parent).map_err(io_error(parent))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "partial copy left behind");
-        }
-    }
-}
-
-/// Gives a file a name, unless there is one of that name.
-fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
-    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+/// Gives a copy its name, which must be free.
+fn publish(draft: Draft, to: &Path) -> Result<(), BackupError> {
+    draft.publish(to).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(to.to_path_buf()),
+        _ => io_error(to)(error),
+    })
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_path_buf();
     |source| BackupError::Io { path, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_renaming_never_replaces_a_file_that_appeared_meanwhile() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "new").unwrap();
-        fs::write(&to, "precious").unwrap();
-        assert_eq!(rename_new(&from, &to), Err(Errno::EEXIST));
-        assert_eq!(fs::read_to_string(&to).unwrap(), "precious");
-        fs::remove_file(&to).unwrap();
-        rename_new(&from, &to).unwrap();
-        assert_eq!(fs::read_to_string(&to).unwrap(), "new");
-    }
 }

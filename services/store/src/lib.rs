@@ -8,6 +8,7 @@
 mod backup;
 mod data_dir;
 mod error;
+mod private_file;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -16,10 +17,11 @@ mod traits;
 pub use backup::{BackupError, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
-pub use sqlite::{Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
+pub use private_file::make_private_file;
+pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, LoginFailures,
-    MAC_BYTES, NewFailure, NewHash, Remember, Remembered, UserProfile,
+    MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
 pub use traits::devices::{DeviceStore, DeviceToken};
 pub use traits::directory::{
@@ -30,17 +32,24 @@ pub use traits::groups::{
 };
 pub use traits::messages::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
-    MessageStore, NewConversation, ReadLimit, RecentKey, StoredMessage,
+    MessageStore, NewConversation, ReadLimit, RecentKey, Room, StoredMessage,
 };
+pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
-    AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore
+    AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore + MeterStore
 {
 }
 
 impl<T> Store for T where
-    T: AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore
+    T: AccountStore
+        + DirectoryStore
+        + MessageStore
+        + SessionStore
+        + GroupStore
+        + DeviceStore
+        + MeterStore
 {
 }

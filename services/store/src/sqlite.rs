@@ -3,8 +3,8 @@
 //! *Invariants.* Only the writer's connection changes the database, behind one lock, so commits have
 //! one order. Every write is one transaction with `synchronous=FULL`: when a call
 //! returns `Ok` its effect is on disk, when it returns an error nothing of it took effect. A call
-//! that is dropped half-way is rolled back before the next write. Nothing a client sent ever becomes
-//! part of SQL text.
+//! that is dropped half-way is rolled back before the next write, or stored whole. Nothing a client sent
+//! ever becomes part of SQL text.
 //!
 //! *Memory.* SQLite fills page caches only as pages are touched. The bound is `writer_cache_kib` +
 //! `readers` × `reader_cache_kib` + 1 MiB for maintenance: 16 + 4 × 2 + 1 = 25 MiB by default, of
@@ -13,6 +13,7 @@
 
 mod accounts;
 mod append;
+mod changes;
 mod devices;
 mod directory;
 mod failures;
@@ -20,6 +21,7 @@ mod groups;
 mod import;
 mod maintenance;
 mod messages;
+mod meters;
 mod open;
 mod options;
 mod rows;
@@ -34,6 +36,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::DataDir;
 
+pub use changes::ChangeCounts;
 pub use maintenance::{LogUse, Maintenance};
 pub(crate) use open::schema_version;
 pub use options::{Durability, SqliteOptions};
@@ -49,6 +52,7 @@ pub(crate) struct Inner {
     dir: DataDir,
     options: SqliteOptions,
     pub(crate) writer: writer::Writer,
+    changes: changes::Changes,
     readers: SqlitePool,
     maintenance: Mutex<maintenance::State>,
     maintenance_options: SqliteConnectOptions,

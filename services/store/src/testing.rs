@@ -1,6 +1,7 @@
 //! A store in a temporary directory, for tests of this crate and others.
 
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor};
 
 use crate::{DataDir, SqliteOptions, SqliteStore, StoreError};
 
@@ -26,6 +27,33 @@ impl TempStore {
             .await
             .expect("open the store");
         Self { store, dir }
+    }
+
+    /// Another process that begins to read, as a backup tool does.
+    pub async fn foreign_reader(&self) -> ForeignReader {
+        let options = SqliteConnectOptions::new().filename(self.store.data_dir().database());
+        let mut connection = options
+            .read_only(true)
+            .connect()
+            .await
+            .expect("open the database");
+        connection.execute("BEGIN").await.expect("begin to read");
+        let mut reader = ForeignReader(connection);
+        reader.messages().await;
+        reader
+    }
+}
+
+/// A reader that keeps the write-ahead log from starting again while it lives.
+pub struct ForeignReader(SqliteConnection);
+
+impl ForeignReader {
+    /// Messages that were stored when it began.
+    pub async fn messages(&mut self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM message")
+            .fetch_one(&mut self.0)
+            .await
+            .expect("read the messages")
     }
 }
 

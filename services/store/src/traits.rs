@@ -5,4 +5,5 @@ pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod groups;
 pub(crate) mod messages;
+pub(crate) mod meters;
 pub(crate) mod sessions;

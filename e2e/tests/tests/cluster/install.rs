@@ -83,7 +83,8 @@ async fn what_is_deleted_is_gone_and_data_stays_if_it_is_to_be_retained() {
         [
             format!("persistentvolumeclaim/data-{NAME}-db-proxy-0"),
             format!("secret/{NAME}-admin"),
-            format!("secret/{NAME}-internal")
+            format!("secret/{NAME}-internal"),
+            format!("secret/{NAME}-remember")
         ]
     );
 

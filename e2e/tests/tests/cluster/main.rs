@@ -23,4 +23,5 @@ mod prune;
 mod quiet;
 mod rolls;
 mod scale;
+mod secrets;
 mod several;

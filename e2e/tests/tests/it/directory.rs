@@ -1,4 +1,4 @@
-//! People and departments (wire §13.2, §13.3, §10.19, §2.2, D11, D12; S-48).
+//! People and departments (D11, D12; S-48).
 
 use im_client::Profile;
 use im_proto_teamtalk::base::UserInfo;
@@ -10,7 +10,7 @@ use im_proto_teamtalk::buddy::{
 
 use crate::support::*;
 
-/// Largest frame that Android takes (wire §2.2).
+/// Largest frame that Android takes.
 const ANDROID_FRAME: usize = 409_600;
 
 async fn all_users(asker: &mut Terminal, since: u32) -> ImAllUserRsp {
@@ -48,7 +48,7 @@ fn import(platform: &Platform, csv: &str) {
     platform.import_file(&file).unwrap();
 }
 
-/// §13.2, §13.3, §18.12, D11: everybody at first, then strictly what changed; those who left are told
+/// D11: everybody at first, then strictly what changed; those who left are told
 /// to who may know them, and to nobody else.
 #[tokio::test]
 async fn the_directory_comes_in_full_and_then_by_changes() {
@@ -140,7 +140,7 @@ async fn the_directory_comes_in_full_and_then_by_changes() {
     assert_eq!(all_users(&mut pc, before).await.user_list.len(), 0);
 }
 
-/// §13.3: details of those who exist.
+/// Details of those who exist.
 #[tokio::test]
 async fn details_are_given_for_those_who_exist() {
     let shared = platform().await;
@@ -158,7 +158,7 @@ async fn details_are_given_for_those_who_exist() {
     assert_eq!(details(&mut pc, &[]).await, []);
 }
 
-/// §2.2, §2.5, §18.19, D11: a directory far beyond Android's frame reaches Windows in one answer and
+/// D11: a directory far beyond Android's frame reaches Windows in one answer and
 /// Android in frames that it takes, complete and with a time that misses nothing.
 #[tokio::test]
 async fn a_large_directory_reaches_every_client() {
@@ -211,7 +211,7 @@ async fn a_large_directory_reaches_every_client() {
     assert_eq!(all_users(&mut pc, latest).await.user_list.len(), 0);
 }
 
-/// §10.19, §13.8, D12, S-48: answered, told to everybody's terminals, the asking one too; at most 128
+/// D12, S-48: answered, told to everybody's terminals, the asking one too; at most 128
 /// bytes; visible in the records.
 #[tokio::test]
 async fn a_changed_signature_is_told_to_everybody() {
@@ -251,7 +251,7 @@ async fn a_changed_signature_is_told_to_everybody() {
     assert_eq!(record.sign_info, Some("x".repeat(128)));
 }
 
-/// §17.25, D12: an avatar is stored, answered by 0x020d and told to PCs by 0x0212.
+/// D12: an avatar is stored, answered by 0x020d and told to PCs by 0x0212.
 #[tokio::test]
 async fn a_changed_avatar_is_answered_and_told_to_pcs() {
     let shared = platform().await;

@@ -1,4 +1,4 @@
-//! A full disk (issue §5; I1): no acknowledgements while it is full, clear errors, and recovery without a
+//! A full disk (I1): no acknowledgements while it is full, clear errors, and recovery without a
 //! restart.
 //!
 //! The limit of file size (RLIMIT_FSIZE) makes writes fail as a full disk does, for one process and
@@ -52,9 +52,9 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_without_a_restart() {
     ];
     args.extend(["--bind".to_owned(), address.to_string()]);
     for set in [
-        "db_proxy.writer.store_retry_seconds=2",
+        "db_proxy.writer.store_retry=2s",
         "msg.rate_limit=0",
-        "msg.idle_pc_ms=600000",
+        "msg.idle_pc=10m",
     ] {
         args.extend(["--set".to_owned(), set.to_owned()]);
     }

@@ -1,4 +1,4 @@
-//! The dispatcher (wire §9.2, §9.3, §9.5; S-01 to S-07, S-86).
+//! The dispatcher (S-01 to S-07, S-86).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ async fn named_often(url: &str, times: usize) -> BTreeMap<String, usize> {
     counts
 }
 
-/// §9.2, §18.16, S-01: the keys and types that all clients read, the headers of the original, and an
+/// S-01: the keys and types that all clients read, the headers of the original, and an
 /// address that works; anything that begins with /msg_server, by any method.
 #[tokio::test]
 async fn the_http_answer_is_that_of_the_original() {
@@ -169,7 +169,7 @@ async fn without_msg_servers_clients_are_told_so_until_one_comes() {
     let msg = platform.msg_address("msg1");
     assert_eq!(found, msg.to_string());
 
-    // §9.5, F45, D1: the binary port answers with the same and closes.
+    // F45, D1: the binary port answers with the same and closes.
     let mut terminal = Terminal::connect(binary).await;
     let some: ImMsgServRsp = terminal.ask(Command::MsgServReq, &ImMsgServReq {}).await;
     assert_eq!(some.result_code, 0);
@@ -179,7 +179,7 @@ async fn without_msg_servers_clients_are_told_so_until_one_comes() {
     terminal.closed().await;
 }
 
-/// S-02, S-04, §9.3: exactly the least loaded; the counts follow logins and logouts.
+/// S-02, S-04: exactly the least loaded; the counts follow logins and logouts.
 #[tokio::test]
 async fn the_least_loaded_msg_server_is_named() {
     let shape = Shape {
@@ -229,7 +229,7 @@ async fn a_msg_server_that_is_gone_or_stands_still_is_not_named() {
         msg: 2,
         route: 1,
     };
-    let options = Options::people(1).set("login.stale_after_ms=2000");
+    let options = Options::people(1).set("login.stale_after=2s");
     let mut platform = Platform::separate(shape, options).await.unwrap();
     let url = platform.login_url("login1");
     let second = platform.msg_address("msg2").to_string();
@@ -288,7 +288,7 @@ async fn talk_goes_on_without_the_dispatcher() {
         assert_eq!(a.say(with_user(2), "still here").await.msg_id, n);
         assert_eq!(b.message().await.msg_id, n);
     }
-    // New logins are refused as the original does (§10.23).
+    // New logins are refused as the original does.
     wait::until("result 4", Duration::from_secs(10), || async {
         let mut terminal = Terminal::connect(address).await;
         let answer = terminal.try_login(&login_request(3, Windows)).await;

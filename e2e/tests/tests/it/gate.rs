@@ -1,4 +1,4 @@
-//! Connections, gate and limits (wire §10.2, §2.2, §2.6; S-11, S-21 to S-25).
+//! Connections, gate and limits (S-11, S-21 to S-25).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::support::*;
 
-/// §2.6, §18.3: F1, F2 and F3 come back byte for byte, before login too.
+/// F1, F2 and F3 come back byte for byte, before login too.
 #[tokio::test]
 async fn a_heartbeat_comes_back_unchanged_before_and_after_login() {
     let shared = platform().await;
@@ -46,7 +46,7 @@ async fn a_heartbeat_comes_back_unchanged_before_and_after_login() {
     }
 }
 
-/// §10.2, D2, S-11: requests before login have no answer and no effect, and login still works.
+/// D2, S-11: requests before login have no answer and no effect, and login still works.
 #[tokio::test]
 async fn before_login_nothing_but_login_and_heartbeat_has_an_effect() {
     let shared = platform().await;
@@ -90,14 +90,14 @@ async fn before_login_nothing_but_login_and_heartbeat_has_an_effect() {
     assert_eq!(commands(&victim_pc.fence(&mut friend_pc).await), []);
 }
 
-/// §2.2.5, §10.2, §18.20, S-22: unknown commands, unparsable bodies and odd header values neither
+/// S-22: unknown commands, unparsable bodies and odd header values neither
 /// close a connection nor get an answer.
 #[tokio::test]
 async fn what_is_unknown_or_unparsable_is_ignored_and_the_connection_stays() {
     let shared = platform().await;
     let [user] = users();
     let mut terminal = shared.pc(user).await;
-    // What original clients can send although nobody knows it (§4).
+    // What original clients can send although nobody knows it.
     for (service, command) in [(7, 0x0735), (2, 0x0012), (2, 0x0014), (0x5a, 1), (0x52, 19)] {
         let header = Header {
             service_id: service,
@@ -131,7 +131,7 @@ async fn what_is_unknown_or_unparsable_is_ignored_and_the_connection_stays() {
         }
     }
     assert_eq!(commands(&terminal.settle().await), []);
-    // Every version, flag, reserved and service is accepted (§2.1).
+    // Every version, flag, reserved and service is accepted.
     let seq = terminal.next_seq();
     let odd = Header {
         version: 0xffff,
@@ -145,7 +145,7 @@ async fn what_is_unknown_or_unparsable_is_ignored_and_the_connection_stays() {
     assert!(time.server_time > 1_700_000_000);
 }
 
-/// §10.2, §13.6: empty messages, messages to oneself, to nobody and of unknown types get no ack and
+/// Empty messages, messages to oneself, to nobody and of unknown types get no ack and
 /// do not disturb what follows.
 #[tokio::test]
 async fn a_message_that_cannot_be_stored_gets_no_ack() {
@@ -189,7 +189,7 @@ async fn a_message_that_cannot_be_stored_gets_no_ack() {
     assert_eq!(commands(&other.settle().await), []);
 }
 
-/// §10.2, D14: beyond the rate the connection is read later; nothing is dropped.
+/// D14: beyond the rate the connection is read later; nothing is dropped.
 #[tokio::test]
 async fn beyond_the_rate_limit_messages_are_late_and_not_lost() {
     let platform = own_platform(2, &["msg.rate_limit=50", "msg.rate_burst=10"]).await;
@@ -218,17 +218,17 @@ async fn beyond_the_rate_limit_messages_are_late_and_not_lost() {
     sender.settle().await;
 }
 
-/// §10.2, S-11, S-25: who does not log in is closed without a frame; a silent PC and a silent phone
+/// S-11, S-25: who does not log in is closed without a frame; a silent PC and a silent phone
 /// are closed after their times; any byte is a sign of life.
 #[tokio::test]
 async fn silence_closes_a_connection_after_the_time_of_its_class() {
     let mut platform = own_platform(
         4,
         &[
-            "msg.login_timeout_ms=600",
-            "msg.idle_pc_ms=600",
-            "msg.idle_mobile_ms=1800",
-            "msg.sweep_ms=50",
+            "msg.login_timeout=600ms",
+            "msg.idle_pc=600ms",
+            "msg.idle_mobile=1800ms",
+            "msg.sweep_interval=50ms",
         ],
     )
     .await;
@@ -288,20 +288,20 @@ async fn silence_closes_a_connection_after_the_time_of_its_class() {
     dripping.settle().await;
 }
 
-/// §10.2: the stated defaults are in force unless configured otherwise.
+/// The stated defaults are in force unless configured otherwise.
 #[tokio::test]
 async fn the_documented_defaults_are_in_force() {
     let dir = tempfile::tempdir().unwrap();
     let shown = im_e2e::process::run_imd(dir.path(), &["config", "show"]).unwrap();
     for line in [
-        "login_timeout_ms = 15000",
-        "idle_pc_ms = 120000",
-        "idle_mobile_ms = 300000",
+        "login_timeout = \"15s\"",
+        "idle_pc = \"2m\"",
+        "idle_mobile = \"5m\"",
         "rate_limit = 20",
         "rate_burst = 64",
         "pending_messages = 64",
-        "pending_bytes = 262144",
-        "max_frame_bytes = 1048576",
+        "pending_size = \"256KiB\"",
+        "max_frame = \"1MiB\"",
         "listen = \"0.0.0.0:8000\"",
         "http_listen = \"0.0.0.0:8080\"",
         "client_listen = \"0.0.0.0:8008\"",
@@ -314,7 +314,7 @@ async fn the_documented_defaults_are_in_force() {
     }
 }
 
-/// §2.2.4, D27, S-97: a length below 16 or above the bound closes that connection and no other.
+/// D27, S-97: a length below 16 or above the bound closes that connection and no other.
 #[tokio::test]
 async fn an_impossible_length_closes_that_connection_only() {
     let shared = platform().await;
@@ -341,7 +341,7 @@ async fn an_impossible_length_closes_that_connection_only() {
     assert_eq!(commands(&bystander.settle().await), []);
 }
 
-/// §2.2.6, S-97: frames cut at every byte and a hundred frames in one write mean the same.
+/// S-97: frames cut at every byte and a hundred frames in one write mean the same.
 #[tokio::test]
 async fn frames_may_come_in_pieces_or_together() {
     let shared = platform().await;

@@ -1,4 +1,4 @@
-//! Golden frames as bytes (wire §19; S-108): what an original client sends, byte for byte, and what the
+//! Golden frames as bytes (S-108): what an original client sends, byte for byte, and what the
 //! server answers, compared byte for byte except for times.
 
 use im_codec::encode;
@@ -59,7 +59,7 @@ async fn frame(terminal: &mut Terminal, command: Command) -> Vec<u8> {
 }
 
 fn now() -> u32 {
-    im_core::time::unix_seconds()
+    im_core::time::UnixSeconds::now().get()
 }
 
 /// The same frame with `time` where the golden one has 1700000000 or the second after it.

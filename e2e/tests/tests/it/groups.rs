@@ -1,4 +1,4 @@
-//! Groups (wire §10.13, §10.18, §13.10; S-30, S-39, S-46, S-52, S-56 to S-62).
+//! Groups (S-30, S-39, S-46, S-52, S-56 to S-62).
 
 use im_proto_teamtalk::base::GroupVersionInfo;
 use im_proto_teamtalk::group::{ImGroupChangeMemberNotify, ImGroupInfoListReq, ImGroupInfoListRsp};
@@ -43,7 +43,7 @@ fn sorted(mut ids: Vec<u32>) -> Vec<u32> {
     ids
 }
 
-/// §10.18, §13.10, F52, S-52: the answer has the id and the members, ascending, each once; only the
+/// F52, S-52: the answer has the id and the members, ascending, each once; only the
 /// creator is told.
 #[tokio::test]
 async fn a_made_group_is_answered_to_its_creator_only() {
@@ -73,7 +73,7 @@ async fn a_made_group_is_answered_to_its_creator_only() {
     assert_eq!(commands(&member.fence(&mut creator).await), []);
 }
 
-/// §10.18, §13.10, D22, S-52: no name, no members or too long a name fail with result 1 and the name;
+/// D22, S-52: no name, no members or too long a name fail with result 1 and the name;
 /// a fixed group cannot be made by a client and is not answered.
 #[tokio::test]
 async fn a_group_needs_a_name_and_members_and_clients_make_temporary_ones_only() {
@@ -107,7 +107,7 @@ async fn a_group_needs_a_name_and_members_and_clients_make_temporary_ones_only()
     );
 }
 
-/// §10.13, §20.4, S-30, S-46: every terminal of every member gets a message, the sending one does not;
+/// S-30, S-46: every terminal of every member gets a message, the sending one does not;
 /// strangers neither send nor receive; who was away finds it counted.
 #[tokio::test]
 async fn a_group_message_reaches_all_members_once_and_nobody_else() {
@@ -133,7 +133,7 @@ async fn a_group_message_reaches_all_members_once_and_nobody_else() {
             assert_eq!(text_of(&copy), format!("message {n}"));
         }
     }
-    // No ack and no effect for a stranger, nor for a group that does not exist (§10.13.1).
+    // No ack and no effect for a stranger, nor for a group that does not exist.
     outside
         .send(
             Command::MsgData,
@@ -153,7 +153,7 @@ async fn a_group_message_reaches_all_members_once_and_nobody_else() {
     assert_eq!(commands(&a_pc.settle().await), []);
 }
 
-/// §10.18, D24, S-56, S-57: the answer first, then one notice to each terminal of each old and new
+/// D24, S-56, S-57: the answer first, then one notice to each terminal of each old and new
 /// member but the one that asked; the version grows.
 #[tokio::test]
 async fn members_changed_is_told_once_to_each_terminal_concerned() {
@@ -205,7 +205,7 @@ async fn members_changed_is_told_once_to_each_terminal_concerned() {
     assert_eq!(commands(&c_pc.fence(&mut b_pc).await), []);
 }
 
-/// §13.10, D23, S-56, S-58: who may do what.
+/// D23, S-56, S-58: who may do what.
 #[tokio::test]
 async fn members_add_the_creator_removes_and_anybody_may_leave() {
     let shared = platform().await;
@@ -238,7 +238,7 @@ async fn members_add_the_creator_removes_and_anybody_may_leave() {
     assert_eq!(sorted(answer.cur_user_id_list), sorted(vec![a, d]));
 }
 
-/// §13.10: a change of a group that does not exist has no answer.
+/// A change of a group that does not exist has no answer.
 #[tokio::test]
 async fn a_change_of_no_group_is_not_answered() {
     let shared = platform().await;
@@ -257,7 +257,7 @@ async fn a_change_of_no_group_is_not_answered() {
     assert_eq!(commands(&pc.settle().await), []);
 }
 
-/// §18.13, D21, S-61: only what is newer than the version held, only for members.
+/// D21, S-61: only what is newer than the version held, only for members.
 #[tokio::test]
 async fn group_info_comes_when_newer_and_for_members_only() {
     let shared = platform().await;
@@ -283,7 +283,7 @@ async fn group_info_comes_when_newer_and_for_members_only() {
     assert_eq!(names(infos(&mut outside, &wanted).await), [] as [&str; 0]);
 }
 
-/// §13.7, §13.8, S-39, S-62: who joins sees what comes afterwards; who comes back sees what comes
+/// S-39, S-62: who joins sees what comes afterwards; who comes back sees what comes
 /// after coming back.
 #[tokio::test]
 async fn a_new_member_gets_no_older_backlog() {

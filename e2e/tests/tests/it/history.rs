@@ -1,5 +1,4 @@
-//! What is stored: recent sessions, unread counts, lists, single messages (wire §13.4–13.8, §10.17,
-//! §18.10–18.12; S-36, S-39, S-40).
+//! What is stored: recent sessions, unread counts, lists, single messages (S-36, S-39, S-40).
 
 use im_core::Peer;
 use im_proto_teamtalk::base::{ContactSessionInfo, UnreadInfo};
@@ -112,7 +111,7 @@ async fn expect_unread(reader: &mut Terminal, peer: Peer, count: u32) {
         .unwrap_or_else(|_| panic!("unread is not {count}"));
 }
 
-/// S-36, §10.12: who has never logged in finds everything, in order, with ids, times and authors.
+/// S-36: who has never logged in finds everything, in order, with ids, times and authors.
 #[tokio::test]
 async fn who_was_away_finds_what_was_sent() {
     let shared = platform().await;
@@ -121,7 +120,7 @@ async fn who_was_away_finds_what_was_sent() {
     let mut times = Vec::new();
     for n in 1..=50 {
         sender.say(with_user(b), &format!("text {n}")).await;
-        times.push(im_core::time::unix_seconds());
+        times.push(im_core::time::UnixSeconds::now().get());
     }
     let mut receiver = shared.pc(b).await;
     let info = unread(&mut receiver, with_user(a)).await.unwrap();
@@ -145,7 +144,7 @@ async fn who_was_away_finds_what_was_sent() {
     );
 }
 
-/// §13.7, §18.10, D20: newest first, from the id or the newest, never more than asked or allowed.
+/// D20: newest first, from the id or the newest, never more than asked or allowed.
 #[tokio::test]
 async fn lists_go_backwards_and_are_bounded() {
     let mut platform = own_platform(3, &["msg.rate_limit=0"]).await;
@@ -173,7 +172,7 @@ async fn lists_go_backwards_and_are_bounded() {
     assert_eq!(ids(&mut a, in_group(4_000_000), 0, 20).await, [0_u32; 0]);
 }
 
-/// §16.5.1, F23, F24: the Windows client's tags come back, all 16 bits.
+/// F23, F24: the Windows client's tags come back, all 16 bits.
 #[tokio::test]
 async fn tags_of_history_requests_are_echoed() {
     let shared = platform().await;
@@ -197,7 +196,7 @@ async fn tags_of_history_requests_are_echoed() {
     }
 }
 
-/// §13.7, D20, D21: by id at most 100, only what exists and may be seen; the newest id for members.
+/// D20, D21: by id at most 100, only what exists and may be seen; the newest id for members.
 #[tokio::test]
 async fn single_messages_and_the_newest_id() {
     let shared = platform().await;
@@ -257,7 +256,7 @@ async fn single_messages_and_the_newest_id() {
     assert_eq!(newest(&mut stranger, with_user(b)).await, 0);
 }
 
-/// §13.8, §17.20, D18, D19, S-39: own messages never count, positions are ids, 0 or an impossible id
+/// D18, D19, S-39: own messages never count, positions are ids, 0 or an impossible id
 /// means everything; groups and people count apart; sending in a group reads what went before.
 #[tokio::test]
 async fn unread_counts_follow_messages_and_positions() {
@@ -305,7 +304,7 @@ async fn unread_counts_follow_messages_and_positions() {
     );
 }
 
-/// §13.4, §7.5, F50, S-21 of §18.11: newest first, changed strictly later, with the newest message;
+/// F50: newest first, changed strictly later, with the newest message;
 /// voice as the encrypted word; empty sessions are left out.
 #[tokio::test]
 async fn recent_sessions_are_newest_first_with_their_newest_message() {
@@ -356,7 +355,7 @@ async fn recent_sessions_are_newest_first_with_their_newest_message() {
     assert_eq!(recents(&mut pc, newest - 1_000).await.len(), 3);
 }
 
-/// §10.17, §13.5, §16.5.3, D10: removed for this user only; the iOS client asks with 0x0207; the own
+/// D10: removed for this user only; the iOS client asks with 0x0207; the own
 /// other terminals are told of pairs; a new message brings the session back.
 #[tokio::test]
 async fn a_removed_session_is_gone_until_the_next_message() {

@@ -1,4 +1,4 @@
-//! Login (wire §10.5, §13.1; S-10, S-11, S-86).
+//! Login (S-10, S-11, S-86).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn wrong_password(user: u32) -> ImLoginReq {
     }
 }
 
-/// §10.5 step 8.7: time, 0, 成功, the wanted state, and all eleven fields of the own record.
+/// Time, 0, 成功, the wanted state, and all eleven fields of the own record.
 #[tokio::test]
 async fn a_login_is_answered_with_everything_that_clients_read() {
     let shared = platform().await;
@@ -34,7 +34,12 @@ async fn a_login_is_answered_with_everything_that_clients_read() {
                 ..login_request(user, kind)
             })
             .await;
-        assert!(answer.server_time.abs_diff(im_core::time::unix_seconds()) <= 2);
+        assert!(
+            answer
+                .server_time
+                .abs_diff(im_core::time::UnixSeconds::now().get())
+                <= 2
+        );
         assert_eq!(answer.result_code, 0);
         assert_eq!(answer.result_string.as_deref(), Some("成功"));
         assert_eq!(
@@ -58,7 +63,7 @@ async fn a_login_is_answered_with_everything_that_clients_read() {
     }
 }
 
-/// §10.5 step 7, S-10, S-11: whatever the reason, result 6 with the original's words, then the end.
+/// S-10, S-11: whatever the reason, result 6 with the original's words, then the end.
 #[tokio::test]
 async fn wrong_password_and_unknown_name_get_the_same_answer_and_a_close() {
     let shared = platform().await;
@@ -82,7 +87,7 @@ async fn wrong_password_and_unknown_name_get_the_same_answer_and_a_close() {
     shared.pc(user).await;
 }
 
-/// §13.1, D3: after eleven failures within the time the pair of name and address is locked, and a restart
+/// D3: after eleven failures within the time the pair of name and address is locked, and a restart
 /// does not forget it; another address and another name are not locked. One guess at a time is judged all
 /// the same, so that the right password gets in.
 #[tokio::test]
@@ -138,7 +143,7 @@ async fn eleven_failures_lock_the_name_for_that_address_only_and_over_restarts()
     );
 }
 
-/// §7.1: only the status "active" logs in.
+/// Only the status "active" logs in.
 #[tokio::test]
 async fn only_active_people_log_in() {
     let mut platform = own_platform(0, &[]).await;
@@ -170,7 +175,7 @@ async fn only_active_people_log_in() {
     }
 }
 
-/// §10.5 steps 1 and 3: an unparsable request may be followed by a good one; after a good one no
+/// An unparsable request may be followed by a good one; after a good one no
 /// other is answered.
 #[tokio::test]
 async fn one_login_per_connection_and_an_unparsable_one_does_not_count() {
@@ -213,7 +218,7 @@ async fn one_login_per_connection_and_an_unparsable_one_does_not_count() {
     assert_eq!(commands(&terminal.settle().await), []);
 }
 
-/// §10.5 step 2: refusals 3, 4 and 5 in this order, each with the same words, then the end; as each
+/// Refusals 3, 4 and 5 in this order, each with the same words, then the end; as each
 /// role comes, the next refusal, and at last success.
 #[tokio::test]
 async fn what_is_missing_is_told_in_order_database_login_route() {

@@ -1,7 +1,8 @@
 //! End-to-end tests: real processes of `imd`, real sockets, faults on purpose.
 //!
-//! Tests are named by what they prove and name the row (S-nn) or section of the wire description
-//! that they come from.
+//! Tests are named by what they prove, and name the row (S-nn) of `docs/requirements.md`, the difference
+//! (Dn) of `COMPATIBILITY.md` or the frame (Fn) of `docs/protocol.md` that they show. I1 to I3 are those
+//! of `e2e/harness/src/checker.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,11 +30,13 @@ mod oddities;
 mod presence;
 mod processes;
 mod profiles;
+mod remembered;
 mod retries;
 mod settings;
 mod slow_readers;
 mod starting;
 mod support;
+mod takeovers;
 mod terminals;
 mod tools;
 mod traces;

@@ -1,4 +1,4 @@
-//! Messages from user to user (wire §10.12, §10.14–10.16, §16.4; S-29, S-33, S-34, S-42, S-43, S-45,
+//! Messages from user to user (S-29, S-33, S-34, S-42, S-43, S-45,
 //! S-46).
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::support::*;
 
 const SINGLE: i32 = SessionType::Single as i32;
 
-/// §10.12 steps 5 and 7: the ack echoes the number; the receiver's terminals and the sender's other
+/// The ack echoes the number; the receiver's terminals and the sender's other
 /// one get the message with id, time and author of the server; the sending one gets no copy.
 #[tokio::test]
 async fn a_text_is_acknowledged_to_its_sender_and_delivered_to_all_other_terminals() {
@@ -46,7 +46,11 @@ async fn a_text_is_acknowledged_to_its_sender_and_delivered_to_all_other_termina
                 (copy.from_user_id, copy.to_session_id, copy.msg_id),
                 (a, b, n)
             );
-            assert!(copy.create_time.abs_diff(im_core::time::unix_seconds()) <= 2);
+            assert!(
+                copy.create_time
+                    .abs_diff(im_core::time::UnixSeconds::now().get())
+                    <= 2
+            );
             assert_eq!(copy.msg_data, message.msg_data, "bodies are opaque");
             assert_eq!(copy.msg_type, message.msg_type);
         }
@@ -61,7 +65,7 @@ async fn a_text_is_acknowledged_to_its_sender_and_delivered_to_all_other_termina
     );
 }
 
-/// §7.5, §10.12, D17, S-42: voice passes byte for byte; four bytes or less are nothing to hear.
+/// D17, S-42: voice passes byte for byte; four bytes or less are nothing to hear.
 #[tokio::test]
 async fn voice_passes_unchanged_and_an_empty_one_gets_no_ack() {
     let shared = platform().await;
@@ -88,7 +92,7 @@ async fn voice_passes_unchanged_and_an_empty_one_gets_no_ack() {
     assert_eq!(commands(&sender.settle().await), []);
 }
 
-/// §16.4, D15, S-33: the identical frame again gets the same id and is stored and delivered once;
+/// D15, S-33: the identical frame again gets the same id and is stored and delivered once;
 /// another text under the same number is another message.
 #[tokio::test]
 async fn a_frame_sent_again_is_the_same_message() {
@@ -154,7 +158,7 @@ async fn a_client_message_id_is_recognised_after_reconnect_and_restart() {
 /// S-43: at the limit stored and delivered, one byte more not; the connection stays.
 #[tokio::test]
 async fn a_message_above_the_size_limit_is_not_stored() {
-    let mut platform = own_platform(2, &["db_proxy.writer.max_body_bytes=5000"]).await;
+    let mut platform = own_platform(2, &["db_proxy.writer.max_body=5000B"]).await;
     let address = platform.msg_address("all");
     let mut sender = Terminal::login(address, 1, Windows).await;
     let mut receiver = Terminal::login(address, 2, Windows).await;
@@ -170,7 +174,7 @@ async fn a_message_above_the_size_limit_is_not_stored() {
     assert_eq!(commands(&sender.settle().await), []);
 }
 
-/// §10.14, F14, F15, D18: the reader's other terminals hear of a read position, the reading one, the
+/// F14, F15, D18: the reader's other terminals hear of a read position, the reading one, the
 /// author and strangers do not; a repetition says nothing new and is not passed on.
 #[tokio::test]
 async fn a_read_position_is_told_to_the_readers_other_terminals_once() {
@@ -213,7 +217,7 @@ async fn a_read_position_is_told_to_the_readers_other_terminals_once() {
     );
 }
 
-/// §10.14: a receipt changes nothing and is never answered or passed on.
+/// A receipt changes nothing and is never answered or passed on.
 #[tokio::test]
 async fn receipts_are_taken_silently() {
     let shared = platform().await;
@@ -235,17 +239,21 @@ async fn receipts_are_taken_silently() {
     assert_eq!(commands(&author.settle().await), []);
 }
 
-/// §10.15
 #[tokio::test]
 async fn the_time_is_answered_at_once() {
     let shared = platform().await;
     let [user] = users();
     let mut pc = shared.pc(user).await;
     let answer: ImClientTimeRsp = pc.ask(Command::ClientTimeReq, &ImClientTimeReq {}).await;
-    assert!(answer.server_time.abs_diff(im_core::time::unix_seconds()) <= 1);
+    assert!(
+        answer
+            .server_time
+            .abs_diff(im_core::time::UnixSeconds::now().get())
+            <= 1
+    );
 }
 
-/// §10.16, D25: to all terminals of the receiver and the sender's other ones, text unchanged, author
+/// D25: to all terminals of the receiver and the sender's other ones, text unchanged, author
 /// from the session, number 0; nothing is stored.
 #[tokio::test]
 async fn a_signal_is_passed_on_under_its_true_author() {
@@ -282,7 +290,7 @@ async fn a_signal_is_passed_on_under_its_true_author() {
     );
 }
 
-/// §10.12, I3: messages of one connection keep their order, whatever is in flight.
+/// I3: messages of one connection keep their order, whatever is in flight.
 #[tokio::test]
 async fn the_order_of_one_sender_is_kept() {
     let shared = platform().await;

@@ -1,4 +1,4 @@
-//! Who is online (wire §10.11, §11.3, §16.5.4; S-26, D9).
+//! Who is online (S-26, D9).
 
 use im_proto_teamtalk::base::UserStatType;
 use im_proto_teamtalk::buddy::{ImUserStatNotify, ImUsersStatReq, ImUsersStatRsp};
@@ -23,7 +23,7 @@ async fn statuses(asker: &mut Terminal, wanted: &[u32]) -> Vec<(u32, i32)> {
         .collect()
 }
 
-/// §10.11, §11.3, S-26, D44: one entry for each id, in the order of the request, unknown ones included and
+/// S-26, D44: one entry for each id, in the order of the request, unknown ones included and
 /// repetitions left out; a phone alone is offline.
 #[tokio::test]
 async fn statuses_come_in_the_order_of_the_question() {
@@ -49,7 +49,7 @@ async fn statuses_come_in_the_order_of_the_question() {
     assert_eq!(statuses(&mut pc, &[]).await, []);
 }
 
-/// §16.5.4: the Mac asks for everybody in one frame and gets one frame in the same order.
+/// The Mac asks for everybody in one frame and gets one frame in the same order.
 #[tokio::test]
 async fn the_mac_asks_for_everybody_at_once() {
     let shared = platform().await;
@@ -62,7 +62,7 @@ async fn the_mac_asks_for_everybody_at_once() {
     assert!(found.contains(&(user, ONLINE)));
 }
 
-/// §11.3, F26, §18.15: every PC hears of a PC's coming and going, the own one too and after its login
+/// F26: every PC hears of a PC's coming and going, the own one too and after its login
 /// answer; phones hear nothing, and a phone's coming is no news.
 #[tokio::test]
 async fn pcs_are_told_who_comes_and_goes() {

@@ -1,5 +1,4 @@
-//! Clients that behave as the originals do, together in one conversation (wire §2.4, §2.5, §16.1 to
-//! §16.5; S-23, S-24, S-29, S-108).
+//! Clients that behave as the originals do, together in one conversation (S-23, S-24, S-29, S-108).
 
 use std::time::Duration;
 
@@ -51,7 +50,7 @@ fn user(id: u32) -> UserId {
     UserId::from_wire(id).unwrap()
 }
 
-/// §16.2, §16.5: each original's requests after login, all at once and in any order, are answered as
+/// Each original's requests after login, all at once and in any order, are answered as
 /// it expects.
 #[tokio::test]
 async fn the_requests_of_every_client_after_login_are_answered() {

@@ -1,4 +1,4 @@
-//! What each client sends again, and what becomes of it (wire §2.4, §16.4, D15; I2).
+//! What each client sends again, and what becomes of it (D15; I2).
 //!
 //! Windows alone repeats by itself: the identical frame, once, about six seconds later, on whatever
 //! connection it has then. All others leave it to their user, whose second attempt has a new number.
@@ -15,7 +15,7 @@ use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 use crate::support::*;
 
 /// Longer than any restart on a busy machine, and within every bound.
-const LONG_WINDOW: &str = "db_proxy.writer.frame_window_seconds=600";
+const LONG_WINDOW: &str = "db_proxy.writer.frame_window=10m";
 
 /// Unix seconds by the clock of a client.
 const CLOCK: u32 = 1_700_000_000;
@@ -188,7 +188,7 @@ async fn what_only_looks_like_an_earlier_message_is_stored() {
 /// The bounds of recognition: a time, and a number of messages stored since.
 #[tokio::test]
 async fn a_repetition_is_recognised_within_its_time_and_number() {
-    let set = ["db_proxy.writer.frame_window_seconds=1"];
+    let set = ["db_proxy.writer.frame_window=1s"];
     let mut platform = own_platform(2, &set).await;
     let mut pc = terminal(platform.msg_address("all"), 1, Windows).await;
     let message = timed(1, with_user(2), "late", CLOCK);

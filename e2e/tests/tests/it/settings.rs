@@ -1,5 +1,5 @@
-//! Shields and fixed groups (wire §10.9, §13.9, §13.10, D7), and the file commands as long as there is
-//! no file server (§10.20, §10.23).
+//! Shields and fixed groups (D7), and the file commands as long as there is
+//! no file server.
 
 use im_proto_teamtalk::base::{GroupVersionInfo, TransferFileType};
 use im_proto_teamtalk::file::{
@@ -16,7 +16,7 @@ use im_proto_teamtalk::login::{
 
 use crate::support::*;
 
-/// §10.9, §13.9: one flag per user, for all of his terminals.
+/// One flag per user, for all of his terminals.
 #[tokio::test]
 async fn the_night_shield_is_kept_per_user() {
     let shared = platform().await;
@@ -49,7 +49,7 @@ async fn the_night_shield_is_kept_per_user() {
     );
 }
 
-/// §10.18, §13.10, D7: one flag per group and member, shown in the group's info; members only.
+/// D7: one flag per group and member, shown in the group's info; members only.
 #[tokio::test]
 async fn a_group_can_be_shielded_by_each_member_for_himself() {
     let shared = platform().await;
@@ -88,7 +88,7 @@ async fn a_group_can_be_shielded_by_each_member_for_himself() {
     }
 }
 
-/// §13.10, D7: the list has fixed groups only, which administrators make, and names the user even when
+/// D7: the list has fixed groups only, which administrators make, and names the user even when
 /// it is empty.
 #[tokio::test]
 async fn fixed_groups_are_listed_for_their_members() {
@@ -104,7 +104,7 @@ async fn fixed_groups_are_listed_for_their_members() {
     assert_eq!((answer.user_id, answer.group_version_list.len()), (a, 0));
 }
 
-/// §10.23: without a file server a request fails with result 1 and the unchanged name, lists are
+/// Without a file server a request fails with result 1 and the unchanged name, lists are
 /// empty, the rest is silent; nobody else hears of it.
 #[tokio::test]
 async fn files_are_refused_as_long_as_there_is_no_file_server() {

@@ -1,4 +1,4 @@
-//! Clients that stop reading (D29, I8; issue "1,000 readers that stop reading").
+//! Clients that stop reading (D29).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,12 +30,13 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
     const READERS: u32 = 1_000;
     const PUSH_BUDGET: u64 = 64 << 10;
     const PUSH_TOTAL: u64 = 32 << 20;
-    let budget = format!("msg.push_budget_bytes={PUSH_BUDGET}");
-    let total = format!("msg.push_total_bytes={PUSH_TOTAL}");
+    const LIMIT: Duration = Duration::from_secs(60);
+    let budget = format!("msg.push_budget={PUSH_BUDGET}B");
+    let total = format!("msg.push_total={PUSH_TOTAL}B");
     let settings = [
         budget.as_str(),
         total.as_str(),
-        "msg.slow_grace_ms=200",
+        "msg.slow_grace=200ms",
         "msg.catch_up_time=2s",
         "msg.rate_limit=0",
         "msg.presence.notify=none",
@@ -67,7 +68,14 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
             .unwrap()
     };
     let (mut sent, mut most) = (0_u32, 0);
+    let closing = tokio::time::Instant::now();
     while metrics(&mut platform).await.sum("im_msg_slow_readers", "") < f64::from(READERS) {
+        // A reader may be without progress for `catch_up_time` before it is closed, however much
+        // was written in that time: it is the time that has a bound.
+        assert!(
+            closing.elapsed() < LIMIT,
+            "readers that do not read are never closed, after {sent} messages"
+        );
         for _ in 0..20 {
             let ack: ImMsgDataAck = writer.ask(Command::MsgData, &voice).await;
             sent += 1;
@@ -81,7 +89,6 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
         let ack = left.say(with_user(right.user()), "unaffected").await;
         assert_eq!(right.message().await.msg_id, ack.msg_id);
         most = most.max(resident_kib(pid).unwrap().saturating_sub(before));
-        assert!(sent < 2_000, "readers that do not read are never closed");
     }
     // Bytes of one message are shared by all queues; the budget is what it may be at the very worst,
     // and a tenth of it for what stands around.
@@ -106,7 +113,7 @@ async fn a_thousand_readers_that_stop_cost_a_bounded_memory() {
 /// D29: a client that asks without reading is read later, and then closed or served; memory stays.
 #[tokio::test]
 async fn who_asks_and_does_not_read_is_not_answered_without_bound() {
-    let settings = ["msg.answer_budget_bytes=65536", "msg.slow_grace_ms=200"];
+    let settings = ["msg.answer_budget=64KiB", "msg.slow_grace=200ms"];
     let mut platform = own_platform(1_000, &settings).await;
     let address = platform.msg_address("all");
     let pid = platform.process("all").unwrap().pid();

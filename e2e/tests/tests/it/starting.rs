@@ -1,4 +1,4 @@
-//! How processes start and stop (S-18, S-85, S-88, S-90, S-92, S-93, S-99; architecture I6).
+//! How processes start and stop (S-18, S-85, S-88, S-90, S-92, S-93, S-99).
 
 use std::net::TcpListener;
 use std::process::ExitStatus;
@@ -76,8 +76,8 @@ async fn a_configuration_that_cannot_be_used_is_named() {
         (with(&["--set", "msg.no_such_key=1"]), "", "no_such_key"),
         (config.clone(), "[msg]\nno_such_key = 1\n", "no_such_key"),
         (config.clone(), "[no_such_table]\n", "no_such_table"),
-        (config.clone(), "[msg]\nidle_pc_ms = 1\n", "idle_pc_ms"),
-        (config, "[msg]\nidle_pc_ms = \"long\"\n", "idle_pc_ms"),
+        (config.clone(), "[msg]\nidle_pc = \"1ms\"\n", "idle_pc"),
+        (config, "[msg]\nidle_pc = \"long\"\n", "idle_pc"),
         (with(&["--config", "DIR/missing.toml"]), "", "missing.toml"),
     ];
     for (args, file, named) in cases {
@@ -243,8 +243,8 @@ async fn a_second_signal_stops_at_once() {
     // Two thousand connections that are closed one per second.
     let settings = [
         "msg.drain_rate=1",
-        "msg.drain_seconds=300",
-        "process.stop_timeout_ms=600000",
+        "msg.drain_time=5m",
+        "process.stop_timeout=10m",
     ];
     let mut platform = own_platform(1, &settings).await;
     let address = platform.msg_address("all");
@@ -274,7 +274,7 @@ async fn a_second_signal_stops_at_once() {
     assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
-/// S-85, S-86, I6: the processes start in any order, with pauses; all are ready soon after the last,
+/// S-85, S-86: the processes start in any order, with pauses; all are ready soon after the last,
 /// none ends, and people talk.
 #[tokio::test]
 async fn twenty_random_start_orders_lead_to_the_same_platform() {

@@ -1,5 +1,4 @@
-//! Several terminals of one user: classes, kicks, logout, phones and their PC (wire §10.6–10.8,
-//! §16.6; S-16, S-17).
+//! Several terminals of one user: classes, kicks, logout, phones and their PC (S-16, S-17).
 
 use im_proto_teamtalk::base::{KickReasonType, UserStatType};
 use im_proto_teamtalk::buddy::{ImUsersStatReq, ImUsersStatRsp, ImpcLoginStatusNotify};
@@ -43,7 +42,7 @@ async fn expect_kick(terminal: &mut Terminal, reason: KickReasonType) {
     );
 }
 
-/// §10.7: one PC and one phone live together; a second PC or phone replaces its like.
+/// One PC and one phone live together; a second PC or phone replaces its like.
 #[tokio::test]
 async fn one_terminal_per_class_and_the_older_one_is_kicked() {
     let shared = platform().await;
@@ -66,7 +65,7 @@ async fn one_terminal_per_class_and_the_older_one_is_kicked() {
     assert_eq!(status_of(&mut sender, user).await, ONLINE);
 }
 
-/// §10.7, 0x010a: only a phone ends the PC's session; answered even when there is no PC.
+/// 0x010a: only a phone ends the PC's session; answered even when there is no PC.
 #[tokio::test]
 async fn a_phone_ends_the_session_of_its_users_pc() {
     let shared = platform().await;
@@ -94,7 +93,7 @@ async fn a_phone_ends_the_session_of_its_users_pc() {
     assert_eq!(answer.result_code, 0);
 }
 
-/// §10.6, F40, S-16: answered, closed, and offline for everybody.
+/// F40, S-16: answered, closed, and offline for everybody.
 #[tokio::test]
 async fn logout_is_answered_and_ends_the_session() {
     let shared = platform().await;
@@ -119,7 +118,7 @@ async fn logout_is_answered_and_ends_the_session() {
     );
 }
 
-/// §11.3, §16.6, F36: a phone learns at its login that a PC is on, and each change afterwards; PCs
+/// F36: a phone learns at its login that a PC is on, and each change afterwards; PCs
 /// are never told.
 #[tokio::test]
 async fn a_phone_knows_about_its_users_pc() {
@@ -165,7 +164,7 @@ async fn a_phone_knows_about_its_users_pc() {
     );
 }
 
-/// §10.8, D7: phones only; the answer names the user.
+/// D7: phones only; the answer names the user.
 #[tokio::test]
 async fn a_push_token_is_taken_from_phones_only() {
     let shared = platform().await;

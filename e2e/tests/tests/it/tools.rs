@@ -1,5 +1,5 @@
 //! The command-line tools against a running platform: backup, administration, the terminal client
-//! (S-107; issue §5, §6).
+//! (S-107).
 
 use std::io::Write as _;
 use std::process::{Command as Program, Stdio};
@@ -87,7 +87,7 @@ async fn a_backup_while_people_chat_is_complete_when_restored() {
     );
 }
 
-/// Issue §6, S-10: who is disabled is out within two seconds and stays out; a new password counts at
+/// S-10: who is disabled is out within two seconds and stays out; a new password counts at
 /// once; sessions can be listed and ended.
 #[tokio::test]
 async fn administrators_end_sessions_and_change_accounts() {
@@ -158,7 +158,7 @@ async fn administrators_end_sessions_and_change_accounts() {
     assert_eq!(accepted.try_login(&request).await.result_code, 0);
 }
 
-/// §13.10, 0x0401: fixed groups are made by administrators and listed with their version.
+/// 0x0401: fixed groups are made by administrators and listed with their version.
 #[tokio::test]
 async fn administrators_make_fixed_groups() {
     let shared = platform().await;
@@ -205,7 +205,7 @@ async fn administrators_make_fixed_groups() {
             version: 2
         }]
     );
-    // Only its creator and administrators change it (§13.10).
+    // Only its creator and administrators change it.
     let answer = change_members(&mut pc, group, GroupModifyType::Del, &[b]).await;
     assert_eq!(
         answer.result_code, 1,
@@ -319,7 +319,7 @@ async fn the_terminal_client_can_be_scripted() {
     assert!(!success, "{text}");
 }
 
-/// Issue §6: an import is idempotent by name, all or nothing, and names each bad line.
+/// An import is idempotent by name, all or nothing, and names each bad line.
 #[tokio::test]
 async fn an_import_with_bad_lines_changes_nothing_and_names_them() {
     let mut platform = own_platform(0, &[]).await;

@@ -1,4 +1,4 @@
-//! The conversation traces of the wire description (§20.1 to §20.4) on two msg servers: what each
+//! Conversations, frame by frame, on two msg servers: what each
 //! terminal sees, in order (S-17, S-27, S-31).
 
 use im_proto_teamtalk::base::UserStatType;
@@ -24,7 +24,7 @@ async fn two_servers(people: u32) -> (Platform, std::net::SocketAddr, std::net::
     (platform, first, second)
 }
 
-/// §20.1 and §20.2: the first PC login is told to the phone and to all PCs on both servers; a second
+/// The first PC login is told to the phone and to all PCs on both servers; a second
 /// one on the other server kicks the first, and nobody is told that the user went.
 #[tokio::test]
 async fn a_first_and_a_second_pc_login_of_one_user_on_two_servers() {
@@ -62,7 +62,7 @@ async fn a_first_and_a_second_pc_login_of_one_user_on_two_servers() {
     assert!(!commands(&u10m.settle().await).contains(&Command::KickUser));
 }
 
-/// §20.3: ack with the sender's number; copies on both servers with number 0 and without routing
+/// Ack with the sender's number; copies on both servers with number 0 and without routing
 /// data; the read notice to the reader's other terminals on another server.
 #[tokio::test]
 async fn a_single_text_from_windows_and_ios_on_one_server_to_android_on_the_other() {
@@ -122,7 +122,7 @@ async fn a_single_text_from_windows_and_ios_on_one_server_to_android_on_the_othe
             session_type: 1
         }
     );
-    // §10.16 across servers.
+    // Signals across servers.
     let signal = Imp2pCmdMsg {
         from_user_id: 0,
         to_user_id: 20,
@@ -140,7 +140,7 @@ async fn a_single_text_from_windows_and_ios_on_one_server_to_android_on_the_othe
     );
 }
 
-/// §20.4: members on both servers, each terminal once and in order, whoever of them writes.
+/// Members on both servers, each terminal once and in order, whoever of them writes.
 #[tokio::test]
 async fn a_group_text_on_two_servers() {
     let (_platform, msg1, msg2) = two_servers(30).await;

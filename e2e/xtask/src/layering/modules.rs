@@ -60,6 +60,7 @@ const DB_PROXY: &[&str] = &[
     "metrics",
     "results",
     "space",
+    "stored",
     "publish",
     "positions",
     "writer",

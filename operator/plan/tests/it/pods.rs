@@ -1,6 +1,7 @@
 //! Pods: security, configuration, overrides.
 
 use im_config::ImdConfig;
+use im_config::units::Span;
 use im_operator_plan::Role;
 use serde_json::{Value, json};
 
@@ -54,6 +55,23 @@ fn never_14_no_secret_is_in_arguments_or_environment() {
     }
 }
 
+/// Who takes over another role finds neither the administrators' secret nor the key of remembered logins.
+#[test]
+fn every_role_mounts_its_own_secrets_only() {
+    for template in templates(&built(&resolve(json!({})))) {
+        let spec = &template["spec"];
+        let volumes = spec["volumes"].as_array().unwrap();
+        let secrets = volumes
+            .iter()
+            .filter_map(|volume| volume["secret"]["secretName"].as_str());
+        let expected: &[&str] = match spec["serviceAccountName"].as_str().unwrap() {
+            "demo-db-proxy" => &["demo-internal", "demo-admin", "demo-remember"],
+            _ => &["demo-internal"],
+        };
+        assert_eq!(secrets.collect::<Vec<_>>(), expected);
+    }
+}
+
 #[test]
 fn files_hold_what_the_servers_need() {
     let msg = config(
@@ -71,8 +89,8 @@ fn files_hold_what_the_servers_need() {
         (1000, 500)
     );
     assert_eq!(
-        (msg.msg.drain_seconds, msg.process.stop_timeout_ms),
-        (60, 110_000)
+        (msg.msg.drain_time, msg.process.stop_timeout),
+        (Span::seconds(60), Span::seconds(110))
     );
     assert_eq!(msg.msg.accept_rate, 7);
     assert_eq!(msg.peers.login, ["kubernetes:demo-login-control:control"]);
@@ -84,8 +102,8 @@ fn files_hold_what_the_servers_need() {
         Role::Login,
     );
     assert_eq!(
-        (login.login.stale_after_ms, login.login.replicas),
-        (30_000, 4)
+        (login.login.stale_after, login.login.replicas),
+        (Span::seconds(30), 4)
     );
     assert!(login.peers.route.is_empty());
     let db_proxy = config(json!({}), Role::DbProxy);
@@ -93,6 +111,8 @@ fn files_hold_what_the_servers_need() {
     assert_eq!(db_proxy.db_proxy.admin_listen, "0.0.0.0:10601");
     let file = db_proxy.db_proxy.admin_secret_file.unwrap();
     assert_eq!(file.to_str(), Some("/run/imcluster/admin/secret"));
+    let file = db_proxy.db_proxy.accounts.remember_key_file.unwrap();
+    assert_eq!(file.to_str(), Some("/run/imcluster/remember/secret"));
     assert_eq!(db_proxy.data_dir.unwrap().to_str(), Some("/data"));
 }
 

@@ -246,7 +246,7 @@ impl Driver {
             to_session_id: outgoing.to_session_id,
             msg_id: 0,
             create_time: if has_clock {
-                im_core::time::unix_seconds()
+                im_core::time::UnixSeconds::now().get()
             } else {
                 0
             },

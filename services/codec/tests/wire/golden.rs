@@ -13,35 +13,7 @@ use im_proto_teamtalk::group::ImGroupInfoListReq;
 use im_proto_teamtalk::login::{ImLoginReq, ImLoginRes};
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck, ImUnreadMsgCntRsp};
 
-pub(crate) struct Golden {
-    pub(crate) name: String,
-    pub(crate) complete: bool,
-    pub(crate) bytes: Vec<u8>,
-}
-
-pub(crate) fn golden_frames() -> Vec<Golden> {
-    include_str!("golden_frames.txt")
-        .split("\n\n")
-        .filter(|block| !block.starts_with('#'))
-        .map(|block| {
-            let mut lines = block.lines();
-            let (name, state) = lines
-                .next()
-                .and_then(|line| line.split_once(' '))
-                .expect("name");
-            lines.next().expect("description");
-            let bytes = lines
-                .flat_map(str::split_whitespace)
-                .map(|digits| u8::from_str_radix(digits, 16).expect("hexadecimal"))
-                .collect();
-            Golden {
-                name: name.to_owned(),
-                complete: state == "complete",
-                bytes,
-            }
-        })
-        .collect()
-}
+use crate::document::{Golden, golden_frames};
 
 fn golden(name: &str) -> Vec<u8> {
     golden_frames()

@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio_util::codec::Decoder;
 
-use crate::golden::golden_frames;
+use crate::document::golden_frames;
 
 fn golden_stream() -> (Vec<u8>, Vec<Bytes>) {
     let frames: Vec<_> = golden_frames()

@@ -1,5 +1,6 @@
 use super::*;
 use crate::LogFormat;
+use crate::units::Span;
 
 fn sources(file: &str, env: &[(&str, &str)], sets: &[&str]) -> Sources {
     Sources {
@@ -14,7 +15,7 @@ fn sources(file: &str, env: &[(&str, &str)], sets: &[&str]) -> Sources {
 }
 
 fn load(file: &str, env: &[(&str, &str)], sets: &[&str]) -> ImdConfig {
-    sources(file, env, sets).load().unwrap()
+    sources(file, env, sets).load().unwrap().config
 }
 
 fn error(file: &str, env: &[(&str, &str)], sets: &[&str]) -> String {
@@ -32,17 +33,17 @@ fn flags_win_over_the_environment_over_the_file_over_presets_over_defaults() {
     let mut sources = sources(file, &env, &["msg.rate_limit=3"]);
     sources.presets = vec![
         ("msg.pending_messages".to_owned(), "9".to_owned()),
-        ("msg.sweep_ms".to_owned(), "9".to_owned()),
+        ("msg.sweep_interval".to_owned(), "\"9ms\"".to_owned()),
     ];
-    let msg = sources.load().unwrap().msg;
+    let msg = sources.load().unwrap().config.msg;
     assert_eq!(
         (
             msg.rate_limit,
             msg.rate_burst,
             msg.pending_messages,
-            msg.sweep_ms
+            msg.sweep_interval
         ),
-        (3, 2, 1, 9)
+        (3, 2, 1, Span::millis(9))
     );
     assert_eq!(msg.pull_page, ImdConfig::default().msg.pull_page);
 }
@@ -107,11 +108,11 @@ fn a_value_of_a_wrong_type_is_named() {
 #[test]
 fn values_out_of_bounds_are_all_named_with_their_bounds() {
     let file = "[trace]\nratio = 2.0\n[peers]\nroute = [\"nowhere\"]";
-    let text = error(file, &[], &["admin.heartbeat_ms=1"]);
+    let text = error(file, &[], &["admin.heartbeat=1ms"]);
     assert!(text.contains("trace.ratio: must be 0 to 1, is 2"), "{text}");
     assert!(text.contains("peers.route: must hold host:port"), "{text}");
     assert!(
-        text.contains("admin.heartbeat_ms: must be 100 to 600000, is 1"),
+        text.contains("admin.heartbeat: must be 100ms to 10m, is 1ms"),
         "{text}"
     );
 }

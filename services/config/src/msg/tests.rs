@@ -1,4 +1,5 @@
 use super::*;
+use crate::Check as _;
 
 #[test]
 fn the_defaults_are_within_their_bounds() {
@@ -8,12 +9,12 @@ fn the_defaults_are_within_their_bounds() {
 #[test]
 fn the_timeouts_are_those_of_the_original() {
     let config = MsgConfig::default();
-    assert_eq!(config.login_timeout_ms, 15_000);
-    assert_eq!(config.idle_pc_ms, 120_000);
-    assert_eq!(config.idle_mobile_ms, 300_000);
-    assert_eq!(config.sweep_ms, 1_000);
+    assert_eq!(config.login_timeout, Span::seconds(15));
+    assert_eq!(config.idle_pc, Span::seconds(120));
+    assert_eq!(config.idle_mobile, Span::seconds(300));
+    assert_eq!(config.sweep_interval, Span::seconds(1));
     // "Closed within two seconds": the grace and the tick that notices its end.
-    assert!(config.kick_grace_ms <= 1_000 && config.close_grace_ms <= 1_000);
+    assert!(config.kick_grace.max(config.close_grace) <= Span::seconds(1));
 }
 
 #[test]
@@ -21,23 +22,26 @@ fn the_limits_are_the_stated_ones() {
     let config = MsgConfig::default();
     assert_eq!((config.rate_limit, config.rate_burst), (20, 64));
     assert_eq!(
-        (config.pending_messages, config.pending_bytes),
-        (64, 262_144)
+        (config.pending_messages, config.pending_size),
+        (64, ByteSize::kib(256))
     );
     assert_eq!((config.send_batch, config.send_batches_in_flight), (256, 2));
-    assert_eq!(config.max_frame_bytes, 1_048_576);
-    assert_eq!(config.push_budget_bytes, 1_048_576);
-    assert_eq!(config.pull_interval_ms, 200);
-    assert_eq!((config.drain_seconds, config.drain_notice_ms), (20, 2_000));
+    assert_eq!(config.max_frame, ByteSize::mib(1));
+    assert_eq!(config.push_budget, ByteSize::mib(1));
+    assert_eq!(config.pull_interval, Span::millis(200));
+    assert_eq!(
+        (config.drain_time, config.drain_notice),
+        (Span::seconds(20), Span::seconds(2))
+    );
     assert_eq!(config.presence.notify, PresenceNotify::All);
     assert_eq!(config.listen, "0.0.0.0:8000");
-    assert!(config.report_delay_ms <= 50 && config.report_interval_ms <= 1_000);
+    assert!(config.report_delay <= Span::millis(50) && config.report_interval <= Span::seconds(1));
 }
 
 #[test]
 fn a_stop_with_the_defaults_ends_before_the_process_is_cut() {
     let longest = MsgConfig::default().longest_stop();
-    let limit = Duration::from_millis(crate::ProcessConfig::default().stop_timeout_ms);
+    let limit = crate::ProcessConfig::default().stop_timeout.duration();
     assert!(longest < limit && limit < Duration::from_secs(30));
 }
 

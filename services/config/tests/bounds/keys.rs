@@ -8,8 +8,8 @@ use serde_json::Value;
 pub(crate) struct Key {
     /// Path, such as `msg.max_connections`; `*.link.…` when every role has the same one.
     pub(crate) path: String,
-    /// Unit of the value; empty for a plain number and for values that carry their unit.
-    pub(crate) unit: &'static str,
+    /// What the schema allows, as a person reads it.
+    pub(crate) range: String,
     /// Default as a person reads it.
     pub(crate) default: String,
     /// The description, on one line.
@@ -18,7 +18,7 @@ pub(crate) struct Key {
 
 /// All keys, by path.
 pub(crate) fn keys() -> Vec<Key> {
-    let schema = serde_json::to_value(ImdConfig::schema()).unwrap();
+    let schema = ImdConfig::schema();
     let defaults = serde_json::to_value(ImdConfig::default()).unwrap();
     let mut keys = Vec::new();
     walk(&schema, &schema, &defaults, "", &mut keys);
@@ -53,16 +53,18 @@ fn shared_links(keys: &[Key]) -> Vec<Key> {
 
 fn same(shared: &Key, key: &Key) -> bool {
     shared.path.rsplit('.').next() == key.path.rsplit('.').next()
-        && (shared.unit, &shared.default, &shared.meaning) == (key.unit, &key.default, &key.meaning)
+        && (&shared.range, &shared.default, &shared.meaning)
+            == (&key.range, &key.default, &key.meaning)
 }
 
 fn walk(schema: &Value, node: &Value, default: &Value, path: &str, keys: &mut Vec<Key>) {
     let target = resolved(schema, node);
     if let Some(default) = rate(default) {
         let meaning = node.get("description").and_then(Value::as_str);
+        let of = |field: &str| range(target.pointer(&format!("/properties/{field}")).unwrap());
         keys.push(Key {
             path: path.to_owned(),
-            unit: "",
+            range: format!("{} at once, {} a minute", of("burst"), of("per_minute")),
             default,
             meaning: one_line(meaning.unwrap_or_default()),
         });
@@ -88,17 +90,31 @@ fn walk(schema: &Value, node: &Value, default: &Value, path: &str, keys: &mut Ve
     // The description of the field, not of its type.
     let meaning = node.get("description").and_then(Value::as_str);
     let meaning = meaning.unwrap_or_default();
-    let unit = if carries_unit {
-        ""
-    } else {
-        unit(path, meaning)
-    };
     keys.push(Key {
         path: path.to_owned(),
-        unit,
-        default: shown(default, unit),
+        range: range(target),
+        default: shown(default),
         meaning: one_line(meaning),
     });
+}
+
+/// What a key may be, by its schema.
+fn range(node: &Value) -> String {
+    let of = |keywords: [&str; 2]| keywords.iter().find_map(|keyword| node.get(*keyword));
+    let (least, most) = (of(["minimum", "x-minimum"]), of(["maximum", "x-maximum"]));
+    let least = least.map(|least| format!("{} to ", shown(least)));
+    let most = most.map(shown);
+    let mut range = least.unwrap_or_default() + &most.unwrap_or_default();
+    for (keyword, words) in [
+        ("x-multiple-of", "a multiple of"),
+        ("x-at-least", "at least"),
+        ("x-at-most", "at most"),
+    ] {
+        if let Some(other) = node.get(keyword).and_then(Value::as_str) {
+            range.push_str(&format!("; {words} {other}"));
+        }
+    }
+    range
 }
 
 /// A rate, whose two numbers are one bound.
@@ -106,7 +122,7 @@ fn rate(default: &Value) -> Option<String> {
     let fields = default.as_object().filter(|fields| fields.len() == 2)?;
     let burst = fields.get("burst")?;
     let per_minute = fields.get("per_minute")?;
-    let (burst, per_minute) = (shown(burst, ""), shown(per_minute, ""));
+    let (burst, per_minute) = (shown(burst), shown(per_minute));
     Some(format!("{burst} at once, {per_minute} a minute"))
 }
 
@@ -136,43 +152,11 @@ fn is_number(node: &Value) -> bool {
     }
 }
 
-fn unit(path: &str, meaning: &str) -> &'static str {
-    let name = path.rsplit('.').next().unwrap_or_default();
-    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-    if ends(&["_ms"]) {
-        "ms"
-    } else if ends(&["_s", "_secs", "_seconds"]) {
-        "s"
-    } else if ends(&["_bytes"]) {
-        "bytes"
-    } else if ends(&["_kib"]) {
-        "KiB"
-    } else if ends(&["_rate", "rate_limit", "_per_second"]) {
-        "per second"
-    } else if meaning.contains(", bytes") {
-        "bytes"
-    } else {
-        ""
-    }
-}
-
-/// A default as a person reads it, sizes in their largest whole unit, digits in groups.
-fn shown(value: &Value, unit: &str) -> String {
-    let shift = |number: u64| {
-        [30_u32, 20, 10]
-            .into_iter()
-            .find(|s| number.trailing_zeros() >= *s)
-    };
+/// A value as a person reads it, digits in groups.
+fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
         Value::Number(number) => match number.as_u64() {
-            Some(0) => "0".to_owned(),
-            Some(number) if unit == "bytes" => match shift(number) {
-                Some(30) => format!("{} GiB", number >> 30),
-                Some(20) => format!("{} MiB", number >> 20),
-                Some(_) => format!("{} KiB", number >> 10),
-                None => grouped(number),
-            },
             Some(number) => grouped(number),
             None => number.to_string(),
         },

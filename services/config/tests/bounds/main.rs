@@ -1,6 +1,6 @@
 //! The reference of bounds, `docs/reference/bounds.md`, against the configuration.
 //!
-//! Keys, units, defaults and meanings in its tables are made from the schema; what happens at a bound
+//! Keys, ranges, defaults and meanings in its tables are made from the schema; what happens at a bound
 //! and what counts it are written by hand in the table itself and kept. `IM_UPDATE=1` writes the file:
 //! a key that is new gets a row with empty cells, which this test then wants filled, or the row moved
 //! to the table of settings that bound nothing.
@@ -11,9 +11,11 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod enforced;
 mod keys;
 mod metrics;
 mod page;
+mod spelled;
 
 use std::path::{Path, PathBuf};
 
@@ -85,17 +87,21 @@ fn every_metric_that_the_page_names_is_one_of_the_servers() {
 #[test]
 fn a_new_key_needs_a_row_and_a_lost_one_loses_it() {
     let text = "# Bounds\n\n<!-- bounds -->\n| a.gone | | 1 | x | closed | `im_x` |\n\
-                | `a.kept_ms` | ms | 1 | old | closed | `im_x` |\n<!-- end -->\n\nRest\n\n\
+                | `a.kept` | 1ms | 1 | old | closed | `im_x` |\n<!-- end -->\n\nRest\n\n\
                 <!-- settings -->\n| `b.port` | | 1 | x |\n<!-- end -->\nEnd\n";
-    let key = |path: &str, unit: &'static str| Key {
+    let key = |path: &str, range: &str| Key {
         path: path.to_owned(),
-        unit,
+        range: range.to_owned(),
         default: "7".to_owned(),
         meaning: "new".to_owned(),
     };
-    let keys = [key("a.kept_ms", "ms"), key("a.new", ""), key("b.port", "")];
+    let keys = [
+        key("a.kept", "1ms to 1s"),
+        key("a.new", ""),
+        key("b.port", ""),
+    ];
     let page = Page::parse(text).render(&keys);
-    assert!(page.contains("| `a.kept_ms` | ms | 7 | new | closed | `im_x` |\n"));
+    assert!(page.contains("| `a.kept` | 1ms to 1s | 7 | new | closed | `im_x` |\n"));
     assert!(page.contains("| `a.new` |  | 7 | new |  |  |\n"));
     assert!(!page.contains("a.gone"));
     assert!(page.contains("| `b.port` |  | 7 | new |\n"));

@@ -54,24 +54,24 @@ impl Page {
     /// The page for these keys, with the cells that it has.
     pub(crate) fn render(&self, keys: &[Key]) -> String {
         let mut bounds = String::from(
-            "| Key | Unit | Default | What it bounds | At the bound | Counted by |\n\
+            "| Key | Range | Default | What it bounds | At the bound | Counted by |\n\
              |---|---|---|---|---|---|\n",
         );
-        let mut settings = String::from("| Key | Unit | Default | Meaning |\n|---|---|---|---|\n");
+        let mut settings = String::from("| Key | Range | Default | Meaning |\n|---|---|---|---|\n");
         for key in keys {
             let Key {
                 path,
-                unit,
+                range,
                 default,
                 meaning,
             } = key;
             if self.settings.contains(path) {
-                writeln!(settings, "| `{path}` | {unit} | {default} | {meaning} |").unwrap();
+                writeln!(settings, "| `{path}` | {range} | {default} | {meaning} |").unwrap();
             } else {
                 let Cells { at, counted } = self.bounds.get(path).cloned().unwrap_or_default();
                 writeln!(
                     bounds,
-                    "| `{path}` | {unit} | {default} | {meaning} | {at} | {counted} |"
+                    "| `{path}` | {range} | {default} | {meaning} | {at} | {counted} |"
                 )
                 .unwrap();
             }

@@ -1,7 +1,7 @@
 //! Forms of stored password hashes, and the arithmetic on them.
 //!
 //! What is hashed is never the password but the *digest* that clients send: its MD5 in lower-case
-//! hex (wire specification 7.1). It is stored as a PHC string of argon2, or, as it came from an
+//! hex. It is stored as a PHC string of argon2, or, as it came from an
 //! original installation, as `$teamtalk$SALT$MD5HEX` with `MD5HEX = md5hex(digest + SALT)`.
 //!
 //! Everything here computes at once on the calling thread; the pool decides where that is.
@@ -47,10 +47,10 @@ const MAX_LANES: u32 = 16;
 impl From<&AccountsConfig> for HashPolicy {
     fn from(config: &AccountsConfig) -> Self {
         Self {
-            memory_kib: config.argon2_memory_kib,
+            memory_kib: config.argon2_memory.as_kib(),
             iterations: config.argon2_iterations,
             lanes: config.argon2_lanes,
-            max_memory_kib: config.max_hash_memory_kib,
+            max_memory_kib: config.max_hash_memory.as_kib(),
         }
     }
 }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_wire_7_1() {
+    fn digests_are_those_of() {
         for (password, digest) in [
             ("123456", "e10adc3949ba59abbe56e057f20f883e"),
             ("a", "0cc175b9c0f1b6a831c399e269772661"),

@@ -7,7 +7,8 @@
 //!   still gets through the gate, after longer and longer waits, and is judged: so a stranger behind
 //!   the same address delays the right password, and does not lock it out.
 //! * More than `lockout_name_failures` from anywhere *slow* the name down: one login at a time,
-//!   whoever does not get through is told to try again.
+//!   whoever does not get through is told to try again. Not concerned is a network that somebody has
+//!   logged in from under this name: for it, its own failures count and no others.
 //!
 //! Digests that are being judged count as failures until they are judged, so that many at the same
 //! time get no more tries than many in a row. Locks end by time, by a new password, or by an
@@ -17,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::AccountsConfig;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, Store, StoreError};
 use tracing::warn;
 
@@ -40,6 +41,8 @@ pub(super) struct Attempt {
     pub(super) origin: Origin,
     /// Stands for name and digest.
     pub(super) question: Key,
+    /// Somebody has logged in under this name from this network.
+    pub(super) known: bool,
 }
 
 impl Attempt {
@@ -60,6 +63,8 @@ pub(super) enum Standing {
     Locked(Key),
     /// The name is slowed down everywhere; who gets through this gate is judged.
     Slowed(Key),
+    /// The name is slowed down, but not in this network, which is known.
+    Spared,
 }
 
 /// See the module.
@@ -137,7 +142,7 @@ impl Lockout {
     /// Waits at the gate of a standing: whether to go on.
     pub(super) async fn pass(&self, standing: Standing) -> bool {
         match standing {
-            Standing::Free { .. } => true,
+            Standing::Free { .. } | Standing::Spared => true,
             Standing::Locked(key) => {
                 self.metrics.slowed();
                 self.locked.pass(key).await
@@ -151,7 +156,7 @@ impl Lockout {
 
     /// A login has failed: stored when this returns. `known`: somebody has the name.
     pub(super) async fn failed(&self, attempt: &Attempt, known: bool) -> Result<(), StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let places = attempt.places();
         let failure = NewFailure {
             name: &attempt.name,
@@ -171,7 +176,7 @@ impl Lockout {
                     name = attempt.name,
                     address = place,
                     failures = count,
-                    seconds = self.config.lockout_window_secs,
+                    seconds = self.config.lockout_window.as_seconds(),
                     "too many failed logins: this name is judged slowly from there"
                 );
             }
@@ -179,16 +184,25 @@ impl Lockout {
         Ok(())
     }
 
-    /// A login was good.
-    pub(super) async fn succeeded(&self, attempt: &Attempt) -> Result<(), StoreError> {
+    /// A login of this standing was good. Whoever was spared opens no gate to those who guess elsewhere.
+    pub(super) async fn succeeded(
+        &self,
+        attempt: &Attempt,
+        standing: Standing,
+    ) -> Result<(), StoreError> {
+        let [address, network, every] = attempt.places();
+        let cleared = match standing {
+            Standing::Spared => &[address, network][..],
+            _ => &[address, network, every],
+        };
         self.store
-            .clear_login_failures(&attempt.name, &attempt.places())
+            .clear_login_failures(&attempt.name, cleared)
             .await
     }
 
     /// Names that are locked or slowed down, newest first.
     pub(super) async fn list(&self) -> Result<Vec<LoginFailures>, StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let [address, network, every] = self.limits();
         let above = address.min(network).min(every);
         let mut found = self
@@ -211,7 +225,7 @@ impl Lockout {
         attempt: &Attempt,
         others: [u32; PLACES],
     ) -> Result<Standing, StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let places = attempt.places();
         let counts = self
             .store
@@ -228,6 +242,7 @@ impl Lockout {
             None => Standing::Free {
                 failures: at_address,
             },
+            Some((((EVERY_ADDRESS, _), _), _)) if attempt.known => Standing::Spared,
             Some((((EVERY_ADDRESS, _), _), _)) => {
                 Standing::Slowed(self.key(attempt, EVERY_ADDRESS))
             }
@@ -245,8 +260,8 @@ impl Lockout {
         ]
     }
 
-    fn since(&self, now: u32) -> u32 {
-        now.saturating_sub(self.config.lockout_window_secs)
+    fn since(&self, now: UnixSeconds) -> UnixSeconds {
+        now.saturating_sub(self.config.lockout_window.as_seconds_u32())
     }
 
     fn key(&self, attempt: &Attempt, place: &str) -> Key {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::LoginCall;
-use im_store::{NewHash, Remember, Remembered, StoreError};
+use im_store::{Remembered, StoreError, VerifiedLogin};
 use prost::Message as _;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::admission::{Permit, Turn};
 use super::hash::{StoredHash, Verdict};
@@ -15,7 +15,7 @@ use super::memory::Account;
 use super::origin::Origin;
 use super::queue::Request;
 use super::remember::Recall;
-use super::renewals::RENEW_AFTER;
+use super::renewals::{RENEW_AFTER, Verified};
 use super::{ACTIVE, Accounts, MAX_DIGEST_BYTES, Refusal};
 use crate::profile::user_info;
 
@@ -28,7 +28,7 @@ impl Accounts {
         let name = call.user_name.trim_end_matches(' ');
         let digest = call.password.as_str();
         let origin = Origin::of(&call.address);
-        if name.len() > self.config.max_name_bytes || digest.len() > MAX_DIGEST_BYTES {
+        if name.len() > self.config.max_name.as_usize() || digest.len() > MAX_DIGEST_BYTES {
             return Err(self.oversized(&origin));
         }
         let pair = self.memory.pair(name, &origin.address);
@@ -44,6 +44,7 @@ impl Accounts {
             network: self.keyed.key(b"network", &[&origin.network]),
         };
         let attempt = Attempt {
+            known: self.memory.knows(name, &origin.network),
             name: name.to_owned(),
             origin,
             question: request.question,
@@ -93,7 +94,7 @@ impl Accounts {
                 Turn::Wrong => return Err(login.wrong()),
                 Turn::Busy(retry_after) => return Err(Refusal::Busy(retry_after)),
             };
-            if let Standing::Free { .. } = login.standing {
+            if let Standing::Free { .. } | Standing::Spared = login.standing {
                 // Others of this name have had their turns meanwhile.
                 let standing = self.lockout.standing_in_turn(attempt).await?;
                 if let Standing::Locked(_) = standing
@@ -138,22 +139,17 @@ impl Accounts {
         if self.memory.generation() != generation && !self.is_still_active(&attempt.name).await? {
             return Err(Refusal::Wrong);
         }
-        let mut hash = account.hash.clone();
-        if let Some(new) = outdated
-            && self.upgrade(&account, digest, &new).await
-        {
-            hash = new;
-        }
         let pair = self.memory.pair(&attempt.name, &attempt.origin.address);
         self.memory.verify(&account, digest, pair);
-        self.remember(&account, &hash, digest);
+        self.remember(&account, digest, outdated);
         Ok(account)
     }
 
     async fn succeed(&self, attempt: &Attempt, login: &Login) -> Result<(), StoreError> {
+        self.memory.know(&attempt.name, &attempt.origin.network);
         match login.standing {
             Standing::Free { failures: false } if !login.recorded => Ok(()),
-            _ => self.lockout.succeeded(attempt).await,
+            standing => self.lockout.succeeded(attempt, standing).await,
         }
     }
 
@@ -176,7 +172,7 @@ impl Accounts {
 
     fn refusal_of(&self, standing: Standing) -> Refusal {
         match standing {
-            Standing::Free { .. } => Refusal::Wrong,
+            Standing::Free { .. } | Standing::Spared => Refusal::Wrong,
             Standing::Locked(_) => Refusal::LockedOut,
             Standing::Slowed(_) => Refusal::Busy(self.config.lockout_first_wait.into()),
         }
@@ -232,7 +228,7 @@ impl Accounts {
         if self.memory.is_verified(account, digest) {
             return Recall::Right { renew: false };
         }
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let oldest = now.saturating_sub(self.remember_seconds);
         match account.remembered {
             // What a clock that was ahead has written is not relied on.
@@ -245,29 +241,43 @@ impl Accounts {
 
     /// Has a login that was remembered written again, once a day or when `due`.
     fn renew(&self, account: &Account, digest: &str, due: bool) {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let fresh = account
             .remembered
-            .is_some_and(|Remembered { at, .. }| at <= now && now - at < RENEW_AFTER);
+            .is_some_and(|Remembered { at, .. }| at <= now && now.seconds_since(at) < RENEW_AFTER);
         if due || !fresh {
-            self.remember(account, &account.hash, digest);
+            self.remember(account, digest, None);
         }
     }
 
-    fn remember(&self, account: &Account, hash: &str, digest: &str) {
-        if self.remember_seconds == 0 || !self.asked.is_due(account.user) {
+    /// Has a verified login written, together with a hash with current parameters if there is one.
+    fn remember(&self, account: &Account, digest: &str, new_hash: Option<String>) {
+        let user = account.user;
+        let is_due = self.remember_seconds > 0 && self.asked.is_due(user);
+        let hash = new_hash.as_deref().unwrap_or(&account.hash);
+        let remembered = if is_due || (self.remember_seconds > 0 && new_hash.is_some()) {
+            self.keys.mac(user, hash, digest).map(|mac| Remembered {
+                mac,
+                at: UnixSeconds::now(),
+            })
+        } else {
+            None
+        };
+        if remembered.is_none() && new_hash.is_none() {
             return;
         }
-        if let Some(mac) = self.keys.mac(account.user, hash, digest) {
-            self.renewals.push(Remember {
-                user: account.user,
-                hash: hash.to_owned(),
-                remembered: Remembered {
-                    mac,
-                    at: unix_seconds(),
-                },
-            });
-        }
+        let proof = new_hash
+            .as_ref()
+            .map(|hash| self.memory.proof(user, hash, digest));
+        self.renewals.push(Verified {
+            login: VerifiedLogin {
+                user,
+                hash: account.hash.clone(),
+                new_hash,
+                remembered,
+            },
+            proof,
+        });
     }
 
     /// Hashes, whatever there is to compare with.
@@ -290,28 +300,6 @@ impl Accounts {
         let computed = self.pool.verify(permit, stored, digest.to_owned()).await;
         computed.map_err(|_| Refusal::NotComputed)
     }
-
-    /// Replaces a hash by one with current parameters: whether it is stored.
-    async fn upgrade(&self, account: &Arc<Account>, digest: &str, hash: &str) -> bool {
-        let new = NewHash {
-            user: account.user,
-            expected: account.hash.clone(),
-            hash: hash.to_owned(),
-        };
-        match self.store.replace_hash(&new).await {
-            Ok(true) => {
-                info!(user = %account.user, "password hash replaced by one with current parameters");
-                self.memory.forget(account.user);
-                self.memory.verify_hash(account.user, hash, digest);
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                warn!(user = %account.user, %error, "password hash not replaced");
-                false
-            }
-        }
-    }
 }
 
 /// What a login has met so far.
@@ -325,7 +313,7 @@ impl Login {
     fn wrong(&self) -> Refusal {
         match self.standing {
             Standing::Locked(_) => Refusal::LockedOut,
-            Standing::Free { .. } | Standing::Slowed(_) => Refusal::Wrong,
+            Standing::Free { .. } | Standing::Slowed(_) | Standing::Spared => Refusal::Wrong,
         }
     }
 }

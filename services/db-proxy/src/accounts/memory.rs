@@ -1,11 +1,11 @@
 //! What is remembered of logins: accounts that were read, credentials that were verified, pairs of
-//! name and address without failures. All bounded in number and time; nothing here is needed, it
-//! only saves a hash and reads when many people reconnect.
+//! name and address without failures, networks that names have logged in from. All bounded in number
+//! and time; nothing here is needed, it only saves a hash and reads when many people reconnect, and a
+//! wait to people whose names others guess at.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use im_config::AccountsConfig;
@@ -68,6 +68,8 @@ struct Inner {
     verified: TtlMap<Key, ()>,
     /// Names with an address that has no failures.
     clean: TtlMap<Key, ()>,
+    /// Names with a network that they have logged in from.
+    known: TtlMap<Key, ()>,
     /// Counts changes: what was read before one is not remembered after it.
     generation: u64,
 }
@@ -75,14 +77,15 @@ struct Inner {
 impl Memory {
     pub(super) fn new(config: &AccountsConfig, keyed: Arc<Keyed>) -> Self {
         let entries = config.verified_entries;
-        let account_ttl = Duration::from_secs(config.account_ttl_secs);
+        let account_ttl = config.account_ttl.duration();
         Self {
             keyed,
             inner: Mutex::new(Inner {
                 accounts: TtlMap::new(entries, account_ttl),
                 names: HashMap::new(),
-                verified: TtlMap::new(entries, Duration::from_secs(config.verified_ttl_secs)),
+                verified: TtlMap::new(entries, config.verified_ttl.duration()),
                 clean: TtlMap::new(entries, account_ttl),
+                known: TtlMap::new(entries, config.remember_for.into()),
                 generation: 0,
             }),
         }
@@ -115,10 +118,38 @@ impl Memory {
         inner.clean.insert(pair, ());
     }
 
+    /// What [`Self::verify_proof`] takes once this hash, which fits the digest, is stored.
+    pub(super) fn proof(&self, user: UserId, hash: &str, digest: &str) -> Key {
+        self.verified_key(user, hash, digest)
+    }
+
     /// A digest fits a hash that has just been stored.
-    pub(super) fn verify_hash(&self, user: UserId, hash: &str, digest: &str) {
-        let key = self.verified_key(user, hash, digest);
-        self.lock().verified.insert(key, ());
+    pub(super) fn verify_proof(&self, proof: Key) {
+        self.lock().verified.insert(proof, ());
+    }
+
+    /// Somebody has logged in under this name from this network.
+    pub(super) fn know(&self, name: &str, network: &str) {
+        let key = self.keyed.key(b"known", &[name, network]);
+        self.lock().known.insert(key, ());
+    }
+
+    /// Whether somebody has logged in under this name from this network.
+    pub(super) fn knows(&self, name: &str, network: &str) -> bool {
+        let key = self.keyed.key(b"known", &[name, network]);
+        self.lock().known.get(&key).is_some()
+    }
+
+    /// Somebody has logged in under this name from this network.
+    pub(super) fn know(&self, name: &str, network: &str) {
+        let key = self.keyed.key(b"known", &[name, network]);
+        self.lock().known.insert(key, ());
+    }
+
+    /// Whether somebody has logged in under this name from this network.
+    pub(super) fn knows(&self, name: &str, network: &str) -> bool {
+        let key = self.keyed.key(b"known", &[name, network]);
+        self.lock().known.get(&key).is_some()
     }
 
     /// The pair has failures.

@@ -10,14 +10,14 @@
 //! not argon2. Who wants to rule that out for a stolen disk keeps the key file elsewhere
 //! (`remember_key_file`), or turns remembering off (`remember_for = "0s"`). Backups do not hold the key.
 //!
-//! *Rotation.* The file holds one key per line: the first is used, a second one is accepted still. Put
-//! the new key before the old one and restart; when everybody's MAC has been renewed, or the remembered
-//! time is over, drop the second line. A lost key costs one argon2 computation per person, no more.
+//! *Rotation.* The file holds one key per line: the first is used, a second one is accepted still, and a
+//! change of the file counts once it is loaded again. Put the new key before the old one; whoever logs in
+//! then gets a MAC of the new key. Drop the second line when the remembered time is over, or earlier:
+//! a lost key costs one argon2 computation per person, no more.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::{fmt, fs, io};
 
 use im_core::UserId;
 use im_store::MAC_BYTES;
@@ -34,14 +34,15 @@ const ID_BYTES: usize = 4;
 const KEY_CONTEXT: &str = "imcluster db-proxy remembered logins 2026-11 key";
 const ID_CONTEXT: &str = "imcluster db-proxy remembered logins 2026-11 id";
 
-/// Keys under which verified logins are remembered, from a file that only db-proxy reads.
+/// Keys under which verified logins are remembered, from a file that only db-proxy reads. Clones share
+/// them, also after a change.
 #[derive(Clone)]
 pub struct RememberKeys {
     /// The first one makes MACs, all are accepted. Empty: nothing is remembered.
-    keys: Vec<MacKey>,
+    keys: Arc<RwLock<Vec<MacKey>>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct MacKey {
     id: [u8; ID_BYTES],
     key: [u8; 32],
@@ -51,9 +52,9 @@ struct MacKey {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RememberKeyError {
-    /// It cannot be read or made.
-    #[error("use key file {}", .path.display())]
-    Io {
+    /// It cannot be read.
+    #[error("read key file {}", .path.display())]
+    Read {
         /// Which file.
         path: PathBuf,
         /// Why.
@@ -84,38 +85,40 @@ pub(super) enum Recall {
 impl RememberKeys {
     /// No keys: nothing is remembered beyond the process.
     pub fn none() -> Self {
-        Self { keys: Vec::new() }
+        Self::of(Vec::new())
     }
 
-    /// Keys of a file that somebody else has made.
+    /// Keys of a file.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or holds something else than keys.
-    pub fn open(path: &Path) -> Result<Self, RememberKeyError> {
-        let text = fs::read_to_string(path).map_err(|source| RememberKeyError::Io {
+    pub fn load(path: &Path) -> Result<Self, RememberKeyError> {
+        let text = fs::read_to_string(path).map_err(|source| RememberKeyError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).ok_or_else(|| RememberKeyError::Form {
+        Self::new(&text).ok_or_else(|| RememberKeyError::Form {
             path: path.to_owned(),
         })
     }
 
-    /// Keys of a file, which is made with mode 0600 when it is missing. Its directory must exist.
+    /// Takes over the keys of the file when they are others: whether something has changed.
     ///
     /// # Errors
     ///
-    /// As [`RememberKeys::open`]; or the file cannot be made.
-    pub fn open_or_make(path: &Path) -> Result<Self, RememberKeyError> {
-        make(path).map_err(|source| RememberKeyError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::open(path)
+    /// As [`RememberKeys::load`]; nothing is changed then.
+    pub fn reload(&self, path: &Path) -> Result<bool, RememberKeyError> {
+        let keys = Self::load(path)?.read().clone();
+        if *self.read() == keys {
+            return Ok(false);
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(true)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Keys as a file has them, one or two lines; `None` when it is something else.
+    pub fn new(text: &str) -> Option<Self> {
         let lines: Vec<&str> = text
             .lines()
             .map(str::trim)
@@ -125,14 +128,23 @@ impl RememberKeys {
             && lines
                 .iter()
                 .all(|line| (MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&line.len()));
-        fits.then(|| Self {
-            keys: lines.into_iter().map(MacKey::of).collect(),
-        })
+        fits.then(|| Self::of(lines.into_iter().map(MacKey::of).collect()))
+    }
+
+    fn of(keys: Vec<MacKey>) -> Self {
+        Self {
+            keys: Arc::new(RwLock::new(keys)),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<MacKey>> {
+        // Keys are replaced as a whole.
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is to be stored for verified credentials.
     pub(super) fn mac(&self, user: UserId, hash: &str, digest: &str) -> Option<[u8; MAC_BYTES]> {
-        self.keys.first().map(|key| key.mac(user, hash, digest))
+        self.read().first().map(|key| key.mac(user, hash, digest))
     }
 
     /// Compares a digest with what was stored.
@@ -143,8 +155,8 @@ impl RememberKeys {
         hash: &str,
         digest: &str,
     ) -> Recall {
-        let made = self
-            .keys
+        let keys = self.read();
+        let made = keys
             .iter()
             .enumerate()
             .find(|(_, key)| stored.starts_with(&key.id));
@@ -156,6 +168,12 @@ impl RememberKeys {
         } else {
             Recall::Wrong
         }
+    }
+}
+
+impl fmt::Debug for RememberKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RememberKeys([redacted])")
     }
 }
 
@@ -187,42 +205,15 @@ impl MacKey {
     }
 }
 
-/// Writes a new key unless there is a file. It appears under its name only when it is whole.
-fn make(path: &Path) -> io::Result<()> {
-    if path.try_exists()? {
-        return Ok(());
-    }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    let key: [u8; 32] = rand::random();
-    writeln!(file, "{}", blake3::Hash::from_bytes(key).to_hex())?;
-    file.sync_all()?;
-    // A link, unlike a renaming, never replaces a file that has appeared meanwhile.
-    match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        linked => linked?,
-    }
-    fs::remove_file(&draft)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     const OLD: &str = "an old key of at least thirty-two bytes";
     const NEW: &str = "a new key, which has thirty-two bytes too";
 
     fn keys(lines: &[&str]) -> RememberKeys {
-        RememberKeys::parse(&lines.join("\n")).unwrap()
+        RememberKeys::new(&lines.join("\n")).unwrap()
     }
 
     fn user(id: u32) -> UserId {
@@ -269,24 +260,34 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_made_for_its_owner_and_kept() {
+    fn a_changed_file_is_taken_over_by_every_clone_and_an_unusable_one_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("remember_key");
-        let first = RememberKeys::open_or_make(&path).unwrap();
-        let again = RememberKeys::open_or_make(&path).unwrap();
-        assert_eq!(first.mac(user(7), "h", "d"), again.mac(user(7), "h", "d"));
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        let path = dir.path().join("key");
+        fs::write(&path, OLD).unwrap();
+        let keys = RememberKeys::load(&path).unwrap();
+        let reloaded = keys.clone();
+        assert!(!reloaded.reload(&path).unwrap(), "nothing has changed");
+        let mac = keys.mac(user(7), "hash", "digest").unwrap();
+        let recall = || keys.recall(&mac, user(7), "hash", "digest");
+        fs::write(&path, format!("{NEW}\n{OLD}\n")).unwrap();
+        assert!(reloaded.reload(&path).unwrap());
+        assert_eq!(recall(), Recall::Right { renew: true });
+        fs::write(&path, "short").unwrap();
+        assert!(reloaded.reload(&path).is_err());
+        assert_eq!(recall(), Recall::Right { renew: true });
+        fs::write(&path, NEW).unwrap();
+        assert!(reloaded.reload(&path).unwrap());
+        assert_eq!(recall(), Recall::Unknown);
     }
 
     #[test]
     fn what_holds_no_key_is_refused() {
         let three = [OLD, NEW, "a third key of at least thirty-two bytes"].join("\n");
         for text in ["", "\n\n", "short", three.as_str()] {
-            assert!(RememberKeys::parse(text).is_none(), "{text}");
+            assert!(RememberKeys::new(text).is_none(), "{text}");
         }
-        let missing = RememberKeys::open(Path::new("/nowhere/at/all"));
-        assert!(matches!(missing, Err(RememberKeyError::Io { .. })));
+        let missing = RememberKeys::load(Path::new("/nowhere/at/all"));
+        assert!(matches!(missing, Err(RememberKeyError::Read { .. })));
+        assert!(!format!("{:?}", keys(&[OLD])).contains(OLD));
     }
 }

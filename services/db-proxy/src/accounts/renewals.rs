@@ -1,17 +1,21 @@
-//! Writes verified logins to the store: gathered, away from the logins themselves.
+//! Writes verified logins to the store: gathered, away from the logins themselves. A hash with current
+//! parameters goes with what is remembered: nobody waits for either, and what a crash takes is written
+//! after a later login.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use im_core::UserId;
-use im_core::time::unix_seconds;
-use im_store::{Remember, Store};
+use im_core::time::UnixSeconds;
+use im_store::{Store, VerifiedLogin};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::memory::Memory;
 use super::metrics::AccountMetrics;
+use super::queue::Key;
 use crate::publish::Publisher;
 use crate::support::Throttle;
 
@@ -28,18 +32,32 @@ pub(super) const RENEW_AFTER: u32 = 24 * 3_600;
 /// See the module.
 pub(super) struct Renewals {
     store: Arc<dyn Store>,
+    memory: Arc<Memory>,
     /// Logins that wait at most; further ones are remembered at a later login.
     capacity: usize,
-    pending: Mutex<HashMap<UserId, Remember>>,
+    pending: Mutex<HashMap<UserId, Verified>>,
     wake: Notify,
     trouble: Throttle,
     metrics: AccountMetrics,
 }
 
+/// A login that waits to be written.
+pub(super) struct Verified {
+    pub(super) login: VerifiedLogin,
+    /// What the memory knows the digest by once a new hash is stored.
+    pub(super) proof: Option<Key>,
+}
+
 impl Renewals {
-    pub(super) fn new(store: Arc<dyn Store>, capacity: usize, metrics: &AccountMetrics) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        memory: Arc<Memory>,
+        capacity: usize,
+        metrics: &AccountMetrics,
+    ) -> Self {
         Self {
             store,
+            memory,
             capacity,
             pending: Mutex::default(),
             wake: Notify::new(),
@@ -49,15 +67,23 @@ impl Renewals {
     }
 
     /// Has a login written soon; never waits.
-    pub(super) fn push(&self, login: Remember) {
+    pub(super) fn push(&self, verified: Verified) {
+        let user = verified.login.user;
         let mut pending = self.lock();
-        if pending.len() < self.capacity || pending.contains_key(&login.user) {
-            pending.insert(login.user, login);
-            drop(pending);
-            self.wake.notify_one();
-        } else {
-            self.metrics.remembered_dropped(1);
+        match pending.get(&user) {
+            None if pending.len() >= self.capacity => {
+                self.metrics.remembered_dropped(1);
+                return;
+            }
+            // It brings a new hash; this one comes too late with the old one.
+            Some(other) if other.login.new_hash.is_some() && verified.login.new_hash.is_none() => {
+                return;
+            }
+            _ => {}
         }
+        pending.insert(user, verified);
+        drop(pending);
+        self.wake.notify_one();
     }
 
     /// Writes until `stop`, and then what is left.
@@ -90,12 +116,12 @@ impl Renewals {
                 .collect();
             users.sort_unstable();
             users.dedup();
-            self.renew(&users, unix_seconds()).await;
+            self.renew(&users, UnixSeconds::now()).await;
         }
     }
 
     /// Writes a new time where a day has passed.
-    pub(super) async fn renew(&self, users: &[UserId], now: u32) {
+    pub(super) async fn renew(&self, users: &[UserId], now: UnixSeconds) {
         let before = now.saturating_sub(RENEW_AFTER);
         for users in users.chunks(BATCH) {
             if let Err(error) = self.store.renew_remembered(users, now, before).await {
@@ -110,17 +136,23 @@ impl Renewals {
     /// Writes what waits.
     pub(super) async fn flush(&self) {
         loop {
-            let batch = self.take();
-            if batch.is_empty() {
+            let (logins, proofs) = self.take();
+            if logins.is_empty() {
                 return;
             }
-            match self.store.remember(&batch).await {
-                Ok(()) => self.metrics.remembered_stored(batch.len()),
+            match self.store.store_logins(&logins).await {
+                Ok(stored) => {
+                    self.metrics.remembered_stored(logins.len());
+                    let stored = logins.iter().zip(proofs).zip(stored);
+                    for ((login, proof), _) in stored.filter(|(_, stored)| *stored) {
+                        self.learn(login, proof);
+                    }
+                }
                 Err(error) => {
                     // They are asked for again at the next login.
-                    self.metrics.remembered_dropped(batch.len());
+                    self.metrics.remembered_dropped(logins.len());
                     if self.trouble.is_due() {
-                        warn!(%error, logins = batch.len(), "verified logins not stored");
+                        warn!(%error, logins = logins.len(), "verified logins not stored");
                     }
                     return;
                 }
@@ -128,16 +160,28 @@ impl Renewals {
         }
     }
 
-    fn take(&self) -> Vec<Remember> {
+    /// A login is stored: with a new hash, the account is another than the memory knows.
+    fn learn(&self, login: &VerifiedLogin, proof: Option<Key>) {
+        if login.new_hash.is_some() {
+            info!(user = %login.user, "password hash replaced by one with current parameters");
+            self.memory.forget(login.user);
+        }
+        if let Some(proof) = proof {
+            self.memory.verify_proof(proof);
+        }
+    }
+
+    fn take(&self) -> (Vec<VerifiedLogin>, Vec<Option<Key>>) {
         let mut pending = self.lock();
         let users: Vec<UserId> = pending.keys().take(BATCH).copied().collect();
         users
             .iter()
             .filter_map(|user| pending.remove(user))
-            .collect()
+            .map(|verified| (verified.login, verified.proof))
+            .unzip()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Remember>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Verified>> {
         // Every change under the lock is complete in itself.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }

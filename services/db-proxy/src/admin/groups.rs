@@ -28,13 +28,13 @@ impl AdminService {
         request: CreateGroupRequest,
     ) -> Result<GroupRecord, AdminError> {
         let limits = &self.config.answers;
-        if !(1..=limits.max_group_name_bytes).contains(&request.name.len()) {
+        if !(1..=limits.max_group_name.as_usize()).contains(&request.name.len()) {
             return Err(AdminError::Invalid(format!(
                 "the name must have 1 to {} bytes",
-                limits.max_group_name_bytes
+                limits.max_group_name
             )));
         }
-        if request.avatar.len() > limits.max_avatar_bytes {
+        if request.avatar.len() > limits.max_avatar.as_usize() {
             return Err(AdminError::Invalid(
                 "the avatar's address is too long".to_owned(),
             ));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt as _};
 use im_config::DbProxyConfig;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{DirectoryRow, ImportError, ImportProgress, ImportReport, Kick};
 use im_store::{DirectoryImport, Store};
 use tokio::sync::mpsc;
@@ -135,7 +135,7 @@ impl Import {
             .unzip();
         let import = DirectoryImport {
             users,
-            now: unix_seconds(),
+            now: UnixSeconds::now(),
         };
         let outcome = self.store.import(&import).await;
         // Whatever became of it: what was remembered may be old.

@@ -8,11 +8,11 @@ impl AdminService {
     pub(super) async fn locks(&self) -> Result<LockList, AdminError> {
         let failures = self.accounts.locks().await?;
         let locks = failures.into_iter().map(|failures| LockRecord {
-            ends: self.accounts.lock_ends(failures.newest),
+            ends: self.accounts.lock_ends(failures.newest).get(),
             name: failures.name,
             address: failures.address,
             failures: failures.count,
-            newest: failures.newest,
+            newest: failures.newest.get(),
         });
         Ok(LockList {
             locks: locks.collect(),

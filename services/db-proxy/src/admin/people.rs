@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     DirectoryRow, ListUsersRequest, SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
@@ -44,7 +44,7 @@ impl AdminService {
         let name = line.user.name.clone();
         let import = DirectoryImport {
             users: vec![line.user],
-            now: unix_seconds(),
+            now: UnixSeconds::now(),
         };
         let outcome = self.store.import(&import).await?;
         self.accounts.forget_everybody();
@@ -115,7 +115,7 @@ impl AdminService {
     }
 
     async fn departments(&self) -> Result<HashMap<u32, (u32, String)>, AdminError> {
-        let records = self.store.departments_since(0).await?;
+        let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
         Ok(records
             .into_iter()
             .map(|record| (record.id, (record.parent, record.name)))

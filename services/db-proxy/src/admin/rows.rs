@@ -62,9 +62,9 @@ impl Rows {
     pub(super) fn new(accounts: &AccountsConfig, answers: &AnswersConfig) -> Self {
         Self {
             policy: HashPolicy::from(accounts),
-            max_name: accounts.max_name_bytes,
-            max_avatar: answers.max_avatar_bytes,
-            max_signature: answers.max_signature_bytes,
+            max_name: accounts.max_name.as_usize(),
+            max_avatar: answers.max_avatar.as_usize(),
+            max_signature: answers.max_signature.as_usize(),
             max_errors: accounts.max_import_errors,
             lines: Vec::new(),
             errors: Vec::new(),

@@ -1,4 +1,4 @@
-//! Administration over a real store and writer (issue "what a person touches": imports, people,
+//! Administration over a real store and writer (imports, people,
 //! groups, sessions).
 
 use tokio::time::Instant;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use im_codec::Command;
 use im_core::UserId;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::Audience;
 use im_proto_teamtalk::base::UserInfo;
 use im_proto_teamtalk::buddy::{
@@ -13,7 +13,7 @@ use im_proto_teamtalk::buddy::{
 use im_store::{StoreError, UserProfile};
 
 use super::events::everybody;
-use super::{Answers, Asker, Handled, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, Reply, decode};
 use crate::profile::user_info;
 
 impl Answers {
@@ -34,6 +34,7 @@ impl Answers {
             .collect();
         users.sort_unstable();
         users.dedup();
+        self.fits(Bound::Ids, users.len(), self.limits().max_ids);
         users.truncate(self.limits().max_ids);
         let profiles = if users.is_empty() {
             Vec::new()
@@ -63,7 +64,11 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let url = request.avatar_url;
-        let fits = url.len() <= self.limits().max_avatar_bytes;
+        let fits = self.fits(
+            Bound::Avatar,
+            url.len(),
+            self.limits().max_avatar.as_usize(),
+        );
         let same = fits
             && self
                 .profile(asker.user)
@@ -73,7 +78,7 @@ impl Answers {
             && !same
             && done(
                 self.store
-                    .set_avatar(asker.user, &url, unix_seconds())
+                    .set_avatar(asker.user, &url, UnixSeconds::now())
                     .await,
             )?;
         let is_set = same || changed;
@@ -105,7 +110,8 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let text = request.sign_info;
-        let fits = text.len() <= self.limits().max_signature_bytes;
+        let most = self.limits().max_signature.as_usize();
+        let fits = self.fits(Bound::Signature, text.len(), most);
         let same = fits
             && self
                 .profile(asker.user)
@@ -115,7 +121,7 @@ impl Answers {
             && !same
             && done(
                 self.store
-                    .set_signature(asker.user, &text, unix_seconds())
+                    .set_signature(asker.user, &text, UnixSeconds::now())
                     .await,
             )?;
         let is_set = same || changed;

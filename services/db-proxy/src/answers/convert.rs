@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::text::{LONG_PLACEHOLDER, VOICE_PLACEHOLDER};
+use im_core::time::UnixSeconds;
 use im_core::{Peer, UserId};
 use im_proto_teamtalk::base::{
     ContactSessionInfo, DepartInfo, MsgInfo, MsgType, SessionStatusType, UnreadInfo,
@@ -24,7 +25,7 @@ pub(super) fn department(record: DepartmentRecord) -> Option<DepartInfo> {
 pub(super) fn contact_session(
     view: &MemberView,
     user: UserId,
-    now: u32,
+    now: UnixSeconds,
 ) -> Option<ContactSessionInfo> {
     let peer = view.conversation.peer_of(user)?;
     let newest = &view.newest;
@@ -32,7 +33,7 @@ pub(super) fn contact_session(
         session_id: peer.session_id(),
         session_type: session_type(peer),
         session_status: SessionStatusType::SessionStatusOk.into(),
-        updated_time: view.updated.min(now),
+        updated_time: view.updated.min(now).get(),
         latest_msg_id: newest.msg_id.get(),
         latest_msg_data: summary(newest),
         latest_msg_type: known_type(newest.msg_type)?.into(),
@@ -63,7 +64,7 @@ pub(super) fn msg_info(message: StoredMessage) -> Option<MsgInfo> {
     Some(MsgInfo {
         msg_id: message.msg_id.get(),
         from_session_id: message.sender.get(),
-        create_time: message.time,
+        create_time: message.time.get(),
         msg_type: known_type(message.msg_type)?.into(),
         msg_data: message.body,
     })
@@ -88,7 +89,7 @@ fn summary(message: &StoredMessage) -> Bytes {
     }
 }
 
-/// In pairs the peer, whoever wrote it; in groups the author (backend specification 2.8.4).
+/// In pairs the peer, whoever wrote it; in groups the author.
 fn summary_author(peer: Peer, message: &StoredMessage) -> u32 {
     match peer {
         Peer::User(other) => other.get(),
@@ -122,11 +123,11 @@ mod tests {
                 msg_id: MsgId::from_wire(newest).unwrap(),
                 sender: user(3),
                 msg_type: 1,
-                time: 100,
+                time: UnixSeconds::from_wire(100),
                 low_sent,
                 body: Bytes::from_static(b"cipher"),
             },
-            updated: 100,
+            updated: UnixSeconds::from_wire(100),
         }
     }
 
@@ -135,7 +136,7 @@ mod tests {
         let pair = Conversation::Pair(user(3), user(7));
         let mut view = view(pair, 1, 1);
         view.newest.msg_type = 2;
-        let line = contact_session(&view, user(7), 1_000).unwrap();
+        let line = contact_session(&view, user(7), UnixSeconds::from_wire(1_000)).unwrap();
         assert_eq!(line.latest_msg_data, VOICE_PLACEHOLDER.as_bytes());
         assert_eq!(line.latest_msg_type, 2);
         assert_eq!(
@@ -147,9 +148,9 @@ mod tests {
     #[test]
     fn a_time_in_the_future_counts_as_now_and_a_long_message_appears_as_a_placeholder() {
         let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
-        view.updated = 5_000;
+        view.updated = UnixSeconds::from_wire(5_000);
         view.newest.body = Bytes::new();
-        let line = contact_session(&view, user(7), 1_000).unwrap();
+        let line = contact_session(&view, user(7), UnixSeconds::from_wire(1_000)).unwrap();
         assert_eq!(line.updated_time, 1_000);
         assert_eq!(line.latest_msg_data, LONG_PLACEHOLDER.as_bytes());
         assert_eq!(line.latest_msg_type, 1);
@@ -159,13 +160,13 @@ mod tests {
     fn a_summary_names_the_peer_in_pairs_and_the_author_in_groups() {
         let pair = view(Conversation::Pair(user(3), user(7)), 1, 1);
         assert_eq!(
-            contact_session(&pair, user(3), 1_000)
+            contact_session(&pair, user(3), UnixSeconds::from_wire(1_000))
                 .unwrap()
                 .latest_msg_from_user_id,
             7
         );
         let group = view(Conversation::Group(GroupId::from_wire(5).unwrap()), 1, 0);
-        let line = contact_session(&group, user(8), 1_000).unwrap();
+        let line = contact_session(&group, user(8), UnixSeconds::from_wire(1_000)).unwrap();
         assert_eq!((line.session_id, line.latest_msg_from_user_id), (5, 3));
     }
 
@@ -173,7 +174,7 @@ mod tests {
     fn a_session_whose_newest_message_has_no_known_type_is_left_out() {
         let mut view = view(Conversation::Pair(user(3), user(7)), 1, 1);
         view.newest.msg_type = 9;
-        assert!(contact_session(&view, user(3), 1_000).is_none());
+        assert!(contact_session(&view, user(3), UnixSeconds::from_wire(1_000)).is_none());
         assert!(unread_info(&view, user(3)).is_none());
     }
 }

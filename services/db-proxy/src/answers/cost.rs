@@ -36,15 +36,15 @@ pub(super) fn of(command: Option<Command>, body: usize, config: &DbProxyConfig) 
             | NormalGroupListReq,
         ) => (2 * limits.max_list_bytes.as_usize(), false),
         // What is read for it is shared by all who ask.
-        Some(AllUserReq) => (limits.max_answer_bytes, true),
+        Some(AllUserReq) => (limits.max_answer.as_usize(), true),
         Some(UsersInfoReq) => {
             let bytes = named.min(limits.max_ids) * PERSON;
-            (2 * bytes.min(limits.max_answer_bytes), true)
+            (2 * bytes.min(limits.max_answer.as_usize()), true)
         }
         Some(GroupInfoListReq) => {
             let groups = named.min(limits.max_group_infos);
             let bytes = groups.saturating_mul(group + PERSON);
-            (2 * bytes.min(limits.max_answer_bytes), true)
+            (2 * bytes.min(limits.max_answer.as_usize()), true)
         }
         Some(GroupCreateReq | GroupChangeMemberReq) => (4 * group + SMALL, false),
         _ => (SMALL, false),

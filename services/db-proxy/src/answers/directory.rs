@@ -6,7 +6,7 @@
 //!
 //! Windows, Mac and iOS get everything in one frame. Android takes no frame of 409,600 bytes; its
 //! request for the directory waits for no sequence number, so every 0x0209 that arrives reaches the
-//! handler, which adds the users in it to those it has (wire specification 2.5). It gets several
+//! handler, which adds the users in it to those it has. It gets several
 //! frames, each with the last stamp that is complete up to it. That it asked again by itself cannot
 //! be relied on: it asks once per login.
 
@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImDepartmentReq, ImDepartmentRsp};
 use tokio::sync::Semaphore;
 
 use super::convert::department;
 use super::frames::Bounds;
-use super::{Answers, Asker, Handled, QueryError, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, QueryError, Reply, decode};
 use frames::{Part, UserFrames};
 use shared::{Built, Key, Shared};
 
@@ -52,10 +53,10 @@ impl Answers {
         let Some(request) = decode::<ImAllUserReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let since = request.latest_update_time;
+        let since = UnixSeconds::from_wire(request.latest_update_time);
         let bounds = self.bounds(asker);
         let after = match since {
-            0 => None,
+            UnixSeconds::EPOCH => None,
             since => Some(self.store.stamp_before(since).await?),
         };
         let key = Key {
@@ -73,7 +74,7 @@ impl Answers {
     async fn shared_users(
         &self,
         key: Key,
-        since: u32,
+        since: UnixSeconds,
         bounds: Bounds,
     ) -> Result<Arc<[Part]>, QueryError> {
         let built = &self.directory.built;
@@ -96,7 +97,11 @@ impl Answers {
         self.metrics.directory_built();
         let begun = built.begin();
         let stamp = self.store.directory_stamp().await?;
-        let parts: Arc<[Part]> = self.changed_users(since, bounds).await?.finish().into();
+        let users = self.changed_users(since, bounds).await?;
+        if users.full {
+            self.metrics.reached(Bound::Directory);
+        }
+        let parts: Arc<[Part]> = users.finish().into();
         built.keep(key, parts.iter().map(Part::len).sum());
         *place = Some(Built {
             begun,
@@ -106,7 +111,11 @@ impl Answers {
         Ok(parts)
     }
 
-    async fn changed_users(&self, since: u32, bounds: Bounds) -> Result<UserFrames, QueryError> {
+    async fn changed_users(
+        &self,
+        since: UnixSeconds,
+        bounds: Bounds,
+    ) -> Result<UserFrames, QueryError> {
         let mut frames = UserFrames::new(since, bounds, self.limits().hide_contact);
         let mut after = since;
         loop {
@@ -118,7 +127,7 @@ impl Answers {
             after = last.stamp;
             for entry in page.users {
                 // Pages behind the first would tell of people who had left before.
-                if since == 0 && entry.profile.status == LEFT {
+                if since == UnixSeconds::EPOCH && entry.profile.status == LEFT {
                     frames.pass(entry.stamp);
                 } else if !frames.push(entry) {
                     break;
@@ -131,30 +140,28 @@ impl Answers {
         Ok(frames)
     }
 
-    /// 0x0210
+    /// 0x0210: like everybody, cut between stamps.
     pub(super) async fn departments(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImDepartmentReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let records = self
-            .store
-            .departments_since(request.latest_update_time)
-            .await?;
-        let latest_update_time = records
-            .iter()
-            .map(|record| record.stamp)
-            .fold(request.latest_update_time, u32::max);
-        let parts = self
-            .list_bounds(asker)
-            .parts(records.into_iter().filter_map(department));
+        let since = UnixSeconds::from_wire(request.latest_update_time);
+        let records = self.store.departments_since(since).await?;
+        let stamped = records
+            .into_iter()
+            .map(|record| (record.stamp, department(record)));
+        let bounds = self.list_bounds(asker);
+        let parts = bounds.stamped_parts(since, stamped);
         Ok(Reply::many(
             Command::DepartmentRsp,
-            parts.into_iter().map(|dept_list| ImDepartmentRsp {
-                user_id: asker.user.get(),
-                latest_update_time,
-                dept_list,
-                attach_data: None,
-            }),
+            parts
+                .into_iter()
+                .map(|(latest_update_time, dept_list)| ImDepartmentRsp {
+                    user_id: asker.user.get(),
+                    latest_update_time: latest_update_time.get(),
+                    dept_list,
+                    attach_data: None,
+                }),
         ))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Android drops every frame of 409,600 bytes or more; nobody else has a limit. Android waits by
 //! sequence number only for the answers to login, heartbeat, sending, group changes and shields, and
-//! kicks (wire specification 2.5); all other answers reach their handler by service and command
+//! kicks; all other answers reach their handler by service and command
 //! alone, whatever their number and however many there are. So a list that does not fit one frame is
 //! answered to Android with several frames of the same command. It could not ask for the rest
 //! itself: there is no request for a second page.
@@ -10,6 +10,7 @@
 use im_codec::HEADER_LEN;
 use im_config::AnswersConfig;
 use im_core::ClientType;
+use im_core::time::UnixSeconds;
 use prost::Message;
 
 /// Bounds of one answer, bytes of bodies.
@@ -31,7 +32,8 @@ impl Bounds {
             // A terminal of unknown kind gets what everybody accepts.
             Some(ClientType::Android) | None => Self {
                 frame: config
-                    .max_android_frame
+                    .max_frame_android
+                    .as_usize()
                     .saturating_sub(HEADER_LEN)
                     .min(total),
                 total,
@@ -74,6 +76,42 @@ impl Bounds {
         parts
     }
 
+    /// The same with items in the order of their stamps: each part with the last stamp that is complete
+    /// up to it, so that who asks what has changed since then gets what is left out here. A stamp
+    /// without an item is one whose item nobody wants.
+    pub(super) fn stamped_parts<T: Message>(
+        self,
+        since: UnixSeconds,
+        items: impl IntoIterator<Item = (UnixSeconds, Option<T>)>,
+    ) -> Vec<(UnixSeconds, Vec<T>)> {
+        let mut stamps = Stamps::since(since);
+        let mut is_cut = false;
+        let mut parts = Vec::new();
+        let mut part = Vec::new();
+        let (mut used, mut total) = (FIXED, FIXED);
+        for (stamp, item) in items {
+            stamps.pass(stamp);
+            let Some(item) = item else { continue };
+            let size = item_size(&item);
+            if FIXED + size > self.frame {
+                continue;
+            }
+            if total + size > self.total {
+                is_cut = true;
+                break;
+            }
+            if used + size > self.frame {
+                parts.push((stamps.complete(true), std::mem::take(&mut part)));
+                (used, total) = (FIXED, total + FIXED);
+            }
+            used += size;
+            total += size;
+            part.push(item);
+        }
+        parts.push((stamps.complete(is_cut), part));
+        parts
+    }
+
     /// The first items that fit one frame. An item that fits no frame at all is left out, since it
     /// would hide everything behind it.
     pub(super) fn first_part<T: Message>(self, items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -91,6 +129,37 @@ impl Bounds {
             part.push(item);
         }
         part
+    }
+}
+
+/// Stamps in ascending order, and where among them an answer may end: clients ask for what is strictly
+/// later than the stamp that they got.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamps {
+    newest: UnixSeconds,
+    before: UnixSeconds,
+}
+
+impl Stamps {
+    /// Of what has changed since a stamp.
+    pub(super) fn since(stamp: UnixSeconds) -> Self {
+        Self {
+            newest: stamp,
+            before: stamp,
+        }
+    }
+
+    /// Sees the next one.
+    pub(super) fn pass(&mut self, stamp: UnixSeconds) {
+        if stamp != self.newest {
+            self.before = self.newest;
+            self.newest = stamp;
+        }
+    }
+
+    /// The last one up to which everything was given: the newest may go on when the answer is cut here.
+    pub(super) fn complete(self, is_cut: bool) -> UnixSeconds {
+        if is_cut { self.before } else { self.newest }
     }
 }
 
@@ -120,11 +189,11 @@ mod tests {
     fn android_and_unknown_terminals_get_short_frames_others_one() {
         let config = AnswersConfig::default();
         for client in [Some(ClientType::Android), None] {
-            let bounds = Bounds::of(client, &config, config.max_answer_bytes);
+            let bounds = Bounds::of(client, &config, config.max_answer.as_usize());
             assert!(bounds.frame + HEADER_LEN < im_codec::ANDROID_MAX_FRAME);
         }
         for client in [ClientType::Windows, ClientType::Mac, ClientType::Ios] {
-            let bounds = Bounds::of(Some(client), &config, config.max_answer_bytes);
+            let bounds = Bounds::of(Some(client), &config, config.max_answer.as_usize());
             assert_eq!(bounds.frame, bounds.total);
         }
     }
@@ -140,6 +209,35 @@ mod tests {
         assert_eq!(parts.concat(), items(25));
         assert_eq!(bounds.first_part(items(25)), items(10));
         assert_eq!(bounds.parts(items(0)), [vec![]]);
+    }
+
+    #[test]
+    fn each_part_names_the_last_stamp_that_is_complete_up_to_it() {
+        let at = UnixSeconds::from_wire;
+        let stamped = |stamps: [u32; 5]| {
+            let stamps = stamps.into_iter().map(at);
+            stamps.zip(items(5).into_iter().map(Some))
+        };
+        let shape = |bounds: Bounds, stamps| -> Vec<(u32, usize)> {
+            let parts = bounds.stamped_parts(at(3), stamped(stamps)).into_iter();
+            parts
+                .map(|(stamp, part)| (stamp.get(), part.len()))
+                .collect()
+        };
+        let bounds = Bounds {
+            frame: FIXED + 14,
+            total: 10_000,
+        };
+        assert_eq!(shape(bounds, [7, 7, 7, 8, 9]), [(3, 2), (8, 2), (9, 1)]);
+        let bounds = Bounds {
+            frame: 10_000,
+            total: FIXED + 21,
+        };
+        assert_eq!(shape(bounds, [7, 8, 8, 8, 9]), [(7, 3)]);
+        assert_eq!(shape(bounds, [7, 8, 9, 10, 11]), [(9, 3)]);
+        assert_eq!(shape(bounds, [7; 5]), [(3, 3)]);
+        let nobody = bounds.stamped_parts(at(3), [(at(8), None::<GroupVersionInfo>)]);
+        assert_eq!(nobody, [(at(8), vec![])]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use im_store::{GroupMember, GroupRecord, GroupType, MemberChange};
 use tokio::time::Instant;
 
 use super::events::to_users;
-use super::{Answers, Asker, Grouping, Handled, QueryError, Reply, decode};
+use super::{Answers, Asker, Bound, Grouping, Handled, QueryError, Reply, decode};
 use crate::publication::Publication;
 use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
@@ -55,6 +55,8 @@ impl Answers {
         let Some(request) = decode::<ImGroupInfoListReq>(body) else {
             return Ok(Reply::Silent);
         };
+        let named = request.group_version_list.len();
+        self.fits(Bound::GroupInfos, named, self.limits().max_group_infos);
         let mut held: Vec<(GroupId, u32)> = request
             .group_version_list
             .iter()
@@ -128,15 +130,21 @@ impl Answers {
     ) -> Result<Option<MembersChanged>, QueryError> {
         let limits = self.limits();
         let max_members = self.config.writer.max_group_members;
-        let name_fits = (1..=limits.max_group_name_bytes).contains(&request.group_name.len());
-        let avatar_fits = request.group_avatar.len() <= limits.max_avatar_bytes;
-        if !name_fits || !avatar_fits {
+        let (name, avatar) = (&request.group_name, &request.group_avatar);
+        if name.is_empty()
+            || !self.fits(
+                Bound::GroupName,
+                name.len(),
+                limits.max_group_name.as_usize(),
+            )
+            || !self.fits(Bound::Avatar, avatar.len(), limits.max_avatar.as_usize())
+        {
             return Ok(None);
         }
         let members = self
             .existing(&request.member_id_list, max_members + 1)
             .await?;
-        if members.is_empty() || members.len() > max_members {
+        if members.is_empty() || !self.fits(Bound::GroupMembers, members.len(), max_members) {
             return Ok(None);
         }
         let _turn = self.creating.take(asker.user.get()).await;
@@ -144,7 +152,11 @@ impl Answers {
             .store
             .groups_created_by(asker.user, GroupType::Temporary)
             .await?;
-        if made >= limits.max_groups_per_creator || !self.may_group(asker.user, &members, true) {
+        if made >= limits.max_groups_per_creator {
+            self.metrics.reached(Bound::Groups);
+            return Ok(None);
+        }
+        if !self.may_group(asker.user, &members, true) {
             return Ok(None);
         }
         let group = CreateGroup {
@@ -178,6 +190,7 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let max = self.limits().max_ids;
+        self.fits(Bound::Ids, request.member_id_list.len(), max);
         let (change, users) = match change_type {
             GroupModifyType::Add => (
                 MemberChange::Add,
@@ -215,10 +228,17 @@ impl Answers {
                     if change == MemberChange::Add {
                         self.grouped(asker.user, &changed.changed, false);
                     }
+                    let people = affected(&changed).len();
+                    self.metrics.told_members(people, changed.members.len());
                     Some(changed)
                 }
                 Err(WriterError::Refused(GroupRefusal::NoSuchGroup)) => return Ok(Reply::Silent),
-                Err(WriterError::Refused(_)) => None,
+                Err(WriterError::Refused(refusal)) => {
+                    if refusal == GroupRefusal::TooLarge {
+                        self.metrics.reached(Bound::GroupMembers);
+                    }
+                    None
+                }
                 Err(error) => return Err(error.into()),
             }
         };

@@ -10,7 +10,7 @@ use im_proto_teamtalk::message::{
 use im_store::ReadLimit;
 
 use super::convert::msg_info;
-use super::{Answers, Asker, Handled, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, Reply, decode};
 
 impl Answers {
     /// 0x0309: newest first, backwards from an id; members of a group see what came after they
@@ -26,7 +26,11 @@ impl Answers {
             msg_cnt,
             ..
         } = request;
-        let limit = msg_cnt.min(self.limits().max_history);
+        let most = self.limits().max_history;
+        if msg_cnt > most {
+            self.metrics.reached(Bound::History);
+        }
+        let limit = msg_cnt.min(most);
         let bounds = self.list_bounds(asker);
         let messages = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) if limit > 0 => {
@@ -92,12 +96,16 @@ impl Answers {
             mut msg_id_list,
             ..
         } = request;
-        msg_id_list.truncate(self.limits().max_ids);
+        let limits = self.limits();
+        self.fits(Bound::Ids, msg_id_list.len(), limits.max_ids);
+        msg_id_list.truncate(limits.max_ids);
+        let most = usize::try_from(limits.max_by_id).unwrap_or(usize::MAX);
+        self.fits(Bound::ById, msg_id_list.len(), most);
         let bounds = self.list_bounds(asker);
         let messages = match self.visible(asker.user, session_type, session_id).await? {
             Some(visible) if !msg_id_list.is_empty() => {
                 let limit = ReadLimit {
-                    rows: self.limits().max_by_id,
+                    rows: limits.max_by_id,
                     bytes: bounds.total,
                 };
                 self.store

@@ -18,12 +18,50 @@ struct OutcomeLabel {
     outcome: OutcomeValue,
 }
 
+/// A bound of an answer that somebody has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(super) enum Bound {
+    /// Ids that a request names.
+    Ids,
+    /// Groups that a request names.
+    GroupInfos,
+    /// Length of an avatar's address.
+    Avatar,
+    /// Length of a signature.
+    Signature,
+    /// Length of a push token.
+    Token,
+    /// Length of a group's name.
+    GroupName,
+    /// Members of a group.
+    GroupMembers,
+    /// Groups that somebody has made.
+    Groups,
+    /// Messages of one page of history.
+    History,
+    /// Messages asked for by their ids.
+    ById,
+    /// Conversations in the list of recent ones.
+    Recent,
+    /// Conversations in the list of unread ones.
+    Unread,
+    /// Bytes of the directory.
+    Directory,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BoundLabel {
+    bound: Bound,
+}
+
 /// Counters of queries. `Default` counts without showing it to anybody.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AnswerMetrics {
     queries: Family<OutcomeLabel, Counter>,
     grouping_refused: Counter,
     directory_builds: Counter,
+    bounds: Family<BoundLabel, Counter>,
+    told_members: Counter,
 }
 
 impl AnswerMetrics {
@@ -45,11 +83,43 @@ impl AnswerMetrics {
             "Directory answers built; the others were shared",
             this.directory_builds.clone(),
         );
+        registry.register(
+            "im_db_proxy_answer_bounds",
+            "Requests that reached a bound of answers",
+            this.bounds.clone(),
+        );
+        registry.register(
+            "im_db_proxy_told_members",
+            "Member ids in notices of changed groups, for all who were told",
+            this.told_members.clone(),
+        );
         this
     }
 
     pub(super) fn grouping_refused(&self) {
         self.grouping_refused.inc();
+    }
+
+    /// A request has reached a bound.
+    pub(super) fn reached(&self, bound: Bound) {
+        self.bounds.get_or_create(&BoundLabel { bound }).inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn times_reached(&self, bound: Bound) -> u64 {
+        self.bounds.get_or_create(&BoundLabel { bound }).get()
+    }
+
+    /// So many people were told of so many members.
+    pub(super) fn told_members(&self, people: usize, members: usize) {
+        let ids = people.saturating_mul(members);
+        self.told_members
+            .inc_by(u64::try_from(ids).unwrap_or(u64::MAX));
+    }
+
+    #[cfg(test)]
+    pub(super) fn members_told(&self) -> u64 {
+        self.told_members.get()
     }
 
     pub(super) fn directory_built(&self) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::Command;
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, Peer, SessionType};
 use im_proto_teamtalk::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionNotify,
@@ -16,7 +16,7 @@ use im_store::Preview;
 use super::convert::{contact_session, unread_info};
 use super::events::to_other_terminals;
 use super::frames::Bounds;
-use super::{Answers, Asker, Handled, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, Reply, decode};
 
 impl Answers {
     /// Bounds of a list of conversations of an answer within `bounds`.
@@ -28,20 +28,29 @@ impl Answers {
         }
     }
 
+    /// Counts a list that has as many conversations as it may.
+    fn listed(&self, bound: Bound, lines: usize, most: u32) {
+        if usize::try_from(most).is_ok_and(|most| lines >= most) {
+            self.metrics.reached(bound);
+        }
+    }
+
     /// 0x0201: newest first, strictly later than the given time.
     pub(super) async fn recent_sessions(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImRecentContactSessionReq>(body) else {
             return Ok(Reply::Silent);
         };
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         // A time that a clock ahead of ours has made would hide everything until then.
-        let since = Some(request.latest_update_time).filter(|since| *since <= now);
+        let since =
+            Some(UnixSeconds::from_wire(request.latest_update_time)).filter(|since| *since <= now);
         let bounds = self.list_bounds(asker);
         let limit = self.preview(self.limits().max_recent_sessions, bounds);
         let views = self
             .store
-            .recent_sessions(asker.user, since.unwrap_or(0), limit)
+            .recent_sessions(asker.user, since.unwrap_or_default(), limit)
             .await?;
+        self.listed(Bound::Recent, views.len(), limit.rows);
         let lines = views
             .iter()
             .filter_map(|view| contact_session(view, asker.user, now));
@@ -116,6 +125,7 @@ impl Answers {
             .store
             .unread_sessions(asker.user, &pending, limit)
             .await?;
+        self.listed(Bound::Unread, unread.views.len(), limit.rows);
         let total_cnt = u32::try_from(unread.total).unwrap_or(u32::MAX);
         let lines = unread
             .views
@@ -134,7 +144,7 @@ impl Answers {
     }
 
     /// 0x0303: he has read up to an id. 0 and ids that do not exist yet mean everything: clients
-    /// send ids of their own placeholders (wire specification 17, 20). An acknowledgement that
+    /// send ids of their own placeholders. An acknowledgement that
     /// changes nothing is not passed on, since phones answer the notice with one (10.14).
     pub(super) async fn read_ack(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(ack) = decode::<ImMsgDataReadAck>(body) else {

@@ -8,7 +8,7 @@ use im_proto_teamtalk::login::{
 };
 use im_store::DeviceToken;
 
-use super::{Answers, Asker, Handled, Reply, decode};
+use super::{Answers, Asker, Bound, Handled, Reply, decode};
 
 impl Answers {
     /// 0x0108: phones only. A token has one owner; an empty one is forgotten, which is also what a
@@ -21,7 +21,11 @@ impl Answers {
             return Ok(Reply::Silent);
         };
         let token = request.device_token;
-        if token.len() > self.limits().max_token_bytes {
+        if !self.fits(
+            Bound::Token,
+            token.len(),
+            self.limits().max_token.as_usize(),
+        ) {
             return Ok(Reply::Silent);
         }
         // What is set already is not written again.

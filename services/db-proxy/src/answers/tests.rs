@@ -1,5 +1,6 @@
 //! Answers over a real store and writer, named after the sections they prove.
 
+mod bounds;
 mod buddy;
 mod directory;
 mod groups;

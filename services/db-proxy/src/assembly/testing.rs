@@ -20,7 +20,7 @@ pub(crate) async fn people() -> TempStore {
     });
     let import = DirectoryImport {
         users: users.collect(),
-        now: 1_000_000,
+        now: im_core::time::UnixSeconds::from_wire(1_000_000),
     };
     assert_eq!(temp.store.import(&import).await.unwrap().added, 9);
     temp

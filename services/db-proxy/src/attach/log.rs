@@ -88,7 +88,7 @@ impl Shared {
             from: message.sender.get(),
             to,
             msg_id: message.msg_id.get(),
-            time: message.time,
+            time: message.time.get(),
             msg_type: message.msg_type,
             data: message.body,
             origin,

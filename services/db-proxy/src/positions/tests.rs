@@ -1,4 +1,6 @@
 use bytes::Bytes;
+use im_config::units::Span;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, GroupId, MsgId, Peer};
 use im_store::testing::TempStore;
 use im_store::{
@@ -26,8 +28,9 @@ async fn rig(config: &PositionsConfig) -> Rig {
         ..ImportedUser::default()
     };
     let users = ["a", "b", "c"].map(named).into();
+    let now = UnixSeconds::from_wire(1);
     temp.store
-        .import(&DirectoryImport { users, now: 1 })
+        .import(&DirectoryImport { users, now })
         .await
         .unwrap();
     let (_, row) = temp.store.log_end().await.unwrap();
@@ -38,7 +41,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
         creator: user(1),
         group_type: GroupType::Temporary,
         members: [1, 2, 3].map(user).into(),
-        now: 1,
+        now,
     };
     let group: GroupId = temp.store.create_group(&new).await.unwrap();
     let message = |id: u32| MessageRow {
@@ -47,7 +50,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
         msg_id: MsgId::from_wire(id).unwrap(),
         sender: user(1),
         msg_type: 0x11,
-        time: 1,
+        time: now,
         low_sent: 0,
         key: None,
         body: Bytes::from_static(b"x"),
@@ -69,7 +72,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
 
 fn slow() -> PositionsConfig {
     PositionsConfig {
-        flush_ms: 3_600_000,
+        flush_interval: Span::seconds(3_600),
         ..PositionsConfig::default()
     }
 }
@@ -142,7 +145,7 @@ async fn own_group_messages_move_their_senders_position() {
 #[tokio::test]
 async fn everything_is_stored_in_time_and_at_the_end() {
     let config = PositionsConfig {
-        flush_ms: 5,
+        flush_interval: Span::millis(5),
         ..PositionsConfig::default()
     };
     let Rig {

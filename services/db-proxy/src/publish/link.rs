@@ -50,7 +50,10 @@ impl Publisher {
         stop: &CancellationToken,
     ) {
         let config = &self.0.config;
-        let interval = Duration::from_millis(config.position_interval_ms.max(1));
+        let interval = config
+            .position_interval
+            .duration()
+            .max(Duration::from_millis(1));
         let mut flight = Flight::default();
         let mut next_word = Instant::now() + interval;
         loop {

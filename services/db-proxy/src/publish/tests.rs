@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use im_config::units::Span;
 use im_proto_rpc::v1::publish_item::Item;
 use im_rpc::{Link, Ring, link};
 use im_store::GroupMember;
@@ -80,7 +83,7 @@ fn shape(batch: &v1::PublishBatch) -> (u64, u64, usize) {
 fn config() -> PublishConfig {
     // Nothing is said for lack of news unless a test waits for it.
     PublishConfig {
-        position_interval_ms: 30_000,
+        position_interval: Span::seconds(30),
         ..PublishConfig::default()
     }
 }
@@ -119,7 +122,7 @@ async fn batches_gather_while_two_are_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_log_is_announced_again_and_again() {
     let config = PublishConfig {
-        position_interval_ms: 500,
+        position_interval: Span::millis(500),
         ..PublishConfig::default()
     };
     let rig = Rig::new(&config);
@@ -414,6 +417,8 @@ async fn so_many_changes_that_memory_would_grow_go_at_once() {
     let rig = Rig::new(&config);
     rig.publisher.gather(user(1), v1::Event::default());
     assert_eq!(rig.publisher.gathered().len(), 1);
+    assert_eq!(rig.publisher.0.metrics.reached().0, 0);
     rig.publisher.gather(user(2), v1::Event::default());
     assert!(rig.publisher.gathered().is_empty());
+    assert_eq!(rig.publisher.0.metrics.reached().0, 1);
 }

@@ -1,7 +1,7 @@
 //! One commit, and what is true of the store afterwards.
 
 use im_config::WriterConfig;
-use im_core::{CommitSeq, time::unix_seconds};
+use im_core::{CommitSeq, time::UnixSeconds};
 use im_store::{ReadLimit, StoreError};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ impl Writer {
         if !self.end_known {
             self.read_end().await?;
         }
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         load(&mut self.memory, self.store.as_ref(), sends(batches)).await?;
         let before = self.memory.end;
         let count = batches.iter().map(|batch| batch.sends.len()).sum();
@@ -97,7 +97,7 @@ impl Writer {
     /// Reads what repetitions are recognised by of messages that others have stored: another process,
     /// or a commit that was reported as failed.
     async fn read_keys(&mut self) -> Result<(), StoreError> {
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let since = now.saturating_sub(retry_window(&self.config));
         let started = Instant::now();
         let keys = self
@@ -132,9 +132,8 @@ impl Writer {
 
 /// How long a repetition can be recognised, seconds.
 pub(super) fn retry_window(config: &WriterConfig) -> u32 {
-    config
-        .client_id_window_seconds
-        .max(config.frame_window_seconds)
+    let longest = config.client_id_window.max(config.frame_window);
+    longest.as_seconds_u32()
 }
 
 fn sends(batches: &[SendBatch]) -> impl Iterator<Item = &Incoming> {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, UserId};
 use im_store::{
     ConversationRow, GroupChange, GroupMember, GroupRecord, GroupType, MemberChange, NewGroup,
@@ -18,7 +19,7 @@ impl Writer {
     pub(super) async fn create_group(
         &mut self,
         create: CreateGroup,
-        now: u32,
+        now: UnixSeconds,
     ) -> Result<MembersChanged, WriterError> {
         let mut members = create.members;
         members.sort_unstable();
@@ -69,7 +70,7 @@ impl Writer {
     pub(super) async fn change_members(
         &mut self,
         change: ChangeMembers,
-        now: u32,
+        now: UnixSeconds,
     ) -> Result<MembersChanged, WriterError> {
         let refused = |refusal| Err(WriterError::Refused(refusal));
         let Some(mut record) = self.store.groups(&[change.group]).await?.pop() else {

@@ -114,9 +114,9 @@ pub(crate) struct SendRules {
 impl From<&WriterConfig> for SendRules {
     fn from(config: &WriterConfig) -> Self {
         Self {
-            max_body_bytes: config.max_body_bytes,
-            client_id_window_seconds: config.client_id_window_seconds,
-            frame_window_seconds: config.frame_window_seconds,
+            max_body_bytes: config.max_body.as_usize(),
+            client_id_window_seconds: config.client_id_window.as_seconds_u32(),
+            frame_window_seconds: config.frame_window.as_seconds_u32(),
         }
     }
 }

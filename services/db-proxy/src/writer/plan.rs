@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
 use im_proto_rpc::v1;
 use im_store::{AppendBatch, ConversationRow, MessageRow, NewConversation};
@@ -67,7 +68,7 @@ impl Memory {
         &mut self,
         sends: impl Iterator<Item = &'a Incoming>,
         count: usize,
-        now: u32,
+        now: UnixSeconds,
     ) -> Plan {
         let mut plan = Plan::default();
         plan.decisions.reserve_exact(count);
@@ -106,7 +107,7 @@ impl Memory {
         self.groups.clear();
     }
 
-    fn decide(&mut self, send: &Incoming, now: u32, plan: &mut Plan) -> Decision {
+    fn decide(&mut self, send: &Incoming, now: UnixSeconds, plan: &mut Plan) -> Decision {
         let receiver = send.receiver();
         let Some(known) = self.conversations.get(&send.conversation) else {
             return Decision::Refused(match receiver {
@@ -176,7 +177,7 @@ impl Memory {
             from: send.sender.get(),
             to,
             msg_id: msg_id.get(),
-            time: now,
+            time: now.get(),
             msg_type: send.msg_type,
             data: send.body.clone(),
             origin: send.origin.0,

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, MsgId, RetryKey};
 use im_store::RecentKey;
 
@@ -10,7 +11,7 @@ use im_store::RecentKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) msg_id: MsgId,
-    pub(super) time: u32,
+    pub(super) time: UnixSeconds,
     pub(super) seq: CommitSeq,
 }
 
@@ -37,15 +38,15 @@ impl RetryWindow {
     }
 
     /// The message stored under `key` within the last `window` seconds.
-    pub(super) fn find(&self, key: &RetryKey, window: u32, now: u32) -> Option<Kept> {
+    pub(super) fn find(&self, key: &RetryKey, window: u32, now: UnixSeconds) -> Option<Kept> {
         self.keys
             .get(key)
             .copied()
-            .filter(|kept| now.saturating_sub(kept.time) <= window)
+            .filter(|kept| now.seconds_since(kept.time) <= window)
     }
 
     /// Remembers a message; a later one under the same key replaces it.
-    pub(super) fn insert(&mut self, key: RetryKey, kept: Kept, now: u32) {
+    pub(super) fn insert(&mut self, key: RetryKey, kept: Kept, now: UnixSeconds) {
         match self.keys.entry(key) {
             Entry::Occupied(mut entry) => {
                 if entry.get().seq >= kept.seq {
@@ -62,7 +63,7 @@ impl RetryWindow {
     }
 
     /// Remembers what a conversation's rows hold.
-    pub(super) fn load(&mut self, recent: &[RecentKey], now: u32) {
+    pub(super) fn load(&mut self, recent: &[RecentKey], now: UnixSeconds) {
         for RecentKey {
             key,
             msg_id,
@@ -92,12 +93,12 @@ impl RetryWindow {
         self.keys.len()
     }
 
-    fn trim(&mut self, now: u32) {
+    fn trim(&mut self, now: UnixSeconds) {
         while let Some((key, seq)) = self.order.front() {
             match self.keys.get(key).filter(|kept| kept.seq == *seq) {
                 Some(kept)
                     if self.order.len() <= self.max
-                        && now.saturating_sub(kept.time) <= self.max_age =>
+                        && now.seconds_since(kept.time) <= self.max_age =>
                 {
                     break;
                 }
@@ -119,10 +120,14 @@ mod tests {
         RetryKey([n; 16])
     }
 
+    fn at(seconds: u32) -> UnixSeconds {
+        UnixSeconds::from_wire(seconds)
+    }
+
     fn kept(id: u32, time: u32) -> Kept {
         Kept {
             msg_id: MsgId::from_wire(id).unwrap(),
-            time,
+            time: at(time),
             seq: CommitSeq(u64::from(id)),
         }
     }
@@ -130,13 +135,13 @@ mod tests {
     #[test]
     fn a_key_is_recognised_inside_its_window_only() {
         let mut window = RetryWindow::new(10, 600);
-        window.insert(key(1), kept(1, 1_000), 1_000);
-        assert_eq!(window.find(&key(1), 30, 1_030), Some(kept(1, 1_000)));
-        assert_eq!(window.find(&key(1), 30, 1_031), None);
-        assert_eq!(window.find(&key(1), 600, 1_600), Some(kept(1, 1_000)));
-        assert_eq!(window.find(&key(2), 600, 1_000), None);
+        window.insert(key(1), kept(1, 1_000), at(1_000));
+        assert_eq!(window.find(&key(1), 30, at(1_030)), Some(kept(1, 1_000)));
+        assert_eq!(window.find(&key(1), 30, at(1_031)), None);
+        assert_eq!(window.find(&key(1), 600, at(1_600)), Some(kept(1, 1_000)));
+        assert_eq!(window.find(&key(2), 600, at(1_000)), None);
         assert_eq!(
-            window.find(&key(1), 30, 900),
+            window.find(&key(1), 30, at(900)),
             Some(kept(1, 1_000)),
             "the clock went back"
         );
@@ -146,23 +151,23 @@ mod tests {
     fn keys_end_by_count_and_by_age_and_a_newer_message_replaces_an_older_one() {
         let mut window = RetryWindow::new(3, 600);
         for n in 1..=5 {
-            window.insert(key(n), kept(u32::from(n), 1_000), 1_000);
+            window.insert(key(n), kept(u32::from(n), 1_000), at(1_000));
         }
         assert_eq!(window.len(), 3);
-        assert_eq!(window.find(&key(2), 600, 1_000), None);
-        window.insert(key(5), kept(6, 1_100), 1_100);
-        assert_eq!(window.find(&key(5), 600, 1_100), Some(kept(6, 1_100)));
-        window.insert(key(5), kept(5, 1_000), 1_100);
+        assert_eq!(window.find(&key(2), 600, at(1_000)), None);
+        window.insert(key(5), kept(6, 1_100), at(1_100));
+        assert_eq!(window.find(&key(5), 600, at(1_100)), Some(kept(6, 1_100)));
+        window.insert(key(5), kept(5, 1_000), at(1_100));
         assert_eq!(
-            window.find(&key(5), 600, 1_100),
+            window.find(&key(5), 600, at(1_100)),
             Some(kept(6, 1_100)),
             "loaded again later"
         );
-        window.insert(key(9), kept(9, 1_690), 1_690);
+        window.insert(key(9), kept(9, 1_690), at(1_690));
         assert_eq!(window.len(), 2, "those of 1000 are too old");
         window.remove(&key(5));
         for n in 10..20 {
-            window.insert(key(n), kept(u32::from(n), 1_690), 1_690);
+            window.insert(key(n), kept(u32::from(n), 1_690), at(1_690));
         }
         assert_eq!(window.len(), 3);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::WriterConfig;
-use im_core::{CommitSeq, time::unix_seconds};
+use im_core::{CommitSeq, time::UnixSeconds};
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
 use tokio::sync::{mpsc, watch};
@@ -18,9 +18,10 @@ use super::job::{GroupJob, Job, SendBatch};
 use super::plan::{Decision, Memory, Plan};
 use super::retries::{Kept, RetryWindow};
 use crate::members::MemberCache;
-use crate::metrics::Metrics;
+use crate::metrics::{Memories, Metrics};
 use crate::positions::Positions;
 use crate::publish::Publisher;
+use crate::stored::StoredBytes;
 use crate::support::{Cache, chain};
 
 /// Sends of one job at most: what `attach` cuts its batches to.
@@ -34,6 +35,7 @@ pub(crate) struct WriterParts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) publisher: Publisher,
     pub(crate) positions: Positions,
+    pub(crate) stored: StoredBytes,
     pub(crate) member_cache: MemberCache,
     pub(crate) metrics: Metrics,
     pub(crate) config: WriterConfig,
@@ -47,6 +49,7 @@ pub(crate) struct Writer {
     pub(super) config: WriterConfig,
     pub(super) memory: Memory,
     pub(super) positions: Positions,
+    stored: StoredBytes,
     pub(super) metrics: Metrics,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// Messages that wait.
@@ -82,12 +85,14 @@ impl Writer {
             store,
             publisher,
             positions,
+            stored,
             member_cache,
             metrics,
             config,
         } = parts;
         let (sender, jobs) = mpsc::unbounded_channel();
-        let (handle, fill) = WriterHandle::new(sender, config.queue_messages, config.queue_bytes);
+        let (handle, fill) =
+            WriterHandle::new(sender, config.queue_messages, config.queue_size.as_u32());
         let (reachable, watch) = watch::channel(false);
         let in_a_row = 2 * (config.batch_messages + MAX_JOB_SENDS);
         let window = retry_window(&config);
@@ -106,6 +111,7 @@ impl Writer {
             config,
             memory,
             positions,
+            stored,
             metrics,
             jobs,
             queue_fill: Box::new(fill),
@@ -182,7 +188,7 @@ impl Writer {
             return;
         }
         if let Some(last) = self.last_commit {
-            let gap = Duration::from_millis(self.config.commit_gap_ms);
+            let gap = self.config.commit_gap.duration();
             if last.elapsed() < gap {
                 tokio::time::sleep_until(last + gap).await;
             }
@@ -245,33 +251,39 @@ impl Writer {
         }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
+        let mut counting = self.stored.counting(UnixSeconds::now());
         for batch in batches {
             let mut results = Vec::with_capacity(batch.sends.len());
             for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {
+                let mut done = done(decision);
                 match decision {
-                    Decision::Stored(_) => {}
+                    Decision::Stored(_) => {
+                        done.wait_ms = counting.add(send.sender, send.body.len());
+                    }
                     Decision::Repeated(_) => repeated += 1,
                     Decision::Refused(reason) => self.metrics.refused(reason),
                 }
-                results.push(result(send.tag, done(decision)));
+                results.push(result(send.tag, done));
             }
             batch.sink.push(results);
         }
+        drop(counting);
         if repeated > 0 {
             self.metrics.repeated(repeated);
         }
-        self.metrics.memories(
-            self.memory.conversations.len(),
-            self.memory.groups.len(),
-            self.memory.retries.len(),
-        );
+        self.metrics.memories(Memories {
+            conversations: self.memory.conversations.len(),
+            groups: self.memory.groups.len(),
+            users: self.memory.users.len(),
+            retry_keys: self.memory.retries.len(),
+        });
     }
 
     fn give_up_expired(&mut self, batches: &mut Vec<SendBatch>, stop: &CancellationToken) {
         if stop.is_cancelled() {
             self.stopping.get_or_insert_with(Instant::now);
         }
-        let patience = Duration::from_secs(self.config.store_retry_seconds);
+        let patience = self.config.store_retry.duration();
         let stopped = self
             .stopping
             .is_some_and(|since| since.elapsed() >= STOP_RETRY);
@@ -310,7 +322,7 @@ impl Writer {
                 return Err(error.into());
             }
         }
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         let result = match job {
             GroupJob::Create(create) => self.create_group(create, now).await,
             GroupJob::Change(change) => self.change_members(change, now).await,
@@ -350,12 +362,15 @@ impl Writer {
     }
 
     fn retry_min(&self) -> Duration {
-        Duration::from_millis(self.config.retry_min_ms.max(1))
+        self.config
+            .retry_min
+            .duration()
+            .max(Duration::from_millis(1))
     }
 
     fn longer(&self, wait: Duration) -> Duration {
         (wait * 2)
-            .min(Duration::from_millis(self.config.retry_max_ms))
+            .min(self.config.retry_max.duration())
             .max(self.retry_min())
     }
 }
@@ -372,7 +387,7 @@ fn done(decision: Decision) -> v1::SendDone {
     };
     if let Some(Kept { msg_id, time, seq }) = kept {
         done.msg_id = msg_id.get();
-        done.time = time;
+        done.time = time.get();
         done.seq = seq.0;
     }
     done

@@ -1,7 +1,7 @@
 //! `imd admin user`.
 
 use clap::{Args, Subcommand};
-use im_core::time::unix_seconds;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     ClearLockRequest, DirectoryRow, ListLocksRequest, ListUsersRequest, LockRecord,
     SetPasswordRequest, SetUserStatusRequest, UserRecord,
@@ -208,13 +208,13 @@ fn show_locks(json: bool, locks: &[LockRecord]) {
     });
     show(json, &Value::Array(value.collect()), || {
         let mut table = Table::new(&["name", "address", "failures", "ends in"]);
-        let now = unix_seconds();
+        let now = UnixSeconds::now();
         for lock in locks {
             table.row(vec![
                 lock.name.clone(),
                 lock.address.clone(),
                 lock.failures.to_string(),
-                format!("{} s", lock.ends.saturating_sub(now)),
+                format!("{} s", UnixSeconds::from_wire(lock.ends).seconds_since(now)),
             ]);
         }
         table.render()

@@ -335,7 +335,7 @@ impl<W: Write> Session<W> {
             self.load_group(group).await?;
         }
         let text = show::content(self.client.cipher(), data.msg_type, &data.msg_data);
-        let time = show::clock(data.create_time, im_core::time::unix_seconds());
+        let time = show::clock(data.create_time, im_core::time::UnixSeconds::now().get());
         let from = self.user_name(data.from_user_id);
         match peer {
             Peer::Group(group) => {
@@ -388,7 +388,7 @@ impl<W: Write> Session<W> {
             .history(peer, begin, count.min(100))
             .await
             .context("ask for history")?;
-        let now = im_core::time::unix_seconds();
+        let now = im_core::time::UnixSeconds::now().get();
         for message in answer.msg_list.iter().rev() {
             self.know_user(message.from_session_id).await?;
             let from = self.user_name(message.from_session_id);

@@ -1,3 +1,4 @@
+use im_config::units::Span;
 use im_config::{ImdConfig, table};
 use im_operator_plan::{Owner, Settings, Templates, build, validate};
 use toml::{Table, Value as Toml};
@@ -26,7 +27,7 @@ fn config(manifest: &Manifest) -> ImdConfig {
         presets: manifest.presets.clone(),
         ..Sources::default()
     };
-    sources.load().unwrap()
+    sources.load().unwrap().config
 }
 
 #[test]
@@ -56,32 +57,32 @@ fn what_the_manifest_says_becomes_configuration() {
       drain: {maxSeconds: 20}
       logLevel: debug
       config: {msg.rate_limit: \"50\", msg.presence.notify: related}
-    dbProxy: {ports: {grpc: 10601}}
+    dbProxy: {ports: {grpc: 10602}}
 ",
     )
     .unwrap();
     assert_eq!(manifest.notes, Vec::<String>::new());
     let config = config(&manifest);
-    assert_eq!(config.msg.report_interval_ms, 1_000);
-    assert_eq!(config.login.stale_after_ms, 9_000);
+    assert_eq!(config.msg.report_interval, Span::seconds(1));
+    assert_eq!(config.login.stale_after, Span::seconds(9));
     assert_eq!(config.admin.listen, "127.0.0.1:9999");
     assert_eq!(config.login.http_listen, "127.0.0.1:8081");
-    assert_eq!(config.login.reservation_ms, 7_000);
+    assert_eq!(config.login.reservation, Span::seconds(7));
     assert_eq!(config.msg.listen, "127.0.0.1:8001");
     assert_eq!(
         (config.msg.max_connections, config.msg.soft_max_sessions),
         (200, 100)
     );
     assert_eq!(config.msg.accept_rate, 70);
-    assert_eq!(config.msg.drain_seconds, 20);
-    assert_eq!(config.process.stop_timeout_ms, 70_000);
-    assert_eq!(config.login.silence_ms, 2_000);
+    assert_eq!(config.msg.drain_time, Span::seconds(20));
+    assert_eq!(config.process.stop_timeout, Span::seconds(70));
+    assert_eq!(config.login.silence, Span::seconds(2));
     assert_eq!(config.msg.rate_limit, 50);
     assert_eq!(
         config.msg.presence.notify,
         im_config::PresenceNotify::Related
     );
-    assert_eq!(config.db_proxy.listen, "127.0.0.1:10601");
+    assert_eq!(config.db_proxy.listen, "127.0.0.1:10602");
     assert_eq!(
         config.log.filter,
         "info,im_login=info,im_msg=debug,im_route=info,im_db_proxy=info"
@@ -95,8 +96,8 @@ fn what_only_a_cluster_can_do_is_named() {
   image: {repository: example.com/imd}
   roles:
     login: {replicas: 3, service: {type: NodePort}}
-    msg: {replicas: 2, config: {msg.link.keepalive_ms: \"3000\"}}
-    route: {config: {msg.link.keepalive_ms: \"4000\"}}
+    msg: {replicas: 2, config: {msg.link.keepalive: \"3s\"}}
+    route: {config: {msg.link.keepalive: \"4s\"}}
 ",
     )
     .unwrap();
@@ -107,7 +108,7 @@ fn what_only_a_cluster_can_do_is_named() {
             "spec.roles.login.replicas means nothing to a single process",
             "spec.roles.login.service.type means nothing to a single process",
             "spec.roles.msg.replicas means nothing to a single process",
-            "spec.roles.msg.config.\"msg.link.keepalive_ms\" gives way to that of route: one \
+            "spec.roles.msg.config.\"msg.link.keepalive\" gives way to that of route: one \
              process has one value",
         ]
     );
@@ -147,6 +148,36 @@ fn every_field_that_cannot_be_used_is_named() {
 }
 
 #[test]
+fn an_old_key_of_a_manifest_is_used_and_both_names_are_refused_by_field() {
+    let config = |keys: &str| with_spec(&format!("\n  roles: {{msg: {{config: {{{keys}}}}}}}\n"));
+    let manifest = config("msg.idle_pc_ms: \"60000\"").unwrap();
+    let sources = Sources {
+        presets: manifest.presets,
+        ..Sources::default()
+    };
+    let loaded = sources.load().unwrap();
+    assert_eq!(loaded.config.msg.idle_pc, Span::seconds(60));
+    assert_eq!(
+        loaded.warnings,
+        [
+            "preset msg.idle_pc_ms: msg.idle_pc_ms is the old name of msg.idle_pc, which the next version \
+             reads no more: write msg.idle_pc = \"1m\""
+        ]
+    );
+    let error = config("msg.idle_pc_ms: \"60000\", msg.idle_pc: 1m").unwrap_err();
+    assert_eq!(
+        error,
+        "spec.roles.msg.config.\"msg.idle_pc_ms\": msg.idle_pc_ms is the old name of msg.idle_pc, and both \
+         are set: leave msg.idle_pc_ms out"
+    );
+    let error = config("msg.idle_pc_ms: \"1\"").unwrap_err();
+    assert_eq!(
+        error,
+        "spec.roles.msg.config.\"msg.idle_pc_ms\": must be 10 to 86400000, is 1"
+    );
+}
+
+#[test]
 fn another_kind_of_object_is_refused() {
     let error = manifest(&SMALLEST.replace("ImCluster", "Pod")).unwrap_err();
     assert_eq!(error, "kind: must be ImCluster");
@@ -172,8 +203,9 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 8] = [
+const OF_A_CLUSTER: [&str; 9] = [
     "data_dir",
+    "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
     "db_proxy.admin_secret_file",
     "msg.public_endpoint_file",
@@ -234,7 +266,7 @@ spec:
       logLevel: debug
       config: {msg.rate_limit: \"50\", msg.presence.notify: related}
     route: {ports: {peer: 8201}}
-    dbProxy: {ports: {grpc: 10601}}
+    dbProxy: {ports: {grpc: 10602}}
 ";
     let value: Value = serde_saphyr::from_str(text).unwrap();
     let cluster = in_a_cluster(&value);

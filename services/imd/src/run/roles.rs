@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use im_config::{ImdConfig, LinkConfig, PeerSource, SqliteConfig};
-use im_db_proxy::{RememberKeyError, RememberKeys};
+use im_config::{LinkConfig, PeerSource, SqliteConfig};
+use im_db_proxy::RememberKeys;
 use im_discovery::{Discover, Kubernetes, KubernetesError, StaticList};
 use im_rpc::{DbProxyAttach, Guard, LoginReport, Method, Peers, RouteAttach, RoutePublish, Secret};
 use im_runtime::ready_file::Addresses;
-use im_store::{DataDir, SqliteOptions, SqliteStore};
+use im_store::{ChangeCounts, DataDir, SqliteOptions, SqliteStore};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
             route: Peers::local(ROUTE, route.attach(), &config.db_proxy.link),
             secret: secret.clone(),
             admin_secret: shared.admin_secret()?,
-            remember_keys: remember_keys(config, store.data_dir())?,
+            remember_keys: shared.remember_keys(),
             links: links.clone(),
             process: context.clone(),
         },
@@ -148,7 +149,7 @@ pub(super) async fn one(
                 route,
                 secret: secret.clone(),
                 admin_secret: shared.admin_secret()?,
-                remember_keys: remember_keys(config, store.data_dir())?,
+                remember_keys: shared.remember_keys(),
                 links: links.clone(),
                 process: context.clone(),
             };
@@ -218,6 +219,11 @@ impl Shared {
         })
     }
 
+    fn remember_keys(&self) -> RememberKeys {
+        let keys = self.remember_keys.clone();
+        keys.unwrap_or_else(RememberKeys::none)
+    }
+
     /// Peers that the configuration lists, or the pods of the Service that it names, reached with the
     /// installation's secret.
     fn peers<M: Method>(
@@ -263,28 +269,18 @@ async fn open_store(shared: &Shared) -> anyhow::Result<SqliteStore> {
     Ok(SqliteStore::open(dir, options(&shared.config.sqlite)).await?)
 }
 
-/// The keys of remembered logins: of the file that configuration names, or of one in the data
-/// directory, which is made when missing.
-fn remember_keys(config: &ImdConfig, dir: &DataDir) -> Result<RememberKeys, RememberKeyError> {
-    let accounts = &config.db_proxy.accounts;
-    match &accounts.remember_key_file {
-        _ if accounts.remember_for.is_zero() => Ok(RememberKeys::none()),
-        Some(file) => RememberKeys::open(file),
-        None => RememberKeys::open_or_make(&dir.path().join("remember_key")),
-    }
-}
-
 fn options(config: &SqliteConfig) -> SqliteOptions {
     SqliteOptions {
         readers: config.readers,
-        busy_timeout: Duration::from_millis(config.busy_timeout_ms),
-        acquire_timeout: Duration::from_millis(config.acquire_timeout_ms),
-        writer_cache_kib: config.writer_cache_kib,
-        reader_cache_kib: config.reader_cache_kib,
-        checkpoint_bytes: config.checkpoint_bytes,
-        restart_bytes: config.restart_bytes,
-        wal_limit_bytes: config.wal_limit_bytes,
-        maintenance_interval: Duration::from_millis(config.maintenance_interval_ms),
+        busy_timeout: config.busy_timeout.duration(),
+        acquire_timeout: config.acquire_timeout.duration(),
+        gathered_changes: config.gathered_changes,
+        writer_cache_kib: config.writer_cache.as_kib(),
+        reader_cache_kib: config.reader_cache.as_kib(),
+        checkpoint_bytes: config.checkpoint_at.as_u64(),
+        restart_bytes: config.restart_at.as_u64(),
+        wal_limit_bytes: config.wal_limit.as_u64(),
+        maintenance_interval: config.maintenance_interval.duration(),
         ..SqliteOptions::default()
     }
 }
@@ -305,11 +301,28 @@ struct StoreLog {
     bytes: Gauge,
     limit: Gauge,
     held: Gauge,
+    changes: Counter,
+    change_commits: Counter,
 }
 
 impl StoreLog {
     fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        let counters = [
+            (
+                "im_store_changes",
+                "Changes of accounts and settings",
+                &this.changes,
+            ),
+            (
+                "im_store_change_commits",
+                "Transactions that stored changes of accounts and settings, gathered",
+                &this.change_commits,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
         let gauges = [
             (
                 "im_store_log_bytes",
@@ -336,11 +349,16 @@ impl StoreLog {
     async fn show(&self, store: &SqliteStore, stop: CancellationToken) {
         let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let mut shown = ChangeCounts::default();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let log = store.log_use();
             self.bytes.set(bytes(log.bytes));
             self.limit.set(bytes(log.limit));
             self.held.set(i64::from(log.held));
+            let counts = store.change_counts();
+            self.changes.inc_by(counts.changes - shown.changes);
+            self.change_commits.inc_by(counts.commits - shown.commits);
+            shown = counts;
         }
     }
 }

@@ -1,30 +1,34 @@
-//! Finds the installation's secret, or makes it.
+//! Finds the secrets of a process, or makes them.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use im_config::ImdConfig;
+use im_db_proxy::RememberKeys;
 use im_rpc::Secret;
-use im_store::DataDir;
+use im_store::{DataDir, make_private_file};
 
 use crate::config::BadConfig;
 use crate::connect::ADMIN_SECRET;
 
+/// The key of remembered logins in the data directory.
+const REMEMBER_KEY: &str = "remember_key";
+
 /// A secret and the file that it follows.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) secret: Secret,
+pub(super) struct Kept<S = Secret> {
+    pub(super) secret: S,
     pub(super) file: PathBuf,
 }
 
-impl Kept {
-    fn load(file: &Path) -> Result<Self, BadConfig> {
+impl<S> Kept<S> {
+    fn load<E>(file: PathBuf, load: impl FnOnce(&Path) -> Result<S, E>) -> Result<Self, BadConfig>
+    where
+        BadConfig: From<E>,
+    {
         Ok(Self {
-            secret: Secret::load(file)?,
-            file: file.to_owned(),
+            secret: load(&file)?,
+            file,
         })
     }
 }
@@ -38,7 +42,7 @@ pub(super) fn of_role(config: &ImdConfig) -> Result<Kept, BadConfig> {
                   --secret-file, IMD_SECRET_FILE or the key",
         });
     };
-    Kept::load(path)
+    Kept::load(path.clone(), Secret::load)
 }
 
 /// The secret of a process that runs everything: `secret` in its data directory, made with mode
@@ -48,52 +52,51 @@ pub(super) fn of_all_in_one(config: &ImdConfig) -> anyhow::Result<Kept> {
         return Ok(of_role(config)?);
     }
     let why = "all-in-one needs a directory for its data; give --data-dir or the key";
-    in_data_dir(config, "secret", why)
+    let file = in_data_dir(config, "secret", why)?;
+    Ok(Kept::load(file, Secret::load)?)
 }
 
 /// The administrators' secret of a process that runs db-proxy: `admin-secret` in its data directory,
 /// made with mode 0600 when missing, unless configuration names another file.
 pub(super) fn of_administrators(config: &ImdConfig) -> anyhow::Result<Kept> {
-    if let Some(path) = &config.db_proxy.admin_secret_file {
-        return Ok(Kept::load(path)?);
-    }
-    let why = "db-proxy needs a directory for its data; give --data-dir or the key";
-    in_data_dir(config, ADMIN_SECRET, why)
+    let file = match &config.db_proxy.admin_secret_file {
+        Some(path) => path.clone(),
+        None => in_data_dir(config, ADMIN_SECRET, DB_PROXY_NEEDS)?,
+    };
+    Ok(Kept::load(file, Secret::load)?)
 }
 
-fn in_data_dir(config: &ImdConfig, name: &str, why: &'static str) -> anyhow::Result<Kept> {
+/// The keys of remembered logins of a process that runs db-proxy: `remember_key` in its data directory,
+/// made with mode 0600 when missing, unless configuration names another file. `None` when logins are not
+/// remembered.
+pub(super) fn of_remembered_logins(
+    config: &ImdConfig,
+) -> anyhow::Result<Option<Kept<RememberKeys>>> {
+    let accounts = &config.db_proxy.accounts;
+    if accounts.remember_for.is_zero() {
+        return Ok(None);
+    }
+    let file = match &accounts.remember_key_file {
+        Some(path) => path.clone(),
+        None => in_data_dir(config, REMEMBER_KEY, DB_PROXY_NEEDS)?,
+    };
+    Ok(Some(Kept::load(file, RememberKeys::load)?))
+}
+
+const DB_PROXY_NEEDS: &str = "db-proxy needs a directory for its data; give --data-dir or the key";
+
+/// A file in the data directory, made with 256 random bits in hex when missing.
+fn in_data_dir(config: &ImdConfig, name: &str, why: &'static str) -> anyhow::Result<PathBuf> {
     let key = "data_dir";
     let Some(dir) = &config.data_dir else {
         return Err(BadConfig::Missing { key, why }.into());
     };
     let path = dir.join(name);
-    make(dir, &path).with_context(|| format!("make secret file {}", path.display()))?;
-    Ok(Kept::load(&path)?)
-}
-
-/// Writes a new secret unless there is one. It appears under its name only when it is whole.
-fn make(dir: &Path, path: &Path) -> io::Result<()> {
-    DataDir::make(dir).map_err(io::Error::other)?;
-    if path.try_exists()? {
-        return Ok(());
-    }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    writeln!(file, "{}", Secret::generate().expose())?;
-    file.sync_all()?;
-    // A link, unlike a renaming, never replaces a file that has appeared meanwhile.
-    match std::fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        linked => linked?,
-    }
-    std::fs::remove_file(&draft)
+    let made = DataDir::make(dir)
+        .map_err(std::io::Error::other)
+        .and_then(|()| make_private_file(&path, &format!("{}\n", Secret::generate().expose())));
+    made.with_context(|| format!("make secret file {}", path.display()))?;
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_in_one_makes_a_secret_for_its_owner_only_and_keeps_it() {
+    fn all_in_one_makes_secrets_for_its_owner_only_and_keeps_them() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("a/data");
         let config = ImdConfig {
@@ -116,11 +119,15 @@ mod tests {
         let admin = text(of_administrators(&config).unwrap());
         assert_eq!(text(of_administrators(&config).unwrap()), admin);
         assert_ne!(admin, first);
-        for name in ["secret", "admin-secret"] {
+        let keys = || of_remembered_logins(&config).unwrap().unwrap();
+        let file = keys().file;
+        let key = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(std::fs::read_to_string(keys().file).unwrap(), key);
+        for name in ["secret", "admin-secret", "remember_key"] {
             let mode = std::fs::metadata(data.join(name)).unwrap().permissions();
             assert_eq!(mode.mode() & 0o777, 0o600);
         }
-        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 3);
     }
 
     #[test]
@@ -129,5 +136,24 @@ mod tests {
         assert!(error.starts_with("set secret_file: "), "{error}");
         let error = of_all_in_one(&ImdConfig::default()).unwrap_err();
         assert!(error.is::<BadConfig>() && error.to_string().starts_with("set data_dir: "));
+    }
+
+    #[test]
+    fn a_key_file_that_cannot_be_used_is_a_bad_configuration_that_names_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        std::fs::write(&file, "short").unwrap();
+        let mut config = ImdConfig::default();
+        config.db_proxy.accounts.remember_key_file = Some(file);
+        let error = of_remembered_logins(&config).unwrap_err();
+        assert!(error.is::<BadConfig>(), "{error:#}");
+        let text = error.to_string();
+        assert!(
+            text.contains("db_proxy.accounts.remember_key_file"),
+            "{text}"
+        );
+        // Nobody reads it then.
+        config.db_proxy.accounts.remember_for = "0s".parse().unwrap();
+        assert!(of_remembered_logins(&config).unwrap().is_none());
     }
 }

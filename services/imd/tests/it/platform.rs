@@ -19,7 +19,7 @@ const PORTS: [&str; 10] = [
     "db_proxy.admin_listen=127.0.0.1:0",
 ];
 
-fn start(data: &Path) -> Server {
+pub(crate) fn start(data: &Path) -> Server {
     let mut args = vec!["all-in-one", "--data-dir", data.to_str().unwrap()];
     args.extend(PORTS);
     Server::start(&args, &data.with_extension("ready"))
@@ -38,7 +38,7 @@ fn get(address: &str, path: &str) -> String {
 }
 
 /// Runs a tool, which finds port and secret by the data directory.
-fn tool(_running: &Server, data: &Path, args: &[&str]) -> (i32, String, String) {
+pub(crate) fn tool(_running: &Server, data: &Path, args: &[&str]) -> (i32, String, String) {
     let mut command = imd(args);
     command.arg("--data-dir").arg(data);
     finish(command)

@@ -33,14 +33,33 @@ fn an_unknown_key_ends_the_start_and_is_named_wherever_it_stands() {
 
 #[test]
 fn a_value_out_of_bounds_is_named_with_its_bounds() {
-    let (code, _, said) = finish(imd(&["config", "check", "--set", "msg.sweep_ms=0"]));
+    let (code, _, said) = finish(imd(&["config", "check", "--set", "msg.sweep_interval=0s"]));
     assert_eq!(code, BAD_CONFIGURATION);
     assert_eq!(
         said,
-        "imd: invalid configuration: msg.sweep_ms: must be 1 to 60000, is 0\n"
+        "imd: invalid configuration: msg.sweep_interval: must be 1ms to 1m, is 0s\n"
     );
     let (code, out, _) = finish(imd(&["config", "check"]));
     assert_eq!((code, out.as_str()), (0, "ok\n"));
+}
+
+#[test]
+fn an_old_key_counts_with_one_line_and_not_beside_its_new_name() {
+    let old = ["config", "show", "--set", "msg.idle_pc_ms=60000"];
+    let (code, out, said) = finish(imd(&old));
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("idle_pc = \"1m\"\n"), "{out}");
+    assert_eq!(
+        said,
+        "warning: flag --set msg.idle_pc_ms=60000: msg.idle_pc_ms is the old name of msg.idle_pc, which \
+         the next version reads no more: write msg.idle_pc = \"1m\"\n"
+    );
+    let (code, _, said) = finish(imd(&[&old[..], &["--set", "msg.idle_pc=1m"]].concat()));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(
+        said.contains("both are set: leave msg.idle_pc_ms out"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -60,6 +79,35 @@ fn what_a_command_needs_and_does_not_have_is_named() {
     let (code, _, said) = finish(imd(&["admin", "user", "list"]));
     assert_eq!(code, BAD_CONFIGURATION);
     assert!(said.contains("--secret-file"), "{said}");
+}
+
+#[test]
+fn two_keys_with_one_port_are_both_named_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data_dir = ["--data-dir", data.to_str().unwrap()];
+    let clash = ["--set", "db_proxy.listen=127.0.0.1:10601"];
+    for role in [&["all-in-one"][..], &["db-proxy", "--secret-file", "none"]] {
+        let (code, _, said) = finish(imd(&[role, &data_dir, &clash].concat()));
+        assert_eq!(code, BAD_CONFIGURATION, "{said}");
+        assert_eq!(
+            said,
+            "imd: invalid configuration: db_proxy.listen: must not be \"127.0.0.1:10601\": \
+             db_proxy.admin_listen is \"127.0.0.1:10601\"\n"
+        );
+        assert!(!data.exists());
+    }
+    let manifest = dir.path().join("demo.yaml");
+    let text = "apiVersion: imcluster.io/v1alpha1\nkind: ImCluster\nmetadata: {name: demo}\n\
+                spec: {version: 0.1.0, roles: {dbProxy: {ports: {grpc: 10601}}}}\n";
+    std::fs::write(&manifest, text).unwrap();
+    let from = ["all-in-one", "-f", manifest.to_str().unwrap()];
+    let (code, _, said) = finish(imd(&[&from[..], &data_dir].concat()));
+    assert_eq!(code, BAD_CONFIGURATION, "{said}");
+    assert!(
+        said.contains("db_proxy.listen: must not be") && said.contains("db_proxy.admin_listen"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn body(answer: &[u8]) -> serde_json::Value {
     serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// S-01, wire 9.2.
+/// S-01.
 #[tokio::test]
 async fn a_request_names_the_msg_server_and_is_closed() {
     let login = Login::with(None, |config| {
@@ -123,7 +123,7 @@ async fn a_request_longer_than_1024_bytes_is_closed() {
 
 #[tokio::test]
 async fn a_silent_client_is_closed() {
-    let login = Login::with(None, |config| config.http_idle_ms = 30).await;
+    let login = Login::with(None, |config| config.http_idle = Span::millis(30)).await;
     let mut stream = login.http().await;
     stream.write_all(b"GET /msg_").await.unwrap();
     assert_eq!(read_all(stream).await, b"");
@@ -133,8 +133,8 @@ async fn a_silent_client_is_closed() {
 #[tokio::test]
 async fn a_client_that_drips_bytes_is_closed() {
     let login = Login::with(None, |config| {
-        config.http_idle_ms = 60_000;
-        config.http_request_ms = 50;
+        config.http_idle = Span::seconds(60);
+        config.http_request = Span::millis(50);
     })
     .await;
     let (mut reader, mut writer) = login.http().await.into_split();
@@ -181,7 +181,7 @@ async fn a_client_that_says_nothing_at_all_is_closed_within_seconds() {
     }
     let defaults = LoginConfig::default();
     assert!(defaults.first_bytes <= Span::seconds(5));
-    assert!(defaults.http_request_ms <= 10_000 && defaults.client_timeout_ms <= 10_000);
+    assert!(defaults.http_request.max(defaults.client_timeout) <= Span::seconds(10));
 }
 
 /// Waits until so many clients hold a place of the port.
@@ -312,7 +312,7 @@ async fn the_binary_port_answers_and_closes() {
 
 #[tokio::test]
 async fn the_binary_port_closes_those_who_do_not_ask() {
-    let login = Login::with(None, |config| config.client_timeout_ms = 30).await;
+    let login = Login::with(None, |config| config.client_timeout = Span::millis(30)).await;
     let stream = TcpStream::connect(login.bound.client).await.unwrap();
     assert_eq!(read_all(stream).await, b"");
     assert_eq!(login.metrics.refused(Port::Binary, Refusal::Late), 1);

@@ -7,6 +7,7 @@
 //! *Invariants*: after a frame was refused nothing more is written (never a later push after a
 //! missing one), and a connection leaves the maps of the server before its socket is closed.
 
+use im_config::units::Span;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -50,6 +51,20 @@ pub(crate) enum CloseReason {
     Finish,
 }
 
+/// One connection writes about so many bytes before others get their turn.
+const WRITE_TURN: usize = 512 << 10;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Nothing waits any more.
+    All,
+    /// The turn is over.
+    Turn,
+    /// The socket takes no more now.
+    Full,
+}
+
 /// What all connections share for writing. A connection that is over its budget, or that was told
 /// its last, is noted here; the sweep cuts it when its grace is over.
 pub(crate) struct Output {
@@ -60,7 +75,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(env: Arc<Env>) -> Self {
-        let total = env.config.push_total_bytes;
+        let total = env.config.push_total.as_u64();
         Self {
             total: OutputBudget::new(total, env.metrics.queued_bytes.clone()),
             closes: PendingCloses::new(),
@@ -72,11 +87,11 @@ impl Output {
     fn slow_consumer(&self, conn: &Arc<Conn>) {
         self.env.metrics.slow_readers.inc();
         debug!(remote = %conn.remote(), "connection is beyond its budget");
-        self.close_after(conn, self.env.config.slow_grace_ms);
+        self.close_after(conn, self.env.config.slow_grace);
     }
 
-    fn close_after(&self, conn: &Arc<Conn>, grace: u32) {
-        let at = self.env.now().wrapping_add(grace);
+    fn close_after(&self, conn: &Arc<Conn>, grace: Span) {
+        let at = self.env.now().wrapping_add(grace.as_millis_u32());
         self.closes.add(Arc::downgrade(conn), at);
     }
 }
@@ -275,7 +290,7 @@ impl Conn {
 
     /// Appends an unsolicited frame.
     pub(crate) fn push(self: &Arc<Self>, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.push_budget_bytes as usize;
+        let budget = output.env.config.push_budget.as_usize();
         let appended = self.out().push(frame, budget);
         if appended == Appended::Overflow {
             output.slow_consumer(self);
@@ -285,7 +300,7 @@ impl Conn {
 
     /// Appends a message, unless there is no room now.
     pub(crate) fn message(&self, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.push_budget_bytes as usize;
+        let budget = output.env.config.push_budget.as_usize();
         self.out().message(frame, budget)
     }
 
@@ -299,14 +314,23 @@ impl Conn {
 
     /// Appends an unsolicited frame that may be left out.
     pub(crate) fn offer(&self, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.push_budget_bytes as usize;
+        let budget = output.env.config.push_budget.as_usize();
         self.out().offer(frame, budget)
     }
 
     /// Appends an answer.
     pub(crate) fn answer(self: &Arc<Self>, output: &Output, frame: Bytes) -> Appended {
-        let budget = output.env.config.answer_budget_bytes as usize;
-        let appended = self.out().answer(frame, budget);
+        self.answer_in_pieces(output, [frame])
+    }
+
+    /// Appends an answer of at least one piece; nothing comes between its pieces.
+    pub(crate) fn answer_in_pieces(
+        self: &Arc<Self>,
+        output: &Output,
+        pieces: impl IntoIterator<Item = Bytes>,
+    ) -> Appended {
+        let budget = output.env.config.answer_budget.as_usize();
+        let appended = self.out().answer(pieces, budget);
         if appended == Appended::Overflow {
             output.slow_consumer(self);
         }
@@ -324,8 +348,8 @@ impl Conn {
             return;
         }
         match self.write(&mut out) {
-            Ok(true) => output.total.recount(&mut out.counted, 0),
-            Ok(false) => {
+            Ok(Written::All) => output.total.recount(&mut out.counted, 0),
+            Ok(Written::Turn | Written::Full) => {
                 out.waiting = true;
                 self.stalled(output, out);
                 let writing = Arc::clone(self).write_later(Arc::clone(output));
@@ -352,66 +376,86 @@ impl Conn {
         }
     }
 
-    /// Writes while the socket takes it; true when all is written.
-    fn write(&self, out: &mut Outbound) -> io::Result<bool> {
+    /// Writes while the socket takes it, but no more than others can wait for.
+    fn write(&self, out: &mut Outbound) -> io::Result<Written> {
+        let mut turn = 0;
         while out.bytes() > 0 {
+            if turn >= WRITE_TURN {
+                return Ok(Written::Turn);
+            }
             let written = match out.single() {
                 Some(frame) => self.transport.send(&[IoSlice::new(frame)]),
                 None => {
                     let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
-                    let n = out.pieces(&mut pieces);
+                    let n = out.pieces(&mut pieces, WRITE_TURN);
                     self.transport.send(pieces.get(..n).unwrap_or_default())
                 }
             };
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => out.written(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok(n) => {
+                    out.written(n);
+                    turn += n;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Written::Full);
+                }
                 Err(error) => return Err(error),
             }
         }
         if out.ending == Ending::Finish {
             self.transport.finish();
         }
-        Ok(true)
+        Ok(Written::All)
     }
 
     /// Goes on writing whenever the socket has room.
     async fn write_later(self: Arc<Self>, output: Arc<Output>) {
         loop {
             let writable = self.transport.writable().await;
-            let mut out = self.out();
-            let written = if writable {
-                self.write(&mut out)
-            } else {
-                Err(io::ErrorKind::BrokenPipe.into())
-            };
-            match written {
-                Ok(true) => {
-                    out.waiting = false;
-                    output.total.recount(&mut out.counted, 0);
-                    drop(out);
-                    self.wake_reader();
-                    return;
+            match self.write_on(&output, writable) {
+                Written::All => return,
+                Written::Turn => tokio::task::yield_now().await,
+                Written::Full => {}
+            }
+        }
+    }
+
+    /// Writes what a connection has not taken before; nothing is left of one that is of no use any
+    /// more.
+    fn write_on(&self, output: &Output, writable: bool) -> Written {
+        let mut out = self.out();
+        let written = if writable {
+            self.write(&mut out)
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        };
+        match written {
+            Ok(Written::All) => {
+                out.waiting = false;
+                output.total.recount(&mut out.counted, 0);
+                drop(out);
+                self.wake_reader();
+                Written::All
+            }
+            Ok(written) => {
+                let queued = out.cost();
+                output.total.recount(&mut out.counted, queued);
+                drop(out);
+                // Whoever takes bytes is there.
+                if self.is_paused() {
+                    self.was_paused(output.env.now());
                 }
-                Ok(false) => {
-                    let queued = out.cost();
-                    output.total.recount(&mut out.counted, queued);
-                    drop(out);
-                    // Whoever takes bytes is there.
-                    if self.is_paused() {
-                        self.was_paused(output.env.now());
-                    }
-                    self.wake_reader();
-                }
-                Err(_) => {
-                    out.clear();
-                    out.waiting = false;
-                    output.total.recount(&mut out.counted, 0);
-                    drop(out);
-                    self.cut();
-                    return;
-                }
+                self.wake_reader();
+                written
+            }
+            Err(_) => {
+                out.clear();
+                out.waiting = false;
+                output.total.recount(&mut out.counted, 0);
+                drop(out);
+                self.cut();
+                Written::All
             }
         }
     }
@@ -436,8 +480,8 @@ impl Conn {
     pub(crate) fn close(self: &Arc<Self>, output: &Arc<Output>, reason: CloseReason) {
         let config = &output.env.config;
         let grace = match reason {
-            CloseReason::Kick => config.kick_grace_ms,
-            CloseReason::Finish => config.close_grace_ms,
+            CloseReason::Kick => config.kick_grace,
+            CloseReason::Finish => config.close_grace,
         };
         self.flush(output);
         self.resume.notify_one();

@@ -74,14 +74,21 @@ fn rate_of(config: &MeterConfig, kind: Limit) -> Rate {
         Limit::Signal => config.signal,
         Limit::Kick => config.kick,
         // Messages and bytes are not counted here.
-        Limit::Ignored | Limit::Message | Limit::Bytes | Limit::Stored => config.ignored,
+        Limit::Ignored | Limit::Message | Limit::Bytes | Limit::Stored | Limit::Answers => {
+            config.ignored
+        }
     }
+}
+
+/// In which time one frame is earned, milliseconds.
+fn interval(rate: Rate) -> u32 {
+    (60_000 / rate.per_minute.max(1)).max(1)
 }
 
 /// Takes one frame: `earned_at` is when all that was taken before is earned again. The time to wait when
 /// there is none, milliseconds.
 fn take(earned_at: &mut u32, rate: Rate, now: u32) -> Option<u32> {
-    let interval = (60_000 / rate.per_minute.max(1)).max(1);
+    let interval = interval(rate);
     let ahead = if is_due(now, *earned_at) {
         0
     } else {
@@ -123,7 +130,25 @@ impl Level {
         self.bytes = u32::try_from(after).unwrap_or(u32::MAX);
         None
     }
+
+    /// Counts what was not asked for before.
+    fn add(&mut self, bytes: u32, per_second: u32, now: u32) {
+        self.drain(per_second, now);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// The time until the burst is not used up any more, milliseconds.
+    fn excess(&mut self, burst: u64, per_second: u32, now: u32) -> Option<u32> {
+        self.drain(per_second, now);
+        let over = u64::from(self.bytes).checked_sub(burst)?;
+        let wait = (over * 1_000).div_ceil(u64::from(per_second.max(1)));
+        Some(u32::try_from(wait).unwrap_or(u32::MAX).max(1))
+    }
 }
+
+/// Longest time that a message waits because of what is stored, milliseconds: a day. What was stored in
+/// a day is earned again by then.
+const LONGEST_HOLD: u32 = 86_400_000;
 
 /// Why a frame must wait, and how long, milliseconds.
 pub(super) type Wait = (Limit, u32);
@@ -167,29 +192,37 @@ impl ConnMeter {
             return Err((Limit::Bytes, wait));
         }
         let Some(kind) = kind else { return Ok(()) };
-        let earned_at = if kind == Limit::Heartbeat {
-            &mut self.heartbeat
-        } else {
-            let Some(index) = PER_CONNECTION.iter().position(|known| *known == kind) else {
-                return Ok(());
-            };
-            let kinds = self.kinds.get_or_insert_with(|| Box::new([now; _]));
-            let Some(earned_at) = kinds.get_mut(index) else {
-                return Ok(());
-            };
-            earned_at
+        let Some(earned_at) = self.earned_at(kind, now) else {
+            return Ok(());
         };
         match take(earned_at, rate_of(config, kind), now) {
             Some(wait) => {
-                self.give_back(bytes);
+                self.give_back_bytes(bytes);
                 Err((kind, wait))
             }
             None => Ok(()),
         }
     }
 
-    /// A frame whose bytes were taken comes again later.
-    pub(super) fn give_back(&mut self, bytes: u32) {
+    /// Of a kind that is counted here.
+    fn earned_at(&mut self, kind: Limit, now: u32) -> Option<&mut u32> {
+        if kind == Limit::Heartbeat {
+            return Some(&mut self.heartbeat);
+        }
+        let index = PER_CONNECTION.iter().position(|known| *known == kind)?;
+        let kinds = self.kinds.get_or_insert_with(|| Box::new([now; _]));
+        kinds.get_mut(index)
+    }
+
+    /// A frame that was taken comes again later.
+    pub(super) fn give_back(&mut self, config: &MeterConfig, kind: Limit, bytes: u32, now: u32) {
+        self.give_back_bytes(bytes);
+        if let Some(earned_at) = self.earned_at(kind, now) {
+            *earned_at = earned_at.wrapping_sub(interval(rate_of(config, kind)));
+        }
+    }
+
+    fn give_back_bytes(&mut self, bytes: u32) {
         self.bytes.bytes = self.bytes.bytes.saturating_sub(bytes);
     }
 }
@@ -198,36 +231,56 @@ impl ConnMeter {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UserMeter {
     kinds: [u32; PER_USER.len()],
-    stored: Level,
+    /// Until when messages wait, because so much is stored.
+    stored_until: u32,
+    answers: Level,
+}
+
+fn answers_per_second(config: &MeterConfig) -> u32 {
+    u32::try_from(config.answers_per_second.as_u64()).unwrap_or(u32::MAX)
 }
 
 impl UserMeter {
     pub(super) fn new(now: u32) -> Self {
         Self {
             kinds: [now; _],
-            stored: Level { bytes: 0, at: now },
+            stored_until: now,
+            answers: Level { bytes: 0, at: now },
+        }
+    }
+
+    /// Has messages wait, as db-proxy says: it counts what is stored.
+    pub(super) fn hold(&mut self, wait: u32, now: u32) {
+        let until = now.wrapping_add(wait.min(LONGEST_HOLD));
+        if is_due(until, self.stored_until) {
+            self.stored_until = until;
         }
     }
 
     /// Whether this kind is counted per user.
     pub(super) fn counts(kind: Limit) -> bool {
-        kind == Limit::Message || PER_USER.contains(&kind)
+        matches!(kind, Limit::Message | Limit::Query | Limit::Presence) || PER_USER.contains(&kind)
     }
 
-    /// Takes a frame of this kind and length.
-    pub(super) fn take(
-        &mut self,
-        config: &MeterConfig,
-        kind: Limit,
-        bytes: u32,
-        now: u32,
-    ) -> Result<(), Wait> {
+    /// Counts an answer of this length.
+    pub(super) fn answered(&mut self, config: &MeterConfig, bytes: u32, now: u32) {
+        self.answers.add(bytes, answers_per_second(config), now);
+    }
+
+    /// Takes a frame of this kind.
+    pub(super) fn take(&mut self, config: &MeterConfig, kind: Limit, now: u32) -> Result<(), Wait> {
         if kind == Limit::Message {
-            let burst = config.stored_burst.as_u64();
-            let wait = self
-                .stored
-                .take(bytes, burst, config.stored_per_second(), now);
-            return wait.map_or(Ok(()), |wait| Err((Limit::Stored, wait)));
+            return if is_due(now, self.stored_until) {
+                Ok(())
+            } else {
+                Err((Limit::Stored, self.stored_until.wrapping_sub(now)))
+            };
+        }
+        if matches!(kind, Limit::Query | Limit::Presence) {
+            // What the answer counts for is known when it is there.
+            let burst = config.answers_burst.as_u64();
+            let wait = self.answers.excess(burst, answers_per_second(config), now);
+            return wait.map_or(Ok(()), |wait| Err((Limit::Answers, wait)));
         }
         let index = PER_USER.iter().position(|known| *known == kind);
         let earned_at = index.and_then(|index| self.kinds.get_mut(index));
@@ -239,8 +292,9 @@ impl UserMeter {
 
     /// Whether everything taken is earned again.
     pub(super) fn is_settled(&mut self, config: &MeterConfig, now: u32) -> bool {
-        self.stored.drain(config.stored_per_second(), now);
-        self.stored.bytes == 0 && self.kinds.iter().all(|earned_at| is_due(now, *earned_at))
+        self.answers.drain(answers_per_second(config), now);
+        let mut all = self.kinds.iter().chain([&self.stored_until]);
+        self.answers.bytes == 0 && all.all(|earned_at| is_due(now, *earned_at))
     }
 }
 
@@ -325,6 +379,21 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_is_given_back_was_not_taken() {
+        let config = MeterConfig::default();
+        let mut meter = ConnMeter::new(0);
+        let bytes = 4 << 20;
+        for _ in 0..2 * config.query.burst {
+            assert_eq!(meter.take(&config, Some(Limit::Query), bytes, 0), Ok(()));
+            meter.give_back(&config, Limit::Query, bytes, 0);
+        }
+        for _ in 0..config.query.burst {
+            assert_eq!(meter.take(&config, Some(Limit::Query), 16, 0), Ok(()));
+        }
+        assert!(meter.take(&config, Some(Limit::Query), 16, 0).is_err());
+    }
+
+    #[test]
     fn a_connection_at_rest_keeps_nothing() {
         let config = MeterConfig::default();
         let mut meter = ConnMeter::new(0);
@@ -356,20 +425,49 @@ mod tests {
     }
 
     #[test]
-    fn a_day_of_one_user_holds_no_more_than_its_bytes() {
+    fn messages_wait_as_long_as_db_proxy_says_and_nothing_else_does() {
         let config = MeterConfig::default();
-        let mut meter = UserMeter::new(0);
-        let (mut stored, mut now) = (0u64, 0);
-        let frame = 256 << 10;
-        while now < 86_400_000 {
-            match meter.take(&config, Limit::Message, frame, now) {
-                Ok(()) => stored += u64::from(frame),
-                Err((Limit::Stored, wait)) => now += wait,
-                other => panic!("{other:?}"),
-            }
+        for start in [0, u32::MAX - 500] {
+            let at = |late: u32| start.wrapping_add(late);
+            let mut meter = UserMeter::new(start);
+            assert_eq!(meter.take(&config, Limit::Message, start), Ok(()));
+            meter.hold(1_000, start);
+            meter.hold(200, at(100));
+            let held = meter.take(&config, Limit::Message, at(300));
+            assert_eq!(held, Err((Limit::Stored, 700)));
+            assert_eq!(meter.take(&config, Limit::Setting, at(300)), Ok(()));
+            assert!(!meter.is_settled(&config, at(999)));
+            assert_eq!(meter.take(&config, Limit::Message, at(1_000)), Ok(()));
+            meter.hold(u32::MAX, at(1_000));
+            assert!(meter.take(&config, Limit::Message, at(1_000)).is_err());
+            let late = at(1_000 + LONGEST_HOLD);
+            assert_eq!(meter.take(&config, Limit::Message, late), Ok(()));
         }
-        assert!(stored <= config.stored_per_day.as_u64(), "{stored}");
-        assert!(stored > 1_000 << 20, "{stored}");
+    }
+
+    #[test]
+    fn answers_count_when_they_are_there_and_the_next_question_waits() {
+        let config = MeterConfig::default();
+        let (burst, second) = (64 << 20, 1 << 20);
+        let mut meter = UserMeter::new(0);
+        for _ in 0..4 {
+            assert_eq!(meter.take(&config, Limit::Query, 0), Ok(()));
+            meter.answered(&config, burst / 4, 0);
+        }
+        assert_eq!(
+            meter.take(&config, Limit::Query, 0),
+            Err((Limit::Answers, 1)),
+            "at the bound"
+        );
+        meter.answered(&config, 2 * second, 0);
+        for kind in [Limit::Query, Limit::Presence] {
+            let late = meter.take(&config, kind, 0);
+            assert_eq!(late, Err((Limit::Answers, 2_000)));
+        }
+        assert_eq!(meter.take(&config, Limit::Signal, 0), Ok(()));
+        assert_eq!(meter.take(&config, Limit::Query, 2_001), Ok(()));
+        assert!(!meter.is_settled(&config, 65_000));
+        assert!(meter.is_settled(&config, 66_010));
     }
 
     #[test]
@@ -377,10 +475,10 @@ mod tests {
         let config = MeterConfig::default();
         let mut meter = UserMeter::new(0);
         for _ in 0..config.change.burst {
-            meter.take(&config, Limit::Change, 16, 0).unwrap();
+            meter.take(&config, Limit::Change, 0).unwrap();
         }
-        assert!(meter.take(&config, Limit::Change, 16, 0).is_err());
-        assert!(meter.take(&config, Limit::Setting, 16, 0).is_ok());
+        assert!(meter.take(&config, Limit::Change, 0).is_err());
+        assert!(meter.take(&config, Limit::Setting, 0).is_ok());
         assert!(!meter.is_settled(&config, 119_000));
         assert!(meter.is_settled(&config, 120_000));
     }

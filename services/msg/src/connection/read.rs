@@ -201,13 +201,13 @@ fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
     match why {
         Pause::Messages => {
             conn.messages() >= config.pending_messages
-                || conn.message_bytes() >= config.pending_bytes
+                || u64::from(conn.message_bytes()) >= config.pending_size.as_u64()
         }
         Pause::Queries => {
             conn.queries() >= config.pending_queries
                 || u64::from(conn.query_bytes()) >= config.pending_query_bytes.as_u64()
         }
-        Pause::Output => conn.queued() > config.push_budget_bytes as usize,
+        Pause::Output => conn.queued() > config.push_budget.as_usize(),
         Pause::Server | Pause::ServerQueries => upper.is_full(why),
         Pause::Drain => conn.phase() == Phase::Draining,
         Pause::Rate => false,
@@ -216,11 +216,11 @@ fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
 
 /// Longest frame of a connection in this phase.
 fn limit(env: &Env, phase: Phase) -> FrameLimit {
-    let most = env.config.max_frame_bytes;
+    let most = env.config.max_frame.as_u32();
     if phase >= Phase::Online {
         return FrameLimit::new(most);
     }
-    let before = u32::try_from(env.config.login_frame_bytes.as_u64()).unwrap_or(most);
+    let before = env.config.login_frame_bytes.as_u32();
     FrameLimit::new(before.min(most))
 }
 
@@ -449,10 +449,10 @@ impl Reader {
         let (Some(kind), Some(session)) = (kind, conn.session()) else {
             return Ok(());
         };
-        let taken = self.measure_user(upper, session.user.get(), kind, bytes, now);
+        let taken = self.measure_user(upper, session.user.get(), kind, now);
         if taken.is_err() {
             // The frame comes again.
-            self.meter.give_back(bytes);
+            self.meter.give_back(&config.meter, kind, bytes, now);
         }
         taken
     }
@@ -462,7 +462,6 @@ impl Reader {
         upper: &U,
         user: u32,
         kind: Limit,
-        bytes: u32,
         now: u32,
     ) -> Result<(), meter::Wait> {
         if !UserMeter::counts(kind) {
@@ -474,7 +473,7 @@ impl Reader {
         {
             return Err((kind, wait));
         }
-        let taken = upper.meters().take(&config.meter, user, kind, bytes, now);
+        let taken = upper.meters().take(&config.meter, user, kind, now);
         if taken.is_err() && kind == Limit::Message {
             self.bucket.give_back();
         }

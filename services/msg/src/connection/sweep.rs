@@ -12,8 +12,8 @@ use crate::clock::is_due;
 use crate::env::Env;
 use crate::metrics::Refusal;
 
-/// Graces are looked at this often at least, milliseconds: the list is short.
-const GRACE_TICK: u32 = 100;
+/// Graces are looked at this often at least: the list is short.
+const GRACE_TICK: Duration = Duration::from_millis(100);
 
 /// Connections looked at before other tasks get a turn.
 const SLICE: usize = 4_096;
@@ -21,10 +21,8 @@ const SLICE: usize = 4_096;
 /// Runs until the server stops.
 pub(crate) async fn run<U: Upper>(upper: Arc<U>, connections: Arc<Connections>) {
     let env = &connections.output.env;
-    let full = Duration::from_millis(env.config.sweep_ms.into());
-    let mut ticks = tokio::time::interval(Duration::from_millis(
-        env.config.sweep_ms.min(GRACE_TICK).into(),
-    ));
+    let full = env.config.sweep_interval.duration();
+    let mut ticks = tokio::time::interval(full.min(GRACE_TICK));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
     loop {
@@ -62,7 +60,7 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, connections: Arc<Connections>) 
 fn check(env: &Env, conn: &Conn, now: u32) {
     let config = &env.config;
     let (limit, reason) = match (conn.phase(), conn.session()) {
-        (Phase::Fresh | Phase::Asking, _) => (config.login_timeout_ms, Refusal::LoginTimeout),
+        (Phase::Fresh | Phase::Asking, _) => (config.login_timeout, Refusal::LoginTimeout),
         (Phase::Online, Some(session)) => {
             if conn.is_paused() && !conn.is_stalled() {
                 // Whoever is not read cannot show that they are there.
@@ -70,13 +68,13 @@ fn check(env: &Env, conn: &Conn, now: u32) {
                 return;
             }
             match session.class() {
-                TerminalClass::Pc => (config.idle_pc_ms, Refusal::Idle),
-                TerminalClass::Mobile => (config.idle_mobile_ms, Refusal::Idle),
+                TerminalClass::Pc => (config.idle_pc, Refusal::Idle),
+                TerminalClass::Mobile => (config.idle_mobile, Refusal::Idle),
             }
         }
         _ => return,
     };
-    if is_due(now, conn.last().wrapping_add(limit)) {
+    if is_due(now, conn.last().wrapping_add(limit.as_millis_u32())) {
         env.metrics.refused(reason);
         conn.cut();
     }

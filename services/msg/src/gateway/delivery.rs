@@ -11,7 +11,6 @@ mod presence;
 mod push;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use im_core::CommitSeq;
 use im_proto_rpc::v1::route_item::Item;
@@ -58,7 +57,7 @@ pub(crate) async fn run(
     receiver: Receiver,
 ) {
     let mut delivery = Delivery {
-        position: Position::new(gateway.env.config.join_buffer_bytes as usize),
+        position: Position::new(gateway.env.config.join_buffer.as_usize()),
         gaps: 0,
         links: Links::default(),
         reading: None,
@@ -98,7 +97,7 @@ pub(crate) async fn run(
                 }
             }
             Ok(()) = stored.changed() => {
-                delivery.position.stored(stored.borrow_and_update().0);
+                delivery.position.stored(*stored.borrow_and_update());
             }
             () = timer => {}
         }
@@ -186,6 +185,7 @@ impl Delivery {
             Some(true) => self.ring_changed(),
             Some(false) => {}
         }
+        let (after, through) = (CommitSeq(after), CommitSeq(through));
         let verdict = self.position.batch(link, after, through, ring);
         let mut held = Vec::new();
         let mut bytes = 0;
@@ -204,7 +204,7 @@ impl Delivery {
                 Item::Ready(ready) => self.ready(link, ready),
                 Item::Snapshot(done) => {
                     if self.links.is_announced(link, done.tag) {
-                        self.position.snapshot_done(link, done.through);
+                        self.position.snapshot_done(link, CommitSeq(done.through));
                     }
                 }
                 Item::Status(status) => {
@@ -223,7 +223,7 @@ impl Delivery {
 
     /// A session is registered: answers the login, and pushes from here on.
     fn ready(&mut self, link: LinkId, ready: SessionReady) {
-        let cursor = CommitSeq(self.position.cursor(link, ready.through));
+        let cursor = self.position.cursor(link, CommitSeq(ready.through));
         let gateway = &self.gateway;
         let table = gateway.routes.table();
         let owner = |user| table.owner(user).map_or(link, |owner| owner.id);
@@ -242,7 +242,7 @@ impl Delivery {
         for message in &page.messages {
             self.deliver(message, None);
         }
-        let live = self.position.page(page.through, page.more);
+        let live = self.position.page(CommitSeq(page.through), page.more);
         self.replay(live);
     }
 
@@ -267,7 +267,7 @@ impl Delivery {
             return;
         }
         let now = Instant::now();
-        let timeout = millis(self.gateway.env.config.pull_timeout_ms);
+        let timeout = self.gateway.env.config.pull_timeout.duration();
         if self.reading.is_some_and(|since| now >= since + timeout) {
             self.reading = None;
         }
@@ -281,17 +281,17 @@ impl Delivery {
             self.last_read = now;
             self.gateway
                 .db
-                .read_log(CommitSeq(after), self.gateway.env.config.pull_page);
+                .read_log(after, self.gateway.env.config.pull_page);
         }
     }
 
     /// When the next page is due, and after which position.
-    fn next_page(&self) -> Option<(Instant, u64)> {
+    fn next_page(&self) -> Option<(Instant, CommitSeq)> {
         let config = &self.gateway.env.config;
         match self.position.next_read() {
             Read::Nothing => None,
-            Read::Now(after) => Some((self.last_read + millis(config.pull_gap_ms), after)),
-            Read::Later(after) => Some((self.last_read + millis(config.pull_interval_ms), after)),
+            Read::Now(after) => Some((self.last_read + config.pull_gap.duration(), after)),
+            Read::Later(after) => Some((self.last_read + config.pull_interval.duration(), after)),
         }
     }
 
@@ -301,7 +301,7 @@ impl Delivery {
             && self.gateway.db.is_up();
         let page = match self.reading {
             _ if !is_reading => None,
-            Some(since) => Some(since + millis(self.gateway.env.config.pull_timeout_ms)),
+            Some(since) => Some(since + self.gateway.env.config.pull_timeout.duration()),
             None => self.next_page().map(|(at, _)| at),
         };
         [
@@ -321,10 +321,10 @@ impl Delivery {
         let reached = self.position.reached();
         let progress = Progress {
             is_live: live,
-            reached: CommitSeq(reached),
+            reached,
         };
         if self.gateway.inbox.show(progress) {
-            info!(live, position = reached, "delivery mode changed");
+            info!(live, position = reached.0, "delivery mode changed");
         }
         self.gateway.env.metrics.pull_mode.set(i64::from(!live));
         let gaps = self.position.gaps();
@@ -335,8 +335,4 @@ impl Delivery {
     fn refuse(&self, reason: Refusal) {
         self.gateway.env.metrics.refused(reason);
     }
-}
-
-fn millis(ms: u32) -> Duration {
-    Duration::from_millis(u64::from(ms))
 }

@@ -68,7 +68,7 @@ pub(crate) fn frame(
             request.answer(
                 Command::ClientTimeRsp,
                 &ImClientTimeRsp {
-                    server_time: im_core::time::unix_seconds(),
+                    server_time: im_core::time::UnixSeconds::now().get(),
                 },
             );
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use im_config::units::Span;
 use im_config::{LinkConfig, MsgConfig};
 use im_proto_rpc::v1::{LoadReport, LoadSeen, load_report::State};
 use im_rpc::{Link, PeerEvent};
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::state::Gateway;
@@ -15,9 +16,9 @@ use super::state::Gateway;
 /// The link of reports. One that cannot be sent shows that the login server is gone, and a login server
 /// that is silent harms nobody for a while: a ping is due for every third report only.
 pub(crate) fn report_link(config: &MsgConfig) -> LinkConfig {
-    let reports = u64::from(config.report_interval_ms) * 3;
+    let reports = Span::millis(config.report_interval.as_millis() * 3);
     LinkConfig {
-        keepalive_ms: config.link.keepalive_ms.max(reports),
+        keepalive: config.link.keepalive.max(reports),
         ..config.link.clone()
     }
 }
@@ -74,7 +75,7 @@ impl Reporter {
             if link.tx.send(report).await.is_err() {
                 return;
             }
-            let next = Instant::now() + Duration::from_millis(config.report_interval_ms.into());
+            let next = Instant::now() + config.report_interval.duration();
             loop {
                 tokio::select! {
                     seen = link.rx.recv() => match seen {
@@ -86,7 +87,7 @@ impl Reporter {
                             return;
                         }
                         // Others that sign in or out now share the report.
-                        tokio::time::sleep(Duration::from_millis(config.report_delay_ms.into()))
+                        tokio::time::sleep(config.report_delay.duration())
                             .await;
                         changes.mark_unchanged();
                         break;

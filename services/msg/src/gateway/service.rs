@@ -34,7 +34,7 @@ impl Upper for Gateway {
             return self.db.query_bytes() + self.statuses.bytes()
                 >= config.pending_query_total.as_u64();
         }
-        self.db.pending_bytes() >= config.pending_total_bytes
+        self.db.pending_bytes() >= config.pending_total.as_u64()
     }
 
     fn left(self: &Arc<Self>, conn: &Arc<Conn>) {
@@ -71,7 +71,7 @@ impl Gateway {
         if self.db.is_up() {
             return;
         }
-        let wait = self.env.config.send_wait_ms;
+        let wait = self.env.config.send_wait.as_millis_u32();
         let expired = self
             .db
             .expired(|since| is_due(now, since.wrapping_add(wait)));

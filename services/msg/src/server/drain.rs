@@ -22,7 +22,7 @@ pub(super) async fn announce(gateway: &Gateway) {
     info!(sessions = gateway.sessions.len(), "draining");
     gateway.drain.begin();
     gateway.load_changed();
-    let bound = Duration::from_millis(gateway.env.config.drain_notice_ms.into());
+    let bound = gateway.env.config.drain_notice.duration();
     if tokio::time::timeout(bound, gateway.drain.all_have_seen())
         .await
         .is_err()
@@ -32,15 +32,15 @@ pub(super) async fn announce(gateway: &Gateway) {
 }
 
 /// Closes all connections, each after its messages are acknowledged: `drain_rate` a second, or as
-/// many more as `drain_seconds` asks for.
+/// many more as `drain_time` asks for.
 pub(super) async fn close_all(gateway: &Arc<Gateway>) {
     let config = &gateway.env.config;
     let total = gateway.connections.len();
-    let least = total / config.drain_seconds.max(1) + 1;
+    let least = total / config.drain_time.as_seconds_u32().max(1) + 1;
     let rate = f64::from(config.drain_rate.max(least));
     let start = Instant::now();
-    let end = start + Duration::from_secs(config.drain_seconds.into());
-    let patience = Duration::from_millis(config.drain_pending_ms.into());
+    let end = start + config.drain_time.duration();
+    let patience = config.drain_pending.duration();
     let mut open = Open::default();
     let mut leaving: Vec<(Arc<Conn>, Instant)> = Vec::new();
     let mut closed = 0.0;
@@ -71,7 +71,7 @@ pub(super) async fn close_all(gateway: &Arc<Gateway>) {
         tokio::time::sleep(STEP).await;
     }
     // The last bytes and the clients' own ends.
-    let last = Instant::now() + Duration::from_millis(u64::from(config.close_grace_ms) + 200);
+    let last = Instant::now() + config.close_grace.duration() + Duration::from_millis(200);
     while gateway.connections.len() > 0 && Instant::now() < last {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

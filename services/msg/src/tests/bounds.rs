@@ -2,7 +2,7 @@
 
 use im_codec::Command;
 use im_config::MsgConfig;
-use im_config::units::Span;
+use im_config::units::{ByteSize, Span};
 use im_proto_rpc::v1::LiveMessage;
 use im_proto_teamtalk::login::ImLoginRes;
 
@@ -13,7 +13,7 @@ use crate::metrics::Refusal;
 #[tokio::test]
 async fn a_frame_length_that_cannot_be_ends_the_connection() {
     let rig = Rig::start_with(MsgConfig {
-        max_frame_bytes: 1_024,
+        max_frame: ByteSize::kib(1),
         ..config()
     })
     .await;
@@ -58,7 +58,7 @@ async fn frames_may_come_in_any_pieces() {
 #[tokio::test]
 async fn who_does_not_log_in_is_closed_heartbeats_or_not() {
     let rig = Rig::start_with(MsgConfig {
-        login_timeout_ms: 60,
+        login_timeout: Span::millis(60),
         ..config()
     })
     .await;
@@ -74,8 +74,8 @@ async fn who_does_not_log_in_is_closed_heartbeats_or_not() {
 #[tokio::test]
 async fn silence_ends_a_connection_sooner_on_a_pc_than_on_a_phone() {
     let config = MsgConfig {
-        idle_pc_ms: 80,
-        idle_mobile_ms: 60_000,
+        idle_pc: Span::millis(80),
+        idle_mobile: Span::seconds(60),
         ..config()
     };
     let rig = Rig::start_with(config).await;
@@ -139,7 +139,7 @@ fn push_large(rig: &Rig, users: &[u32]) {
 #[tokio::test]
 async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 256 << 10,
+        push_budget: ByteSize::kib(256),
         ..config()
     })
     .await;
@@ -177,7 +177,7 @@ async fn a_client_that_stops_reading_is_closed_and_others_are_not_held_up() {
 #[tokio::test]
 async fn a_full_client_gets_what_it_missed_from_the_log() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 256 << 10,
+        push_budget: ByteSize::kib(256),
         catch_up_time: Span::seconds(10),
         pull_page: 7,
         ..config()
@@ -224,7 +224,7 @@ async fn a_full_client_gets_what_it_missed_from_the_log() {
 #[tokio::test]
 async fn a_client_that_reads_late_but_within_the_budget_gets_everything() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 64 << 20,
+        push_budget: ByteSize::mib(64),
         ..config()
     })
     .await;
@@ -250,7 +250,7 @@ async fn a_client_that_reads_late_but_within_the_budget_gets_everything() {
 #[tokio::test]
 async fn a_client_that_asks_and_does_not_read_is_not_read_either() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 64 << 10,
+        push_budget: ByteSize::kib(64),
         ..config()
     })
     .await;
@@ -327,7 +327,7 @@ async fn an_idle_connection_is_small() {
 #[tokio::test]
 async fn login_waits_for_no_longer_than_its_timeout() {
     let rig = Rig::start_with(MsgConfig {
-        login_timeout_ms: 60,
+        login_timeout: Span::millis(60),
         ..config()
     })
     .await;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_config::units::{ByteSize, Span};
 use im_config::{MsgConfig, PresenceConfig, PresenceNotify};
 use im_proto_rpc::v1::{Audience, Event, PresenceTick, route_item};
 use im_proto_teamtalk::buddy::ImUserStatNotify;
@@ -105,7 +106,7 @@ async fn a_loss_at_the_end_is_found_by_a_bare_position() {
 #[tokio::test]
 async fn without_a_route_server_messages_arrive_by_the_log() {
     let rig = Rig::start_with(MsgConfig {
-        pull_interval_ms: 10_000,
+        pull_interval: Span::seconds(10),
         ..config()
     })
     .await;
@@ -301,7 +302,7 @@ async fn nobody_hears_of_changes_when_so_configured() {
 #[tokio::test]
 async fn a_great_many_changes_come_in_portions_that_a_normal_reader_takes() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 64 << 10,
+        push_budget: ByteSize::kib(64),
         ..config()
     })
     .await;
@@ -318,7 +319,7 @@ async fn a_great_many_changes_come_in_portions_that_a_normal_reader_takes() {
 async fn large_deliveries_are_paced_and_lose_nothing() {
     let config = MsgConfig {
         fanout_connections: 4,
-        fanout_gap_ms: 3,
+        fanout_gap: Span::millis(3),
         ..config()
     };
     let rig = Rig::start_with(config).await;

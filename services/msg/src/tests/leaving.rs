@@ -2,6 +2,7 @@
 
 use im_codec::Command;
 use im_config::MsgConfig;
+use im_config::units::Span;
 use im_proto_rpc::v1::load_report::State;
 use tokio::net::TcpStream;
 use tokio::time::Duration;
@@ -48,7 +49,7 @@ async fn load_reports_follow_every_sign_in_and_sign_out() {
 #[tokio::test]
 async fn a_report_leaves_without_a_change_too() {
     let rig = Rig::start_with(MsgConfig {
-        report_interval_ms: 20,
+        report_interval: Span::millis(20),
         ..config()
     })
     .await;
@@ -125,8 +126,8 @@ async fn a_stop_waits_for_acknowledgements_of_what_was_read() {
 #[tokio::test]
 async fn a_stop_ends_in_time_whatever_others_do() {
     let config = MsgConfig {
-        drain_notice_ms: 30,
-        drain_pending_ms: 50,
+        drain_notice: Span::millis(30),
+        drain_pending: Span::millis(50),
         ..config()
     };
     let rig = Rig::start_with(config).await;
@@ -163,7 +164,7 @@ async fn a_server_is_ready_without_a_login_server() {
 async fn connections_are_closed_at_the_rate_and_all_within_the_time() {
     let config = MsgConfig {
         drain_rate: 100,
-        drain_seconds: 10,
+        drain_time: Span::seconds(10),
         ..config()
     };
     let (ends, took) = ends_of(200, config).await;
@@ -182,7 +183,7 @@ async fn connections_are_closed_at_the_rate_and_all_within_the_time() {
 async fn the_time_to_drain_counts_more_than_the_rate() {
     let config = MsgConfig {
         drain_rate: 10,
-        drain_seconds: 1,
+        drain_time: Span::seconds(1),
         ..config()
     };
     let (ends, took) = ends_of(200, config).await;

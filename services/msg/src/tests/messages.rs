@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_config::units::Span;
 use im_proto_rpc::v1::send_done::Outcome;
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 
@@ -147,7 +148,7 @@ async fn messages_of_a_connection_stay_in_order_and_travel_in_batches() {
 #[tokio::test]
 async fn a_connection_with_too_many_pending_messages_is_read_later() {
     let rig = Rig::start_with(im_config::MsgConfig {
-        idle_pc_ms: 60,
+        idle_pc: Span::millis(60),
         ..config()
     })
     .await;
@@ -226,7 +227,7 @@ async fn messages_survive_a_lost_link_when_they_can_be_recognised() {
 #[tokio::test]
 async fn a_message_that_waits_too_long_for_a_link_is_given_up() {
     let rig = Rig::start_with(im_config::MsgConfig {
-        send_wait_ms: 20,
+        send_wait: Span::millis(20),
         ..config()
     })
     .await;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use im_codec::Command;
+use im_config::units::{ByteSize, Span};
 use im_config::{MeterConfig, MsgConfig, Rate};
 use im_proto_rpc::v1::route_call::Call;
+use im_proto_teamtalk::buddy::ImAllUserReq;
 use im_proto_teamtalk::login::{ImKickPcClientReq, ImKickPcClientRsp};
 use im_proto_teamtalk::message::{ImClientTimeReq, ImClientTimeRsp};
 use tokio::time::{Duration, Instant};
@@ -85,7 +87,7 @@ async fn frames_that_no_client_sends_end_the_connection_before_and_after_login()
 #[tokio::test]
 async fn heartbeats_beyond_their_rate_do_not_put_off_the_login_timeout() {
     let rig = Rig::start_with(MsgConfig {
-        login_timeout_ms: 200,
+        login_timeout: Span::millis(200),
         ..metered(MeterConfig {
             heartbeat: FEW,
             ..MeterConfig::default()
@@ -139,12 +141,70 @@ async fn what_others_are_told_counts_per_user_and_over_reconnects() {
 }
 
 #[tokio::test]
+async fn who_was_answered_too_much_asks_later_on_any_connection_and_loses_nothing() {
+    const ANSWER: usize = 100 << 10;
+    let rig = Rig::start_with(metered(MeterConfig {
+        answers_burst: ByteSize::kib(250),
+        answers_per_second: ByteSize::kib(500),
+        ..MeterConfig::default()
+    }))
+    .await;
+    rig.db.state().more = vec![vec![0; ANSWER].into()];
+    let mut client = rig.client(7, WINDOWS).await;
+    let mut other = rig.client(7, ANDROID).await;
+    let start = Instant::now();
+    let ask = ImAllUserReq::default();
+    let limits = || rig.gateway.env.metrics.limits(Limit::Answers);
+    for seq in 1..=3 {
+        client.send(Command::AllUserReq, seq, &ask).await;
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().header.seq, seq);
+        }
+    }
+    assert_eq!(limits(), 0, "300 KiB, and 250 are asked for at once");
+    // Whoever asks nothing is not held up.
+    client.send(Command::MsgData, 4, &text(8, "on")).await;
+    client.expect_ack(4).await;
+    for (seq, client) in [(5, &mut client), (6, &mut other)] {
+        client.send(Command::AllUserReq, seq, &ask).await;
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().header.seq, seq);
+        }
+    }
+    assert!(limits() >= 2, "both had to wait");
+    // Before the last question 400 KiB were given, of which 150 were earned.
+    assert!(start.elapsed() >= Duration::from_millis(290));
+}
+
+#[tokio::test]
 async fn a_users_meter_is_forgotten_when_everything_is_earned_again() {
     let rig = Rig::start_with(metered(MeterConfig::default())).await;
+    rig.db.state().wait_ms = 300;
     let mut client = rig.client(7, WINDOWS).await;
     client.send(Command::MsgData, 1, &text(8, "short")).await;
     client.expect_ack(1).await;
+    assert_eq!(rig.gateway.meters.len(), 1);
     until("it is forgotten", || rig.gateway.meters.len() == 0).await;
+}
+
+#[tokio::test]
+async fn who_has_stored_as_much_as_they_may_is_read_later_on_every_terminal() {
+    let rig = Rig::start_with(metered(MeterConfig::default())).await;
+    rig.db.state().wait_ms = 400;
+    let mut phone = rig.client(7, IOS).await;
+    let mut client = rig.client(7, WINDOWS).await;
+    let mut other = rig.client(8, WINDOWS).await;
+    let start = Instant::now();
+    client.send(Command::MsgData, 1, &text(9, "first")).await;
+    client.expect_ack(1).await;
+    rig.db.state().wait_ms = 0;
+    phone.send(Command::MsgData, 1, &text(9, "later")).await;
+    other.send(Command::MsgData, 1, &text(9, "at once")).await;
+    other.expect_ack(1).await;
+    phone.expect_ack(1).await;
+    assert!(start.elapsed() >= Duration::from_millis(390));
+    assert!(rig.gateway.env.metrics.limits(Limit::Stored) >= 1);
+    assert_eq!(rig.db.state().sends.len(), 3, "nothing is lost");
 }
 
 /// Writes frames that nobody answers as fast as the socket takes them, until told to stop.

@@ -171,7 +171,7 @@ async fn a_busy_db_proxy_is_told_the_same_way() {
 async fn batches_of_every_kind_are_weighed() {
     let bound = 64 << 10;
     let rig = Rig::start_with(MsgConfig {
-        send_batch_bytes: bound,
+        send_batch_size: ByteSize::bytes(bound),
         ..config()
     })
     .await;
@@ -296,7 +296,7 @@ async fn a_silent_route_server_does_not_keep_a_question_open() {
 #[tokio::test]
 async fn a_signal_is_short_and_ends_nobodys_connection() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 64 << 10,
+        push_budget: ByteSize::kib(64),
         ..config()
     })
     .await;
@@ -335,8 +335,8 @@ async fn a_signal_is_short_and_ends_nobodys_connection() {
 #[tokio::test]
 async fn a_client_that_is_not_read_and_takes_nothing_is_cut_in_the_end() {
     let rig = Rig::start_with(MsgConfig {
-        push_budget_bytes: 64 << 10,
-        idle_pc_ms: 200,
+        push_budget: ByteSize::kib(64),
+        idle_pc: Span::millis(200),
         ..config()
     })
     .await;

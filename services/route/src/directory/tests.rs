@@ -171,11 +171,7 @@ fn a_late_down_cannot_end_a_newer_session() {
         "not by another server"
     );
     assert!(told.0.pc_online(10));
-    assert_eq!(
-        told.tick(),
-        (vec![], vec![]),
-        "wire 20.2: neither 0x070e nor 0x0203"
-    );
+    assert_eq!(told.tick(), (vec![], vec![]), "neither 0x070e nor 0x0203");
     assert!(told.0.session_down(m2, 10, 101, &mut notices));
     assert!(!told.0.pc_online(10));
     assert_eq!(told.tick(), (vec![], vec![10]));

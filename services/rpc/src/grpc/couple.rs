@@ -96,7 +96,7 @@ impl<T: Batch> Outbound<T> {
             let bytes = larger.encoded_len();
             error!(
                 peer,
-                bytes, limit, "the link ends: one item is above max_batch_bytes"
+                bytes, limit, "the link ends: one item is above max_batch"
             );
         } else {
             warn!(peer, bytes, limit, parts = parts.len(), "a batch was cut");

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use im_config::LinkConfig;
@@ -68,14 +67,14 @@ impl<M: Method> GrpcDialer<M> {
             .await
             .map_err(|error| self.unreachable(error))?;
         let mut client = tonic::client::Grpc::new(channel)
-            .max_decoding_message_size(self.config.max_batch_bytes)
-            .max_encoding_message_size(self.config.max_batch_bytes);
+            .max_decoding_message_size(self.config.max_batch.as_usize())
+            .max_encoding_message_size(self.config.max_batch.as_usize());
         client
             .ready()
             .await
             .map_err(|error| self.unreachable(error))?;
         let (link, half) = couple::open(self.endpoint.name.clone(), self.config.queue_batches);
-        let (outbound, inbound) = half.split(self.config.max_batch_bytes);
+        let (outbound, inbound) = half.split(self.config.max_batch.as_usize());
         let mut request = Request::new(outbound);
         if let Some(bearer) = self.secret.bearer() {
             request.metadata_mut().insert("authorization", bearer);
@@ -114,7 +113,7 @@ impl<M: Method> Dial<M::Call, M::Item> for GrpcDialer<M> {
 
     async fn dial(&self) -> Result<Link<M::Call, M::Item>, DialError> {
         // The peer answers the call's headers at once, so one limit covers name, connection and call.
-        let limit = Duration::from_millis(self.config.connect_timeout_ms);
+        let limit = self.config.connect_timeout.duration();
         tokio::time::timeout(limit, self.open())
             .await
             .unwrap_or_else(|elapsed| Err(self.unreachable(elapsed)))
@@ -127,12 +126,12 @@ pub async fn channel(
     config: &LinkConfig,
 ) -> Result<Channel, tonic::transport::Error> {
     tonic::transport::Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+        .connect_timeout(config.connect_timeout.duration())
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keep_alive_interval(Duration::from_millis(config.keepalive_ms))
-        .keep_alive_timeout(Duration::from_millis(config.keepalive_timeout_ms))
+        .http2_keep_alive_interval(config.keepalive.duration())
+        .keep_alive_timeout(config.keepalive_timeout.duration())
         .keep_alive_while_idle(true)
         .connect()
         .await

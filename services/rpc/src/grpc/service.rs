@@ -41,7 +41,7 @@ impl From<&im_config::LinkConfig> for Bounds {
     fn from(config: &im_config::LinkConfig) -> Self {
         Self {
             queue: config.queue_batches,
-            batch_bytes: config.max_batch_bytes,
+            batch_bytes: config.max_batch.as_usize(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use im_config::LinkConfig;
+use im_config::units::ByteSize;
 use im_discovery::Endpoint;
 use im_proto_rpc::v1::{Answer, DbCall, DbCalls, DbResult, DbResults, Send, db_call, db_result};
 use im_rpc::grpc::GrpcDialer;
@@ -40,7 +41,7 @@ fn answer(tag: u64, size: usize) -> DbResult {
 async fn a_batch_above_the_limit_arrives_in_parts_and_the_link_stays() {
     let secret = Secret::generate();
     let small = LinkConfig {
-        max_batch_bytes: LIMIT,
+        max_batch: ByteSize::bytes(LIMIT as u64),
         ..config()
     };
     let Server {

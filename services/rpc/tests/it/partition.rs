@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::LinkConfig;
+use im_config::units::Span;
 use im_discovery::Endpoint;
 use im_rpc::grpc::GrpcDialer;
 use im_rpc::serve::GrpcServer;
@@ -44,8 +45,8 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, silent: Cancellat
 #[tokio::test]
 async fn both_ends_of_a_silent_link_are_closed_within_the_keep_alive_time() {
     let config = LinkConfig {
-        keepalive_ms: 50,
-        keepalive_timeout_ms: 50,
+        keepalive: Span::millis(50),
+        keepalive_timeout: Span::millis(50),
         ..LinkConfig::default()
     };
     let secret = Secret::generate();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::LinkConfig;
+use im_config::units::{ByteSize, Span};
 use im_discovery::Endpoint;
 use im_proto_rpc::v1::{DbCall, DbCalls, Send, db_call::Call};
 use im_rpc::grpc::GrpcDialer;
@@ -95,7 +96,7 @@ async fn a_listener_that_never_answers_is_given_up() {
         address: silent.local_addr().unwrap().to_string(),
     };
     let config = LinkConfig {
-        connect_timeout_ms: 50,
+        connect_timeout: Span::millis(50),
         ..config()
     };
     let dialer = GrpcDialer::<DbProxyAttach>::new(endpoint, Secret::generate(), config);
@@ -122,7 +123,7 @@ async fn an_occupied_port_is_named_in_the_error() {
 async fn a_batch_above_the_limit_ends_the_link_and_the_server_goes_on() {
     let secret = Secret::generate();
     let small = LinkConfig {
-        max_batch_bytes: 1 << 16,
+        max_batch: ByteSize::kib(64),
         ..config()
     };
     let Server {

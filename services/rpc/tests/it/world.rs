@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::LinkConfig;
+use im_config::units::Span;
 use im_discovery::Endpoint;
 use im_proto_rpc::v1::{DbCall, DbCalls, DbResult, DbResults};
 use im_rpc::grpc::GrpcDialer;
@@ -28,8 +29,8 @@ pub(crate) struct World {
 pub(crate) fn config() -> LinkConfig {
     LinkConfig {
         queue_batches: 4,
-        backoff_min_ms: 1,
-        backoff_max_ms: 10,
+        backoff_min: Span::millis(1),
+        backoff_max: Span::millis(10),
         ..LinkConfig::default()
     }
 }

@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::directory::next_stamp;
 use super::failures;
-use super::rows::{json_array, number, text, user};
+use super::rows::{json_array, number, text, time, user};
 use crate::{
-    AccountStore, Credentials, LoginFailures, MAC_BYTES, NewFailure, NewHash, Remember, Remembered,
-    StoreError, UserProfile,
+    AccountStore, Credentials, LoginFailures, MAC_BYTES, NewFailure, Remembered, StoreError,
+    UserProfile, VerifiedLogin,
 };
 
 /// Columns of a profile, in the order in which [`profile`] reads them.
@@ -24,8 +25,6 @@ pub(super) use profile_columns;
 
 const CREDENTIALS: &str =
     "SELECT id, hash, status, remembered, remembered_at FROM account WHERE name = ?";
-const REPLACE_HASH: &str =
-    "UPDATE account SET hash = ?, remembered = NULL WHERE id = ? AND hash = ?";
 const SET_HASH: &str = "UPDATE account SET hash = ?, remembered = NULL WHERE id = ?";
 const PROFILES: &str = concat!(
     "SELECT ",
@@ -48,8 +47,9 @@ const SET_SIGNATURE: &str = "UPDATE account SET signature = ?, stamp = ? WHERE i
 const SET_AVATAR: &str = "UPDATE account SET avatar = ?, stamp = ? WHERE id = ?";
 const PUSH_SHIELD: &str = "SELECT push_shield FROM account WHERE id = ?";
 const SET_PUSH_SHIELD: &str = "UPDATE account SET push_shield = ? WHERE id = ?";
-const REMEMBER: &str = "UPDATE account SET remembered = ?, remembered_at = ?
-    WHERE id = ? AND hash = ? AND status = 0";
+const STORE_LOGIN: &str = "UPDATE account SET hash = coalesce(?1, hash),
+        remembered = CASE status WHEN 0 THEN ?2 END, remembered_at = ?3
+    WHERE id = ?4 AND hash = ?5 AND (status = 0 OR ?1 IS NOT NULL)";
 const RENEW_REMEMBERED: &str = "UPDATE account SET remembered_at = ?1
     WHERE id IN (SELECT value FROM json_each(?2)) AND remembered IS NOT NULL
       AND (remembered_at < ?3 OR remembered_at > ?1)";
@@ -72,17 +72,6 @@ impl AccountStore for SqliteStore {
             })
         })
         .transpose()
-    }
-
-    async fn replace_hash(&self, new: &NewHash) -> Result<bool, StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let done = sqlx::query(REPLACE_HASH)
-            .bind(&new.hash)
-            .bind(i64::from(new.user.get()))
-            .bind(&new.expected)
-            .execute(writer.connection()?)
-            .await?;
-        Ok(done.rows_affected() > 0)
     }
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<UserProfile>, StoreError> {
@@ -117,34 +106,50 @@ impl AccountStore for SqliteStore {
     }
 
     async fn set_hash(&self, user: UserId, hash: &str) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let mut tx = writer.begin().await?;
-        let done = sqlx::query(SET_HASH)
-            .bind(hash)
-            .bind(i64::from(user.get()))
-            .execute(&mut *tx)
-            .await?;
-        found(done.rows_affected())?;
-        // Whoever guessed at the old password knows nothing of the new one.
-        sqlx::query(FORGET_FAILURES_OF)
-            .bind(i64::from(user.get()))
-            .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
+        let hash = hash.to_owned();
+        let user = i64::from(user.get());
+        self.change(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(SET_HASH).bind(hash).bind(user);
+                found(query.execute(&mut *connection).await?.rows_affected())?;
+                // Whoever guessed at the old password knows nothing of the new one.
+                sqlx::query(FORGET_FAILURES_OF)
+                    .bind(user)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
-    async fn set_status(&self, user: UserId, status: u32, now: u32) -> Result<(), StoreError> {
+    async fn set_status(
+        &self,
+        user: UserId,
+        status: u32,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
         self.set_stamped(SET_STATUS, user, Value::Number(status), now)
             .await
     }
 
-    async fn set_signature(&self, user: UserId, text: &str, now: u32) -> Result<(), StoreError> {
-        self.set_stamped(SET_SIGNATURE, user, Value::Text(text), now)
+    async fn set_signature(
+        &self,
+        user: UserId,
+        text: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
+        self.set_stamped(SET_SIGNATURE, user, Value::Text(text.to_owned()), now)
             .await
     }
 
-    async fn set_avatar(&self, user: UserId, url: &str, now: u32) -> Result<(), StoreError> {
-        self.set_stamped(SET_AVATAR, user, Value::Text(url), now)
+    async fn set_avatar(
+        &self,
+        user: UserId,
+        url: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
+        self.set_stamped(SET_AVATAR, user, Value::Text(url.to_owned()), now)
             .await
     }
 
@@ -157,43 +162,46 @@ impl AccountStore for SqliteStore {
     }
 
     async fn set_push_shield(&self, user: UserId, status: u32) -> Result<bool, StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let done = sqlx::query(SET_PUSH_SHIELD)
+        let query = sqlx::query(SET_PUSH_SHIELD)
             .bind(i64::from(status))
-            .bind(i64::from(user.get()))
-            .execute(writer.connection()?)
-            .await?;
-        Ok(done.rows_affected() > 0)
+            .bind(i64::from(user.get()));
+        Ok(self.change_rows(query).await? > 0)
     }
 
-    async fn remember(&self, logins: &[Remember]) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let mut tx = writer.begin().await?;
-        for login in logins {
-            sqlx::query(REMEMBER)
-                .bind(login.remembered.mac.as_slice())
-                .bind(i64::from(login.remembered.at))
-                .bind(i64::from(login.user.get()))
-                .bind(&login.hash)
-                .execute(&mut *tx)
-                .await?;
-        }
-        Ok(tx.commit().await?)
+    async fn store_logins(&self, logins: &[VerifiedLogin]) -> Result<Vec<bool>, StoreError> {
+        let logins = logins.to_vec();
+        self.change(move |connection| {
+            Box::pin(async move {
+                let mut stored = Vec::with_capacity(logins.len());
+                for login in logins {
+                    let remembered = login.remembered;
+                    let done = sqlx::query(STORE_LOGIN)
+                        .bind(login.new_hash)
+                        .bind(remembered.map(|remembered| remembered.mac.to_vec()))
+                        .bind(remembered.map_or(0, |remembered| i64::from(remembered.at)))
+                        .bind(i64::from(login.user.get()))
+                        .bind(login.hash)
+                        .execute(&mut *connection)
+                        .await?;
+                    stored.push(done.rows_affected() > 0);
+                }
+                Ok(stored)
+            })
+        })
+        .await
     }
 
     async fn renew_remembered(
         &self,
         users: &[UserId],
-        now: u32,
-        before: u32,
+        now: UnixSeconds,
+        before: UnixSeconds,
     ) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        sqlx::query(RENEW_REMEMBERED)
+        let query = sqlx::query(RENEW_REMEMBERED)
             .bind(i64::from(now))
             .bind(json_array(users.iter().map(|user| user.get())))
-            .bind(i64::from(before))
-            .execute(writer.connection()?)
-            .await?;
+            .bind(i64::from(before));
+        self.change_rows(query).await?;
         Ok(())
     }
 
@@ -201,33 +209,57 @@ impl AccountStore for SqliteStore {
         &self,
         name: &str,
         addresses: &[&str],
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
     ) -> Result<Vec<u32>, StoreError> {
         let mut connection = self.inner.readers.acquire().await?;
         failures::counts(&mut connection, name, addresses, since, now).await
     }
 
     async fn add_login_failure(&self, failure: &NewFailure<'_>) -> Result<Vec<u32>, StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let mut tx = writer.begin().await?;
-        let counts = failures::add(&mut tx, failure).await?;
-        tx.commit().await?;
-        Ok(counts)
+        let (name, addresses) = (failure.name.to_owned(), owned(failure.addresses));
+        let NewFailure {
+            known,
+            now,
+            since,
+            max_pairs,
+            kept_above,
+            ..
+        } = *failure;
+        self.change(move |connection| {
+            Box::pin(async move {
+                let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+                let failure = NewFailure {
+                    name: &name,
+                    known,
+                    addresses: &addresses,
+                    now,
+                    since,
+                    max_pairs,
+                    kept_above,
+                };
+                failures::add(connection, &failure).await
+            })
+        })
+        .await
     }
 
     async fn clear_login_failures(&self, name: &str, addresses: &[&str]) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let mut tx = writer.begin().await?;
-        failures::clear(&mut tx, name, addresses).await?;
-        Ok(tx.commit().await?)
+        let (name, addresses) = (name.to_owned(), owned(addresses));
+        self.change(move |connection| {
+            Box::pin(async move {
+                let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+                failures::clear(connection, &name, &addresses).await
+            })
+        })
+        .await
     }
 
     async fn list_login_failures(
         &self,
         above: u32,
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<LoginFailures>, StoreError> {
         let mut connection = self.inner.readers.acquire().await?;
@@ -235,15 +267,18 @@ impl AccountStore for SqliteStore {
     }
 
     async fn forget_login_failures(&self, name: &str) -> Result<u64, StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        failures::forget(writer.connection()?, name).await
+        let name = name.to_owned();
+        self.change(move |connection| {
+            Box::pin(async move { failures::forget(connection, &name).await })
+        })
+        .await
     }
 }
 
 /// What a stamped change sets.
-enum Value<'a> {
+enum Value {
     Number(u32),
-    Text(&'a str),
+    Text(String),
 }
 
 impl SqliteStore {
@@ -251,24 +286,30 @@ impl SqliteStore {
         &self,
         statement: &'static str,
         user: UserId,
-        value: Value<'_>,
-        now: u32,
+        value: Value,
+        now: UnixSeconds,
     ) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let mut tx = writer.begin().await?;
-        let stamp = next_stamp(&mut tx, now).await?;
-        let query = match value {
-            Value::Number(number) => sqlx::query(statement).bind(i64::from(number)),
-            Value::Text(text) => sqlx::query(statement).bind(text.to_owned()),
-        };
-        let done = query
-            .bind(i64::from(stamp))
-            .bind(i64::from(user.get()))
-            .execute(&mut *tx)
-            .await?;
-        found(done.rows_affected())?;
-        Ok(tx.commit().await?)
+        self.change(move |connection| {
+            Box::pin(async move {
+                let stamp = next_stamp(connection, now).await?;
+                let query = match value {
+                    Value::Number(number) => sqlx::query(statement).bind(i64::from(number)),
+                    Value::Text(text) => sqlx::query(statement).bind(text),
+                };
+                let done = query
+                    .bind(i64::from(stamp))
+                    .bind(i64::from(user.get()))
+                    .execute(connection)
+                    .await?;
+                found(done.rows_affected())
+            })
+        })
+        .await
     }
+}
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 fn found(rows: u64) -> Result<(), StoreError> {
@@ -304,7 +345,7 @@ fn remembered(row: &SqliteRow, at: usize) -> Result<Option<Remembered>, StoreErr
         .map_err(|_| StoreError::Corrupt("remembered login of a wrong length".into()))?;
     Ok(Some(Remembered {
         mac,
-        at: number(row, at + 1)?,
+        at: time(row, at + 1)?,
     }))
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use im_core::Conversation;
+use im_core::time::UnixSeconds;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Executor as _, Sqlite};
@@ -68,7 +69,7 @@ struct Shape {
 
 /// A conversation that the batch adds to.
 struct Touched {
-    first_time: u32,
+    first_time: UnixSeconds,
     newest: u32,
 }
 

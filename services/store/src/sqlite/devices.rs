@@ -17,29 +17,34 @@ const TOKENS: &str = "SELECT user, type, token FROM device_token
 #[async_trait]
 impl DeviceStore for SqliteStore {
     async fn set_device_token(&self, token: &DeviceToken) -> Result<(), StoreError> {
-        let user = i64::from(token.user.get());
-        let mut writer = self.inner.writer.lock().await?;
-        let mut tx = writer.begin().await?;
-        sqlx::query(TAKE)
-            .bind(&token.token)
-            .bind(user)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(STORE)
-            .bind(user)
-            .bind(i64::from(token.client_type.to_wire()))
-            .bind(&token.token)
-            .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
+        let DeviceToken {
+            user,
+            client_type,
+            token,
+        } = token.clone();
+        let user = i64::from(user.get());
+        self.change(move |connection| {
+            Box::pin(async move {
+                sqlx::query(TAKE)
+                    .bind(&token)
+                    .bind(user)
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query(STORE)
+                    .bind(user)
+                    .bind(i64::from(client_type.to_wire()))
+                    .bind(&token)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     async fn clear_device_token(&self, user: UserId) -> Result<(), StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        sqlx::query(CLEAR)
-            .bind(i64::from(user.get()))
-            .execute(writer.connection()?)
-            .await?;
+        let query = sqlx::query(CLEAR).bind(i64::from(user.get()));
+        self.change_rows(query).await?;
         Ok(())
     }
 

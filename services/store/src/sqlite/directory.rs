@@ -1,11 +1,12 @@
 //! Directory reads and stamps.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::accounts::{profile, profile_columns};
-use super::rows::{number, text};
+use super::rows::{number, text, time};
 use crate::{
     DepartmentRecord, DirectoryEntry, DirectoryImport, DirectoryPage, DirectoryStore,
     ImportOutcome, StoreError,
@@ -35,7 +36,11 @@ const DEPARTMENTS: &str = "SELECT id, parent, name, priority, status, stamp FROM
 
 #[async_trait]
 impl DirectoryStore for SqliteStore {
-    async fn users_since(&self, stamp: u32, limit: u32) -> Result<DirectoryPage, StoreError> {
+    async fn users_since(
+        &self,
+        stamp: UnixSeconds,
+        limit: u32,
+    ) -> Result<DirectoryPage, StoreError> {
         let limit = limit.max(1);
         let mut reader = self.inner.readers.begin().await?;
         let rows = sqlx::query(PAGE)
@@ -75,22 +80,25 @@ impl DirectoryStore for SqliteStore {
         })
     }
 
-    async fn directory_stamp(&self) -> Result<u32, StoreError> {
+    async fn directory_stamp(&self) -> Result<UnixSeconds, StoreError> {
         let row = sqlx::query(LAST_STAMP)
             .fetch_one(&self.inner.readers)
             .await?;
-        number(&row, 0)
+        time(&row, 0)
     }
 
-    async fn stamp_before(&self, stamp: u32) -> Result<u32, StoreError> {
+    async fn stamp_before(&self, stamp: UnixSeconds) -> Result<UnixSeconds, StoreError> {
         let row = sqlx::query(STAMP_BEFORE)
             .bind(i64::from(stamp))
             .fetch_one(&self.inner.readers)
             .await?;
-        number(&row, 0)
+        time(&row, 0)
     }
 
-    async fn departments_since(&self, stamp: u32) -> Result<Vec<DepartmentRecord>, StoreError> {
+    async fn departments_since(
+        &self,
+        stamp: UnixSeconds,
+    ) -> Result<Vec<DepartmentRecord>, StoreError> {
         let rows = sqlx::query(DEPARTMENTS)
             .bind(i64::from(stamp))
             .fetch_all(&self.inner.readers)
@@ -103,7 +111,7 @@ impl DirectoryStore for SqliteStore {
                     name: text(row, 2)?,
                     priority: number(row, 3)?,
                     status: number(row, 4)?,
-                    stamp: number(row, 5)?,
+                    stamp: time(row, 5)?,
                 })
             })
             .collect()
@@ -117,10 +125,10 @@ impl DirectoryStore for SqliteStore {
 /// Takes the stamp of a directory change in an open transaction: later than every stamp before.
 pub(super) async fn next_stamp(
     connection: &mut SqliteConnection,
-    now: u32,
-) -> Result<u32, StoreError> {
+    now: UnixSeconds,
+) -> Result<UnixSeconds, StoreError> {
     let row = sqlx::query(LAST_STAMP).fetch_one(&mut *connection).await?;
-    let stamp = number(&row, 0)?.saturating_add(1).max(now);
+    let stamp = time(&row, 0)?.saturating_add(1).max(now);
     sqlx::query(SET_STAMP)
         .bind(i64::from(stamp))
         .execute(connection)
@@ -131,6 +139,6 @@ pub(super) async fn next_stamp(
 fn entry(row: &sqlx::sqlite::SqliteRow) -> Result<DirectoryEntry, StoreError> {
     Ok(DirectoryEntry {
         profile: profile(row)?,
-        stamp: number(row, 11)?,
+        stamp: time(row, 11)?,
     })
 }

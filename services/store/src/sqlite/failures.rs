@@ -1,5 +1,6 @@
 //! Failed logins by name and address.
 
+use im_core::time::UnixSeconds;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -37,8 +38,8 @@ pub(super) async fn counts(
     connection: &mut SqliteConnection,
     name: &str,
     addresses: &[&str],
-    since: u32,
-    now: u32,
+    since: UnixSeconds,
+    now: UnixSeconds,
 ) -> Result<Vec<u32>, StoreError> {
     let mut counts = Vec::with_capacity(addresses.len());
     for address in addresses {
@@ -131,8 +132,8 @@ pub(super) async fn clear(
 pub(super) async fn list(
     connection: &mut SqliteConnection,
     above: u32,
-    since: u32,
-    now: u32,
+    since: UnixSeconds,
+    now: UnixSeconds,
     limit: u32,
 ) -> Result<Vec<LoginFailures>, StoreError> {
     let rows = sqlx::query(LIST)
@@ -171,7 +172,7 @@ async fn times_of(
     connection: &mut SqliteConnection,
     name: &str,
     address: &str,
-) -> Result<Vec<u32>, StoreError> {
+) -> Result<Vec<UnixSeconds>, StoreError> {
     let row = sqlx::query(TIMES)
         .bind(name)
         .bind(address)
@@ -185,7 +186,7 @@ async fn store(
     name: &str,
     address: &str,
     kind: i64,
-    times: &[u32],
+    times: &[UnixSeconds],
 ) -> Result<(), StoreError> {
     sqlx::query(STORE)
         .bind(name)
@@ -211,21 +212,24 @@ async fn drop_row(
     Ok(())
 }
 
-fn count(times: &[u32]) -> u32 {
+fn count(times: &[UnixSeconds]) -> u32 {
     u32::try_from(times.len()).unwrap_or(u32::MAX)
 }
 
-fn blob(times: &[u32]) -> Vec<u8> {
-    times.iter().flat_map(|time| time.to_le_bytes()).collect()
+fn blob(times: &[UnixSeconds]) -> Vec<u8> {
+    times
+        .iter()
+        .flat_map(|time| time.get().to_le_bytes())
+        .collect()
 }
 
-fn times(row: &SqliteRow) -> Result<Vec<u32>, StoreError> {
+fn times(row: &SqliteRow) -> Result<Vec<UnixSeconds>, StoreError> {
     let blob: Vec<u8> = row.try_get(0)?;
     let (times, rest) = blob.as_chunks::<4>();
     if rest.is_empty() {
         Ok(times
             .iter()
-            .map(|bytes| u32::from_le_bytes(*bytes))
+            .map(|bytes| UnixSeconds::from_wire(u32::from_le_bytes(*bytes)))
             .collect())
     } else {
         Err(StoreError::Corrupt(

@@ -1,6 +1,7 @@
 //! Groups, their members and versions.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -186,14 +187,11 @@ impl GroupStore for SqliteStore {
         user: UserId,
         shielded: bool,
     ) -> Result<bool, StoreError> {
-        let mut writer = self.inner.writer.lock().await?;
-        let done = sqlx::query(SET_SHIELD)
+        let query = sqlx::query(SET_SHIELD)
             .bind(i64::from(shielded))
             .bind(i64::from(user.get()))
-            .bind(i64::from(group.get()))
-            .execute(writer.connection()?)
-            .await?;
-        Ok(done.rows_affected() > 0)
+            .bind(i64::from(group.get()));
+        Ok(self.change_rows(query).await? > 0)
     }
 }
 
@@ -202,7 +200,7 @@ async fn join(
     users: &[UserId],
     conversation: i64,
     last_id: u32,
-    now: u32,
+    now: UnixSeconds,
     by: Option<UserId>,
 ) -> Result<(), StoreError> {
     sqlx::query(JOIN)

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::SqliteStore;
@@ -11,7 +12,7 @@ use super::directory::next_stamp;
 use super::rows::{json_array, number, text};
 use crate::{DirectoryImport, ImportOutcome, ImportedUser, StoreError, UserProfile};
 
-/// Changed users that share a stamp: clients fetch pages that end between stamps.
+/// Changed users or departments that share a stamp: clients fetch pages that end between stamps.
 const ROWS_PER_STAMP: usize = 1000;
 /// Rows per statement: 256 × 14 = 3,584 bound values of the 32,766 that SQLite takes.
 const ROWS_AT_ONCE: usize = 256;
@@ -292,7 +293,7 @@ impl Departments {
 
 async fn store(
     connection: &mut SqliteConnection,
-    now: u32,
+    now: UnixSeconds,
     departments: &[NewDepartment],
     accounts: &[Account],
 ) -> Result<(), StoreError> {
@@ -300,7 +301,10 @@ async fn store(
         return Ok(());
     }
     let mut stamp = next_stamp(connection, now).await?;
-    for department in departments {
+    for (index, department) in departments.iter().enumerate() {
+        if index > 0 && index % ROWS_PER_STAMP == 0 {
+            stamp = next_stamp(connection, now).await?;
+        }
         sqlx::query(INSERT_DEPARTMENT)
             .bind(i64::from(department.id))
             .bind(i64::from(department.parent))

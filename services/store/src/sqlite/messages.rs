@@ -3,17 +3,19 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, MsgId, RetryKey};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::rows::{
-    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, size, user,
+    GROUP, conversation, conversation_key, json_array, msg_id, number, position, signed, size,
+    time, user,
 };
 use crate::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MessageStore, ReadLimit,
-    ReadPosition, RecentKey, StoreError, StoredMessage,
+    ReadPosition, RecentKey, Room, StoreError, StoredMessage,
 };
 
 /// Conversations looked up in one statement.
@@ -110,7 +112,7 @@ impl MessageStore for SqliteStore {
 
     async fn recent_keys(
         &self,
-        since: u32,
+        since: UnixSeconds,
         max_messages: u32,
     ) -> Result<Vec<RecentKey>, StoreError> {
         let mut rows = sqlx::query(RECENT_KEYS)
@@ -224,8 +226,11 @@ impl MessageStore for SqliteStore {
         rows.iter().map(|row| message(row, 0)).collect()
     }
 
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        self.look_at_free_space().await
+    async fn room(&self) -> Result<Room, StoreError> {
+        Ok(Room {
+            disk: self.look_at_free_space().await,
+            log_held: self.log_use().held,
+        })
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
@@ -274,7 +279,7 @@ pub(super) fn message(row: &SqliteRow, at: usize) -> Result<StoredMessage, Store
         msg_id: msg_id(row, at + 1)?,
         sender: user(row, at + 2)?,
         msg_type: number(row, at + 3)?,
-        time: number(row, at + 4)?,
+        time: time(row, at + 4)?,
         low_sent: number(row, at + 5)?,
         body: Bytes::from(row.try_get::<Vec<u8>, _>(at + 6)?),
     })
@@ -289,7 +294,7 @@ fn recent_key(row: &SqliteRow) -> Result<RecentKey, StoreError> {
         key: RetryKey(key),
         msg_id: msg_id(row, 1)?,
         seq: CommitSeq(position(row, 2)?),
-        time: number(row, 3)?,
+        time: time(row, 3)?,
     })
 }
 

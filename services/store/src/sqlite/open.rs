@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, Notify};
 
 use super::append;
+use super::changes::Changes;
 use super::maintenance::{self, State};
 use super::writer::Writer;
 use super::{Durability, Inner, SqliteOptions, SqliteStore};
@@ -66,6 +67,7 @@ impl SqliteStore {
                 dir,
                 options,
                 writer: Writer::new(writing, connection),
+                changes: Changes::default(),
                 readers,
                 maintenance: Mutex::new(State::default()),
                 frame_bytes: maintenance::frame_bytes(page),
@@ -80,17 +82,14 @@ impl SqliteStore {
     }
 
     /// Free bytes of the file system, and all of them.
-    pub(super) async fn look_at_free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
+    pub(super) async fn look_at_free_space(&self) -> Option<(u64, u64)> {
         let path = self.inner.dir.database();
         let looked = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&path)).await;
         let Ok(Ok(found)) = looked else {
-            return Ok(None);
+            return None;
         };
         let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
-        Ok(Some((
-            bytes(found.blocks_available()),
-            bytes(found.blocks()),
-        )))
+        Some((bytes(found.blocks_available()), bytes(found.blocks())))
     }
 
     /// Where it lives.
@@ -155,6 +154,11 @@ fn migrator() -> Migrator {
             2,
             "logins",
             include_str!("../../migrations/0002_logins.sql"),
+        ),
+        migration(
+            3,
+            "stored",
+            include_str!("../../migrations/0003_stored.sql"),
         ),
     ])
 }

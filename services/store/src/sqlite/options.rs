@@ -24,6 +24,9 @@ pub struct SqliteOptions {
     pub busy_timeout: Duration,
     /// How long a read waits for a free connection.
     pub acquire_timeout: Duration,
+    /// Changes of accounts and settings in one transaction at most; messages wait for one such
+    /// transaction at a time.
+    pub gathered_changes: usize,
     /// Page cache of the writing connection, KiB.
     pub writer_cache_kib: u32,
     /// Page cache of each reading connection, KiB.
@@ -48,6 +51,7 @@ impl Default for SqliteOptions {
             durability: Durability::Full,
             busy_timeout: Duration::from_secs(5),
             acquire_timeout: Duration::from_secs(3),
+            gathered_changes: 64,
             writer_cache_kib: 16 * 1024,
             reader_cache_kib: 2 * 1024,
             // Each checkpoint writes every changed page once, so rarer ones write less: 64 MiB costs a

@@ -1,5 +1,6 @@
 //! Values in and out of rows, and errors of the driver.
 
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, MsgId, UserId};
 use sqlx::Row;
 use sqlx::error::DatabaseError;
@@ -33,6 +34,10 @@ pub(super) fn conversation(row: &SqliteRow, at: usize) -> Result<Conversation, S
 pub(super) fn number(row: &SqliteRow, at: usize) -> Result<u32, StoreError> {
     let value: i64 = row.try_get(at)?;
     u32::try_from(value).map_err(|_| StoreError::Corrupt(format!("number {value}")))
+}
+
+pub(super) fn time(row: &SqliteRow, at: usize) -> Result<UnixSeconds, StoreError> {
+    number(row, at).map(UnixSeconds::from_wire)
 }
 
 pub(super) fn position(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {

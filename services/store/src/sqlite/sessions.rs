@@ -6,13 +6,14 @@
 //! so that no position runs ahead of messages to come.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, UserId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::messages::message;
-use super::rows::{conversation, conversation_key, number, position, size, user};
+use super::rows::{conversation, conversation_key, number, position, size, time, user};
 use crate::{MemberView, Preview, ReadPosition, SessionStore, StoreError, Unread};
 
 /// Positions stored in one statement.
@@ -119,7 +120,7 @@ impl SessionStore for SqliteStore {
     async fn recent_sessions(
         &self,
         user: UserId,
-        updated_after: u32,
+        updated_after: UnixSeconds,
         limit: Preview,
     ) -> Result<Vec<MemberView>, StoreError> {
         let rows = sqlx::query(RECENT)
@@ -184,11 +185,8 @@ impl SessionStore for SqliteStore {
                     format!("[{},{kind},{a},{b},{}]", position.user, position.read_id)
                 })
                 .collect();
-            let mut writer = self.inner.writer.lock().await?;
-            sqlx::query(STORE_POSITIONS)
-                .bind(format!("[{}]", items.join(",")))
-                .execute(writer.connection()?)
-                .await?;
+            let query = sqlx::query(STORE_POSITIONS).bind(format!("[{}]", items.join(",")));
+            self.change_rows(query).await?;
         }
         Ok(())
     }
@@ -199,21 +197,18 @@ impl SessionStore for SqliteStore {
         conversation: Conversation,
     ) -> Result<bool, StoreError> {
         let (kind, a, b) = conversation_key(conversation);
-        let mut writer = self.inner.writer.lock().await?;
-        let done = sqlx::query(REMOVE)
+        let query = sqlx::query(REMOVE)
             .bind(kind)
             .bind(a)
             .bind(b)
-            .bind(i64::from(user.get()))
-            .execute(writer.connection()?)
-            .await?;
-        Ok(done.rows_affected() > 0)
+            .bind(i64::from(user.get()));
+        Ok(self.change_rows(query).await? > 0)
     }
 
     async fn related_users(
         &self,
         user: UserId,
-        since: u32,
+        since: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<UserId>, StoreError> {
         let rows = sqlx::query(RELATED)
@@ -237,7 +232,7 @@ fn view(row: &SqliteRow) -> Result<MemberView, StoreError> {
         read_id: number(row, 3)?,
         joined_id: number(row, 4)?,
         removed_at,
-        updated: number(row, 6)?,
+        updated: time(row, 6)?,
         low_sent_at_read: number(row, 7)?,
         newest: message(row, 8)?,
     })

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 
 use crate::StoreError;
 
@@ -26,30 +27,21 @@ pub const MAC_BYTES: usize = 32;
 pub struct Remembered {
     /// MAC over the credentials; opaque to the store.
     pub mac: [u8; MAC_BYTES],
-    /// Unix seconds.
-    pub at: u32,
+    /// When.
+    pub at: UnixSeconds,
 }
 
-/// A verified login that is to be remembered.
+/// What is stored of a login that was verified.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Remember {
+pub struct VerifiedLogin {
     /// Whose.
     pub user: UserId,
     /// The hash that was verified; if it has changed meanwhile nothing is written.
     pub hash: String,
-    /// What is remembered.
-    pub remembered: Remembered,
-}
-
-/// Replaces a hash that is still the one that was verified.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewHash {
-    /// Whose.
-    pub user: UserId,
-    /// The hash that was read; if it has changed meanwhile nothing is written.
-    pub expected: String,
-    /// PHC string to store.
-    pub hash: String,
+    /// PHC string to store in its place, with current parameters.
+    pub new_hash: Option<String>,
+    /// What is remembered, of active people only; `None` forgets what was.
+    pub remembered: Option<Remembered>,
 }
 
 /// Everything of `IM.BaseDefine.UserInfo`.
@@ -84,8 +76,8 @@ pub struct UserProfile {
 pub struct DirectoryEntry {
     /// The profile.
     pub profile: UserProfile,
-    /// Stamp (unix seconds, strictly increasing per directory transaction).
-    pub stamp: u32,
+    /// Stamp: the time of its change, strictly increasing per directory transaction.
+    pub stamp: UnixSeconds,
 }
 
 /// Part of the directory in stamp order.
@@ -109,10 +101,10 @@ pub struct NewFailure<'a> {
     pub known: bool,
     /// Where it counts: an address, the network around it, [`EVERY_ADDRESS`].
     pub addresses: &'a [&'a str],
-    /// Unix seconds.
-    pub now: u32,
+    /// When.
+    pub now: UnixSeconds,
     /// Older failures are dropped, and so are those after `now`.
-    pub since: u32,
+    pub since: UnixSeconds,
     /// Names and addresses kept at most, of names that somebody has and of others apart.
     pub max_pairs: u32,
     /// More failures than this, and those of a known name at [`EVERY_ADDRESS`], are kept beyond
@@ -129,8 +121,8 @@ pub struct LoginFailures {
     pub address: String,
     /// How many.
     pub count: u32,
-    /// Unix seconds of the last one.
-    pub newest: u32,
+    /// When the last one was.
+    pub newest: UnixSeconds,
 }
 
 /// Accounts and profiles.
@@ -138,9 +130,6 @@ pub struct LoginFailures {
 pub trait AccountStore: Send + Sync + 'static {
     /// Credentials by exact login name.
     async fn credentials(&self, name: &str) -> Result<Option<Credentials>, StoreError>;
-
-    /// Replaces a hash; `false` when it was not the expected one any more.
-    async fn replace_hash(&self, new: &NewHash) -> Result<bool, StoreError>;
 
     /// Profiles of those users that exist, ascending by id.
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<UserProfile>, StoreError>;
@@ -160,13 +149,24 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn set_hash(&self, user: UserId, hash: &str) -> Result<(), StoreError>;
 
     /// Sets the employment status with a new directory stamp.
-    async fn set_status(&self, user: UserId, status: u32, now: u32) -> Result<(), StoreError>;
+    async fn set_status(
+        &self,
+        user: UserId,
+        status: u32,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError>;
 
     /// Sets the signature with a new directory stamp.
-    async fn set_signature(&self, user: UserId, text: &str, now: u32) -> Result<(), StoreError>;
+    async fn set_signature(
+        &self,
+        user: UserId,
+        text: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError>;
 
     /// Sets the avatar URL with a new directory stamp.
-    async fn set_avatar(&self, user: UserId, url: &str, now: u32) -> Result<(), StoreError>;
+    async fn set_avatar(&self, user: UserId, url: &str, now: UnixSeconds)
+    -> Result<(), StoreError>;
 
     /// Night shield of pushes; `None` when the user does not exist.
     async fn push_shield(&self, user: UserId) -> Result<Option<u32>, StoreError>;
@@ -174,15 +174,15 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Sets the night shield; `false` when the user does not exist.
     async fn set_push_shield(&self, user: UserId, status: u32) -> Result<bool, StoreError>;
 
-    /// Stores verified logins of active people, in one transaction.
-    async fn remember(&self, logins: &[Remember]) -> Result<(), StoreError>;
+    /// Stores verified logins, in one transaction; for each in order whether it was written.
+    async fn store_logins(&self, logins: &[VerifiedLogin]) -> Result<Vec<bool>, StoreError>;
 
     /// Sets the time of what is remembered of these users, where it is older than `before`.
     async fn renew_remembered(
         &self,
         users: &[UserId],
-        now: u32,
-        before: u32,
+        now: UnixSeconds,
+        before: UnixSeconds,
     ) -> Result<(), StoreError>;
 
     /// How many failures of a name at each of these addresses lie from `since` to `now`, in the order
@@ -191,8 +191,8 @@ pub trait AccountStore: Send + Sync + 'static {
         &self,
         name: &str,
         addresses: &[&str],
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
     ) -> Result<Vec<u32>, StoreError>;
 
     /// Adds a failure at all its addresses. Gives their counts with it, in the same order. Of all
@@ -208,8 +208,8 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn list_login_failures(
         &self,
         above: u32,
-        since: u32,
-        now: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<LoginFailures>, StoreError>;
 

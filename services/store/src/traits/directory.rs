@@ -5,6 +5,7 @@
 //! stamps.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 
 use crate::{DirectoryPage, StoreError};
 
@@ -22,7 +23,7 @@ pub struct DepartmentRecord {
     /// 0 valid, 1 deleted.
     pub status: u32,
     /// Stamp of its last change.
-    pub stamp: u32,
+    pub stamp: UnixSeconds,
 }
 
 /// One checked user of an import; `None` = leave as it is (or the default for a new user).
@@ -59,8 +60,8 @@ pub struct ImportedUser {
 pub struct DirectoryImport {
     /// Users in file order, names unique.
     pub users: Vec<ImportedUser>,
-    /// Unix seconds.
-    pub now: u32,
+    /// When.
+    pub now: UnixSeconds,
 }
 
 /// What an import did.
@@ -86,17 +87,24 @@ pub struct ImportOutcome {
 pub trait DirectoryStore: Send + Sync + 'static {
     /// Users changed strictly after `stamp` (0: everybody whose status is not 3), ascending by
     /// stamp, at most about `limit` rows, ending between stamps.
-    async fn users_since(&self, stamp: u32, limit: u32) -> Result<DirectoryPage, StoreError>;
+    async fn users_since(
+        &self,
+        stamp: UnixSeconds,
+        limit: u32,
+    ) -> Result<DirectoryPage, StoreError>;
 
     /// Newest stamp of all.
-    async fn directory_stamp(&self) -> Result<u32, StoreError>;
+    async fn directory_stamp(&self) -> Result<UnixSeconds, StoreError>;
 
     /// Greatest stamp of a user that is not above this one, 0 for none: whoever asks since one of
     /// those between the two gets the same answer.
-    async fn stamp_before(&self, stamp: u32) -> Result<u32, StoreError>;
+    async fn stamp_before(&self, stamp: UnixSeconds) -> Result<UnixSeconds, StoreError>;
 
     /// Departments changed strictly after `stamp`, ascending by stamp.
-    async fn departments_since(&self, stamp: u32) -> Result<Vec<DepartmentRecord>, StoreError>;
+    async fn departments_since(
+        &self,
+        stamp: UnixSeconds,
+    ) -> Result<Vec<DepartmentRecord>, StoreError>;
 
     /// Applies a file whole or not at all.
     async fn import(&self, import: &DirectoryImport) -> Result<ImportOutcome, StoreError>;

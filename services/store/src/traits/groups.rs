@@ -1,6 +1,7 @@
 //! Groups, their members and versions.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
 
 use crate::{ConversationRow, StoreError};
@@ -46,8 +47,8 @@ pub struct NewGroup {
     pub group_type: GroupType,
     /// Members, without duplicates.
     pub members: Vec<UserId>,
-    /// Unix seconds.
-    pub now: u32,
+    /// When.
+    pub now: UnixSeconds,
 }
 
 /// An active member.
@@ -83,8 +84,8 @@ pub struct GroupChange {
     pub by: Option<UserId>,
     /// Newest id of the conversation now: joins start after it.
     pub last_id: u32,
-    /// Unix seconds.
-    pub now: u32,
+    /// When.
+    pub now: UnixSeconds,
 }
 
 /// Groups and memberships.

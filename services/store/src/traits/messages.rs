@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
 
 use crate::{ReadPosition, StoreError};
@@ -32,8 +33,8 @@ pub struct RecentKey {
     pub msg_id: MsgId,
     /// Its log position.
     pub seq: CommitSeq,
-    /// When it was stored, unix seconds.
-    pub time: u32,
+    /// When it was stored.
+    pub time: UnixSeconds,
 }
 
 /// One message to store.
@@ -49,8 +50,8 @@ pub struct MessageRow {
     pub sender: UserId,
     /// `IM.BaseDefine.MsgType`.
     pub msg_type: u32,
-    /// Unix seconds.
-    pub time: u32,
+    /// When it was stored.
+    pub time: UnixSeconds,
     /// Pairs: `low_sent` after this message.
     pub low_sent: u32,
     /// Retry key, if the send had one.
@@ -97,8 +98,8 @@ pub struct StoredMessage {
     pub sender: UserId,
     /// `IM.BaseDefine.MsgType`.
     pub msg_type: u32,
-    /// Unix seconds.
-    pub time: u32,
+    /// When it was stored.
+    pub time: UnixSeconds,
     /// Pairs: `low_sent` after this message.
     pub low_sent: u32,
     /// Opaque body.
@@ -128,6 +129,16 @@ impl ReadLimit {
     }
 }
 
+/// Room for messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Free bytes of the file system that they are stored on, and all of them; `None` when that is not
+    /// known.
+    pub disk: Option<(u64, u64)>,
+    /// Something keeps the store's log from starting again, and half of what it may grow to is used.
+    pub log_held: bool,
+}
+
 /// Storing and reading messages.
 #[async_trait]
 pub trait MessageStore: Send + Sync + 'static {
@@ -135,10 +146,10 @@ pub trait MessageStore: Send + Sync + 'static {
     async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError>;
 
     /// Retry keys of the newest messages of the log, oldest first: of at most `max_messages`
-    /// messages, none of them stored before `since` (unix seconds).
+    /// messages, none of them stored before `since`.
     async fn recent_keys(
         &self,
-        since: u32,
+        since: UnixSeconds,
         max_messages: u32,
     ) -> Result<Vec<RecentKey>, StoreError>;
 
@@ -186,9 +197,8 @@ pub trait MessageStore: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError>;
 
-    /// Free bytes of the file system that messages are stored on, and all of them; `None` when that
-    /// is not known.
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError>;
+    /// How much room there is for messages.
+    async fn room(&self) -> Result<Room, StoreError>;
 
     /// Newest id of a conversation, `None` when it has no message.
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError>;

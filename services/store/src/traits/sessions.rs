@@ -1,6 +1,7 @@
 //! A user's view of his conversations: read positions, recent sessions, unread counts.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{Conversation, UserId};
 
 use crate::{StoreError, StoredMessage};
@@ -33,8 +34,8 @@ pub struct MemberView {
     /// Newest message; a conversation without one is not listed. Its body is empty when it is longer
     /// than the preview that was asked for.
     pub newest: StoredMessage,
-    /// Last activity, unix seconds.
-    pub updated: u32,
+    /// Last activity.
+    pub updated: UnixSeconds,
 }
 
 impl MemberView {
@@ -102,7 +103,7 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn recent_sessions(
         &self,
         user: UserId,
-        updated_after: u32,
+        updated_after: UnixSeconds,
         limit: Preview,
     ) -> Result<Vec<MemberView>, StoreError>;
 
@@ -135,12 +136,12 @@ pub trait SessionStore: Send + Sync + 'static {
         conversation: Conversation,
     ) -> Result<bool, StoreError>;
 
-    /// Users with whom `user` has a pair conversation active since `since` (unix seconds), his
-    /// group co-members and his department's people; at most `limit`.
+    /// Users with whom `user` has a pair conversation active since `since`, his group
+    /// co-members and his department's people; at most `limit`.
     async fn related_users(
         &self,
         user: UserId,
-        since: u32,
+        since: UnixSeconds,
         limit: u32,
     ) -> Result<Vec<UserId>, StoreError>;
 }

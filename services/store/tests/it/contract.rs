@@ -8,6 +8,7 @@ mod directory;
 mod groups;
 mod logins;
 mod messages;
+mod meters;
 mod sessions;
 mod unread_model;
 
@@ -16,7 +17,6 @@ macro_rules! store_contract {
         store_contract! { $backend, $open, {
             accounts: [
                 finds_credentials_by_exact_name,
-                replaces_a_hash_only_if_it_is_the_expected_one,
                 sets_a_hash,
                 reads_profiles_by_id_and_name,
                 finds_profiles_by_part_of_name_or_nick,
@@ -52,6 +52,7 @@ macro_rules! store_contract {
             logins: [
                 remembers_a_verified_login_of_the_hash_that_was_verified,
                 a_new_hash_or_status_drops_what_is_remembered,
+                a_new_hash_is_stored_with_what_is_remembered_of_it,
                 renews_what_is_remembered_and_old,
                 counts_failures_inside_the_window,
                 failures_after_now_count_nowhere,
@@ -84,6 +85,7 @@ macro_rules! store_contract {
                 a_failed_batch_leaves_nothing_behind,
                 bodies_are_opaque,
             ]
+            meters: [levels_are_replaced_and_forgotten]
             sessions: [
                 recents_are_newest_first,
                 recents_after_a_time_and_at_most_so_many,

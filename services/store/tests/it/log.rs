@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, GroupId, MsgId, RetryKey, UserId};
 use im_store::{
     AppendBatch, ConversationRow, GroupType, MessageRow, NewConversation, NewGroup, Store,
@@ -15,6 +16,10 @@ pub(crate) fn user(id: u32) -> UserId {
 
 pub(crate) fn id(id: u32) -> MsgId {
     MsgId::from_wire(id).unwrap()
+}
+
+pub(crate) fn at(seconds: u32) -> UnixSeconds {
+    UnixSeconds::from_wire(seconds)
 }
 
 pub(crate) fn pair(a: u32, b: u32) -> Conversation {
@@ -69,7 +74,7 @@ impl Log {
             msg_id: id(known.last_id),
             sender: user(sender),
             msg_type: 1,
-            time,
+            time: at(time),
             low_sent: known.low_sent,
             key: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
@@ -96,7 +101,7 @@ impl Log {
                 creator: members[0],
                 group_type: GroupType::Temporary,
                 members,
-                now,
+                now: at(now),
             })
             .await
             .unwrap();

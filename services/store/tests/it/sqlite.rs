@@ -9,7 +9,7 @@ use im_store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{Log, pair, user};
+use crate::log::{Log, at, pair, user};
 
 fn small_log() -> SqliteOptions {
     SqliteOptions {
@@ -103,10 +103,11 @@ async fn a_quiet_store_empties_its_log() {
 
 #[tokio::test]
 async fn writes_are_refused_while_a_reader_keeps_the_log_above_its_limit() {
-    let TempStore { store, dir } = TempStore::open_with(small_log()).await;
+    let temp = TempStore::open_with(small_log()).await;
+    let store = temp.store.clone();
     let mut log = Log::default();
     append(&store, &mut log, 40).await.unwrap();
-    let mut reader = hold_snapshot(dir.path()).await;
+    let mut reader = temp.foreign_reader().await;
     let refused = loop {
         match append(&store, &mut log, 200).await {
             Ok(()) => store.maintain().await.map(drop).unwrap(),
@@ -118,7 +119,7 @@ async fn writes_are_refused_while_a_reader_keeps_the_log_above_its_limit() {
     assert!(store.wal_bytes() > 4 << 20);
     assert!(store.log_use().held, "shown from half of the limit on");
     // The old snapshot is still whole, and the store readable.
-    assert_eq!(count(&mut reader).await, 40);
+    assert_eq!(reader.messages().await, 40);
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
     drop(reader);
     let recovered = async {
@@ -214,26 +215,6 @@ async fn raw(dir: &std::path::Path) -> sqlx::SqliteConnection {
     options.read_only(true).connect().await.unwrap()
 }
 
-async fn hold_snapshot(dir: &std::path::Path) -> sqlx::SqliteConnection {
-    use sqlx::{ConnectOptions, Executor};
-    let mut reader = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(dir.join("im.db"))
-        .read_only(true)
-        .connect()
-        .await
-        .unwrap();
-    reader.execute("BEGIN").await.unwrap();
-    assert_eq!(count(&mut reader).await, 40);
-    reader
-}
-
-async fn count(reader: &mut sqlx::SqliteConnection) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM message")
-        .fetch_one(reader)
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
 async fn a_full_database_refuses_writes_until_there_is_space() {
     let TempStore { store, dir: _dir } = TempStore::open().await;
@@ -245,7 +226,7 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     };
     let import = DirectoryImport {
         users: vec![person("ann")],
-        now: 10,
+        now: at(10),
     };
     store.import(&import).await.unwrap();
     let group = log.group(&store, &[1], 10).await;
@@ -264,7 +245,7 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     let result = store
         .import(&DirectoryImport {
             users: many,
-            now: 10,
+            now: at(10),
         })
         .await;
     assert!(
@@ -273,11 +254,14 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
     );
     // Nothing of what failed is there.
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
-    assert_eq!(store.users_since(0, 10_000).await.unwrap().users.len(), 1);
+    assert_eq!(
+        store.users_since(at(0), 10_000).await.unwrap().users.len(),
+        1
+    );
     assert_eq!(store.members(group).await.unwrap().len(), 1);
     assert_eq!(
         store
-            .recent_sessions(user(1), 0, Preview::rows(100))
+            .recent_sessions(user(1), at(0), Preview::rows(100))
             .await
             .unwrap()
             .len(),

@@ -260,7 +260,7 @@ async fn who_reads_nothing_is_idle() {
     const PHONES: u32 = 4;
     // Without rates a phone fills the room for answers at once.
     let ground = ground(PHONES)
-        .set("msg.idle_mobile_ms=2000")
+        .set("msg.idle_mobile=2s")
         .set("msg.rate_limit=0");
     let mut siege = Siege::separate(ground).await;
     let msg = siege.msg();

@@ -1,4 +1,4 @@
-//! What one client cannot do to others by numbers alone (S-11, S-18, S-95, S-97; wire §2.2, §10.2).
+//! What one client cannot do to others by numbers alone (S-11, S-18, S-95, S-97).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::net::TcpSocket;
 use super::chat;
 use crate::support::*;
 
-/// S-97, §2.2.3: lengths above the bound are refused before anything is allocated for them, and a
+/// S-97: lengths above the bound are refused before anything is allocated for them, and a
 /// length within the bound costs what has arrived and no more.
 #[tokio::test]
 async fn an_announced_length_costs_no_memory() {

@@ -58,7 +58,7 @@ async fn logins_that_nobody_waits_for() {
 async fn more_people_than_can_be_hashed_within_their_patience() {
     const PEOPLE: u32 = 1_000;
     let ground = ground_with_real_hashes(PEOPLE)
-        .set("db_proxy.accounts.argon2_memory_kib=4864")
+        .set("db_proxy.accounts.argon2_memory=4864KiB")
         .set("db_proxy.accounts.login_patience=\"1600ms\"");
     let mut siege = Siege::separate(ground).await;
     let msg = siege.msg();

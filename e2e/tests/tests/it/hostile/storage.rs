@@ -71,8 +71,8 @@ async fn backups_without_a_pause() {
     const TIME: Duration = Duration::from_secs(4);
     // So that seconds suffice to fill the log.
     let ground = ground(WRITERS)
-        .set("sqlite.checkpoint_bytes=4194304")
-        .set("sqlite.wal_limit_bytes=67108864");
+        .set("sqlite.checkpoint_at=4MiB")
+        .set("sqlite.wal_limit=64MiB");
     let mut siege = Siege::all_in_one(ground).await;
     let msg = siege.msg();
     let write = |time| {

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant as Clock;
 
+use im_config::units::Span;
 use im_store::{EVERY_ADDRESS, NewFailure};
 
 use super::*;
@@ -17,9 +18,12 @@ async fn code_from(rig: &Rig, address: &str, name: &str, password: &str) -> u32 
 /// Failures of a name at 192.0.2.1, in its network and everywhere.
 async fn failures(rig: &Rig, name: &str) -> Vec<u32> {
     let places = ["192.0.2.1", "192.0.2.0/24", EVERY_ADDRESS];
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     let store = &rig.temp.store;
-    store.login_failures(name, &places, 0, now).await.unwrap()
+    store
+        .login_failures(name, &places, UnixSeconds::EPOCH, now)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -131,6 +135,48 @@ async fn a_name_that_is_guessed_from_everywhere_is_slowed_down_not_locked() {
     assert_eq!(code_from(&rig, "172.16.0.1", "ann", "secret").await, 0);
 }
 
+/// Whoever has logged in from a network before does not wait there for the lots of a botnet; guesses from
+/// that network count as ever, and the others stay slowed down.
+#[tokio::test]
+async fn the_owner_of_a_guessed_name_does_not_wait_in_a_network_that_is_known() {
+    let config = AccountsConfig {
+        lockout_name_failures: 30,
+        // Only what was read from the store and hashed counts here.
+        verified_ttl: Span::ZERO,
+        account_ttl: Span::ZERO,
+        ..config()
+    };
+    let rig = Rig::new(config).await;
+    rig.ann().await;
+    assert_eq!(rig.code("ann", "secret").await, 0);
+    for n in 0..31 {
+        let address = format!("10.{n}.0.1");
+        assert_eq!(code_from(&rig, &address, "ann", &format!("{n}")).await, 1);
+    }
+    let guesses = (0..20).map(|n| {
+        let rig = &rig;
+        async move { code_from(rig, &format!("10.100.{n}.1"), "ann", &format!("x{n}")).await }
+    });
+    let owner = async {
+        let mut codes = Vec::new();
+        for neighbour in 1..=10 {
+            let address = format!("192.0.2.{neighbour}");
+            codes.push(code_from(&rig, &address, "ann", "secret").await);
+        }
+        codes
+    };
+    let (guesses, owner) = futures::join!(futures::future::join_all(guesses), owner);
+    assert_eq!(owner, [0; 10]);
+    let busy = guesses.iter().filter(|code| **code == 7).count();
+    assert_eq!(busy, 19, "the owner's logins open no gate: {guesses:?}");
+    // Twenty failures are what any network has, eleven any address.
+    for n in 0..21 {
+        let address = format!("192.0.2.{}", n % 2);
+        assert_eq!(code_from(&rig, &address, "ann", &format!("{n}")).await, 1);
+    }
+    assert_eq!(code_from(&rig, "192.0.2.9", "ann", "x").await, 6);
+}
+
 #[tokio::test]
 async fn attempts_at_the_same_time_get_no_more_tries_than_in_a_row() {
     let config = AccountsConfig {
@@ -176,15 +222,15 @@ async fn the_same_wrong_password_at_the_same_time_is_one_question() {
 async fn failures_older_than_the_window_or_later_than_now_do_not_count() {
     let rig = Rig::new(config()).await;
     rig.ann().await;
-    let now = unix_seconds();
-    for time in [now - 1_801, now + 86_400] {
+    let now = UnixSeconds::now();
+    for time in [now.saturating_sub(1_801), now.saturating_add(86_400)] {
         for _ in 0..11 {
             let failure = NewFailure {
                 name: "ann",
                 known: true,
                 addresses: &["192.0.2.1"],
                 now: time,
-                since: 0,
+                since: UnixSeconds::EPOCH,
                 max_pairs: 100,
                 kept_above: 100,
             };

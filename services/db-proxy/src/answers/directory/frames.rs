@@ -1,18 +1,20 @@
 //! Frames of 0x0209.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::ImAllUserRsp;
 use im_store::DirectoryEntry;
 use prost::Message as _;
 
 use crate::answers::buddy::shown;
-use crate::answers::frames::{Bounds, FIXED, item_size};
+use crate::answers::frames::{Bounds, FIXED, Stamps, item_size};
+use crate::calls::Body;
 use crate::profile::user_info;
 
 /// Users of one frame.
 #[derive(Clone)]
 pub(super) struct Part {
-    latest_update_time: u32,
+    latest_update_time: UnixSeconds,
     /// Field 3 of the body, encoded.
     list: Bytes,
 }
@@ -22,19 +24,18 @@ impl Part {
         self.list.len()
     }
 
-    /// The body for somebody who asked since `since`.
-    pub(super) fn body(&self, user_id: u32, since: u32) -> Bytes {
+    /// The body for somebody who asked since `since`; the list is shared.
+    pub(super) fn body(&self, user_id: u32, since: UnixSeconds) -> Body {
         let head = ImAllUserRsp {
             user_id,
-            latest_update_time: self.latest_update_time.max(since),
+            latest_update_time: self.latest_update_time.max(since).get(),
             user_list: Vec::new(),
             attach_data: None,
         };
-        let mut body = BytesMut::with_capacity(head.encoded_len() + self.list.len());
-        let encoded = head.encode(&mut body);
-        debug_assert!(encoded.is_ok(), "the buffer has room");
-        body.put_slice(&self.list);
-        body.freeze()
+        Body {
+            head: head.encode_to_vec().into(),
+            rest: self.list.clone(),
+        }
     }
 }
 
@@ -48,33 +49,27 @@ pub(super) struct UserFrames {
     total: usize,
     /// The present frame's list.
     list: BytesMut,
-    /// Greatest stamp seen, and the greatest one that cannot go on any more.
-    stamp: u32,
-    complete: u32,
+    stamps: Stamps,
     /// Nothing is taken any more.
     pub(super) full: bool,
 }
 
 impl UserFrames {
-    pub(super) fn new(since: u32, bounds: Bounds, hidden: bool) -> Self {
+    pub(super) fn new(since: UnixSeconds, bounds: Bounds, hidden: bool) -> Self {
         Self {
             bounds,
             hidden,
             done: Vec::new(),
             total: FIXED,
             list: BytesMut::new(),
-            stamp: since,
-            complete: since,
+            stamps: Stamps::since(since),
             full: false,
         }
     }
 
     /// Sees a stamp.
-    pub(super) fn pass(&mut self, stamp: u32) {
-        if stamp != self.stamp {
-            self.complete = self.stamp;
-            self.stamp = stamp;
-        }
+    pub(super) fn pass(&mut self, stamp: UnixSeconds) {
+        self.stamps.pass(stamp);
     }
 
     /// Adds a user. `false` when there is no room: then the answer ends with the last complete stamp.
@@ -91,7 +86,7 @@ impl UserFrames {
             return false;
         }
         if FIXED + self.list.len() + size > self.bounds.frame {
-            self.close(self.complete);
+            self.close(true);
             self.total += FIXED;
         }
         // Field 3, length-delimited.
@@ -103,14 +98,14 @@ impl UserFrames {
     }
 
     pub(super) fn finish(mut self) -> Vec<Part> {
-        self.close(if self.full { self.complete } else { self.stamp });
+        self.close(self.full);
         self.done
     }
 
-    fn close(&mut self, latest_update_time: u32) {
+    fn close(&mut self, is_cut: bool) {
         let list = std::mem::take(&mut self.list).freeze();
         self.done.push(Part {
-            latest_update_time,
+            latest_update_time: self.stamps.complete(is_cut),
             list,
         });
     }
@@ -139,19 +134,23 @@ mod tests {
                 signature: text(10),
                 status: 0,
             },
-            stamp,
+            stamp: UnixSeconds::from_wire(stamp),
         }
     }
 
     /// (latest_update_time, ids) of each frame.
     fn frames(entries: &[(u32, u32)], bounds: Bounds) -> Vec<(u32, Vec<u32>)> {
-        let mut frames = UserFrames::new(5, bounds, false);
+        let mut frames = UserFrames::new(UnixSeconds::from_wire(5), bounds, false);
         for (id, stamp) in entries {
             if !frames.push(entry(*id, *stamp)) {
                 break;
             }
         }
-        let bodies: Vec<Bytes> = frames.finish().iter().map(|part| part.body(9, 0)).collect();
+        let bodies: Vec<Bytes> = frames
+            .finish()
+            .iter()
+            .map(|part| part.body(9, UnixSeconds::EPOCH).whole())
+            .collect();
         assert!(bodies.iter().all(|body| body.len() <= bounds.frame));
         bodies
             .into_iter()

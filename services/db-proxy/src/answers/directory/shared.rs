@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use im_core::time::UnixSeconds;
+
 use super::frames::Part;
 
 /// Different answers that are kept at most.
@@ -12,7 +14,7 @@ const MAX_KEPT: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// Changed after this stamp; `None` = everybody.
-    pub(super) after: Option<u32>,
+    pub(super) after: Option<UnixSeconds>,
     pub(super) one_frame: bool,
 }
 
@@ -21,7 +23,7 @@ pub(super) struct Built {
     /// Its number among all that were begun.
     pub(super) begun: u64,
     /// Newest stamp of the directory when it was begun.
-    pub(super) stamp: u32,
+    pub(super) stamp: UnixSeconds,
     pub(super) parts: Arc<[Part]>,
 }
 
@@ -102,7 +104,7 @@ mod tests {
 
     fn key(after: u32) -> Key {
         Key {
-            after: Some(after),
+            after: Some(UnixSeconds::from_wire(after)),
             one_frame: true,
         }
     }

@@ -10,7 +10,7 @@ use im_store::{AccountStore as _, DirectoryStore as _, ImportedUser};
 use super::rig::{Rig, android, ios, small_config, user, windows};
 
 #[tokio::test]
-async fn user_details_are_those_of_existing_users_whatever_their_status_wire_13_3() {
+async fn user_details_are_those_of_existing_users_whatever_their_status() {
     let rig = Rig::new().await;
     rig.import(vec![ImportedUser {
         id: Some(20),
@@ -50,7 +50,7 @@ async fn user_details_are_those_of_existing_users_whatever_their_status_wire_13_
 }
 
 #[tokio::test]
-async fn a_signature_is_stored_echoed_and_told_to_everybody_wire_10_19() {
+async fn a_signature_is_stored_echoed_and_told_to_everybody() {
     let mut rig = Rig::new().await;
     let text = "签名".repeat(21) + "xx";
     assert_eq!(text.len(), 128);
@@ -91,7 +91,7 @@ async fn a_signature_is_stored_echoed_and_told_to_everybody_wire_10_19() {
 }
 
 #[tokio::test]
-async fn a_signature_beyond_128_bytes_fails_backend_2_8_9() {
+async fn a_signature_beyond_128_bytes_fails() {
     let mut rig = Rig::new().await;
     let request = ImChangeSignInfoReq {
         user_id: 1,
@@ -115,7 +115,7 @@ async fn a_signature_beyond_128_bytes_fails_backend_2_8_9() {
 }
 
 #[tokio::test]
-async fn a_new_avatar_is_answered_and_told_to_all_pcs_wire_17_25() {
+async fn a_new_avatar_is_answered_and_told_to_all_pcs() {
     let mut rig = Rig::new().await;
     let request = ImChangeAvatarReq {
         user_id: 5,

@@ -1,7 +1,8 @@
 use tokio::time::Instant;
 
 use im_codec::Command;
-use im_core::time::unix_seconds;
+use im_config::units::ByteSize;
+use im_core::time::UnixSeconds;
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImAllUserRsp, ImDepartmentReq, ImDepartmentRsp};
 use im_store::{AccountStore as _, DirectoryStore as _, ImportedUser};
 
@@ -32,7 +33,7 @@ async fn changed(rig: &Rig, since: u32) -> (Vec<u32>, u32) {
 }
 
 #[tokio::test]
-async fn whoever_changed_since_is_returned_once_wire_13_2() {
+async fn whoever_changed_since_is_returned_once() {
     let rig = Rig::new().await;
     let (everybody, first) = changed(&rig, 0).await;
     assert_eq!(everybody, (1..=9).collect::<Vec<_>>());
@@ -42,7 +43,7 @@ async fn whoever_changed_since_is_returned_once_wire_13_2() {
         "nothing changed: the same time"
     );
     // Two changes in one second, and one after the answer in the same second.
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     rig.temp
         .store
         .set_signature(user(2), "a", now)
@@ -62,12 +63,12 @@ async fn whoever_changed_since_is_returned_once_wire_13_2() {
 }
 
 #[tokio::test]
-async fn people_who_left_are_told_to_whoever_may_know_them_wire_13_2() {
+async fn people_who_left_are_told_to_whoever_may_know_them() {
     let rig = Rig::new().await;
     let (_, stamp) = changed(&rig, 0).await;
     rig.temp
         .store
-        .set_status(user(5), 3, unix_seconds())
+        .set_status(user(5), 3, UnixSeconds::now())
         .await
         .unwrap();
     let frames = all_users(&rig, ios(1), stamp).await;
@@ -88,7 +89,7 @@ async fn pages_of_the_store_do_not_show_in_the_answer() {
     config.answers.directory_page = 2;
     let rig = Rig::with(config).await;
     for (n, id) in (1..=6).enumerate() {
-        let now = 2_000_000 + u32::try_from(n).unwrap();
+        let now = UnixSeconds::from_wire(2_000_000 + u32::try_from(n).unwrap());
         rig.temp
             .store
             .set_signature(user(id), "x", now)
@@ -97,7 +98,7 @@ async fn pages_of_the_store_do_not_show_in_the_answer() {
     }
     rig.temp
         .store
-        .set_status(user(2), 3, 3_000_000)
+        .set_status(user(2), 3, UnixSeconds::from_wire(3_000_000))
         .await
         .unwrap();
     let (everybody, last) = changed(&rig, 0).await;
@@ -115,7 +116,7 @@ async fn an_answer_about_everybody_is_kept_until_somebody_changes() {
     assert_eq!((other.user_id, &other.user_list), (2, &first.user_list));
     rig.temp
         .store
-        .set_signature(user(3), "new", unix_seconds())
+        .set_signature(user(3), "new", UnixSeconds::now())
         .await
         .unwrap();
     let second = ask(windows(1)).await;
@@ -126,14 +127,14 @@ async fn an_answer_about_everybody_is_kept_until_somebody_changes() {
     );
     rig.temp
         .store
-        .set_status(user(4), 3, unix_seconds())
+        .set_status(user(4), 3, UnixSeconds::now())
         .await
         .unwrap();
     assert_eq!(ask(windows(1)).await.user_list.len(), 8);
 }
 
 #[tokio::test]
-async fn fifty_thousand_people_reach_pcs_in_one_answer_and_android_in_short_frames_wire_2_5() {
+async fn fifty_thousand_people_reach_pcs_in_one_answer_and_android_in_short_frames() {
     let rig = Rig::new().await;
     let people = (0..50_000).map(|n| ImportedUser {
         name: format!("person{n}"),
@@ -195,7 +196,7 @@ async fn fifty_thousand_people_reach_pcs_in_one_answer_and_android_in_short_fram
 }
 
 #[tokio::test]
-async fn departments_changed_later_are_returned_wire_13_3() {
+async fn departments_changed_later_are_returned() {
     let rig = Rig::new().await;
     let person = |name: &str, path: &[&str]| ImportedUser {
         name: name.to_owned(),
@@ -244,8 +245,49 @@ async fn departments_changed_later_are_returned_wire_13_3() {
         .collect();
     assert_eq!(names, ["Sales"]);
     assert!(rsp.latest_update_time > stamp);
-    let records = rig.temp.store.departments_since(0).await.unwrap();
+    let all = UnixSeconds::EPOCH;
+    let records = rig.temp.store.departments_since(all).await.unwrap();
     assert_eq!(records.len(), 3);
+}
+
+#[tokio::test]
+async fn who_asks_again_gets_the_departments_that_an_answer_had_no_room_for() {
+    const DEPARTMENTS: usize = 2_500;
+    let mut config = small_config();
+    // Room for about 1,600 of them.
+    config.answers.max_list_bytes = ByteSize::kib(48);
+    let rig = Rig::with(config).await;
+    let people = (0..DEPARTMENTS).map(|n| ImportedUser {
+        name: format!("person{n}"),
+        department: Some(vec![format!("Department {n}")]),
+        ..ImportedUser::default()
+    });
+    rig.import(people.collect()).await;
+    for terminal in [windows(1), android(1)] {
+        let (mut found, mut since) = (Vec::new(), 0);
+        loop {
+            let request = ImDepartmentReq {
+                user_id: 0,
+                latest_update_time: since,
+                attach_data: None,
+            };
+            let frames: Vec<ImDepartmentRsp> = rig
+                .frames(terminal, Command::DepartmentReq, &request)
+                .await
+                .unwrap();
+            let last = frames.last().unwrap().latest_update_time;
+            found.extend(frames.into_iter().flat_map(|frame| frame.dept_list));
+            if last == since {
+                break;
+            }
+            since = last;
+        }
+        let mut ids: Vec<u32> = found.iter().map(|dept| dept.dept_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), DEPARTMENTS);
+        assert!(found.len() < 2 * DEPARTMENTS, "most are given once");
+    }
 }
 
 #[tokio::test]
@@ -271,7 +313,7 @@ async fn an_answer_is_built_once_for_all_who_ask_the_same_while_nothing_changes(
         all_users(&rig, user, 0).await;
     }
     assert_eq!(builds(), 4);
-    let now = unix_seconds();
+    let now = UnixSeconds::now();
     rig.temp
         .store
         .set_signature(user(4), "new", now)

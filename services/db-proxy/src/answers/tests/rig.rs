@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::DbProxyConfig;
-use im_config::units::Span;
-use im_core::time::unix_seconds;
+use im_config::units::{ByteSize, Span};
+use im_core::time::UnixSeconds;
 use im_core::{ClientType, UserId};
 use im_proto_rpc::v1::{self, publish_item::Item};
 use im_store::testing::TempStore;
@@ -22,7 +22,7 @@ use crate::assembly::{Context, Core};
 use crate::calls::AnswerQueries as _;
 use crate::metrics::Metrics;
 use crate::publication::Publication;
-use crate::results::Results;
+use crate::results::{Limits, Results};
 use crate::writer::{SendBatch, SendRules};
 
 /// Nothing here takes longer, unless it is broken.
@@ -79,9 +79,9 @@ pub(crate) fn user(id: u32) -> UserId {
 
 pub(crate) fn small_config() -> DbProxyConfig {
     let mut config = DbProxyConfig::default();
-    config.accounts.argon2_memory_kib = 8;
+    config.accounts.argon2_memory = ByteSize::kib(8);
     config.accounts.argon2_iterations = 1;
-    config.accounts.max_hash_memory_kib = 64;
+    config.accounts.max_hash_memory = ByteSize::kib(64);
     config.publish.gather = Span::millis(1);
     config
 }
@@ -125,8 +125,10 @@ impl Rig {
                 client_type: from.client.to_wire(),
                 command,
                 body,
+                ..v1::Query::default()
             })
             .await
+            .whole()
     }
 
     /// Asks; `None` when there is no answer. All frames of an answer.
@@ -209,7 +211,7 @@ impl Rig {
         let batch = SendBatch::new(vec![incoming], Arc::clone(&sink));
         assert!(self.context.writer.send(batch).await.is_ok());
         let result = sink
-            .take(1, usize::MAX)
+            .take(&Limits::results(1))
             .await
             .results
             .pop()
@@ -329,7 +331,7 @@ impl Rig {
     pub(crate) async fn import(&self, users: Vec<ImportedUser>) {
         let import = DirectoryImport {
             users,
-            now: unix_seconds(),
+            now: UnixSeconds::now(),
         };
         assert_eq!(self.temp.store.import(&import).await.unwrap().conflicts, []);
     }

@@ -70,7 +70,7 @@ async fn read(rig: &Rig, from: Terminal, session: (i32, u32), msg_id: u32) {
 }
 
 #[tokio::test]
-async fn recent_sessions_are_newest_first_with_their_newest_message_wire_13_4() {
+async fn recent_sessions_are_newest_first_with_their_newest_message() {
     let rig = Rig::new().await;
     rig.text(1, 2, "to two").await;
     rig.send(android(3), 1, 0x02, b"\0\0\0\x01sound").await;
@@ -104,7 +104,7 @@ async fn recent_sessions_are_newest_first_with_their_newest_message_wire_13_4() 
 }
 
 #[tokio::test]
-async fn only_sessions_updated_strictly_later_are_returned_wire_13_4() {
+async fn only_sessions_updated_strictly_later_are_returned() {
     let rig = Rig::new().await;
     rig.text(1, 2, "a").await;
     let rsp = recent_since(&rig, windows(1), 0).await;
@@ -126,7 +126,7 @@ async fn only_sessions_updated_strictly_later_are_returned_wire_13_4() {
 }
 
 #[tokio::test]
-async fn a_long_list_reaches_android_in_several_frames_wire_2_5() {
+async fn a_long_list_reaches_android_in_several_frames() {
     let mut config = small_config();
     config.answers.max_preview = ByteSize::kib(256);
     let rig = Rig::with(config).await;
@@ -170,7 +170,7 @@ async fn a_long_list_reaches_android_in_several_frames_wire_2_5() {
 }
 
 #[tokio::test]
-async fn unread_counts_leave_own_messages_out_wire_13_8() {
+async fn unread_counts_leave_own_messages_out() {
     let rig = Rig::new().await;
     for _ in 0..3 {
         rig.text(2, 1, "from two").await;
@@ -195,7 +195,7 @@ async fn unread_counts_leave_own_messages_out_wire_13_8() {
 }
 
 #[tokio::test]
-async fn a_read_position_counts_before_it_is_in_the_store_and_after_wire_17_20() {
+async fn a_read_position_counts_before_it_is_in_the_store_and_after() {
     let rig = Rig::new().await;
     for _ in 0..5 {
         rig.text(2, 1, "x").await;
@@ -218,7 +218,7 @@ async fn a_read_position_counts_before_it_is_in_the_store_and_after_wire_17_20()
 }
 
 #[tokio::test]
-async fn zero_and_placeholder_ids_read_everything_but_nothing_to_come_wire_17_20() {
+async fn zero_and_placeholder_ids_read_everything_but_nothing_to_come() {
     let rig = Rig::new().await;
     for id in [0, 1_000_000, u32::MAX] {
         rig.text(2, 1, "x").await;
@@ -232,7 +232,7 @@ async fn zero_and_placeholder_ids_read_everything_but_nothing_to_come_wire_17_20
 }
 
 #[tokio::test]
-async fn the_other_terminals_hear_of_a_change_once_wire_10_14_17_21() {
+async fn the_other_terminals_hear_of_a_change_once() {
     let mut rig = Rig::new().await;
     rig.text(2, 1, "x").await;
     read(&rig, windows(1), (1, 2), 1).await;
@@ -258,7 +258,7 @@ async fn the_other_terminals_hear_of_a_change_once_wire_10_14_17_21() {
 }
 
 #[tokio::test]
-async fn an_ack_for_nothing_that_he_may_see_has_no_effect_backend_11_2_20() {
+async fn an_ack_for_nothing_that_he_may_see_has_no_effect() {
     let mut rig = Rig::new().await;
     let group = create(&rig, 2, &[2, 3]).await;
     rig.group_text(2, group, "x").await;
@@ -275,7 +275,7 @@ async fn an_ack_for_nothing_that_he_may_see_has_no_effect_backend_11_2_20() {
 }
 
 #[tokio::test]
-async fn a_removed_session_is_gone_until_a_new_message_wire_13_5_10_17() {
+async fn a_removed_session_is_gone_until_a_new_message() {
     let mut rig = Rig::new().await;
     rig.text(2, 1, "x").await;
     let request = |session_type, session_id| ImRemoveSessionReq {
@@ -332,7 +332,7 @@ async fn a_removed_session_is_gone_until_a_new_message_wire_13_5_10_17() {
 }
 
 #[tokio::test]
-async fn ios_removes_a_session_with_the_number_of_the_answer_wire_16_5() {
+async fn ios_removes_a_session_with_the_number_of_the_answer() {
     let rig = Rig::new().await;
     rig.text(2, 1, "x").await;
     let request = ImRemoveSessionReq {
@@ -349,7 +349,7 @@ async fn ios_removes_a_session_with_the_number_of_the_answer_wire_16_5() {
 }
 
 #[tokio::test]
-async fn a_group_session_is_removed_without_a_notice_wire_10_17() {
+async fn a_group_session_is_removed_without_a_notice() {
     let mut rig = Rig::new().await;
     let group = create(&rig, 1, &[1, 2]).await;
     rig.group_text(2, group, "x").await;
@@ -383,7 +383,7 @@ async fn unread_answers_are_bounded_newest_first_and_the_rest_counts_in_the_tota
 }
 
 #[tokio::test]
-async fn a_long_newest_message_appears_as_a_valid_placeholder_wire_7_2() {
+async fn a_long_newest_message_appears_as_a_valid_placeholder() {
     let rig = Rig::new().await;
     let (fits, long) = ("x".repeat(4_096), "x".repeat(4_097));
     rig.text(2, 1, &fits).await;
@@ -408,7 +408,7 @@ async fn a_long_newest_message_appears_as_a_valid_placeholder_wire_7_2() {
 async fn a_time_of_a_clock_that_was_ahead_hides_nothing() {
     let rig = Rig::new().await;
     rig.text(2, 1, "x").await;
-    let ahead = im_core::time::unix_seconds() + 100_000;
+    let ahead = im_core::time::UnixSeconds::now().get() + 100_000;
     let rsp = recent_since(&rig, windows(1), ahead).await;
     assert_eq!(rsp.contact_session_list.len(), 1);
 }

@@ -28,7 +28,7 @@ async fn tokens(rig: &Rig) -> Vec<(u32, String)> {
 }
 
 #[tokio::test]
-async fn a_token_belongs_to_the_session_and_has_one_owner_wire_10_8_13_9() {
+async fn a_token_belongs_to_the_session_and_has_one_owner() {
     let rig = Rig::new().await;
     let rsp: ImDeviceTokenRsp = rig.ask(ios(1), Command::DeviceTokenReq, &token("t")).await;
     assert_eq!(rsp.user_id, 1);
@@ -45,7 +45,7 @@ async fn a_token_belongs_to_the_session_and_has_one_owner_wire_10_8_13_9() {
 }
 
 #[tokio::test]
-async fn a_token_from_a_pc_or_a_huge_one_is_ignored_wire_10_8() {
+async fn a_token_from_a_pc_or_a_huge_one_is_ignored() {
     let rig = Rig::new().await;
     rig.silent(windows(1), Command::DeviceTokenReq, &token("t"))
         .await;
@@ -55,7 +55,7 @@ async fn a_token_from_a_pc_or_a_huge_one_is_ignored_wire_10_8() {
 }
 
 #[tokio::test]
-async fn the_night_shield_is_kept_per_user_wire_13_9() {
+async fn the_night_shield_is_kept_per_user() {
     let rig = Rig::new().await;
     let query = ImQueryPushShieldReq {
         user_id: 0,
@@ -83,7 +83,7 @@ async fn the_night_shield_is_kept_per_user_wire_13_9() {
 }
 
 #[tokio::test]
-async fn bodies_that_the_original_ignores_and_foreign_commands_get_no_answer_wire_13() {
+async fn bodies_that_the_original_ignores_and_foreign_commands_get_no_answer() {
     let rig = Rig::new().await;
     for command in Command::ALL {
         let body = bytes::Bytes::from_static(&[0xff, 0xff]);

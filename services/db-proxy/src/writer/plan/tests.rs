@@ -58,7 +58,7 @@ impl Model {
             .filter(move |row| row.conversation == conversation)
     }
 
-    fn expect(&mut self, send: &Incoming, now: u32) -> Decision {
+    fn expect(&mut self, send: &Incoming, now: UnixSeconds) -> Decision {
         match send.receiver() {
             Receiver::User(to) if to.get() > USERS => {
                 return Decision::Refused(RejectReason::UnknownReceiver);
@@ -74,7 +74,9 @@ impl Model {
         }
         if let Some(key) = send.key {
             let same = self.log.iter().rev().find(|row| row.key == Some(key.key));
-            if let Some(row) = same.filter(|row| now - row.kept.time <= key.window_seconds) {
+            if let Some(row) =
+                same.filter(|row| now.seconds_since(row.kept.time) <= key.window_seconds)
+            {
                 return Decision::Repeated(row.kept);
             }
         }
@@ -238,9 +240,9 @@ proptest! {
     ) {
         let mut model = Model::new();
         let mut memory = memory();
-        let mut now = 1_000_000;
+        let mut now = UnixSeconds::from_wire(1_000_000);
         for batch in batches {
-            now += batch.pause;
+            now = now.saturating_add(batch.pause);
             if batch.forgets_all {
                 memory.clear();
             }
@@ -301,7 +303,7 @@ fn a_resend_in_the_same_batch_joins_the_message_in_flight() {
     let send = incoming(1, false, 2, Some((1, false))).unwrap();
     let sends = [send.clone(), send.clone(), send];
     model.load(&mut memory, &sends);
-    let plan = memory.plan(sends.iter(), 3, 1_000);
+    let plan = memory.plan(sends.iter(), 3, UnixSeconds::from_wire(1_000));
     assert_eq!(plan.append.messages.len(), 1);
     let Some(Decision::Stored(kept)) = plan.decisions.first().copied() else {
         panic!()
@@ -322,7 +324,7 @@ fn the_last_id_of_a_conversation_is_never_passed() {
         low_sent: 0,
     };
     memory.conversations.insert(send.conversation, known);
-    let plan = memory.plan([&send].into_iter(), 1, 1_000);
+    let plan = memory.plan([&send].into_iter(), 1, UnixSeconds::from_wire(1_000));
     assert_eq!(
         plan.decisions,
         [Decision::Refused(RejectReason::ConversationFull)]

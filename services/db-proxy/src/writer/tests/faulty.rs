@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
 use im_store::*;
 
@@ -77,7 +78,7 @@ impl MessageStore for Faulty {
 
     async fn recent_keys(
         &self,
-        since: u32,
+        since: UnixSeconds,
         max_messages: u32,
     ) -> Result<Vec<RecentKey>, StoreError> {
         self.check()?;
@@ -136,8 +137,8 @@ impl MessageStore for Faulty {
         self.inner.by_ids(conversation, ids, oldest, limit).await
     }
 
-    async fn free_space(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        self.inner.free_space().await
+    async fn room(&self) -> Result<Room, StoreError> {
+        self.inner.room().await
     }
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
@@ -147,38 +148,47 @@ impl MessageStore for Faulty {
 
 pass_on!(AccountStore {
     fn credentials(name: &str) -> Option<Credentials>;
-    fn replace_hash(new: &NewHash) -> bool;
     fn profiles(ids: &[UserId]) -> Vec<UserProfile>;
     fn profile_by_name(name: &str) -> Option<UserProfile>;
     fn find_profiles(matching: &str, after: u32, limit: u32) -> Vec<UserProfile>;
     fn set_hash(user: UserId, hash: &str) -> ();
-    fn set_status(user: UserId, status: u32, now: u32) -> ();
-    fn set_signature(user: UserId, text: &str, now: u32) -> ();
-    fn set_avatar(user: UserId, url: &str, now: u32) -> ();
+    fn set_status(user: UserId, status: u32, now: UnixSeconds) -> ();
+    fn set_signature(user: UserId, text: &str, now: UnixSeconds) -> ();
+    fn set_avatar(user: UserId, url: &str, now: UnixSeconds) -> ();
     fn push_shield(user: UserId) -> Option<u32>;
     fn set_push_shield(user: UserId, status: u32) -> bool;
-    fn remember(logins: &[Remember]) -> ();
-    fn renew_remembered(users: &[UserId], now: u32, before: u32) -> ();
-    fn login_failures(name: &str, addresses: &[&str], since: u32, now: u32) -> Vec<u32>;
+    fn store_logins(logins: &[VerifiedLogin]) -> Vec<bool>;
+    fn renew_remembered(users: &[UserId], now: UnixSeconds, before: UnixSeconds) -> ();
+    fn login_failures(
+        name: &str,
+        addresses: &[&str],
+        since: UnixSeconds,
+        now: UnixSeconds
+    ) -> Vec<u32>;
     fn add_login_failure(failure: &NewFailure<'_>) -> Vec<u32>;
     fn clear_login_failures(name: &str, addresses: &[&str]) -> ();
-    fn list_login_failures(above: u32, since: u32, now: u32, limit: u32) -> Vec<LoginFailures>;
+    fn list_login_failures(
+        above: u32,
+        since: UnixSeconds,
+        now: UnixSeconds,
+        limit: u32
+    ) -> Vec<LoginFailures>;
     fn forget_login_failures(name: &str) -> u64;
 });
 pass_on!(DirectoryStore {
-    fn users_since(stamp: u32, limit: u32) -> DirectoryPage;
-    fn directory_stamp() -> u32;
-    fn stamp_before(stamp: u32) -> u32;
-    fn departments_since(stamp: u32) -> Vec<DepartmentRecord>;
+    fn users_since(stamp: UnixSeconds, limit: u32) -> DirectoryPage;
+    fn directory_stamp() -> UnixSeconds;
+    fn stamp_before(stamp: UnixSeconds) -> UnixSeconds;
+    fn departments_since(stamp: UnixSeconds) -> Vec<DepartmentRecord>;
     fn import(import: &DirectoryImport) -> ImportOutcome;
 });
 pass_on!(SessionStore {
-    fn recent_sessions(user: UserId, updated_after: u32, limit: Preview) -> Vec<MemberView>;
+    fn recent_sessions(user: UserId, updated_after: UnixSeconds, limit: Preview) -> Vec<MemberView>;
     fn unread_sessions(user: UserId, positions: &[ReadPosition], limit: Preview) -> Unread;
     fn read_position(user: UserId, conversation: Conversation) -> u32;
     fn store_read_positions(positions: &[ReadPosition]) -> ();
     fn remove_session(user: UserId, conversation: Conversation) -> bool;
-    fn related_users(user: UserId, since: u32, limit: u32) -> Vec<UserId>;
+    fn related_users(user: UserId, since: UnixSeconds, limit: u32) -> Vec<UserId>;
 });
 pass_on!(GroupStore {
     fn create_group(group: &NewGroup) -> GroupId;
@@ -188,6 +198,10 @@ pass_on!(GroupStore {
     fn groups_of(user: Option<UserId>) -> Vec<GroupRecord>;
     fn members(group: GroupId) -> Vec<GroupMember>;
     fn set_shield(group: GroupId, user: UserId, shielded: bool) -> bool;
+});
+pass_on!(MeterStore {
+    fn stored_levels() -> Vec<StoredLevel>;
+    fn store_levels(levels: &[StoredLevel]) -> ();
 });
 pass_on!(DeviceStore {
     fn set_device_token(token: &DeviceToken) -> ();

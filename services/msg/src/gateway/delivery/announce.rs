@@ -107,11 +107,11 @@ impl Delivery {
         self.position.set_ring(0, &[]);
         let is_first = self.links.announced.is_empty() || self.gateway.sessions.len() == 0;
         let wait = if is_first {
-            0
+            Duration::ZERO
         } else {
-            self.gateway.env.config.ring_settle_ms
+            self.gateway.env.config.ring_settle.duration()
         };
-        self.links.settle_at = Some(Instant::now() + Duration::from_millis(u64::from(wait)));
+        self.links.settle_at = Some(Instant::now() + wait);
         let usable = !self.links.ring().is_empty();
         let table = self.gateway.routes.table();
         if !usable && table.is_usable() {

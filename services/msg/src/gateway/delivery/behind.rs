@@ -12,8 +12,8 @@ use im_core::CommitSeq;
 use im_proto_rpc::v1::LogPage;
 use tokio::time::Instant;
 
+use super::Delivery;
 use super::push::message_frame;
-use super::{Delivery, millis};
 use crate::connection::{Appended, Conn, Phase, Session};
 use crate::ids::NumberMap;
 
@@ -96,12 +96,12 @@ impl Delivery {
         });
         let is_over = self.behind.sessions.is_empty();
         self.behind.next = (!is_over).then_some(now + LOOK);
-        let timeout = millis(config.pull_timeout_ms);
+        let timeout = config.pull_timeout.duration();
         let is_waiting = |since: Instant| now < since + timeout;
         if is_over || self.behind.reading.is_some_and(is_waiting) || !self.gateway.db.is_up() {
             return;
         }
-        let half = config.push_budget_bytes as usize / 2;
+        let half = config.push_budget.as_usize() / 2;
         let mut after = None;
         for entry in self.behind.sessions.values_mut() {
             let conn = entry.conn.upgrade().filter(|conn| conn.queued() <= half);

@@ -16,6 +16,8 @@
 
 use std::collections::BTreeMap;
 
+use im_core::CommitSeq;
+
 use crate::ids::LinkId;
 
 /// How messages reach the sessions now.
@@ -46,9 +48,9 @@ pub(crate) enum Read {
     /// Nothing: live, or nobody to read for.
     Nothing,
     /// Read after this position as soon as possible.
-    Now(u64),
+    Now(CommitSeq),
     /// Read after this position when the poll interval has passed.
-    Later(u64),
+    Later(CommitSeq),
 }
 
 /// Messages of one batch held back, with the link they came on.
@@ -64,13 +66,13 @@ struct LinkState {
     ring: u64,
     /// Set when the snapshot of our sessions is confirmed: everything for them after that is sent.
     /// From then on the newest position announced.
-    seen: Option<u64>,
+    seen: Option<CommitSeq>,
     /// Live: everything of this link up to here was delivered.
-    have: u64,
+    have: CommitSeq,
     /// `have` before the batch that is being worked on.
-    before: u64,
+    before: CommitSeq,
     /// Join: the log must be read up to here before held messages follow without a hole.
-    target: u64,
+    target: CommitSeq,
 }
 
 /// The state machine. `T` is whatever holds the messages of one batch.
@@ -82,11 +84,11 @@ pub(crate) struct Position<T> {
     links: BTreeMap<LinkId, LinkState>,
     /// Everything up to here was read from the log (pull and join); unknown until the first
     /// announcement.
-    read: Option<u64>,
+    read: Option<CommitSeq>,
     /// The last page ended at the end of the log.
     at_end: bool,
     /// A message of ours is stored at this position.
-    stored: u64,
+    stored: CommitSeq,
     held: Vec<Held<T>>,
     held_bytes: usize,
     max_held_bytes: usize,
@@ -102,7 +104,7 @@ impl<T> Position<T> {
             links: BTreeMap::new(),
             read: None,
             at_end: false,
-            stored: 0,
+            stored: CommitSeq::default(),
             held: Vec::new(),
             held_bytes: 0,
             max_held_bytes,
@@ -121,10 +123,10 @@ impl<T> Position<T> {
     }
 
     /// Up to where the log has been read or delivered, for a dump.
-    pub(crate) fn reached(&self) -> u64 {
+    pub(crate) fn reached(&self) -> CommitSeq {
         match self.mode {
             Mode::Live => self.lowest(),
-            Mode::Pull | Mode::Join => self.read.unwrap_or(0),
+            Mode::Pull | Mode::Join => self.read.unwrap_or_default(),
         }
     }
 
@@ -156,14 +158,20 @@ impl<T> Position<T> {
 
     /// A link confirmed our snapshot: everything after `through` is sent on it. Part of a batch:
     /// [`Self::batch_done`] draws the conclusions.
-    pub(crate) fn snapshot_done(&mut self, link: LinkId, through: u64) {
+    pub(crate) fn snapshot_done(&mut self, link: LinkId, through: CommitSeq) {
         if let Some(state) = self.links.get_mut(&link) {
-            state.seen = Some(state.seen.unwrap_or(0).max(through));
+            state.seen = Some(state.seen.unwrap_or_default().max(through));
         }
     }
 
     /// A batch came. Call [`Self::batch_done`] after its items are worked on.
-    pub(crate) fn batch(&mut self, link: LinkId, after: u64, through: u64, ring: u64) -> Verdict {
+    pub(crate) fn batch(
+        &mut self,
+        link: LinkId,
+        after: CommitSeq,
+        through: CommitSeq,
+        ring: u64,
+    ) -> Verdict {
         let own_ring = self.ring;
         let live = self.mode == Mode::Live;
         let Some(state) = self.links.get_mut(&link) else {
@@ -221,7 +229,11 @@ impl<T> Position<T> {
 
     /// The items of a batch are worked on. Returns held messages to deliver when that made the mode
     /// live.
-    pub(crate) fn batch_done(&mut self, link: LinkId, through: u64) -> Option<Vec<(LinkId, T)>> {
+    pub(crate) fn batch_done(
+        &mut self,
+        link: LinkId,
+        through: CommitSeq,
+    ) -> Option<Vec<(LinkId, T)>> {
         if let Some(state) = self.links.get_mut(&link) {
             state.before = state.have;
             if self.mode != Mode::Live
@@ -235,23 +247,23 @@ impl<T> Position<T> {
 
     /// A page of the log was delivered: everything up to `through`. Returns held messages to
     /// deliver, after that page, when the mode is live now.
-    pub(crate) fn page(&mut self, through: u64, more: bool) -> Option<Vec<(LinkId, T)>> {
+    pub(crate) fn page(&mut self, through: CommitSeq, more: bool) -> Option<Vec<(LinkId, T)>> {
         if self.mode == Mode::Live {
             return None;
         }
-        self.read = Some(self.read.unwrap_or(0).max(through));
+        self.read = Some(self.read.unwrap_or_default().max(through));
         self.at_end = !more;
         self.advance()
     }
 
     /// A message of this server is stored at this position: in pull mode it is read at once.
-    pub(crate) fn stored(&mut self, seq: u64) {
+    pub(crate) fn stored(&mut self, seq: CommitSeq) {
         self.stored = self.stored.max(seq);
     }
 
     /// The first cursor of a session that a link confirmed with this position: it gets what comes
     /// after.
-    pub(crate) fn cursor(&mut self, link: LinkId, through: u64) -> u64 {
+    pub(crate) fn cursor(&mut self, link: LinkId, through: CommitSeq) -> CommitSeq {
         match self.mode {
             Mode::Live => match self.links.get(&link) {
                 Some(state) => through.max(state.before),
@@ -276,7 +288,7 @@ impl<T> Position<T> {
         };
         self.held.clear();
         self.held_bytes = 0;
-        self.read = Some(self.read.unwrap_or(0).max(newest));
+        self.read = Some(self.read.unwrap_or_default().max(newest));
         self.advance().is_some()
     }
 
@@ -306,7 +318,7 @@ impl<T> Position<T> {
         if self.mode == Mode::Live {
             self.read = Some(self.lowest());
             for state in self.links.values_mut() {
-                state.seen = Some(state.seen.unwrap_or(0).max(state.have));
+                state.seen = Some(state.seen.unwrap_or_default().max(state.have));
             }
         }
         self.mode = Mode::Pull;
@@ -327,7 +339,7 @@ impl<T> Position<T> {
                 return None;
             }
             for state in self.links.values_mut() {
-                state.target = state.seen.unwrap_or(0);
+                state.target = state.seen.unwrap_or_default();
             }
             self.mode = Mode::Join;
         }
@@ -338,7 +350,7 @@ impl<T> Position<T> {
         self.mode = Mode::Live;
         self.held_bytes = 0;
         for state in self.links.values_mut() {
-            state.have = read.max(state.seen.unwrap_or(0));
+            state.have = read.max(state.seen.unwrap_or_default());
             state.before = state.have;
         }
         Some(
@@ -359,16 +371,16 @@ impl<T> Position<T> {
                 .all(|state| state.ring == self.ring && state.seen.is_some())
     }
 
-    fn newest(&self) -> Option<u64> {
+    fn newest(&self) -> Option<CommitSeq> {
         self.links.values().filter_map(|state| state.seen).max()
     }
 
-    fn lowest(&self) -> u64 {
+    fn lowest(&self) -> CommitSeq {
         self.links
             .values()
             .map(|state| state.have)
             .min()
-            .unwrap_or(0)
+            .unwrap_or_default()
     }
 }
 

@@ -13,7 +13,7 @@ use im_proto_teamtalk::message::ImMsgData;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Delivery, millis};
+use super::Delivery;
 use crate::connection::{Appended, Conn, Output, Session};
 use crate::gateway::handle;
 use crate::gateway::state::Gateway;
@@ -43,7 +43,7 @@ impl Touched {
             flush_at: None,
             last: None,
             many: config.fanout_connections as usize,
-            gap: millis(config.fanout_gap_ms),
+            gap: config.fanout_gap.duration(),
         }
     }
 

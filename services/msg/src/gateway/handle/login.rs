@@ -127,7 +127,7 @@ fn busy(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, takes_retry: bool, w
     gateway.env.metrics.refused(Refusal::Busy);
     let frame = takes_retry.then(|| {
         let answer = ImLoginRes {
-            server_time: im_core::time::unix_seconds(),
+            server_time: im_core::time::UnixSeconds::now().get(),
             result_code: ResultType::RefuseReasonMsgServerFull as i32,
             result_string: Some(BUSY.to_owned()),
             retry_after_ms: Some(wait),
@@ -140,7 +140,7 @@ fn busy(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, takes_retry: bool, w
 
 fn refuse(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, code: ResultType, text: &str) {
     let answer = ImLoginRes {
-        server_time: im_core::time::unix_seconds(),
+        server_time: im_core::time::UnixSeconds::now().get(),
         result_code: code as i32,
         result_string: Some(text.to_owned()),
         ..ImLoginRes::default()
@@ -218,7 +218,7 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         return;
     };
     let answer = ImLoginRes {
-        server_time: im_core::time::unix_seconds(),
+        server_time: im_core::time::UnixSeconds::now().get(),
         result_code: ResultType::RefuseReasonNone as i32,
         result_string: Some(SUCCESS.to_owned()),
         online_status: Some(i32::from(status)),
@@ -260,6 +260,7 @@ pub(super) fn logout(request: &Request<'_>) {
             client_type: session.client.to_wire(),
             command: u32::from(Command::DeviceTokenReq.id()),
             body: Bytes::from(body.encode_to_vec()),
+            takes_parts: true,
         };
         gateway.db.tell(query);
     }

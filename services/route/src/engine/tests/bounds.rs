@@ -20,7 +20,7 @@ fn large(seq: u64, recipient: u32, size: usize) -> Published {
 #[tokio::test(start_paused = true)]
 async fn what_is_too_large_for_a_batch_goes_in_several_and_the_position_with_the_last() {
     let limit = 1 << 16;
-    let route = Route::with(|config| config.link.max_batch_bytes = limit);
+    let route = Route::with(|config| config.link.max_batch = ByteSize::bytes(limit as u64));
     let mut writer = route.writer(0).await;
     let mut msg = route.msg("m1").await;
     msg.log_in(session(1, WINDOWS, 11)).await;
@@ -110,7 +110,7 @@ async fn a_question_in_one_slice_names_each_once_too() {
 
 #[tokio::test(start_paused = true)]
 async fn lists_of_sessions_go_in_replies_of_bounded_size() {
-    let route = Route::with(|config| config.link.max_batch_bytes = 1 << 16);
+    let route = Route::with(|config| config.link.max_batch = ByteSize::kib(64));
     let mut writer = route.writer(0).await;
     let mut msg = route.msg("m1").await;
     for user in 1..=2 {

@@ -1,6 +1,6 @@
-use im_store::{Credentials, DirectoryImport, ImportedUser, NewHash, Store, StoreError};
+use im_store::{Credentials, DirectoryImport, ImportedUser, Store, StoreError};
 
-use crate::log::user;
+use crate::log::{at, user};
 
 pub(super) fn person(name: &str) -> ImportedUser {
     ImportedUser {
@@ -10,7 +10,13 @@ pub(super) fn person(name: &str) -> ImportedUser {
 }
 
 pub(super) async fn import(store: &dyn Store, users: Vec<ImportedUser>, now: u32) {
-    let outcome = store.import(&DirectoryImport { users, now }).await.unwrap();
+    let outcome = store
+        .import(&DirectoryImport {
+            users,
+            now: at(now),
+        })
+        .await
+        .unwrap();
     assert_eq!(outcome.conflicts, []);
 }
 
@@ -39,31 +45,13 @@ pub(super) async fn finds_credentials_by_exact_name(store: &dyn Store) {
     }
 }
 
-pub(super) async fn replaces_a_hash_only_if_it_is_the_expected_one(store: &dyn Store) {
-    two_people(store).await;
-    let mut new = NewHash {
-        user: user(1),
-        expected: "old".into(),
-        hash: "new".into(),
-    };
-    assert!(!store.replace_hash(&new).await.unwrap());
-    assert_eq!(
-        store.credentials("ann").await.unwrap().unwrap().hash,
-        "hash of ann"
-    );
-    new.expected = "hash of ann".into();
-    assert!(store.replace_hash(&new).await.unwrap());
-    assert_eq!(store.credentials("ann").await.unwrap().unwrap().hash, "new");
-    assert!(!store.replace_hash(&new).await.unwrap());
-}
-
 pub(super) async fn sets_a_hash(store: &dyn Store) {
     two_people(store).await;
     store.set_hash(user(1), "set").await.unwrap();
     assert_eq!(store.credentials("ann").await.unwrap().unwrap().hash, "set");
     assert_eq!(
-        store.users_since(0, 10).await.unwrap().users[0].stamp,
-        100,
+        store.users_since(at(0), 10).await.unwrap().users[0].stamp,
+        at(100),
         "hashes have no stamp"
     );
 }
@@ -103,16 +91,19 @@ pub(super) async fn finds_profiles_by_part_of_name_or_nick(store: &dyn Store) {
 
 pub(super) async fn changes_of_profiles_are_stamped(store: &dyn Store) {
     two_people(store).await;
-    store.set_signature(user(1), "at sea", 50).await.unwrap();
     store
-        .set_avatar(user(2), "http://a/b.png", 50)
+        .set_signature(user(1), "at sea", at(50))
         .await
         .unwrap();
-    let page = store.users_since(100, 10).await.unwrap();
+    store
+        .set_avatar(user(2), "http://a/b.png", at(50))
+        .await
+        .unwrap();
+    let page = store.users_since(at(100), 10).await.unwrap();
     let seen: Vec<(u32, u32)> = page
         .users
         .iter()
-        .map(|e| (e.profile.id.get(), e.stamp))
+        .map(|e| (e.profile.id.get(), e.stamp.get()))
         .collect();
     assert_eq!(
         seen,
@@ -121,11 +112,11 @@ pub(super) async fn changes_of_profiles_are_stamped(store: &dyn Store) {
     );
     assert_eq!(page.users[0].profile.signature, "at sea");
     assert_eq!(page.users[1].profile.avatar, "http://a/b.png");
-    store.set_status(user(1), 4, 500).await.unwrap();
-    let page = store.users_since(102, 10).await.unwrap();
+    store.set_status(user(1), 4, at(500)).await.unwrap();
+    let page = store.users_since(at(102), 10).await.unwrap();
     assert_eq!(
         (page.users[0].stamp, page.users[0].profile.status),
-        (500, 4)
+        (at(500), 4)
     );
 }
 
@@ -134,19 +125,19 @@ pub(super) async fn changes_of_nobody_are_not_found(store: &dyn Store) {
     let nobody = user(77);
     for result in [
         store.set_hash(nobody, "x").await,
-        store.set_status(nobody, 0, 200).await,
-        store.set_signature(nobody, "x", 200).await,
-        store.set_avatar(nobody, "x", 200).await,
+        store.set_status(nobody, 0, at(200)).await,
+        store.set_signature(nobody, "x", at(200)).await,
+        store.set_avatar(nobody, "x", at(200)).await,
     ] {
         assert!(
             matches!(result, Err(StoreError::NotFound { what: "user" })),
             "{result:?}"
         );
     }
-    store.set_signature(user(1), "x", 0).await.unwrap();
+    store.set_signature(user(1), "x", at(0)).await.unwrap();
     assert_eq!(
-        store.users_since(100, 9).await.unwrap().users[0].stamp,
-        101,
+        store.users_since(at(100), 9).await.unwrap().users[0].stamp,
+        at(101),
         "no stamp was used up"
     );
 }

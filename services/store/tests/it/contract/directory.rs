@@ -2,7 +2,7 @@ use im_store::{DirectoryImport, ImportOutcome, ImportedUser, Store};
 use tokio::time::{Duration, Instant};
 
 use super::accounts::{import, person};
-use crate::log::user;
+use crate::log::{at, user};
 
 fn in_department(name: &str, path: &[&str]) -> ImportedUser {
     let department = Some(path.iter().map(|part| (*part).to_owned()).collect());
@@ -37,7 +37,7 @@ pub(super) async fn imports_people_and_departments(store: &dyn Store) {
         in_department("di", &[]),
     ];
     let outcome = store
-        .import(&DirectoryImport { users, now: 50 })
+        .import(&DirectoryImport { users, now: at(50) })
         .await
         .unwrap();
     let wanted = ImportOutcome {
@@ -47,10 +47,10 @@ pub(super) async fn imports_people_and_departments(store: &dyn Store) {
     };
     assert_eq!(outcome, wanted);
 
-    let departments = store.departments_since(0).await.unwrap();
+    let departments = store.departments_since(at(0)).await.unwrap();
     let seen: Vec<_> = departments
         .iter()
-        .map(|d| (d.id, d.parent, d.name.as_str(), d.status, d.stamp))
+        .map(|d| (d.id, d.parent, d.name.as_str(), d.status, d.stamp.get()))
         .collect();
     assert_eq!(seen, [(1, 0, "Company", 0, 50), (2, 1, "Research", 0, 50)]);
 
@@ -97,7 +97,7 @@ pub(super) async fn an_equal_import_changes_nothing(store: &dyn Store) {
     let users = vec![full(), in_department("bob", &["Company"])];
     import(store, users.clone(), 50).await;
     let outcome = store
-        .import(&DirectoryImport { users, now: 90 })
+        .import(&DirectoryImport { users, now: at(90) })
         .await
         .unwrap();
     assert_eq!(
@@ -107,8 +107,8 @@ pub(super) async fn an_equal_import_changes_nothing(store: &dyn Store) {
             ..ImportOutcome::default()
         }
     );
-    assert_eq!(store.users_since(50, 10).await.unwrap().users, []);
-    assert_eq!(store.departments_since(50).await.unwrap(), []);
+    assert_eq!(store.users_since(at(50), 10).await.unwrap().users, []);
+    assert_eq!(store.departments_since(at(50)).await.unwrap(), []);
 }
 
 pub(super) async fn an_import_leaves_out_fields_alone(store: &dyn Store) {
@@ -121,7 +121,7 @@ pub(super) async fn an_import_leaves_out_fields_alone(store: &dyn Store) {
         person("bob"),
     ];
     let outcome = store
-        .import(&DirectoryImport { users, now: 90 })
+        .import(&DirectoryImport { users, now: at(90) })
         .await
         .unwrap();
     assert_eq!(
@@ -165,7 +165,7 @@ pub(super) async fn conflicts_apply_nothing(store: &dyn Store) {
         },
     ];
     let outcome = store
-        .import(&DirectoryImport { users, now: 90 })
+        .import(&DirectoryImport { users, now: at(90) })
         .await
         .unwrap();
     let conflicts: Vec<_> = outcome
@@ -182,8 +182,8 @@ pub(super) async fn conflicts_apply_nothing(store: &dyn Store) {
         ]
     );
     assert_eq!(outcome.added, 0);
-    assert_eq!(store.users_since(50, 10).await.unwrap().users, []);
-    assert_eq!(store.departments_since(50).await.unwrap(), []);
+    assert_eq!(store.users_since(at(50), 10).await.unwrap().users, []);
+    assert_eq!(store.departments_since(at(50)).await.unwrap(), []);
 }
 
 pub(super) async fn new_ids_avoid_those_that_the_file_names(store: &dyn Store) {
@@ -197,7 +197,7 @@ pub(super) async fn new_ids_avoid_those_that_the_file_names(store: &dyn Store) {
     ];
     import(store, users, 50).await;
     let ids: Vec<u32> = store
-        .users_since(0, 9)
+        .users_since(at(0), 9)
         .await
         .unwrap()
         .users
@@ -215,7 +215,7 @@ pub(super) async fn tells_whose_account_was_disabled(store: &dyn Store) {
     import(store, vec![with("a", 0), with("b", 1), with("c", 0)], 50).await;
     let users = vec![with("a", 3), with("b", 3), with("c", 0), with("d", 3)];
     let outcome = store
-        .import(&DirectoryImport { users, now: 60 })
+        .import(&DirectoryImport { users, now: at(60) })
         .await
         .unwrap();
     assert_eq!(outcome.disabled, [user(1)]);
@@ -224,8 +224,8 @@ pub(super) async fn tells_whose_account_was_disabled(store: &dyn Store) {
 pub(super) async fn changed_since_is_strict_and_misses_nothing(store: &dyn Store) {
     import(store, vec![person("a"), person("b")], 100).await;
     // Within the same second, and with a clock that goes back.
-    for (round, now) in [100, 100, 99, 102].into_iter().enumerate() {
-        let seen = store.users_since(0, 10).await.unwrap();
+    for (round, now) in [100, 100, 99, 102].map(at).into_iter().enumerate() {
+        let seen = store.users_since(at(0), 10).await.unwrap();
         let newest = seen.users.iter().map(|e| e.stamp).max().unwrap();
         assert_eq!(store.users_since(newest, 10).await.unwrap().users, []);
         store
@@ -239,14 +239,14 @@ pub(super) async fn changed_since_is_strict_and_misses_nothing(store: &dyn Store
         assert!(!page.more);
     }
     import(store, vec![in_department("c", &["D"])], 0).await;
-    let departments = store.departments_since(0).await.unwrap();
+    let departments = store.departments_since(at(0)).await.unwrap();
     assert_eq!(
         store.departments_since(departments[0].stamp).await.unwrap(),
         []
     );
     assert_eq!(
         store
-            .departments_since(departments[0].stamp - 1)
+            .departments_since(departments[0].stamp.saturating_sub(1))
             .await
             .unwrap(),
         departments
@@ -268,7 +268,7 @@ pub(super) async fn pages_end_between_stamps(store: &dyn Store) {
         (2500, vec![2500]),
         (u32::MAX, vec![2500]),
     ] {
-        let (mut sizes, mut stamp, mut seen) = (vec![], 0, 0);
+        let (mut sizes, mut stamp, mut seen) = (vec![], at(0), 0);
         loop {
             let page = store.users_since(stamp, limit).await.unwrap();
             sizes.push(page.users.len());
@@ -290,9 +290,9 @@ pub(super) async fn pages_end_between_stamps(store: &dyn Store) {
 
 pub(super) async fn the_first_page_leaves_out_people_who_left(store: &dyn Store) {
     import(store, vec![person("a"), person("b"), person("c")], 100).await;
-    store.set_status(user(2), 3, 200).await.unwrap();
-    let ids = async |stamp| -> Vec<u32> {
-        let page = store.users_since(stamp, 10).await.unwrap();
+    store.set_status(user(2), 3, at(200)).await.unwrap();
+    let ids = async |stamp: u32| -> Vec<u32> {
+        let page = store.users_since(at(stamp), 10).await.unwrap();
         assert!(!page.more);
         page.users
             .iter()
@@ -301,7 +301,7 @@ pub(super) async fn the_first_page_leaves_out_people_who_left(store: &dyn Store)
     };
     assert_eq!(ids(0).await, [1, 3]);
     assert_eq!(ids(100).await, [2], "who knows him learns that he left");
-    let page = store.users_since(0, 1).await.unwrap();
+    let page = store.users_since(at(0), 1).await.unwrap();
     assert_eq!((page.users.len(), page.more), (2, false));
 }
 
@@ -320,7 +320,7 @@ pub(super) async fn imports_fifty_thousand_people_quickly(store: &dyn Store) {
         let outcome = store
             .import(&DirectoryImport {
                 users: users.clone(),
-                now: 5,
+                now: at(5),
             })
             .await
             .unwrap();
@@ -331,6 +331,6 @@ pub(super) async fn imports_fifty_thousand_people_quickly(store: &dyn Store) {
             began.elapsed()
         );
     }
-    let page = store.users_since(0, 100_000).await.unwrap();
+    let page = store.users_since(at(0), 100_000).await.unwrap();
     assert_eq!((page.users.len(), page.more), (50_000, false));
 }

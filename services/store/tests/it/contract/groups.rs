@@ -4,7 +4,7 @@ use im_store::{
     StoreError,
 };
 
-use crate::log::{Log, user};
+use crate::log::{Log, at, user};
 
 pub(super) fn change(
     group: GroupId,
@@ -18,7 +18,7 @@ pub(super) fn change(
         users: users.iter().map(|id| user(*id)).collect(),
         by: Some(user(1)),
         last_id,
-        now: 1000,
+        now: at(1000),
     }
 }
 
@@ -40,7 +40,7 @@ fn new_group(row: i64, creator: u32, group_type: GroupType, now: u32) -> NewGrou
         creator: user(creator),
         group_type,
         members: vec![user(creator)],
-        now,
+        now: at(now),
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) async fn joining_anew_hides_what_came_before(store: &dyn Store) {
     assert_eq!(members, [joined(1, 0), joined(2, 4), joined(8, 4)]);
     assert_eq!(
         store
-            .recent_sessions(user(2), 0, Preview::rows(9))
+            .recent_sessions(user(2), at(0), Preview::rows(9))
             .await
             .unwrap(),
         []

@@ -1,9 +1,9 @@
 //! What the store remembers of logins: verified ones and failures.
 
-use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, NewHash, Remember, Remembered, Store};
+use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, Remembered, Store, VerifiedLogin};
 
 use super::accounts::{import, person};
-use crate::log::user;
+use crate::log::{at, user};
 
 async fn ann(store: &dyn Store) {
     let mut ann = person("ann");
@@ -11,11 +11,15 @@ async fn ann(store: &dyn Store) {
     import(store, vec![ann], 100).await;
 }
 
-fn login(hash: &str, at: u32) -> Remember {
-    Remember {
+fn login(hash: &str, seconds: u32) -> VerifiedLogin {
+    VerifiedLogin {
         user: user(1),
         hash: hash.into(),
-        remembered: Remembered { mac: [7; 32], at },
+        new_hash: None,
+        remembered: Some(Remembered {
+            mac: [7; 32],
+            at: at(seconds),
+        }),
     }
 }
 
@@ -23,26 +27,35 @@ async fn remembered(store: &dyn Store) -> Option<u32> {
     let credentials = store.credentials("ann").await.unwrap().unwrap();
     credentials.remembered.map(|remembered| {
         assert_eq!(remembered.mac, [7; 32]);
-        remembered.at
+        remembered.at.get()
     })
 }
 
 pub(super) async fn remembers_a_verified_login_of_the_hash_that_was_verified(store: &dyn Store) {
     ann(store).await;
     assert_eq!(remembered(store).await, None);
-    store.remember(&[login("another hash", 5)]).await.unwrap();
+    store
+        .store_logins(&[login("another hash", 5)])
+        .await
+        .unwrap();
     assert_eq!(
         remembered(store).await,
         None,
         "the hash has changed meanwhile"
     );
-    store.remember(&[login("hash of ann", 5)]).await.unwrap();
+    store
+        .store_logins(&[login("hash of ann", 5)])
+        .await
+        .unwrap();
     assert_eq!(remembered(store).await, Some(5));
-    store.remember(&[login("hash of ann", 9)]).await.unwrap();
+    store
+        .store_logins(&[login("hash of ann", 9)])
+        .await
+        .unwrap();
     assert_eq!(remembered(store).await, Some(9));
     assert_eq!(
-        store.users_since(0, 10).await.unwrap().users[0].stamp,
-        100,
+        store.users_since(at(0), 10).await.unwrap().users[0].stamp,
+        at(100),
         "the directory has not changed"
     );
 }
@@ -50,7 +63,7 @@ pub(super) async fn remembers_a_verified_login_of_the_hash_that_was_verified(sto
 pub(super) async fn a_new_hash_or_status_drops_what_is_remembered(store: &dyn Store) {
     ann(store).await;
     let again = async |hash: &str| {
-        store.remember(&[login(hash, 5)]).await.unwrap();
+        store.store_logins(&[login(hash, 5)]).await.unwrap();
         assert_eq!(remembered(store).await, Some(5), "{hash}");
     };
     again("hash of ann").await;
@@ -58,20 +71,20 @@ pub(super) async fn a_new_hash_or_status_drops_what_is_remembered(store: &dyn St
     assert_eq!(remembered(store).await, None);
 
     again("set").await;
-    let new = NewHash {
-        user: user(1),
-        expected: "set".into(),
-        hash: "replaced".into(),
+    let new = VerifiedLogin {
+        new_hash: Some("replaced".into()),
+        remembered: None,
+        ..login("set", 0)
     };
-    assert!(store.replace_hash(&new).await.unwrap());
+    assert_eq!(store.store_logins(&[new]).await.unwrap(), [true]);
     assert_eq!(remembered(store).await, None);
 
     again("replaced").await;
-    store.set_status(user(1), 3, 200).await.unwrap();
+    store.set_status(user(1), 3, at(200)).await.unwrap();
     assert_eq!(remembered(store).await, None);
-    store.remember(&[login("replaced", 5)]).await.unwrap();
+    store.store_logins(&[login("replaced", 5)]).await.unwrap();
     assert_eq!(remembered(store).await, None, "only of active people");
-    store.set_status(user(1), 0, 201).await.unwrap();
+    store.set_status(user(1), 0, at(201)).await.unwrap();
 
     again("replaced").await;
     let mut row = person("ann");
@@ -92,20 +105,58 @@ pub(super) async fn a_new_hash_or_status_drops_what_is_remembered(store: &dyn St
     assert_eq!(remembered(store).await, None);
 }
 
+pub(super) async fn a_new_hash_is_stored_with_what_is_remembered_of_it(store: &dyn Store) {
+    ann(store).await;
+    let new = |hash: &str, new: &str, at| VerifiedLogin {
+        new_hash: Some(new.into()),
+        ..login(hash, at)
+    };
+    let logins = [
+        new("another hash", "lost", 5),
+        new("hash of ann", "new", 6),
+        new("hash of ann", "late", 7),
+        VerifiedLogin {
+            user: user(9),
+            ..login("new", 8)
+        },
+    ];
+    let stored = store.store_logins(&logins).await.unwrap();
+    assert_eq!(stored, [false, true, false, false]);
+    let found = store.credentials("ann").await.unwrap().unwrap();
+    assert_eq!(found.hash, "new");
+    assert_eq!(remembered(store).await, Some(6));
+
+    store.set_status(user(1), 3, at(200)).await.unwrap();
+    let stored = store.store_logins(&[new("new", "newer", 9)]).await.unwrap();
+    assert_eq!(stored, [true]);
+    let found = store.credentials("ann").await.unwrap().unwrap();
+    assert_eq!(found.hash, "newer");
+    assert_eq!(remembered(store).await, None, "only of active people");
+}
+
 pub(super) async fn renews_what_is_remembered_and_old(store: &dyn Store) {
     ann(store).await;
-    store.renew_remembered(&[user(1)], 50, 40).await.unwrap();
+    store
+        .renew_remembered(&[user(1)], at(50), at(40))
+        .await
+        .unwrap();
     assert_eq!(remembered(store).await, None, "nothing is there to renew");
-    store.remember(&[login("hash of ann", 30)]).await.unwrap();
-    for (users, now, before, at) in [
+    store
+        .store_logins(&[login("hash of ann", 30)])
+        .await
+        .unwrap();
+    for (users, now, before, renewed) in [
         (vec![user(2)], 50, 40, 30),
         (vec![user(1)], 50, 30, 30),
         (vec![user(1), user(2)], 50, 31, 50),
         // The clock was ahead when it was written.
         (vec![user(1)], 45, 31, 45),
     ] {
-        store.renew_remembered(&users, now, before).await.unwrap();
-        assert_eq!(remembered(store).await, Some(at), "{now} {before}");
+        store
+            .renew_remembered(&users, at(now), at(before))
+            .await
+            .unwrap();
+        assert_eq!(remembered(store).await, Some(renewed), "{now} {before}");
     }
 }
 
@@ -117,8 +168,8 @@ fn failure<'a>(name: &'a str, addresses: &'a [&'a str], now: u32) -> NewFailure<
         name,
         known: true,
         addresses,
-        now,
-        since: 0,
+        now: at(now),
+        since: at(0),
         max_pairs: 100,
         kept_above: 100,
     }
@@ -130,7 +181,9 @@ async fn fail(store: &dyn Store, name: &str, addresses: &[&str], now: u32) -> Ve
 }
 
 async fn counts(store: &dyn Store, name: &str, addresses: &[&str]) -> Vec<u32> {
-    let counts = store.login_failures(name, addresses, 0, 1_000).await;
+    let counts = store
+        .login_failures(name, addresses, at(0), at(1_000))
+        .await;
     counts.unwrap()
 }
 
@@ -138,15 +191,17 @@ pub(super) async fn counts_failures_inside_the_window(store: &dyn Store) {
     for now in [10, 20, 30] {
         fail(store, "ann", &["::/64"], now).await;
     }
-    let count = async |since, now| {
-        let counts = store.login_failures("ann", &["::/64"], since, now).await;
+    let count = async |since: u32, now: u32| {
+        let counts = store
+            .login_failures("ann", &["::/64"], at(since), at(now))
+            .await;
         counts.unwrap()
     };
     assert_eq!(count(0, 30).await, [3]);
     assert_eq!(count(20, 30).await, [2]);
     assert_eq!(count(31, 40).await, [0]);
     let failure = NewFailure {
-        since: 20,
+        since: at(20),
         ..failure("ann", &["::/64"], 40)
     };
     assert_eq!(store.add_login_failure(&failure).await.unwrap(), [3]);
@@ -159,9 +214,15 @@ pub(super) async fn failures_after_now_count_nowhere(store: &dyn Store) {
         fail(store, "ann", &["x"], 900).await;
     }
     fail(store, "bob", &["x"], 900).await;
-    let counted = store.login_failures("ann", &["x"], 0, 500).await.unwrap();
+    let counted = store
+        .login_failures("ann", &["x"], at(0), at(500))
+        .await
+        .unwrap();
     assert_eq!(counted, [0]);
-    let listed = store.list_login_failures(0, 0, 500, 10).await.unwrap();
+    let listed = store
+        .list_login_failures(0, at(0), at(500), 10)
+        .await
+        .unwrap();
     assert_eq!(listed, []);
     assert_eq!(fail(store, "ann", &["x"], 501).await, [1]);
     assert_eq!(counts(store, "bob", &["x"]).await, [0], "they do not stay");
@@ -204,7 +265,10 @@ pub(super) async fn failures_of_names_that_nobody_has_push_nobody_out(store: &dy
         store.add_login_failure(&failure).await.unwrap();
     }
     assert_eq!(counts(store, "ann", &["x"]).await, [1]);
-    let all = store.list_login_failures(0, 0, 1_000, 100).await.unwrap();
+    let all = store
+        .list_login_failures(0, at(0), at(1_000), 100)
+        .await
+        .unwrap();
     let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, ["ghost49", "ghost48", "ghost47", "ann"]);
 }
@@ -212,7 +276,7 @@ pub(super) async fn failures_of_names_that_nobody_has_push_nobody_out(store: &dy
 pub(super) async fn locks_of_real_names_leave_by_age_only(store: &dyn Store) {
     let add = async |name: &str, addresses: &[&str], now, since| {
         let failure = NewFailure {
-            since,
+            since: at(since),
             max_pairs: 2,
             kept_above: 2,
             ..failure(name, addresses, now)
@@ -243,7 +307,10 @@ pub(super) async fn remembers_a_bounded_number_of_failures(store: &dyn Store) {
         fail(store, "ann", &["x"], now).await;
     }
     assert_eq!(counts(store, "ann", &["x"]).await, [128]);
-    let newest = store.login_failures("ann", &["x"], 13, 140).await.unwrap();
+    let newest = store
+        .login_failures("ann", &["x"], at(13), at(140))
+        .await
+        .unwrap();
     assert_eq!(newest, [128], "the newest ones");
 }
 
@@ -257,12 +324,15 @@ pub(super) async fn lists_and_forgets_failures(store: &dyn Store) {
     ] {
         fail(store, name, &["x", EVERY_ADDRESS], now).await;
     }
-    let found = store.list_login_failures(1, 0, 20, 100).await.unwrap();
+    let found = store
+        .list_login_failures(1, at(0), at(20), 100)
+        .await
+        .unwrap();
     let wanted = |name: &str, address: &str, newest| LoginFailures {
         name: name.into(),
         address: address.into(),
         count: 2,
-        newest,
+        newest: at(newest),
     };
     assert_eq!(
         found,
@@ -274,10 +344,17 @@ pub(super) async fn lists_and_forgets_failures(store: &dyn Store) {
         ]
     );
     assert_eq!(
-        store.list_login_failures(1, 0, 20, 1).await.unwrap().len(),
+        store
+            .list_login_failures(1, at(0), at(20), 1)
+            .await
+            .unwrap()
+            .len(),
         1
     );
-    let inside = store.list_login_failures(1, 11, 20, 100).await.unwrap();
+    let inside = store
+        .list_login_failures(1, at(11), at(20), 100)
+        .await
+        .unwrap();
     assert!(inside.iter().all(|found| found.name == "bob"), "{inside:?}");
     assert_eq!(store.forget_login_failures("ann").await.unwrap(), 2);
     assert_eq!(store.forget_login_failures("ann").await.unwrap(), 0);

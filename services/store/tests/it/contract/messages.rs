@@ -5,7 +5,7 @@ use im_store::{
     ReadLimit, RecentKey, Store, StoreError, StoredMessage,
 };
 
-use crate::log::{Log, id, key, pair};
+use crate::log::{Log, at, id, key, pair};
 
 const NOBODY: u32 = 77;
 
@@ -237,8 +237,8 @@ pub(super) async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store)
         row.key = (n != 9).then(|| key(n));
     }
     log.commit(store).await.unwrap();
-    let numbers = async |since, max| -> Vec<u8> {
-        let keys = store.recent_keys(since, max).await.unwrap();
+    let numbers = async |since: u32, max| -> Vec<u8> {
+        let keys = store.recent_keys(at(since), max).await.unwrap();
         keys.iter().map(|recent| recent.key.0[0]).collect()
     };
     assert_eq!(numbers(0, 100).await, [1, 2, 3, 4, 5, 6, 7, 8, 10]);
@@ -250,9 +250,9 @@ pub(super) async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store)
         key: key(10),
         msg_id: id(5),
         seq: CommitSeq(10),
-        time: 110,
+        time: at(110),
     };
-    assert_eq!(store.recent_keys(110, 100).await.unwrap(), [wanted]);
+    assert_eq!(store.recent_keys(at(110), 100).await.unwrap(), [wanted]);
 }
 
 pub(super) async fn recent_group_senders_are_bounded_by_age_and_number(store: &dyn Store) {
@@ -314,7 +314,7 @@ async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
     assert_eq!(state_of(store, pair(1, 2)).await.last_id, 3);
     assert_eq!(
         store
-            .recent_sessions(crate::log::user(3), 0, Preview::rows(9))
+            .recent_sessions(crate::log::user(3), at(0), Preview::rows(9))
             .await
             .unwrap(),
         []

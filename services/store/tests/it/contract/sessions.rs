@@ -6,7 +6,7 @@ use im_store::{
 
 use super::accounts::{import, person};
 use super::groups::change;
-use crate::log::{Log, id, pair, user};
+use crate::log::{Log, at, id, pair, user};
 
 fn position(reader: u32, conversation: Conversation, read_id: u32) -> ReadPosition {
     ReadPosition {
@@ -18,7 +18,7 @@ fn position(reader: u32, conversation: Conversation, read_id: u32) -> ReadPositi
 
 async fn recents(store: &dyn Store, reader: u32, after: u32, limit: u32) -> Vec<Conversation> {
     let views = store
-        .recent_sessions(user(reader), after, Preview::rows(limit))
+        .recent_sessions(user(reader), at(after), Preview::rows(limit))
         .await
         .unwrap();
     views.iter().map(|view| view.conversation).collect()
@@ -61,7 +61,7 @@ pub(super) async fn recents_are_newest_first(store: &dyn Store) {
     assert_eq!(recents(store, 1, 0, 10).await, wanted);
 
     let view = store
-        .recent_sessions(user(1), 0, Preview::rows(1))
+        .recent_sessions(user(1), at(0), Preview::rows(1))
         .await
         .unwrap()
         .remove(0);
@@ -79,7 +79,7 @@ pub(super) async fn recents_are_newest_first(store: &dyn Store) {
             joined_id: 0,
             removed_at: None,
             newest,
-            updated: 40,
+            updated: at(40),
         }
     );
     assert_eq!(
@@ -143,7 +143,7 @@ pub(super) async fn removed_sessions_reappear_with_a_newer_message(store: &dyn S
     log.send(2, pair(1, 2), 13, "x");
     log.commit(store).await.unwrap();
     let views = store
-        .recent_sessions(user(1), 0, Preview::rows(10))
+        .recent_sessions(user(1), at(0), Preview::rows(10))
         .await
         .unwrap();
     assert_eq!(views[0].conversation, pair(1, 2));
@@ -378,7 +378,7 @@ pub(super) async fn related_users_come_from_pairs_groups_and_departments(store: 
     log.send(32, pair(32, 30), 100, "not his");
     log.commit(store).await.unwrap();
     let related = async |of: u32, limit| -> Vec<u32> {
-        let users: Vec<UserId> = store.related_users(user(of), 100, limit).await.unwrap();
+        let users: Vec<UserId> = store.related_users(user(of), at(100), limit).await.unwrap();
         users.iter().map(|user| user.get()).collect()
     };
     assert_eq!(related(1, 100).await, [2, 11, 12, 30]);
@@ -421,7 +421,7 @@ pub(super) async fn lists_stop_at_their_bytes_and_leave_long_bodies_out(store: &
         let unread = unread.await.unwrap();
         assert_eq!(shape(&unread.views), all[..lines], "{bytes}");
         assert_eq!(unread.total, 4);
-        let recent = store.recent_sessions(user(1), 0, limit(bytes));
+        let recent = store.recent_sessions(user(1), at(0), limit(bytes));
         assert_eq!(shape(&recent.await.unwrap()), all[..lines], "{bytes}");
     }
 }

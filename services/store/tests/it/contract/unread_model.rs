@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::groups::change;
-use crate::log::{Log, pair, user};
+use crate::log::{Log, at, pair, user};
 
 const USERS: u32 = 4;
 const RUNS: u32 = 12;
@@ -208,7 +208,7 @@ async fn check(store: &dyn Store, reader: u32, conversations: &[Conversation], m
     listed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
     let listed: Vec<Conversation> = listed.into_iter().map(|(_, which)| which).collect();
     let views = store
-        .recent_sessions(user(reader), 0, Preview::rows(100))
+        .recent_sessions(user(reader), at(0), Preview::rows(100))
         .await
         .unwrap();
     let seen: Vec<Conversation> = views.iter().map(|view| view.conversation).collect();

@@ -11,8 +11,13 @@ const OWN: u64 = 7;
 const ONE: LinkId = LinkId(1);
 const TWO: LinkId = LinkId(2);
 
+fn at(position: u64) -> CommitSeq {
+    CommitSeq(position)
+}
+
 /// A machine that is live on links 1 and 2 at this position.
 fn live_at(through: u64) -> Position<&'static str> {
+    let through = at(through);
     let mut position = Position::new(1_000);
     position.set_ring(OWN, &[ONE, TWO]);
     position.cursor(ONE, through);
@@ -28,134 +33,138 @@ fn live_at(through: u64) -> Position<&'static str> {
 #[test]
 fn live_messages_are_delivered_while_batches_follow_each_other() {
     let mut position = live_at(10);
-    assert_eq!(position.batch(ONE, 10, 12, OWN), Verdict::Deliver);
-    assert_eq!(position.batch_done(ONE, 12), None);
-    assert_eq!(position.batch(ONE, 12, 15, OWN), Verdict::Deliver);
+    assert_eq!(position.batch(ONE, at(10), at(12), OWN), Verdict::Deliver);
+    assert_eq!(position.batch_done(ONE, at(12)), None);
+    assert_eq!(position.batch(ONE, at(12), at(15), OWN), Verdict::Deliver);
     assert_eq!(position.next_read(), Read::Nothing);
 }
 
 #[test]
 fn a_gap_makes_the_log_be_read_from_the_lowest_position() {
     let mut position = live_at(10);
-    position.batch(ONE, 10, 20, OWN);
-    position.batch_done(ONE, 20);
-    assert_eq!(position.batch(TWO, 13, 20, OWN), Verdict::Drop);
-    assert_eq!(position.batch_done(TWO, 20), None);
+    position.batch(ONE, at(10), at(20), OWN);
+    position.batch_done(ONE, at(20));
+    assert_eq!(position.batch(TWO, at(13), at(20), OWN), Verdict::Drop);
+    assert_eq!(position.batch_done(TWO, at(20)), None);
     assert_eq!(position.gaps(), 1);
-    assert_eq!(position.next_read(), Read::Now(10));
-    assert_eq!(position.page(20, false), Some(vec![]));
+    assert_eq!(position.next_read(), Read::Now(at(10)));
+    assert_eq!(position.page(at(20), false), Some(vec![]));
     assert_eq!(position.mode(), Mode::Live);
 }
 
 #[test]
 fn a_gap_at_the_end_of_the_log_is_found_by_an_announcement() {
     let mut position = live_at(10);
-    assert_eq!(position.batch(ONE, 11, 11, OWN), Verdict::Drop);
-    position.batch_done(ONE, 11);
-    assert_eq!(position.next_read(), Read::Now(10));
+    assert_eq!(position.batch(ONE, at(11), at(11), OWN), Verdict::Drop);
+    position.batch_done(ONE, at(11));
+    assert_eq!(position.next_read(), Read::Now(at(10)));
 }
 
 #[test]
 fn another_ring_than_ours_means_the_log() {
     let mut position = live_at(10);
-    assert_eq!(position.batch(ONE, 10, 11, OWN + 1), Verdict::Drop);
-    position.batch_done(ONE, 11);
-    assert_eq!(position.page(11, false), None);
+    assert_eq!(position.batch(ONE, at(10), at(11), OWN + 1), Verdict::Drop);
+    position.batch_done(ONE, at(11));
+    assert_eq!(position.page(at(11), false), None);
     assert_eq!(position.mode(), Mode::Pull);
     assert_eq!(
         position.next_read(),
-        Read::Later(11),
+        Read::Later(at(11)),
         "polled, since nothing new is known"
     );
-    position.stored(12);
+    position.stored(at(12));
     assert_eq!(
         position.next_read(),
-        Read::Now(11),
+        Read::Now(at(11)),
         "a message of this server is there"
     );
-    position.page(12, false);
-    position.batch(ONE, 11, 12, OWN);
-    assert_eq!(position.batch_done(ONE, 12), Some(vec![]));
+    position.page(at(12), false);
+    position.batch(ONE, at(11), at(12), OWN);
+    assert_eq!(position.batch_done(ONE, at(12)), Some(vec![]));
     assert_eq!(position.mode(), Mode::Live);
 }
 
 #[test]
 fn nothing_is_live_before_every_link_has_confirmed_our_sessions() {
     let mut position: Position<()> = Position::new(1_000);
-    position.cursor(ONE, 5);
+    position.cursor(ONE, at(5));
     position.set_ring(OWN, &[ONE, TWO]);
-    position.batch(ONE, 5, 5, OWN);
-    position.snapshot_done(ONE, 5);
-    assert_eq!(position.batch_done(ONE, 5), None);
-    assert_eq!(position.batch(TWO, 5, 9, OWN), Verdict::Drop);
-    assert_eq!(position.batch_done(TWO, 9), None);
-    position.batch(TWO, 9, 9, OWN);
-    position.snapshot_done(TWO, 9);
+    position.batch(ONE, at(5), at(5), OWN);
+    position.snapshot_done(ONE, at(5));
+    assert_eq!(position.batch_done(ONE, at(5)), None);
+    assert_eq!(position.batch(TWO, at(5), at(9), OWN), Verdict::Drop);
+    assert_eq!(position.batch_done(TWO, at(9)), None);
+    position.batch(TWO, at(9), at(9), OWN);
+    position.snapshot_done(TWO, at(9));
     assert_eq!(
-        position.batch_done(TWO, 9),
+        position.batch_done(TWO, at(9)),
         None,
         "9 was announced and 5 is read"
     );
-    assert_eq!(position.page(9, false), Some(vec![]));
+    assert_eq!(position.page(at(9), false), Some(vec![]));
 }
 
 #[test]
 fn live_messages_are_held_while_the_end_of_the_log_is_read() {
     let mut position = live_at(10);
-    position.batch(ONE, 11, 20, OWN);
-    position.batch_done(ONE, 20);
+    position.batch(ONE, at(11), at(20), OWN);
+    position.batch_done(ONE, at(20));
     // The page was made before 20 was committed.
-    assert_eq!(position.page(18, false), None);
+    assert_eq!(position.page(at(18), false), None);
     assert_eq!(position.mode(), Mode::Join);
-    assert_eq!(position.batch(ONE, 20, 22, OWN), Verdict::Hold);
+    assert_eq!(position.batch(ONE, at(20), at(22), OWN), Verdict::Hold);
     position.hold(ONE, 10, "21 and 22");
-    assert_eq!(position.batch_done(ONE, 22), None);
-    assert_eq!(position.page(21, true), Some(vec![(ONE, "21 and 22")]));
+    assert_eq!(position.batch_done(ONE, at(22)), None);
+    assert_eq!(position.page(at(21), true), Some(vec![(ONE, "21 and 22")]));
     assert_eq!(position.mode(), Mode::Live);
-    assert_eq!(position.batch(ONE, 22, 23, OWN), Verdict::Deliver);
+    assert_eq!(position.batch(ONE, at(22), at(23), OWN), Verdict::Deliver);
 }
 
 #[test]
 fn held_messages_beyond_the_bound_are_left_to_the_log() {
     let mut position = live_at(10);
-    position.batch(ONE, 11, 20, OWN);
-    position.batch_done(ONE, 20);
-    position.page(18, false);
-    assert_eq!(position.batch(ONE, 20, 22, OWN), Verdict::Hold);
+    position.batch(ONE, at(11), at(20), OWN);
+    position.batch_done(ONE, at(20));
+    position.page(at(18), false);
+    assert_eq!(position.batch(ONE, at(20), at(22), OWN), Verdict::Hold);
     position.hold(ONE, 1_001, "too much");
-    position.batch_done(ONE, 22);
+    position.batch_done(ONE, at(22));
     assert_eq!(position.mode(), Mode::Pull);
-    assert_eq!(position.next_read(), Read::Now(18));
-    assert_eq!(position.page(22, false), Some(vec![]));
+    assert_eq!(position.next_read(), Read::Now(at(18)));
+    assert_eq!(position.page(at(22), false), Some(vec![]));
 }
 
 #[test]
 fn a_hole_among_held_messages_is_filled_by_the_log() {
     let mut position = live_at(10);
-    position.batch(ONE, 11, 20, OWN);
-    position.batch_done(ONE, 20);
-    position.page(18, false);
-    assert_eq!(position.batch(ONE, 25, 26, OWN), Verdict::Hold);
+    position.batch(ONE, at(11), at(20), OWN);
+    position.batch_done(ONE, at(20));
+    position.page(at(18), false);
+    assert_eq!(position.batch(ONE, at(25), at(26), OWN), Verdict::Hold);
     position.hold(ONE, 1, "26");
-    position.batch_done(ONE, 26);
-    assert_eq!(position.page(22, false), None, "23 to 25 are nowhere yet");
-    assert_eq!(position.page(25, false), Some(vec![(ONE, "26")]));
+    position.batch_done(ONE, at(26));
+    assert_eq!(
+        position.page(at(22), false),
+        None,
+        "23 to 25 are nowhere yet"
+    );
+    assert_eq!(position.page(at(25), false), Some(vec![(ONE, "26")]));
 }
 
 #[test]
 fn a_session_starts_where_it_was_confirmed_or_where_the_log_was_read() {
     let mut live = live_at(10);
-    assert_eq!(live.cursor(ONE, 12), 12);
+    assert_eq!(live.cursor(ONE, at(12)), at(12));
     assert_eq!(
-        live.cursor(ONE, 8),
-        10,
+        live.cursor(ONE, at(8)),
+        at(10),
         "what the log brought before the session is not live again"
     );
     let mut pull: Position<()> = Position::new(1_000);
-    assert_eq!(pull.cursor(ONE, 5), 5);
-    pull.page(9, false);
-    assert_eq!(pull.cursor(ONE, 5), 9);
-    assert_eq!(pull.cursor(ONE, 11), 11);
+    assert_eq!(pull.cursor(ONE, at(5)), at(5));
+    pull.page(at(9), false);
+    assert_eq!(pull.cursor(ONE, at(5)), at(9));
+    assert_eq!(pull.cursor(ONE, at(11)), at(11));
 }
 
 #[test]
@@ -164,12 +173,12 @@ fn without_sessions_the_position_follows_without_reading() {
     assert!(!position.nobody_here());
     assert_eq!(position.next_read(), Read::Nothing);
     position.set_ring(OWN, &[ONE]);
-    position.batch(ONE, 900, 1_000, OWN);
-    position.snapshot_done(ONE, 1_000);
-    position.batch_done(ONE, 1_000);
+    position.batch(ONE, at(900), at(1_000), OWN);
+    position.snapshot_done(ONE, at(1_000));
+    position.batch_done(ONE, at(1_000));
     assert!(position.nobody_here());
     assert_eq!(position.mode(), Mode::Live);
-    assert_eq!(position.reached(), 1_000);
+    assert_eq!(position.reached(), at(1_000));
 }
 
 #[derive(Clone, Debug)]
