@@ -9,7 +9,7 @@ use std::time::Duration;
 use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_frame};
 use tracing::debug;
 
-use super::conn::{Conn, Output, Phase};
+use super::conn::{CloseReason, Conn, Output, Phase};
 use super::meter::{self, Bucket, ConnMeter, UserMeter};
 use super::partial::{Partials, Ticket};
 use super::user_meters::UserMeters;
@@ -377,6 +377,11 @@ impl Reader {
                 Err(error) => {
                     metrics.refused(Refusal::FrameLength);
                     debug!(remote = %conn.remote(), %error, "closing a connection");
+                    if conn.phase() == Phase::Fresh && conn.end(None, CloseReason::Finish) {
+                        // Whoever is in the middle of the frame sees an end, not a broken connection.
+                        conn.close(upper.output(), CloseReason::Finish);
+                        return (bytes.len(), Step::Again);
+                    }
                     return (used, Step::Close);
                 }
             };

@@ -26,6 +26,10 @@ async fn a_frame_before_login_is_short() {
     client.raw(&part(4_097, 0)).await;
     client.expect_end().await;
     assert_eq!(rig.gateway.env.metrics.refusals(Refusal::FrameLength), 1);
+    // Whoever sends all of it sees the end and no error.
+    let mut client = rig.connect().await;
+    client.raw(&part(1 << 20, (1 << 20) - HEADER_LEN)).await;
+    client.expect_end().await;
     let mut client = rig.client(7, WINDOWS).await;
     let large = text(8, &"x".repeat(100_000));
     client.send(Command::MsgData, 1, &large).await;
