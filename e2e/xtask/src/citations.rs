@@ -79,7 +79,9 @@ fn references(line: &str) -> impl Iterator<Item = String> {
     line.split(move |c: char| !in_word(c))
         .map(|word| word.trim_end_matches(['.', '-', '/']))
         .filter(|word| {
-            let is_document = word.len() > 3 && word.ends_with(".md") && !word.starts_with("//");
+            let is_document = word
+                .strip_suffix(".md")
+                .is_some_and(|name| !name.is_empty() && !name.starts_with("//"));
             is_document || is_numbered(word)
         })
         .map(str::to_owned)

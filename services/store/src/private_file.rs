@@ -129,7 +129,7 @@ mod tests {
         make_private_file(&path, "whole").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
         assert_eq!(mode(&path), 0o600);
-        assert!(!left.exists());
+        assert!(!left.try_exists().unwrap());
     }
 
     #[test]

@@ -17,26 +17,26 @@ fn pod() -> String {
 }
 
 /// Sum of a counter of db-proxy.
-fn counter(installation: &Installation, name: &str) -> anyhow::Result<f64> {
+fn counter(installation: &Installation, name: &str) -> anyhow::Result<u64> {
     let namespace = installation.namespace.name();
     let path = format!(
         "/api/v1/namespaces/{namespace}/pods/{}:9090/proxy/metrics",
         pod()
     );
     let text = installation.namespace.kubectl(&["get", "--raw", &path])?;
-    let of = |line: &str| line.strip_prefix(name)?.trim().parse::<f64>().ok();
+    let of = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
     Ok(text.lines().filter_map(of).sum())
 }
 
 /// Somebody logs in; how many passwords were hashed for it.
-async fn hashes_of_login(installation: &Installation, id: u32) -> f64 {
+async fn hashes_of_login(installation: &Installation, id: u32) -> u64 {
     let hashes = || counter(installation, "im_db_proxy_password_hashes_total").unwrap();
     let before = hashes();
     installation.client(id).await.unwrap().0.close().await;
     hashes() - before
 }
 
-async fn stored(installation: &Installation, count: f64) {
+async fn stored(installation: &Installation, count: u64) {
     until("logins to be stored", LATER, async || {
         let stored = counter(installation, "im_db_proxy_remembered_logins_stored_total").ok()?;
         (stored >= count).then_some(())
@@ -72,25 +72,25 @@ async fn put(installation: &Installation, text: &str, nth: usize) {
 async fn a_new_key_of_remembered_logins_counts_without_a_restart() {
     // The process itself remembers nothing, so that every login is judged by what is stored.
     let config = json!({
-        "db_proxy.accounts.verified_ttl_secs": "0",
-        "db_proxy.accounts.account_ttl_secs": "0",
+        "db_proxy.accounts.verified_ttl": "0s",
+        "db_proxy.accounts.account_ttl": "0s",
     });
     let spec = with(small(), &json!({"roles": {"dbProxy": {"config": config}}}));
     let installation = Installation::new("rotation", spec, 2).await.unwrap();
     let pods = installation.pod_ids().await.unwrap();
     let old = held(&installation);
-    assert_eq!(hashes_of_login(&installation, 1).await, 1.0);
-    stored(&installation, 1.0).await;
-    assert_eq!(hashes_of_login(&installation, 1).await, 0.0);
+    assert_eq!(hashes_of_login(&installation, 1).await, 1);
+    stored(&installation, 1).await;
+    assert_eq!(hashes_of_login(&installation, 1).await, 0);
 
     put(&installation, &format!("{NEW}\n{old}"), 1).await;
-    assert_eq!(hashes_of_login(&installation, 1).await, 0.0);
-    assert_eq!(hashes_of_login(&installation, 2).await, 1.0);
-    stored(&installation, 2.0).await;
+    assert_eq!(hashes_of_login(&installation, 1).await, 0);
+    assert_eq!(hashes_of_login(&installation, 2).await, 1);
+    stored(&installation, 2).await;
 
     put(&installation, NEW, 2).await;
-    assert_eq!(hashes_of_login(&installation, 2).await, 0.0);
-    assert_eq!(hashes_of_login(&installation, 1).await, 1.0);
+    assert_eq!(hashes_of_login(&installation, 2).await, 0);
+    assert_eq!(hashes_of_login(&installation, 1).await, 1);
     // The operator leaves it as it is, and nothing was restarted.
     assert_eq!(held(&installation), NEW);
     assert_eq!(installation.pod_ids().await.unwrap(), pods);

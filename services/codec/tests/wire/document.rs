@@ -47,7 +47,7 @@ fn frames(text: &str) -> Vec<Golden> {
             let complete = match words.next() {
                 None => true,
                 Some("incomplete") => false,
-                Some(word) => panic!("{name}: {word}"),
+                Some(word) => unreachable!("{name}: {word}"),
             };
             lines.next().expect("description");
             let bytes = lines

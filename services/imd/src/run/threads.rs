@@ -20,7 +20,7 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Starts them; `count` of each kind, 0 = one per core.
-    pub(super) fn start(plan: &Plan, count: usize) -> io::Result<Self> {
+    pub(super) fn start(plan: Plan, count: usize) -> io::Result<Self> {
         let (main, has_clients) = match plan {
             Plan::One(Role::Login) if count == 0 => (1, false),
             Plan::One(Role::Login | Role::Route | Role::DbProxy) | Plan::All => (count, false),
