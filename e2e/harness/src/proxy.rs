@@ -88,6 +88,8 @@ async fn pass(inner: TcpStream, outer: TcpStream, state: watch::Receiver<Cable>)
         let _ended = watched.wait_for(|cable| *cable == Cable::Cut).await;
     };
     tokio::select! {
+        // What a silent cable held back does not slip through when it is cut.
+        biased;
         () = cut => {}
         () = one_way(&mut inner_read, &mut outer_write, state.clone()) => {}
         () = one_way(&mut outer_read, &mut inner_write, state) => {}

@@ -22,7 +22,8 @@ pub struct Common {
     pub resources: Resources,
     /// Keys of the server's configuration file with their values, such as `msg.rate_limit: "50"`.
     /// Unknown keys, values out of bounds and keys that the operator sets itself are reported in
-    /// the condition SpecValid. A change restarts the pods of the role.
+    /// the condition SpecValid, old names of keys there too, with what to write. A change restarts the
+    /// pods of the role.
     #[schemars(schema_with = "schema::settings")]
     pub config: BTreeMap<String, String>,
     /// Level of log lines. A change restarts the pods of the role.

@@ -2,6 +2,7 @@
 //! their configuration. The operator adds what a cluster has (paths, peers); a single process replaces
 //! what it has otherwise.
 
+use im_config::renamed::{self, RenamedError};
 use im_config::table;
 use im_config::units::Span;
 use toml::{Table, Value};
@@ -17,6 +18,48 @@ use crate::{Common, ImClusterSpec, Role};
 /// alone; both have room to raise bounds of their own.
 pub const STOP_SLACK: i32 = 50;
 
+/// The first version of the servers that knows the keys which this program writes. One that is older is
+/// told their old names, and the numbers that belong to those.
+const KEYS_SINCE: [u64; 3] = [0, 1, 0];
+
+/// Which names of keys a version of the servers knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Those of this program.
+    Now,
+    /// Those of the version before.
+    Before,
+}
+
+impl Keys {
+    /// Those that servers of a version know; with a version that is none, those of this program.
+    pub fn of(version: &str) -> Self {
+        match release(version) {
+            Some(release) if release < KEYS_SINCE => Self::Before,
+            _ => Self::Now,
+        }
+    }
+
+    /// Gives a configuration in the keys of this program the names and values that are known.
+    ///
+    /// # Errors
+    /// Each key whose value the old name cannot say.
+    pub fn write(self, config: &mut Table) -> Result<(), Vec<RenamedError>> {
+        match self {
+            Self::Now => Ok(()),
+            Self::Before => renamed::as_before(config),
+        }
+    }
+}
+
+/// The numbers of a version, `MAJOR.MINOR.PATCH`; what may follow a dash is left out.
+pub fn release(version: &str) -> Option<[u64; 3]> {
+    let (release, _) = version.split_once('-').unwrap_or((version, ""));
+    let mut parts = release.split('.').map(|part| part.parse().ok());
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
 /// A key of the servers' configuration, and the field that says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -28,7 +71,8 @@ pub struct Setting {
     pub value: Value,
 }
 
-/// The configuration of a role as far as the specification says it, but for `config`.
+/// The configuration of a role as far as the specification says it, but for `config`, in the keys of this
+/// program; [`Keys`] has those of another version.
 pub fn server_config(spec: &ImClusterSpec, role: Role) -> Table {
     let mut all = Table::new();
     for setting in settings(spec, role) {
@@ -184,6 +228,46 @@ mod tests {
                     .unwrap_or_else(|error| panic!("{role}: {error}"));
             }
         }
+    }
+
+    #[test]
+    fn servers_are_told_the_keys_that_their_version_knows() {
+        for (version, keys) in [
+            ("0.0.1", Keys::Before),
+            ("0.0.99", Keys::Before),
+            ("0.0.99-rc.1", Keys::Before),
+            ("0.1.0", Keys::Now),
+            ("0.1.0-rc.1", Keys::Now),
+            ("0.10.0", Keys::Now),
+            ("1.0.0", Keys::Now),
+            ("latest", Keys::Now),
+        ] {
+            assert_eq!(Keys::of(version), keys, "{version}");
+        }
+        let program = env!("CARGO_PKG_VERSION");
+        assert_eq!(Keys::of(program), Keys::Now, "those of this program");
+    }
+
+    #[test]
+    fn what_every_specification_says_has_a_number_in_the_old_keys() {
+        let spec = spec(r#"{"version": "0.0.9"}"#);
+        for role in Role::ALL {
+            let now = server_config(&spec, role);
+            let mut told = now.clone();
+            Keys::of(&spec.version).write(&mut told).unwrap();
+            let has_times = matches!(role, Role::Msg | Role::Login);
+            assert_eq!(told != now, has_times, "{role}");
+            renamed::renew(&mut told).unwrap();
+            assert_eq!(told, now, "{role}");
+        }
+        let mut msg = server_config(&spec, Role::Msg);
+        Keys::Before.write(&mut msg).unwrap();
+        assert_eq!(msg["msg"]["drain_seconds"].as_integer(), Some(540));
+        assert_eq!(msg["msg"]["report_interval_ms"].as_integer(), Some(2_000));
+        assert_eq!(
+            msg["process"]["stop_timeout_ms"].as_integer(),
+            Some(590_000)
+        );
     }
 
     #[test]

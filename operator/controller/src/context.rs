@@ -67,6 +67,7 @@ pub(crate) struct Memory {
 pub(crate) struct Told {
     pub(crate) invalid: String,
     pub(crate) stalled: String,
+    pub(crate) old_keys: String,
     pub(crate) paused: bool,
     pub(crate) failing: BTreeSet<String>,
     pub(crate) drains: BTreeSet<String>,

@@ -22,6 +22,7 @@ pub(crate) enum Reason {
     SlotAddressReady,
     SlotAddressLost,
     SpecInvalid,
+    OldKeys,
     Conflict,
     ApplyFailed,
     DriftCorrected,
@@ -47,6 +48,7 @@ impl Reason {
             Self::SlotAddressReady => "SlotAddressReady",
             Self::SlotAddressLost => "SlotAddressLost",
             Self::SpecInvalid => "SpecInvalid",
+            Self::OldKeys => "OldKeys",
             Self::Conflict => "Conflict",
             Self::ApplyFailed => "ApplyFailed",
             Self::DriftCorrected => "DriftCorrected",
@@ -75,6 +77,7 @@ impl Reason {
             Self::RolloutStalled
             | Self::SlotAddressLost
             | Self::SpecInvalid
+            | Self::OldKeys
             | Self::Conflict
             | Self::ApplyFailed
             | Self::SecretRestored

@@ -12,6 +12,7 @@ use im_runtime::signals::{Signals, Stop};
 use im_runtime::telemetry;
 use kube::runtime::controller::{self, applier};
 use kube::{Client, Config};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
@@ -65,7 +66,7 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let process = im_runtime::Context::default();
     let metrics = process.metrics.register(Metrics::register);
     process.metrics.register(|registry| {
-        im_runtime::process::register(registry, tokio::runtime::Handle::current());
+        im_runtime::process::register(registry, vec![Handle::current()]);
     });
     process.readiness.set(crate::definition::CONDITION, false);
     process.readiness.set(CACHES, false);
@@ -76,7 +77,8 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .unwrap_or_else(|| config.default_namespace.clone());
     let client = crate::client::connect(config, metrics.clone(), args.stop_after_writes)
         .context("make a client of the API server")?;
-    let admin = Admin::bind(&args.admin_listen, process.clone(), HEARTBEAT).await?;
+    let runtimes = vec![Handle::current()];
+    let admin = Admin::bind(&args.admin_listen, process.clone(), HEARTBEAT, runtimes).await?;
     info!(address = %admin.local_addr(), "admin port");
     let tasks = TaskTracker::new();
     let admin_stop = CancellationToken::new();

@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) operator_version: String,
     pub(crate) selector: String,
     pub(crate) paused: bool,
+    /// Old keys of the servers' configuration that are in use.
+    pub(crate) warnings: Vec<String>,
     pub(crate) login_endpoints: Vec<Endpoint>,
     /// In the order of roll-out.
     pub(crate) roles: Vec<RoleFacts>,

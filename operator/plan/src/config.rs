@@ -4,7 +4,8 @@
 //! start only, so that every key, the level of log lines included, takes effect with new pods.
 
 use im_config::table::{self, leaves, merge, nest};
-use im_config::{Check, ImdConfig};
+use im_config::{Check, ImdConfig, renamed};
+use im_operator_api::server_config::Keys;
 use im_operator_api::{ImClusterSpec, server_config};
 use toml::{Table, Value};
 
@@ -36,32 +37,56 @@ const RESERVED: &[&str] = &[
     "msg.public_port",
 ];
 
-/// The file of a role, as TOML, or all that is wrong with its `config`.
+/// The configuration file of a role.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct File {
+    /// TOML, with the keys that the wanted version knows.
+    pub(crate) text: String,
+    /// Old keys of `config` that the version after the wanted one reads no more, a line each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The file of a role, or all that is wrong with its `config`.
 pub(crate) fn file(
     cluster: &str,
     spec: &ImClusterSpec,
     role: Role,
-) -> Result<String, Vec<SpecError>> {
-    let ours = ours(cluster, spec, role);
-    let theirs = theirs(spec, role, &ours)?;
-    let mut table = ours;
-    merge(&mut table, theirs);
+) -> Result<File, Vec<SpecError>> {
     let field = format!("spec.roles.{}.config", role.field());
+    let of_key = |key: &str, message: String| SpecError::new(&format!("{field}[{key}]"), message);
+    let mut table = ours(cluster, spec, role);
+    let mut theirs = theirs(spec, role, &table)?;
+    let found = renamed::renew(&mut theirs)
+        .map_err(|error| vec![of_key(error.key(), error.to_string())])?;
+    merge(&mut table, theirs);
     let config: ImdConfig = table
         .clone()
         .try_into()
         .map_err(|error: toml::de::Error| vec![SpecError::new(&field, error.message())])?;
+    let old = found.iter().map(|found| &found.renamed);
+    let old = old.map(|old| (old.new.clone(), old.clone())).collect();
     config.validate().map_err(|violations| {
         let each = violations.0.into_iter();
-        each.map(|violation| {
-            SpecError::new(
-                &format!("{field}[{}]", violation.key),
-                violation.rule.to_string(),
-            )
-        })
-        .collect::<Vec<_>>()
+        let each = each.map(|violation| renamed::as_written(violation, &old));
+        each.map(|violation| of_key(&violation.key, violation.rule.to_string()))
+            .collect::<Vec<_>>()
     })?;
-    toml::to_string(&table).map_err(|error| vec![SpecError::new(&field, error.to_string())])
+    let keys = Keys::of(&spec.version);
+    keys.write(&mut table).map_err(|errors| {
+        let each = errors.iter();
+        each.map(|error| of_key(error.key(), error.to_string()))
+            .collect::<Vec<_>>()
+    })?;
+    let warnings = match keys {
+        Keys::Now => found
+            .iter()
+            .map(|found| format!("{field}: {found}"))
+            .collect(),
+        Keys::Before => Vec::new(),
+    };
+    let text =
+        toml::to_string(&table).map_err(|error| vec![SpecError::new(&field, error.to_string())])?;
+    Ok(File { text, warnings })
 }
 
 /// What the operator decides: what the specification says, and where a cluster has what a role needs.
@@ -108,7 +133,7 @@ fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
     keys
 }
 
-/// What `config` adds, or each key of it that cannot be used.
+/// What `config` adds, as it is written there, or each key of it that cannot be used.
 fn theirs(spec: &ImClusterSpec, role: Role, ours: &Table) -> Result<Table, Vec<SpecError>> {
     let taken: Vec<String> = leaves(ours)
         .into_iter()
@@ -139,11 +164,15 @@ fn entry(key: &str, text: &str, role: Role, taken: &[String]) -> Result<Table, S
     if taken.iter().any(|taken| taken == key) {
         return Err(format!("{key} is set by the operator"));
     }
-    allowed(table::entry(key, text)?, role, taken)
+    let entry = table::entry(key, text)?;
+    let mut renewed = entry.clone();
+    renamed::renew(&mut renewed).map_err(|error| error.to_string())?;
+    allowed(&renewed, role, taken)?;
+    Ok(entry)
 }
 
-fn allowed(entry: Table, role: Role, taken: &[String]) -> Result<Table, String> {
-    for leaf in leaves(&entry) {
+fn allowed(entry: &Table, role: Role, taken: &[String]) -> Result<(), String> {
+    for leaf in leaves(entry) {
         if taken.contains(&leaf) {
             return Err(format!("{leaf} is set by the operator"));
         }
@@ -159,5 +188,5 @@ fn allowed(entry: Table, role: Role, taken: &[String]) -> Result<Table, String> 
             return Err(format!("{leaf} belongs to roles.{}", other.field()));
         }
     }
-    Ok(entry)
+    Ok(())
 }

@@ -22,6 +22,8 @@ pub struct Resolved {
     pub image: String,
     /// The operator's settings.
     pub settings: Settings,
+    /// Old keys in `roles.*.config` that a later version reads no more: a line each, with what to write.
+    pub warnings: Vec<String>,
     /// What this operator would run.
     pub(crate) rendered: BTreeMap<Role, Rendered>,
 }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use im_operator_api::{DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels};
+use im_operator_api::{
+    DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels, server_config,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::quantity::Quantity;
@@ -37,6 +39,7 @@ pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Ve
         spec,
         image,
         settings: settings.clone(),
+        warnings: Vec::new(),
         rendered: BTreeMap::new(),
     };
     for role in Role::ALL {
@@ -44,9 +47,13 @@ pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Ve
         let labels = resolved.role_labels(role);
         let template = pod::template(name, spec, &resolved.image, labels, role);
         match (template, config::file(name, spec, role)) {
-            (Ok(template), Ok(config)) => {
-                let rendered = Rendered { template, config };
+            (Ok(template), Ok(file)) => {
+                let rendered = Rendered {
+                    template,
+                    config: file.text,
+                };
                 resolved.rendered.insert(role, rendered);
+                resolved.warnings.extend(file.warnings);
             }
             (template, config) => {
                 errors.extend(template.err().into_iter().flatten());
@@ -111,11 +118,8 @@ fn check_version(cluster: &ImCluster, errors: &mut Vec<SpecError>) {
 }
 
 fn minor(version: &str) -> Option<(u64, u64)> {
-    let (release, _) = version.split_once('-').unwrap_or((version, ""));
-    let mut parts = release.split('.').map(str::parse::<u64>);
-    let pair = (parts.next()?.ok()?, parts.next()?.ok()?);
-    parts.next()?.ok()?;
-    parts.next().is_none().then_some(pair)
+    let [major, minor, _] = server_config::release(version)?;
+    Some((major, minor))
 }
 
 fn check_replicas(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {

@@ -49,6 +49,12 @@ pub struct AttachConfig {
     /// The same of long answers (the directory, people, groups) of all links, which take nothing of
     /// the others'.
     pub large_answer_bytes: ByteSize,
+    /// Bytes of one part of an answer that is longer; acknowledgements and short answers go between
+    /// the parts.
+    pub answer_part_bytes: ByteSize,
+    /// Bytes of answers that one msg server has not taken off its link: an acknowledgement waits behind
+    /// so many at most. Further answers wait here.
+    pub untaken_answer_bytes: ByteSize,
     /// Results in one batch.
     pub batch_results: usize,
     /// Bytes of results in one batch; a single result may be larger.
@@ -84,6 +90,8 @@ impl Default for AttachConfig {
             answer_bytes_per_link: ByteSize::mib(48),
             answer_bytes: ByteSize::mib(96),
             large_answer_bytes: ByteSize::mib(96),
+            answer_part_bytes: ByteSize::kib(256),
+            untaken_answer_bytes: ByteSize::mib(1),
             batch_results: 512,
             batch_bytes: ByteSize::mib(4),
             log_page: 1_000,
@@ -113,6 +121,8 @@ impl Check for AttachConfig {
             answer_bytes_per_link,
             answer_bytes,
             large_answer_bytes,
+            answer_part_bytes,
+            untaken_answer_bytes,
             batch_results,
             batch_bytes,
             log_page,
@@ -134,6 +144,20 @@ impl Check for AttachConfig {
         for (key, bytes) in bytes {
             checker.range(key, bytes, &POOL_BYTES);
         }
+        let part = ByteSize::kib(16)..=ByteSize::mib(4);
+        checker.range("answer_part_bytes", answer_part_bytes, &part);
+        // A msg server gathers what it has taken before it tells.
+        let least = answer_part_bytes.as_u64().saturating_add(128 << 10);
+        checker.range(
+            "untaken_answer_bytes",
+            untaken_answer_bytes,
+            &(ByteSize::kib(144)..=ByteSize::mib(64)),
+        );
+        checker.require(
+            "untaken_answer_bytes",
+            untaken_answer_bytes.as_u64() >= least,
+            "be at least 128KiB more than answer_part_bytes",
+        );
         checker.range("batch_bytes", batch_bytes, &BATCH_BYTES);
         checker.range("log_page_bytes", log_page_bytes, &BATCH_BYTES);
         checker.range(

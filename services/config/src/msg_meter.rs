@@ -24,8 +24,8 @@ const fn rate(burst: u32, per_minute: u32) -> Rate {
 /// of these off.
 ///
 /// Beyond a rate a connection is read later and nothing is dropped; beyond `ignored` it is closed,
-/// since no client sends such frames. Rates under "per user" count all terminals of a user on one msg
-/// server together, and over reconnects.
+/// since no client sends such frames. Rates under "per user", bytes of answers and of messages count all
+/// terminals of a user on one msg server together, and over reconnects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeterConfig {
@@ -58,6 +58,11 @@ pub struct MeterConfig {
     pub bytes_burst: ByteSize,
     /// Bytes of all frames of one connection per second after that.
     pub bytes_per_second: ByteSize,
+    /// Bytes of answers of one user at once: history, the directory, presence. Beyond it their next
+    /// question is read later.
+    pub answers_burst: ByteSize,
+    /// Bytes of answers of one user per second after that.
+    pub answers_per_second: ByteSize,
 }
 
 impl Default for MeterConfig {
@@ -93,6 +98,10 @@ impl Default for MeterConfig {
             bytes_burst: ByteSize::mib(4),
             // Windows: ten texts of 4 KiB a second is the pace of its send queue.
             bytes_per_second: ByteSize::kib(80),
+            // All: the directory of 50,000 people, 15 MB, four times in a row.
+            answers_burst: ByteSize::mib(64),
+            // A person who opens five conversations a second, each with 200 KB of speech.
+            answers_per_second: ByteSize::mib(1),
         }
     }
 }
@@ -114,6 +123,8 @@ impl Check for MeterConfig {
             kick,
             bytes_burst,
             bytes_per_second,
+            answers_burst,
+            answers_per_second,
         } = self;
         for (name, rate) in [
             ("heartbeat", heartbeat),
@@ -143,6 +154,12 @@ impl Check for MeterConfig {
             bytes_per_second,
             &(least..=ByteSize::mib(1_024)),
         );
+        for (name, bytes) in [
+            ("answers_burst", answers_burst),
+            ("answers_per_second", answers_per_second),
+        ] {
+            checker.range(name, bytes, &(least..=ByteSize::mib(2_048)));
+        }
     }
 }
 

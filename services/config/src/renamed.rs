@@ -159,8 +159,7 @@ impl RenamedError {
 impl Renamed {
     /// The last part of the old name and of the new one.
     fn names(&self) -> (&str, &str) {
-        let last = |path: &str| path.rfind('.').map_or(0, |dot| dot + 1);
-        (&self.old[last(&self.old)..], &self.new[last(&self.new)..])
+        (last(&self.old), last(&self.new))
     }
 
     /// The table in which the key stands.
@@ -190,6 +189,10 @@ impl Renamed {
             new: self.new.clone(),
         }
     }
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(_, name)| name)
 }
 
 /// Gives every old key of a configuration its name and value of today, and says which there were.

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::{AnswersConfig, DbProxyConfig};
 use im_core::{ClientType, Conversation, Peer, TerminalClass, UserId};
-use im_proto_rpc::v1::{Answer, Query, answer::Outcome};
+use im_proto_rpc::v1::{Query, answer::Outcome};
 use im_store::{Store, StoreError};
 use tracing::{debug, warn};
 
@@ -34,7 +34,7 @@ use metrics::Bound;
 
 use crate::accounts::Accounts;
 use crate::assembly::Context;
-use crate::calls::{AnswerQueries, Cost};
+use crate::calls::{AnswerQueries, Answered, Body, Cost};
 use crate::positions::Positions;
 use crate::publish::Publisher;
 use crate::support::{Hourly, StripedLocks, Throttle};
@@ -89,24 +89,23 @@ enum Reply {
     /// The protocol has no answer here.
     Silent,
     /// Bodies of one or more frames.
-    Frames(Command, Vec<Bytes>),
+    Frames(Command, Vec<Body>),
 }
 
 impl Reply {
     fn one<M: TeamtalkMessage>(command: Command, message: &M) -> Self {
         debug_assert_eq!(command.message(), M::KIND, "message of another command");
-        Self::Frames(command, vec![Bytes::from(message.encode_to_vec())])
+        Self::Frames(command, vec![body(message)])
     }
 
     fn many<M: TeamtalkMessage>(command: Command, messages: impl Iterator<Item = M>) -> Self {
         debug_assert_eq!(command.message(), M::KIND, "message of another command");
-        Self::Frames(
-            command,
-            messages
-                .map(|message| Bytes::from(message.encode_to_vec()))
-                .collect(),
-        )
+        Self::Frames(command, messages.map(|message| body(&message)).collect())
     }
+}
+
+fn body<M: TeamtalkMessage>(message: &M) -> Body {
+    Bytes::from(message.encode_to_vec()).into()
 }
 
 /// Why a query gets no answer although it deserves one.
@@ -272,12 +271,12 @@ impl AnswerQueries for Answers {
         cost::of(command, query.body.len(), &self.config)
     }
 
-    async fn answer(&self, query: Query) -> Answer {
+    async fn answer(&self, query: Query) -> Answered {
         let Some(user) = UserId::from_wire(query.user) else {
-            return silent();
+            return Answered::nothing(Outcome::Silent);
         };
         let Some(command) = u16::try_from(query.command).ok().and_then(Command::from_id) else {
-            return silent();
+            return Answered::nothing(Outcome::Silent);
         };
         let asker = Asker {
             user,
@@ -291,16 +290,14 @@ impl AnswerQueries for Answers {
         match handled {
             Ok(Reply::Silent) => {
                 self.metrics.answered(Outcome::Silent);
-                silent()
+                Answered::nothing(Outcome::Silent)
             }
             Ok(Reply::Frames(command, bodies)) => {
                 self.metrics.answered(Outcome::Answered);
-                let mut bodies = bodies.into_iter();
-                Answer {
-                    outcome: Outcome::Answered.into(),
+                Answered {
+                    outcome: Outcome::Answered,
                     command: command.id().into(),
-                    body: bodies.next().unwrap_or_default(),
-                    more: bodies.collect(),
+                    bodies,
                 }
             }
             Err(error) => {
@@ -309,19 +306,9 @@ impl AnswerQueries for Answers {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     warn!(%user, command = command.name(), %error, cause, "query not answered");
                 }
-                Answer {
-                    outcome: Outcome::Failed.into(),
-                    ..Answer::default()
-                }
+                Answered::nothing(Outcome::Failed)
             }
         }
-    }
-}
-
-fn silent() -> Answer {
-    Answer {
-        outcome: Outcome::Silent.into(),
-        ..Answer::default()
     }
 }
 

@@ -91,7 +91,7 @@ impl Attach {
             login_room: semaphore(config.logins),
             answer_bytes: semaphore(config.answer_bytes.as_usize()),
             large_answer_bytes: semaphore(config.large_answer_bytes.as_usize()),
-            related: related::Relations::new(config),
+            related: related::Relations::new(config, context.metrics.clone()),
             rules: SendRules::from(&context.config.writer),
             answers,
             logins,

@@ -1,7 +1,11 @@
 //! What links of msg servers may ask, as the links see those who answer.
 
+mod answered;
+
 use async_trait::async_trait;
 use im_proto_rpc::v1;
+
+pub(crate) use answered::{Answered, Body, Parts};
 
 /// What a query may cost, known before it is begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub(crate) trait AnswerQueries: Send + Sync + 'static {
 
     /// The answer to one request; never fails, a store that does not answer is
     /// `Outcome::Failed`. May be dropped half-way unless it changes something.
-    async fn answer(&self, query: v1::Query) -> v1::Answer;
+    async fn answer(&self, query: v1::Query) -> Answered;
 }
 
 /// Checks logins. Implemented by `accounts::Accounts`.

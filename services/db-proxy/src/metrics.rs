@@ -42,6 +42,15 @@ struct ClassLabel {
     class: &'static str,
 }
 
+/// How many things the writer remembers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memories {
+    pub(crate) conversations: usize,
+    pub(crate) groups: usize,
+    pub(crate) users: usize,
+    pub(crate) retry_keys: usize,
+}
+
 /// Counters of the writer, the publisher, the links and the read positions; cheap to clone. `Default`
 /// counts without showing it to anybody.
 #[derive(Clone, Default)]
@@ -58,6 +67,12 @@ struct Inner {
     store_errors: Counter,
     cached_conversations: Gauge,
     cached_groups: Gauge,
+    cached_users: Gauge,
+    cached_positions: Gauge,
+    cached_relations: Gauge,
+    cut_relations: Counter,
+    changes_told_early: Counter,
+    incomplete_lists: Counter,
     retry_keys: Gauge,
     publish_drops: Counter,
     publish_lag: Gauge,
@@ -88,6 +103,12 @@ impl Default for Inner {
             store_errors: Counter::default(),
             cached_conversations: Gauge::default(),
             cached_groups: Gauge::default(),
+            cached_users: Gauge::default(),
+            cached_positions: Gauge::default(),
+            cached_relations: Gauge::default(),
+            cut_relations: Counter::default(),
+            changes_told_early: Counter::default(),
+            incomplete_lists: Counter::default(),
             retry_keys: Gauge::default(),
             publish_drops: Counter::default(),
             publish_lag: Gauge::default(),
@@ -161,6 +182,36 @@ impl Metrics {
             "cached_groups",
             "Groups remembered by the writer",
             inner.cached_groups.clone(),
+        );
+        it.register(
+            "cached_users",
+            "People that the writer remembers to exist",
+            inner.cached_users.clone(),
+        );
+        it.register(
+            "cached_positions",
+            "Read positions remembered after their flush",
+            inner.cached_positions.clone(),
+        );
+        it.register(
+            "cached_relations",
+            "People whose relations are remembered",
+            inner.cached_relations.clone(),
+        );
+        it.register(
+            "cut_relations",
+            "People with more relations than are told of their presence",
+            inner.cut_relations.clone(),
+        );
+        it.register(
+            "changes_told_early",
+            "Times that so many changes of people had gathered that all were told at once",
+            inner.changes_told_early.clone(),
+        );
+        it.register(
+            "incomplete_lists",
+            "Lists of sessions that a route server did not answer in time",
+            inner.incomplete_lists.clone(),
         );
         it.register(
             "retry_keys",
@@ -316,10 +367,27 @@ impl Metrics {
         set(&self.0.queued, messages);
     }
 
-    pub(crate) fn memories(&self, conversations: usize, groups: usize, keys: usize) {
-        set(&self.0.cached_conversations, conversations);
-        set(&self.0.cached_groups, groups);
-        set(&self.0.retry_keys, keys);
+    pub(crate) fn memories(&self, memories: Memories) {
+        set(&self.0.cached_conversations, memories.conversations);
+        set(&self.0.cached_groups, memories.groups);
+        set(&self.0.cached_users, memories.users);
+        set(&self.0.retry_keys, memories.retry_keys);
+    }
+
+    pub(crate) fn cached_relations(&self, users: usize) {
+        set(&self.0.cached_relations, users);
+    }
+
+    pub(crate) fn relations_cut(&self) {
+        self.0.cut_relations.inc();
+    }
+
+    pub(crate) fn changes_told_early(&self) {
+        self.0.changes_told_early.inc();
+    }
+
+    pub(crate) fn list_incomplete(&self) {
+        self.0.incomplete_lists.inc();
     }
 
     pub(crate) fn publish_dropped(&self) {
@@ -336,8 +404,9 @@ impl Metrics {
         set(&self.0.publish_links, links);
     }
 
-    pub(crate) fn positions_pending(&self, positions: usize) {
-        set(&self.0.positions_pending, positions);
+    pub(crate) fn positions(&self, pending: usize, cached: usize) {
+        set(&self.0.positions_pending, pending);
+        set(&self.0.cached_positions, cached);
     }
 
     pub(crate) fn positions_flushed(&self) {
@@ -352,6 +421,16 @@ impl Metrics {
     /// Counts a link while the guard lives.
     pub(crate) fn link(&self) -> Held {
         Held::new(&self.0.links)
+    }
+
+    /// Changes told early, relations remembered, relations cut.
+    #[cfg(test)]
+    pub(crate) fn reached(&self) -> (u64, i64, u64) {
+        (
+            self.0.changes_told_early.get(),
+            self.0.cached_relations.get(),
+            self.0.cut_relations.get(),
+        )
     }
 
     #[cfg(test)]

@@ -278,7 +278,9 @@ impl Positions {
                 inner.raise(key, id);
             }
         }
-        self.0.metrics.positions_pending(inner.pending.len());
+        self.0
+            .metrics
+            .positions(inner.pending.len(), inner.stored.len());
         drop(inner);
         self.0.room.notify_waiters();
     }

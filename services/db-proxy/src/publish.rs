@@ -108,6 +108,7 @@ impl Publisher {
         let is_full = gathered.len() >= self.0.config.gathered;
         drop(gathered);
         if is_full {
+            self.0.metrics.changes_told_early();
             self.publish_gathered();
         } else if is_first {
             let this = self.clone();
@@ -147,6 +148,7 @@ impl Publisher {
         match tokio::time::timeout(time, reply).await {
             Ok(answered) => answered.map_err(|_| ListError::Incomplete)?,
             Err(_) => {
+                self.0.metrics.list_incomplete();
                 self.lock().forget_list(tag);
                 Err(ListError::Incomplete)
             }

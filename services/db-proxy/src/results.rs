@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use im_proto_rpc::v1;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use crate::calls::{Answered, Parts};
+
 /// Bytes that any result costs besides its contents.
 const FIXED: usize = 64;
 
@@ -19,8 +21,9 @@ pub(crate) struct Hold {
     pub(crate) session: Option<(u64, usize)>,
 }
 
-/// Gathers the results of one link. Messages are answered first. Its size is bounded by the messages
-/// that the link may have open, and by what the others hold.
+/// Gathers the results of one link. Messages are answered first, long answers leave in parts between
+/// the others. Its size is bounded by the messages that the link may have open, and by what the others
+/// hold.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     waiting: Mutex<Waiting>,
@@ -32,14 +35,57 @@ struct Waiting {
     /// In the order in which they were pushed; a few bytes each.
     light: Vec<v1::DbResult>,
     others: VecDeque<(v1::DbResult, Hold)>,
+    /// Answers of which the peer tells when it has taken them.
+    answers: VecDeque<Leaving<v1::Answer>>,
+    /// Those of them that leave in parts, one after the other.
+    long: VecDeque<Leaving<Parts>>,
+    /// What the peer has not taken counts for, bytes.
+    untaken: usize,
+    /// Whose turn it is to be first: a part or whole answers.
+    part_first: bool,
+}
+
+/// An answer that waits to leave.
+#[derive(Debug)]
+struct Leaving<T> {
+    tag: u64,
+    answer: T,
+    hold: Hold,
 }
 
 /// Results that go together.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) results: Vec<v1::DbResult>,
-    /// What they hold.
+    /// How many of them end their calls.
+    pub(crate) ended: usize,
+    /// What those hold.
     pub(crate) holds: Vec<Hold>,
+}
+
+/// What goes together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Results.
+    pub(crate) results: usize,
+    /// Bytes; a single result may be larger.
+    pub(crate) bytes: usize,
+    /// Bytes of a part, and of the answers in one batch of which the peer tells when it has taken them.
+    pub(crate) part: usize,
+    /// What all answers that the peer has not taken may count for, bytes.
+    pub(crate) untaken: usize,
+}
+
+impl Limits {
+    #[cfg(test)]
+    pub(crate) fn results(results: usize) -> Self {
+        Self {
+            results,
+            bytes: usize::MAX,
+            part: usize::MAX,
+            untaken: usize::MAX,
+        }
+    }
 }
 
 impl Results {
@@ -65,11 +111,49 @@ impl Results {
         self.ready.notify_one();
     }
 
-    /// Waits for results and takes at most `max` of them, of at most `max_bytes` together or one.
-    pub(crate) async fn take(&self, max: usize, max_bytes: usize) -> Taken {
+    /// Adds an answer for a peer that tells when it has taken it; above `part` bytes it leaves in parts.
+    /// Never waits.
+    pub(crate) fn push_answer(&self, tag: u64, answer: Answered, hold: Hold, part: usize) {
+        let bytes = answer.weight();
+        if bytes > part {
+            let answer = answer.parts();
+            let leaving = Leaving { tag, answer, hold };
+            self.lock().long.push_back(leaving);
+        } else {
+            let mut answer = answer.whole();
+            answer.counts = counted(bytes);
+            let leaving = Leaving { tag, answer, hold };
+            self.lock().answers.push_back(leaving);
+        }
+        self.ready.notify_one();
+    }
+
+    /// The peer has taken answers that counted for so many bytes.
+    pub(crate) fn taken(&self, bytes: u64) {
+        {
+            let mut waiting = self.lock();
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            waiting.untaken = waiting.untaken.saturating_sub(bytes);
+        }
+        self.ready.notify_one();
+    }
+
+    /// Nobody wants this answer any more: what it holds, if it has not left.
+    pub(crate) fn withdraw(&self, tag: u64) -> Option<Hold> {
+        let mut waiting = self.lock();
+        let whole = waiting.answers.iter().position(|next| next.tag == tag);
+        if let Some(at) = whole {
+            return waiting.answers.remove(at).map(|next| next.hold);
+        }
+        let at = waiting.long.iter().position(|next| next.tag == tag)?;
+        waiting.long.remove(at).map(|next| next.hold)
+    }
+
+    /// Waits for results that may leave and takes what goes together.
+    pub(crate) async fn take(&self, limits: &Limits) -> Taken {
         loop {
             let ready = self.ready.notified();
-            let taken = self.take_now(max, max_bytes);
+            let taken = self.take_now(limits);
             if !taken.results.is_empty() {
                 return taken;
             }
@@ -77,36 +161,140 @@ impl Results {
         }
     }
 
-    /// What is there, within the same bounds.
-    pub(crate) fn take_now(&self, max: usize, max_bytes: usize) -> Taken {
+    /// What is there and may leave, within the same bounds.
+    pub(crate) fn take_now(&self, limits: &Limits) -> Taken {
         let mut waiting = self.lock();
-        let most_light = max.min((max_bytes / FIXED).max(1));
-        let mut results = if waiting.light.len() <= most_light {
+        let most_light = limits.results.min((limits.bytes / FIXED).max(1));
+        let results = if waiting.light.len() <= most_light {
             mem::take(&mut waiting.light)
         } else {
             let rest = waiting.light.split_off(most_light);
             mem::replace(&mut waiting.light, rest)
         };
-        let mut bytes = FIXED * results.len();
-        let mut holds = Vec::new();
-        while results.len() < max
-            && let Some((next, _)) = waiting.others.front()
-        {
-            bytes = bytes.saturating_add(weight(next));
-            if bytes > max_bytes && !results.is_empty() {
-                break;
-            }
-            let Some((next, hold)) = waiting.others.pop_front() else {
-                break;
-            };
-            results.push(next);
-            holds.push(hold);
+        let mut batch = Batch {
+            limits,
+            bytes: FIXED * results.len(),
+            answers: 0,
+            taken: Taken {
+                ended: results.len(),
+                results,
+                holds: Vec::new(),
+            },
+        };
+        batch.take_others(&mut waiting.others);
+        if waiting.answers.is_empty() && waiting.long.is_empty() {
+            return batch.taken;
         }
-        Taken { results, holds }
+        if waiting.part_first {
+            batch.take_part(&mut waiting);
+        }
+        batch.take_answers(&mut waiting);
+        batch.take_part(&mut waiting);
+        if batch.answers > 0 {
+            waiting.part_first = !waiting.part_first;
+        }
+        batch.taken
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is being put together.
+struct Batch<'a> {
+    limits: &'a Limits,
+    bytes: usize,
+    /// Bytes of answers that count.
+    answers: usize,
+    taken: Taken,
+}
+
+impl Batch<'_> {
+    /// Takes room for so many bytes, or for one result.
+    fn fits(&mut self, bytes: usize) -> bool {
+        let results = self.taken.results.len();
+        let all = self.bytes.saturating_add(bytes);
+        let fits = results < self.limits.results && (all <= self.limits.bytes || results == 0);
+        if fits {
+            self.bytes = all;
+        }
+        fits
+    }
+
+    /// The same for an answer that counts until the peer has taken it.
+    fn counts(&mut self, bytes: usize, untaken: &mut usize) -> bool {
+        let answers = self.answers.saturating_add(bytes);
+        let all = untaken.saturating_add(bytes);
+        let may = (answers <= self.limits.part || self.answers == 0)
+            && (all <= self.limits.untaken || *untaken == 0)
+            && self.fits(bytes);
+        if may {
+            (self.answers, *untaken) = (answers, all);
+        }
+        may
+    }
+
+    fn take_others(&mut self, others: &mut VecDeque<(v1::DbResult, Hold)>) {
+        while let Some((next, _)) = others.front() {
+            if !self.fits(weight(next)) {
+                return;
+            }
+            let Some((next, hold)) = others.pop_front() else {
+                return;
+            };
+            self.end(next, hold);
+        }
+    }
+
+    fn take_answers(&mut self, waiting: &mut Waiting) {
+        while let Some(next) = waiting.answers.front() {
+            let bytes = next.answer.counts as usize;
+            if !self.counts(bytes, &mut waiting.untaken) {
+                return;
+            }
+            let Some(Leaving { tag, answer, hold }) = waiting.answers.pop_front() else {
+                return;
+            };
+            self.end(result(tag, answer), hold);
+        }
+    }
+
+    /// Takes a part, and while there is room the parts behind it.
+    fn take_part(&mut self, waiting: &mut Waiting) {
+        while let Some(next) = waiting.long.front_mut() {
+            let bytes = next.answer.next_weight(self.limits.part);
+            if !self.counts(bytes, &mut waiting.untaken) {
+                return;
+            }
+            let mut part = next.answer.next(self.limits.part);
+            part.counts = counted(bytes);
+            let is_last = !part.unfinished;
+            let part = result(next.tag, part);
+            if !is_last {
+                self.taken.results.push(part);
+            } else if let Some(Leaving { hold, .. }) = waiting.long.pop_front() {
+                self.end(part, hold);
+            }
+        }
+    }
+
+    /// Adds a result that ends its call.
+    fn end(&mut self, result: v1::DbResult, hold: Hold) {
+        self.taken.results.push(result);
+        self.taken.holds.push(hold);
+        self.taken.ended += 1;
+    }
+}
+
+fn counted(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+fn result(tag: u64, answer: v1::Answer) -> v1::DbResult {
+    v1::DbResult {
+        tag,
+        result: Some(v1::db_result::Result::Answer(answer)),
     }
 }
 
@@ -151,6 +339,7 @@ mod tests {
             msg_id: u32::MAX,
             time: u32::MAX,
             seq: u64::MAX,
+            wait_ms: u32::MAX,
             ..Default::default()
         };
         v1::DbResult {
@@ -179,7 +368,11 @@ mod tests {
         }
         results.push(vec![send(7), send(8)]);
         let tags = |taken: &Taken| taken.results.iter().map(|r| r.tag).collect::<Vec<_>>();
-        let first = results.take_now(10, 2_300);
+        let limits = Limits {
+            bytes: 2_300,
+            ..Limits::results(10)
+        };
+        let first = results.take_now(&limits);
         assert_eq!((tags(&first), first.holds.len()), (vec![7, 8, 1, 2], 2));
         let bytes = |taken: &Taken| {
             let results = taken.results.clone();
@@ -187,13 +380,13 @@ mod tests {
         };
         assert!(bytes(&first) <= 2_300);
         results.push_held(held(4, 50_000), Hold::default());
-        assert_eq!(tags(&results.take_now(10, 2_300)), [3]);
+        assert_eq!(tags(&results.take_now(&limits)), [3]);
         assert_eq!(
-            tags(&results.take_now(10, 2_300)),
+            tags(&results.take_now(&limits)),
             [4],
             "one that is larger goes alone"
         );
-        assert!(results.take_now(10, 2_300).results.is_empty());
+        assert!(results.take_now(&limits).results.is_empty());
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl StoredBytes {
     fn mark_unwritten(&self, due: &[StoredLevel]) {
         let mut levels = self.0.lock();
         for StoredLevel { user, at, .. } in due {
-            let level = levels.entry(*user).or_insert(Level {
+            let level = levels.entry(*user).or_insert_with(|| Level {
                 at: *at,
                 ..Level::default()
             });

@@ -184,16 +184,22 @@ fn refused(presets: &[Preset]) -> Vec<SpecError> {
             bad.push(SpecError::new(&preset.field, reason));
         }
     }
-    if bad.is_empty()
-        && let Some(LoadError::Bounds(violations)) = load(presets)
-    {
-        bad.extend(violations.0.into_iter().map(|violation| {
-            let preset = presets.iter().rfind(|preset| preset.key == violation.key);
-            let field = preset.map_or(&violation.key, |preset| &preset.field);
-            SpecError::new(field, violation.rule.to_string())
-        }));
+    if !bad.is_empty() {
+        return bad;
     }
-    bad
+    let of_key = |key: &str, message: String| {
+        let preset = presets.iter().rfind(|preset| preset.key == key);
+        SpecError::new(preset.map_or(key, |preset| &preset.field), message)
+    };
+    match load(presets) {
+        Some(LoadError::Bounds(violations)) => {
+            let all = violations.0.into_iter();
+            all.map(|found| of_key(&found.key, found.rule.to_string()))
+                .collect()
+        }
+        Some(LoadError::Renamed { source, .. }) => vec![of_key(source.key(), source.to_string())],
+        _ => bad,
+    }
 }
 
 fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {

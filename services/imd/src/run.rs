@@ -10,6 +10,7 @@ mod listeners;
 mod roles;
 mod secret;
 mod supervise;
+mod threads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use im_runtime::ready_file::{self, Addresses};
 use im_runtime::signals::{Signals, Stop};
 use im_runtime::{Context, limits, process, telemetry};
 use prometheus_client::metrics::info::Info;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -33,6 +35,7 @@ use crate::cli::{AllInOneArgs, RoleArgs};
 use crate::config;
 use follow::follow;
 use secret::Kept;
+use threads::Threads;
 
 /// A role that runs alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ struct Shared {
     remember_keys: Option<RememberKeys>,
     context: Context,
     links: LinkMetrics,
+    /// The threads of connections of clients.
+    clients: Handle,
     /// Made when a list of peers names a Service.
     kubernetes: OnceLock<Kubernetes>,
 }
@@ -137,19 +142,10 @@ fn start(
     secrets: Secrets,
     ready_file: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.enable_all().thread_name("imd");
-    let threads = match (config.process.worker_threads, &plan) {
-        (0, Plan::One(Role::Login)) => 1,
-        (threads, _) => threads,
-    };
-    if threads > 0 {
-        runtime.worker_threads(threads);
-    }
-    let runtime = runtime.build().context("start the runtime")?;
-    let code = runtime.block_on(serve(plan, config, secrets, ready_file));
-    // What a late or immediate stop has left behind is not waited for.
-    runtime.shutdown_background();
+    let threads = Threads::start(&plan, config.process.worker_threads).context("start threads")?;
+    let clients = threads.clients().clone();
+    let code = threads.block_on(serve(plan, config, secrets, ready_file, clients));
+    threads.end();
     code
 }
 
@@ -158,6 +154,7 @@ async fn serve(
     config: ImdConfig,
     secrets: Secrets,
     ready_file: Option<PathBuf>,
+    clients: Handle,
 ) -> anyhow::Result<ExitCode> {
     let service = match plan {
         Plan::All => "imd",
@@ -166,7 +163,7 @@ async fn serve(
     let signals = Signals::install().context("take over signals")?;
     let telemetry = telemetry::init(&config.log, &config.trace, service)
         .map_err(config::BadConfig::Telemetry)?;
-    let outcome = run(plan, config, secrets, ready_file, signals).await;
+    let outcome = run(plan, config, secrets, ready_file, clients, signals).await;
     telemetry.finish().await;
     outcome
 }
@@ -176,6 +173,7 @@ async fn run(
     config: ImdConfig,
     secrets: Secrets,
     ready_file: Option<PathBuf>,
+    clients: Handle,
     signals: Signals,
 ) -> anyhow::Result<ExitCode> {
     match limits::raise_open_files() {
@@ -195,7 +193,7 @@ async fn run(
             "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
-    let shared = share(config, &secrets);
+    let shared = share(config, &secrets, clients);
     let mut addresses = Addresses::new();
     let admin = bind_admin(&shared, &mut addresses).await?;
     let running = match plan {
@@ -242,11 +240,11 @@ async fn run(
     }
 }
 
-fn share(config: ImdConfig, secrets: &Secrets) -> Shared {
+fn share(config: ImdConfig, secrets: &Secrets, clients: Handle) -> Shared {
     let context = Context::default();
     let links = context.metrics.register(LinkMetrics::register);
     context.metrics.register(|registry| {
-        process::register(registry, tokio::runtime::Handle::current());
+        process::register(registry, runtimes(&clients));
         heap::register(registry);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("im_build", "The program", version);
@@ -272,8 +270,16 @@ fn share(config: ImdConfig, secrets: &Secrets) -> Shared {
             .map(|kept| kept.secret.clone()),
         context,
         links,
+        clients,
         kubernetes: OnceLock::new(),
     }
+}
+
+/// The runtimes of this process.
+fn runtimes(clients: &Handle) -> Vec<Handle> {
+    let main = Handle::current();
+    let others = (clients.id() != main.id()).then(|| clients.clone());
+    std::iter::once(main).chain(others).collect()
 }
 
 async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Result<Option<Admin>> {
@@ -282,7 +288,8 @@ async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Resul
         return Ok(None);
     }
     let limit = config.heartbeat.duration();
-    let admin = Admin::bind(&config.listen, shared.context.clone(), limit).await?;
+    let runtimes = runtimes(&shared.clients);
+    let admin = Admin::bind(&config.listen, shared.context.clone(), limit, runtimes).await?;
     roles::note(addresses, "admin", "http", admin.local_addr());
     Ok(Some(admin))
 }

@@ -2,6 +2,8 @@
 
 use im_config::MsgConfig;
 use im_runtime::Readiness;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +26,11 @@ pub(crate) struct Env {
     pub(crate) metrics: MsgMetrics,
     pub(crate) readiness: Readiness,
     pub(crate) tasks: TaskTracker,
+    /// The threads that read and write connections of clients.
+    pub(crate) clients: Handle,
+    /// Connections that go on at the same time when their turn is over: one fewer than these threads, if
+    /// there are several, so that whatever else runs on them finds a free one.
+    pub(crate) places: Semaphore,
     /// Ends everything, after the drain.
     pub(crate) stop: CancellationToken,
 }
@@ -34,6 +41,7 @@ impl Env {
         name: String,
         metrics: MsgMetrics,
         readiness: Readiness,
+        clients: Handle,
     ) -> Self {
         Self {
             config,
@@ -43,8 +51,15 @@ impl Env {
             metrics,
             readiness,
             tasks: TaskTracker::new(),
+            places: Semaphore::new(clients.metrics().num_workers().saturating_sub(1).max(1)),
+            clients,
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Starts a task for a connection on the threads of clients.
+    pub(crate) fn spawn_client(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.clients);
     }
 
     /// Milliseconds of this server's clock, see [`Clock::now`].

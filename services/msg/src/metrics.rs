@@ -88,6 +88,8 @@ pub(crate) enum Limit {
     Bytes,
     /// Bytes of messages of a user.
     Stored,
+    /// Bytes of answers to a user.
+    Answers,
 }
 
 /// Why a connection is not read for a while.

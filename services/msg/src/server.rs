@@ -15,6 +15,7 @@ use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -43,6 +44,9 @@ pub struct Deps {
     pub login: Peers<LoadReport, LoadSeen>,
     /// Version of the program, for operators.
     pub revision: String,
+    /// Where connections of clients are worked on. If it is not the runtime of [`Server::run`], nothing that
+    /// clients send holds up links and accepts, which stay there.
+    pub clients: Handle,
 }
 
 /// Addresses of a bound server.
@@ -90,6 +94,7 @@ impl Server {
             route,
             login,
             revision,
+            clients,
         } = deps;
         config.validate()?;
         let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
@@ -107,7 +112,7 @@ impl Server {
         // A file that may say otherwise is asked first.
         let has_file = !config.public_endpoint_file.as_os_str().is_empty();
         let public = Some(public).filter(|_| !has_file);
-        let env = Env::new(config, name, metrics, context.readiness);
+        let env = Env::new(config, name, metrics, context.readiness, clients);
         let (inbox, receiver) = inbox::inbox();
         let gateway = Arc::new(Gateway::new(env, public, inbox));
         let shown = Arc::downgrade(&gateway);

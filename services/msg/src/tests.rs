@@ -7,6 +7,7 @@ mod leaving;
 mod login;
 mod messages;
 mod meter;
+mod parts;
 mod requests;
 mod rig;
 mod weights;

@@ -1,7 +1,8 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`, `/debug/dump`.
 //!
 //! It serves operators and probes over plain HTTP and shows no secret. `/livez` answers from a
-//! heartbeat, a task that must have run lately, so that a runtime that is stuck is seen.
+//! heartbeat, a task on each runtime of the process that must have run lately, so that threads that are
+//! stuck are seen.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,23 +37,26 @@ pub struct Admin {
     local: SocketAddr,
     shared: Arc<Shared>,
     period: Duration,
+    runtimes: Vec<Handle>,
 }
 
 #[derive(Debug)]
 struct Shared {
     context: Context,
     started: Instant,
-    /// Milliseconds from `started` to the last beat.
-    beat: AtomicU64,
+    /// Milliseconds from `started` to the last beat of each runtime.
+    beats: Vec<AtomicU64>,
     limit: Duration,
 }
 
 impl Admin {
-    /// Binds the port. The process counts as stuck when its heartbeat is older than `limit`.
+    /// Binds the port. The process counts as stuck when the heartbeat of one of its runtimes is older
+    /// than `limit`.
     pub async fn bind(
         address: &str,
         context: Context,
         limit: Duration,
+        runtimes: Vec<Handle>,
     ) -> Result<Self, ListenError> {
         let listener = listen::tcp(address, BACKLOG).await?;
         let local = listener.local_addr().map_err(|source| ListenError {
@@ -61,7 +67,7 @@ impl Admin {
         let shared = Shared {
             context,
             started,
-            beat: AtomicU64::new(0),
+            beats: runtimes.iter().map(|_| AtomicU64::new(0)).collect(),
             limit,
         };
         Ok(Self {
@@ -69,6 +75,7 @@ impl Admin {
             local,
             shared: Arc::new(shared),
             period: limit / 4,
+            runtimes,
         })
     }
 
@@ -85,7 +92,10 @@ impl Admin {
             .route("/metrics", get(metrics_text))
             .route("/debug/dump", get(dump))
             .with_state(Arc::clone(&self.shared));
-        let beating = beat(self.shared, self.period);
+        let mut beating = JoinSet::new();
+        for (nth, runtime) in self.runtimes.iter().enumerate() {
+            beating.spawn_on(beat(Arc::clone(&self.shared), nth, self.period), runtime);
+        }
         let serving = axum::serve(self.listener, routes)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let late = async {
@@ -94,17 +104,16 @@ impl Admin {
         };
         tokio::select! {
             served = serving.into_future() => served,
-            () = beating => Ok(()),
             () = late => Ok(()),
         }
     }
 }
 
-async fn beat(shared: Arc<Shared>, period: Duration) {
+async fn beat(shared: Arc<Shared>, nth: usize, period: Duration) {
     loop {
-        shared
-            .beat
-            .store(millis(shared.started.elapsed()), Ordering::Relaxed);
+        if let Some(beat) = shared.beats.get(nth) {
+            beat.store(millis(shared.started.elapsed()), Ordering::Relaxed);
+        }
         tokio::time::sleep(period).await;
     }
 }
@@ -115,7 +124,8 @@ fn millis(duration: Duration) -> u64 {
 
 async fn livez(State(shared): State<Arc<Shared>>) -> Response {
     let now = millis(shared.started.elapsed());
-    let age = now.saturating_sub(shared.beat.load(Ordering::Relaxed));
+    let beats = shared.beats.iter().map(|beat| beat.load(Ordering::Relaxed));
+    let age = now.saturating_sub(beats.min().unwrap_or(now));
     if age <= millis(shared.limit) {
         (StatusCode::OK, "ok\n").into_response()
     } else {

@@ -42,20 +42,22 @@ fn field(status: &str, name: &str) -> i64 {
         .unwrap_or(0)
 }
 
-/// Shows the use of the process and of this runtime.
-pub fn register(registry: &mut Registry, runtime: Handle) {
-    registry.register_collector(Box::new(ProcessCollector { runtime }));
+/// Shows the use of the process and of its runtimes.
+pub fn register(registry: &mut Registry, runtimes: Vec<Handle>) {
+    registry.register_collector(Box::new(ProcessCollector { runtimes }));
 }
 
 #[derive(Debug)]
 struct ProcessCollector {
-    runtime: Handle,
+    runtimes: Vec<Handle>,
 }
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let usage = Usage::read();
-        let tasks = i64::try_from(self.runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX);
+        let alive = |runtime: &Handle| runtime.metrics().num_alive_tasks();
+        let tasks: usize = self.runtimes.iter().map(alive).sum();
+        let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
         let gauges = [
             (
                 "process_open_fds",
@@ -68,11 +70,7 @@ impl Collector for ProcessCollector {
                 usage.resident_bytes,
             ),
             ("process_threads", "Threads", usage.threads),
-            (
-                "im_process_tasks",
-                "Tasks of the runtime that are alive",
-                tasks,
-            ),
+            ("im_process_tasks", "Tasks that are alive", tasks),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
@@ -97,7 +95,7 @@ mod tests {
     #[tokio::test]
     async fn the_use_of_this_process_is_among_the_metrics() {
         let metrics = crate::Metrics::default();
-        metrics.register(|registry| register(registry, Handle::current()));
+        metrics.register(|registry| register(registry, vec![Handle::current()]));
         let text = metrics.encode().unwrap();
         for name in [
             "process_open_fds ",

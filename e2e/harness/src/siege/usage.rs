@@ -25,7 +25,7 @@ pub struct Usage {
     pub heap_kib: u64,
     /// Open descriptors.
     pub descriptors: usize,
-    /// Tasks of the runtime.
+    /// Tasks of its runtimes.
     pub tasks: u64,
     /// Links to other roles that it has dialed, lost ones included.
     pub links: u64,

@@ -1,7 +1,8 @@
 //! Attackers beside people who chat and people who come: what those feel, and what memory it takes.
 //!
 //! The servers have their default limits. Each kind of attack goes on for the length of a run, then all
-//! of them together.
+//! of them together. At last other servers, whose rates have no bounds, are sent as much as they take:
+//! every thread that works for clients is busy then.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::bystanders::{self, Bystanders};
 use crate::attack::{self, ACCOUNTS, Kind};
 use crate::conditions::{self, Bounds, Runs};
 use crate::helper::Helper;
+use crate::people::Hashing;
 use crate::report::{Figures, Row, Target};
 use crate::servers::Servers;
 
@@ -49,8 +51,11 @@ pub(super) const ROWS: &[Row] = rows![
     "presence" "presence of a million ids, unread",
     "readers" "large messages and history, unread",
     "all" "all attacks together",
+    "unmetered" "no bounds of rate, all threads for clients busy",
 ];
 
+/// Attacks that take whatever a thread gives them where rates have no bounds.
+const UNMETERED: [Kind; 3] = [Kind::Frames, Kind::Commands, Kind::Presence];
 /// Bystanders, in pairs.
 const BYSTANDERS: u32 = 40;
 /// Messages of all bystanders per second.
@@ -71,8 +76,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn run(setting: &Setting) -> anyhow::Result<Runs> {
     let people = NEWCOMERS_FROM + NEWCOMERS;
     let servers = Servers::guarded(setting.topology, people).await?;
+    let unmetered = Servers::start(setting.topology, people, Hashing::Default).await?;
     let newcomer = Cell::new(NEWCOMERS_FROM);
-    let once = async || once(setting, &servers, &newcomer).await;
+    let once = async || {
+        let mut figures = once(setting, &servers, &newcomer).await?;
+        phase(
+            setting,
+            &unmetered,
+            &newcomer,
+            "unmetered",
+            &UNMETERED,
+            &mut figures,
+        )
+        .await?;
+        Ok(figures)
+    };
     setting.repeat(Bounds::BUSY, once).await
 }
 
@@ -198,7 +216,7 @@ mod tests {
     #[test]
     fn every_phase_has_its_figures() {
         let names = Kind::ALL.map(Kind::name);
-        for phase in ["calm", "all"].iter().chain(&names) {
+        for phase in ["calm", "all", "unmetered"].iter().chain(&names) {
             for figure in ["p50", "p99", "max", "new"] {
                 key(phase, figure).unwrap();
             }

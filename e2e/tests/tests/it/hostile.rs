@@ -10,6 +10,7 @@ mod limits;
 mod logins;
 mod returning;
 mod storage;
+mod threads;
 mod weights;
 
 use im_e2e::gauges::Metrics;

@@ -41,6 +41,7 @@ impl Look<'_> {
             operator_version: self.ctx.settings.operator_version.clone(),
             selector: self.cluster.selector_text(Role::Msg),
             paused: self.cluster.paused,
+            warnings: self.cluster.warnings.clone(),
             login_endpoints: self.login_endpoints(),
             database: self.database(stages).await,
             roles,

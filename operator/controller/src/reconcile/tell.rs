@@ -18,6 +18,7 @@ impl Look<'_> {
     pub(crate) async fn tell(&self, facts: &Facts, status: &ImClusterStatus, memory: &mut Memory) {
         self.show(facts, status);
         self.tell_paused(facts, memory).await;
+        self.tell_old_keys(facts, memory).await;
         self.tell_rolls(facts, status, memory).await;
         self.tell_stalled(status, memory).await;
         self.tell_failing(facts, memory).await;
@@ -67,6 +68,14 @@ impl Look<'_> {
             self.say(Reason::Resumed, "The installation is looked after again")
                 .await;
         }
+    }
+
+    async fn tell_old_keys(&self, facts: &Facts, memory: &mut Memory) {
+        let text = facts.warnings.join("; ");
+        if text != memory.told.old_keys && !text.is_empty() {
+            self.say(Reason::OldKeys, &text).await;
+        }
+        memory.told.old_keys = text;
     }
 
     async fn tell_rolls(&self, facts: &Facts, status: &ImClusterStatus, memory: &mut Memory) {

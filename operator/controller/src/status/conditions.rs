@@ -52,11 +52,7 @@ pub(crate) fn of_facts(facts: &Facts) -> Vec<Finding> {
             available.message.clone(),
         ),
     };
-    let mut all = vec![
-        ready,
-        available,
-        finding(name::SPEC_VALID, true, "Valid", ""),
-    ];
+    let mut all = vec![ready, available, spec_valid(facts)];
     if !done && !facts.paused {
         all.push(finding(
             name::RECONCILING,
@@ -104,6 +100,16 @@ pub(crate) fn of_invalid(invalid: &Invalid) -> Vec<Finding> {
         finding(name::SPEC_VALID, false, "InvalidSpec", message.clone()),
         finding(name::STALLED, true, "InvalidSpec", message),
     ]
+}
+
+/// A specification that is used, with what of it a later version reads no more.
+fn spec_valid(facts: &Facts) -> Finding {
+    let reason = if facts.warnings.is_empty() {
+        "Valid"
+    } else {
+        "OldKeys"
+    };
+    finding(name::SPEC_VALID, true, reason, facts.warnings.join("; "))
 }
 
 /// Gives findings their times: the old one where the status is the old one.

@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use crate::support::{built, owner, read, validate};
 
-const SHOWN: [&str; 5] = [
+const SHOWN: [&str; 6] = [
     "minimal",
     "ephemeral",
     "node-port",
     "load-balancer",
     "all-fields",
+    "older-servers",
 ];
 
 fn yaml(text: &mut String, object: &impl Serialize) {

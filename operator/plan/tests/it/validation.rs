@@ -3,9 +3,9 @@
 use im_operator_api::testing::manifests;
 use im_operator_api::{ImCluster, ImClusterStatus};
 use im_operator_plan::{Settings, SpecError, validate};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{self, cluster, read, resolve};
+use crate::support::{self, built, child, cluster, read, resolve};
 
 fn texts(errors: &[SpecError]) -> String {
     let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -64,6 +64,70 @@ fn all_errors_come_at_once() {
     ] {
         assert!(found.contains(part), "{part} in {found}");
     }
+}
+
+#[test]
+fn old_keys_are_used_with_a_line_for_each_that_says_what_to_write() {
+    let resolved = resolve(json!({"roles": {
+        "msg": {"config": {"msg.idle_pc_ms": "60000", "msg.rate_limit": "50"}},
+        "dbProxy": {"config": {"sqlite.writer_cache_kib": "2048"}},
+    }}));
+    assert_eq!(
+        resolved.warnings,
+        [
+            "spec.roles.dbProxy.config: sqlite.writer_cache_kib is the old name of sqlite.writer_cache, \
+             which the next version reads no more: write sqlite.writer_cache = \"2MiB\"",
+            "spec.roles.msg.config: msg.idle_pc_ms is the old name of msg.idle_pc, which the next version \
+             reads no more: write msg.idle_pc = \"1m\"",
+        ]
+    );
+    assert!(resolve(json!({})).warnings.is_empty());
+}
+
+#[test]
+fn old_keys_that_cannot_be_used_are_named_as_they_were_written() {
+    let bad = |config: Value| errors(&cluster(json!({"roles": {"msg": {"config": config}}})));
+    let found = bad(json!({"msg.idle_pc_ms": "1"}));
+    let said = "spec.roles.msg.config[msg.idle_pc_ms]: must be 10 to 86400000, is 1";
+    assert_eq!(found, said);
+    let found = bad(json!({"msg.idle_pc_ms": "60000", "msg.idle_pc": "1m"}));
+    let said = "spec.roles.msg.config[msg.idle_pc_ms]: msg.idle_pc_ms is the old name of msg.idle_pc, and \
+                both are set: leave msg.idle_pc_ms out";
+    assert_eq!(found, said);
+    let found = bad(json!({"process.stop_timeout_ms": "60000"}));
+    let said = "spec.roles.msg.config[process.stop_timeout_ms]: process.stop_timeout is set by the operator";
+    assert_eq!(found, said);
+    let older =
+        json!({"version": "0.0.9", "roles": {"msg": {"config": {"login.retry_after": "1s"}}}});
+    let found = errors(&cluster(older));
+    assert!(
+        found.contains("login.retry_after belongs to roles.login"),
+        "{found}"
+    );
+}
+
+#[test]
+fn older_servers_get_the_keys_that_they_know() {
+    let older = |config: Value| {
+        let spec = json!({"version": "0.0.9", "roles": {"dbProxy": {"config": config}}});
+        support::validate(&cluster(spec))
+    };
+    let resolved = older(json!({
+        "db_proxy.writer.frame_window": "1m",
+        "sqlite.writer_cache_kib": "2048",
+    }));
+    let resolved = resolved.unwrap();
+    assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
+    let map = child(&built(&resolved), "ConfigMap", "demo-db-proxy").unwrap();
+    let text = map["data"]["imd.toml"].as_str().unwrap();
+    assert!(text.contains("frame_window_seconds = 60\n"), "{text}");
+    assert!(text.contains("writer_cache_kib = 2048\n"), "{text}");
+    let error = older(json!({"db_proxy.writer.store_retry": "1500ms"})).unwrap_err();
+    assert_eq!(
+        texts(&error),
+        "spec.roles.dbProxy.config[db_proxy.writer.store_retry]: must be a whole number of seconds for a \
+         version that knows it as db_proxy.writer.store_retry_seconds, is 1500ms"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Check as _;
 
 #[test]
 fn the_defaults_are_within_their_bounds() {

@@ -61,7 +61,7 @@ fn walk(schema: &Value, node: &Value, default: &Value, path: &str, keys: &mut Ve
     let target = resolved(schema, node);
     if let Some(default) = rate(default) {
         let meaning = node.get("description").and_then(Value::as_str);
-        let of = |field: &str| range(&target["properties"][field]);
+        let of = |field: &str| range(target.pointer(&format!("/properties/{field}")).unwrap());
         keys.push(Key {
             path: path.to_owned(),
             range: format!("{} at once, {} a minute", of("burst"), of("per_minute")),

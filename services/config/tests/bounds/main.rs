@@ -15,6 +15,7 @@ mod enforced;
 mod keys;
 mod metrics;
 mod page;
+mod spelled;
 
 use std::path::{Path, PathBuf};
 

@@ -213,10 +213,16 @@ mod tests {
 
     #[test]
     fn each_part_names_the_last_stamp_that_is_complete_up_to_it() {
-        let stamped = |stamps: [u32; 5]| stamps.into_iter().zip(items(5).into_iter().map(Some));
+        let at = UnixSeconds::from_wire;
+        let stamped = |stamps: [u32; 5]| {
+            let stamps = stamps.into_iter().map(at);
+            stamps.zip(items(5).into_iter().map(Some))
+        };
         let shape = |bounds: Bounds, stamps| -> Vec<(u32, usize)> {
-            let parts = bounds.stamped_parts(3, stamped(stamps)).into_iter();
-            parts.map(|(stamp, part)| (stamp, part.len())).collect()
+            let parts = bounds.stamped_parts(at(3), stamped(stamps)).into_iter();
+            parts
+                .map(|(stamp, part)| (stamp.get(), part.len()))
+                .collect()
         };
         let bounds = Bounds {
             frame: FIXED + 14,
@@ -230,8 +236,8 @@ mod tests {
         assert_eq!(shape(bounds, [7, 8, 8, 8, 9]), [(7, 3)]);
         assert_eq!(shape(bounds, [7, 8, 9, 10, 11]), [(9, 3)]);
         assert_eq!(shape(bounds, [7; 5]), [(3, 3)]);
-        let nobody = bounds.stamped_parts(3, [(8, None::<GroupVersionInfo>)]);
-        assert_eq!(nobody, [(8, vec![])]);
+        let nobody = bounds.stamped_parts(at(3), [(at(8), None::<GroupVersionInfo>)]);
+        assert_eq!(nobody, [(at(8), vec![])]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::open::Open;
 use super::queries::QueryCall;
 use super::sessions::Sessions;
 use crate::metrics::Class;
-use crate::results::{Hold, Results, Taken};
+use crate::results::{Hold, Limits, Results, Taken};
 use crate::support::{RejectReason, chain};
 use crate::writer::{MAX_JOB_SENDS, SendBatch};
 
@@ -154,9 +154,16 @@ impl Served {
         use v1::db_call::Call;
         let mut sends = Vec::new();
         for v1::DbCall { tag, call } in calls {
-            if let Some(Call::Cancel(cancel)) = call {
-                self.withdraw(cancel.tag);
-                continue;
+            match call {
+                Some(Call::Cancel(cancel)) => {
+                    self.withdraw(cancel.tag);
+                    continue;
+                }
+                Some(Call::Taken(taken)) => {
+                    self.results.taken(taken.bytes);
+                    continue;
+                }
+                _ => {}
             }
             self.open.add(1);
             match call {
@@ -170,7 +177,7 @@ impl Served {
                     self.tasks.spawn(Arc::clone(self).related(tag, call));
                 }
                 // A call of a later version: it gets an empty result.
-                Some(Call::Cancel(_)) | None => {
+                Some(Call::Cancel(_) | Call::Taken(_)) | None => {
                     self.results.push(vec![v1::DbResult { tag, result: None }]);
                 }
             }
@@ -302,7 +309,12 @@ impl Served {
     /// together. What results hold is given back when their batch has left the link's queue.
     async fn write(self: Arc<Self>, link: mpsc::Sender<v1::DbResults>, closed: CancellationToken) {
         let config = self.shared.config();
-        let (most, most_bytes) = (config.batch_results, config.batch_bytes.as_usize());
+        let limits = Limits {
+            results: config.batch_results,
+            bytes: config.batch_bytes.as_usize(),
+            part: config.answer_part_bytes.as_usize(),
+            untaken: config.untaken_answer_bytes.as_usize(),
+        };
         let mut under_way: VecDeque<Vec<Hold>> = VecDeque::new();
         loop {
             let queued = link.max_capacity() - link.capacity();
@@ -311,8 +323,8 @@ impl Served {
             }
             let holding = under_way.iter().any(|holds| !holds.is_empty());
             let taken = tokio::select! {
-                () = self.ended.cancelled() => self.results.take_now(most, most_bytes),
-                taken = self.results.take(most, most_bytes) => taken,
+                () = self.ended.cancelled() => self.results.take_now(&limits),
+                taken = self.results.take(&limits) => taken,
                 // As many places as there are: the queue is empty.
                 empty = link.reserve_many(link.max_capacity()), if holding => {
                     if empty.is_err() {
@@ -323,11 +335,14 @@ impl Served {
                     continue;
                 }
             };
-            let Taken { results, holds } = taken;
+            let Taken {
+                results,
+                ended,
+                holds,
+            } = taken;
             if results.is_empty() {
                 return;
             }
-            let count = results.len();
             let sends = results
                 .iter()
                 .filter(|result| matches!(result.result, Some(v1::db_result::Result::Send(_))))
@@ -341,12 +356,12 @@ impl Served {
             }
             under_way.push_back(holds);
             self.open.remove_sends(sends);
-            self.open.remove(count);
+            self.open.remove(ended);
         }
     }
 
     /// Answers have left.
-    fn give_back(self: &Arc<Self>, holds: Option<Vec<Hold>>) {
+    pub(super) fn give_back(self: &Arc<Self>, holds: Option<Vec<Hold>>) {
         let holds = holds.unwrap_or_default();
         let any = !holds.is_empty();
         for Hold { permits, session } in holds {

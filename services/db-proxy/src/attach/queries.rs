@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::Served;
 use crate::calls::Cost;
 use crate::metrics::Class;
-use crate::results::{Hold, weight};
+use crate::results::Hold;
 
 /// A query that waits or runs.
 pub(super) struct QueryCall {
@@ -79,7 +79,7 @@ impl Served {
             token,
             place: mut permits,
         } = call;
-        let session = query.origin;
+        let (session, takes_parts) = (query.origin, query.takes_parts);
         let cost = self.shared.answers.cost(&query);
         let Some(Some(room)) = token.run_until_cancelled(self.room(cost)).await else {
             return;
@@ -100,16 +100,21 @@ impl Served {
             // Withdrawn meanwhile.
             return;
         }
-        let result = v1::DbResult {
-            tag,
-            result: Some(v1::db_result::Result::Answer(answer)),
-        };
-        let bytes = weight(&result);
+        let bytes = answer.weight();
         permits.extend(room.bytes.into_iter().map(|held| trimmed(held, bytes)));
         self.sessions.hold(session, bytes);
         let hold = Hold {
             permits,
             session: Some((session, bytes)),
+        };
+        if takes_parts {
+            let part = self.shared.config().answer_part_bytes.as_usize();
+            self.results.push_answer(tag, answer, hold, part);
+            return;
+        }
+        let result = v1::DbResult {
+            tag,
+            result: Some(v1::db_result::Result::Answer(answer.whole())),
         };
         self.results.push_held(result, hold);
     }
@@ -172,10 +177,14 @@ impl Served {
         });
     }
 
-    /// Ends a call whose caller has gone. Its result is not needed; one that is made already may
-    /// still leave.
-    pub(super) fn withdraw(&self, tag: u64) {
+    /// Ends a call whose caller has gone. Its result is not needed; what is on its way already may still
+    /// leave.
+    pub(super) fn withdraw(self: &Arc<Self>, tag: u64) {
         let Some(call) = self.open.withdraw(tag) else {
+            if let Some(hold) = self.results.withdraw(tag) {
+                self.give_back(Some(vec![hold]));
+                self.open.remove(1);
+            }
             return;
         };
         let class = match call.session {

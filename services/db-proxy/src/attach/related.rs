@@ -9,6 +9,7 @@ use im_proto_rpc::v1;
 use im_store::{Store, StoreError};
 use tokio::time::Instant;
 
+use crate::metrics::Metrics;
 use crate::support::Cache;
 
 /// The related people of a user, and when they were read.
@@ -20,15 +21,17 @@ pub(super) struct Relations {
     max_age: Duration,
     limit: u32,
     seconds: u32,
+    metrics: Metrics,
 }
 
 impl Relations {
-    pub(super) fn new(config: &AttachConfig) -> Self {
+    pub(super) fn new(config: &AttachConfig, metrics: Metrics) -> Self {
         Self {
             known: Mutex::new(Cache::new(config.related_cache, 1)),
             max_age: config.related_cache_time.duration(),
             limit: config.related_limit,
             seconds: config.related_within.as_seconds_u32(),
+            metrics,
         }
     }
 
@@ -62,8 +65,12 @@ impl Relations {
         let since = UnixSeconds::now().saturating_sub(self.seconds);
         let users = store.related_users(user, since, self.limit).await?;
         let related: Arc<[u32]> = users.into_iter().map(UserId::get).collect();
+        if usize::try_from(self.limit).is_ok_and(|limit| related.len() >= limit) {
+            self.metrics.relations_cut();
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(user, (Instant::now(), Arc::clone(&related)));
+        self.metrics.cached_relations(known.len());
         Ok(related)
     }
 }

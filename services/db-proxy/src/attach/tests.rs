@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::assembly::Core;
 use crate::assembly::testing::people;
-use crate::calls::Cost;
+use crate::calls::{Answered, Cost};
 use crate::metrics::Metrics;
 use crate::writer::CreateGroup;
 
@@ -41,15 +41,15 @@ impl AnswerQueries for Slow {
         }
     }
 
-    async fn answer(&self, query: v1::Query) -> v1::Answer {
+    async fn answer(&self, query: v1::Query) -> Answered {
         self.asked
             .lock()
             .unwrap()
             .push((query.origin, query.command));
         self.go.notified().await;
-        v1::Answer {
+        Answered {
             command: query.command + 1,
-            body: query.body,
+            bodies: vec![query.body.into()],
             ..Default::default()
         }
     }
@@ -377,6 +377,25 @@ async fn relations_are_asked_from_the_store_and_remembered_for_a_while() {
 }
 
 #[tokio::test]
+async fn relations_beyond_the_bound_are_left_out_and_counted() {
+    let mut rig = rig(|config| config.attach.related_limit = 2).await;
+    for (n, to) in [2, 3, 4].into_iter().enumerate() {
+        let tag = u64::try_from(n).unwrap();
+        rig.call(vec![(tag, send(1, to, to))]).await;
+        rig.results(1).await;
+    }
+    let asked = Call::Related(v1::Related { users: vec![1, 5] });
+    rig.call(vec![(9, asked)]).await;
+    let Done::Related(done) = rig.result().await else {
+        panic!()
+    };
+    let related: Vec<usize> = done.entries.iter().map(|e| e.related.len()).collect();
+    assert_eq!(related, [2, 0]);
+    let (_, remembered, cut) = rig.core.context.metrics.reached();
+    assert_eq!((remembered, cut), (2, 1));
+}
+
+#[tokio::test]
 async fn stopping_answers_what_was_taken_and_ends_the_link() {
     let mut rig = rig(|_| {}).await;
     rig.call(vec![(1, query(7, 10)), (2, send(1, 2, 1))]).await;
@@ -424,3 +443,4 @@ async fn a_link_that_is_gone_leaves_nothing_behind() {
 }
 
 mod bounds;
+mod parts;

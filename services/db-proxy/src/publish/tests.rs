@@ -417,6 +417,8 @@ async fn so_many_changes_that_memory_would_grow_go_at_once() {
     let rig = Rig::new(&config);
     rig.publisher.gather(user(1), v1::Event::default());
     assert_eq!(rig.publisher.gathered().len(), 1);
+    assert_eq!(rig.publisher.0.metrics.reached().0, 0);
     rig.publisher.gather(user(2), v1::Event::default());
     assert!(rig.publisher.gathered().is_empty());
+    assert_eq!(rig.publisher.0.metrics.reached().0, 1);
 }

@@ -18,7 +18,7 @@ use super::job::{GroupJob, Job, SendBatch};
 use super::plan::{Decision, Memory, Plan};
 use super::retries::{Kept, RetryWindow};
 use crate::members::MemberCache;
-use crate::metrics::Metrics;
+use crate::metrics::{Memories, Metrics};
 use crate::positions::Positions;
 use crate::publish::Publisher;
 use crate::stored::StoredBytes;
@@ -271,11 +271,12 @@ impl Writer {
         if repeated > 0 {
             self.metrics.repeated(repeated);
         }
-        self.metrics.memories(
-            self.memory.conversations.len(),
-            self.memory.groups.len(),
-            self.memory.retries.len(),
-        );
+        self.metrics.memories(Memories {
+            conversations: self.memory.conversations.len(),
+            groups: self.memory.groups.len(),
+            users: self.memory.users.len(),
+            retry_keys: self.memory.retries.len(),
+        });
     }
 
     fn give_up_expired(&mut self, batches: &mut Vec<SendBatch>, stop: &CancellationToken) {

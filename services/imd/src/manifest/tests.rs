@@ -148,6 +148,36 @@ fn every_field_that_cannot_be_used_is_named() {
 }
 
 #[test]
+fn an_old_key_of_a_manifest_is_used_and_both_names_are_refused_by_field() {
+    let config = |keys: &str| with_spec(&format!("\n  roles: {{msg: {{config: {{{keys}}}}}}}\n"));
+    let manifest = config("msg.idle_pc_ms: \"60000\"").unwrap();
+    let sources = Sources {
+        presets: manifest.presets,
+        ..Sources::default()
+    };
+    let loaded = sources.load().unwrap();
+    assert_eq!(loaded.config.msg.idle_pc, Span::seconds(60));
+    assert_eq!(
+        loaded.warnings,
+        [
+            "preset msg.idle_pc_ms: msg.idle_pc_ms is the old name of msg.idle_pc, which the next version \
+             reads no more: write msg.idle_pc = \"1m\""
+        ]
+    );
+    let error = config("msg.idle_pc_ms: \"60000\", msg.idle_pc: 1m").unwrap_err();
+    assert_eq!(
+        error,
+        "spec.roles.msg.config.\"msg.idle_pc_ms\": msg.idle_pc_ms is the old name of msg.idle_pc, and both \
+         are set: leave msg.idle_pc_ms out"
+    );
+    let error = config("msg.idle_pc_ms: \"1\"").unwrap_err();
+    assert_eq!(
+        error,
+        "spec.roles.msg.config.\"msg.idle_pc_ms\": must be 10 to 86400000, is 1"
+    );
+}
+
+#[test]
 fn another_kind_of_object_is_refused() {
     let error = manifest(&SMALLEST.replace("ImCluster", "Pod")).unwrap_err();
     assert_eq!(error, "kind: must be ImCluster");

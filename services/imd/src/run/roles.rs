@@ -76,6 +76,7 @@ pub(super) async fn all(shared: &Shared, addresses: &mut Addresses) -> anyhow::R
             context: context.clone(),
             link_metrics: links.clone(),
             revision: REVISION.to_owned(),
+            clients: shared.clients.clone(),
             login: Peers::local("login", login.attach(), &config.msg.link),
             route: Peers::local(ROUTE, route.attach(), &config.msg.link),
             db_proxy: Peers::local("db-proxy", db_proxy.attach(), &config.msg.link),
@@ -164,6 +165,7 @@ pub(super) async fn one(
                 context: context.clone(),
                 link_metrics: links.clone(),
                 revision: REVISION.to_owned(),
+                clients: shared.clients.clone(),
                 login: shared.peers::<LoginReport>("peers.login", &config.peers.login, link)?,
                 route: shared.peers::<RouteAttach>("peers.route", &config.peers.route, link)?,
                 db_proxy: shared.peers::<DbProxyAttach>(

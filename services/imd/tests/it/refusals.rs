@@ -44,6 +44,25 @@ fn a_value_out_of_bounds_is_named_with_its_bounds() {
 }
 
 #[test]
+fn an_old_key_counts_with_one_line_and_not_beside_its_new_name() {
+    let old = ["config", "show", "--set", "msg.idle_pc_ms=60000"];
+    let (code, out, said) = finish(imd(&old));
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("idle_pc = \"1m\"\n"), "{out}");
+    assert_eq!(
+        said,
+        "warning: flag --set msg.idle_pc_ms=60000: msg.idle_pc_ms is the old name of msg.idle_pc, which \
+         the next version reads no more: write msg.idle_pc = \"1m\"\n"
+    );
+    let (code, _, said) = finish(imd(&[&old[..], &["--set", "msg.idle_pc=1m"]].concat()));
+    assert_eq!(code, BAD_CONFIGURATION);
+    assert!(
+        said.contains("both are set: leave msg.idle_pc_ms out"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_a_command_needs_and_does_not_have_is_named() {
     let (code, _, said) = finish(imd(&["route"]));
     assert_eq!(code, BAD_CONFIGURATION);

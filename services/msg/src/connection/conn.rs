@@ -51,6 +51,20 @@ pub(crate) enum CloseReason {
     Finish,
 }
 
+/// One connection writes about so many bytes before others get their turn.
+const WRITE_TURN: usize = 512 << 10;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Nothing waits any more.
+    All,
+    /// The turn is over.
+    Turn,
+    /// The socket takes no more now.
+    Full,
+}
+
 /// What all connections share for writing. A connection that is over its budget, or that was told
 /// its last, is noted here; the sweep cuts it when its grace is over.
 pub(crate) struct Output {
@@ -306,8 +320,17 @@ impl Conn {
 
     /// Appends an answer.
     pub(crate) fn answer(self: &Arc<Self>, output: &Output, frame: Bytes) -> Appended {
+        self.answer_in_pieces(output, [frame])
+    }
+
+    /// Appends an answer of at least one piece; nothing comes between its pieces.
+    pub(crate) fn answer_in_pieces(
+        self: &Arc<Self>,
+        output: &Output,
+        pieces: impl IntoIterator<Item = Bytes>,
+    ) -> Appended {
         let budget = output.env.config.answer_budget.as_usize();
-        let appended = self.out().answer(frame, budget);
+        let appended = self.out().answer(pieces, budget);
         if appended == Appended::Overflow {
             output.slow_consumer(self);
         }
@@ -325,12 +348,12 @@ impl Conn {
             return;
         }
         match self.write(&mut out) {
-            Ok(true) => output.total.recount(&mut out.counted, 0),
-            Ok(false) => {
+            Ok(Written::All) => output.total.recount(&mut out.counted, 0),
+            Ok(Written::Turn | Written::Full) => {
                 out.waiting = true;
                 self.stalled(output, out);
                 let writing = Arc::clone(self).write_later(Arc::clone(output));
-                output.env.tasks.spawn(writing);
+                output.env.spawn_client(writing);
             }
             Err(_) => {
                 out.clear();
@@ -353,66 +376,86 @@ impl Conn {
         }
     }
 
-    /// Writes while the socket takes it; true when all is written.
-    fn write(&self, out: &mut Outbound) -> io::Result<bool> {
+    /// Writes while the socket takes it, but no more than others can wait for.
+    fn write(&self, out: &mut Outbound) -> io::Result<Written> {
+        let mut turn = 0;
         while out.bytes() > 0 {
+            if turn >= WRITE_TURN {
+                return Ok(Written::Turn);
+            }
             let written = match out.single() {
                 Some(frame) => self.transport.send(&[IoSlice::new(frame)]),
                 None => {
                     let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
-                    let n = out.pieces(&mut pieces);
+                    let n = out.pieces(&mut pieces, WRITE_TURN);
                     self.transport.send(pieces.get(..n).unwrap_or_default())
                 }
             };
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => out.written(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok(n) => {
+                    out.written(n);
+                    turn += n;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Written::Full);
+                }
                 Err(error) => return Err(error),
             }
         }
         if out.ending == Ending::Finish {
             self.transport.finish();
         }
-        Ok(true)
+        Ok(Written::All)
     }
 
     /// Goes on writing whenever the socket has room.
     async fn write_later(self: Arc<Self>, output: Arc<Output>) {
         loop {
             let writable = self.transport.writable().await;
-            let mut out = self.out();
-            let written = if writable {
-                self.write(&mut out)
-            } else {
-                Err(io::ErrorKind::BrokenPipe.into())
-            };
-            match written {
-                Ok(true) => {
-                    out.waiting = false;
-                    output.total.recount(&mut out.counted, 0);
-                    drop(out);
-                    self.wake_reader();
-                    return;
+            match self.write_on(&output, writable) {
+                Written::All => return,
+                Written::Turn => tokio::task::yield_now().await,
+                Written::Full => {}
+            }
+        }
+    }
+
+    /// Writes what a connection has not taken before; nothing is left of one that is of no use any
+    /// more.
+    fn write_on(&self, output: &Output, writable: bool) -> Written {
+        let mut out = self.out();
+        let written = if writable {
+            self.write(&mut out)
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        };
+        match written {
+            Ok(Written::All) => {
+                out.waiting = false;
+                output.total.recount(&mut out.counted, 0);
+                drop(out);
+                self.wake_reader();
+                Written::All
+            }
+            Ok(written) => {
+                let queued = out.cost();
+                output.total.recount(&mut out.counted, queued);
+                drop(out);
+                // Whoever takes bytes is there.
+                if self.is_paused() {
+                    self.was_paused(output.env.now());
                 }
-                Ok(false) => {
-                    let queued = out.cost();
-                    output.total.recount(&mut out.counted, queued);
-                    drop(out);
-                    // Whoever takes bytes is there.
-                    if self.is_paused() {
-                        self.was_paused(output.env.now());
-                    }
-                    self.wake_reader();
-                }
-                Err(_) => {
-                    out.clear();
-                    out.waiting = false;
-                    output.total.recount(&mut out.counted, 0);
-                    drop(out);
-                    self.cut();
-                    return;
-                }
+                self.wake_reader();
+                written
+            }
+            Err(_) => {
+                out.clear();
+                out.waiting = false;
+                output.total.recount(&mut out.counted, 0);
+                drop(out);
+                self.cut();
+                Written::All
             }
         }
     }

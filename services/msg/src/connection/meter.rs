@@ -74,14 +74,21 @@ fn rate_of(config: &MeterConfig, kind: Limit) -> Rate {
         Limit::Signal => config.signal,
         Limit::Kick => config.kick,
         // Messages and bytes are not counted here.
-        Limit::Ignored | Limit::Message | Limit::Bytes | Limit::Stored => config.ignored,
+        Limit::Ignored | Limit::Message | Limit::Bytes | Limit::Stored | Limit::Answers => {
+            config.ignored
+        }
     }
+}
+
+/// In which time one frame is earned, milliseconds.
+fn interval(rate: Rate) -> u32 {
+    (60_000 / rate.per_minute.max(1)).max(1)
 }
 
 /// Takes one frame: `earned_at` is when all that was taken before is earned again. The time to wait when
 /// there is none, milliseconds.
 fn take(earned_at: &mut u32, rate: Rate, now: u32) -> Option<u32> {
-    let interval = (60_000 / rate.per_minute.max(1)).max(1);
+    let interval = interval(rate);
     let ahead = if is_due(now, *earned_at) {
         0
     } else {
@@ -122,6 +129,20 @@ impl Level {
         }
         self.bytes = u32::try_from(after).unwrap_or(u32::MAX);
         None
+    }
+
+    /// Counts what was not asked for before.
+    fn add(&mut self, bytes: u32, per_second: u32, now: u32) {
+        self.drain(per_second, now);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// The time until the burst is not used up any more, milliseconds.
+    fn excess(&mut self, burst: u64, per_second: u32, now: u32) -> Option<u32> {
+        self.drain(per_second, now);
+        let over = u64::from(self.bytes).checked_sub(burst)?;
+        let wait = (over * 1_000).div_ceil(u64::from(per_second.max(1)));
+        Some(u32::try_from(wait).unwrap_or(u32::MAX).max(1))
     }
 }
 
@@ -171,29 +192,37 @@ impl ConnMeter {
             return Err((Limit::Bytes, wait));
         }
         let Some(kind) = kind else { return Ok(()) };
-        let earned_at = if kind == Limit::Heartbeat {
-            &mut self.heartbeat
-        } else {
-            let Some(index) = PER_CONNECTION.iter().position(|known| *known == kind) else {
-                return Ok(());
-            };
-            let kinds = self.kinds.get_or_insert_with(|| Box::new([now; _]));
-            let Some(earned_at) = kinds.get_mut(index) else {
-                return Ok(());
-            };
-            earned_at
+        let Some(earned_at) = self.earned_at(kind, now) else {
+            return Ok(());
         };
         match take(earned_at, rate_of(config, kind), now) {
             Some(wait) => {
-                self.give_back(bytes);
+                self.give_back_bytes(bytes);
                 Err((kind, wait))
             }
             None => Ok(()),
         }
     }
 
-    /// A frame whose bytes were taken comes again later.
-    pub(super) fn give_back(&mut self, bytes: u32) {
+    /// Of a kind that is counted here.
+    fn earned_at(&mut self, kind: Limit, now: u32) -> Option<&mut u32> {
+        if kind == Limit::Heartbeat {
+            return Some(&mut self.heartbeat);
+        }
+        let index = PER_CONNECTION.iter().position(|known| *known == kind)?;
+        let kinds = self.kinds.get_or_insert_with(|| Box::new([now; _]));
+        kinds.get_mut(index)
+    }
+
+    /// A frame that was taken comes again later.
+    pub(super) fn give_back(&mut self, config: &MeterConfig, kind: Limit, bytes: u32, now: u32) {
+        self.give_back_bytes(bytes);
+        if let Some(earned_at) = self.earned_at(kind, now) {
+            *earned_at = earned_at.wrapping_sub(interval(rate_of(config, kind)));
+        }
+    }
+
+    fn give_back_bytes(&mut self, bytes: u32) {
         self.bytes.bytes = self.bytes.bytes.saturating_sub(bytes);
     }
 }
@@ -204,6 +233,11 @@ pub(super) struct UserMeter {
     kinds: [u32; PER_USER.len()],
     /// Until when messages wait, because so much is stored.
     stored_until: u32,
+    answers: Level,
+}
+
+fn answers_per_second(config: &MeterConfig) -> u32 {
+    u32::try_from(config.answers_per_second.as_u64()).unwrap_or(u32::MAX)
 }
 
 impl UserMeter {
@@ -211,6 +245,7 @@ impl UserMeter {
         Self {
             kinds: [now; _],
             stored_until: now,
+            answers: Level { bytes: 0, at: now },
         }
     }
 
@@ -224,7 +259,12 @@ impl UserMeter {
 
     /// Whether this kind is counted per user.
     pub(super) fn counts(kind: Limit) -> bool {
-        kind == Limit::Message || PER_USER.contains(&kind)
+        matches!(kind, Limit::Message | Limit::Query | Limit::Presence) || PER_USER.contains(&kind)
+    }
+
+    /// Counts an answer of this length.
+    pub(super) fn answered(&mut self, config: &MeterConfig, bytes: u32, now: u32) {
+        self.answers.add(bytes, answers_per_second(config), now);
     }
 
     /// Takes a frame of this kind.
@@ -236,6 +276,12 @@ impl UserMeter {
                 Err((Limit::Stored, self.stored_until.wrapping_sub(now)))
             };
         }
+        if matches!(kind, Limit::Query | Limit::Presence) {
+            // What the answer counts for is known when it is there.
+            let burst = config.answers_burst.as_u64();
+            let wait = self.answers.excess(burst, answers_per_second(config), now);
+            return wait.map_or(Ok(()), |wait| Err((Limit::Answers, wait)));
+        }
         let index = PER_USER.iter().position(|known| *known == kind);
         let earned_at = index.and_then(|index| self.kinds.get_mut(index));
         match earned_at.and_then(|earned_at| take(earned_at, rate_of(config, kind), now)) {
@@ -245,9 +291,10 @@ impl UserMeter {
     }
 
     /// Whether everything taken is earned again.
-    pub(super) fn is_settled(&self, now: u32) -> bool {
+    pub(super) fn is_settled(&mut self, config: &MeterConfig, now: u32) -> bool {
+        self.answers.drain(answers_per_second(config), now);
         let mut all = self.kinds.iter().chain([&self.stored_until]);
-        all.all(|earned_at| is_due(now, *earned_at))
+        self.answers.bytes == 0 && all.all(|earned_at| is_due(now, *earned_at))
     }
 }
 
@@ -332,6 +379,21 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_is_given_back_was_not_taken() {
+        let config = MeterConfig::default();
+        let mut meter = ConnMeter::new(0);
+        let bytes = 4 << 20;
+        for _ in 0..2 * config.query.burst {
+            assert_eq!(meter.take(&config, Some(Limit::Query), bytes, 0), Ok(()));
+            meter.give_back(&config, Limit::Query, bytes, 0);
+        }
+        for _ in 0..config.query.burst {
+            assert_eq!(meter.take(&config, Some(Limit::Query), 16, 0), Ok(()));
+        }
+        assert!(meter.take(&config, Some(Limit::Query), 16, 0).is_err());
+    }
+
+    #[test]
     fn a_connection_at_rest_keeps_nothing() {
         let config = MeterConfig::default();
         let mut meter = ConnMeter::new(0);
@@ -374,13 +436,38 @@ mod tests {
             let held = meter.take(&config, Limit::Message, at(300));
             assert_eq!(held, Err((Limit::Stored, 700)));
             assert_eq!(meter.take(&config, Limit::Setting, at(300)), Ok(()));
-            assert!(!meter.is_settled(at(999)));
+            assert!(!meter.is_settled(&config, at(999)));
             assert_eq!(meter.take(&config, Limit::Message, at(1_000)), Ok(()));
             meter.hold(u32::MAX, at(1_000));
             assert!(meter.take(&config, Limit::Message, at(1_000)).is_err());
             let late = at(1_000 + LONGEST_HOLD);
             assert_eq!(meter.take(&config, Limit::Message, late), Ok(()));
         }
+    }
+
+    #[test]
+    fn answers_count_when_they_are_there_and_the_next_question_waits() {
+        let config = MeterConfig::default();
+        let (burst, second) = (64 << 20, 1 << 20);
+        let mut meter = UserMeter::new(0);
+        for _ in 0..4 {
+            assert_eq!(meter.take(&config, Limit::Query, 0), Ok(()));
+            meter.answered(&config, burst / 4, 0);
+        }
+        assert_eq!(
+            meter.take(&config, Limit::Query, 0),
+            Err((Limit::Answers, 1)),
+            "at the bound"
+        );
+        meter.answered(&config, 2 * second, 0);
+        for kind in [Limit::Query, Limit::Presence] {
+            let late = meter.take(&config, kind, 0);
+            assert_eq!(late, Err((Limit::Answers, 2_000)));
+        }
+        assert_eq!(meter.take(&config, Limit::Signal, 0), Ok(()));
+        assert_eq!(meter.take(&config, Limit::Query, 2_001), Ok(()));
+        assert!(!meter.is_settled(&config, 65_000));
+        assert!(meter.is_settled(&config, 66_010));
     }
 
     #[test]
@@ -392,8 +479,8 @@ mod tests {
         }
         assert!(meter.take(&config, Limit::Change, 0).is_err());
         assert!(meter.take(&config, Limit::Setting, 0).is_ok());
-        assert!(!meter.is_settled(119_000));
-        assert!(meter.is_settled(120_000));
+        assert!(!meter.is_settled(&config, 119_000));
+        assert!(meter.is_settled(&config, 120_000));
     }
 
     #[test]

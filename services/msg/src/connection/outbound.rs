@@ -185,9 +185,13 @@ impl Outbound {
         self.add(frame, true)
     }
 
-    /// Adds an answer. One answer may have any size, since the client asked for it; but nothing is
-    /// added while the answers before it use up the budget.
-    pub(super) fn answer(&mut self, frame: Bytes, budget: usize) -> Appended {
+    /// Adds an answer of at least one piece, none of them empty. One answer may have any size, since the
+    /// client asked for it; but nothing is added while the answers before it use up the budget.
+    pub(super) fn answer(
+        &mut self,
+        pieces: impl IntoIterator<Item = Bytes>,
+        budget: usize,
+    ) -> Appended {
         if self.ending != Ending::Open || self.overflown {
             return Appended::Closed;
         }
@@ -195,7 +199,15 @@ impl Outbound {
             self.overflown = true;
             return Appended::Overflow;
         }
-        self.add(frame, false)
+        let was_dirty = self.dirty;
+        for piece in pieces {
+            self.add(piece, false);
+        }
+        if was_dirty {
+            Appended::Again
+        } else {
+            Appended::First
+        }
     }
 
     /// Adds a last frame, if any, and takes nothing more. False when it was ending already.
@@ -235,12 +247,21 @@ impl Outbound {
         Appended::First
     }
 
-    /// Fills the pieces of one write; returns how many.
-    pub(super) fn pieces<'a>(&'a self, into: &mut [IoSlice<'a>; MAX_PIECES]) -> usize {
-        let mut n = 0;
+    /// Fills the pieces of one write, up to the one that reaches `enough` bytes; returns how many.
+    pub(super) fn pieces<'a>(
+        &'a self,
+        into: &mut [IoSlice<'a>; MAX_PIECES],
+        enough: usize,
+    ) -> usize {
+        let (mut n, mut bytes) = (0, 0);
         for (slot, piece) in into.iter_mut().zip(&self.queue) {
-            *slot = IoSlice::new(piece.buffer.as_slice());
+            let slice = piece.buffer.as_slice();
+            *slot = IoSlice::new(slice);
             n += 1;
+            bytes += slice.len();
+            if bytes >= enough {
+                break;
+            }
         }
         n
     }
@@ -294,7 +315,7 @@ mod tests {
     fn only_the_first_frame_asks_for_a_flush() {
         let mut out = Outbound::new();
         assert_eq!(out.push(FRAME, 1_000), Appended::First);
-        assert_eq!(out.answer(FRAME, 1_000), Appended::Again);
+        assert_eq!(out.answer([FRAME], 1_000), Appended::Again);
         assert_eq!(out.bytes(), 20);
     }
 
@@ -306,7 +327,7 @@ mod tests {
         }
         assert_eq!(out.cost(), 10 * (PIECE + 10));
         for _ in 0..100 {
-            out.answer(FRAME, 10_000);
+            out.answer([FRAME], 10_000);
         }
         assert_eq!(out.cost(), 10 * (PIECE + 10) + PIECE + 1_000);
         assert_eq!((out.queue.len(), out.bytes()), (11, 1_100));
@@ -316,8 +337,8 @@ mod tests {
             .flat_map(|piece| piece.buffer.as_slice().to_vec())
             .collect();
         assert_eq!(written, FRAME.repeat(110));
-        out.answer(Bytes::from(vec![0; SMALL + 1]), 10_000);
-        out.answer(FRAME, 10_000);
+        out.answer([Bytes::from(vec![0; SMALL + 1])], 10_000);
+        out.answer([FRAME], 10_000);
         assert_eq!(out.queue.len(), 13, "a long answer stands alone");
         out.written(out.bytes());
         assert_eq!((out.cost(), out.bytes()), (0, 0));
@@ -374,10 +395,13 @@ mod tests {
     #[test]
     fn a_large_answer_takes_nothing_of_the_budget_of_pushes() {
         let mut out = Outbound::new();
-        assert_eq!(out.answer(Bytes::from(vec![0; 1000]), ONE), Appended::First);
+        assert_eq!(
+            out.answer([Bytes::from(vec![0; 1000])], ONE),
+            Appended::First
+        );
         assert_eq!(out.push(FRAME, ONE), Appended::Again);
         assert_eq!(
-            out.answer(FRAME, ONE),
+            out.answer([FRAME], ONE),
             Appended::Overflow,
             "but it is the last one for now"
         );
@@ -388,7 +412,7 @@ mod tests {
         let mut out = Outbound::new();
         for _ in 0..5 {
             assert_ne!(out.push(FRAME, ONE), Appended::Overflow);
-            assert_ne!(out.answer(FRAME, ONE), Appended::Overflow);
+            assert_ne!(out.answer([FRAME], ONE), Appended::Overflow);
             out.written(20);
         }
         assert_eq!((out.bytes, out.pushes, out.answers), (0, 0, 0));
@@ -402,7 +426,7 @@ mod tests {
         }
         out.written(13);
         let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
-        assert_eq!(out.pieces(&mut pieces), 2);
+        assert_eq!(out.pieces(&mut pieces, usize::MAX), 2);
         assert_eq!(&*pieces[0], b"3456789");
         assert_eq!(out.single(), None);
         out.written(7);

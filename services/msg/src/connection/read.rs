@@ -9,7 +9,7 @@ use std::time::Duration;
 use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_frame};
 use tracing::debug;
 
-use super::conn::{Conn, Output, Phase};
+use super::conn::{CloseReason, Conn, Output, Phase};
 use super::meter::{self, Bucket, ConnMeter, UserMeter};
 use super::partial::{Partials, Ticket};
 use super::user_meters::UserMeters;
@@ -70,57 +70,66 @@ enum Step {
 }
 
 /// Runs a connection until it ends.
-pub(crate) async fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) {
+pub(crate) fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) -> impl Future<Output = ()> + Send {
     let reader = Reader::new(&upper.output().env);
+    // Made here: what an async function is given takes room in its task beside what it makes of it.
     let mut here = Here {
         upper,
         conn,
         reader,
     };
-    let Here {
-        upper,
-        conn,
-        reader,
-    } = &mut here;
-    loop {
-        let step = reader.pump(upper, conn);
-        let env = &upper.output().env;
-        match step {
-            Step::Wait => {
-                if !conn.transport().readable().await {
-                    break;
-                }
-                reader.turn = Turn::begin(env);
+    async move {
+        let Here {
+            upper,
+            conn,
+            reader,
+        } = &mut here;
+        loop {
+            let step = reader.pump(upper, conn);
+            let env = &upper.output().env;
+            if step != Step::Again {
+                reader.leave_place(env);
             }
-            Step::Again => {
-                if reader.turn.is_over(env) {
-                    env.metrics.turns_ended.inc();
-                    tokio::task::yield_now().await;
+            match step {
+                Step::Wait => {
+                    if !conn.transport().readable().await {
+                        break;
+                    }
                     reader.turn = Turn::begin(env);
                 }
+                Step::Again => {
+                    if reader.turn.is_over(env) {
+                        env.metrics.turns_ended.inc();
+                        // Whatever is ready goes first; then the connection that has waited for longest.
+                        // Boxed, so that a connection that never gets here is smaller.
+                        Box::pin(reader.next_turn(env)).await;
+                    }
+                }
+                Step::Pause(why) => {
+                    env.metrics.paused(why);
+                    pause(&**upper, conn, why).await;
+                    conn.was_paused(env.now());
+                }
+                Step::Slow(wait) => {
+                    env.metrics.paused(Pause::Rate);
+                    let wait = Duration::from_millis(u64::from(wait.min(LONGEST_WAIT)));
+                    // Boxed, so that a connection that never gets here does not hold a timer.
+                    Box::pin(conn.pause_for(wait)).await;
+                    conn.was_paused(env.now());
+                }
+                Step::Close => break,
             }
-            Step::Pause(why) => {
-                env.metrics.paused(why);
-                pause(&**upper, conn, why).await;
-                conn.was_paused(env.now());
-            }
-            Step::Slow(wait) => {
-                env.metrics.paused(Pause::Rate);
-                let wait = Duration::from_millis(u64::from(wait.min(LONGEST_WAIT)));
-                // Boxed, so that a connection that never gets here does not hold a timer.
-                Box::pin(conn.pause_for(wait)).await;
-                conn.was_paused(env.now());
-            }
-            Step::Close => break,
         }
     }
 }
 
 /// What one connection has used of its turn.
 struct Turn {
-    frames: u32,
+    frames: u16,
     /// Microseconds of the server's clock.
     since: u32,
+    /// It is not the first one: a place is held until nothing is left to be read.
+    has_place: bool,
 }
 
 impl Turn {
@@ -128,7 +137,14 @@ impl Turn {
         Self {
             frames: 0,
             since: env.clock.micros(),
+            has_place: false,
         }
+    }
+
+    /// Another one, in the same place.
+    fn start(&mut self, env: &Env) {
+        self.frames = 0;
+        self.since = env.clock.micros();
     }
 
     /// Counts a frame, a long one as several.
@@ -136,12 +152,17 @@ impl Turn {
         let frames = 1 + bytes / LONG_FRAME;
         self.frames = self
             .frames
-            .saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
+            .saturating_add(u16::try_from(frames).unwrap_or(u16::MAX));
+    }
+
+    /// Whether so many frames were worked on that others go first.
+    fn is_full(&self, env: &Env) -> bool {
+        u32::from(self.frames) >= env.config.turn_frames.min(u16::MAX.into())
     }
 
     /// Whether others go first now.
     fn is_over(&self, env: &Env) -> bool {
-        self.frames >= env.config.turn_frames
+        self.is_full(env)
             || u64::from(env.clock.micros().wrapping_sub(self.since))
                 >= env.config.turn_time.as_millis() * 1_000
     }
@@ -157,6 +178,7 @@ struct Here<U: Upper> {
 impl<U: Upper> Drop for Here<U> {
     fn drop(&mut self) {
         self.conn.cut();
+        self.reader.leave_place(&self.upper.output().env);
         self.upper.partials().release(&mut self.reader.ticket);
         self.upper.left(&self.conn);
     }
@@ -221,6 +243,24 @@ impl Reader {
             bucket: Bucket::full(env.config.rate_burst, env.now()),
             meter: ConnMeter::new(env.now()),
             turn: Turn::begin(env),
+        }
+    }
+
+    /// Waits for another turn.
+    async fn next_turn(&mut self, env: &Env) {
+        tokio::task::yield_now().await;
+        self.leave_place(env);
+        if let Ok(place) = env.places.acquire().await {
+            place.forget();
+            self.turn.has_place = true;
+        }
+        self.turn.start(env);
+    }
+
+    /// Lets whoever has waited for longest go on.
+    fn leave_place(&mut self, env: &Env) {
+        if std::mem::take(&mut self.turn.has_place) {
+            env.places.add_permits(1);
         }
     }
 
@@ -323,7 +363,7 @@ impl Reader {
             }
             let limit = limit(env, conn.phase());
             let used = bytes.len() - left.len();
-            let is_over = self.turn.frames >= env.config.turn_frames
+            let is_over = self.turn.is_full(env)
                 || (n.is_multiple_of(LOOK) && n > 0 && self.turn.is_over(env));
             if is_over && n > 0 {
                 return (used, Step::Again);
@@ -337,6 +377,11 @@ impl Reader {
                 Err(error) => {
                     metrics.refused(Refusal::FrameLength);
                     debug!(remote = %conn.remote(), %error, "closing a connection");
+                    if conn.phase() == Phase::Fresh && conn.end(None, CloseReason::Finish) {
+                        // Whoever is in the middle of the frame sees an end, not a broken connection.
+                        conn.close(upper.output(), CloseReason::Finish);
+                        return (bytes.len(), Step::Again);
+                    }
                     return (used, Step::Close);
                 }
             };
@@ -412,7 +457,7 @@ impl Reader {
         let taken = self.measure_user(upper, session.user.get(), kind, now);
         if taken.is_err() {
             // The frame comes again.
-            self.meter.give_back(bytes);
+            self.meter.give_back(&config.meter, kind, bytes, now);
         }
         taken
     }

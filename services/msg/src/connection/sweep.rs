@@ -39,7 +39,7 @@ pub(crate) async fn run<U: Upper>(upper: Arc<U>, connections: Arc<Connections>) 
         last = Instant::now();
         upper.swept(env.now());
         let mut shard = 0;
-        while upper.meters().retire(shard, env.now()) {
+        while upper.meters().retire(shard, &env.config.meter, env.now()) {
             shard += 1;
             tokio::task::yield_now().await;
         }

@@ -33,8 +33,8 @@ impl UserMeters {
         let Some(mut shard) = self.shard(user) else {
             return Ok(());
         };
-        if kind == Limit::Message {
-            // Nothing is taken: most people who write have no meter.
+        if matches!(kind, Limit::Message | Limit::Query | Limit::Presence) {
+            // Nothing is taken yet: most people who write or ask have no meter.
             let meter = shard.get_mut(&user);
             return meter.map_or(Ok(()), |meter| meter.take(config, kind, now));
         }
@@ -50,6 +50,15 @@ impl UserMeters {
         }
     }
 
+    /// Counts an answer of so many bytes for a user.
+    pub(crate) fn answered(&self, config: &MeterConfig, user: u32, bytes: usize, now: u32) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Some(mut shard) = self.shard(user) {
+            let meter = shard.entry(user).or_insert_with(|| UserMeter::new(now));
+            meter.answered(config, bytes, now);
+        }
+    }
+
     fn shard(&self, user: u32) -> Option<MutexGuard<'_, NumberMap<u32, UserMeter>>> {
         let shard = self.shards.get(user as usize % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
@@ -57,12 +66,12 @@ impl UserMeters {
 
     /// Forgets users of one shard who have earned everything again; call with 0, 1, … until it is
     /// false.
-    pub(super) fn retire(&self, shard: usize, now: u32) -> bool {
+    pub(super) fn retire(&self, shard: usize, config: &MeterConfig, now: u32) -> bool {
         let Some(shard) = self.shards.get(shard) else {
             return false;
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        shard.retain(|_, meter| !meter.is_settled(now));
+        shard.retain(|_, meter| !meter.is_settled(config, now));
         if shard.is_empty() {
             *shard = NumberMap::default();
         }

@@ -19,7 +19,7 @@ use im_config::MsgConfig;
 use im_core::{ClientType, CommitSeq};
 use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
-    DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
+    Answer, DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
 };
 use tokio::sync::Notify;
 
@@ -60,6 +60,8 @@ pub(crate) enum Caller {
         seq: u16,
         /// What it counts for on its connection.
         bytes: u32,
+        /// What has come of an answer that comes in parts.
+        parts: Vec<Answer>,
     },
     /// A login.
     Login(LoginAttempt),
@@ -194,7 +196,12 @@ impl Calls {
         self.query_bytes
             .fetch_add(u64::from(bytes), Ordering::Relaxed);
         let conn = Arc::downgrade(conn);
-        let caller = Caller::Client { conn, seq, bytes };
+        let caller = Caller::Client {
+            conn,
+            seq,
+            bytes,
+            parts: Vec::new(),
+        };
         self.push(Class::Query, Call::Query(query), caller, bytes);
     }
 
@@ -267,12 +274,15 @@ impl Calls {
         (!calls.is_empty()).then_some(DbCalls { calls })
     }
 
-    /// Takes the calls that results belong to.
+    /// Takes the calls that results belong to; parts of an answer are kept until its last one.
     pub(super) fn complete(&self, results: Vec<DbResult>) -> Vec<(InFlight, Option<Outcome>)> {
         let mut queue = self.queue();
-        let calls = results.into_iter().filter_map(|result| {
-            let call = queue.complete(result.tag)?;
-            Some((call, result.result))
+        let calls = results.into_iter().filter_map(|DbResult { tag, result }| {
+            let result = match result {
+                Some(Outcome::Answer(answer)) => Some(Outcome::Answer(queue.part(tag, answer)?)),
+                other => other,
+            };
+            Some((queue.complete(tag)?, result))
         });
         calls.collect()
     }

@@ -72,6 +72,15 @@ impl Gateway {
         }
     }
 
+    /// Counts an answer of so many bytes for whoever gets it.
+    pub(crate) fn count_answer(&self, conn: &Conn, bytes: usize) {
+        if let Some(session) = conn.session() {
+            let (user, now) = (session.user.get(), self.env.now());
+            let config = &self.env.config.meter;
+            self.meters.answered(config, user, bytes, now);
+        }
+    }
+
     pub(crate) fn load_changed(&self) {
         self.load.send_modify(|n| *n = n.wrapping_add(1));
     }

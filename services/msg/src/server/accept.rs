@@ -1,7 +1,8 @@
 //! Takes client connections in.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use im_runtime::listen;
@@ -23,7 +24,7 @@ pub(super) async fn run(gateway: &Arc<Gateway>, listener: &TcpListener) {
     let mut pace = Pace::new(gateway.env.config.accept_rate);
     loop {
         pace.turn().await;
-        match listener.accept().await {
+        match accept(gateway, listener).await {
             Ok((sock, remote)) => {
                 backoff = Backoff::default();
                 take_in(gateway, sock, remote.ip());
@@ -34,6 +35,16 @@ pub(super) async fn run(gateway: &Arc<Gateway>, listener: &TcpListener) {
             }
         }
     }
+}
+
+/// Accepts one connection, whose socket wakes the threads of clients.
+async fn accept(gateway: &Gateway, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|cx| {
+        // A socket belongs to the runtime in which it is made.
+        let _clients = gateway.env.clients.enter();
+        listener.poll_accept(cx)
+    })
+    .await
 }
 
 fn take_in(gateway: &Arc<Gateway>, sock: TcpStream, remote: IpAddr) {
@@ -56,8 +67,7 @@ fn take_in(gateway: &Arc<Gateway>, sock: TcpStream, remote: IpAddr) {
     gateway.connections.opened(&conn);
     gateway
         .env
-        .tasks
-        .spawn(read::run(Arc::clone(gateway), conn));
+        .spawn_client(read::run(Arc::clone(gateway), conn));
 }
 
 /// Waits longer after each failure in a row, such as too many open files.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use im_codec::Command;
-use im_config::units::Span;
+use im_config::units::{ByteSize, Span};
 use im_config::{MeterConfig, MsgConfig, Rate};
 use im_proto_rpc::v1::route_call::Call;
+use im_proto_teamtalk::buddy::ImAllUserReq;
 use im_proto_teamtalk::login::{ImKickPcClientReq, ImKickPcClientRsp};
 use im_proto_teamtalk::message::{ImClientTimeReq, ImClientTimeRsp};
 use tokio::time::{Duration, Instant};
@@ -140,6 +141,42 @@ async fn what_others_are_told_counts_per_user_and_over_reconnects() {
 }
 
 #[tokio::test]
+async fn who_was_answered_too_much_asks_later_on_any_connection_and_loses_nothing() {
+    const ANSWER: usize = 100 << 10;
+    let rig = Rig::start_with(metered(MeterConfig {
+        answers_burst: ByteSize::kib(250),
+        answers_per_second: ByteSize::kib(500),
+        ..MeterConfig::default()
+    }))
+    .await;
+    rig.db.state().more = vec![vec![0; ANSWER].into()];
+    let mut client = rig.client(7, WINDOWS).await;
+    let mut other = rig.client(7, ANDROID).await;
+    let start = Instant::now();
+    let ask = ImAllUserReq::default();
+    let limits = || rig.gateway.env.metrics.limits(Limit::Answers);
+    for seq in 1..=3 {
+        client.send(Command::AllUserReq, seq, &ask).await;
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().header.seq, seq);
+        }
+    }
+    assert_eq!(limits(), 0, "300 KiB, and 250 are asked for at once");
+    // Whoever asks nothing is not held up.
+    client.send(Command::MsgData, 4, &text(8, "on")).await;
+    client.expect_ack(4).await;
+    for (seq, client) in [(5, &mut client), (6, &mut other)] {
+        client.send(Command::AllUserReq, seq, &ask).await;
+        for _ in 0..2 {
+            assert_eq!(client.frame().await.unwrap().header.seq, seq);
+        }
+    }
+    assert!(limits() >= 2, "both had to wait");
+    // Before the last question 400 KiB were given, of which 150 were earned.
+    assert!(start.elapsed() >= Duration::from_millis(290));
+}
+
+#[tokio::test]
 async fn a_users_meter_is_forgotten_when_everything_is_earned_again() {
     let rig = Rig::start_with(metered(MeterConfig::default())).await;
     rig.db.state().wait_ms = 300;
@@ -186,23 +223,27 @@ fn flood(addr: std::net::SocketAddr, stop: Arc<AtomicBool>) -> std::thread::Join
 
 #[tokio::test]
 async fn streams_that_never_end_let_others_go_first() {
+    /// If all of them went before anything else, each hop of a message would wait for as many milliseconds.
+    const STREAMS: usize = 48;
     // No meters: a stream is as fast as it can be, and there is one thread for everything.
     let rig = Rig::start_with(config()).await;
     let mut client = rig.client(7, WINDOWS).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let floods: Vec<_> = (0..2).map(|_| flood(rig.addr, Arc::clone(&stop))).collect();
+    let floods: Vec<_> = (0..STREAMS)
+        .map(|_| flood(rig.addr, Arc::clone(&stop)))
+        .collect();
     until("turns end", || {
-        rig.gateway.env.metrics.turns_ended.get() > 10
+        rig.gateway.env.metrics.turns_ended.get() > 10 * STREAMS as u64
     })
     .await;
-    let mut worst = Duration::ZERO;
+    let mut waits = Vec::new();
     for seq in 1..=50 {
         let start = Instant::now();
         client
             .send(Command::MsgData, seq, &text(8, "through"))
             .await;
         client.expect_ack(seq).await;
-        worst = worst.max(start.elapsed());
+        waits.push(start.elapsed());
     }
     let mut newcomer = rig.client(9, WINDOWS).await;
     newcomer.expect_silence().await;
@@ -212,5 +253,7 @@ async fn streams_that_never_end_let_others_go_first() {
         let joined = tokio::task::spawn_blocking(move || flood.join());
         joined.await.unwrap().unwrap();
     }
-    assert!(worst < Duration::from_millis(100), "{worst:?}");
+    // The threads that write compete for the processor: half of the waits show what the server does.
+    waits.sort_unstable();
+    assert!(waits[25] < Duration::from_millis(40), "{waits:?}");
 }

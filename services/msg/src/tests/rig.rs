@@ -159,6 +159,7 @@ impl Rig {
                 &LinkConfig::default(),
             ),
             revision: "test".to_owned(),
+            clients: tokio::runtime::Handle::current(),
         };
         let server = Server::bind(config, deps).await.unwrap();
         let addr = server.bound().listen;

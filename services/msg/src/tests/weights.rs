@@ -26,6 +26,10 @@ async fn a_frame_before_login_is_short() {
     client.raw(&part(4_097, 0)).await;
     client.expect_end().await;
     assert_eq!(rig.gateway.env.metrics.refusals(Refusal::FrameLength), 1);
+    // Whoever sends all of it sees the end and no error.
+    let mut client = rig.connect().await;
+    client.raw(&part(1 << 20, (1 << 20) - HEADER_LEN)).await;
+    client.expect_end().await;
     let mut client = rig.client(7, WINDOWS).await;
     let large = text(8, &"x".repeat(100_000));
     client.send(Command::MsgData, 1, &large).await;
@@ -169,9 +173,9 @@ async fn a_busy_db_proxy_is_told_the_same_way() {
 
 #[tokio::test]
 async fn batches_of_every_kind_are_weighed() {
-    let bound = 64 << 10;
+    let bound = ByteSize::kib(64);
     let rig = Rig::start_with(MsgConfig {
-        send_batch_size: ByteSize::bytes(bound),
+        send_batch_size: bound,
         ..config()
     })
     .await;
@@ -198,7 +202,7 @@ async fn batches_of_every_kind_are_weighed() {
         }
     }
     let largest = rig.db.state().batch_bytes.iter().copied().max().unwrap();
-    assert!(largest <= 2 * bound as usize, "{largest}");
+    assert!(largest <= 2 * bound.as_usize(), "{largest}");
     assert!(largest > 20_000, "several travel together");
 }
 

@@ -14,7 +14,8 @@ struct Running {
 async fn start() -> Running {
     let context = Context::default();
     let limit = Duration::from_secs(10);
-    let admin = Admin::bind("127.0.0.1:0", context.clone(), limit)
+    let runtimes = vec![Handle::current()];
+    let admin = Admin::bind("127.0.0.1:0", context.clone(), limit, runtimes)
         .await
         .unwrap();
     let (address, stop) = (admin.local_addr(), CancellationToken::new());
@@ -57,15 +58,15 @@ async fn readyz_names_what_is_missing_and_then_says_ready() {
 }
 
 #[tokio::test]
-async fn livez_fails_when_the_heartbeat_is_too_old() {
+async fn livez_fails_when_a_heartbeat_is_too_old() {
     let shared = Arc::new(Shared {
         context: Context::default(),
         started: Instant::now() - Duration::from_secs(2),
-        beat: AtomicU64::new(0),
+        beats: vec![AtomicU64::new(1_900), AtomicU64::new(0)],
         limit: Duration::from_secs(1),
     });
     assert_eq!(livez(State(Arc::clone(&shared))).await.status(), 503);
-    shared.beat.store(1_900, Ordering::Relaxed);
+    shared.beats[1].store(1_900, Ordering::Relaxed);
     assert_eq!(livez(State(shared)).await.status(), 200);
 }
 
@@ -76,6 +77,41 @@ async fn the_heartbeat_of_a_served_port_beats() {
         get(running.address, "/livez").await,
         (200, "ok\n".to_owned())
     );
+}
+
+#[test]
+fn every_runtime_has_a_heartbeat() {
+    let main = tokio::runtime::Runtime::new().unwrap();
+    let other = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let limit = Duration::from_millis(200);
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    main.block_on(async {
+        let runtimes = vec![Handle::current(), other.handle().clone()];
+        let admin = Admin::bind("127.0.0.1:0", Context::default(), limit, runtimes)
+            .await
+            .unwrap();
+        let (address, stop) = (admin.local_addr(), CancellationToken::new());
+        let serving = tokio::spawn(admin.run(stop.clone()));
+        assert_eq!(get(address, "/livez").await.0, 200);
+        // Its only thread is held: the port answers and says so.
+        other.spawn(async move { assert!(held.recv().is_err()) });
+        let until = async |status| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while get(address, "/livez").await.0 != status {
+                assert!(Instant::now() < deadline, "{status} did not come");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        until(503).await;
+        drop(free);
+        until(200).await;
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+    });
 }
 
 #[tokio::test]

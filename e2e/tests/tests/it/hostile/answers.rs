@@ -176,3 +176,44 @@ async fn the_directory_again_and_again() {
     }
     siege.holds().await;
 }
+
+/// The directory of very many people, again and again: whoever chats meanwhile is acknowledged while
+/// it is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_as_long_as_the_whole_directory() {
+    const PEOPLE: u32 = 50_000;
+    const ASKERS: u32 = 4;
+    // What was asked for before the meter counts is answered nevertheless: hundreds of MiB.
+    let options = ground(PEOPLE).set("msg.meter.answers_burst=16MiB");
+    let mut siege = Siege::separate(options).await;
+    let msg = siege.msg();
+    let request = ImAllUserReq {
+        user_id: 1,
+        latest_update_time: 1,
+        attach_data: None,
+    };
+    let questions = encode(Command::AllUserReq, 1, &request).repeat(16);
+    let before = siege.chat().acks.len();
+    for _ in 0..2 {
+        let asked = (0..ASKERS).map(|n| {
+            let questions = &questions;
+            async move {
+                let kind = if n % 2 == 0 { Windows } else { Android };
+                let user = attacker(1 + n);
+                let mut conn = Attacker::login(msg, source(35, 1), user, kind, Ears::Open).await;
+                conn.flood(questions, Duration::from_secs(2)).await
+            }
+        });
+        siege.round(join_all(asked)).await;
+    }
+    let mut acks = siege.chat().acks.split_off(before);
+    acks.sort_unstable();
+    let half = acks.get(acks.len() / 2).copied().unwrap_or(Duration::MAX);
+    siege.expect(half < Duration::from_millis(50), || {
+        format!("half of the acknowledgements took {half:?} or more")
+    });
+    let metrics = super::metrics(&mut siege, "msg1").await;
+    let limited = metrics.sum("im_msg_limited", "Answers");
+    siege.expect(limited > 0.0, || "nobody's answers were metered".to_owned());
+    siege.holds().await;
+}

@@ -35,6 +35,7 @@ pub(crate) fn facts() -> Facts {
         operator_version: "0.1.0".to_owned(),
         selector: String::new(),
         paused: false,
+        warnings: Vec::new(),
         login_endpoints: Vec::new(),
         roles: vec![
             role_facts(Role::DbProxy, 1),
@@ -107,6 +108,15 @@ fn a_cluster_at_rest_is_ready_and_neither_reconciling_nor_stalled() {
         .iter()
         .all(|it| it.observed_generation == Some(7));
     assert!(observed);
+}
+
+#[test]
+fn old_keys_leave_a_specification_valid_and_are_told_there() {
+    let mut facts = facts();
+    assert_eq!(check(&facts, "SpecValid", Some(("True", "Valid"))), "");
+    facts.warnings = vec!["one".to_owned(), "two".to_owned()];
+    let message = check(&facts, "SpecValid", Some(("True", "OldKeys")));
+    assert_eq!(message, "one; two");
 }
 
 #[test]

@@ -219,7 +219,7 @@ async fn imported(rig: &Rig, people: usize) {
 #[tokio::test]
 async fn first_logins_wait_for_no_commit_and_share_those_that_follow() {
     const PEOPLE: usize = 300;
-    let (_dir, keys) = keys();
+    let keys = keys();
     let rig = Rig::new(config())
         .await
         .restarted_with(config(), keys.clone());

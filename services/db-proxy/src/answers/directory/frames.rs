@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use crate::answers::buddy::shown;
 use crate::answers::frames::{Bounds, FIXED, Stamps, item_size};
+use crate::calls::Body;
 use crate::profile::user_info;
 
 /// Users of one frame.
@@ -23,19 +24,18 @@ impl Part {
         self.list.len()
     }
 
-    /// The body for somebody who asked since `since`.
-    pub(super) fn body(&self, user_id: u32, since: UnixSeconds) -> Bytes {
+    /// The body for somebody who asked since `since`; the list is shared.
+    pub(super) fn body(&self, user_id: u32, since: UnixSeconds) -> Body {
         let head = ImAllUserRsp {
             user_id,
             latest_update_time: self.latest_update_time.max(since).get(),
             user_list: Vec::new(),
             attach_data: None,
         };
-        let mut body = BytesMut::with_capacity(head.encoded_len() + self.list.len());
-        let encoded = head.encode(&mut body);
-        debug_assert!(encoded.is_ok(), "the buffer has room");
-        body.put_slice(&self.list);
-        body.freeze()
+        Body {
+            head: head.encode_to_vec().into(),
+            rest: self.list.clone(),
+        }
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         let bodies: Vec<Bytes> = frames
             .finish()
             .iter()
-            .map(|part| part.body(9, UnixSeconds::EPOCH))
+            .map(|part| part.body(9, UnixSeconds::EPOCH).whole())
             .collect();
         assert!(bodies.iter().all(|body| body.len() <= bounds.frame));
         bodies

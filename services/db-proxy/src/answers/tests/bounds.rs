@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage};
 use im_config::AnswersConfig;
+use im_config::units::ByteSize;
 use im_proto_teamtalk::buddy::{
     ImChangeAvatarReq, ImChangeSignInfoReq, ImRecentContactSessionReq, ImUsersInfoReq,
 };
@@ -32,10 +33,10 @@ async fn with(set: impl FnOnce(&mut AnswersConfig)) -> Rig {
 #[tokio::test]
 async fn what_is_too_long_or_too_much_is_counted_and_what_fits_is_not() {
     let rig = with(|answers| {
-        answers.max_signature_bytes = 4;
-        answers.max_avatar_bytes = 4;
-        answers.max_token_bytes = 4;
-        answers.max_group_name_bytes = 4;
+        answers.max_signature = ByteSize::bytes(4);
+        answers.max_avatar = ByteSize::bytes(4);
+        answers.max_token = ByteSize::bytes(4);
+        answers.max_group_name = ByteSize::bytes(4);
         answers.max_ids = 3;
         answers.max_history = 3;
         answers.max_by_id = 2;

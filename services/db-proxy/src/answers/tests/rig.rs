@@ -22,7 +22,7 @@ use crate::assembly::{Context, Core};
 use crate::calls::AnswerQueries as _;
 use crate::metrics::Metrics;
 use crate::publication::Publication;
-use crate::results::Results;
+use crate::results::{Limits, Results};
 use crate::writer::{SendBatch, SendRules};
 
 /// Nothing here takes longer, unless it is broken.
@@ -125,8 +125,10 @@ impl Rig {
                 client_type: from.client.to_wire(),
                 command,
                 body,
+                ..v1::Query::default()
             })
             .await
+            .whole()
     }
 
     /// Asks; `None` when there is no answer. All frames of an answer.
@@ -209,7 +211,7 @@ impl Rig {
         let batch = SendBatch::new(vec![incoming], Arc::clone(&sink));
         assert!(self.context.writer.send(batch).await.is_ok());
         let result = sink
-            .take(1, usize::MAX)
+            .take(&Limits::results(1))
             .await
             .results
             .pop()

@@ -239,6 +239,27 @@ async fn large_messages_are_refused_first_when_space_is_low() {
 }
 
 #[tokio::test]
+async fn who_has_stored_as_much_as_they_may_is_told_to_wait_and_nobody_else() {
+    // Room for one short message, and 96 bytes for it; a byte a second is earned again.
+    let mut rig = rig(|config| {
+        config.stored.burst = ByteSize::bytes(150);
+        config.stored.per_day = ByteSize::bytes(150);
+    })
+    .await;
+    let mut waits = Vec::new();
+    for (seq, from) in [(1, 1), (2, 1), (3, 3)] {
+        rig.call(vec![(u64::from(seq), send(from, 2, seq))]).await;
+        let Done::Send(done) = rig.result().await else {
+            panic!()
+        };
+        assert_eq!(done.outcome(), Outcome::Stored);
+        waits.push(done.wait_ms);
+    }
+    assert_eq!((waits[0], waits[2]), (0, 0));
+    assert!(waits[1] > 0);
+}
+
+#[tokio::test]
 async fn a_log_page_ends_at_its_bytes_and_says_that_there_is_more() {
     let mut rig = rig(|config| config.attach.log_page_bytes = ByteSize::bytes(250)).await;
     let sends = (1..=5).map(|n| (u64::from(n), send(1, 2, n)));

@@ -9,6 +9,7 @@ use im_store::MessageStore as _;
 
 use super::rig::{Ground, text};
 use super::*;
+use crate::results::Limits;
 
 #[tokio::test]
 async fn a_store_that_fails_for_a_while_delays_and_loses_nothing() {
@@ -112,7 +113,7 @@ async fn stopping_with_a_store_that_is_away_gives_up_in_time() {
     tokio::time::pause();
     rig.queue(vec![text(1, 2, 1, "a")]).await;
     let sink = rig.stop().await;
-    let results = sink.take_now(10, usize::MAX).results;
+    let results = sink.take_now(&Limits::results(10)).results;
     let Some(v1::db_result::Result::Send(done)) = results[0].result else {
         panic!()
     };

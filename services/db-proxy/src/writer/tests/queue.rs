@@ -9,6 +9,7 @@ use im_store::MessageStore as _;
 
 use super::rig::{Ground, text};
 use super::*;
+use crate::results::Limits;
 
 #[tokio::test]
 async fn the_queue_is_bounded_and_waits() {
@@ -54,7 +55,7 @@ async fn stopping_finishes_what_is_queued_and_takes_nothing_new() {
     }
     let handle = rig.writer.clone();
     let sink = rig.stop().await;
-    let results = sink.take_now(100, usize::MAX).results;
+    let results = sink.take_now(&Limits::results(100)).results;
     assert_eq!(results.len(), 20);
     assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(20));
     let late = SendBatch::new(Vec::new(), sink);

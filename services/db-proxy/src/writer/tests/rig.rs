@@ -15,7 +15,7 @@ use super::faulty::{Faults, Faulty};
 use crate::assembly::testing::{RouteEnd, people, route};
 use crate::assembly::{Context, Core};
 use crate::metrics::Metrics;
-use crate::results::Results;
+use crate::results::{Limits, Results};
 use crate::writer::{SendBatch, SendRules};
 
 /// Nothing here takes longer, unless it is broken.
@@ -121,7 +121,7 @@ impl Rig {
     pub(super) async fn results(&self, count: usize) -> Vec<(u64, v1::SendDone)> {
         let mut all = Vec::new();
         while all.len() < count {
-            let taken = self.sink.take(count - all.len(), usize::MAX).await;
+            let taken = self.sink.take(&Limits::results(count - all.len())).await;
             for result in taken.results {
                 let Some(v1::db_result::Result::Send(done)) = result.result else {
                     panic!()

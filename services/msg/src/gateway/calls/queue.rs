@@ -2,11 +2,15 @@
 
 use std::collections::VecDeque;
 
-use im_proto_rpc::v1::{Cancel, DbCall, Send, db_call::Call};
+use im_proto_rpc::v1::{Answer, Cancel, DbCall, Send, Taken, db_call::Call};
 
 use super::{Bounds, Caller, InFlight, Sending};
 use crate::connection::{Conn, Phase};
 use crate::ids::NumberMap;
+
+/// Bytes of answers that were taken off the link of which db-proxy is told at once; fewer go with other
+/// calls. Much less than it lets wait.
+const TELL_TAKEN: u64 = 64 << 10;
 
 /// Classes of calls other than messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub(super) struct Queue {
     by_conn: NumberMap<usize, Vec<u64>>,
     /// Tags that db-proxy need not answer any more.
     cancelled: Vec<u64>,
+    /// Bytes of answers that were taken off the link, and of which db-proxy does not know.
+    taken: u64,
     /// Batches with messages that are not answered: number and messages left.
     window: VecDeque<(u64, usize)>,
     last_tag: u64,
@@ -121,6 +127,13 @@ impl Queue {
             (Class::Query, bounds.queries),
         ] {
             self.take_others(class, most, &mut room, &mut calls, &mut gone);
+        }
+        if self.taken >= TELL_TAKEN || (self.taken > 0 && !calls.is_empty()) {
+            let bytes = std::mem::take(&mut self.taken);
+            calls.push(DbCall {
+                tag: 0,
+                call: Some(Call::Taken(Taken { bytes })),
+            });
         }
         (calls, gone)
     }
@@ -203,6 +216,19 @@ impl Queue {
         })
     }
 
+    /// Takes an answer off the link: gives it back when it is the last part, or the only one.
+    pub(super) fn part(&mut self, tag: u64, answer: Answer) -> Option<Answer> {
+        self.taken += u64::from(answer.counts);
+        if !answer.unfinished {
+            return Some(answer);
+        }
+        // Of one that nobody waits for any more, nothing is kept.
+        if let Some(InFlight::Other(Caller::Client { parts, .. })) = self.in_flight.get_mut(&tag) {
+            parts.push(answer);
+        }
+        None
+    }
+
     /// Takes the call that a result belongs to.
     pub(super) fn complete(&mut self, tag: u64) -> Option<InFlight> {
         let done = self.in_flight.remove(&tag)?;
@@ -253,6 +279,7 @@ impl Queue {
         self.window.clear();
         self.by_conn = NumberMap::default();
         self.cancelled = Vec::new();
+        self.taken = 0;
         let mut in_flight: Vec<(u64, InFlight)> =
             std::mem::take(&mut self.in_flight).into_iter().collect();
         in_flight.sort_unstable_by_key(|(tag, _)| *tag);

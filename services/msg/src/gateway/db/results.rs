@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use im_codec::{Command, append_raw, encode, encode_raw};
+use bytes::Bytes;
+use im_codec::{Command, Header, encode, encode_raw};
 use im_core::{CommitSeq, SessionType};
 use im_proto_rpc::v1::{Answer, DbResults, SendDone, answer, db_result, send_done};
 use im_proto_teamtalk::message::ImMsgDataAck;
@@ -15,6 +15,9 @@ use crate::gateway::handle;
 use crate::gateway::inbox::Input;
 use crate::gateway::state::Gateway;
 use crate::metrics::Refusal;
+
+/// Pieces of answers up to this length are copied, bytes.
+const COPIED: usize = 128 << 10;
 
 /// Works on a batch of results; each connection that got something is written once.
 pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
@@ -31,12 +34,15 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
                 stored(gateway, &sending, &result, &mut touched);
                 gateway.db.release(&sending);
             }
-            (InFlight::Other(caller @ Caller::Client { .. }), result) => {
-                if let Caller::Client { conn, seq, .. } = &caller
+            (InFlight::Other(mut caller @ Caller::Client { .. }), result) => {
+                if let Caller::Client {
+                    conn, seq, parts, ..
+                } = &mut caller
                     && let Some(conn) = conn.upgrade()
                     && let Some(db_result::Result::Answer(answer)) = result
                 {
-                    answered(gateway, &conn, *seq, &answer, &mut touched);
+                    parts.push(answer);
+                    answered(gateway, &conn, *seq, parts, &mut touched);
                 }
                 gateway.db.done(&caller);
             }
@@ -124,41 +130,69 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
     }
 }
 
+/// Appends the frames of an answer, which may have come in parts.
 fn answered(
     gateway: &Gateway,
     conn: &Arc<Conn>,
     seq: u16,
-    answer: &Answer,
+    parts: &[Answer],
     touched: &mut Vec<Arc<Conn>>,
 ) {
-    if answer.outcome() != answer::Outcome::Answered {
+    let Some(first) = parts.first() else { return };
+    if first.outcome() != answer::Outcome::Answered {
         return;
     }
-    let command = u16::try_from(answer.command)
-        .ok()
-        .and_then(Command::from_id);
+    let command = u16::try_from(first.command).ok().and_then(Command::from_id);
     let Some(command) = command else {
         warn!(
-            command = answer.command,
+            command = first.command,
             "db-proxy answered with an unknown command"
         );
         return;
     };
-    if answer.more.is_empty() {
+    let bytes = |part: &Answer| part.body.len() + part.more.iter().map(Bytes::len).sum::<usize>();
+    gateway.count_answer(conn, parts.iter().map(bytes).sum());
+    if let [whole] = parts
+        && whole.more.is_empty()
+        && whole.body.len() <= COPIED
+    {
         touch(
             gateway,
             conn,
-            encode_raw(command, seq, &answer.body),
+            encode_raw(command, seq, &whole.body),
             touched,
         );
         return;
     }
-    // A long list for Android: several frames, but one answer to the budget of the connection.
-    let mut frames = BytesMut::new();
-    for body in std::iter::once(&answer.body).chain(&answer.more) {
-        append_raw(&mut frames, command, seq, body);
+    let mut pieces = Vec::new();
+    for body in bodies(parts) {
+        let length = body.iter().map(Bytes::len).sum();
+        let header = Header::new(command, seq, length).to_bytes();
+        pieces.push(Bytes::copy_from_slice(&header));
+        pieces.extend(body);
     }
-    touch(gateway, conn, frames.freeze(), touched);
+    if conn.answer_in_pieces(&gateway.output, pieces) == Appended::First {
+        touched.push(Arc::clone(conn));
+    }
+}
+
+/// The bodies of an answer, each in the pieces in which it came. A short piece is copied: it would hold
+/// the memory of all that came with it.
+fn bodies(parts: &[Answer]) -> Vec<Vec<Bytes>> {
+    let kept = |piece: &Bytes| match piece.len() {
+        0 => None,
+        1..=COPIED => Some(Bytes::copy_from_slice(piece)),
+        _ => Some(piece.clone()),
+    };
+    let mut bodies = vec![Vec::new()];
+    for part in parts {
+        if let Some(last) = bodies.last_mut() {
+            last.extend(kept(&part.body));
+        }
+        let more = part.more.iter().map(kept);
+        bodies.extend(more.map(Vec::from_iter));
+    }
+    bodies
 }
 
 /// Appends an answer; the connection is flushed with the batch.

@@ -260,6 +260,7 @@ pub(super) fn logout(request: &Request<'_>) {
             client_type: session.client.to_wire(),
             command: u32::from(Command::DeviceTokenReq.id()),
             body: Bytes::from(body.encode_to_vec()),
+            takes_parts: true,
         };
         gateway.db.tell(query);
     }

@@ -140,6 +140,7 @@ fn finish(gateway: &Gateway, tag: u64) {
         attach_data: None,
     };
     let frame = encode(Command::UsersStatRsp, job.seq, &answer);
+    gateway.count_answer(&conn, frame.len());
     if conn.answer(&gateway.output, frame) == Appended::First {
         conn.flush(&gateway.output);
     }

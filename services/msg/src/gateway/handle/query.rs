@@ -39,6 +39,7 @@ pub(super) fn ask(request: &Request<'_>) {
         client_type: session.client.to_wire(),
         command: u32::from(command.id()),
         body: Bytes::copy_from_slice(body),
+        takes_parts: true,
     };
     gateway.db.query(query, conn, seq);
 }

@@ -14,6 +14,8 @@ pub(in crate::tests) struct Db {
     pub(in crate::tests) logins: u32,
     /// Tags that nobody waits for any more.
     pub(in crate::tests) cancelled: Vec<u64>,
+    /// What was taken off the link, as it was told.
+    pub(in crate::tests) taken: Vec<u64>,
     /// Logins are answered with this time to wait.
     pub(in crate::tests) busy_ms: u32,
     /// Senders of messages are told to wait so long.
@@ -61,7 +63,9 @@ impl Db {
                     more: through < end,
                 })
             }
-            db_call::Call::Cancel(_) => unreachable!("taken out before"),
+            db_call::Call::Cancel(_) | db_call::Call::Taken(_) => {
+                unreachable!("taken out before")
+            }
             db_call::Call::Related(related) => {
                 self.related_asked.extend(&related.users);
                 let entries = related.users.iter().map(|user| related_done::Entry {
@@ -144,6 +148,7 @@ impl Db {
                 command: u32::from(answer.id()),
                 body: query.body.clone(),
                 more: self.more.clone(),
+                ..Answer::default()
             },
             None => Answer {
                 outcome: answer::Outcome::Silent as i32,
@@ -191,6 +196,13 @@ impl DbPlayer {
         if let Some(tx) = tx {
             tx.try_send(DbResults { results }).unwrap();
         }
+    }
+
+    /// Sends results on the link.
+    pub(in crate::tests) fn say(&self, results: Vec<DbResult>) {
+        let db = self.state();
+        let (tx, _) = db.link.as_ref().expect("there is a link");
+        tx.try_send(DbResults { results }).unwrap();
     }
 
     /// Cuts the link; new ones are accepted or not.
@@ -253,6 +265,10 @@ impl DbPlayer {
                     calls.retain(|call| match &call.call {
                         Some(db_call::Call::Cancel(cancel)) => {
                             db.cancelled.push(cancel.tag);
+                            false
+                        }
+                        Some(db_call::Call::Taken(taken)) => {
+                            db.taken.push(taken.bytes);
                             false
                         }
                         _ => true,
