@@ -87,7 +87,7 @@ mod tests {
     fn the_hash_names_the_parameters_that_the_servers_are_told() {
         let hash = hash(Hashing::Cheap).unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{hash}");
-        assert!(Hashing::Cheap.settings().concat().contains("kib=8"));
+        assert!(Hashing::Cheap.settings().concat().contains("8KiB"));
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub struct WriterConfig {
     /// ones go on as long as possible; on a small file system a tenth of it, if that is less. 0B = off.
     pub free_space_floor: ByteSize,
     /// Messages of more than this are large then, and also while a reader keeps SQLite's log from starting
-    /// anew and half of `sqlite.wal_limit_bytes` is used.
+    /// anew and half of `sqlite.wal_limit` is used.
     pub large_body: ByteSize,
     /// How often the free space is looked at.
     pub free_space_interval: Span,

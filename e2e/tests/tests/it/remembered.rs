@@ -60,8 +60,8 @@ async fn replace(platform: &mut Platform, file: &Path, lines: &[&str], nth: usiz
 async fn a_new_key_of_remembered_logins_counts_without_a_restart() {
     // The process itself remembers nothing, so that every login is judged by what is stored.
     let settings = [
-        "db_proxy.accounts.verified_ttl_secs=0",
-        "db_proxy.accounts.account_ttl_secs=0",
+        "db_proxy.accounts.verified_ttl=0s",
+        "db_proxy.accounts.account_ttl=0s",
     ];
     let mut platform = own_platform(2, &settings).await;
     let file = platform.data_dir().join("remember_key");

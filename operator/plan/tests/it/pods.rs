@@ -131,7 +131,7 @@ fn overrides_are_merged_last() {
         "metadata": {"labels": {"team": "chat"}, "annotations": {"prometheus.io/scrape": null}},
         "spec": {
             "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["x"]}],
-            "topologySpreadConstraints": [],
+            "topologySpreadConstraints": null,
             "containers": [
                 {"name": "route", "env": [{"name": "TZ", "value": "UTC"}], "livenessProbe": {"periodSeconds": 60}},
                 {"name": "sidecar", "image": "example.com/sidecar"},
@@ -154,7 +154,7 @@ fn overrides_are_merged_last() {
     assert_eq!(containers[0]["livenessProbe"]["periodSeconds"], 60);
     assert_eq!(containers[0]["livenessProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(containers[1]["name"], "sidecar");
-    assert_eq!(template["spec"]["topologySpreadConstraints"], json!([]));
+    assert_eq!(template["spec"]["topologySpreadConstraints"], Value::Null);
 }
 
 #[test]

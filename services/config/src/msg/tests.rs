@@ -20,7 +20,7 @@ fn the_timeouts_are_those_of_the_original() {
 #[test]
 fn the_limits_are_the_stated_ones() {
     let config = MsgConfig::default();
-    assert_eq!((config.rate_limit, config.rate_burst), (20, 64));
+    assert_eq!((config.rate_limit, config.rate_burst), (60, 64));
     assert_eq!(
         (config.pending_messages, config.pending_size),
         (64, ByteSize::kib(256))
