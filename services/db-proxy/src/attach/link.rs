@@ -26,9 +26,6 @@ use crate::writer::{MAX_JOB_SENDS, SendBatch};
 /// Wait before a log page that could not be read is tried again.
 const READ_AGAIN: Duration = Duration::from_millis(200);
 
-/// What a msg server may have taken before it tells, bytes; twice that is room for both.
-const UNTOLD: usize = 128 << 10;
-
 /// One link.
 pub(super) struct Served {
     pub(super) shared: Arc<Shared>,
@@ -316,11 +313,7 @@ impl Served {
             results: config.batch_results,
             bytes: config.batch_bytes.as_usize(),
             part: config.answer_part_bytes.as_usize(),
-            // A msg server gathers what it has taken before it tells.
-            untaken: config
-                .untaken_answer_bytes
-                .as_usize()
-                .max(config.answer_part_bytes.as_usize() + UNTOLD),
+            untaken: config.untaken_answer_bytes.as_usize(),
         };
         let mut under_way: VecDeque<Vec<Hold>> = VecDeque::new();
         loop {
