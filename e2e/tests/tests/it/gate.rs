@@ -297,7 +297,7 @@ async fn the_documented_defaults_are_in_force() {
         "login_timeout = \"15s\"",
         "idle_pc = \"2m\"",
         "idle_mobile = \"5m\"",
-        "rate_limit = 20",
+        "rate_limit = 60",
         "rate_burst = 64",
         "pending_messages = 64",
         "pending_size = \"256KiB\"",
