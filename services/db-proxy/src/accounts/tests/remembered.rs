@@ -190,15 +190,21 @@ async fn who_guesses_at_a_remembered_name_gets_no_more_tries() {
                 .result_code
         }
     });
+    let begun = Clock::now();
     let codes = futures::future::join_all(guesses).await;
     let refused = codes.iter().filter(|code| **code == 6).count();
-    assert!(refused >= 89, "{codes:?}");
+    let compared = 10 + openings(begun);
+    assert!(refused + compared >= 100, "{codes:?}");
     let places = ["192.0.2.1"];
     let failures =
         rig.temp
             .store
             .login_failures("ann", &places, UnixSeconds::EPOCH, UnixSeconds::now());
-    assert_eq!(failures.await.unwrap(), [11], "each comparison was counted");
+    let counted = usize::try_from(failures.await.unwrap()[0]).unwrap();
+    assert!(
+        (11..=compared).contains(&counted),
+        "each comparison was counted: {counted}"
+    );
 }
 
 /// People with imported hashes of one password.
