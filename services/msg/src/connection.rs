@@ -22,6 +22,7 @@ mod partial;
 pub(crate) mod read;
 pub(crate) mod sweep;
 mod table;
+mod turn;
 mod user_meters;
 
 pub(crate) use admission::Admission;

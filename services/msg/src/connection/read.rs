@@ -12,6 +12,7 @@ use tracing::debug;
 use super::conn::{CloseReason, Conn, Output, Phase};
 use super::meter::{self, Bucket, ConnMeter, UserMeter};
 use super::partial::{Partials, Ticket};
+use super::turn::Turn;
 use super::user_meters::UserMeters;
 use crate::env::Env;
 use crate::metrics::{Limit, Pause, Refusal};
@@ -44,9 +45,6 @@ pub(crate) trait Upper: Send + Sync + 'static {
 
 /// Longest wait for a rate before the connection is looked at again, milliseconds.
 const LONGEST_WAIT: u32 = 5_000;
-
-/// A frame of this many bytes counts as two of a turn.
-const LONG_FRAME: usize = 4_096;
 
 /// What a read that nobody looks at counts for, bytes.
 const DISCARDED: usize = 64 << 10;
@@ -120,51 +118,6 @@ pub(crate) fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) -> impl Future<Outpu
                 Step::Close => break,
             }
         }
-    }
-}
-
-/// What one connection has used of its turn.
-struct Turn {
-    frames: u16,
-    /// Microseconds of the server's clock.
-    since: u32,
-    /// It is not the first one: a place is held until nothing is left to be read.
-    has_place: bool,
-}
-
-impl Turn {
-    fn begin(env: &Env) -> Self {
-        Self {
-            frames: 0,
-            since: env.clock.micros(),
-            has_place: false,
-        }
-    }
-
-    /// Another one, in the same place.
-    fn start(&mut self, env: &Env) {
-        self.frames = 0;
-        self.since = env.clock.micros();
-    }
-
-    /// Counts a frame, a long one as several.
-    fn count(&mut self, bytes: usize) {
-        let frames = 1 + bytes / LONG_FRAME;
-        self.frames = self
-            .frames
-            .saturating_add(u16::try_from(frames).unwrap_or(u16::MAX));
-    }
-
-    /// Whether so many frames were worked on that others go first.
-    fn is_full(&self, env: &Env) -> bool {
-        u32::from(self.frames) >= env.config.turn_frames.min(u16::MAX.into())
-    }
-
-    /// Whether others go first now.
-    fn is_over(&self, env: &Env) -> bool {
-        self.is_full(env)
-            || u64::from(env.clock.micros().wrapping_sub(self.since))
-                >= env.config.turn_time.as_millis() * 1_000
     }
 }
 
