@@ -240,8 +240,7 @@ impl Check for TraceConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ProcessConfig {
     /// Threads of the runtime; 0 = one per core, and a single one in a login server that runs alone: a
-    /// thread hands out tens of thousands of addresses per second, and more threads wake each other. A
-    /// msg server that runs alone has as many again for its clients.
+    /// thread hands out tens of thousands of addresses per second, and more threads wake each other.
     pub worker_threads: usize,
     /// Time for a stop at the first SIGTERM or SIGINT; what is left then is cut.
     pub stop_timeout: Span,

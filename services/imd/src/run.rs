@@ -142,7 +142,7 @@ fn start(
     secrets: Secrets,
     ready_file: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
-    let threads = Threads::start(plan, config.process.worker_threads).context("start threads")?;
+    let threads = Threads::start(plan, &config).context("start threads")?;
     let clients = threads.clients().clone();
     let code = threads.block_on(serve(plan, config, secrets, ready_file, clients));
     threads.end();

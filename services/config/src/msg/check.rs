@@ -52,6 +52,7 @@ impl Check for MsgConfig {
             meter,
             turn_frames,
             turn_time,
+            client_threads,
             send_batch,
             send_batch_size,
             send_batches_in_flight,
@@ -179,6 +180,7 @@ impl Check for MsgConfig {
         checker.range("turn_frames", turn_frames, &(1..=65_536));
         let turns = Span::millis(1)..=Span::millis(100);
         checker.range("turn_time", turn_time, &turns);
+        checker.range("client_threads", client_threads, &(0..=1024));
         checker.range("send_batch", send_batch, &(1..=65_536));
         // A link refuses batches above its bound.
         checker.range(

@@ -1,12 +1,12 @@
 //! The threads of a process.
 //!
-//! In a msg server that runs alone, connections of clients are worked on by threads of their own. Links,
-//! delivery, accepts and probes run beside them, and are never behind what clients send. With all roles in
-//! one process the threads are shared: the hand-over of each message would cost a fifth of its processor
-//! time at little load, and the turns of connections bound how long anything else waits.
+//! They are shared, and the turns of connections bound how long anything else waits: own threads for
+//! clients would cost a hand-over per message. A msg server that runs alone can have them where links,
+//! delivery, accepts and probes are to be behind nothing that clients send (`msg.client_threads`).
 
 use std::io;
 
+use im_config::ImdConfig;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::{Plan, Role};
@@ -14,22 +14,23 @@ use super::{Plan, Role};
 /// The runtimes of a process.
 pub(super) struct Threads {
     main: Runtime,
-    /// Of a msg server that runs alone.
+    /// Of a msg server that runs alone and is to have them.
     clients: Option<Runtime>,
 }
 
 impl Threads {
-    /// Starts them; `count` of each kind, 0 = one per core.
-    pub(super) fn start(plan: Plan, count: usize) -> io::Result<Self> {
-        let (main, has_clients) = match plan {
-            Plan::One(Role::Login) if count == 0 => (1, false),
-            Plan::One(Role::Login | Role::Route | Role::DbProxy) | Plan::All => (count, false),
-            Plan::One(Role::Msg) => (count, true),
+    /// Starts them: as many as the configuration says, 0 = one per core.
+    pub(super) fn start(plan: Plan, config: &ImdConfig) -> io::Result<Self> {
+        let count = config.process.worker_threads;
+        let (main, clients) = match plan {
+            Plan::One(Role::Login) if count == 0 => (1, 0),
+            Plan::One(Role::Login | Role::Route | Role::DbProxy) | Plan::All => (count, 0),
+            Plan::One(Role::Msg) => (count, config.msg.client_threads),
         };
         Ok(Self {
             main: runtime("imd", main)?,
-            clients: has_clients
-                .then(|| runtime("imd-clients", count))
+            clients: (clients > 0)
+                .then(|| runtime("imd-clients", clients))
                 .transpose()?,
         })
     }

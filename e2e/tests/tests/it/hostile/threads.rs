@@ -126,15 +126,17 @@ async fn busy(mut siege: Siege, process: &str) {
     siege.holds().await;
 }
 
-/// Without bounds of rate, more connections than threads send the dearest frames without a pause: a msg
-/// server's links, probes and accepts go on, and bystanders wait for a turn.
+/// Without bounds of rate, more connections than threads send the dearest frames without a pause: with
+/// threads of their own for clients a msg server's links, probes and accepts go on, and bystanders wait for
+/// a turn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_threads_of_a_msg_server_are_busy() {
-    let siege = Siege::separate(ground(2 * EACH).set("msg.rate_limit=0")).await;
+    let options = ground(2 * EACH).set("msg.rate_limit=0");
+    let siege = Siege::separate(options.set("msg.client_threads=2")).await;
     busy(siege, "msg1").await;
 }
 
-/// The same with everything in one process, on the same threads.
+/// The same on shared threads, with everything in one process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_threads_of_all_in_one_are_busy() {
     let siege = Siege::all_in_one(ground(2 * EACH).set("msg.rate_limit=0")).await;
