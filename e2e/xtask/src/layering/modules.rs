@@ -27,6 +27,7 @@ const MSG: &[&str] = &[
     "connection::partial",
     "connection::meter",
     "connection::user_meters",
+    "connection::turn",
     "connection::read",
     "connection::sweep",
     "connection",
