@@ -41,7 +41,7 @@ struct Shared {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Level {
     bytes: u64,
-    /// When it was so much, unix seconds.
+    /// When it was so much.
     at: UnixSeconds,
     /// It has risen since it was written.
     is_new: bool,
