@@ -19,6 +19,7 @@ mod directory;
 mod disk;
 mod dispatch;
 mod faults;
+mod followed;
 mod gate;
 mod golden;
 mod groups;

@@ -1,5 +1,6 @@
 //! The one writing connection.
 
+use im_core::Chain;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
@@ -130,7 +131,7 @@ async fn roll_back(slot: &mut Slot) {
         // transaction can be begun and ended.
         drop(connection.execute("ROLLBACK").await);
         if let Err(error) = connection.execute("BEGIN; ROLLBACK").await {
-            tracing::warn!(%error, "writing connection replaced");
+            tracing::warn!(error = %Chain(&error), "writing connection replaced");
             slot.connection = None;
         }
     }
