@@ -18,6 +18,7 @@
 mod directory;
 mod disk;
 mod dispatch;
+mod documents;
 mod faults;
 mod followed;
 mod gate;
