@@ -7,6 +7,7 @@ mod accept;
 mod conversation;
 mod error;
 mod ids;
+pub mod labels;
 mod net;
 pub mod places;
 mod retry;
