@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
-use crate::support::{Cache};
+use crate::support::Cache;
 
 /// Positions of one transaction: short, so that messages do not wait for it.
 const FLUSH_ROWS: usize = 512;

@@ -15,8 +15,8 @@ mod slices;
 
 use std::time::Duration;
 
-use im_core::Chain;
 use futures::StreamExt;
+use im_core::Chain;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher;
 use kube::{Api, Client, Config};

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use im_core::Chain;
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_core::Chain;
 use im_db_proxy::RememberKeys;
 use im_discovery::Kubernetes;
 use im_rpc::{LinkMetrics, Secret};
@@ -327,6 +327,8 @@ async fn tell_ready(
     let Some(file) = file else { return };
     match ready_file::write(&file, &addresses) {
         Ok(()) => info!(file = %file.display(), "wrote the ready file"),
-        Err(error) => error!(error = %Chain(&error), file = %file.display(), "write ready file failed"),
+        Err(error) => {
+            error!(error = %Chain(&error), file = %file.display(), "write ready file failed")
+        }
     }
 }

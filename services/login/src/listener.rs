@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use im_core::{Chain, AcceptBackoff};
 use im_core::places::{self, Admission, Place};
+use im_core::{AcceptBackoff, Chain};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -8,8 +8,8 @@ mod hops;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use im_core::Chain;
 use im_config::{LogConfig, LogFormat, TraceConfig};
+use im_core::Chain;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use im_core::{Chain, UserId};
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_store::{Store, VerifiedLogin};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

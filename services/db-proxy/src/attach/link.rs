@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::Chain;
 use im_config::AttachConfig;
+use im_core::Chain;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use im_store::StoreError;
@@ -21,7 +21,7 @@ use super::queries::QueryCall;
 use super::sessions::Sessions;
 use crate::metrics::Class;
 use crate::results::{Hold, Limits, Results, Taken};
-use crate::support::{RejectReason};
+use crate::support::RejectReason;
 use crate::writer::{MAX_JOB_SENDS, SendBatch};
 
 /// Wait before a log page that could not be read is tried again.

@@ -23,7 +23,7 @@ use crate::metrics::{Memories, Metrics};
 use crate::positions::Positions;
 use crate::publish::Publisher;
 use crate::stored::StoredBytes;
-use crate::support::{Cache};
+use crate::support::Cache;
 
 /// Sends of one job at most: what `attach` cuts its batches to.
 pub(crate) const MAX_JOB_SENDS: usize = 512;
@@ -259,7 +259,12 @@ impl Writer {
                 let mut done = done(decision);
                 match decision {
                     Decision::Stored(kept) => {
-                        hop!(send.trace, "commit", seq = kept.seq.0, msg_id = kept.msg_id.get());
+                        hop!(
+                            send.trace,
+                            "commit",
+                            seq = kept.seq.0,
+                            msg_id = kept.msg_id.get()
+                        );
                         done.wait_ms = counting.add(send.sender, send.body.len());
                     }
                     Decision::Repeated(_) => repeated += 1,

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::Chain;
 use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_frame};
+use im_core::Chain;
 use im_trace::{Trace, hop};
 use tracing::debug;
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, stream};
 use im_config::LinkConfig;
-use im_core::{Chain, AcceptBackoff};
+use im_core::{AcceptBackoff, Chain};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};

@@ -108,7 +108,9 @@ impl SqliteStore {
             }
             match self.maintain().await {
                 Ok(_) => failing = false,
-                Err(error) if failing => tracing::debug!(error = %Chain(&error), "maintenance failed again"),
+                Err(error) if failing => {
+                    tracing::debug!(error = %Chain(&error), "maintenance failed again")
+                }
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "maintenance failed");
                     failing = true;
