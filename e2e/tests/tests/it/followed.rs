@@ -68,7 +68,7 @@ impl Collector {
     /// The spans of each trace, as soon as one of them has as many.
     async fn trace_with(&self, name: &str, spans: usize) -> Vec<(String, Span)> {
         let what = format!("{spans} spans of one {name}");
-        wait::until(&what, wait::SOON, || async {
+        let found = wait::until(&what, wait::SOON, || async {
             let mut traces: BTreeMap<Vec<u8>, Vec<(String, Span)>> = BTreeMap::new();
             for (service, span) in self.0.lock().unwrap().iter() {
                 let trace = traces.entry(span.trace_id.clone()).or_default();
@@ -78,8 +78,12 @@ impl Collector {
                 trace.len() >= spans && trace.iter().any(|(_, span)| span.name == name)
             })
         })
-        .await
-        .unwrap()
+        .await;
+        found.unwrap_or_else(|error| {
+            let heard = self.0.lock().unwrap();
+            let heard = heard.iter().map(|(service, span)| (service, &span.name));
+            panic!("{error}; heard: {:?}", heard.collect::<Vec<_>>())
+        })
     }
 }
 
