@@ -252,7 +252,7 @@ impl Writer {
         }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
-        let mut counting = self.stored.counting(UnixSeconds::now());
+        let counting = self.stored.counting(UnixSeconds::now());
         for batch in batches {
             let mut results = Vec::with_capacity(batch.sends.len());
             for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {
@@ -274,7 +274,6 @@ impl Writer {
             }
             batch.sink.push(results);
         }
-        drop(counting);
         if repeated > 0 {
             self.metrics.repeated(repeated);
         }

@@ -14,6 +14,7 @@ use tracing::debug;
 use super::conn::{CloseReason, Conn, Output, Phase};
 use super::meter::{self, Bucket, ConnMeter, UserMeter};
 use super::partial::{Partials, Ticket};
+use super::room::Room;
 use super::turn::Turn;
 use super::user_meters::UserMeters;
 use crate::env::Env;
@@ -34,15 +35,17 @@ pub(crate) trait Upper: Send + Sync + 'static {
     /// Works on one frame. Must not wait.
     fn frame(self: &Arc<Self>, conn: &Arc<Conn>, command: ClientCommand, frame: FrameRef<'_>);
 
-    /// Whether so much of all connections waits that none may send a message ([`Pause::Server`]) or
-    /// ask ([`Pause::ServerQueries`]) now.
-    fn is_full(&self, why: Pause) -> bool;
+    /// Room for messages of all connections that wait to be stored.
+    fn message_room(&self) -> &Room;
+
+    /// Room for questions of all connections that wait to be answered.
+    fn query_room(&self) -> &Room;
 
     /// The task of a connection is over.
     fn left(self: &Arc<Self>, conn: &Arc<Conn>);
 
     /// Called with each full sweep of the connections.
-    fn swept(&self, now: u32);
+    fn swept(self: &Arc<Self>, now: u32);
 }
 
 /// Longest wait for a rate before the connection is looked at again, milliseconds.
@@ -146,14 +149,13 @@ impl<U: Upper> Drop for Here<U> {
 
 /// Waits until a bound allows more.
 async fn pause<U: Upper>(upper: &U, conn: &Conn, why: Pause) {
-    if matches!(why, Pause::Server | Pause::ServerQueries) {
-        // Rare, and nobody knows whom to wake: look again soon.
-        conn.set_paused(true);
-        Box::pin(tokio::time::sleep(Duration::from_millis(20))).await;
-        conn.set_paused(false);
-        return;
-    }
-    conn.pause_while(|| is_blocked(upper, conn, why)).await;
+    let room = match why {
+        Pause::Server => upper.message_room(),
+        Pause::ServerQueries => upper.query_room(),
+        _ => return conn.pause_while(|| is_blocked(upper, conn, why)).await,
+    };
+    // Boxed, so that a connection that never gets here is smaller.
+    Box::pin(conn.pause_for_room(room)).await;
 }
 
 fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
@@ -168,7 +170,8 @@ fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
                 || u64::from(conn.query_bytes()) >= config.pending_query_bytes.as_u64()
         }
         Pause::Output => conn.queued() > config.push_budget.as_usize(),
-        Pause::Server | Pause::ServerQueries => upper.is_full(why),
+        Pause::Server => upper.message_room().is_full(),
+        Pause::ServerQueries => upper.query_room().is_full(),
         Pause::Drain => conn.phase() == Phase::Draining,
         Pause::Rate => false,
     }
