@@ -11,6 +11,7 @@ mod net;
 pub mod places;
 mod retry;
 mod terminal;
+pub mod text;
 pub mod time;
 
 pub use accept::AcceptBackoff;

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Admin(admin::AdminArgs),
     /// Chats from the terminal.
     Chat(chat::Args),
+    /// Chats by the lines of a file, for tests and programs.
+    Script(chat::ScriptArgs),
     /// Logs two people in and passes a message from the first to the second.
     Check(check::Args),
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use im_config::{ImdConfig, Sources};
+use im_config::{ImdConfig, Sources, WHERE_ASKED};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
 use crate::manifest::{self, BadManifest};
@@ -126,6 +126,15 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
             }
         }
     }
+    // Whoever finds the login server finds the msg server, which is the same process.
+    let msg = &mut config.msg;
+    let everywhere = ["0.0.0.0:", "[::]:"];
+    if msg.public_ip1.is_empty() && everywhere.iter().any(|all| msg.listen.starts_with(all)) {
+        WHERE_ASKED.clone_into(&mut msg.public_ip1);
+        if msg.name.is_empty() {
+            "msg".clone_into(&mut msg.name);
+        }
+    }
     Ok(config)
 }
 
@@ -231,6 +240,16 @@ mod tests {
         assert_eq!(config.db_proxy.listen, "127.3.2.1:10600");
         assert_eq!(config.db_proxy.admin_listen, "127.3.2.1:10601");
         assert_eq!(all_in_one(Some("::1"), &[]).msg.listen, "[::1]:8000");
+    }
+
+    #[test]
+    fn clients_are_told_where_they_came_when_everything_is_on_all_addresses() {
+        for bind in ["0.0.0.0", "::"] {
+            assert_eq!(all_in_one(Some(bind), &[]).msg.public_ip1, "*");
+        }
+        assert_eq!(all_in_one(None, &[]).msg.public_ip1, "");
+        let said = all_in_one(Some("0.0.0.0"), &["msg.public_ip1=chat.example.com"]);
+        assert_eq!(said.msg.public_ip1, "chat.example.com");
     }
 
     #[test]

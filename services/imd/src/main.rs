@@ -57,6 +57,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Directory(command) => tool(directory::command(command)),
         Command::Admin(command) => tool(admin::command(command)),
         Command::Chat(args) => tool(async { chat::run(args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Script(args) => {
+            tool(async { chat::script(args).await.map(|()| ExitCode::SUCCESS) })
+        }
         Command::Check(args) => tool(check::run(args)),
     }
 }

@@ -12,6 +12,7 @@
 //! when they are first needed.
 
 mod accounts;
+mod administration;
 mod append;
 mod changes;
 mod devices;

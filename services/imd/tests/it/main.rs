@@ -9,6 +9,7 @@
 )]
 
 mod clock;
+mod people;
 mod platform;
 mod refusals;
 mod world;
