@@ -11,12 +11,17 @@ mod show;
 
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use im_client::{Client, ClientConfig, Event, Events, Password};
 use im_core::{Classify as _, ClientType, ErrorKind};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
+use crate::connect::{PAUSE, WAIT_SECONDS};
+use crate::output;
+use crate::probe::{Found, address_of, probe};
 use input::{Editor, Input};
 use session::{Flow, Session};
 
@@ -38,6 +43,9 @@ struct Login {
     /// Log in as a phone instead of a PC: both may be online at the same time.
     #[arg(long)]
     phone: bool,
+    /// How long to wait for a server that is just starting, seconds.
+    #[arg(long, default_value_t = WAIT_SECONDS, value_name = "SECONDS")]
+    wait: u16,
 }
 
 /// Chats from the terminal.
@@ -124,17 +132,45 @@ async fn log_in(login: &Login, password: &str) -> anyhow::Result<(Client, Events
         Password::clear(password),
     )
     .with_client_type(client_type);
-    match Client::connect(config).await {
-        Ok(connected) => Ok(connected),
-        Err(error) if error.kind() == ErrorKind::Denied => {
+    let deadline = Instant::now() + Duration::from_secs(login.wait.into());
+    let mut said = false;
+    loop {
+        let error = match Client::connect(config.clone()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Denied {
             bail!(
-                "{} is not let in: unknown user, wrong password, or not active (an administrator sees which: \
-                 imd admin user refusals {})",
-                login.user,
+                "{0} is not let in: unknown user, wrong password, or not active (an administrator sees which: \
+                 imd admin user refusals {0})",
                 login.user
-            )
+            );
         }
-        Err(error) => Err(error).with_context(|| format!("log in to {}", login.server)),
+        let address = address_of(&login.server);
+        let found = probe(&address).await;
+        let is_url = login.server.starts_with("http://");
+        let is_right = match &found {
+            Found::LoginServer => is_url,
+            Found::MsgServer(_) => !is_url,
+            Found::Nobody(_) => true,
+            _ => false,
+        };
+        if !is_right {
+            let what = found.says(&address);
+            return Err(error).with_context(|| format!("log in to {}: {what}", login.server));
+        }
+        if !error.is_retryable() || Instant::now() >= deadline {
+            return Err(error).with_context(|| format!("log in to {}", login.server));
+        }
+        if !said {
+            said = true;
+            let wait = login.wait;
+            output::note(&format!(
+                "waiting up to {wait} s for {}: {error}",
+                login.server
+            ));
+        }
+        sleep(PAUSE).await;
     }
 }
 

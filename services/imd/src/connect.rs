@@ -67,7 +67,7 @@ const HEADING: &str = "The server";
 pub(crate) const WAIT_SECONDS: u16 = 10;
 
 /// Pause between two attempts to reach a server.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// The administrators' secret in a data directory.
 pub(crate) const ADMIN_SECRET: &str = "admin-secret";

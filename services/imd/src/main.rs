@@ -11,9 +11,11 @@ mod cli;
 mod config;
 mod connect;
 mod directory;
+mod doctor;
 mod manifest;
 mod output;
 mod password;
+mod probe;
 mod run;
 mod store;
 
@@ -61,6 +63,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             tool(async { chat::script(args).await.map(|()| ExitCode::SUCCESS) })
         }
         Command::Check(args) => tool(check::run(args)),
+        Command::Doctor(args) => tool(doctor::run(args)),
     }
 }
 

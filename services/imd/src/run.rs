@@ -104,7 +104,7 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
-    let config = config::load(&args.config, Vec::new())?;
+    let config = config::load_role(&args.config, role)?;
     listeners::check(Plan::One(role), &config)?;
     told::check(Plan::One(role), &config)?;
     let (administrators, remembered_logins) = match role {

@@ -318,9 +318,11 @@ fn show_refusals(json: bool, refusals: &[RefusalRecord]) {
 
 fn show_removed(json: bool, dry_run: bool, removed: &RemovedUser) {
     let user = removed.user.clone().unwrap_or_default();
-    let mut value = as_json(&user);
-    value["groups"] = json!(removed.groups);
-    value["dry_run"] = json!(dry_run);
+    let value = json!({
+        "user": as_json(&user),
+        "groups": removed.groups,
+        "dry_run": dry_run,
+    });
     show(json, &value, || {
         let groups = removed.groups.len();
         let name = printable(&user.name);

@@ -167,7 +167,7 @@ mod tests {
         write!(screen, "one ").unwrap();
         assert!(printed.lock().unwrap().is_empty());
         write!(screen, "line\ntwo\nthr").unwrap();
-        write!(screen, "ee\n").unwrap();
+        writeln!(screen, "ee").unwrap();
         assert_eq!(*printed.lock().unwrap(), ["one line\ntwo\n", "three\n"]);
     }
 }

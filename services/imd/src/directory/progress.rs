@@ -1,10 +1,11 @@
 //! How far an import is: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use im_proto_rpc::v1::ImportProgress;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
 
 use crate::output;
 

@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 51);
         let said = RefCell::new(Vec::new());
         list(long.changes(), true, |line| {
-            said.borrow_mut().push(line.to_owned())
+            said.borrow_mut().push(line.to_owned());
         });
         assert_eq!(said.borrow().len(), LINES_ON_A_TERMINAL + 1);
         assert_eq!(

@@ -92,7 +92,7 @@ fn looks_chinese(bytes: &[u8]) -> bool {
 fn not_utf8(bytes: &[u8]) -> String {
     let good = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     let (before, rest) = bytes.split_at(good.min(bytes.len()));
-    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let line = before.split(|byte| *byte == b'\n').count();
     let byte = rest.first().copied().unwrap_or_default();
     format!(
         "line {line} has the byte 0x{byte:02X}, which is no UTF-8: save the file as UTF-8, or name its \

@@ -9,6 +9,7 @@
 )]
 
 mod clock;
+mod doctor;
 mod people;
 mod platform;
 mod refusals;

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::world::{Server, finish, imd};
 
-pub(crate) const PORTS: [&str; 10] = [
+pub(crate) const PORTS: [&str; 12] = [
+    "--set",
+    "admin.listen=127.0.0.1:0",
     "--set",
     "login.http_listen=127.0.0.1:0",
     "--set",
