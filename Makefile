@@ -7,7 +7,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: ## run the platform on a temporary directory and watch a conversation
-	@$(XTASK) demo
+	@cargo run --locked -p xtask -- demo
 
 test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing, a Kubernetes node (root, Go); what hangs is named
 	@$(XTASK) test

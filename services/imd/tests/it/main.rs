@@ -8,6 +8,7 @@
     reason = "functions of tests; the exemption of clippy.toml covers only those marked as tests"
 )]
 
+mod chat;
 mod clock;
 mod doctor;
 mod people;

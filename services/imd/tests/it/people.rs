@@ -182,7 +182,7 @@ fn why_somebody_cannot_log_in_is_told_to_the_administrator() {
     let password = world.dir.path().join("password");
     std::fs::write(&password, "secret").unwrap();
     let url = format!("http://{}", world.server.address("login", "http"));
-    let mut check = imd(&["check", "ann", "ann", "--within", "2", "--server", &url]);
+    let mut check = imd(&["check", "ann", "ben", "--within", "2", "--server", &url]);
     check.arg("--password-file").arg(&password);
     assert_eq!(finish(check).0, 1);
     let (_, said, _) = world.run(&["admin", "user", "refusals", "ann"]);
