@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::server_config::STOP_SLACK;
-use im_operator_api::{FreeObject, ImClusterSpec, StorageType, labels};
+use im_operator_api::{FreeObject, ImClusterSpec, RunAs, StorageType, labels};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
@@ -14,6 +14,8 @@ use crate::{Role, SpecError, merge, names};
 
 /// Numeric user and group of the image; it has no user names.
 const UID: i64 = 65532;
+/// Annotation that autoscalers of nodes read: emptyDir volumes that hold no node back.
+const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 /// Seconds for which a login server still answers after its end was decided: other parts of the
 /// cluster learn of it meanwhile.
 const LOGIN_PRE_STOP: i32 = 5;
@@ -58,29 +60,22 @@ fn base(
     role: Role,
 ) -> Map<String, Value> {
     let metrics = &spec.observability.metrics;
-    let mut metadata = json!({"labels": labels});
+    // Nothing in it outlives the pod: nodes may go while it is there.
+    let mut annotations = json!({SAFE_VOLUMES: "tmp"});
     if metrics.enabled {
-        let annotations = json!({
-            "prometheus.io/scrape": "true",
-            "prometheus.io/port": metrics.port.to_string(),
-            "prometheus.io/path": "/metrics",
-        });
-        put(&mut metadata, "annotations", annotations);
+        put(&mut annotations, "prometheus.io/scrape", json!("true"));
+        let port = metrics.port.to_string();
+        put(&mut annotations, "prometheus.io/port", json!(port));
+        put(&mut annotations, "prometheus.io/path", json!("/metrics"));
     }
+    let metadata = json!({"labels": labels, "annotations": annotations});
     let scheduling = &spec.common(role).scheduling;
     let mut pod = json!({
         "serviceAccountName": names::component(cluster, role),
         "automountServiceAccountToken": role.dials(),
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": grace(spec, role),
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security_context(spec),
         "containers": [container(spec, image, role)],
         "volumes": volumes(cluster, spec, role),
         "topologySpreadConstraints": spread(spec, role, &labels),
@@ -101,6 +96,20 @@ fn base(
         }
     }
     Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), pod)])
+}
+
+fn security_context(spec: &ImClusterSpec) -> Value {
+    let mut context = json!({
+        "runAsNonRoot": true,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    if spec.security.run_as == RunAs::Image {
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            put(&mut context, field, json!(UID));
+        }
+    }
+    context
 }
 
 /// Seconds from the end's beginning to its enforcement.
@@ -283,6 +292,8 @@ fn spread(spec: &ImClusterSpec, role: Role, labels: &BTreeMap<String, String>) -
                     "topologyKey": key,
                     "whenUnsatisfiable": "ScheduleAnyway",
                     "labelSelector": selector,
+                    // Pods of the revision before go: they are not to be spread against.
+                    "matchLabelKeys": [labels::REVISION],
                 })
             })
             .collect();
