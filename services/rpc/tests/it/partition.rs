@@ -53,7 +53,7 @@ async fn both_ends_of_a_silent_link_are_closed_within_the_keep_alive_time() {
     let (links, mut accepted) = mpsc::unbounded_channel();
     let accept = Arc::new(move |link: Far| links.send(link).unwrap());
     let server = GrpcServer::new(&config, Guard::new(&secret, LinkMetrics::default()))
-        .db_proxy(accept)
+        .link::<DbProxyAttach>(accept)
         .bind("127.0.0.1:0")
         .await
         .unwrap();
