@@ -1,15 +1,18 @@
 //! Brings flags, environment and file together, and shows the result.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use im_config::{ImdConfig, Sources};
+use im_role::Reach;
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
 use crate::manifest::{self, BadManifest};
 use crate::output;
+use crate::run::listeners;
 
 /// A configuration that cannot be used; its causes name the key.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +49,14 @@ pub(crate) enum BadConfig {
     /// A list of peers cannot be used.
     #[error("use key {key}")]
     Peers {
-        key: &'static str,
+        key: String,
         #[source]
         source: im_discovery::EndpointError,
     },
     /// A list of peers names a Service where there is no Kubernetes.
     #[error("use key {key}, which names a Service of Kubernetes")]
     Kubernetes {
-        key: &'static str,
+        key: String,
         #[source]
         source: im_discovery::KubernetesError,
     },
@@ -88,17 +91,16 @@ pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Addresses of an all-in-one process unless something else is configured: nobody from outside.
-const ALL_IN_ONE: [(&str, &str); 5] = [
-    ("login.http_listen", "127.0.0.1:8080"),
-    ("login.client_listen", "127.0.0.1:8008"),
-    ("msg.listen", "127.0.0.1:8000"),
-    ("db_proxy.listen", "127.0.0.1:10600"),
-    ("db_proxy.admin_listen", "127.0.0.1:10601"),
-];
+fn within_loopback() -> Vec<(String, String)> {
+    let listeners = listeners::of_all().into_iter();
+    listeners
+        .map(|(key, listener)| (key, format!("127.0.0.1:{}", listener.port)))
+        .collect()
+}
 
 /// The configuration of a process that runs everything.
 pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfig> {
-    let mut presets = owned(&ALL_IN_ONE);
+    let mut presets = within_loopback();
     if let Some(path) = &args.manifest {
         let manifest = manifest::read(path).map_err(|source| BadConfig::Manifest {
             path: path.clone(),
@@ -111,18 +113,14 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
     }
     let mut config = load(&args.role.config, presets)?;
     if let Some(address) = args.bind {
-        for listen in [
-            &mut config.login.http_listen,
-            &mut config.login.client_listen,
-            &mut config.msg.listen,
-        ] {
-            rebind(listen, address);
-        }
         // Internal ports never become visible by accident.
-        if address.is_loopback() {
-            rebind(&mut config.db_proxy.listen, address);
-            if !config.db_proxy.admin_listen.is_empty() {
-                rebind(&mut config.db_proxy.admin_listen, address);
+        let moved = listeners::of_all()
+            .into_iter()
+            .filter(|(_, listener)| listener.reach == Reach::Clients || address.is_loopback());
+        let moved: BTreeMap<_, _> = moved.collect();
+        for (key, listen) in config.listeners() {
+            if moved.contains_key(key) && !listen.is_empty() {
+                rebind(listen, address);
             }
         }
     }
@@ -181,13 +179,6 @@ pub(crate) fn load(
         loaded.log.filter.clone_from(filter);
     }
     Ok(loaded)
-}
-
-fn owned(presets: &[(&str, &str)]) -> Vec<(String, String)> {
-    let presets = presets.iter();
-    presets
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
 }
 
 fn environment() -> Vec<(String, String)> {
