@@ -16,6 +16,9 @@ mod output;
 mod password;
 mod run;
 mod store;
+#[cfg(test)]
+#[path = "../../role/tests/table/mod.rs"]
+mod table;
 
 use std::process::ExitCode;
 

@@ -51,7 +51,7 @@ pub(crate) fn failing(children: &Children) -> Vec<FailingPod> {
         .filter(|(_, entry)| !entry.seen.deleting)
         .filter_map(|(name, entry)| {
             let view = entry.detail.pod()?;
-            let role = Role::from_component(view.labels.get(labels::COMPONENT)?)?;
+            let role = im_role::TABLE.role(view.labels.get(labels::COMPONENT)?)?;
             let (restarts, reason, message) = match (&view.failure, &view.unscheduled) {
                 (Some(failure), _) => (
                     failure.restarts,

@@ -30,9 +30,8 @@ fn augment(command: Command, table: &Table) -> Command {
     let roles = table.in_order_of_rollout().into_iter().rev();
     roles.fold(command, |command, role| {
         let about = format!("Runs the {role} role: {}", role.about);
-        command.subcommand(RoleArgs::augment_args(
-            Command::new(role.name()).about(about),
-        ))
+        let with_flags = RoleArgs::augment_args(Command::new(role.name()));
+        command.subcommand(with_flags.about(about))
     })
 }
 
@@ -62,13 +61,9 @@ impl Subcommand for RoleCommand {
 }
 
 #[cfg(test)]
-#[path = "../../../role/tests/table/mod.rs"]
-mod table;
-
-#[cfg(test)]
 mod tests {
-    use super::table::{ECHO, WITH_ECHO};
     use super::*;
+    use crate::table::{ECHO, WITH_ECHO};
 
     #[test]
     fn a_role_of_the_table_has_a_command_with_the_flags_of_every_role() {

@@ -166,10 +166,6 @@ impl Assembly {
 }
 
 #[cfg(test)]
-#[path = "../../../role/tests/table/mod.rs"]
-mod table;
-
-#[cfg(test)]
 mod tests {
     use std::io;
     use std::sync::Mutex;
@@ -179,8 +175,8 @@ mod tests {
     use im_runtime::Context;
     use tokio::runtime::Handle;
 
-    use super::table::{ECHO, WITH_ECHO};
     use super::*;
+    use crate::table::{ECHO, WITH_ECHO};
 
     fn assembly(together: bool) -> Assembly {
         let shared = Shared {
