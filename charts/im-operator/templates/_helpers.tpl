@@ -1,11 +1,11 @@
-{{/* Name of all objects, at most 63 characters. */}}
+{{/* Name of all objects, at most 55 characters: `-metrics` follows it in one of them. */}}
 {{- define "im-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains "im-operator" .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 55 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-im-operator" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-im-operator" .Release.Name | trunc 55 | trimSuffix "-" -}}
 {{- end -}}
 {{- end }}
 

@@ -140,6 +140,7 @@ const LOAD: &[&str] = &[
 /// Third-party crates that only these of ours may use.
 const RESTRICTED: &[(&str, &[&str])] = &[
     ("sqlx", &["im-store"]),
+    ("rusqlite", &["im-store"]),
     (
         "tokio",
         &[

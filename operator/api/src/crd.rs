@@ -2,7 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{ImCluster, labels};
 
@@ -16,6 +16,12 @@ pub fn crd() -> CustomResourceDefinition {
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .expect("the derive writes a schema");
     tidy(schema);
+    // Until the operator has written one, nobody may take a new object for one that is as it is to be.
+    if let Some(status) = schema.pointer_mut("/properties/status")
+        && let Some(status) = status.as_object_mut()
+    {
+        status.insert("default".to_owned(), json!({"observedGeneration": -1}));
+    }
     let mut crd: CustomResourceDefinition =
         serde_json::from_value(value).expect("it was a definition before");
     let text = serde_json::to_string(&crd.spec).expect("a definition is JSON");

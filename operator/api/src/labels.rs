@@ -7,6 +7,9 @@ pub const GROUP: &str = "imcluster.io";
 pub const NAME: &str = "app.kubernetes.io/name";
 /// Label: name of the ImCluster.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Label: name of the ImCluster, on what may outlive it. Tools that apply manifests take the label
+/// `app.kubernetes.io/instance` for a sign of their own, and delete what has it and no owner.
+pub const CLUSTER: &str = "imcluster.io/cluster";
 /// Label: role of the object, such as `msg`.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Label: who writes the object; the value is [`MANAGER`].

@@ -360,7 +360,7 @@ pub struct NodePort {
 }
 
 /// Details of type LoadBalancer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancer {
     /// Class of the load balancers; empty: the default one.
@@ -369,8 +369,24 @@ pub struct LoadBalancer {
     /// Addresses that the load balancers let in; empty: all.
     #[schemars(schema_with = "schema::cidrs")]
     pub source_ranges: Vec<String>,
-    /// Whether each Service also has a port of every node.
+    /// Whether each Service also has a port of every node. Many load balancers need one: without it
+    /// they show an address that nobody serves.
     pub allocate_node_ports: bool,
+    /// Slot n has port `basePort` + n, so that all slots can share one address; 0: each has the port
+    /// of msg at an address of its own.
+    #[schemars(range(min = 0, max = 65535))]
+    pub base_port: i32,
+}
+
+impl Default for LoadBalancer {
+    fn default() -> Self {
+        Self {
+            class: String::new(),
+            source_ranges: Vec::new(),
+            allocate_node_ports: true,
+            base_port: 0,
+        }
+    }
 }
 
 /// The role route.

@@ -64,6 +64,9 @@ pub struct ImClusterSpec {
     /// Where answers are remembered.
     #[serde(default)]
     pub cache: Cache,
+    /// As whom the servers run.
+    #[serde(default)]
+    pub security: Security,
     /// How load becomes known.
     #[serde(default)]
     pub load: Load,
@@ -96,6 +99,24 @@ pub struct Image {
     /// Secrets for the registry.
     #[schemars(length(max = 8))]
     pub pull_secrets: Vec<SecretName>,
+}
+
+/// As whom the servers run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Security {
+    /// Who chooses the numbers of user and groups.
+    pub run_as: RunAs,
+}
+
+/// Who chooses the numbers of user and groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunAs {
+    /// The image: 65532.
+    #[default]
+    Image,
+    /// The platform, as OpenShift does with a range for each namespace.
+    Platform,
 }
 
 /// When nodes fetch an image.

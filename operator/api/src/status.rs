@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub mod condition {
     /// Available, SpecValid, not Stalled, and this generation was seen.
     pub const READY: &str = "Ready";
-    /// Every role has a ready pod, and msg has one that is handed out.
+    /// Every role has a ready pod, and msg has one that is handed out: as login servers say, or,
+    /// while the operator cannot ask them, one that is ready and has an address.
     pub const AVAILABLE: &str = "Available";
     /// Something is changing, or has stopped changing before its end.
     pub const PROGRESSING: &str = "Progressing";
@@ -22,6 +23,8 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// Pods are letting their clients go.
     pub const DRAINING: &str = "Draining";
+    /// Login servers tell the operator the load. Clients need that not.
+    pub const LOAD_KNOWN: &str = "LoadKnown";
     /// Every ready msg pod has reported in time.
     pub const LOAD_REPORTS_FRESH: &str = "LoadReportsFresh";
     /// Every slot with a pod has an address.
@@ -38,7 +41,7 @@ pub mod condition {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ImClusterStatus {
-    /// Generation of the specification that this is about.
+    /// Generation of the specification that this is about; -1 until the operator has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Summary for people, made from the conditions.

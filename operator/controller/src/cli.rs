@@ -48,6 +48,23 @@ pub(crate) struct RunArgs {
     /// Nodes may be read, so that NodePort needs no hostTemplate. Needs get and list on nodes.
     #[arg(long, env = "IM_OPERATOR_NODE_ACCESS")]
     pub(crate) node_access: bool,
+    /// Port at which the servers reach the API server; repeat for several.
+    #[arg(
+        long = "api-server-port",
+        env = "IM_OPERATOR_API_SERVER_PORTS",
+        value_delimiter = ',',
+        default_values_t = im_operator_plan::settings::API_SERVER_PORTS,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub(crate) api_server_ports: Vec<u16>,
+    /// Address range of the API server or of its Service; repeat for several. Default: anywhere.
+    #[arg(
+        long = "api-server-cidr",
+        env = "IM_OPERATOR_API_SERVER_CIDRS",
+        value_delimiter = ',',
+        value_parser = cidr
+    )]
+    pub(crate) api_server_cidrs: Vec<String>,
     /// Clusters that are worked on at the same time.
     #[arg(long, env = "IM_OPERATOR_CONCURRENCY", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -69,6 +86,19 @@ pub(crate) struct RunArgs {
     /// This replica's name in the Lease. Default: the host name and a random suffix.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+    /// How long the Lease is good for without a renewal, seconds: another replica takes over then.
+    #[arg(long, env = "IM_OPERATOR_LEASE_DURATION_SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u64).range(3..=3_600))]
+    pub(crate) lease_duration_seconds: u64,
+    /// A holder that could not renew for so long stops writing and stands again, seconds. Less than
+    /// the duration.
+    #[arg(long, env = "IM_OPERATOR_LEASE_RENEW_DEADLINE_SECONDS", default_value_t = 12,
+          value_parser = clap::value_parser!(u64).range(2..=3_599))]
+    pub(crate) lease_renew_deadline_seconds: u64,
+    /// Time between two tries when a renewal fails, seconds. Less than the deadline.
+    #[arg(long, env = "IM_OPERATOR_LEASE_RETRY_SECONDS", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub(crate) lease_retry_seconds: u64,
     /// Work without a Lease. Never with two replicas.
     #[arg(long, env = "IM_OPERATOR_NO_LEASE")]
     pub(crate) no_lease: bool,
@@ -90,6 +120,13 @@ pub(crate) struct RunArgs {
     /// aside), with exit code 86.
     #[arg(long, env = "IM_OPERATOR_STOP_AFTER_WRITES", hide = true)]
     pub(crate) stop_after_writes: Option<u64>,
+}
+
+fn cidr(text: &str) -> Result<String, String> {
+    if im_operator_plan::validate::is_cidr(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected an address range such as 10.0.0.0/8".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

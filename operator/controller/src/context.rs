@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use im_operator_api::ImClusterStatus;
+use im_operator_api::{ImClusterStatus, condition};
 use im_operator_plan::Settings;
 use kube::Client;
 use tokio::time::Instant;
@@ -59,6 +59,10 @@ pub(crate) struct Memory {
     pub(crate) status: Option<ImClusterStatus>,
     /// The mirror's objects as last wanted, and when they last changed.
     pub(crate) mirror: Option<(Instant, Vec<Wanted>)>,
+    /// The claim of the database's volume is as it should be.
+    pub(crate) claim_kept: bool,
+    /// Since when every look met something that could not be written.
+    pub(crate) unwritten_since: Option<Instant>,
     pub(crate) told: Told,
 }
 
@@ -77,11 +81,39 @@ pub(crate) struct Told {
     pub(crate) late: BTreeSet<&'static str>,
 }
 
+impl Told {
+    /// What the process that wrote a status has told, as far as the status shows.
+    pub(crate) fn of_status(status: &ImClusterStatus) -> Self {
+        let find = |kind: &str| status.conditions.iter().find(|it| it.type_ == kind);
+        let message = |kind: &str, reason: &str| {
+            find(kind)
+                .filter(|it| reason.is_empty() || it.reason == reason)
+                .map(|it| it.message.clone())
+                .unwrap_or_default()
+        };
+        Self {
+            invalid: message(condition::SPEC_VALID, "InvalidSpec"),
+            stalled: message(condition::STALLED, ""),
+            old_keys: message(condition::SPEC_VALID, "OldKeys"),
+            paused: find(condition::PAUSED).is_some_and(|it| it.status == "True"),
+            ..Self::default()
+        }
+    }
+}
+
 impl Memories {
     /// The memory of a cluster. Held for a whole reconciliation.
     pub(crate) fn of(&self, cluster: &ClusterKey) -> Arc<tokio::sync::Mutex<Memory>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(cluster.clone()).or_default())
+    }
+
+    /// Forgets all of them: another process may have written since.
+    pub(crate) fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn forget(&self, cluster: &ClusterKey) {
@@ -95,6 +127,7 @@ impl Context {
     pub(crate) fn forget(&self, cluster: &ClusterKey) {
         self.memories.forget(cluster);
         self.loads.forget(cluster);
+        self.nodes.forget(cluster);
         self.backoff.reset(cluster);
         self.metrics.forget(&labels(cluster));
     }

@@ -38,6 +38,20 @@ pub(crate) struct Load {
     pub(crate) rows: BTreeMap<String, Row>,
     /// When a login server last answered.
     pub(crate) read_at: Option<Timestamp>,
+    /// Since when this process reads it.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// Whether what is told of a load can be relied on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// This process has just begun to read: what was known before still holds.
+    #[default]
+    NotYet,
+    /// A login server answered lately.
+    Known,
+    /// No login server answers, or none is there.
+    Unknown,
 }
 
 /// How a cluster's load is read.
@@ -64,6 +78,8 @@ pub(crate) struct Loads {
 #[derive(Debug)]
 struct Known {
     load: Load,
+    /// What of it was last worth a look.
+    shown: Option<Visible>,
     reading: Reading,
     stop: CancellationToken,
 }
@@ -93,10 +109,15 @@ impl Loads {
             return known.load.clone();
         }
         let stop = self.stop.child_token();
+        let load = Load {
+            since: Some(Timestamp::now()),
+            ..Load::default()
+        };
         known.insert(
             cluster.clone(),
             Known {
-                load: Load::default(),
+                load: load.clone(),
+                shown: None,
                 reading,
                 stop: stop.clone(),
             },
@@ -108,7 +129,7 @@ impl Loads {
             stop.run_until_cancelled(loads.read_for_ever(&cluster))
                 .await;
         });
-        Load::default()
+        load
     }
 
     /// Stops reading a cluster and forgets it.
@@ -127,11 +148,15 @@ impl Loads {
             let answers = self.read(cluster, reading).await;
             let now = Timestamp::now();
             let pods = self.msg_pods(cluster);
+            let answered = !answers.is_empty();
             let news = self.known().get_mut(cluster).is_some_and(|known| {
-                let before = visible(&known.load, reading, now);
                 known.load.take(answers, now);
                 known.load.rows.retain(|name, _| pods.contains_key(name));
-                visible(&known.load, reading, now) != before
+                // What grows old between two reads is news as well.
+                let visible = visible(&known.load, reading, now);
+                let news = known.shown.as_ref() != Some(&visible);
+                known.shown = Some(visible);
+                news
             });
             if news {
                 self.triggers.add(cluster.clone());
@@ -139,7 +164,7 @@ impl Loads {
             // Clusters that started together drift apart.
             let spread = reading.interval.mul_f64(rand::random_range(0.95..1.05));
             // Until every ready msg pod is known, look a little sooner.
-            let pause = if self.is_complete(cluster, &pods) {
+            let pause = if answered && self.is_complete(cluster, &pods) {
                 spread
             } else {
                 spread / 6
@@ -229,6 +254,20 @@ impl Load {
         }
     }
 
+    /// Whether the load is known at `now`. It stops being so a little before its newest rows are
+    /// too old, so that these are never taken for servers that have fallen silent.
+    pub(crate) fn knowledge(&self, now: Timestamp, reading: Reading) -> Knowledge {
+        let within = |since: Timestamp, limit: Duration| {
+            jiff::SignedDuration::try_from(limit).is_ok_and(|it| now.duration_since(since) <= it)
+        };
+        let lately = reading.interval + reading.interval / 10 + reading.stale_after / 2;
+        match (self.read_at, self.since) {
+            (Some(read_at), _) if within(read_at, lately) => Knowledge::Known,
+            (None, Some(since)) if within(since, reading.stale_after) => Knowledge::NotYet,
+            _ => Knowledge::Unknown,
+        }
+    }
+
     /// The row of a msg server, if it is fresh.
     pub(crate) fn fresh(&self, server: &str, now: Timestamp, reading: Reading) -> Option<&Row> {
         // The row may be as old as the time between two reads on top.
@@ -259,12 +298,11 @@ pub(crate) fn rounded(value: i64) -> i64 {
     (value + unit / 2) / unit * unit
 }
 
+/// What of a load shows somewhere.
+type Visible = (Knowledge, Option<i64>, Vec<(String, String, i64)>);
+
 /// What of a load shows somewhere: a change of it is worth a look.
-fn visible(
-    load: &Load,
-    reading: Reading,
-    now: Timestamp,
-) -> (Option<i64>, Vec<(String, String, i64)>) {
+fn visible(load: &Load, reading: Reading, now: Timestamp) -> Visible {
     let rows = load
         .rows
         .keys()
@@ -274,7 +312,11 @@ fn visible(
             Some((server.clone(), state, rounded(i64::from(row.connections))))
         })
         .collect();
-    (load.connections(now, reading).map(rounded), rows)
+    (
+        load.knowledge(now, reading),
+        load.connections(now, reading).map(rounded),
+        rows,
+    )
 }
 
 #[cfg(test)]
@@ -324,6 +366,22 @@ mod tests {
         assert_eq!(load.connections(at(110), READING), Some(9));
         assert_eq!(load.read_at, Some(at(100)));
         assert_eq!(load.connections(at(200), READING), None);
+    }
+
+    #[test]
+    fn load_is_unknown_only_after_a_while_without_answers() {
+        let mut load = Load {
+            since: Some(at(100)),
+            ..Load::default()
+        };
+        assert_eq!(load.knowledge(at(110), READING), Knowledge::NotYet);
+        assert_eq!(load.knowledge(at(111), READING), Knowledge::Unknown);
+        load.take(vec![vec![reported("m-1", 5, 2_000)]], at(120));
+        assert_eq!(load.knowledge(at(120), READING), Knowledge::Known);
+        // 30 s and a tenth, and half of 10 s.
+        assert_eq!(load.knowledge(at(158), READING), Knowledge::Known);
+        assert!(load.fresh("m-1", at(158), READING).is_some());
+        assert_eq!(load.knowledge(at(159), READING), Knowledge::Unknown);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod clusters;
 mod context;
 mod definition;
 mod diff;
+mod events;
 mod expectations;
 mod kinds;
 mod lease;

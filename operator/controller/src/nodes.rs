@@ -1,60 +1,272 @@
 //! Addresses of nodes, for slots of type NodePort without a host template.
+//!
+//! Nodes are watched once for all clusters, from the first time that one needs them, and only a few
+//! words of each are kept.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Node as KubeNode;
-use kube::api::ListParams;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
-use tokio::time::Instant;
+use tokio::sync::watch as signal;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::cache::ClusterKey;
 use crate::msg::address::Node;
+use crate::triggers::Triggers;
 
-/// How long a reading is good for.
-const AGE: Duration = Duration::from_secs(60);
+/// Longest wait for the first list.
+const FIRST_LIST: Duration = Duration::from_secs(10);
+/// Nodes in one answer of the API server.
+const PAGE: u32 = 500;
+/// Taints of nodes that are about to be removed.
+const LEAVING: [&str; 3] = [
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "node.kubernetes.io/out-of-service",
+];
 
-/// The nodes as last read. They are read only while some cluster needs them.
+/// The nodes as last seen. Clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Nodes {
+    seen: Arc<Mutex<Seen>>,
+    listed: Arc<signal::Sender<bool>>,
+    triggers: Triggers,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Nodes(Mutex<Option<(Instant, Vec<Node>)>>);
+struct Seen {
+    watched: bool,
+    nodes: BTreeMap<String, Node>,
+    /// Clusters whose addresses come from nodes.
+    readers: BTreeSet<ClusterKey>,
+}
 
 impl Nodes {
-    /// The nodes, at most a minute old, sorted by name. A failed read leaves the last ones.
-    pub(crate) async fn read(&self, client: &Client) -> Vec<Node> {
-        let last = self.lock().clone();
-        if let Some((at, nodes)) = &last
-            && at.elapsed() < AGE
-        {
-            return nodes.clone();
+    pub(crate) fn new(triggers: Triggers, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self {
+            seen: Arc::default(),
+            listed: Arc::new(signal::Sender::new(false)),
+            triggers,
+            tasks,
+            stop,
         }
-        let api: Api<KubeNode> = Api::all(client.clone());
-        match api.list(&ListParams::default()).await {
-            Ok(list) => {
-                let mut nodes: Vec<Node> = list.items.into_iter().filter_map(node).collect();
-                nodes.sort_by(|a, b| a.name.cmp(&b.name));
-                *self.lock() = Some((Instant::now(), nodes.clone()));
-                nodes
+    }
+
+    /// The nodes that clients can be sent to, sorted by name; this cluster gets a look when they
+    /// change. Where none is ready all are told: then the API server knows less than the clients.
+    pub(crate) async fn read(&self, client: &Client, cluster: &ClusterKey) -> Vec<Node> {
+        let begin = {
+            let mut seen = self.seen();
+            seen.readers.insert(cluster.clone());
+            !std::mem::replace(&mut seen.watched, true)
+        };
+        if begin {
+            let config = watcher::Config::default().page_size(PAGE);
+            let events = watch(Api::<KubeNode>::all(client.clone()), config);
+            let events = events.default_backoff().boxed();
+            let (nodes, stop) = (self.clone(), self.stop.clone());
+            self.tasks.spawn(async move {
+                stop.run_until_cancelled(nodes.follow(events)).await;
+            });
+        }
+        let mut listed = self.listed.subscribe();
+        if timeout(FIRST_LIST, listed.wait_for(|listed| *listed))
+            .await
+            .is_err()
+        {
+            warn!("nodes cannot be listed");
+        }
+        self.seen().usable()
+    }
+
+    /// Forgets a cluster that is gone.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        self.seen().readers.remove(cluster);
+    }
+
+    async fn follow(
+        &self,
+        mut events: impl Stream<Item = watcher::Result<Event<KubeNode>>> + Unpin,
+    ) {
+        let mut shown = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            let before = self.seen().nodes.clone();
+            match event {
+                Ok(Event::Init) => shown.clear(),
+                Ok(Event::InitApply(found)) => shown.extend(node(found)),
+                Ok(Event::InitDone) => {
+                    self.seen().nodes = std::mem::take(&mut shown);
+                    self.listed.send_replace(true);
+                }
+                Ok(Event::Apply(found)) => {
+                    let name = found.name_any();
+                    let mut seen = self.seen();
+                    match node(found) {
+                        Some((name, node)) => seen.nodes.insert(name, node),
+                        None => seen.nodes.remove(&name),
+                    };
+                }
+                Ok(Event::Delete(found)) => {
+                    self.seen().nodes.remove(&found.name_any());
+                }
+                Err(error) => crate::watch::report("Node", &error),
             }
-            Err(error) => {
-                warn!(%error, "nodes cannot be read");
-                last.map(|(_, nodes)| nodes).unwrap_or_default()
+            let seen = self.seen();
+            if seen.nodes != before {
+                seen.readers
+                    .iter()
+                    .for_each(|key| self.triggers.add(key.clone()));
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Vec<Node>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn node(node: KubeNode) -> Option<Node> {
+impl Seen {
+    fn usable(&self) -> Vec<Node> {
+        let ready = self.nodes.values().filter(|node| node.ready);
+        let usable: Vec<Node> = ready.cloned().collect();
+        if usable.is_empty() {
+            self.nodes.values().cloned().collect()
+        } else {
+            usable
+        }
+    }
+}
+
+/// Name and what is kept; `None` for a node without an address.
+fn node(node: KubeNode) -> Option<(String, Node)> {
     let name = node.name_any();
-    let addresses = node.status?.addresses?;
+    let is_deleted = node.metadata.deletion_timestamp.is_some();
+    let status = node.status?;
+    let addresses = status.addresses?;
     let address = ["ExternalIP", "InternalIP"].iter().find_map(|kind| {
         addresses
             .iter()
             .find(|address| address.type_ == *kind)
             .map(|address| address.address.clone())
     })?;
-    Some(Node { name, address })
+    let mut conditions = status.conditions.iter().flatten();
+    let ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
+    let spec = node.spec.unwrap_or_default();
+    let mut taints = spec.taints.iter().flatten();
+    let leaving = spec.unschedulable == Some(true)
+        || taints.any(|taint| LEAVING.contains(&taint.key.as_str()));
+    let node = Node {
+        name: name.clone(),
+        address,
+        ready: ready && !is_deleted,
+        leaving,
+    };
+    Some((name, node))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::testing;
+
+    fn kube(name: &str, ready: &str, spec: Value) -> KubeNode {
+        let addresses = [json!({"type": "InternalIP", "address": format!("{name}.nodes")})];
+        let conditions = [json!({"type": "Ready", "status": ready})];
+        let status = json!({"addresses": addresses, "conditions": conditions});
+        let node = json!({"metadata": {"name": name}, "spec": spec, "status": status});
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn nodes() -> (Nodes, impl Stream<Item = ClusterKey>) {
+        let (triggers, queue) = Triggers::new(Metrics::unregistered());
+        let stop = CancellationToken::new();
+        (Nodes::new(triggers, TaskTracker::new(), stop), queue)
+    }
+
+    fn names(nodes: &Nodes) -> Vec<String> {
+        let usable = nodes.seen().usable();
+        usable.into_iter().map(|node| node.name).collect()
+    }
+
+    #[tokio::test]
+    async fn nodes_that_are_not_ready_or_gone_are_not_told_and_every_reader_looks_again() {
+        let (nodes, queue) = nodes();
+        let key = ClusterKey {
+            namespace: "chat".to_owned(),
+            name: "demo".to_owned(),
+        };
+        nodes.seen().readers.insert(key.clone());
+        let none = json!({});
+        let events = vec![
+            Event::Init,
+            Event::InitApply(kube("a", "True", none.clone())),
+            Event::InitApply(kube("b", "True", none.clone())),
+            Event::InitDone,
+        ];
+        nodes.follow(stream::iter(events).map(Ok)).await;
+        assert_eq!(names(&nodes), ["a", "b"]);
+        let mut queue = std::pin::pin!(queue);
+        assert_eq!(queue.next().await, Some(key.clone()));
+        nodes.triggers.begin(&key);
+        let events = [Event::Apply(kube("a", "Unknown", none.clone()))];
+        nodes.follow(stream::iter(events).map(Ok)).await;
+        assert_eq!(names(&nodes), ["b"]);
+        assert_eq!(queue.next().await, Some(key));
+        let events = [Event::Delete(kube("b", "True", none))];
+        nodes.follow(stream::iter(events).map(Ok)).await;
+        assert_eq!(names(&nodes), ["a"], "where none is ready all are told");
+    }
+
+    #[test]
+    fn a_node_leaves_when_it_is_cordoned_or_about_to_be_removed() {
+        let leaving = |spec: Value| node(kube("a", "True", spec)).unwrap().1.leaving;
+        assert!(!leaving(json!({})));
+        assert!(leaving(json!({"unschedulable": true})));
+        let taint = json!({"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"});
+        assert!(leaving(json!({"taints": [taint]})));
+    }
+
+    #[tokio::test]
+    async fn sixteen_looks_at_once_list_the_nodes_once() {
+        let (client, log) = testing::server(|asked| {
+            if asked.query.contains("watch=true") {
+                return (200, json!({}));
+            }
+            let items = [serde_json::to_value(kube("a", "True", json!({}))).unwrap()];
+            let metadata = json!({"resourceVersion": "1"});
+            let list = json!({"kind": "NodeList", "apiVersion": "v1", "metadata": metadata, "items": items});
+            (200, list)
+        });
+        let (nodes, _queue) = nodes();
+        let key = |number: usize| ClusterKey {
+            namespace: "chat".to_owned(),
+            name: format!("demo-{number}"),
+        };
+        let reads = (0..16).map(|number| {
+            let (nodes, client) = (nodes.clone(), client.clone());
+            async move { nodes.read(&client, &key(number)).await.len() }
+        });
+        let found = futures::future::join_all(reads).await;
+        assert_eq!(found, [1; 16]);
+        let asked = log.take();
+        let lists = asked.iter().filter(|it| !it.query.contains("watch=true"));
+        let lists: Vec<_> = lists.collect();
+        assert_eq!(lists.len(), 1, "{lists:?}");
+        assert!(lists[0].query.contains("limit=500"), "{lists:?}");
+        nodes.stop.cancel();
+    }
 }

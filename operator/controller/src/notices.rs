@@ -28,6 +28,7 @@ pub(crate) enum Reason {
     DriftCorrected,
     SecretRestored,
     SecretReplaced,
+    SecretChanged,
     Paused,
     Resumed,
     PodFailing,
@@ -54,6 +55,7 @@ impl Reason {
             Self::DriftCorrected => "DriftCorrected",
             Self::SecretRestored => "SecretRestored",
             Self::SecretReplaced => "SecretReplaced",
+            Self::SecretChanged => "SecretChanged",
             Self::Paused => "Paused",
             Self::Resumed => "Resumed",
             Self::PodFailing => "PodFailing",
@@ -72,6 +74,7 @@ impl Reason {
             | Self::ScaledDown
             | Self::SlotAddressReady
             | Self::DriftCorrected
+            | Self::SecretChanged
             | Self::Paused
             | Self::Resumed => EventType::Normal,
             Self::RolloutStalled

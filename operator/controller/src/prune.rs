@@ -44,19 +44,40 @@ pub(crate) async fn prune(
     Ok(deleted)
 }
 
-/// Deletes the object with this name if it still has this UID.
+/// Deletes the object with this name if it still has this UID, and what depends on it.
 pub(crate) async fn delete(
     applier: &Applier<'_>,
     kind: Kind,
     name: &str,
     uid: &str,
 ) -> Result<(), ApplyError> {
+    delete_and(applier, kind, name, uid, PropagationPolicy::Background).await
+}
+
+/// Deletes the object with this name if it still has this UID, and leaves what depends on it, such
+/// as its pods, alone: an object of the same name takes that up.
+pub(crate) async fn orphan(
+    applier: &Applier<'_>,
+    kind: Kind,
+    name: &str,
+    uid: &str,
+) -> Result<(), ApplyError> {
+    delete_and(applier, kind, name, uid, PropagationPolicy::Orphan).await
+}
+
+async fn delete_and(
+    applier: &Applier<'_>,
+    kind: Kind,
+    name: &str,
+    uid: &str,
+    propagation: PropagationPolicy,
+) -> Result<(), ApplyError> {
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some(uid.to_owned()),
             resource_version: None,
         }),
-        propagation_policy: Some(PropagationPolicy::Background),
+        propagation_policy: Some(propagation),
         ..DeleteParams::default()
     };
     match applier.api(kind).delete(name, &parameters).await {

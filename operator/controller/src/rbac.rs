@@ -25,12 +25,17 @@ const NAMESPACE: &[Rule] = &[
     ("", &["pods"], &["get", "list", "watch", "patch"]),
     ("", &["configmaps", "serviceaccounts"], KEPT),
     ("", &["services"], PRUNED),
-    // By name, only while db-proxy's pod has no node.
-    ("", &["persistentvolumeclaims"], &["get"]),
+    // By name: the one of db-proxy.
+    ("", &["persistentvolumeclaims"], &["get", "patch"]),
     // By name: `<name>-internal`, `<name>-admin` and `<name>-remember`.
     ("", &["secrets"], &["get", "create", "patch"]),
-    ("apps", &["deployments", "statefulsets"], KEPT),
-    ("apps", &["controllerrevisions", "replicasets"], PRUNED),
+    ("apps", &["deployments"], KEPT),
+    // A StatefulSet is deleted without its pods, when one takes its place.
+    (
+        "apps",
+        &["controllerrevisions", "replicasets", "statefulsets"],
+        PRUNED,
+    ),
     ("discovery.k8s.io", &["endpointslices"], PRUNED),
     ("networking.k8s.io", &["networkpolicies"], PRUNED),
     ("policy", &["poddisruptionbudgets"], PRUNED),
@@ -39,6 +44,8 @@ const NAMESPACE: &[Rule] = &[
         &["rolebindings", "roles"],
         KEPT,
     ),
+    // Of a StatefulSet without its pod, which says only there why.
+    ("", &["events"], &["list"]),
     ("events.k8s.io", &["events"], &["create", "patch"]),
 ];
 
@@ -50,7 +57,7 @@ const LEASE: &[Rule] = &[(
 )];
 
 /// In the whole cluster, only with `--node-access`.
-const NODES: &[Rule] = &[("", &["nodes"], &["list"])];
+const NODES: &[Rule] = &[("", &["nodes"], &["list", "watch"])];
 
 /// All rules by where they are needed.
 pub(crate) fn rules() -> [(&'static str, Vec<PolicyRule>); 3] {

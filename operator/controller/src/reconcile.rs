@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_operator_api::{ImCluster, ImClusterStatus};
-use im_operator_plan::{Owner, Resolved, SpecError, Templates, build, names, validate};
+use im_operator_plan::{Owner, Resolved, Role, SpecError, Templates, build, names, validate};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::controller::Action;
@@ -18,26 +18,32 @@ use tracing::warn;
 use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, ClusterKey};
 use crate::clusters::{self, Guarded};
-use crate::context::{self, Context, Memory};
+use crate::context::{self, Context, Memory, Told};
 use crate::load::{Load, Reading};
 use crate::metrics::{CONTROLLER_LABELS, Outcome};
 use crate::msg::address::Node;
 use crate::notices::Reason;
 use crate::secret;
-use crate::status::{Invalid, compose, write};
+use crate::status::{Facts, Invalid, compose, write};
 
 mod dereference;
 mod facts;
 mod history;
 mod mirror;
 mod msg;
+mod proof;
 mod stages;
 mod tell;
+mod volume;
 
 /// A write that met a change is tried again after this time, if nothing is seen before.
 const STALE: Duration = Duration::from_secs(1);
 /// The Secret cannot be watched, so it is looked at this often.
 const SECRET: Duration = Duration::from_secs(60);
+
+/// A failure of the API server, or of a webhook that it asks, is told after this time: shorter ones
+/// are ordinary.
+const UNWRITTEN: Duration = Duration::from_secs(20);
 
 /// Why a look did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +78,13 @@ pub(crate) struct Trouble {
     /// Something had changed under a write.
     pub(crate) stale: bool,
     pub(crate) wake_at: Option<Timestamp>,
+}
+
+impl Trouble {
+    /// Asks for another look at this time at the latest.
+    pub(crate) fn wake(&mut self, at: Option<Timestamp>) {
+        self.wake_at = self.wake_at.into_iter().chain(at).min();
+    }
 }
 
 /// One look at one object, counted.
@@ -189,12 +202,24 @@ async fn valid(
     key: &ClusterKey,
     memory: &mut Memory,
 ) -> Result<Action, ReconcileError> {
+    let mut previous = previous_status(object.status.clone(), memory);
     memory.told.invalid.clear();
     let now = Timestamp::now();
+    if previous.conditions.is_empty() {
+        // Nobody takes a new object for a finished one while its children are made.
+        let first = compose::first(
+            object.metadata.generation,
+            &ctx.settings.operator_version,
+            cluster.selector_text(Role::MSG),
+            now,
+        );
+        finish(first.clone(), &previous, ctx, key, memory).await?;
+        previous = first;
+    }
     let children = ctx.cache.children(key);
     let reading = dereference::reading(cluster);
     let load = ctx.loads.follow(key, reading);
-    let nodes = dereference::nodes(cluster, ctx).await;
+    let nodes = dereference::nodes(cluster, key, ctx).await;
     let uid = memory.uid.clone();
     let owner = Owner {
         name: key.name.clone(),
@@ -231,24 +256,45 @@ async fn valid(
         .await;
     if !cluster.paused {
         look.mirror(memory, &mut trouble).await;
+        look.claim(memory, &mut trouble).await;
         if trouble.errors.is_empty() {
             look.prune(&desired, memory, &mut trouble).await;
             look.forget_revisions(&desired, &revisions, &mut trouble)
                 .await;
         }
     }
-    let facts = look.facts(&desired, &stages, &msg, &trouble).await;
-    let previous = previous_status(object.status.clone(), memory);
+    let unwritten = unwritten(memory, &trouble);
+    let facts = look
+        .facts(&desired, &stages, &msg, &trouble, &previous)
+        .await;
+    let facts = Facts { unwritten, ..facts };
     let status = compose::status(&facts, &previous);
     look.tell(&facts, &status, memory).await;
     finish(status, &previous, ctx, key, memory).await?;
     look.next(trouble)
 }
 
+/// What has failed for a while although nobody refused it, as with a webhook that is away.
+fn unwritten(memory: &mut Memory, trouble: &Trouble) -> Option<String> {
+    let failed = |error: &&ApplyError| error.status().is_some_and(|it| it.code >= 500);
+    let mut failed = trouble.errors.iter().filter(failed);
+    let Some(first) = failed.next() else {
+        memory.unwritten_since = None;
+        return None;
+    };
+    let since = memory.unwritten_since.get_or_insert_with(Instant::now);
+    (since.elapsed() >= UNWRITTEN).then(|| first.line())
+}
+
 /// The status to compare with: what we wrote last, unless the API server shows something else
 /// that is newer. The cache may lag behind our own write.
-fn previous_status(live: Option<ImClusterStatus>, memory: &Memory) -> ImClusterStatus {
-    memory.status.clone().or(live).unwrap_or_default()
+fn previous_status(live: Option<ImClusterStatus>, memory: &mut Memory) -> ImClusterStatus {
+    if let Some(written) = &memory.status {
+        return written.clone();
+    }
+    let previous = live.unwrap_or_default();
+    memory.told = Told::of_status(&previous);
+    previous
 }
 
 /// Writes a status if it says something new.
@@ -320,6 +366,13 @@ impl Look<'_> {
     async fn tell_secret(&self, name: &str, kept: secret::Kept, trouble: &mut Trouble) {
         match kept {
             secret::Kept::Present | secret::Kept::Made => {}
+            secret::Kept::Changed => {
+                let note = format!(
+                    "Secret {name} has another text: pods take it over by themselves within two \
+                     minutes, and those that do not share a value meanwhile cannot talk to each other"
+                );
+                self.say(Reason::SecretChanged, &note).await;
+            }
             secret::Kept::Restored => {
                 let note = format!("Secret {name} was gone and has its old text again");
                 self.say(Reason::SecretRestored, &note).await;

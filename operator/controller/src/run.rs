@@ -5,31 +5,33 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use im_config::{LogConfig, LogFormat as LogWords, TraceConfig};
 use im_operator_plan::Settings;
 use im_runtime::admin::Admin;
 use im_runtime::signals::{Signals, Stop};
 use im_runtime::telemetry;
 use kube::runtime::controller::{self, applier};
+use kube::runtime::reflector::Store;
 use kube::{Client, Config};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::cache::Cache;
+use crate::cache::{Cache, ClusterKey};
 use crate::cli::{LogFormat, RunArgs};
 use crate::clusters;
 use crate::context::{Context, Memories};
-use crate::lease::Seat;
+use crate::lease::{Seat, Timing, Turn};
 use crate::load::Loads;
 use crate::metrics::{CONTROLLER_LABELS, Metrics, QUEUE_LABELS};
 use crate::nodes::Nodes;
 use crate::notices::Notices;
 use crate::reconcile;
 use crate::triggers::Triggers;
-use crate::watch::{SYNC_LIMIT, Watches};
+use crate::watch::{SYNC_LIMIT, Synced, Watches};
 
 /// A process without a heartbeat for this long is restarted.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Condition of readiness: every kind has been listed once.
 const CACHES: &str = "caches";
 
-/// Runs until a signal, or until the lease is lost, which is an error.
+/// Runs until a signal.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let log = LogConfig {
         filter: args.log.clone(),
@@ -75,7 +77,14 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .lease_namespace
         .clone()
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = crate::client::connect(config, metrics.clone(), args.stop_after_writes)
+    let turn = Turn::default();
+    let timing = Timing::new(
+        args.lease_duration_seconds,
+        args.lease_renew_deadline_seconds,
+        args.lease_retry_seconds,
+    )?;
+    let stop_after = args.stop_after_writes;
+    let client = crate::client::connect(config, metrics.clone(), turn.clone(), stop_after)
         .context("make a client of the API server")?;
     let runtimes = vec![Handle::current()];
     let admin = Admin::bind(&args.admin_listen, process.clone(), HEARTBEAT, runtimes).await?;
@@ -97,6 +106,8 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         metrics,
         own_namespace,
         identity,
+        turn,
+        timing,
         stop,
         tasks: tasks.clone(),
     };
@@ -114,8 +125,19 @@ struct Operator<'a> {
     metrics: Metrics,
     own_namespace: String,
     identity: String,
+    turn: Turn,
+    timing: Timing,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// What a turn works with; it outlives the turn.
+struct Work {
+    ctx: Arc<Context>,
+    queue: BoxStream<'static, ClusterKey>,
+    synced: Vec<Synced>,
+    /// Empty until the children have been listed once.
+    stores: Vec<Store<clusters::Guarded>>,
 }
 
 impl Operator<'_> {
@@ -124,99 +146,60 @@ impl Operator<'_> {
         if self.stop.run_until_cancelled(checked).await.is_none() {
             return Ok(());
         }
+        let mut work = None;
         if self.args.no_lease {
-            self.metrics
-                .leader
-                .get_or_create_owned(&QUEUE_LABELS)
-                .set(1);
-            self.reconcile(process).await;
+            self.turn.always();
+            self.lead(true);
+            self.reconcile(&mut work, process).await;
             return Ok(());
         }
         // A replica without the lease is ready: it has nothing to wait for but its turn.
         process.readiness.set(CACHES, true);
-        self.metrics
-            .leader
-            .get_or_create_owned(&QUEUE_LABELS)
-            .set(0);
+        self.lead(false);
         let seat = Seat::new(
             self.client.clone(),
             &self.own_namespace,
             &self.args.lease_name,
             &self.identity,
+            self.timing,
+            self.turn.clone(),
         );
-        let Some(mut lease) = self.stop.run_until_cancelled(seat.acquire()).await else {
-            return Ok(());
-        };
-        self.metrics
-            .leader
-            .get_or_create_owned(&QUEUE_LABELS)
-            .set(1);
-        process.readiness.set(CACHES, false);
-        let stopped = tokio::select! {
-            () = seat.keep(&mut lease) => false,
-            () = self.reconcile(process) => true,
-        };
-        self.metrics
-            .leader
-            .get_or_create_owned(&QUEUE_LABELS)
-            .set(0);
-        if !stopped {
-            // Another replica may be working already: no write may follow.
-            bail!("the lease is lost");
+        loop {
+            let Some(mut held) = self.stop.run_until_cancelled(seat.acquire()).await else {
+                return Ok(());
+            };
+            self.lead(true);
+            let stopped = tokio::select! {
+                // What is under way is dropped with the lease: another replica may begin.
+                biased;
+                () = seat.keep(&mut held) => false,
+                () = self.reconcile(&mut work, process) => true,
+            };
+            self.lead(false);
+            if stopped {
+                seat.release(held).await;
+                return Ok(());
+            }
+            warn!("the lease is lost; standing again");
         }
-        seat.release(&lease).await;
-        Ok(())
     }
 
-    /// Reconciles until told to stop, and ends what is running in order.
-    async fn reconcile(&self, process: &im_runtime::Context) {
-        let args = self.args;
-        let (triggers, queue) = Triggers::new(self.metrics.clone());
-        let cache = Cache::default();
-        let ctx = Arc::new(Context {
-            client: self.client.clone(),
-            settings: Settings {
-                image_repository: args.image_repository.clone(),
-                node_access: args.node_access,
-                operator_namespace: self.own_namespace.clone(),
-                ..Settings::default()
-            },
-            cache: cache.clone(),
-            triggers: triggers.clone(),
-            loads: Loads::new(
-                cache.clone(),
-                triggers.clone(),
-                self.tasks.clone(),
-                self.stop.clone(),
-            ),
-            notices: Notices::new(self.client.clone(), &self.identity),
-            metrics: self.metrics.clone(),
-            nodes: Nodes::default(),
-            backoff: Backoff::default(),
-            resync: Duration::from_secs(args.resync_seconds),
-            memories: Memories::default(),
-        });
-        let scopes = self.scopes();
-        let mut synced = Vec::new();
-        let mut stores = Vec::new();
-        for namespace in &scopes {
-            let watches = Watches {
-                client: self.client.clone(),
-                namespace: namespace.clone(),
-                cache: cache.clone(),
-                triggers: triggers.clone(),
-                metrics: self.metrics.clone(),
-                stop: self.stop.clone(),
-                tasks: self.tasks.clone(),
-            };
-            synced.push(watches.start());
+    fn lead(&self, leads: bool) {
+        self.metrics
+            .leader
+            .get_or_create_owned(&QUEUE_LABELS)
+            .set(i64::from(leads));
+    }
+
+    /// Reconciles until told to stop, and ends what is running in order. What is made for that in
+    /// the first turn is kept in `work` for the next ones.
+    async fn reconcile(&self, work: &mut Option<Work>, process: &im_runtime::Context) {
+        let is_first = work.is_none();
+        let work = work.get_or_insert_with(|| self.watch());
+        if is_first {
+            process.readiness.set(CACHES, false);
         }
-        let listed = async {
-            for synced in synced {
-                synced.wait().await;
-            }
-        };
-        info!(?scopes, "listing");
+        let listed = futures::future::join_all(work.synced.iter().map(Synced::wait));
         let waited = self.stop.run_until_cancelled(async {
             let mut listed = std::pin::pin!(listed);
             while tokio::time::timeout(SYNC_LIMIT, listed.as_mut())
@@ -233,31 +216,98 @@ impl Operator<'_> {
         }
         process.readiness.set(CACHES, true);
         info!("listed");
-        let concurrency = i64::from(args.concurrency);
-        self.metrics
-            .max_concurrent
-            .get_or_create_owned(&CONTROLLER_LABELS)
-            .set(concurrency);
-        for namespace in &scopes {
-            stores.push(clusters::follow(
+        if work.stores.is_empty() {
+            self.metrics
+                .max_concurrent
+                .get_or_create_owned(&CONTROLLER_LABELS)
+                .set(i64::from(self.args.concurrency));
+            work.stores = self.follow(&work.ctx);
+        } else {
+            // Another process may have written meanwhile, and looks that were under way are gone.
+            work.ctx.memories.clear();
+            self.metrics
+                .active_workers
+                .get_or_create_owned(&CONTROLLER_LABELS)
+                .set(0);
+            let objects = work.stores.iter().flat_map(Store::state);
+            let keys = objects.map(|object| clusters::key(object.as_ref()));
+            work.ctx.triggers.restart(keys);
+        }
+        self.apply(work).await;
+    }
+
+    /// Starts the watches on children.
+    fn watch(&self) -> Work {
+        let args = self.args;
+        let (triggers, queue) = Triggers::new(self.metrics.clone());
+        let cache = Cache::default();
+        let ctx = Arc::new(Context {
+            client: self.client.clone(),
+            settings: Settings {
+                image_repository: args.image_repository.clone(),
+                node_access: args.node_access,
+                operator_namespace: self.own_namespace.clone(),
+                api_server_ports: args.api_server_ports.clone(),
+                api_server_cidrs: args.api_server_cidrs.clone(),
+                ..Settings::default()
+            },
+            cache: cache.clone(),
+            triggers: triggers.clone(),
+            loads: Loads::new(
+                cache.clone(),
+                triggers.clone(),
+                self.tasks.clone(),
+                self.stop.clone(),
+            ),
+            notices: Notices::new(self.client.clone(), &self.identity),
+            metrics: self.metrics.clone(),
+            nodes: Nodes::new(triggers.clone(), self.tasks.clone(), self.stop.clone()),
+            backoff: Backoff::default(),
+            resync: Duration::from_secs(args.resync_seconds),
+            memories: Memories::default(),
+        });
+        let scopes = self.scopes();
+        info!(?scopes, "listing");
+        let synced = scopes.into_iter().map(|namespace| {
+            let watches = Watches {
+                client: self.client.clone(),
+                namespace,
+                cache: cache.clone(),
+                triggers: triggers.clone(),
+                metrics: self.metrics.clone(),
+                stop: self.stop.clone(),
+                tasks: self.tasks.clone(),
+            };
+            watches.start()
+        });
+        Work {
+            ctx,
+            queue: queue.boxed(),
+            synced: synced.collect(),
+            stores: Vec::new(),
+        }
+    }
+
+    /// Starts the watches on ImClusters.
+    fn follow(&self, ctx: &Context) -> Vec<Store<clusters::Guarded>> {
+        let follow = |namespace: Option<String>| {
+            clusters::follow(
                 &self.client,
                 namespace.as_deref(),
-                triggers.clone(),
+                ctx.triggers.clone(),
                 self.metrics.clone(),
                 self.stop.clone(),
                 &self.tasks,
-            ));
-        }
-        self.apply(ctx, queue, stores).await;
+            )
+        };
+        self.scopes().into_iter().map(follow).collect()
     }
 
     /// One queue per scope, all of them bounded together by `concurrency` permits.
-    async fn apply(
-        &self,
-        ctx: Arc<Context>,
-        queue: impl futures::Stream<Item = crate::cache::ClusterKey> + Send + 'static,
-        stores: Vec<kube::runtime::reflector::Store<clusters::Guarded>>,
-    ) {
+    async fn apply(&self, work: &mut Work) {
+        let Work {
+            ctx, queue, stores, ..
+        } = work;
         let config = controller::Config::default()
             .concurrency(self.args.concurrency)
             .debounce(Duration::from_millis(self.args.debounce_millis));
@@ -267,11 +317,11 @@ impl Operator<'_> {
         let permits = Arc::new(tokio::sync::Semaphore::new(usize::from(
             self.args.concurrency,
         )));
-        for (namespace, store) in scopes.iter().zip(stores) {
+        for (namespace, store) in scopes.iter().zip(stores.iter()) {
             let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
             senders.push((namespace.clone(), sender));
             let requests = futures::stream::unfold(receiver, |mut receiver| async {
-                let key: crate::cache::ClusterKey = receiver.recv().await?;
+                let key: ClusterKey = receiver.recv().await?;
                 Some((
                     Ok::<_, std::convert::Infallible>(clusters::reference(&key)),
                     receiver,
@@ -287,17 +337,17 @@ impl Operator<'_> {
                     })
                 },
                 |object, error, ctx: Arc<Context>| reconcile::retry(&object, error, &ctx),
-                Arc::clone(&ctx),
-                store,
+                Arc::clone(ctx),
+                store.clone(),
                 requests.boxed(),
                 config.clone(),
             );
-            let ctx = Arc::clone(&ctx);
+            let ctx = Arc::clone(ctx);
             runs.push(async move {
                 outcomes
                     .for_each(|outcome| {
                         if let Err(controller::Error::ObjectNotFound(reference)) = &outcome {
-                            let key = crate::cache::ClusterKey {
+                            let key = ClusterKey {
                                 namespace: reference.namespace.clone().unwrap_or_default(),
                                 name: reference.name.clone(),
                             };
@@ -312,7 +362,6 @@ impl Operator<'_> {
         }
         let stop = self.stop.clone();
         let route = async move {
-            let mut queue = std::pin::pin!(queue);
             while let Some(Some(key)) = stop.run_until_cancelled(queue.next()).await {
                 let scope = senders.iter().find(|(namespace, _)| {
                     namespace.as_ref().is_none_or(|it| *it == key.namespace)

@@ -54,6 +54,8 @@ impl Text {
 pub(crate) enum Kept {
     /// It was there.
     Present,
+    /// It has another text than before.
+    Changed,
     /// It was made for a new installation.
     Made,
     /// It was gone and has the same text again.
@@ -97,19 +99,27 @@ impl Own<'_> {
                 .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
                 .filter(|text| !text.trim().is_empty());
             let owned = controller(&live.metadata) == Some(self.uid);
-            let as_asked = owned == (self.policy == DeletionPolicy::Delete);
+            let labelled = label(&live, labels::CLUSTER) == Some(self.cluster.name.as_str())
+                && label(&live, labels::INSTANCE).is_none();
+            let as_asked = labelled && owned == (self.policy == DeletionPolicy::Delete);
             let Some(text) = text else {
                 // Emptied by hand: as if it were gone.
                 return self.write(&api, name, known, failed("apply")).await;
             };
-            *known = Some(Text(text));
+            let text = Text(text);
+            let changed = known.as_ref().is_some_and(|known| *known != text);
+            *known = Some(text);
             if !as_asked {
                 let text = known.clone();
                 self.apply(&api, name, text.as_ref())
                     .await
                     .map_err(failed("apply"))?;
             }
-            return Ok(Kept::Present);
+            return Ok(if changed {
+                Kept::Changed
+            } else {
+                Kept::Present
+            });
         }
         self.write(&api, name, known, failed("apply")).await
     }
@@ -148,9 +158,10 @@ impl Own<'_> {
             "namespace": self.cluster.namespace,
             "labels": {
                 labels::NAME: labels::APP,
-                labels::INSTANCE: self.cluster.name,
+                labels::CLUSTER: self.cluster.name,
                 labels::MANAGED_BY: labels::MANAGER,
             },
+            "annotations": im_operator_plan::kept(),
         });
         if self.policy == DeletionPolicy::Delete
             && let Some(fields) = metadata.as_object_mut()
@@ -170,20 +181,22 @@ impl Own<'_> {
 
     /// Ours by owner, or retained by an installation of this name.
     fn is_ours(&self, live: &Secret) -> bool {
-        let label = |key: &str| {
-            let labels = live.metadata.labels.as_ref();
-            labels
-                .and_then(|labels| labels.get(key))
-                .map(String::as_str)
-        };
         match controller(&live.metadata) {
             Some(uid) => uid == self.uid,
             None => {
-                label(labels::INSTANCE) == Some(self.cluster.name.as_str())
-                    && label(labels::MANAGED_BY) == Some(labels::MANAGER)
+                // Earlier operators had the first label here, too.
+                let of_cluster =
+                    label(live, labels::CLUSTER).or_else(|| label(live, labels::INSTANCE));
+                of_cluster == Some(self.cluster.name.as_str())
+                    && label(live, labels::MANAGED_BY) == Some(labels::MANAGER)
             }
         }
     }
+}
+
+fn label<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
+    let labels = secret.metadata.labels.as_ref()?;
+    labels.get(key).map(String::as_str)
 }
 
 #[cfg(test)]
@@ -228,7 +241,7 @@ mod tests {
     }
 
     fn ours() -> Value {
-        json!({"app.kubernetes.io/instance": "demo", "app.kubernetes.io/managed-by": "imcluster-operator"})
+        json!({"imcluster.io/cluster": "demo", "app.kubernetes.io/managed-by": "imcluster-operator"})
     }
 
     #[tokio::test]
@@ -266,6 +279,41 @@ mod tests {
         let asked = log.take();
         assert_eq!(asked[1].body["data"]["secret"], "YWJj");
         assert_eq!(asked[1].body["metadata"]["ownerReferences"][0]["uid"], "u");
+    }
+
+    #[tokio::test]
+    async fn what_may_outlive_its_cluster_has_no_label_by_which_others_would_prune_it() {
+        let mut known = None;
+        let of_earlier = json!({"app.kubernetes.io/instance": "demo",
+            "app.kubernetes.io/managed-by": "imcluster-operator"});
+        let earlier = stored(of_earlier, Value::Null);
+        let (kept, log) = ensure(Some(earlier), DeletionPolicy::Retain, true, &mut known).await;
+        assert_eq!(kept, Kept::Present);
+        let metadata = log.take()[1].body["metadata"].clone();
+        let labels = metadata["labels"].as_object().unwrap();
+        assert!(
+            !labels.contains_key("app.kubernetes.io/instance"),
+            "{metadata}"
+        );
+        assert_eq!(labels["imcluster.io/cluster"], "demo");
+        let annotations = &metadata["annotations"];
+        assert_eq!(
+            annotations["argocd.argoproj.io/sync-options"],
+            "Prune=false"
+        );
+        assert_eq!(
+            annotations["argocd.argoproj.io/compare-options"],
+            "IgnoreExtraneous"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_text_that_others_changed_is_noticed_and_kept() {
+        let mut known = Some(Text("before".to_owned()));
+        let changed = stored(ours(), Value::Null);
+        let (kept, log) = ensure(Some(changed), DeletionPolicy::Retain, true, &mut known).await;
+        assert_eq!((kept, log.lines().len()), (Kept::Changed, 1));
+        assert_eq!(known, Some(Text("abc".to_owned())));
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ pub(crate) mod failing;
 pub(crate) mod roles;
 pub(crate) mod write;
 
+use crate::load::Knowledge;
 use failing::FailingPod;
 use roles::RoleFacts;
 
@@ -31,6 +32,8 @@ pub(crate) struct Facts {
     /// The planner's view of msg; `None` until it may run.
     pub(crate) msg: Option<Summary>,
     pub(crate) desired_msg: i32,
+    /// Msg pods that clients are sent to.
+    pub(crate) assignable: u32,
     pub(crate) msg_revision: String,
     pub(crate) slots: Vec<SlotStatus>,
     /// Slots whose pod waits for an address.
@@ -44,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) failing: Vec<FailingPod>,
     /// Objects of others with our names.
     pub(crate) conflicts: Vec<String>,
+    /// What the API server, or something that it asks, has failed to write for a while.
+    pub(crate) unwritten: Option<String>,
     /// What the API server refused and a person must look at: (reason, message).
     pub(crate) refusals: Vec<(&'static str, String)>,
 }
@@ -51,12 +56,13 @@ pub(crate) struct Facts {
 /// Load as known now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LoadFacts {
+    pub(crate) knowledge: Knowledge,
     /// Client connections; `None` when no fresh report is known.
     pub(crate) connections: Option<i64>,
     pub(crate) capacity: i64,
     pub(crate) read_at: Option<Timestamp>,
     pub(crate) fresh: i32,
-    /// Ready msg pods without a fresh report.
+    /// Ready msg pods without a fresh report, as far as that is known.
     pub(crate) silent: Vec<String>,
 }
 

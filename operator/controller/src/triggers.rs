@@ -53,6 +53,13 @@ impl Triggers {
         drop(self.sender.send(cluster));
     }
 
+    /// Forgets which clusters wait, and says that these need a look: whoever took the others from
+    /// the queue is gone.
+    pub(crate) fn restart(&self, clusters: impl IntoIterator<Item = ClusterKey>) {
+        self.waiting().clear();
+        clusters.into_iter().for_each(|cluster| self.add(cluster));
+    }
+
     /// Says that the look at a cluster begins: what comes from now on needs another one.
     pub(crate) fn begin(&self, cluster: &ClusterKey) {
         let mut waiting = self.waiting();
@@ -96,6 +103,9 @@ mod tests {
         assert_eq!(stream.next().await, Some(key.clone()));
         triggers.begin(&key);
         triggers.add(key.clone());
+        assert_eq!(stream.next().await, Some(key.clone()));
+        // It was taken from the queue, and its look never began.
+        triggers.restart([key.clone()]);
         assert_eq!(stream.next().await, Some(key));
         drop(triggers);
         assert_eq!(stream.next().await, None);

@@ -178,9 +178,10 @@ pub(crate) struct Synced(signal::Receiver<usize>);
 
 impl Synced {
     /// Waits until it is so.
-    pub(crate) async fn wait(mut self) {
+    pub(crate) async fn wait(&self) {
         // An error means that the watches stopped, and with them the process.
-        drop(self.0.wait_for(|listed| *listed >= KINDS).await);
+        let mut listed = self.0.clone();
+        drop(listed.wait_for(|listed| *listed >= KINDS).await);
     }
 }
 

@@ -14,6 +14,7 @@ pub mod lists;
 pub mod mirror;
 pub mod msg;
 pub mod names;
+pub mod proof;
 pub mod quantity;
 pub mod settings;
 pub mod slots;
@@ -32,7 +33,7 @@ mod workload;
 pub use im_operator_api::{KnownRoles, Role, SpecError};
 
 pub use build::{Child, Desired, MsgTemplate, Planned, Stage};
-pub use object::Owner;
+pub use object::{Owner, kept};
 pub use resolved::Resolved;
 pub use revision::{Stored, Templates};
 pub use settings::Settings;

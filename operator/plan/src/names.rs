@@ -41,6 +41,16 @@ pub fn discovery(cluster: &str) -> String {
     format!("{cluster}-discovery")
 }
 
+/// The ReplicaSet that proves a new image of db-proxy.
+pub fn proof(cluster: &str) -> String {
+    format!("{cluster}-{}", crate::proof::COMPONENT)
+}
+
+/// The claim of the database's volume.
+pub fn claim(cluster: &str) -> String {
+    format!("data-{}-0", component(cluster, Role::DB_PROXY))
+}
+
 /// The Secret that the servers show each other.
 pub fn internal_secret(cluster: &str) -> String {
     format!("{cluster}-internal")

@@ -11,7 +11,8 @@
 //! policies of the others whether the installation has that role or not.
 //!
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
-//! the API server, whose address a policy cannot name: its usual ports. Every pod may ask DNS.
+//! the API server, which no selector can name: at the ports and in the address ranges that the
+//! operator was told. Every pod may ask DNS.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::object::{Owner, label_selector, metadata, some};
 use crate::{Resolved, Role, names};
 
-/// Ports at which API servers are found: that of the Service and that of the server itself.
-const API_SERVER: [i32; 2] = [443, 6443];
 const DNS: i32 = 53;
 
 /// All policies; none when they are switched off.
@@ -120,8 +119,12 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     }
     if cluster.known.table.dials(role) {
         rules.push(NetworkPolicyEgressRule {
-            to: None,
-            ports: Some(API_SERVER.map(tcp).to_vec()),
+            to: some(blocks(&cluster.settings.api_server_cidrs)),
+            ports: Some(
+                (cluster.settings.api_server_ports.iter())
+                    .map(|port| tcp(i32::from(*port)))
+                    .collect(),
+            ),
         });
     }
     let extra = &cluster.spec.networking.network_policy.extra_egress;
@@ -131,7 +134,10 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
 
 /// Where clients come from; empty means everywhere.
 fn clients(cluster: &Resolved) -> Vec<NetworkPolicyPeer> {
-    let cidrs = &cluster.spec.networking.network_policy.client_cidrs;
+    blocks(&cluster.spec.networking.network_policy.client_cidrs)
+}
+
+fn blocks(cidrs: &[String]) -> Vec<NetworkPolicyPeer> {
     let block = |cidr: &String| NetworkPolicyPeer {
         ip_block: Some(IPBlock {
             cidr: cidr.clone(),

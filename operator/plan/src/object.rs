@@ -32,6 +32,17 @@ impl Owner {
     }
 }
 
+/// Annotations of what has no owner: tools that apply manifests neither delete it nor take it for a
+/// difference.
+pub fn kept() -> BTreeMap<String, String> {
+    [
+        ("argocd.argoproj.io/sync-options", "Prune=false"),
+        ("argocd.argoproj.io/compare-options", "IgnoreExtraneous"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// Metadata of a child; of a role's child when a role is given.
 pub(crate) fn metadata(
     cluster: &Resolved,

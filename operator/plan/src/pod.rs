@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::server_config::STOP_SLACK;
-use im_operator_api::{FreeObject, ImClusterSpec, Section, StorageType, labels};
+use im_operator_api::{FreeObject, ImClusterSpec, RunAs, Section, StorageType, labels};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
@@ -14,6 +14,8 @@ use crate::{Resolved, Role, SpecError, merge, names};
 
 /// Numeric user and group of the image; it has no user names.
 const UID: i64 = 65532;
+/// Annotation that autoscalers of nodes read: emptyDir volumes that hold no node back.
+const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 /// Seconds that pods without a drain have to stop.
 const GRACE: i32 = 30;
 
@@ -48,29 +50,22 @@ pub(crate) fn template(
 fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Value> {
     let (spec, labels) = (&cluster.spec, cluster.role_labels(role));
     let metrics = &spec.observability.metrics;
-    let mut metadata = json!({"labels": labels});
+    // Nothing in it outlives the pod: nodes may go while it is there.
+    let mut annotations = json!({SAFE_VOLUMES: "tmp"});
     if metrics.enabled {
-        let annotations = json!({
-            "prometheus.io/scrape": "true",
-            "prometheus.io/port": metrics.port.to_string(),
-            "prometheus.io/path": "/metrics",
-        });
-        put(&mut metadata, "annotations", annotations);
+        put(&mut annotations, "prometheus.io/scrape", json!("true"));
+        let port = metrics.port.to_string();
+        put(&mut annotations, "prometheus.io/port", json!(port));
+        put(&mut annotations, "prometheus.io/path", json!("/metrics"));
     }
+    let metadata = json!({"labels": labels, "annotations": annotations});
     let scheduling = &section.common.scheduling;
     let mut pod = json!({
         "serviceAccountName": names::component(&cluster.name, role),
         "automountServiceAccountToken": cluster.known.table.dials(role),
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": grace(spec, role),
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": UID,
-            "runAsGroup": UID,
-            "fsGroup": UID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security_context(spec),
         "containers": [container(cluster, role, section)],
         "volumes": volumes(&cluster.name, spec, role),
         "topologySpreadConstraints": spread(section, &labels),
@@ -91,6 +86,20 @@ fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Va
         }
     }
     Map::from_iter([("metadata".to_owned(), metadata), ("spec".to_owned(), pod)])
+}
+
+fn security_context(spec: &ImClusterSpec) -> Value {
+    let mut context = json!({
+        "runAsNonRoot": true,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    if spec.security.run_as == RunAs::Image {
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            put(&mut context, field, json!(UID));
+        }
+    }
+    context
 }
 
 /// Seconds from the end's beginning to its enforcement.
@@ -255,6 +264,8 @@ fn spread(section: &Section<'_>, labels: &BTreeMap<String, String>) -> Value {
                     "topologyKey": key,
                     "whenUnsatisfiable": "ScheduleAnyway",
                     "labelSelector": selector,
+                    // Pods of the revision before go: they are not to be spread against.
+                    "matchLabelKeys": [labels::REVISION],
                 })
             })
             .collect();

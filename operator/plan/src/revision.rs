@@ -187,6 +187,7 @@ const READ_BY_ALL: &[&str] = &[
     "/image/pullPolicy",
     "/image/pullSecrets",
     "/operation/restartTrigger",
+    "/security",
     "/observability/metrics",
 ];
 

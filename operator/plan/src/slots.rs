@@ -48,6 +48,9 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
         }
         ExternalType::LoadBalancer => {
             let balancer = external.load_balancer.clone().unwrap_or_default();
+            if balancer.base_port > 0 {
+                client.port = balancer.base_port.saturating_add_unsigned(index);
+            }
             spec.type_ = Some("LoadBalancer".to_owned());
             spec.external_traffic_policy = policy;
             spec.load_balancer_class = some(balancer.class);

@@ -201,18 +201,22 @@ fn check_cidrs(field: &str, cidrs: &[String], errors: &mut Vec<SpecError>) {
 }
 
 fn check_cidr(field: &str, cidr: &str, errors: &mut Vec<SpecError>) {
-    let good = cidr.split_once('/').is_some_and(|(address, bits)| {
+    if !is_cidr(cidr) {
+        let message = format!("must be an address range such as 10.0.0.0/8, is {cidr:?}");
+        errors.push(SpecError::new(field, message));
+    }
+}
+
+/// Whether a text is an address range such as `10.0.0.0/8` or `fd00::/8`.
+pub fn is_cidr(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, bits)| {
         let most = match address.parse() {
             Ok(IpAddr::V4(_)) => 32,
             Ok(IpAddr::V6(_)) => 128,
             Err(_) => return false,
         };
         bits.parse::<u8>().is_ok_and(|bits| bits <= most)
-    });
-    if !good {
-        let message = format!("must be an address range such as 10.0.0.0/8, is {cidr:?}");
-        errors.push(SpecError::new(field, message));
-    }
+    })
 }
 
 fn check_selector(field: &str, selector: &LabelSelector, errors: &mut Vec<SpecError>) {
@@ -283,6 +287,8 @@ fn check_external(spec: &ImClusterSpec, settings: &Settings, errors: &mut Vec<Sp
         }
     }
     let per_slot = template.contains("{slot}");
+    let msg = &spec.roles.msg;
+    let slots = msg.replicas.saturating_add(msg.update.max_surge);
     match external.kind {
         ExternalType::None => {}
         ExternalType::NodePort => {
@@ -291,11 +297,6 @@ fn check_external(spec: &ImClusterSpec, settings: &Settings, errors: &mut Vec<Sp
                 wrong("hostTemplate", message.to_owned());
             }
             let base = external.node_port.clone().unwrap_or_default().base_port;
-            let slots = spec
-                .roles
-                .msg
-                .replicas
-                .saturating_add(spec.roles.msg.update.max_surge);
             if base > 0 && base.saturating_add(slots) > 65_536 {
                 let message = format!("leaves no ports for {slots} slots");
                 wrong("nodePort.basePort", message);
@@ -307,9 +308,19 @@ fn check_external(spec: &ImClusterSpec, settings: &Settings, errors: &mut Vec<Sp
             }
         }
         ExternalType::LoadBalancer => {
-            if !template.is_empty() && !per_slot {
+            let base = external.load_balancer.clone().unwrap_or_default().base_port;
+            if !template.is_empty() && !per_slot && base == 0 {
                 let message = "must contain {slot}: each slot has a load balancer of its own";
                 wrong("hostTemplate", message.to_owned());
+            }
+            if base > 0 && base.saturating_add(slots) > 65_536 {
+                let message = format!("{base} leaves no ports for {slots} slots");
+                wrong("loadBalancer.basePort", message);
+            }
+            if base > 0 && external.advertised_port != 0 {
+                let message =
+                    "cannot be set with loadBalancer.basePort: each slot has a port of its own";
+                wrong("advertisedPort", message.to_owned());
             }
         }
     }

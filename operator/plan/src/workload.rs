@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
-use crate::object::{Owner, label_selector, metadata, some, tag};
+use crate::object::{Owner, kept, label_selector, metadata, some, tag};
 use crate::revision::Stored;
 use crate::{Resolved, Role, names};
 
@@ -69,6 +69,8 @@ pub(crate) fn stateful_set(
             replicas: Some(cluster.replicas(role)),
             selector: label_selector(cluster.selector(role)),
             service_name: Some(name),
+            // Otherwise a pod that never gets ready is not replaced by one of another revision.
+            pod_management_policy: Some("Parallel".to_owned()),
             template: stored.template.clone(),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),
@@ -97,7 +99,12 @@ fn claims(cluster: &Resolved, role: Role) -> Vec<PersistentVolumeClaim> {
     vec![PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some("data".to_owned()),
-            labels: Some(cluster.role_labels(role)),
+            labels: Some(BTreeMap::from([
+                (labels::NAME.to_owned(), labels::APP.to_owned()),
+                (labels::CLUSTER.to_owned(), cluster.name.clone()),
+                (labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned()),
+            ])),
+            annotations: Some(kept()),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {

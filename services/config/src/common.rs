@@ -298,7 +298,7 @@ pub struct SqliteConfig {
     pub acquire_timeout: Span,
     /// Changes of accounts and settings in one transaction at most.
     pub gathered_changes: usize,
-    /// Page cache of the writing connection.
+    /// Page cache of the connection that stores messages.
     pub writer_cache: ByteSize,
     /// Page cache of each reading connection.
     pub reader_cache: ByteSize,

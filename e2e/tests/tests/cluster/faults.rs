@@ -7,7 +7,9 @@ use std::time::Duration;
 use im_e2e_kube::control::Control;
 use im_e2e_kube::parts::Part;
 use im_e2e_kube::wait::{LATER, until};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::api::ListParams;
 use serde_json::json;
 
 use crate::installation::{Installation, small, with};
@@ -209,18 +211,22 @@ async fn api_answers(installation: &Installation) {
     .unwrap();
 }
 
-/// Pods and how often their containers were started.
+/// Pods, the operator's included, and how often their containers were started.
 async fn containers(installation: &Installation) -> BTreeMap<String, i32> {
     let mut found = BTreeMap::new();
+    let of_operator = ListParams::default().labels("app.kubernetes.io/name=im-operator");
+    let operators = installation.namespace.api::<Pod>();
+    let mut all = operators.list(&of_operator).await.unwrap().items;
     for component in ["login", "msg", "route", "db-proxy"] {
-        for pod in installation.pods(component).await.unwrap() {
-            let statuses = pod
-                .status
-                .iter()
-                .flat_map(|status| &status.container_statuses);
-            let restarts = statuses.flatten().map(|status| status.restart_count).sum();
-            found.insert(pod.uid().unwrap_or_default(), restarts);
-        }
+        all.extend(installation.pods(component).await.unwrap());
+    }
+    for pod in all {
+        let statuses = pod
+            .status
+            .iter()
+            .flat_map(|status| &status.container_statuses);
+        let restarts = statuses.flatten().map(|status| status.restart_count).sum();
+        found.insert(pod.uid().unwrap_or_default(), restarts);
     }
     found
 }

@@ -21,6 +21,7 @@ mod node;
 mod policies;
 mod prune;
 mod quiet;
+mod recovery;
 mod rolls;
 mod scale;
 mod secrets;

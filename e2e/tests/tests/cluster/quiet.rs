@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use im_e2e_kube::audit;
+use im_e2e_kube::control::Control;
 use im_e2e_kube::testing::kubectl;
+use im_e2e_kube::wait::until;
 use tokio::time::Instant;
 
 use crate::installation::{Installation, cluster, small};
@@ -33,17 +35,7 @@ async fn must_never_8_an_operator_at_rest_writes_nothing_while_people_chat() {
         (object["status"]["roles"]["msg"]["connections"] == 10).then_some(())
     });
     connections.await.unwrap();
-    let writes = || -> Vec<String> {
-        let requests = audit::read(&node.layout().audit_log()).unwrap();
-        let of_operator = requests.into_iter().filter(|request| {
-            request.of_account("im-operator") == Some(installation.namespace.name())
-                && request.writes()
-                && request.permission.resource != "leases"
-        });
-        of_operator
-            .map(|request| format!("{} {}", request.permission, request.name))
-            .collect()
-    };
+    let writes = || writes(node, &installation);
     let before = writes();
     let end = Instant::now() + WATCHED;
     while Instant::now() < end {
@@ -53,6 +45,55 @@ async fn must_never_8_an_operator_at_rest_writes_nothing_while_people_chat() {
     assert!(!before.is_empty(), "it wrote what there is");
     assert_eq!(after[before.len()..], [""; 0]);
     assert_good(&traffic.finish(RECOVERY).await.unwrap());
+}
+
+/// What the operator of an installation wrote so far, but for the Lease.
+fn writes(node: &Control, installation: &Installation) -> Vec<String> {
+    let requests = audit::read(&node.layout().audit_log()).unwrap();
+    let of_operator = requests.into_iter().filter(|request| {
+        request.of_account("im-operator") == Some(installation.namespace.name())
+            && request.writes()
+            && request.permission.resource != "leases"
+    });
+    of_operator
+        .map(|request| format!("{} {}", request.permission, request.name))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_operator_process_writes_nothing_over_a_running_installation() {
+    let cluster = cluster().await.unwrap();
+    let Some(node) = cluster.node("writes are counted in the API server's audit log") else {
+        return;
+    };
+    let installation = Installation::on(&cluster, "again", small(), 1)
+        .await
+        .unwrap();
+    let status = async || {
+        until("the load in status", RECOVERY, async || {
+            let object = installation.object().ok()?;
+            let fresh = &object["status"]["roles"]["msg"]["freshReporters"];
+            (*fresh == 2).then(|| object["status"].clone())
+        })
+        .await
+        .unwrap()
+    };
+    let before = (status().await, writes(node, &installation));
+    let of_operator = ["-l", "app.kubernetes.io/name=im-operator"];
+    for _ in 0..3 {
+        let kubectl = |args: &[&str]| installation.namespace.kubectl(args).unwrap();
+        kubectl(&[&["delete", "pod", "--wait"], &of_operator[..]].concat());
+        let ready = ["wait", "pod", "--for=condition=Ready", "--timeout=120s"];
+        kubectl(&[&ready, &of_operator[..]].concat());
+        let end = Instant::now() + WATCHED;
+        while Instant::now() < end {
+            let (ready, ..) = installation.condition("Ready").unwrap().unwrap();
+            assert_eq!(ready, "True");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    assert_eq!(writes(node, &installation), before.1);
+    assert_eq!(status().await, before.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod argo_cd;
 mod generated;
 mod manifests;
 mod schema;

@@ -207,3 +207,14 @@ fn the_judge_sees_each_kind_of_error() {
     assert!(text(json!({"a": 1, "d": 1})).contains("unknown field \"spec.d\""));
     assert!(text(json!({"a": 2})).contains("not two"));
 }
+
+/// Tools that wait for a resource compare this with its generation, which begins at 1.
+#[test]
+fn a_new_object_is_never_taken_for_one_that_the_operator_has_looked_at() {
+    let crd = serde_json::to_value(im_operator_api::crd()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let default = &schema["properties"]["status"]["default"];
+    assert_eq!(*default, serde_json::json!({"observedGeneration": -1}));
+    let status: im_operator_api::ImClusterStatus = serde_json::from_value(default.clone()).unwrap();
+    assert!(status.conditions.is_empty());
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStatus, LoadBalancerIngress, LoadBalancerStatus, Pod,
-    Service, ServicePort, ServiceSpec, ServiceStatus,
+    PodTemplateSpec, Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -108,6 +108,8 @@ pub(crate) struct PodView {
     /// Why it has no node.
     pub(crate) unscheduled: Option<String>,
     pub(crate) failure: Option<Failure>,
+    /// Its program has run to a good end, at least once.
+    pub(crate) ended_well: bool,
 }
 
 /// What is wrong with a container.
@@ -126,6 +128,8 @@ pub(crate) struct ReplicaSetView {
     /// Only those of the operator.
     pub(crate) annotations: Texts,
     pub(crate) created: Option<Timestamp>,
+    /// Image of its first container.
+    pub(crate) image: Option<String>,
     pub(crate) wanted: i32,
     pub(crate) replicas: i32,
     pub(crate) ready: i32,
@@ -142,12 +146,16 @@ pub(crate) struct WorkloadView {
     pub(crate) template: Texts,
     /// Annotations of the operator on the object.
     pub(crate) annotations: Texts,
+    /// Image of its first container.
+    pub(crate) image: Option<String>,
     pub(crate) wanted: i32,
     pub(crate) replicas: i32,
     pub(crate) updated: i32,
     pub(crate) ready: i32,
     pub(crate) available: i32,
     pub(crate) observed: bool,
+    /// A StatefulSet that never replaces a pod which does not get ready.
+    pub(crate) ordered: bool,
     /// The Deployment gave up waiting for progress.
     pub(crate) deadline_exceeded: bool,
     /// Why its controller cannot make pods.
@@ -180,6 +188,10 @@ fn ours(annotations: Option<Texts>) -> Texts {
         .collect()
 }
 
+fn image(template: &PodTemplateSpec) -> Option<String> {
+    template.spec.as_ref()?.containers.first()?.image.clone()
+}
+
 fn created(metadata: &ObjectMeta) -> Option<Timestamp> {
     metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
@@ -209,6 +221,14 @@ pub(crate) fn pod(pod: Pod) -> Detail {
             restarts: 0,
         });
     }
+    let ended_well = status.container_statuses.iter().flatten().any(|status| {
+        let ends = [&status.state, &status.last_state];
+        let mut ends = ends
+            .into_iter()
+            .flatten()
+            .filter_map(|it| it.terminated.as_ref());
+        ends.any(|end| end.exit_code == 0)
+    });
     let owner = metadata
         .owner_references
         .iter()
@@ -230,6 +250,7 @@ pub(crate) fn pod(pod: Pod) -> Detail {
         phase: status.phase.clone().unwrap_or_default(),
         unscheduled,
         failure,
+        ended_well,
     }))
 }
 
@@ -306,6 +327,7 @@ pub(crate) fn replica_set(set: ReplicaSet) -> Detail {
         .find(|it| it.type_ == "ReplicaFailure" && it.status == "True")
         .map(|it| it.message.clone().unwrap_or_default());
     Detail::ReplicaSet(Box::new(ReplicaSetView {
+        image: spec.template.as_ref().and_then(image),
         created: created(&set.metadata),
         observed: status.observed_generation >= set.metadata.generation,
         labels: set.metadata.labels.unwrap_or_default(),
@@ -328,6 +350,7 @@ pub(crate) fn deployment(deployment: Deployment) -> Detail {
             .find(|condition| condition.type_ == name)
     };
     Detail::Workload(Box::new(WorkloadView {
+        image: image(&spec.template),
         template: ours(spec.template.metadata.and_then(|it| it.annotations)),
         wanted: spec.replicas.unwrap_or(1),
         replicas: status.replicas.unwrap_or(0),
@@ -340,6 +363,7 @@ pub(crate) fn deployment(deployment: Deployment) -> Detail {
         failure: condition("ReplicaFailure")
             .filter(|it| it.status == "True")
             .map(|it| it.message.clone().unwrap_or_default()),
+        ordered: false,
         annotations: ours(deployment.metadata.annotations),
     }))
 }
@@ -355,6 +379,7 @@ pub(crate) fn stateful_set(set: StatefulSet) -> Detail {
         status.updated_replicas.unwrap_or(0)
     };
     Detail::Workload(Box::new(WorkloadView {
+        image: image(&spec.template),
         template: ours(spec.template.metadata.and_then(|it| it.annotations)),
         wanted: spec.replicas.unwrap_or(1),
         replicas: status.replicas,
@@ -362,6 +387,7 @@ pub(crate) fn stateful_set(set: StatefulSet) -> Detail {
         ready: status.ready_replicas.unwrap_or(0),
         available: status.available_replicas.unwrap_or(0),
         observed: status.observed_generation >= set.metadata.generation,
+        ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
         deadline_exceeded: false,
         failure: None,
         annotations: ours(set.metadata.annotations),

@@ -11,13 +11,17 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// ExternalIP, or InternalIP where there is none.
     pub(crate) address: String,
+    /// It is ready, and not being deleted.
+    pub(crate) ready: bool,
+    /// It takes no new pods, or is about to be removed.
+    pub(crate) leaving: bool,
 }
 
 /// How addresses of slots are made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses<'a> {
     pub(crate) cluster: &'a Resolved,
-    /// Sorted by name; empty where nodes may not be read.
+    /// Those that can be told, sorted by name; empty where nodes may not be read.
     pub(crate) nodes: &'a [Node],
 }
 
@@ -34,7 +38,8 @@ impl Addresses<'_> {
     }
 
     /// A node whose port leads to the pod. What the pod advertises stays while its node is there,
-    /// so that adding nodes moves nobody.
+    /// so that adding nodes moves nobody; nodes that are about to go are told nobody new, unless there
+    /// are no others.
     fn node(&self, index: u32, pod: Option<&PodView>) -> Option<&str> {
         let external = &self.cluster.spec.roles.msg.external;
         if external.kind != ExternalType::NodePort {
@@ -54,8 +59,11 @@ impl Addresses<'_> {
             .iter()
             .find(|node| told == Some(node.address.as_str()))
             .or_else(|| {
+                let staying: Vec<&Node> = self.nodes.iter().filter(|it| !it.leaving).collect();
                 let index = usize::try_from(index).ok()?;
-                self.nodes.get(index.checked_rem(self.nodes.len())?)
+                let index_of = |count: usize| index.checked_rem(count);
+                let staying = index_of(staying.len()).and_then(|it| staying.get(it).copied());
+                staying.or_else(|| self.nodes.get(index_of(self.nodes.len())?))
             })?;
         Some(&node.address)
     }
@@ -100,6 +108,8 @@ mod tests {
             .map(|name| Node {
                 name: name.to_owned(),
                 address: format!("{name}.nodes"),
+                ready: true,
+                leaving: false,
             })
             .into()
     }
@@ -127,11 +137,18 @@ mod tests {
             ..PodView::default()
         };
         let key = labels::EXTERNAL_ENDPOINT.to_owned();
-        pod.annotations.insert(key, "a.nodes:30007".to_owned());
+        pod.annotations
+            .insert(key.clone(), "a.nodes:30007".to_owned());
         let ports = cluster(ExternalType::NodePort, |_| ());
         check(&ports, &nodes(), Some(&pod), Some("a.nodes:30007"));
         pod.annotations.clear();
         check(&ports, &nodes(), Some(&pod), Some("b.nodes:30007"));
+        let mut leaving = nodes();
+        leaving[1].leaving = true;
+        check(&ports, &leaving, Some(&pod), Some("a.nodes:30007"));
+        pod.annotations.insert(key, "b.nodes:30007".to_owned());
+        check(&ports, &leaving, Some(&pod), Some("b.nodes:30007"));
+        pod.annotations.clear();
         let local = cluster(ExternalType::NodePort, |external| {
             external.external_traffic_policy = TrafficPolicy::Local;
         });

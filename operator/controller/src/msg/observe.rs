@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use im_operator_api::labels;
-use im_operator_plan::Resolved;
 use im_operator_plan::msg::{
     Drain, DrainReason, ObjectRef, Pod, PodId, ReplicaSet, Slot, State, UpdateRules,
 };
+use im_operator_plan::{Resolved, Role};
 use jiff::Timestamp;
 
 use super::SLOT_POD;
@@ -60,13 +60,8 @@ impl Observed<'_> {
     }
 
     fn replica_sets(&self) -> Vec<ReplicaSet> {
-        self.children
-            .of(Kind::ReplicaSet)
-            .filter(|(_, entry)| owned(entry, self.uid))
-            .filter_map(|(name, entry)| {
-                let view = entry.detail.replica_set()?;
-                Some(replica_set(name, entry, view))
-            })
+        let sets = sets(self.children).filter(|(_, entry, _)| owned(entry, self.uid));
+        sets.map(|(name, entry, view)| replica_set(name, entry, view))
             .collect()
     }
 
@@ -147,6 +142,15 @@ impl Observed<'_> {
             holder,
         }
     }
+}
+
+/// ReplicaSets of msg, whoever owns them.
+pub(crate) fn sets(children: &Children) -> impl Iterator<Item = (&str, &Entry, &ReplicaSetView)> {
+    children.of(Kind::ReplicaSet).filter_map(|(name, entry)| {
+        let view = entry.detail.replica_set()?;
+        let component = view.labels.get(labels::COMPONENT)?;
+        (component == Role::MSG.name()).then_some((name, entry, view))
+    })
 }
 
 /// Controlled by this ImCluster and not being deleted.

@@ -10,6 +10,7 @@ use kube::Api;
 
 use super::Look;
 use crate::apply::ApplyError;
+use crate::cache::ClusterKey;
 use crate::context::{Context, Memory};
 use crate::kinds::Kind;
 use crate::load::Reading;
@@ -27,12 +28,13 @@ pub(super) fn reading(cluster: &Resolved) -> Reading {
 }
 
 /// Addresses of nodes, if this cluster tells them to clients.
-pub(super) async fn nodes(cluster: &Resolved, ctx: &Context) -> Vec<Node> {
+pub(super) async fn nodes(cluster: &Resolved, key: &ClusterKey, ctx: &Context) -> Vec<Node> {
     let external = &cluster.spec.roles.msg.external;
     let needed = external.kind == ExternalType::NodePort && external.host_template.is_empty();
     if needed && ctx.settings.node_access {
-        ctx.nodes.read(&ctx.client).await
+        ctx.nodes.read(&ctx.client, key).await
     } else {
+        ctx.nodes.forget(key);
         Vec::new()
     }
 }

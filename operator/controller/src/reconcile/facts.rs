@@ -1,6 +1,6 @@
 //! The facts of a look, for the status.
 
-use im_operator_api::{DrainStatus, Endpoint, ServiceType, SlotState, SlotStatus};
+use im_operator_api::{DrainStatus, Endpoint, ImClusterStatus, ServiceType, SlotState, SlotStatus};
 use im_operator_plan::msg::{Pod as MsgPod, Slot};
 use im_operator_plan::{Desired, Role, names};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,8 @@ use super::stages::Stages;
 use super::{Look, Trouble};
 use crate::apply::ApplyError;
 use crate::kinds::Kind;
-use crate::load::rounded;
+use crate::load::{Knowledge, rounded};
+use crate::msg::observe::sets;
 use crate::status::failing::failing;
 use crate::status::roles::{Observed, RoleFacts};
 use crate::status::{Database, Facts, LoadFacts};
@@ -26,6 +27,7 @@ impl Look<'_> {
         stages: &Stages,
         msg: &Msg,
         trouble: &Trouble,
+        previous: &ImClusterStatus,
     ) -> Facts {
         let failing = failing(self.children);
         let mut roles: Vec<RoleFacts> = stages.roles.values().cloned().collect();
@@ -47,6 +49,7 @@ impl Look<'_> {
             database: self.database(stages).await,
             roles,
             msg: msg.outcome.as_ref().map(|outcome| outcome.summary.clone()),
+            assignable: self.assignable(msg, previous),
             desired_msg: self.cluster.replicas(Role::MSG),
             msg_revision: desired.msg.revision.clone(),
             slots_without_address: slots.iter().filter(waiting).map(|slot| slot.slot).collect(),
@@ -60,6 +63,7 @@ impl Look<'_> {
             data_is_durable: self.cluster.data_is_durable(),
             failing,
             conflicts: trouble.conflicts.clone(),
+            unwritten: None,
             refusals: trouble.errors.iter().filter_map(refusal).collect(),
         }
     }
@@ -71,11 +75,9 @@ impl Look<'_> {
             .is_some_and(|it| it.progress == im_operator_plan::msg::Progress::DeadlineExceeded);
         let complete =
             summary.is_some_and(|it| it.progress == im_operator_plan::msg::Progress::Complete);
-        let failure = self
-            .children
-            .of(Kind::ReplicaSet)
-            .filter(|(_, entry)| entry.seen.controller.as_deref() == Some(self.applier.uid))
-            .find_map(|(_, entry)| entry.detail.replica_set()?.failure.clone());
+        let failure = sets(self.children)
+            .filter(|(_, entry, _)| entry.seen.controller.as_deref() == Some(self.applier.uid))
+            .find_map(|(_, _, view)| view.failure.clone());
         RoleFacts {
             role: Role::MSG,
             wanted: self.cluster.replicas(Role::MSG),
@@ -154,6 +156,25 @@ impl Look<'_> {
         drains
     }
 
+    /// Msg pods that clients are sent to. Ready ones have reported to a login server, so that they
+    /// count as long as nothing else is known; what was known before this process began to read holds
+    /// until it has.
+    fn assignable(&self, msg: &Msg, previous: &ImClusterStatus) -> u32 {
+        let Some(summary) = msg.outcome.as_ref().map(|outcome| &outcome.summary) else {
+            return 0;
+        };
+        match self.load.knowledge(self.now, self.reading) {
+            Knowledge::Known => summary.assignable,
+            Knowledge::Unknown => summary.available,
+            Knowledge::NotYet => {
+                let roles = previous.roles.as_ref();
+                let before = roles.and_then(|roles| roles.msg.as_ref());
+                let before = before.map_or(0, |msg| msg.assignable_replicas);
+                summary.available.min(u32::try_from(before).unwrap_or(0))
+            }
+        }
+    }
+
     fn load_facts(&self, msg: &Msg) -> LoadFacts {
         let capacity = i64::from(self.cluster.spec.roles.msg.capacity.max_connections);
         let live = msg
@@ -168,12 +189,18 @@ impl Look<'_> {
             .map(|pod| pod.object.name.clone())
             .collect();
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let knowledge = self.load.knowledge(self.now, self.reading);
         LoadFacts {
+            knowledge,
             connections: self.load.connections(self.now, self.reading),
             capacity: capacity.saturating_mul(count(ready.len())),
             read_at: self.load.read_at,
             fresh: i32::try_from(ready.len() - silent.len()).unwrap_or(i32::MAX),
-            silent,
+            silent: if knowledge == Knowledge::Known {
+                silent
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -224,7 +251,8 @@ impl Look<'_> {
         };
         let api: Api<PersistentVolumeClaim> =
             Api::namespaced(self.ctx.client.clone(), &self.key.namespace);
-        let claim = api.get_opt(&format!("data-{pod}")).await.ok().flatten();
+        let claim = names::claim(&self.key.name);
+        let claim = api.get_opt(&claim).await.ok().flatten();
         claim.map_or(Database::Starting, |claim| waiting_claim(&claim, &why))
     }
 }

@@ -25,6 +25,9 @@ impl Look<'_> {
             .collect();
         if let Some((_, mirror)) = &memory.mirror {
             wanted.extend(mirror.iter().map(|it| (it.kind, it.name.clone())));
+        } else if self.mirror_rests(memory) {
+            let slices = self.children.of(Kind::EndpointSlice);
+            wanted.extend(slices.map(|(name, _)| (Kind::EndpointSlice, name.to_owned())));
         }
         if let Err(error) = prune::prune(&self.applier, self.children, &wanted).await {
             trouble.errors.push(error);

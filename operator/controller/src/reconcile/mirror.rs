@@ -11,6 +11,7 @@ use super::{Look, Trouble};
 use crate::apply::Wanted;
 use crate::context::Memory;
 use crate::kinds::Kind;
+use crate::load::Knowledge;
 
 impl Look<'_> {
     /// Brings the mirror up to date, not more often than `mirrorIntervalSeconds`.
@@ -18,6 +19,9 @@ impl Look<'_> {
         let load = &self.cluster.spec.load;
         if load.mirror != Mirror::EndpointSlice {
             memory.mirror = None;
+            return;
+        }
+        if self.mirror_rests(memory) {
             return;
         }
         let slices = mirror::slices(self.cluster, self.owner, &self.mirrored());
@@ -34,7 +38,7 @@ impl Look<'_> {
         let wanted = match memory.mirror.take() {
             Some((at, old)) if !same(&old, &fresh) && at.elapsed() < interval => {
                 let later = self.now.checked_add(interval.saturating_sub(at.elapsed()));
-                trouble.wake_at = trouble.wake_at.into_iter().chain(later.ok()).min();
+                trouble.wake(later.ok());
                 (at, old)
             }
             Some((at, old)) if same(&old, &fresh) => (at, old),
@@ -44,6 +48,16 @@ impl Look<'_> {
             self.ensure_wanted(slice, memory, trouble).await;
         }
         memory.mirror = Some(wanted);
+    }
+
+    /// Whether another process wrote the mirror, and this one does not know the load yet.
+    pub(crate) fn mirror_rests(&self, memory: &Memory) -> bool {
+        let knowledge = self.load.knowledge(self.now, self.reading);
+        let mut slices = self.children.of(Kind::EndpointSlice);
+        self.cluster.spec.load.mirror == Mirror::EndpointSlice
+            && memory.mirror.is_none()
+            && knowledge == Knowledge::NotYet
+            && slices.any(|(_, entry)| crate::msg::observe::owned(entry, self.applier.uid))
     }
 
     fn mirrored(&self) -> Vec<Mirrored> {

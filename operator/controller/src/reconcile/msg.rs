@@ -10,10 +10,9 @@ use tokio::time::Instant;
 use super::stages::Stages;
 use super::{Look, Trouble};
 use crate::context::Memory;
-use crate::kinds::Kind;
 use crate::msg::address::Addresses;
 use crate::msg::execute::{Done, Executor, Manifests, slot_manifest};
-use crate::msg::observe::{Observed, owned};
+use crate::msg::observe::{Observed, owned, sets};
 
 /// What the planner saw and said.
 #[derive(Clone, Debug)]
@@ -77,7 +76,7 @@ impl Look<'_> {
                 trouble.stale = true;
             }
         }
-        trouble.wake_at = outcome.wake_at;
+        trouble.wake(outcome.wake_at);
         Msg {
             state,
             outcome: Some(outcome),
@@ -155,10 +154,9 @@ impl Look<'_> {
 
     /// The revision of the newest ReplicaSet that is to have pods.
     fn newest_revision(&self) -> Option<String> {
-        self.children
-            .of(Kind::ReplicaSet)
-            .filter(|(_, entry)| owned(entry, self.applier.uid))
-            .filter_map(|(_, entry)| entry.detail.replica_set())
+        sets(self.children)
+            .filter(|(_, entry, _)| owned(entry, self.applier.uid))
+            .map(|(_, _, view)| view)
             .max_by_key(|view| (view.wanted > 0, view.created))
             .and_then(|view| view.labels.get(labels::REVISION).cloned())
     }

@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use im_operator_api::labels;
 use im_operator_plan::{Child, Desired, Role, names};
 use im_role::Workload;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Look, Trouble};
 use crate::apply::{ApplyError, Ensured, Wanted};
-use crate::cache::views::WorkloadView;
+use crate::cache::Entry;
+use crate::cache::views::{PodView, WorkloadView};
 use crate::context::Memory;
 use crate::kinds::Kind;
+use crate::msg::observe::{owned, sets};
 use crate::notices::Reason;
 use crate::status::roles::RoleFacts;
 
@@ -27,7 +30,15 @@ pub(crate) struct Stages {
     pub(crate) msg_held: bool,
     /// Msg runs its new revision.
     pub(crate) msg_rolled_out: bool,
+    /// When something of it changes by the mere passing of time.
+    pub(crate) wake_at: Option<Timestamp>,
 }
+
+/// How long a pod may be missing before somebody is asked why, and time between two questions.
+const MISSING: SignedDuration = SignedDuration::from_secs(5);
+
+/// Time without progress after which a StatefulSet counts as stuck, as for Deployments.
+const STATEFUL_DEADLINE: SignedDuration = SignedDuration::from_secs(600);
 
 impl Look<'_> {
     /// Applies all children but those of single pods.
@@ -37,12 +48,17 @@ impl Look<'_> {
         memory: &mut Memory,
         trouble: &mut Trouble,
     ) -> Stages {
-        let stages = self.survey(desired);
+        let mut stages = self.survey(desired);
+        trouble.wake(stages.wake_at);
+        self.missing_db_proxy(&mut stages, trouble).await;
         if self.cluster.paused {
             return stages;
         }
+        self.prove(desired, &mut stages, memory, trouble).await;
         for planned in &desired.children {
-            if self.is_held(&planned.child, &stages) {
+            if self.is_held(&planned.child, &stages)
+                || self.makes_way(&planned.child, trouble).await
+            {
                 continue;
             }
             match planned.child.to_json() {
@@ -54,6 +70,52 @@ impl Look<'_> {
             }
         }
         stages
+    }
+
+    /// Whether a StatefulSet of an earlier operator makes way for one that replaces pods which do
+    /// not get ready. That cannot be changed on the object; its pods and volumes stay as they are.
+    async fn makes_way(&self, child: &Child, trouble: &mut Trouble) -> bool {
+        let Child::StatefulSet(_) = child else {
+            return false;
+        };
+        let name = child.name();
+        let ordered = self
+            .children
+            .get(Kind::StatefulSet, name)
+            .filter(|entry| owned(entry, self.applier.uid))
+            .filter(|entry| entry.detail.workload().is_some_and(|view| view.ordered));
+        let Some(entry) = ordered else {
+            return false;
+        };
+        let uid = &entry.seen.uid;
+        match crate::prune::orphan(&self.applier, Kind::StatefulSet, name, uid).await {
+            Ok(()) => trouble.stale = true,
+            Err(error) => trouble.errors.push(error),
+        }
+        true
+    }
+
+    /// Why the StatefulSet has no pod, which only events tell. They are read while it has none.
+    async fn missing_db_proxy(&self, stages: &mut Stages, trouble: &mut Trouble) {
+        let Some(facts) = stages.roles.get_mut(&Role::DB_PROXY) else {
+            return;
+        };
+        let name = names::component(&self.key.name, Role::DB_PROXY);
+        let entry = self.children.get(Kind::StatefulSet, &name);
+        let Some(entry) = entry.filter(|_| facts.observed.replicas < facts.wanted) else {
+            return;
+        };
+        let age = entry
+            .seen
+            .changed_by_us()
+            .map(|at| self.now.duration_since(at));
+        if age.is_some_and(|age| age >= MISSING) {
+            match crate::events::why_no_pod(&self.applier, &entry.seen.uid).await {
+                Ok(why) => facts.observed.failure = why,
+                Err(error) => trouble.errors.push(error),
+            }
+        }
+        trouble.wake(self.now.checked_add(MISSING).ok());
     }
 
     /// Makes one child be as wanted.
@@ -108,9 +170,19 @@ impl Look<'_> {
                 let revision = view.annotations.get(labels::INPUTS_HASH);
                 (view, revision.map(String::as_str))
             });
-            let facts = RoleFacts::of_workload(role, self.cluster.replicas(role), revision, live);
+            let wanted = self.cluster.replicas(role);
+            let unseen = live.is_none_or(|(view, _)| !view.observed && view.replicas == 0);
+            let facts = match live {
+                // While another StatefulSet takes its place the pods serve all the same.
+                _ if role == Role::DB_PROXY && unseen => {
+                    let pods: Vec<&PodView> = self.pods_of(role).map(|(pod, _)| pod).collect();
+                    RoleFacts::of_pods(role, wanted, revision, &pods)
+                }
+                live => RoleFacts::of_workload(role, wanted, revision, live),
+            };
             stages.roles.insert(role, facts);
         }
+        stages.wake_at = self.db_proxy_deadline(&mut stages);
         let msg_rolled_out = self.msg_rolled_out(&desired.msg.revision);
         let mut done: Vec<Role> = stages
             .roles
@@ -136,7 +208,36 @@ impl Look<'_> {
         stages
     }
 
-    fn workload(&self, role: Role) -> Option<&WorkloadView> {
+    /// A StatefulSet has no deadline of its own. Returns when it passes.
+    fn db_proxy_deadline(&self, stages: &mut Stages) -> Option<Timestamp> {
+        let name = names::component(&self.key.name, Role::DB_PROXY);
+        let entry = self.children.get(Kind::StatefulSet, &name)?;
+        let facts = stages.roles.get_mut(&Role::DB_PROXY)?;
+        if facts.rolled_out || facts.live_revision.as_deref() != Some(&facts.update_revision) {
+            return None;
+        }
+        let pods = self.pods_of(Role::DB_PROXY);
+        let changes = pods.flat_map(|(pod, _)| [pod.created, pod.ready_changed]);
+        let last = changes
+            .chain([entry.seen.changed_by_us()])
+            .flatten()
+            .max()?;
+        let deadline = last.checked_add(STATEFUL_DEADLINE).ok()?;
+        facts.observed.deadline_exceeded = self.now >= deadline;
+        (!facts.observed.deadline_exceeded).then_some(deadline)
+    }
+
+    /// Pods of a role that are not on their way out, whoever controls them.
+    pub(crate) fn pods_of(&self, role: Role) -> impl Iterator<Item = (&PodView, &Entry)> {
+        let pods = self.children.of(Kind::Pod);
+        pods.filter_map(move |(_, entry)| {
+            let pod = entry.detail.pod()?;
+            let component = pod.labels.get(labels::COMPONENT)?;
+            (component == role.name() && !entry.seen.deleting).then_some((pod, entry))
+        })
+    }
+
+    pub(crate) fn workload(&self, role: Role) -> Option<&WorkloadView> {
         let kind = match role.kubernetes.workload {
             Workload::StatefulSet => Kind::StatefulSet,
             Workload::Deployment => Kind::Deployment,
@@ -144,7 +245,7 @@ impl Look<'_> {
         };
         let name = names::component(&self.key.name, role);
         let entry = self.children.get(kind, &name)?;
-        crate::msg::observe::owned(entry, self.applier.uid)
+        owned(entry, self.applier.uid)
             .then(|| entry.detail.workload())
             .flatten()
     }
@@ -152,10 +253,7 @@ impl Look<'_> {
     /// Every msg pod that is wanted is of this revision and ready, and no other is left.
     fn msg_rolled_out(&self, revision: &str) -> bool {
         let mut ready = 0;
-        for (_, entry) in self.children.of(Kind::ReplicaSet) {
-            let Some(view) = entry.detail.replica_set() else {
-                continue;
-            };
+        for (_, entry, view) in sets(self.children) {
             if entry.seen.controller.as_deref() != Some(self.applier.uid) {
                 continue;
             }
@@ -198,21 +296,15 @@ impl Look<'_> {
 
     /// Msg runs this revision, if not it alone.
     fn msg_has(&self, revision: &str) -> bool {
-        self.children.of(Kind::ReplicaSet).any(|(_, entry)| {
-            crate::msg::observe::owned(entry, self.applier.uid)
-                && entry.detail.replica_set().is_some_and(|view| {
-                    let same = view
-                        .labels
-                        .get(labels::REVISION)
-                        .is_some_and(|it| it == revision);
-                    same && view.wanted > 0
-                })
+        sets(self.children).any(|(_, entry, view)| {
+            let found = view.labels.get(labels::REVISION);
+            let same = found.is_some_and(|it| it == revision);
+            owned(entry, self.applier.uid) && same && view.wanted > 0
         })
     }
 
     /// Msg has a ReplicaSet.
     pub(crate) fn msg_exists(&self) -> bool {
-        let mut sets = self.children.of(Kind::ReplicaSet);
-        sets.any(|(_, entry)| crate::msg::observe::owned(entry, self.applier.uid))
+        sets(self.children).any(|(_, entry, _)| owned(entry, self.applier.uid))
     }
 }

@@ -1,221 +1,16 @@
 //! Whole looks against an API server that keeps objects and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
 
-use im_operator_plan::Settings;
-use kube::Client;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::*;
-use crate::backoff::Backoff;
-use crate::cache::views::{self, Detail};
-use crate::cache::{Cache, Entry};
-use crate::context::Memories;
 use crate::kinds::Kind;
-use crate::load::Loads;
-use crate::metrics::Metrics;
-use crate::nodes::Nodes;
-use crate::notices::Notices;
-use crate::ownership::{MANAGER, Seen};
-use crate::testing::{self, Asked, Log, not_found, refusal};
-use crate::triggers::Triggers;
+use crate::testing::Asked;
+use world::{World, key};
 
-type Store = Arc<Mutex<BTreeMap<String, Value>>>;
-
-/// A cluster of Kubernetes without controllers.
-struct World {
-    ctx: Arc<Context>,
-    store: Store,
-    log: Log,
-    spec: Value,
-    annotations: Value,
-}
-
-fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
-    let mut store = store.lock().unwrap();
-    match asked.method.as_str() {
-        "GET" => store
-            .get(&asked.path)
-            .cloned()
-            .map_or_else(not_found, |it| (200, it)),
-        "DELETE" => store
-            .remove(&asked.path)
-            .map_or_else(not_found, |it| (200, it)),
-        "PATCH" | "POST" if asked.path.contains("/events") || asked.path.ends_with("/status") => {
-            (200, asked.body.clone())
-        }
-        "PATCH" | "POST" => {
-            let name = asked.body["metadata"]["name"].as_str().unwrap_or_default();
-            let path = match asked.method.as_str() {
-                "POST" => format!("{}/{name}", asked.path),
-                _ => asked.path.clone(),
-            };
-            let old = store.get(&path).cloned();
-            if let (Some(old), Value::String(version)) =
-                (&old, &asked.body["metadata"]["resourceVersion"])
-                && old["metadata"]["resourceVersion"] != *version
-            {
-                return refusal(409, "Conflict");
-            }
-            let mut new = old.clone().unwrap_or_else(|| json!({}));
-            merge(&mut new, &asked.body);
-            let version = 1 + old.map_or(0, |old| {
-                old["metadata"]["resourceVersion"]
-                    .as_str()
-                    .unwrap()
-                    .parse::<u64>()
-                    .unwrap()
-            });
-            new["metadata"]["resourceVersion"] = json!(version.to_string());
-            new["metadata"]["uid"] = json!(format!("uid of {path}"));
-            new["metadata"]["managedFields"] = json!([{"manager": MANAGER, "operation": "Apply",
-                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}}]);
-            store.insert(path, new.clone());
-            (200, new)
-        }
-        _ => not_found(),
-    }
-}
-
-fn merge(old: &mut Value, new: &Value) {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            for (key, value) in new {
-                merge(old.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (old, new) => old.clone_from(new),
-    }
-}
-
-impl World {
-    fn new() -> Self {
-        let store = Store::default();
-        let (client, log) = testing::server({
-            let store = Arc::clone(&store);
-            move |asked| answer(&store, asked)
-        });
-        Self {
-            ctx: Arc::new(context(client)),
-            store,
-            log,
-            spec: json!({"version": "1.0.0"}),
-            annotations: json!({}),
-        }
-    }
-
-    /// Shows the stored objects to the watches, looks once, and returns the writes.
-    async fn look(&self) -> Vec<Asked> {
-        self.show();
-        let object = json!({"apiVersion": "imcluster.io/v1alpha1", "kind": "ImCluster",
-            "metadata": {"name": "demo", "namespace": "chat", "uid": "u", "generation": 1,
-                "annotations": self.annotations},
-            "spec": self.spec});
-        let object: Guarded = serde_json::from_value(object).unwrap();
-        reconcile(Arc::new(object), Arc::clone(&self.ctx))
-            .await
-            .unwrap();
-        let asked = self.log.take();
-        asked
-            .into_iter()
-            .filter(|it| it.method != "GET" && !it.path.contains("/events"))
-            .collect()
-    }
-
-    /// Looks until nothing is written any more; returns all that was.
-    async fn settle(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        for _ in 0..10 {
-            let written = self.look().await;
-            if written.is_empty() {
-                return all;
-            }
-            all.extend(written.iter().map(Asked::line));
-        }
-        panic!("it does not come to rest: {all:#?}");
-    }
-
-    fn show(&self) {
-        for object in self.store.lock().unwrap().values() {
-            let kind = Kind::parse(object["kind"].as_str().unwrap()).unwrap();
-            if kind == Kind::Secret {
-                continue;
-            }
-            let read = |detail: fn(Value) -> Detail| detail(object.clone());
-            let metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
-            let entry = Entry {
-                seen: Seen::read(&metadata),
-                version: metadata.resource_version.clone().unwrap(),
-                detail: match kind {
-                    Kind::Service => read(|it| views::service(serde_json::from_value(it).unwrap())),
-                    Kind::Deployment => {
-                        read(|it| views::deployment(serde_json::from_value(it).unwrap()))
-                    }
-                    Kind::StatefulSet => {
-                        read(|it| views::stateful_set(serde_json::from_value(it).unwrap()))
-                    }
-                    Kind::ReplicaSet => {
-                        read(|it| views::replica_set(serde_json::from_value(it).unwrap()))
-                    }
-                    _ => Detail::None,
-                },
-            };
-            let name = metadata.name.unwrap();
-            self.ctx.cache.apply(kind, key(), &name, entry);
-        }
-    }
-
-    fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
-        let mut store = self.store.lock().unwrap();
-        let object = store.get_mut(path).unwrap_or_else(|| panic!("no {path}"));
-        change(object);
-        let version: u64 = object["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
-        object["metadata"]["resourceVersion"] = json!((version + 1).to_string());
-    }
-
-    /// Plays the controllers: all pods of a workload run.
-    fn run(&self, path: &str) {
-        self.change(path, |object| {
-            let pods = object["spec"]["replicas"].clone();
-            object["status"] = json!({"replicas": pods, "updatedReplicas": pods, "readyReplicas": pods,
-                "availableReplicas": pods, "currentRevision": "r", "updateRevision": "r"});
-        });
-    }
-}
-
-fn key() -> ClusterKey {
-    ClusterKey {
-        namespace: "chat".to_owned(),
-        name: "demo".to_owned(),
-    }
-}
-
-fn context(client: Client) -> Context {
-    let metrics = Metrics::unregistered();
-    let cache = Cache::default();
-    let (triggers, _) = Triggers::new(metrics.clone());
-    let stop = CancellationToken::new();
-    Context {
-        settings: Settings::default(),
-        loads: Loads::new(cache.clone(), triggers.clone(), TaskTracker::new(), stop),
-        notices: Notices::new(client.clone(), "test"),
-        client,
-        cache,
-        triggers,
-        metrics,
-        nodes: Nodes::default(),
-        backoff: Backoff::default(),
-        resync: Duration::from_secs(600),
-        memories: Memories::default(),
-    }
-}
+mod recovery;
+mod truth;
+mod world;
 
 const APPS: &str = "/apis/apps/v1/namespaces/chat";
 
@@ -322,7 +117,7 @@ async fn a_foreign_object_is_reported_and_left_alone() {
     assert!(written.iter().all(|it| it.path != path), "{written:?}");
     let status = written
         .iter()
-        .find(|it| it.path.ends_with("/status"))
+        .rfind(|it| it.path.ends_with("/status"))
         .unwrap();
     let conditions = status.body["status"]["conditions"].as_array().unwrap();
     let stalled = conditions

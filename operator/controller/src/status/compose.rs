@@ -4,11 +4,12 @@ use im_operator_api::{
     Endpoints, ImClusterStatus, MsgStatus, RoleStatus, RolesStatus, condition as name,
 };
 use im_operator_plan::Role;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::roles::RoleFacts;
 use super::{Facts, Invalid, conditions};
-use crate::load::rounded;
+use crate::load::{Knowledge, rounded};
 
 /// Slots and drains that a status shows at most.
 const MAX_SLOTS: usize = 64;
@@ -16,12 +17,15 @@ const MAX_DRAINS: usize = 16;
 
 /// The status that the facts amount to.
 pub(crate) fn status(facts: &Facts, previous: &ImClusterStatus) -> ImClusterStatus {
-    let conditions = conditions::dated(
+    let mut conditions = conditions::dated(
         conditions::of_facts(facts),
         &previous.conditions,
         facts.generation,
         facts.now,
     );
+    if facts.load.knowledge == Knowledge::NotYet {
+        conditions::keep_load(&mut conditions, &previous.conditions);
+    }
     let done = facts.roles.iter().all(|role| role.rolled_out);
     let before = previous.roles.clone().unwrap_or_default();
     let other = |role: Role, before: Option<&RoleStatus>| {
@@ -49,6 +53,24 @@ pub(crate) fn status(facts: &Facts, previous: &ImClusterStatus) -> ImClusterStat
         slots: facts.slots.iter().take(MAX_SLOTS).cloned().collect(),
         drains: facts.drains.iter().take(MAX_DRAINS).cloned().collect(),
         conditions,
+    }
+}
+
+/// The status of an ImCluster at which the first look has begun.
+pub(crate) fn first(
+    generation: Option<i64>,
+    operator_version: &str,
+    selector: String,
+    now: Timestamp,
+) -> ImClusterStatus {
+    let conditions = conditions::dated(conditions::of_first_look(), &[], generation, now);
+    ImClusterStatus {
+        observed_generation: generation,
+        phase: Some(conditions::phase(&conditions, false)),
+        operator_version: Some(operator_version.to_owned()),
+        selector: Some(selector),
+        conditions,
+        ..ImClusterStatus::default()
     }
 }
 
@@ -107,12 +129,18 @@ fn msg_status(facts: &Facts, before: Option<&MsgStatus>) -> MsgStatus {
         fresh_reporters: Some(load.fresh),
         ..MsgStatus::default()
     };
+    if let Some(before) = before.filter(|_| load.knowledge == Knowledge::NotYet) {
+        status.connections = before.connections;
+        status.utilization_percent = before.utilization_percent;
+        status.load_reported_at.clone_from(&before.load_reported_at);
+        status.fresh_reporters = before.fresh_reporters;
+    }
     if let Some(msg) = &facts.msg {
         let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         status.replicas = count(msg.replicas);
         status.ready_replicas = count(msg.ready);
         status.updated_replicas = count(msg.updated);
-        status.assignable_replicas = count(msg.assignable);
+        status.assignable_replicas = count(facts.assignable);
         status.draining_replicas = count(msg.draining);
         status.current_revision.clone_from(&msg.current_revision);
     } else if let Some(before) = before {

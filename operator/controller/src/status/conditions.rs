@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Database, Facts, Invalid, role};
+use crate::load::Knowledge;
 
 /// Longest message; the API server takes 32 KiB.
 const MAX_MESSAGE: usize = 2_000;
@@ -66,6 +67,7 @@ pub(crate) fn of_facts(facts: &Facts) -> Vec<Finding> {
         progressing,
         degraded,
         draining(facts),
+        load_known(facts),
         load(facts),
         addresses(facts),
         database(facts),
@@ -85,6 +87,18 @@ pub(crate) fn of_facts(facts: &Facts) -> Vec<Finding> {
         all.push(finding(name::PAUSED, true, "AsRequested", message));
     }
     all
+}
+
+/// The conditions while the first look is under way.
+pub(crate) fn of_first_look() -> Vec<Finding> {
+    let message = "The operator has begun to make the installation";
+    let all = [
+        (name::READY, false),
+        (name::AVAILABLE, false),
+        (name::RECONCILING, true),
+    ];
+    all.map(|(kind, holds)| finding(kind, holds, "Starting", message))
+        .into()
 }
 
 /// The conditions that change when the specification cannot be used.
@@ -176,8 +190,7 @@ fn available(facts: &Facts) -> Finding {
         let message = format!("No pod is ready of: {}", missing.join(", "));
         return finding(name::AVAILABLE, false, "RoleUnavailable", message);
     }
-    let assignable = facts.msg.as_ref().map_or(0, |msg| msg.assignable);
-    if facts.desired_msg > 0 && assignable == 0 {
+    if facts.desired_msg > 0 && facts.assignable == 0 {
         let message = "No msg pod can be handed out to clients";
         return finding(name::AVAILABLE, false, "RoleUnavailable", message);
     }
@@ -235,6 +248,10 @@ fn progressing(facts: &Facts) -> Finding {
         message.push_str("; ");
         message.push_str(&pod.line());
     }
+    if let Some(why) = &current.observed.failure {
+        message.push_str("; no pod can be made: ");
+        message.push_str(why);
+    }
     let held: Vec<&str> = facts
         .roles
         .iter()
@@ -282,6 +299,18 @@ fn degraded(facts: &Facts) -> Finding {
         };
         return finding(name::DEGRADED, true, reason, message);
     }
+    if let Some((role, why)) = not_created(facts) {
+        let reason = if why.contains("exceeded quota") {
+            "QuotaExceeded"
+        } else {
+            "PodsNotCreated"
+        };
+        let message = format!("no {} pod can be made: {why}", role.field);
+        return finding(name::DEGRADED, true, reason, message);
+    }
+    if let Some(line) = &facts.unwritten {
+        return finding(name::DEGRADED, true, "ApplyFailed", line.clone());
+    }
     let short: Vec<String> = facts
         .roles
         .iter()
@@ -301,6 +330,14 @@ fn degraded(facts: &Facts) -> Finding {
     }
 }
 
+/// A role of which pods are missing, and why nobody can make them.
+fn not_created(facts: &Facts) -> Option<(Role, &str)> {
+    facts.roles.iter().find_map(|role| {
+        let why = role.observed.failure.as_deref()?;
+        Some((role.role, why))
+    })
+}
+
 fn draining(facts: &Facts) -> Finding {
     match facts.msg.as_ref().map_or(0, |msg| msg.draining) {
         0 => finding(name::DRAINING, false, "NoDrains", ""),
@@ -313,18 +350,56 @@ fn draining(facts: &Facts) -> Finding {
     }
 }
 
+/// Whether the operator can ask login servers. Nobody is served less when it cannot, so that no
+/// other condition depends on this one.
+fn load_known(facts: &Facts) -> Finding {
+    let kind = name::LOAD_KNOWN;
+    match facts.load.knowledge {
+        Knowledge::Known => finding(kind, true, "Read", "Login servers tell the load"),
+        Knowledge::NotYet => not_read_yet(kind),
+        Knowledge::Unknown => {
+            let message = "No login server answers the operator at its metrics port: connections \
+                are not counted, and msg pods beyond the wanted number stay until they are";
+            finding(kind, false, "NoAnswer", message)
+        }
+    }
+}
+
+fn not_read_yet(kind: &'static str) -> Finding {
+    let message = "No login server has told the load yet";
+    Finding {
+        status: "Unknown",
+        ..finding(kind, false, "NotReadYet", message)
+    }
+}
+
+/// Until this process has asked, what another found out before still holds.
+pub(crate) fn keep_load(conditions: &mut [Condition], previous: &[Condition]) {
+    for new in conditions {
+        if ![name::LOAD_KNOWN, name::LOAD_REPORTS_FRESH].contains(&new.type_.as_str()) {
+            continue;
+        }
+        if let Some(old) = previous.iter().find(|old| old.type_ == new.type_) {
+            *new = Condition {
+                observed_generation: new.observed_generation,
+                ..old.clone()
+            };
+        }
+    }
+}
+
 fn load(facts: &Facts) -> Finding {
     let kind = name::LOAD_REPORTS_FRESH;
-    if facts.load.read_at.is_none() {
-        return Finding {
-            status: "Unknown",
-            ..finding(
-                kind,
-                false,
-                "NotReadYet",
-                "No login server has told the load yet",
-            )
-        };
+    match facts.load.knowledge {
+        Knowledge::Known => {}
+        Knowledge::NotYet => return not_read_yet(kind),
+        Knowledge::Unknown => {
+            let message = "What msg pods report to login servers is not known";
+            return Finding {
+                status: "Unknown",
+                ..finding(kind, false, "LoadUnknown", message)
+            };
+        }
     }
     if facts.load.silent.is_empty() {
         return finding(

@@ -1,8 +1,9 @@
 //! Where the roll-out of a role stands.
 
+use im_operator_api::labels;
 use im_operator_plan::Role;
 
-use crate::cache::views::WorkloadView;
+use crate::cache::views::{PodView, WorkloadView};
 
 /// One role as observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,37 @@ pub(crate) struct RoleFacts {
 }
 
 impl RoleFacts {
+    /// The facts of a role whose workload is not there, but whose pods may be.
+    pub(crate) fn of_pods(
+        role: Role,
+        wanted: i32,
+        update_revision: &str,
+        pods: &[&PodView],
+    ) -> Self {
+        let count = |filter: &dyn Fn(&PodView) -> bool| {
+            let found = pods.iter().filter(|pod| filter(pod)).count();
+            i32::try_from(found).unwrap_or(i32::MAX)
+        };
+        let revision = |pod: &PodView| pod.labels.get(labels::REVISION).cloned();
+        let updated = count(&|pod| revision(pod).as_deref() == Some(update_revision));
+        let ready = count(&|pod| pod.ready);
+        Self {
+            role,
+            wanted,
+            observed: Observed {
+                replicas: count(&|_| true),
+                ready,
+                updated,
+                available: ready,
+                ..Observed::default()
+            },
+            update_revision: update_revision.to_owned(),
+            live_revision: pods.iter().find_map(|pod| revision(pod)),
+            rolled_out: wanted > 0 && updated == wanted && ready == wanted,
+            held: false,
+        }
+    }
+
     /// The facts of a Deployment or StatefulSet, of which the label of the template says the
     /// revision.
     pub(crate) fn of_workload(

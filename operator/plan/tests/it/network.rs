@@ -1,8 +1,9 @@
 //! Who may reach whom.
 
+use im_operator_plan::Settings;
 use serde_json::{Value, json};
 
-use crate::support::{built, child, of_kind, resolve};
+use crate::support::{built, child, cluster, of_kind, resolve};
 
 /// Whether the policies let pods of one role reach a port of another.
 fn allowed(spec: &Value, from: &str, to: &str, port: i64) -> bool {
@@ -140,4 +141,44 @@ fn the_roles_that_dial_may_read_endpoint_slices_and_nothing_else() {
         .map(|subject| subject["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["demo-db-proxy", "demo-msg"]);
+}
+
+/// minikube listens at 8443 and MicroK8s at 16443; whoever knows the address says it.
+#[test]
+fn roles_that_dial_reach_the_api_server_where_the_operator_was_told_that_it_is() {
+    let egress = |settings: &Settings, role: &str| {
+        let resolved = im_operator_plan::validate::validate(&cluster(json!({})), settings);
+        let desired = built(&resolved.unwrap());
+        let policy = child(&desired, "NetworkPolicy", &format!("demo-{role}")).unwrap();
+        policy["spec"]["egress"].as_array().unwrap().clone()
+    };
+    let rule = |ports: &[i64], to: Value| {
+        let ports = ports
+            .iter()
+            .map(|port| json!({"port": port, "protocol": "TCP"}));
+        let mut rule = json!({"ports": ports.collect::<Vec<_>>()});
+        if !to.is_null() {
+            rule["to"] = to;
+        }
+        rule
+    };
+    let usual = rule(&[443, 6443, 8443, 16443], Value::Null);
+    let told = Settings {
+        api_server_ports: vec![7443],
+        api_server_cidrs: vec!["192.0.2.7/32".to_owned()],
+        ..Settings::default()
+    };
+    let narrow = rule(&[7443], json!([{"ipBlock": {"cidr": "192.0.2.7/32"}}]));
+    for role in ["msg", "db-proxy"] {
+        assert!(
+            egress(&Settings::default(), role).contains(&usual),
+            "{role}"
+        );
+        let found = egress(&told, role);
+        assert!(
+            found.contains(&narrow) && !found.contains(&usual),
+            "{role}: {found:?}"
+        );
+    }
+    assert!(!egress(&Settings::default(), "route").contains(&usual));
 }

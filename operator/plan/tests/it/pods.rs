@@ -5,7 +5,7 @@ use im_config::units::Span;
 use im_operator_plan::Role;
 use serde_json::{Value, json};
 
-use crate::support::{built, child, of_kind, resolve, templates};
+use crate::support::{built, child, of_kind, owner, resolve, templates};
 
 fn config(spec: Value, role: Role) -> ImdConfig {
     let map = child(&built(&resolve(spec)), "ConfigMap", &format!("demo-{role}")).unwrap();
@@ -224,5 +224,108 @@ fn never_7_every_child_is_owned_and_none_has_a_finalizer() {
             metadata["labels"]["app.kubernetes.io/managed-by"],
             "imcluster-operator"
         );
+    }
+}
+
+/// An emptyDir holds a node back unless it is said that nothing in it matters.
+#[test]
+fn nodes_with_pods_of_ours_can_be_removed_unless_messages_would_be_lost() {
+    let key = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    let ephemeral = json!({"database": {"embedded": {"storage": {"type": "Ephemeral"}}}});
+    for spec in [json!({}), ephemeral] {
+        for template in templates(&built(&resolve(spec))) {
+            // Not `data`, with which messages would go.
+            assert_eq!(template["metadata"]["annotations"][key], "tmp");
+        }
+    }
+}
+
+#[test]
+fn pods_are_spread_against_those_of_their_own_revision_only() {
+    for template in templates(&built(&resolve(json!({})))) {
+        let constraints = &template["spec"]["topologySpreadConstraints"];
+        for constraint in constraints.as_array().unwrap() {
+            assert_eq!(
+                constraint["matchLabelKeys"],
+                json!(["imcluster.io/revision"])
+            );
+            let selected = &constraint["labelSelector"]["matchLabels"];
+            assert!(selected["imcluster.io/revision"].is_null(), "{selected}");
+        }
+        assert!(template["metadata"]["labels"]["imcluster.io/revision"].is_string());
+    }
+}
+
+#[test]
+fn a_pod_of_db_proxy_that_never_gets_ready_does_not_hold_back_its_successor() {
+    let built = built(&resolve(json!({})));
+    let set = child(&built, "StatefulSet", "demo-db-proxy").unwrap();
+    assert_eq!(set["spec"]["podManagementPolicy"], "Parallel");
+}
+
+#[test]
+fn the_claim_of_the_database_asks_not_to_be_pruned() {
+    let built = built(&resolve(json!({})));
+    let set = child(&built, "StatefulSet", "demo-db-proxy").unwrap();
+    let metadata = &set["spec"]["volumeClaimTemplates"][0]["metadata"];
+    assert_eq!(metadata["labels"]["imcluster.io/cluster"], "demo");
+    assert!(metadata["labels"]["app.kubernetes.io/instance"].is_null());
+    let options = &metadata["annotations"]["argocd.argoproj.io/sync-options"];
+    assert_eq!(*options, "Prune=false");
+}
+
+#[test]
+fn a_proof_runs_the_new_program_as_its_role_would_and_with_nothing_of_it() {
+    let spec = json!({"version": "0.2.0", "image": {"pullSecrets": [{"name": "registry"}]}});
+    let cluster = resolve(spec);
+    let built = built(&cluster);
+    let mut sets = built.children.iter().map(|planned| &planned.child);
+    let set = sets.find_map(|child| match child {
+        im_operator_plan::Child::StatefulSet(set) => Some(set),
+        _ => None,
+    });
+    let set = set.unwrap();
+    let proof = im_operator_plan::proof::replica_set(&cluster, &owner(), set).unwrap();
+    let proof = serde_json::to_value(proof).unwrap();
+    assert_eq!(proof["metadata"]["name"], "demo-db-proxy-proof");
+    let pod = &proof["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], "imcluster/imd:0.2.0");
+    assert_eq!(container["args"], json!(["--version"]));
+    assert_eq!(pod["imagePullSecrets"][0]["name"], "registry");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    for absent in [
+        &pod["volumes"],
+        &container["volumeMounts"],
+        &container["readinessProbe"],
+    ] {
+        assert!(absent.is_null(), "{absent}");
+    }
+    // Nothing that selects pods of db-proxy selects this one.
+    let labels = &proof["spec"]["template"]["metadata"]["labels"];
+    let of_role = &set.spec.as_ref().unwrap().selector.match_labels;
+    let of_role = of_role.as_ref().unwrap();
+    assert!(
+        of_role
+            .iter()
+            .any(|(key, value)| labels[key] != *value.as_str())
+    );
+}
+
+/// OpenShift's default constraint refuses every number that is not of the namespace's range.
+#[test]
+fn the_platform_may_choose_the_numbers_of_user_and_groups() {
+    let spec = json!({"security": {"runAs": "Platform"}});
+    let usual = templates(&built(&resolve(json!({}))));
+    for (template, usual) in templates(&built(&resolve(spec))).iter().zip(&usual) {
+        let context = &template["spec"]["securityContext"];
+        assert_eq!(context["runAsNonRoot"], true);
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            assert!(context[field].is_null(), "{context}");
+            assert_eq!(usual["spec"]["securityContext"][field], 65532);
+        }
+        let revision =
+            |template: &Value| template["metadata"]["labels"]["imcluster.io/revision"].clone();
+        assert_ne!(revision(template), revision(usual), "it takes new pods");
     }
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{owner, resolve};
+use crate::support::{cluster, owner, resolve, validate};
 
 fn external(external: Value) -> Value {
     json!({"roles": {"msg": {"external": external}}})
@@ -130,4 +130,50 @@ fn a_load_balancer_is_waited_for() {
     );
     assert_eq!(told(spec.clone(), json!({}), None), None);
     assert_eq!(told(spec, ip, None).as_deref(), Some("2.org:443"));
+}
+
+#[test]
+fn load_balancers_have_ports_of_nodes_unless_they_are_told_to_need_none() {
+    for (balancer, expected) in [
+        (json!({}), true),
+        (json!({"allocateNodePorts": false}), false),
+    ] {
+        let spec = external(json!({"type": "LoadBalancer", "loadBalancer": balancer}));
+        let service = service(&resolve(spec), &owner(), 0, true);
+        let allocated = service.spec.unwrap().allocate_load_balancer_node_ports;
+        assert_eq!(allocated, Some(expected));
+    }
+}
+
+/// As where a provider has one address, or takes a port of each node for a load balancer.
+#[test]
+fn slots_of_load_balancers_may_share_an_address_at_ports_of_their_own() {
+    let spec = external(
+        json!({"type": "LoadBalancer", "hostTemplate": "chat.example.com",
+        "loadBalancer": {"basePort": 9000}}),
+    );
+    let cluster = resolve(spec.clone());
+    for slot in [0, 2] {
+        let spec = service(&cluster, &owner(), slot, true).spec.unwrap();
+        let port = &spec.ports.unwrap()[0];
+        assert_eq!(port.port, 9000 + i32::try_from(slot).unwrap());
+        assert_eq!(serde_json::to_value(&port.target_port).unwrap(), "client");
+    }
+    let over = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+    let found = told(spec, over, None);
+    assert_eq!(found.as_deref(), Some("chat.example.com:9002"));
+}
+
+#[test]
+fn ports_of_slots_that_share_an_address_end_at_the_last_port() {
+    let wrong = |base: i32, advertised: i32| {
+        let spec = json!({"roles": {"msg": {"replicas": 3, "external": {"type": "LoadBalancer",
+            "advertisedPort": advertised, "loadBalancer": {"basePort": base}}}}});
+        let errors = validate(&cluster(spec)).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect::<String>()
+    };
+    // Three pods and one more.
+    assert_eq!(wrong(65_532, 0), "");
+    assert!(wrong(65_533, 0).contains("loadBalancer.basePort: 65533 leaves no ports for 4 slots"));
+    assert!(wrong(9_000, 443).contains("advertisedPort"));
 }

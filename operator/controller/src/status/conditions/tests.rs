@@ -56,12 +56,14 @@ pub(crate) fn facts() -> Facts {
             remaining: None,
         }),
         desired_msg: 3,
+        assignable: 3,
         msg_revision: "new".to_owned(),
         slots: Vec::new(),
         slots_without_address: Vec::new(),
         address_source: "WaitingForLoadBalancer",
         drains: Vec::new(),
         load: LoadFacts {
+            knowledge: Knowledge::Known,
             connections: Some(0),
             capacity: 60_000,
             read_at: Some(at(90)),
@@ -72,6 +74,7 @@ pub(crate) fn facts() -> Facts {
         data_is_durable: true,
         failing: Vec::new(),
         conflicts: Vec::new(),
+        unwritten: None,
         refusals: Vec::new(),
     }
 }
@@ -168,6 +171,31 @@ fn a_crash_loop_is_reported_with_pod_and_reason() {
 }
 
 #[test]
+fn what_stops_pods_from_being_made_is_told_at_once() {
+    let mut facts = facts();
+    let quota = "pods \"demo-db-proxy-0\" is forbidden: exceeded quota: none, limited: pods=0";
+    facts.roles[0].rolled_out = false;
+    facts.roles[0].observed.ready = 0;
+    facts.roles[0].observed.failure = Some(quota.to_owned());
+    let message = check(&facts, "Degraded", Some(("True", "QuotaExceeded")));
+    assert_eq!(message, format!("no dbProxy pod can be made: {quota}"));
+    let message = check(&facts, "Progressing", Some(("True", "Scaling")));
+    assert!(message.contains(quota), "{message}");
+    facts.roles[0].observed.failure = Some("admission webhook \"x\" denied it".to_owned());
+    check(&facts, "Degraded", Some(("True", "PodsNotCreated")));
+}
+
+#[test]
+fn what_cannot_be_written_for_a_while_is_told_and_stalls_nothing() {
+    let mut facts = facts();
+    facts.unwritten = Some("apply Service demo-msg: webhook: connection refused".to_owned());
+    let message = check(&facts, "Degraded", Some(("True", "ApplyFailed")));
+    assert!(message.contains("Service demo-msg"), "{message}");
+    check(&facts, "Stalled", None);
+    check(&facts, "Ready", Some(("True", "Ready")));
+}
+
+#[test]
 fn foreign_objects_and_refusals_stall() {
     let mut facts = facts();
     facts.refusals.push((
@@ -189,7 +217,7 @@ fn without_pods_or_without_assignable_msg_it_is_not_available() {
     let message = check(&facts, "Available", Some(("False", "RoleUnavailable")));
     assert_eq!(message, "No pod is ready of: route");
     facts.roles[1].observed.ready = 2;
-    facts.msg.as_mut().unwrap().assignable = 0;
+    facts.assignable = 0;
     check(&facts, "Ready", Some(("False", "RoleUnavailable")));
 }
 
@@ -216,8 +244,22 @@ fn unread_load_is_unknown_and_silent_pods_are_named() {
         Some(("False", "ReportsMissing")),
     );
     assert!(message.contains("demo-msg-a"), "{message}");
-    facts.load.read_at = None;
+    check(&facts, "LoadKnown", Some(("True", "Read")));
+    facts.load.knowledge = Knowledge::NotYet;
     check(&facts, "LoadReportsFresh", Some(("Unknown", "NotReadYet")));
+    check(&facts, "LoadKnown", Some(("Unknown", "NotReadYet")));
+}
+
+#[test]
+fn an_operator_that_reaches_no_login_server_says_that_and_nothing_worse() {
+    let mut facts = facts();
+    facts.load.knowledge = Knowledge::Unknown;
+    facts.load.connections = None;
+    check(&facts, "LoadKnown", Some(("False", "NoAnswer")));
+    check(&facts, "LoadReportsFresh", Some(("Unknown", "LoadUnknown")));
+    check(&facts, "Ready", Some(("True", "Ready")));
+    check(&facts, "Degraded", Some(("False", "AsExpected")));
+    assert_eq!(phase(&shown(&facts), false), Phase::Running);
 }
 
 #[test]
@@ -234,7 +276,7 @@ fn times_change_with_the_status_only() {
         assert_eq!(new.observed_generation, Some(8));
     }
     let mut changed = facts.clone();
-    changed.msg.as_mut().unwrap().assignable = 0;
+    changed.assignable = 0;
     let later = dated(of_facts(&changed), &before, Some(8), at(500));
     let ready = later.iter().find(|it| it.type_ == "Ready").unwrap();
     assert_eq!(ready.last_transition_time, Time(at(500)));

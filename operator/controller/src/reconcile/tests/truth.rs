@@ -1,0 +1,168 @@
+//! What status says is true at every moment, and nothing is written to say it again.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::world::Store;
+use super::*;
+
+/// A login server's metrics port: it tells five connections of each msg pod. Returns the port.
+async fn login(store: &Store) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let store = Arc::clone(store);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let asked = stream.read(&mut request).await.unwrap();
+            assert!(request[..asked].starts_with(b"GET /debug/dump "));
+            let rows: Vec<Value> = msg_pods(&store)
+                .into_iter()
+                .map(|pod| {
+                    json!({"server": pod, "state": "accepting", "connections": 5,
+                    "sessions": 5, "age_ms": 100})
+                })
+                .collect();
+            let dump = json!({"login": {"servers": rows}});
+            let answer = format!("HTTP/1.0 200 OK\r\n\r\n{dump}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    port
+}
+
+/// A port of this host at which nobody listens.
+async fn closed_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Names of the msg pods.
+fn msg_pods(store: &Store) -> Vec<String> {
+    let store = store.lock().unwrap();
+    let pods = store.values().filter(|object| object["kind"] == "Pod");
+    let names = pods.map(|pod| pod["metadata"]["name"].as_str().unwrap());
+    let of_msg = names.filter(|name| name.starts_with("demo-msg-"));
+    of_msg.map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn check(world: &World, kind: &str, expected: (&str, &str)) {
+    let (status, reason) = world.condition(kind);
+    assert_eq!((status.as_str(), reason.as_str()), expected, "{kind}");
+}
+
+/// An installation that runs, with login servers at this port.
+async fn running(mut world: World, port: u16) -> World {
+    world.spec = json!({"version": "1.0.0", "observability": {"metrics": {"port": port}},
+        "load": {"reportIntervalSeconds": 1, "staleAfterSeconds": 3}});
+    world.install().await;
+    while world.condition("LoadKnown").0 == "Unknown" {
+        world.asked_for().await;
+        world.install().await;
+    }
+    // The mirror is written at most every ten seconds, and by a new process with the load at once.
+    for _ in 0..2 {
+        world.restart();
+        world.install().await;
+        world.asked_for().await;
+        world.install().await;
+    }
+    check(&world, "Ready", ("True", "Ready"));
+    world
+}
+
+#[tokio::test]
+async fn twenty_restarts_of_the_operator_write_nothing_over_a_running_installation() {
+    let world = World::new();
+    let port = login(&world.store).await;
+    let mut world = running(world, port).await;
+    check(&world, "LoadKnown", ("True", "Read"));
+    assert_eq!(world.status()["roles"]["msg"]["connections"], 15);
+    for _ in 0..20 {
+        world.restart();
+        assert_eq!(world.look_and_tell().await, [], "before the load is read");
+        world.asked_for().await;
+        assert_eq!(world.look_and_tell().await, [], "after the load is read");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_that_cannot_reach_login_servers_leaves_ready_as_it_is() {
+    let world = World::new();
+    let port = login(&world.store).await;
+    let mut world = running(world, port).await;
+    // Nobody listens there any more, as behind a policy.
+    world.spec["observability"]["metrics"]["port"] = json!(port);
+    for object in world.store.lock().unwrap().values_mut() {
+        if object["kind"] == "Pod" {
+            object["status"]["podIP"] = json!("127.0.0.2");
+        }
+    }
+    world.restart();
+    assert_eq!(world.look_and_tell().await, [], "what was known holds");
+    while world.condition("LoadKnown").0 == "True" {
+        world.asked_for().await;
+        world.look().await;
+        check(&world, "Ready", ("True", "Ready"));
+    }
+    check(&world, "LoadKnown", ("False", "NoAnswer"));
+    assert_eq!(world.status()["roles"]["msg"]["assignableReplicas"], 3);
+    assert_eq!(world.status()["roles"]["msg"]["connections"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_installation_is_ready_although_the_operator_never_reached_a_login_server() {
+    let world = running(World::new(), closed_port().await).await;
+    check(&world, "LoadKnown", ("False", "NoAnswer"));
+    check(&world, "Available", ("True", "MinimumReplicasAvailable"));
+}
+
+#[tokio::test]
+async fn a_new_object_says_that_it_is_reconciling_before_anything_is_made() {
+    let world = World::new();
+    let written = world.look().await;
+    assert_eq!(
+        written[0].line(),
+        "PATCH /apis/imcluster.io/v1alpha1/namespaces/chat/imclusters/demo/status"
+    );
+    let status = &written[0].body["status"];
+    assert_eq!(status["observedGeneration"], 1);
+    let conditions = status["conditions"].as_array().unwrap();
+    let found: Vec<_> = conditions
+        .iter()
+        .map(|it| (it["type"].as_str().unwrap(), it["status"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("Ready", "False"),
+        ("Available", "False"),
+        ("Reconciling", "True"),
+    ];
+    assert_eq!(found, expected);
+    assert!(written.len() > 20, "{}", written.len());
+}
+
+#[tokio::test]
+async fn why_the_pod_of_db_proxy_cannot_be_made_is_in_status() {
+    let world = World::new();
+    world.settle().await;
+    let set = format!("{APPS}/statefulsets/demo-db-proxy");
+    let event = json!({"kind": "Event", "metadata": {"name": "e"}, "involvedObject": {},
+        "reason": "FailedCreate", "message": "create Pod demo-db-proxy-0 in StatefulSet demo-db-proxy \
+        failed error: pods \"demo-db-proxy-0\" is forbidden: exceeded quota: none"});
+    let path = "/api/v1/namespaces/chat/events/e".to_owned();
+    world.store.lock().unwrap().insert(path.clone(), event);
+    world.change(&set, |set| {
+        set["status"] = json!({"replicas": 0, "observedGeneration": 1});
+    });
+    world.settle().await;
+    check(&world, "Degraded", ("True", "QuotaExceeded"));
+    let status = world.status().to_string();
+    assert!(status.contains("demo-db-proxy-0"), "{status}");
+    world.store.lock().unwrap().remove(&path);
+    world.install().await;
+    check(&world, "Degraded", ("False", "AsExpected"));
+}
