@@ -230,7 +230,7 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
                     info!(kind = self.link.kind, peer = dialer.peer(), "link is up");
                     trouble = Trouble::None;
                     let since = Instant::now();
-                    let span = info_span!("link", kind = self.kind.as_str(), peer = dialer.peer());
+                    let span = info_span!("link", kind = self.link.kind, peer = dialer.peer());
                     let held = self.hold(link, dialer.peer(), &stop, &removed);
                     if !held.instrument(span).await {
                         return;
