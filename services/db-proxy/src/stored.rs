@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::StoredConfig;
-use im_core::UserId;
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_store::{MESSAGE_BYTES, Store, StoreError, StoredLevel};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::Metrics;
-use crate::support::{Throttle, chain};
+use crate::support::Throttle;
 
 /// Levels of one transaction.
 const BATCH: usize = 512;
@@ -108,7 +108,7 @@ impl StoredBytes {
         if let Err(error) = &done
             && self.0.trouble.is_due()
         {
-            warn!(error = %chain(error), "what people have stored is not kept");
+            warn!(error = %Chain(error), "what people have stored is not kept");
         }
         done.is_ok()
     }

@@ -1,11 +1,15 @@
 //! Commands and flags.
 
+mod role;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, chat, check, config, directory, store};
+use crate::{admin, chat, check, config, directory, doctor, store};
+
+pub(crate) use role::RoleCommand;
 
 /// Instant messaging servers that speak the TeamTalk protocol, and their tools.
 #[derive(Debug, Parser)]
@@ -25,14 +29,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs every role in one process, on a data directory.
     AllInOne(AllInOneArgs),
-    /// Runs the login role: tells clients which msg server to use.
-    Login(RoleArgs),
-    /// Runs the msg role: holds client connections.
-    Msg(RoleArgs),
-    /// Runs the route role: presence and message bus.
-    Route(RoleArgs),
-    /// Runs the db-proxy role: every durable fact.
-    DbProxy(RoleArgs),
+    /// Runs one role.
+    #[command(flatten)]
+    Role(RoleCommand),
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -47,8 +46,12 @@ pub(crate) enum Command {
     Admin(admin::AdminArgs),
     /// Chats from the terminal.
     Chat(chat::Args),
+    /// Chats by the lines of a file, for tests and programs.
+    Script(chat::ScriptArgs),
     /// Logs two people in and passes a message from the first to the second.
     Check(check::Args),
+    /// Does what a client does, and says what is wrong and what to do.
+    Doctor(doctor::Args),
 }
 
 /// Where configuration comes from. Precedence: flag, environment, file, default.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_frame};
+use im_core::Chain;
+use im_trace::{Trace, hop};
 use tracing::debug;
 
 use super::conn::{CloseReason, Conn, Output, Phase};
@@ -78,12 +80,14 @@ pub(crate) fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) -> impl Future<Outpu
         upper,
         conn,
         reader,
+        trace: Trace::sample(),
     };
     async move {
         let Here {
             upper,
             conn,
             reader,
+            ..
         } = &mut here;
         loop {
             let step = reader.pump(upper, conn);
@@ -129,10 +133,13 @@ struct Here<U: Upper> {
     upper: Arc<U>,
     conn: Arc<Conn>,
     reader: Reader,
+    trace: Trace,
 }
 
 impl<U: Upper> Drop for Here<U> {
     fn drop(&mut self) {
+        let user = || self.conn.session().map_or(0, |session| session.user.get());
+        hop!(root: self.trace, "connection", user = user(), remote = %self.conn.remote());
         self.conn.cut();
         self.reader.leave_place(&self.upper.output().env);
         self.upper.partials().release(&mut self.reader.ticket);
@@ -332,7 +339,7 @@ impl Reader {
                 Ok(None) => return (used, Step::Wait),
                 Err(error) => {
                     metrics.refused(Refusal::FrameLength);
-                    debug!(remote = %conn.remote(), %error, "closing a connection");
+                    debug!(remote = %conn.remote(), error = %Chain(&error), "closing a connection");
                     if conn.phase() == Phase::Fresh && conn.end(None, CloseReason::Finish) {
                         // Whoever is in the middle of the frame sees an end, not a broken connection.
                         conn.close(upper.output(), CloseReason::Finish);

@@ -21,6 +21,7 @@ use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
     Answer, DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
 };
+use im_trace::Trace;
 use tokio::sync::Notify;
 
 use crate::connection::{Conn, Room};
@@ -39,6 +40,7 @@ pub(crate) struct Sending {
     pub(crate) bytes: u32,
     /// Server milliseconds when it was received.
     pub(crate) since: u32,
+    pub(crate) trace: Trace,
 }
 
 /// A login that db-proxy is asked about.
@@ -50,6 +52,7 @@ pub(crate) struct LoginAttempt {
     pub(crate) version: Arc<str>,
     /// The client understands a time to wait.
     pub(crate) takes_retry: bool,
+    pub(crate) trace: Trace,
 }
 
 /// Whose call it was.
@@ -62,6 +65,7 @@ pub(crate) enum Caller {
         bytes: u32,
         /// What has come of an answer that comes in parts.
         parts: Vec<Answer>,
+        trace: Trace,
     },
     /// A login.
     Login(LoginAttempt),
@@ -194,6 +198,7 @@ impl Calls {
             seq,
             bytes,
             parts: Vec::new(),
+            trace: Trace::sample(),
         };
         self.push(Class::Query, Call::Query(query), caller, bytes);
     }
