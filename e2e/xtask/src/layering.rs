@@ -12,9 +12,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-config", &[]),
     ("im-discovery", &["im-core"]),
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
+    ("im-trace", &[]),
     ("im-store", &["im-core"]),
     ("im-store-crash", &[]),
-    ("im-runtime", &["im-core", "im-config"]),
+    ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
         &["im-core", "im-config", "im-discovery", "im-proto-rpc"],
@@ -54,6 +55,7 @@ const SERVICE: &[&str] = &[
     "im-rpc",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    "im-trace",
 ];
 
 /// The one role that may use the store.
@@ -66,6 +68,7 @@ const DB_PROXY: &[&str] = &[
     "im-rpc",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    "im-trace",
     "im-store",
 ];
 
@@ -127,6 +130,7 @@ const LOAD: &[&str] = &[
 /// Third-party crates that only these of ours may use.
 const RESTRICTED: &[(&str, &[&str])] = &[
     ("sqlx", &["im-store"]),
+    ("rusqlite", &["im-store"]),
     (
         "tokio",
         &[

@@ -213,7 +213,8 @@ impl Check for LogConfig {
 pub struct TraceConfig {
     /// OTLP/gRPC endpoint such as `http://collector:4317`; empty = no traces.
     pub endpoint: String,
-    /// Part of new traces that is kept, 0 to 1.
+    /// Part of messages, requests, logins and connections that is followed, 0 to 1. Processes that a
+    /// message passes follow it when its msg server does, whatever their own ratio is.
     pub ratio: f64,
 }
 
@@ -282,7 +283,7 @@ pub struct SqliteConfig {
     pub acquire_timeout: Span,
     /// Changes of accounts and settings in one transaction at most.
     pub gathered_changes: usize,
-    /// Page cache of the writing connection.
+    /// Page cache of the connection that stores messages.
     pub writer_cache: ByteSize,
     /// Page cache of each reading connection.
     pub reader_cache: ByteSize,

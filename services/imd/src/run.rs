@@ -18,6 +18,7 @@ use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_core::Chain;
 use im_db_proxy::RememberKeys;
 use im_discovery::Kubernetes;
 use im_rpc::{LinkMetrics, Secret};
@@ -182,7 +183,7 @@ async fn run(
             open_files = limit,
             "starting"
         ),
-        Err(error) => warn!(%error, "raise limit of open files failed"),
+        Err(error) => warn!(error = %Chain(&error), "raise limit of open files failed"),
     }
     let stop_limit = config.process.stop_timeout.duration();
     if !matches!(plan, Plan::One(role) if role != Role::Msg)
@@ -296,7 +297,7 @@ async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Resul
 
 async fn serve_admin(admin: Admin, stop: CancellationToken) {
     if let Err(error) = admin.run(stop).await {
-        error!(%error, "admin port failed");
+        error!(error = %Chain(&error), "admin port failed");
     }
 }
 
@@ -326,6 +327,8 @@ async fn tell_ready(
     let Some(file) = file else { return };
     match ready_file::write(&file, &addresses) {
         Ok(()) => info!(file = %file.display(), "wrote the ready file"),
-        Err(error) => error!(%error, file = %file.display(), "write ready file failed"),
+        Err(error) => {
+            error!(error = %Chain(&error), file = %file.display(), "write ready file failed")
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! What the links of a process count.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+im_core::label_values!(LinkKind, DialResult);
+
 /// Kind of a link, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkKind {
     /// msg to db-proxy.
     DbProxyAttach,
@@ -32,7 +34,7 @@ impl LinkKind {
 }
 
 /// Result of a dial, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DialResult {
     /// A link came up.
     Up,

@@ -1,18 +1,19 @@
-//! The embedded store: one SQLite database, one writing connection, a pool of reading ones.
+//! The embedded store: one SQLite database, a connection that stores messages, one that writes
+//! everything else, a pool of reading ones.
 //!
-//! *Invariants.* Only the writer's connection changes the database, behind one lock, so commits have
-//! one order. Every write is one transaction with `synchronous=FULL`: when a call
+//! *Invariants.* Only these two change the database, behind one lock, so commits have one order. Every write is one transaction with `synchronous=FULL`: when a call
 //! returns `Ok` its effect is on disk, when it returns an error nothing of it took effect. A call
 //! that is dropped half-way is rolled back before the next write, or stored whole. Nothing a client sent
 //! ever becomes part of SQL text.
 //!
 //! *Memory.* SQLite fills page caches only as pages are touched. The bound is `writer_cache_kib` +
-//! `readers` × `reader_cache_kib` + 1 MiB for maintenance: 16 + 4 × 2 + 1 = 25 MiB by default, of
-//! which an idle store that has just started uses well under 1 MiB. Reading connections are opened
-//! when they are first needed.
+//! (`readers` + 1) × `reader_cache_kib` + 1 MiB for maintenance: 16 + 5 × 2 + 1 = 27 MiB by default, of
+//! which an idle store that has just started uses well under 1 MiB. Reading connections, and the one that
+//! stores messages, are opened when they are first needed.
 
 mod accounts;
 mod append;
+mod appender;
 mod changes;
 mod devices;
 mod directory;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     dir: DataDir,
     options: SqliteOptions,
     pub(crate) writer: writer::Writer,
+    pub(crate) appender: appender::Appender,
     changes: changes::Changes,
     readers: SqlitePool,
     maintenance: Mutex<maintenance::State>,

@@ -60,10 +60,11 @@ impl ForeignReader {
 impl SqliteStore {
     /// Bounds the database file, as a full disk would; `None` lifts the bound.
     pub async fn limit_pages(&self, pages: Option<u32>) -> Result<(), StoreError> {
-        let sql = format!("PRAGMA max_page_count = {}", pages.unwrap_or(u32::MAX - 1));
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        let sql = format!("PRAGMA max_page_count = {pages}");
         let mut writer = self.inner.writer.lock().await?;
         // Built from a number.
         writer.connection()?.execute(AssertSqlSafe(sql)).await?;
-        Ok(())
+        self.inner.appender.limit_pages(pages).await
     }
 }

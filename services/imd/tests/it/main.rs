@@ -9,6 +9,7 @@
 )]
 
 mod clock;
+mod metrics;
 mod platform;
 mod refusals;
 mod world;

@@ -25,7 +25,7 @@ pub(crate) fn start(data: &Path) -> Server {
     Server::start(&args, &data.with_extension("ready"))
 }
 
-fn get(address: &str, path: &str) -> String {
+pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,

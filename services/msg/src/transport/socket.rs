@@ -1,10 +1,11 @@
 //! The socket: reads through the thread's buffer, writes of many pieces, and its end.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::Shutdown;
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::Stack;
@@ -53,7 +54,7 @@ impl Transport {
 
     /// Reads once and hands on what was read. `above` must not read any connection.
     pub(crate) fn receive<R>(&self, above: impl FnOnce(&[u8]) -> R) -> Received<R> {
-        BUFFER.with_borrow_mut(|buffer| match self.sock.try_read(buffer) {
+        BUFFER.with_borrow_mut(|buffer| match self.read(buffer) {
             Ok(0) => Received::End,
             Ok(n) => {
                 let bytes = buffer.get(..n).unwrap_or_default();
@@ -62,6 +63,25 @@ impl Transport {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
             Err(_) => Received::End,
         })
+    }
+
+    /// Reads once. A read that did not fill the buffer has emptied the socket: the next one waits for
+    /// word of more, instead of asking the system for nothing.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut part = 0;
+        let whole = self.sock.try_io(Interest::READABLE, || {
+            let n = (&*SockRef::from(&self.sock)).read(buffer)?;
+            if n == 0 || n == buffer.len() {
+                return Ok(n);
+            }
+            part = n;
+            // Takes back that there is something, unless word of more has come since.
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        match whole {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && part > 0 => Ok(part),
+            whole => whole,
+        }
     }
 
     /// Writes pieces, as far as the socket takes them; says how many bytes it took.
@@ -85,5 +105,65 @@ impl Transport {
     pub(crate) fn cut(&self) {
         // An error means that it is closed already.
         SockRef::from(&self.sock).shutdown(Shutdown::Both).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    async fn connected() -> (Transport, std::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (sock, _) = listener.accept().await.unwrap();
+        (Transport::new(sock), peer)
+    }
+
+    fn received(transport: &Transport) -> Received<usize> {
+        transport.receive(<[u8]>::len)
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_emptied_is_not_asked_again_before_word_of_more() {
+        let (transport, mut peer) = connected().await;
+        peer.write_all(b"one").unwrap();
+        assert!(transport.readable().await);
+        assert_eq!(received(&transport), Received::Bytes(3));
+        // It is there, but nobody has looked for word of it: this test never gave its thread away.
+        peer.write_all(b"more").unwrap();
+        assert_eq!(received(&transport), Received::Nothing);
+        assert!(transport.readable().await);
+        assert_eq!(received(&transport), Received::Bytes(4));
+    }
+
+    #[tokio::test]
+    async fn the_end_behind_the_last_bytes_is_seen() {
+        let (transport, mut peer) = connected().await;
+        peer.write_all(b"last").unwrap();
+        drop(peer);
+        assert!(transport.readable().await);
+        assert_eq!(received(&transport), Received::Bytes(4));
+        assert!(transport.readable().await);
+        assert_eq!(received(&transport), Received::End);
+    }
+
+    #[tokio::test]
+    async fn a_full_buffer_is_followed_by_another_read_at_once() {
+        let (transport, mut peer) = connected().await;
+        let writing = std::thread::spawn(move || {
+            peer.write_all(&vec![1; 3 * SCRATCH]).unwrap();
+            peer
+        });
+        let mut all = 0;
+        while all < 3 * SCRATCH {
+            assert!(transport.readable().await);
+            while let Received::Bytes(n) = received(&transport) {
+                all += n;
+            }
+        }
+        assert_eq!(all, 3 * SCRATCH);
+        drop(writing.join());
     }
 }

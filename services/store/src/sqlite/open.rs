@@ -9,15 +9,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, Notify};
 
-use super::append;
+use super::appender::Appender;
 use super::changes::Changes;
 use super::maintenance::{self, State};
 use super::writer::Writer;
 use super::{Durability, Inner, SqliteOptions, SqliteStore};
 use crate::{DataDir, StoreError};
 
-/// Prepared statements kept per connection; `append` alone has dozens of texts.
-const STATEMENT_CACHE: usize = 200;
 /// Size of a page of a new database. A commit writes every page that it touches as a whole, and a small
 /// one touches one for its message, one of the index and one for the conversation: with pages of 1 KiB
 /// that is half as much as with 4 KiB. A database that exists keeps the size that it has.
@@ -31,21 +29,17 @@ impl SqliteStore {
     /// Opens the database of a data directory, makes it when missing, and brings its schema up to
     /// date.
     pub async fn open(dir: DataDir, options: SqliteOptions) -> Result<Self, StoreError> {
-        let writing = connect_options(&dir, &options, options.writer_cache_kib)
+        let writing = connect_options(&dir, &options, options.reader_cache_kib)
             .create_if_missing(true)
             .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             // A log that a long reader let grow is cut when it starts again.
-            .pragma(
-                "journal_size_limit",
-                (options.restart_bytes.saturating_mul(2)).to_string(),
-            );
+            .pragma("journal_size_limit", options.log_file_bytes().to_string());
         let mut connection = writing.connect().await?;
         migrator()
             .run(&mut connection)
             .await
             .map_err(|e| StoreError::Unavailable(Box::new(e)))?;
-        append::prepare(&mut connection).await?;
         let page: i64 = sqlx::query_scalar("PRAGMA page_size")
             .fetch_one(&mut connection)
             .await?;
@@ -64,6 +58,7 @@ impl SqliteStore {
             inner: Arc::new(Inner {
                 maintenance_options: connect_options(&dir, &options, MAINTENANCE_CACHE_KIB)
                     .busy_timeout(READER_PATIENCE),
+                appender: Appender::new(&dir, &options),
                 dir,
                 options,
                 writer: Writer::new(writing, connection),
@@ -102,6 +97,7 @@ impl SqliteStore {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.readers.close().await;
         self.close_maintenance().await?;
+        self.inner.appender.close().await;
         self.inner.writer.close().await
     }
 }
@@ -116,7 +112,6 @@ fn connect_options(dir: &DataDir, options: &SqliteOptions, cache_kib: u32) -> Sq
         .busy_timeout(options.busy_timeout)
         .synchronous(synchronous)
         .foreign_keys(false)
-        .statement_cache_capacity(STATEMENT_CACHE)
         // Multi-row updates keep a statement journal; on disk it would double what is written.
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "0")

@@ -27,9 +27,9 @@ pub struct SqliteOptions {
     /// Changes of accounts and settings in one transaction at most; messages wait for one such
     /// transaction at a time.
     pub gathered_changes: usize,
-    /// Page cache of the writing connection, KiB.
+    /// Page cache of the connection that stores messages, KiB.
     pub writer_cache_kib: u32,
-    /// Page cache of each reading connection, KiB.
+    /// Page cache of each reading connection and of the one that stores everything but messages, KiB.
     pub reader_cache_kib: u32,
     /// Write-ahead log in use from which a passive checkpoint runs beside the writer. When nothing is
     /// being written, 1 MiB is enough.
@@ -42,6 +42,13 @@ pub struct SqliteOptions {
     pub wal_limit_bytes: u64,
     /// Longest time between two looks at the write-ahead log.
     pub maintenance_interval: Duration,
+}
+
+impl SqliteOptions {
+    /// Bytes to which the file of the write-ahead log is cut when it starts again.
+    pub(crate) fn log_file_bytes(&self) -> i64 {
+        i64::try_from(self.restart_bytes.saturating_mul(2)).unwrap_or(i64::MAX)
+    }
 }
 
 impl Default for SqliteOptions {

@@ -93,38 +93,48 @@ fn zero(what: &str) -> StoreError {
 }
 
 /// Extended result codes of SQLite that say "this key is there already": UNIQUE, PRIMARYKEY, ROWID.
-const UNIQUE_CODES: [&str; 3] = ["2067", "1555", "2579"];
-/// NOT NULL, which `append` provokes when a conversation is not in the state that the writer expects.
-const NOT_NULL_CODE: &str = "1299";
+const UNIQUE_CODES: [i32; 3] = [2067, 1555, 2579];
 /// Primary result codes CORRUPT and NOTADB.
 const CORRUPT_CODES: [i32; 2] = [11, 26];
 
 /// Whether the error is a violation of a unique key.
 pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
-    has_code(error, &UNIQUE_CODES)
+    code(error).is_some_and(|code| UNIQUE_CODES.contains(&code))
 }
 
 /// The error of a write whose keys the caller chose: somebody else using them means lost ownership.
 pub(super) fn fenced(error: sqlx::Error) -> StoreError {
-    if is_unique_violation(&error) || has_code(&error, &[NOT_NULL_CODE]) {
+    if is_unique_violation(&error) {
         StoreError::Fenced
     } else {
         error.into()
     }
 }
 
-fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| codes.contains(&code.as_ref()))
+/// The extended result code.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error().and_then(DatabaseError::code)?;
+    code.parse().ok()
+}
+
+/// Only messages are stored this way, whose keys the writer chose: somebody else using them means lost
+/// ownership.
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        match code {
+            Some(code) if UNIQUE_CODES.contains(&code) => Self::Fenced,
+            Some(code) if CORRUPT_CODES.contains(&(code & 0xff)) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Unavailable(Box::new(error)),
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let primary = error
-            .as_database_error()
-            .and_then(DatabaseError::code)
-            .and_then(|code| code.parse::<i32>().ok())
-            .map(|code| code & 0xff);
+        let primary = code(&error).map(|code| code & 0xff);
         match (&error, primary) {
             (_, Some(code)) if CORRUPT_CODES.contains(&code) => Self::Corrupt(error.to_string()),
             (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => {

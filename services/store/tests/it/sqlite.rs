@@ -282,7 +282,7 @@ async fn calls_cut_short_at_any_moment_are_whole_or_nothing() {
     for micros in (0..3000).step_by(60) {
         let before = log.clone();
         let wait = Duration::from_micros(micros);
-        // Several texts, so that there is a middle.
+        // A large one, so that there is a middle.
         let cut = tokio::time::timeout(wait, append(&store, &mut log, 600)).await;
         let end = store.settled_end().await;
         if end == before.seq {
