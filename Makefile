@@ -7,7 +7,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: ## run the platform on a temporary directory and watch a conversation
-	@$(XTASK) demo
+	@cargo run --locked -p xtask -- demo
 
 check: ## lints and tests of one crate in a minute or two: make check CRATE=im-msg
 	@$(XTASK) check $(CRATE)

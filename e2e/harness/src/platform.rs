@@ -336,6 +336,8 @@ impl Platform {
     }
 
     fn spawn(&mut self, name: &str, mut args: Vec<String>, set: &[String]) -> anyhow::Result<()> {
+        // Many servers of one role run on this machine.
+        args.extend(["--set".to_owned(), "admin.listen=127.0.0.1:0".to_owned()]);
         for key_value in set {
             args.extend(["--set".to_owned(), key_value.clone()]);
         }

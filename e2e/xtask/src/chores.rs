@@ -120,7 +120,8 @@ pub(crate) fn demo() -> anyhow::Result<()> {
     tools::check()?;
     step(
         &limits::BUILD,
-        &mut cargo(&["build", "--locked", "--quiet", "-p", "imd", "-p", "im-e2e"]),
+        // It takes minutes, and whoever tries the platform first sees it: cargo says what it does.
+        &mut cargo(&["build", "--locked", "-p", "imd", "-p", "im-e2e"]),
     )?;
     let bin = programs("debug")?;
     by_hand(

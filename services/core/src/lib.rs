@@ -12,6 +12,7 @@ mod net;
 pub mod places;
 mod retry;
 mod terminal;
+pub mod text;
 pub mod time;
 
 pub use accept::AcceptBackoff;

@@ -198,7 +198,7 @@ impl Answers {
             Command::ChangeSignInfoReq => self.change_signature(asker, body).await,
             Command::AllUserReq => self.all_users(asker, body).await,
             Command::DepartmentReq => self.departments(asker, body).await,
-            Command::NormalGroupListReq => self.fixed_groups(asker, body).await,
+            Command::NormalGroupListReq => self.own_groups(asker, body).await,
             Command::GroupInfoListReq => self.group_infos(asker, body).await,
             Command::GroupCreateReq => self.create_group(asker, body).await,
             Command::GroupChangeMemberReq => self.change_members(asker, body).await,

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use im_config::{ImdConfig, Sources};
+use im_config::{ImdConfig, Sources, WHERE_ASKED};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
 use crate::manifest::{self, BadManifest};
 use crate::output;
+use crate::run::Role;
 
 /// A configuration that cannot be used; its causes name the key.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +89,26 @@ pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Addresses of an all-in-one process unless something else is configured: nobody from outside.
-const ALL_IN_ONE: [(&str, &str); 5] = [
+const ALL_IN_ONE: [(&str, &str); 6] = [
+    ("admin.listen", "127.0.0.1:10700"),
     ("login.http_listen", "127.0.0.1:8080"),
     ("login.client_listen", "127.0.0.1:8008"),
     ("msg.listen", "127.0.0.1:8000"),
     ("db_proxy.listen", "127.0.0.1:10600"),
     ("db_proxy.admin_listen", "127.0.0.1:10601"),
 ];
+
+/// The configuration of a process that runs one role, whose port for probes and metrics has a number of
+/// its own, so that all roles have room on one machine.
+pub(crate) fn load_role(args: &ConfigArgs, role: Role) -> Result<ImdConfig, BadConfig> {
+    let port = match role {
+        Role::Login => "127.0.0.1:10701",
+        Role::Msg => "127.0.0.1:10702",
+        Role::Route => "127.0.0.1:10703",
+        Role::DbProxy => "127.0.0.1:10704",
+    };
+    load(args, owned(&[("admin.listen", port)]))
+}
 
 /// The configuration of a process that runs everything.
 pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfig> {
@@ -121,9 +135,21 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
         // Internal ports never become visible by accident.
         if address.is_loopback() {
             rebind(&mut config.db_proxy.listen, address);
+            if !config.admin.listen.is_empty() {
+                rebind(&mut config.admin.listen, address);
+            }
             if !config.db_proxy.admin_listen.is_empty() {
                 rebind(&mut config.db_proxy.admin_listen, address);
             }
+        }
+    }
+    // Whoever finds the login server finds the msg server, which is the same process.
+    let msg = &mut config.msg;
+    let everywhere = ["0.0.0.0:", "[::]:"];
+    if msg.public_ip1.is_empty() && everywhere.iter().any(|all| msg.listen.starts_with(all)) {
+        WHERE_ASKED.clone_into(&mut msg.public_ip1);
+        if msg.name.is_empty() {
+            "msg".clone_into(&mut msg.name);
         }
     }
     Ok(config)
@@ -230,7 +256,35 @@ mod tests {
         let config = all_in_one(Some("127.3.2.1"), &[]);
         assert_eq!(config.db_proxy.listen, "127.3.2.1:10600");
         assert_eq!(config.db_proxy.admin_listen, "127.3.2.1:10601");
+        assert_eq!(config.admin.listen, "127.3.2.1:10700");
         assert_eq!(all_in_one(Some("::1"), &[]).msg.listen, "[::1]:8000");
+    }
+
+    #[test]
+    fn clients_are_told_where_they_came_when_everything_is_on_all_addresses() {
+        for bind in ["0.0.0.0", "::"] {
+            assert_eq!(all_in_one(Some(bind), &[]).msg.public_ip1, "*");
+        }
+        assert_eq!(all_in_one(None, &[]).msg.public_ip1, "");
+        let said = all_in_one(Some("0.0.0.0"), &["msg.public_ip1=chat.example.com"]);
+        assert_eq!(said.msg.public_ip1, "chat.example.com");
+    }
+
+    #[test]
+    fn every_role_has_a_port_of_its_own_for_probes_and_metrics() {
+        let args = ConfigArgs::default();
+        let roles = [Role::Login, Role::Msg, Role::Route, Role::DbProxy];
+        let ports = roles.map(|role| load_role(&args, role).unwrap().admin.listen);
+        assert_eq!(
+            ports,
+            [
+                "127.0.0.1:10701",
+                "127.0.0.1:10702",
+                "127.0.0.1:10703",
+                "127.0.0.1:10704"
+            ]
+        );
+        assert_eq!(all_in_one(None, &[]).admin.listen, "127.0.0.1:10700");
     }
 
     #[test]

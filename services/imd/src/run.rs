@@ -11,7 +11,9 @@ mod roles;
 mod secret;
 mod supervise;
 mod threads;
+mod told;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -26,6 +28,7 @@ use im_runtime::admin::Admin;
 use im_runtime::ready_file::{self, Addresses};
 use im_runtime::signals::{Signals, Stop};
 use im_runtime::{Context, limits, process, telemetry};
+use im_store::DataDir;
 use prometheus_client::metrics::info::Info;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
-use crate::config;
+use crate::{config, output};
 use follow::follow;
 use secret::Kept;
 use threads::Threads;
@@ -88,6 +91,10 @@ const NOT_STOPPING: &str = "not_stopping";
 pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
     let config = config::load_all_in_one(args)?;
     listeners::check(Plan::All, &config)?;
+    told::check(Plan::All, &config)?;
+    if let Some(dir) = &config.data_dir {
+        DataDir::refuse_writable_by_others(dir)?;
+    }
     let secrets = Secrets {
         installation: secret::of_all_in_one(&config)?,
         administrators: Some(secret::of_administrators(&config)?),
@@ -98,8 +105,9 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
-    let config = config::load(&args.config, Vec::new())?;
+    let config = config::load_role(&args.config, role)?;
     listeners::check(Plan::One(role), &config)?;
+    told::check(Plan::One(role), &config)?;
     let (administrators, remembered_logins) = match role {
         Role::DbProxy => (
             Some(secret::of_administrators(&config)?),
@@ -194,6 +202,13 @@ async fn run(
             "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
+    if let Some(warning) = told::warning(plan, &config) {
+        warn!("{warning}");
+    }
+    let welcome = match (plan, &config.data_dir) {
+        (Plan::All, Some(dir)) if std::io::stderr().is_terminal() => Some(dir.clone()),
+        _ => None,
+    };
     let shared = share(config, &secrets, clients);
     let mut addresses = Addresses::new();
     let admin = bind_admin(&shared, &mut addresses).await?;
@@ -212,6 +227,7 @@ async fn run(
         shared.context.clone(),
         ready_file,
         addresses,
+        welcome,
         stop_rest.clone(),
     ));
     rest.spawn(tell_stopping(
@@ -309,11 +325,13 @@ async fn tell_stopping(context: Context, drain: CancellationToken, stop: Cancell
     }
 }
 
-/// Says once that everything is ready, in the log and in the ready file.
+/// Says once that everything is ready: in the log, to whoever started it at a terminal, in the ready
+/// file.
 async fn tell_ready(
     context: Context,
     file: Option<PathBuf>,
     addresses: Addresses,
+    welcome: Option<PathBuf>,
     stop: CancellationToken,
 ) {
     if stop
@@ -324,6 +342,9 @@ async fn tell_ready(
         return;
     }
     info!(addresses = %serde_json::json!(addresses), "ready");
+    if let Some(text) = welcome.and_then(|dir| told::welcome(&dir, &addresses)) {
+        output::note(&text);
+    }
     let Some(file) = file else { return };
     match ready_file::write(&file, &addresses) {
         Ok(()) => info!(file = %file.display(), "wrote the ready file"),

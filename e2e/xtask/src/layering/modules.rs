@@ -55,6 +55,7 @@ const MSG: &[&str] = &[
 
 const DB_PROXY: &[&str] = &[
     "support",
+    "names",
     "members",
     "publication",
     "profile",
