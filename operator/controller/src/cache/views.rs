@@ -141,6 +141,7 @@ pub(crate) struct ReplicaSetView {
 
 /// A Deployment or StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct WorkloadView {
     /// Annotations of the operator on the pod template.
     pub(crate) template: Texts,

@@ -184,7 +184,8 @@ impl Look<'_> {
                 (view, revision.map(String::as_str))
             });
             let scaled = live.filter(|(view, _)| view.scaled);
-            let wanted = scaled.map_or(self.cluster.replicas(role), |(view, _)| view.wanted);
+            let wanted =
+                scaled.map_or_else(|| self.cluster.replicas(role), |(view, _)| view.wanted);
             let unseen = live.is_none_or(|(view, _)| !view.observed && view.replicas == 0);
             let facts = match live {
                 // While another StatefulSet takes its place the pods serve all the same.
