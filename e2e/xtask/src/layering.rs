@@ -1,5 +1,6 @@
 //! Which crate may depend on which: the table, and the test that holds the workspace against it.
 
+mod links;
 mod modules;
 mod unused;
 
@@ -9,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-proto-teamtalk", &[]),
     ("im-proto-rpc", &[]),
     ("im-core", &[]),
+    ("im-role", &[]),
     ("im-config", &[]),
     ("im-discovery", &["im-core"]),
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
@@ -18,7 +20,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
-        &["im-core", "im-config", "im-discovery", "im-proto-rpc"],
+        &[
+            "im-core",
+            "im-role",
+            "im-config",
+            "im-discovery",
+            "im-proto-rpc",
+        ],
     ),
     ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
     ("im-login", SERVICE),
@@ -26,11 +34,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-route", SERVICE),
     ("im-db-proxy", DB_PROXY),
     ("imd", IMD),
-    ("im-operator-api", &["im-config"]),
-    ("im-operator-plan", &["im-config", "im-operator-api"]),
+    ("im-operator-api", &["im-role", "im-config"]),
+    (
+        "im-operator-plan",
+        &["im-role", "im-config", "im-operator-api"],
+    ),
     (
         "im-operator",
         &[
+            "im-role",
             "im-config",
             "im-operator-api",
             "im-operator-plan",
@@ -74,6 +86,7 @@ const DB_PROXY: &[&str] = &[
 
 const IMD: &[&str] = &[
     "im-core",
+    "im-role",
     "im-config",
     "im-runtime",
     "im-rpc",

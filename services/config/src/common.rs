@@ -57,6 +57,22 @@ pub struct PeersConfig {
     pub db_proxy: Vec<String>,
 }
 
+impl PeersConfig {
+    /// The list of the role with this section of the configuration; `None` for one that nobody dials.
+    pub fn of(&self, section: &str) -> Option<&[String]> {
+        let Self {
+            login,
+            route,
+            db_proxy,
+        } = self;
+        let lists = [("login", login), ("route", route), ("db_proxy", db_proxy)];
+        let mut lists = lists.into_iter();
+        lists
+            .find(|(name, _)| *name == section)
+            .map(|(_, list)| list.as_slice())
+    }
+}
+
 impl Check for PeersConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {

@@ -65,7 +65,7 @@ pub struct Telemetry {
 pub fn init(
     log: &LogConfig,
     trace: &TraceConfig,
-    service: &'static str,
+    service: &str,
 ) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|source| TelemetryError::Filter {
         filter: log.filter.clone(),
@@ -85,7 +85,7 @@ pub fn init(
     });
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer(service))
+            .with_tracer(provider.tracer(service.to_owned()))
             // The exporter's own calls must not make spans.
             .with_filter(
                 Targets::new()
