@@ -81,7 +81,7 @@ pub fn init(
     }
     let hops = provider.as_ref().map(|provider| {
         let target = Targets::new().with_target(im_trace::TARGET, LevelFilter::TRACE);
-        Hops(provider.tracer(service)).with_filter(target)
+        Hops(provider.tracer(service.to_owned())).with_filter(target)
     });
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
