@@ -62,7 +62,10 @@ impl Look<'_> {
                 continue;
             }
             match planned.child.to_json() {
-                Ok(value) => self.ensure(value, memory, trouble).await,
+                Ok(mut value) => {
+                    self.leave_to_autoscaler(&planned.child, &mut value);
+                    self.ensure(value, memory, trouble).await;
+                }
                 Err(source) => trouble.errors.push(ApplyError::Json {
                     what: format!("{} {}", planned.child.kind(), planned.child.name()),
                     source,
@@ -93,6 +96,18 @@ impl Look<'_> {
             Err(error) => trouble.errors.push(error),
         }
         true
+    }
+
+    /// Takes the number of pods out of a Deployment of which an autoscaler owns it.
+    fn leave_to_autoscaler(&self, child: &Child, value: &mut serde_json::Value) {
+        let Child::Deployment(_) = child else { return };
+        let entry = self.children.get(Kind::Deployment, child.name());
+        let view = entry.and_then(|entry| entry.detail.workload());
+        if view.is_some_and(|view| view.scaled)
+            && let Some(spec) = value.get_mut("spec").and_then(|it| it.as_object_mut())
+        {
+            spec.remove("replicas");
+        }
     }
 
     /// Why the StatefulSet has no pod, which only events tell. They are read while it has none.
@@ -170,7 +185,9 @@ impl Look<'_> {
                 let revision = view.annotations.get(labels::INPUTS_HASH);
                 (view, revision.map(String::as_str))
             });
-            let wanted = self.cluster.replicas(role);
+            let scaled = live.filter(|(view, _)| view.scaled);
+            let wanted =
+                scaled.map_or_else(|| self.cluster.replicas(role), |(view, _)| view.wanted);
             let unseen = live.is_none_or(|(view, _)| !view.observed && view.replicas == 0);
             let facts = match live {
                 // While another StatefulSet takes its place the pods serve all the same.
