@@ -14,9 +14,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-config", &[]),
     ("im-discovery", &["im-core"]),
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
+    ("im-trace", &[]),
     ("im-store", &["im-core"]),
     ("im-store-crash", &[]),
-    ("im-runtime", &["im-core", "im-config"]),
+    ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
         &[
@@ -66,6 +67,7 @@ const SERVICE: &[&str] = &[
     "im-rpc",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    "im-trace",
 ];
 
 /// The one role that may use the store.
@@ -78,6 +80,7 @@ const DB_PROXY: &[&str] = &[
     "im-rpc",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    "im-trace",
     "im-store",
 ];
 

@@ -4,6 +4,7 @@
 //! each violation carries the full path of its key. What a key declares here is what its schema says.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::PeerSource;
@@ -112,6 +113,32 @@ impl fmt::Display for Violations {
     }
 }
 
+/// In place of a public address: that on which the client came to the login server that it asked. Only
+/// where both are one process.
+pub const WHERE_ASKED: &str = "*";
+
+/// Longest name of a host, and of one of its labels, bytes.
+const MAX_HOST: usize = 253;
+const MAX_LABEL: usize = 63;
+
+fn is_public_host(host: &str) -> bool {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return !address.is_unspecified() && !address.is_multicast();
+    }
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let mut labels = host.trim_end_matches('.').split('.');
+    let last = host.trim_end_matches('.').rsplit('.').next();
+    host.len() <= MAX_HOST
+        && labels.all(is_label)
+        // What ends in a number is meant as an IPv4 address, and is none.
+        && last.is_some_and(|last| !last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// A table of the configuration that knows its bounds.
 pub trait Check {
     /// Reports each key that breaks its bound.
@@ -208,6 +235,19 @@ impl Checker {
             .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !well_formed {
             self.violation(key, format!("must be host:port, is {address:?}"));
+        }
+    }
+
+    /// The text must be empty, or an IP address of one machine, or the name of a host: what somebody
+    /// else can be told to dial, without a scheme and without a port; or [`WHERE_ASKED`].
+    pub fn public_host(&mut self, key: &str, host: &str) {
+        if !host.is_empty() && host != WHERE_ASKED && !is_public_host(host) {
+            self.violation(
+                key,
+                format!(
+                    "must be an IP address or the name of a host, without scheme and port, is {host:?}"
+                ),
+            );
         }
     }
 

@@ -229,7 +229,8 @@ impl Check for LogConfig {
 pub struct TraceConfig {
     /// OTLP/gRPC endpoint such as `http://collector:4317`; empty = no traces.
     pub endpoint: String,
-    /// Part of new traces that is kept, 0 to 1.
+    /// Part of messages, requests, logins and connections that is followed, 0 to 1. Processes that a
+    /// message passes follow it when its msg server does, whatever their own ratio is.
     pub ratio: f64,
 }
 

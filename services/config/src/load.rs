@@ -10,6 +10,7 @@
 use std::path::PathBuf;
 
 use self::layers::{Layer, Layers};
+use crate::nearest::TomlError;
 use crate::renamed::RenamedError;
 use crate::{ImdConfig, Violations};
 
@@ -62,7 +63,7 @@ pub enum LoadError {
         path: PathBuf,
         /// Where and why.
         #[source]
-        source: Box<toml::de::Error>,
+        source: Box<TomlError>,
     },
     /// A variable names no key, or its value has a wrong type.
     #[error("use {origin} for key {key}: {}", reason.trim())]

@@ -17,8 +17,9 @@ pub struct MsgConfig {
     pub name: String,
     /// Where clients connect; port 0 lets the kernel choose.
     pub listen: String,
-    /// First address that clients are told; empty = the listening one, or 127.0.0.1 when that is
-    /// no single address.
+    /// First address that clients are told, an IP address or a name; empty = the listening one. When
+    /// that is no single address, such as 0.0.0.0: with everything in one process the one on which the
+    /// client came (`*`), otherwise 127.0.0.1.
     pub public_ip1: String,
     /// Second address that clients are told; empty = the first.
     pub public_ip2: String,

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::{ImdConfig, renamed};
+use crate::{ImdConfig, nearest, renamed};
 
 /// A table that holds one value, at this dotted key.
 pub fn nest(key: &str, value: Value) -> Table {
@@ -60,7 +60,9 @@ pub fn entry(key: &str, text: &str) -> Result<Table, String> {
 fn judge(mut entry: Table) -> Result<(), String> {
     renamed::renew(&mut entry).map_err(|error| error.to_string())?;
     let config: Result<ImdConfig, _> = entry.try_into();
-    config.map(drop).map_err(|error| error.message().to_owned())
+    config
+        .map(drop)
+        .map_err(|error| nearest::shorten(error.message()))
 }
 
 /// What a text can mean, the likeliest first.

@@ -15,6 +15,7 @@ mod admission;
 mod counters;
 mod gate;
 mod hash;
+mod imported;
 mod lockout;
 mod login;
 mod memory;
@@ -22,6 +23,7 @@ mod metrics;
 mod origin;
 mod pool;
 mod queue;
+mod refusals;
 mod remember;
 mod renewals;
 mod ttl_map;
@@ -31,20 +33,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_config::AccountsConfig;
-use im_core::UserId;
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_proto_rpc::v1::{LoginCall, LoginDone};
 use im_store::{LoginFailures, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
+pub(crate) use imported::Imported;
 pub(crate) use metrics::AccountMetrics;
 pub(crate) use pool::{HashError, HashPool};
+pub(crate) use refusals::RefusedLogin;
 pub use remember::{RememberKeyError, RememberKeys};
 
 use crate::assembly::Context;
 use crate::calls::CheckLogins;
+use crate::names;
 use crate::publish::Publisher;
 use crate::support::Throttle;
 use admission::Admission;
@@ -53,6 +58,7 @@ use lockout::Lockout;
 use memory::{Keyed, Memory};
 use metrics::LoginResult;
 use queue::Limits;
+use refusals::{Reason, Refusals};
 use renewals::Renewals;
 
 /// A digest is 32 bytes; anything longer than this is not even hashed.
@@ -86,13 +92,14 @@ pub(crate) struct Accounts {
     admission: Admission,
     pool: HashPool,
     trouble: Throttle,
+    refusals: Refusals,
     metrics: AccountMetrics,
 }
 
 /// Why a login is refused.
 enum Refusal {
-    /// Wrong name or password, or not active.
-    Wrong,
+    /// Wrong name or password, or not active: which of them only administrators are told.
+    Wrong(Reason),
     /// Too many failures before.
     LockedOut,
     /// It cannot be checked in time; when to try again.
@@ -152,6 +159,7 @@ impl Accounts {
             pool: HashPool::new(policy, config.max_hashes, admission.clone(), &metrics),
             admission,
             trouble: Throttle::default(),
+            refusals: Refusals::new(),
             store,
             config,
             keyed,
@@ -219,6 +227,24 @@ impl Accounts {
         newest.saturating_add(self.config.lockout_window.as_seconds_u32())
     }
 
+    /// Why the last logins with a name were refused, newest first; since the start of the process.
+    pub(crate) fn refusals(&self, name: &str) -> Vec<RefusedLogin> {
+        self.refusals.list(&names::canonical(name))
+    }
+
+    fn note_refusal(&self, call: &LoginCall, refusal: &Refusal) {
+        let reason = match refusal {
+            Refusal::Wrong(reason) => *reason,
+            Refusal::LockedOut => Reason::Locked,
+            Refusal::Busy(_) => Reason::Busy,
+            Refusal::NotComputed | Refusal::Store(_) => return,
+        };
+        let name = names::canonical(&call.user_name);
+        if name.len() <= self.config.max_name.as_usize() {
+            self.refusals.note(&name, call, reason);
+        }
+    }
+
     /// Ends the locks of a name; how many failures' places were forgotten.
     pub(crate) async fn unlock(&self, name: &str) -> Result<u64, StoreError> {
         let forgotten = self.store.forget_login_failures(name).await?;
@@ -252,7 +278,11 @@ impl CheckLogins for Accounts {
 
     async fn login(&self, call: LoginCall) -> LoginDone {
         let mut retry_after = Duration::ZERO;
-        let (result, text) = match self.check(&call).await {
+        let checked = self.check(&call).await;
+        if let Err(refusal) = &checked {
+            self.note_refusal(&call, refusal);
+        }
+        let (result, text) = match checked {
             Ok(account) => {
                 self.metrics.login(LoginResult::Ok);
                 return LoginDone {
@@ -263,7 +293,7 @@ impl CheckLogins for Accounts {
                     ..LoginDone::default()
                 };
             }
-            Err(Refusal::Wrong) => (LoginResult::Wrong, "用户名/密码错误"),
+            Err(Refusal::Wrong(_)) => (LoginResult::Wrong, "用户名/密码错误"),
             Err(Refusal::LockedOut) => (LoginResult::LockedOut, "用户名/密码错误次数太多"),
             Err(Refusal::Busy(wait)) => {
                 retry_after = wait;
@@ -272,7 +302,7 @@ impl CheckLogins for Accounts {
             Err(Refusal::NotComputed) => (LoginResult::Failed, "服务端内部错误"),
             Err(Refusal::Store(error)) => {
                 if self.trouble.is_due() {
-                    error!(%error, "login not checked");
+                    error!(error = %Chain(&error), "login not checked");
                 }
                 (LoginResult::Failed, "服务端内部错误")
             }

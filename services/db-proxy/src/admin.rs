@@ -3,6 +3,7 @@
 //! Served on the same port as everything else, to holders of the installation's secret. Names are
 //! login names. Whatever takes the right to log in from somebody ends his sessions at once.
 
+mod departments;
 mod groups;
 mod import;
 mod locks;
@@ -18,17 +19,22 @@ use im_config::DbProxyConfig;
 use im_core::{Classify as _, ErrorKind, UserId};
 use im_proto_rpc::v1::admin_server::Admin;
 use im_proto_rpc::v1::{
-    ChangeGroupMembersRequest, ClearLockReply, ClearLockRequest, CreateGroupRequest, DirectoryRow,
-    GroupList, GroupRecord, ImportProgress, KickReply, KickSessionRequest, ListGroupsRequest,
-    ListLocksRequest, ListSessionsRequest, ListUsersRequest, LockList, SessionsReply,
+    ChangeGroupMembersRequest, ClearLockReply, ClearLockRequest, CreateGroupRequest,
+    DepartmentList, DepartmentRecord, DirectoryRow, GroupList, GroupRecord, ImportItem,
+    ImportProgress, KickReply, KickSessionRequest, ListDepartmentsRequest, ListGroupsRequest,
+    ListLocksRequest, ListRefusalsRequest, ListSessionsRequest, ListUsersRequest, LockList,
+    RefusalList, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest, RemovedUser,
+    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, SessionsReply,
     SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
 use im_store::{Store, StoreError, UserProfile};
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::error;
 
 use crate::accounts::{Accounts, HashError, SetPasswordError};
 use crate::assembly::Context;
+use crate::names;
 use crate::publish::{ListError, Publisher};
 use crate::writer::{GroupRefusal, WriterError, WriterHandle};
 
@@ -39,6 +45,8 @@ pub(crate) struct AdminService {
     publisher: Publisher,
     accounts: Arc<Accounts>,
     config: Arc<DbProxyConfig>,
+    /// One change of names at a time: what was found free stays so until it is taken.
+    changing: Arc<Mutex<()>>,
 }
 
 /// Why an administrator does not get what he asked for.
@@ -50,6 +58,10 @@ pub(crate) enum AdminError {
     NotFound(String),
     #[error("{0}")]
     Exists(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unavailable(String),
     #[error("too many passwords are being hashed, try again")]
     Hash(#[from] HashError),
     #[error("the store failed")]
@@ -75,6 +87,8 @@ impl From<AdminError> for Status {
             AdminError::Invalid(text) => Self::invalid_argument(text),
             AdminError::NotFound(text) => Self::not_found(text),
             AdminError::Exists(text) => Self::already_exists(text),
+            AdminError::Refused(text) => Self::failed_precondition(text),
+            AdminError::Unavailable(text) => Self::unavailable(text),
             AdminError::Hash(_) => Self::resource_exhausted(error.to_string()),
             AdminError::Store(cause) | AdminError::Writer(WriterError::Store(cause)) => {
                 error!(error = %cause, "administration failed");
@@ -120,14 +134,21 @@ impl AdminService {
             publisher: context.publisher.clone(),
             accounts,
             config: Arc::clone(&context.config),
+            changing: Arc::default(),
         }
     }
 
+    /// Who has a login name: exactly this one, or as logins compare.
     async fn person(&self, name: &str) -> Result<UserProfile, AdminError> {
-        self.store
-            .profile_by_name(name)
-            .await?
-            .ok_or_else(|| AdminError::NotFound(format!("there is no user {name:?}")))
+        let canonical = names::canonical(name);
+        let decomposed = names::decomposed(&canonical);
+        let forms = [Some(name), Some(canonical.as_ref()), decomposed.as_deref()];
+        for name in forms.into_iter().flatten() {
+            if let Some(profile) = self.store.profile_by_name(name).await? {
+                return Ok(profile);
+            }
+        }
+        Err(AdminError::NotFound(format!("there is no user {name:?}")))
     }
 
     /// Login names by id; ids that nobody has are missing.
@@ -153,7 +174,7 @@ impl Admin for AdminService {
 
     async fn import_directory(
         &self,
-        request: Request<Streaming<DirectoryRow>>,
+        request: Request<Streaming<ImportItem>>,
     ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
         Ok(Response::new(Box::pin(self.import(request.into_inner()))))
     }
@@ -211,6 +232,74 @@ impl Admin for AdminService {
         request: Request<ListGroupsRequest>,
     ) -> Result<Response<GroupList>, Status> {
         Ok(Response::new(self.groups(request.into_inner()).await?))
+    }
+
+    async fn rename_user(
+        &self,
+        request: Request<RenameUserRequest>,
+    ) -> Result<Response<UserRecord>, Status> {
+        Ok(Response::new(
+            self.rename_person(request.into_inner()).await?,
+        ))
+    }
+
+    async fn remove_user(
+        &self,
+        request: Request<RemoveUserRequest>,
+    ) -> Result<Response<RemovedUser>, Status> {
+        Ok(Response::new(
+            self.remove_person(request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_refusals(
+        &self,
+        request: Request<ListRefusalsRequest>,
+    ) -> Result<Response<RefusalList>, Status> {
+        Ok(Response::new(self.refusals(&request.into_inner().name)))
+    }
+
+    async fn rename_group(
+        &self,
+        request: Request<RenameGroupRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        Ok(Response::new(
+            self.rename_a_group(request.into_inner()).await?,
+        ))
+    }
+
+    async fn remove_group(
+        &self,
+        request: Request<RemoveGroupRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        Ok(Response::new(
+            self.remove_a_group(request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_departments(
+        &self,
+        _request: Request<ListDepartmentsRequest>,
+    ) -> Result<Response<DepartmentList>, Status> {
+        Ok(Response::new(Self::list_departments(self).await?))
+    }
+
+    async fn rename_department(
+        &self,
+        request: Request<RenameDepartmentRequest>,
+    ) -> Result<Response<DepartmentRecord>, Status> {
+        Ok(Response::new(
+            Self::rename_department(self, request.into_inner()).await?,
+        ))
+    }
+
+    async fn remove_department(
+        &self,
+        request: Request<RemoveDepartmentRequest>,
+    ) -> Result<Response<DepartmentRecord>, Status> {
+        Ok(Response::new(
+            Self::remove_department(self, request.into_inner()).await?,
+        ))
     }
 
     async fn list_sessions(

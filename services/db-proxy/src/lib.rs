@@ -2,8 +2,8 @@
 //!
 //! Rooms of this crate, each using only those above it (`e2e/xtask/src/layering/modules.rs` holds that):
 //!
-//! * `support`, `members`, `publication`, `profile`, `calls` – leaves: small tools and words that the
-//!   others share.
+//! * `support`, `names`, `members`, `publication`, `profile`, `calls` – leaves: small tools and words
+//!   that the others share.
 //! * `metrics`, `results`, `space`, `stored` – what is counted, the queue of a link's results, room in
 //!   the store, how much each user has stored.
 //! * `publish` – one stream per route server; takes what the writer committed, in order, together
@@ -25,6 +25,7 @@ mod attach;
 mod calls;
 mod members;
 mod metrics;
+mod names;
 mod positions;
 mod profile;
 mod publication;

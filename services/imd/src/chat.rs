@@ -1,99 +1,223 @@
-//! `imd chat`: a terminal client.
+//! `imd chat`: a terminal client; `imd script`: the same for tests and for programs.
 //!
-//! It works on lines and in plain text, so that it can be typed into and scripted alike: with
-//! standard input piped, the first command that fails ends it with an error.
+//! At a terminal the line that is being typed stays whole while messages come in, and a prompt says whom
+//! one talks to. Without one, lines are read as they come; a script ends with the first that fails.
 
 mod command;
+mod input;
 mod people;
 mod session;
 mod show;
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use im_client::{Client, ClientConfig, Event, Password};
+use im_client::{Client, ClientConfig, Event, Events, Password};
 use im_core::{Classify as _, ClientType, ErrorKind};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
+use crate::connect::{PAUSE, WAIT_SECONDS};
+use crate::output;
+use crate::probe::{Found, address_of, probe};
+use input::{Editor, Input};
 use session::{Flow, Session};
 
-/// Lines that may wait while a command runs.
-const WAITING_LINES: usize = 64;
+/// Longest password that is read, bytes.
+const MAX_PASSWORD: usize = 4_096;
 
-/// Chats from the terminal.
+/// Who logs in where.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+struct Login {
     /// Login name.
     user: String,
     /// Login server, or `host:port` of a msg server.
     #[arg(long, env = "IMD_SERVER", default_value = "http://127.0.0.1:8080")]
     server: String,
-    /// File whose first line is the password; without it the password is asked for.
+    /// File whose first line is the password; without it the password is asked for, or is the first line
+    /// of standard input when that is no terminal.
     #[arg(long, env = "IMD_PASSWORD_FILE", value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Log in as a phone instead of a PC: both may be online at the same time.
     #[arg(long)]
     phone: bool,
+    /// How long to wait for a server that is just starting, seconds.
+    #[arg(long, default_value_t = WAIT_SECONDS, value_name = "SECONDS")]
+    wait: u16,
+}
+
+/// Chats from the terminal.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  imd chat ann
+  imd chat ann --server http://chat.example.com:8080 --phone
+  echo secret | imd chat ann                 the password from a pipe")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    login: Login,
+}
+
+/// Does what the lines of a file say, as if they were typed, and ends with the first that fails.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  imd script ann --password-file password lines.txt
+  printf '/with ben\\nhello\\n/expect hi 20\\n' | imd script ann --password-file password")]
+pub(crate) struct ScriptArgs {
+    #[command(flatten)]
+    login: Login,
+    /// File with the lines; by default standard input.
+    #[arg(value_name = "FILE|-", default_value = "-", hide_default_value = true)]
+    lines: PathBuf,
 }
 
 /// Logs in and chats until `/quit`, the end of the input, or the end of the session.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let password = match &args.password_file {
+    let at_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let password = match &args.login.password_file {
         Some(file) => read_password(file)?,
-        None => rpassword::prompt_password(format!("Password of {}: ", args.user))
-            .context("read password")?,
+        None if io::stdin().is_terminal() => {
+            rpassword::prompt_password(format!("Password of {}: ", args.login.user))
+                .context("read password")?
+        }
+        None => first_line().context("read the password from standard input")?,
     };
-    let scripted = !io::stdin().is_terminal();
-    let client_type = if args.phone {
+    let (client, mut events) = log_in(&args.login, &password).await?;
+    if at_terminal {
+        let (mut editor, screen) = Editor::start().context("use the terminal")?;
+        let mut session = Session::new(client.clone(), screen, false);
+        let outcome = typed(&mut session, &mut events, &mut editor).await;
+        client.close().await;
+        return outcome;
+    }
+    let mut lines = input::lines(BufReader::new(io::stdin()));
+    let mut session = Session::new(client.clone(), io::stdout(), false);
+    let outcome = chat(&mut session, &mut events, &mut lines).await;
+    client.close().await;
+    outcome
+}
+
+/// Logs in and does what the lines say.
+pub(crate) async fn script(args: ScriptArgs) -> anyhow::Result<()> {
+    let Some(file) = &args.login.password_file else {
+        bail!("a script needs --password-file: its input has its lines");
+    };
+    let password = read_password(file)?;
+    let mut lines = if args.lines == Path::new("-") {
+        input::lines(BufReader::new(io::stdin()))
+    } else {
+        let file = std::fs::File::open(&args.lines)
+            .with_context(|| format!("read {}", args.lines.display()))?;
+        input::lines(BufReader::new(file))
+    };
+    let (client, mut events) = log_in(&args.login, &password).await?;
+    let mut session = Session::new(client.clone(), io::stdout(), true);
+    let outcome = chat(&mut session, &mut events, &mut lines).await;
+    client.close().await;
+    outcome
+}
+
+async fn log_in(login: &Login, password: &str) -> anyhow::Result<(Client, Events)> {
+    let client_type = if login.phone {
         ClientType::Android
     } else {
         ClientType::Mac
     };
     let config = ClientConfig::new(
-        args.server.as_str(),
-        args.user.as_str(),
-        Password::clear(&password),
+        login.server.as_str(),
+        login.user.as_str(),
+        Password::clear(password),
     )
     .with_client_type(client_type);
-    let (client, mut events) = match Client::connect(config).await {
-        Ok(connected) => connected,
-        Err(error) if error.kind() == ErrorKind::Denied => {
-            bail!("unknown user, wrong password, or not active: {}", args.user)
+    let deadline = Instant::now() + Duration::from_secs(login.wait.into());
+    let mut said = false;
+    loop {
+        let error = match Client::connect(config.clone()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Denied {
+            bail!(
+                "{0} is not let in: unknown user, wrong password, or not active (an administrator sees which: \
+                 imd admin user refusals {0})",
+                login.user
+            );
         }
-        Err(error) => {
-            return Err(error).with_context(|| format!("log in to {}", args.server));
+        let address = address_of(&login.server);
+        let found = probe(&address).await;
+        let is_url = login.server.starts_with("http://");
+        let is_right = match &found {
+            Found::LoginServer => is_url,
+            Found::MsgServer(_) => !is_url,
+            Found::Nobody(_) => true,
+            _ => false,
+        };
+        if !is_right {
+            let what = found.says(&address);
+            return Err(error).with_context(|| format!("log in to {}: {what}", login.server));
         }
-    };
-
-    let mut session = Session::new(client.clone(), io::stdout(), scripted);
-    let outcome = chat(&mut session, &mut events, &mut read_lines()).await;
-    client.close().await;
-    outcome
+        if !error.is_retryable() || Instant::now() >= deadline {
+            return Err(error).with_context(|| format!("log in to {}", login.server));
+        }
+        if !said {
+            said = true;
+            let wait = login.wait;
+            output::note(&format!(
+                "waiting up to {wait} s for {}: {error}",
+                login.server
+            ));
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// Serves events and lines in turn.
-async fn chat(
-    session: &mut Session<io::Stdout>,
-    events: &mut im_client::Events,
-    lines: &mut mpsc::Receiver<io::Result<String>>,
+async fn chat<W: Write>(
+    session: &mut Session<W>,
+    events: &mut Events,
+    lines: &mut mpsc::Receiver<Input>,
 ) -> anyhow::Result<()> {
     session.greet().await?;
     loop {
-        // Both are cancellation-safe; a command that has begun is never cancelled.
+        // All are cancellation-safe; a command that has begun is never cancelled.
         tokio::select! {
             event = events.recv() => session.hear(event).await?,
-            line = lines.recv() => {
-                let Some(line) = line else {
-                    // What came in before the end of the input is still shown.
-                    while let Some(event) = events.try_recv() {
-                        session.hear(Some(event)).await?;
-                    }
-                    return Ok(());
+            sent = session.sent() => session.mark(sent)?,
+            input = lines.recv() => {
+                let Some(input) = input else {
+                    return session.finish(events).await;
                 };
-                match session.obey(&line.context("read input")?, events).await? {
+                match session.take(input, events).await? {
                     Flow::Continue => {}
-                    Flow::Quit => return Ok(()),
+                    Flow::Quit => return session.finish(events).await,
+                }
+            }
+        }
+    }
+}
+
+/// The same at a terminal, which shows a prompt when a line is wanted.
+async fn typed<W: Write>(
+    session: &mut Session<W>,
+    events: &mut Events,
+    editor: &mut Editor,
+) -> anyhow::Result<()> {
+    session.greet().await?;
+    editor.prompt(session.prompt());
+    loop {
+        tokio::select! {
+            event = events.recv() => session.hear(event).await?,
+            sent = session.sent() => session.mark(sent)?,
+            input = editor.lines.recv() => {
+                let Some(input) = input else {
+                    return session.finish(events).await;
+                };
+                match session.take(input, events).await? {
+                    Flow::Continue => editor.prompt(session.prompt()),
+                    Flow::Quit => return session.finish(events).await,
                 }
             }
         }
@@ -110,20 +234,16 @@ pub(crate) fn read_password(file: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// The lines of standard input.
-///
-/// A read of a terminal cannot be cancelled, so it has a thread of its own that no runtime waits
-/// for; it ends with the input or with the process.
-fn read_lines() -> mpsc::Receiver<io::Result<String>> {
-    let (sender, receiver) = mpsc::channel(WAITING_LINES);
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            if sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+/// The first line of standard input; what follows stays there.
+fn first_line() -> anyhow::Result<String> {
+    let mut line = String::new();
+    let mut input = io::Read::take(io::stdin().lock(), MAX_PASSWORD as u64);
+    input.read_line(&mut line)?;
+    let line = line.trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        bail!("it is empty");
+    }
+    Ok(line.to_owned())
 }
 
 /// Ends the chat when the client has ended.

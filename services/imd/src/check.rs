@@ -35,6 +35,12 @@ pub(crate) struct Args {
 
 /// Succeeds only when the receiver got the text that the server acknowledged to the sender.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.from == args.to {
+        bail!(
+            "{} cannot write to themselves: name two different people",
+            args.from
+        );
+    }
     let deadline = Instant::now() + Duration::from_secs(u64::from(args.within));
     let password = read_password(&args.password_file)?;
     let (sender, _sender_events) = log_in(&args, &args.from, &password, deadline).await?;

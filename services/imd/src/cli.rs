@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, chat, check, config, directory, store};
+use crate::{admin, chat, check, config, directory, doctor, store};
 
 pub(crate) use role::RoleCommand;
 
@@ -46,8 +46,12 @@ pub(crate) enum Command {
     Admin(admin::AdminArgs),
     /// Chats from the terminal.
     Chat(chat::Args),
+    /// Chats by the lines of a file, for tests and programs.
+    Script(chat::ScriptArgs),
     /// Logs two people in and passes a message from the first to the second.
     Check(check::Args),
+    /// Does what a client does, and says what is wrong and what to do.
+    Doctor(doctor::Args),
 }
 
 /// Where configuration comes from. Precedence: flag, environment, file, default.

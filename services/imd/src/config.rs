@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use im_config::{ImdConfig, Sources};
-use im_role::Reach;
+use im_config::{ImdConfig, Sources, WHERE_ASKED};
+use im_role::{Reach, Role};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
 use crate::manifest::{self, BadManifest};
@@ -90,12 +90,24 @@ pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Port for probes and metrics of a process that runs everything.
+const ADMIN_OF_ALL: u16 = 10_700;
+
 /// Addresses of an all-in-one process unless something else is configured: nobody from outside.
 fn within_loopback() -> Vec<(String, String)> {
     let listeners = listeners::of_all().into_iter();
-    listeners
-        .map(|(key, listener)| (key, format!("127.0.0.1:{}", listener.port)))
+    let ports = listeners.map(|(key, listener)| (key, listener.port));
+    ports
+        .chain([("admin.listen".to_owned(), ADMIN_OF_ALL)])
+        .map(|(key, port)| (key, format!("127.0.0.1:{port}")))
         .collect()
+}
+
+/// The configuration of a process that runs one role, whose port for probes and metrics has a number of
+/// its own, so that all roles have room on one machine.
+pub(crate) fn load_role(args: &ConfigArgs, role: Role) -> Result<ImdConfig, BadConfig> {
+    let address = format!("127.0.0.1:{}", role.admin_port);
+    load(args, vec![("admin.listen".to_owned(), address)])
 }
 
 /// The configuration of a process that runs everything.
@@ -118,10 +130,22 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
             .into_iter()
             .filter(|(_, listener)| listener.reach == Reach::Clients || address.is_loopback());
         let moved: BTreeMap<_, _> = moved.collect();
+        if address.is_loopback() && !config.admin.listen.is_empty() {
+            rebind(&mut config.admin.listen, address);
+        }
         for (key, listen) in config.listeners() {
             if moved.contains_key(key) && !listen.is_empty() {
                 rebind(listen, address);
             }
+        }
+    }
+    // Whoever finds the login server finds the msg server, which is the same process.
+    let msg = &mut config.msg;
+    let everywhere = ["0.0.0.0:", "[::]:"];
+    if msg.public_ip1.is_empty() && everywhere.iter().any(|all| msg.listen.starts_with(all)) {
+        WHERE_ASKED.clone_into(&mut msg.public_ip1);
+        if msg.name.is_empty() {
+            "msg".clone_into(&mut msg.name);
         }
     }
     Ok(config)
@@ -221,7 +245,35 @@ mod tests {
         let config = all_in_one(Some("127.3.2.1"), &[]);
         assert_eq!(config.db_proxy.listen, "127.3.2.1:10600");
         assert_eq!(config.db_proxy.admin_listen, "127.3.2.1:10601");
+        assert_eq!(config.admin.listen, "127.3.2.1:10700");
         assert_eq!(all_in_one(Some("::1"), &[]).msg.listen, "[::1]:8000");
+    }
+
+    #[test]
+    fn clients_are_told_where_they_came_when_everything_is_on_all_addresses() {
+        for bind in ["0.0.0.0", "::"] {
+            assert_eq!(all_in_one(Some(bind), &[]).msg.public_ip1, "*");
+        }
+        assert_eq!(all_in_one(None, &[]).msg.public_ip1, "");
+        let said = all_in_one(Some("0.0.0.0"), &["msg.public_ip1=chat.example.com"]);
+        assert_eq!(said.msg.public_ip1, "chat.example.com");
+    }
+
+    #[test]
+    fn every_role_has_a_port_of_its_own_for_probes_and_metrics() {
+        let args = ConfigArgs::default();
+        let roles = [Role::LOGIN, Role::MSG, Role::ROUTE, Role::DB_PROXY];
+        let ports = roles.map(|role| load_role(&args, role).unwrap().admin.listen);
+        assert_eq!(
+            ports,
+            [
+                "127.0.0.1:10701",
+                "127.0.0.1:10702",
+                "127.0.0.1:10703",
+                "127.0.0.1:10704"
+            ]
+        );
+        assert_eq!(all_in_one(None, &[]).admin.listen, "127.0.0.1:10700");
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The tools' way to db-proxy's administration service.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
 use im_rpc::Secret;
-use im_rpc::secret::Present;
+use im_rpc::secret::{Present, SecretError};
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 use crate::config::BadConfig;
+use crate::output;
 
 /// Largest answer: all users of a large directory.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -20,20 +23,51 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
     /// Administrators' port of db-proxy [default: that of the server on --data-dir, or 127.0.0.1:10601].
-    #[arg(long, global = true, env = "IMD_ADMIN_SERVER", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        global = true,
+        env = "IMD_ADMIN_SERVER",
+        value_name = "ADDRESS",
+        help_heading = HEADING
+    )]
     pub(crate) server: Option<String>,
     /// File with the administrators' secret; in a pod that the operator made, the mounted one.
     #[arg(
         long,
         global = true,
         env = "IMD_ADMIN_SECRET_FILE",
-        value_name = "FILE"
+        value_name = "FILE",
+        help_heading = HEADING
     )]
     pub(crate) secret_file: Option<PathBuf>,
     /// Data directory of a server on this machine, which has the secret and names the port.
-    #[arg(long, global = true, env = "IMD_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "IMD_DATA_DIR",
+        value_name = "DIR",
+        help_heading = HEADING
+    )]
     pub(crate) data_dir: Option<PathBuf>,
+    /// How long to wait for a server that is just starting, seconds.
+    #[arg(
+        long,
+        global = true,
+        default_value_t = WAIT_SECONDS,
+        value_name = "SECONDS",
+        help_heading = HEADING
+    )]
+    pub(crate) wait: u16,
 }
+
+/// Heading of these options in helps.
+const HEADING: &str = "The server";
+
+/// A server that starts on an existing store is there in a second; a slow disk takes some more.
+pub(crate) const WAIT_SECONDS: u16 = 10;
+
+/// Pause between two attempts to reach a server.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// The administrators' secret in a data directory.
 pub(crate) const ADMIN_SECRET: &str = "admin-secret";
@@ -53,8 +87,28 @@ const MAX_ADDRESS_BYTES: usize = 256;
 pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 
 impl ServerArgs {
-    /// Connects to the administration service.
+    /// Connects to the administration service, and waits for one that is just starting.
     pub(crate) async fn connect(&self) -> anyhow::Result<Admin> {
+        let deadline = Instant::now() + Duration::from_secs(self.wait.into());
+        let mut said = false;
+        loop {
+            let error = match self.attempt().await {
+                Ok(admin) => return Ok(admin),
+                Err(error) => error,
+            };
+            if !may_pass(&error) || Instant::now() >= deadline {
+                return Err(error);
+            }
+            if !said {
+                said = true;
+                let wait = self.wait;
+                output::note(&format!("waiting up to {wait} s for the server: {error:#}"));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn attempt(&self) -> anyhow::Result<Admin> {
         let secret = self.secret()?;
         let server = self.address();
         let channel = im_rpc::grpc::channel(&server, &LinkConfig::default())
@@ -96,10 +150,27 @@ impl ServerArgs {
     }
 }
 
+/// Whether a server that is starting may answer better in a moment: it has not made its secret yet, or
+/// does not listen.
+fn may_pass(error: &anyhow::Error) -> bool {
+    if let Some(bad) = error.downcast_ref::<BadConfig>() {
+        return matches!(bad, BadConfig::Secret(SecretError::Read { source, .. })
+            if source.kind() == std::io::ErrorKind::NotFound);
+    }
+    error.is::<tonic::transport::Error>()
+        || error
+            .chain()
+            .any(|cause| cause.downcast_ref::<std::io::Error>().is_some())
+}
+
 /// What the server said, without the wrapping of the transport.
 pub(crate) fn refusal(status: &Status) -> anyhow::Error {
     match status.code() {
         tonic::Code::Unauthenticated => anyhow::anyhow!("the server refuses the secret"),
+        tonic::Code::Unimplemented => anyhow::anyhow!(
+            "this port is not the administrators' (Unimplemented): that of db-proxy is 10601 unless \
+             db_proxy.admin_listen says otherwise"
+        ),
         _ if status.message().is_empty() => {
             anyhow::anyhow!("the server answers {:?}", status.code())
         }
@@ -118,6 +189,7 @@ mod tests {
             server: None,
             secret_file: None,
             data_dir: Some(dir.path().to_owned()),
+            wait: 0,
         };
         assert_eq!(args.address(), DEFAULT_SERVER);
         assert!(args.secret().is_err());

@@ -1,9 +1,14 @@
-//! `imd directory import`: people and departments from CSV or YAML.
+//! `imd directory import`: people and departments from a table or YAML.
 //!
 //! All or nothing: a file with a bad line changes nothing, and each bad line is named.
 
+mod columns;
 mod csv_file;
+mod departments;
+mod progress;
+mod report;
 mod row;
+mod text;
 mod yaml_file;
 
 use std::ffi::OsStr;
@@ -13,13 +18,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use im_proto_rpc::v1::{DirectoryRow, ImportReport};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use encoding_rs::Encoding;
+use im_proto_rpc::v1::{DirectoryRow, ImportItem, ImportOptions, ImportReport, import_item::Item};
 
 use crate::connect::{ServerArgs, refusal};
 use crate::output;
-use row::BadLine;
+use progress::Progress;
+use report::{Outcome, ReportFile};
+use row::{BadLine, Reading};
 
 /// Largest file: a quarter of a million people with long texts.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -31,16 +37,40 @@ pub(crate) enum DirectoryCommand {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  imd directory import people.csv --data-dir data --dry-run
+  imd directory import people.csv --data-dir data --report changes.txt
+  mysql --batch -e 'SELECT * FROM IMUser' teamtalk > users.tsv
+  mysql --batch -e 'SELECT * FROM IMDepart' teamtalk > departments.tsv
+  imd directory import users.tsv --departments departments.tsv --data-dir data")]
 pub(crate) struct ImportArgs {
-    /// CSV or YAML file with the columns id, name, password, password_hash, nick, sex, department,
-    /// phone, email, domain, avatar, status, signature; `-` reads standard input.
+    /// Table (separated by commas, semicolons or tabs) or YAML with the columns id, name, password,
+    /// password_hash, nick, sex, department, phone, email, domain, avatar, status, signature, or usual
+    /// words for them; all but name may be missing. `-` reads standard input.
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
-    /// Format; by default that of the file's name, and CSV for standard input.
-    #[arg(long)]
+    /// Format; by default that of the file's name, and a table for standard input.
+    #[arg(long, help_heading = "The file")]
     format: Option<Format>,
+    /// Encoding of the file, such as gb18030 or windows-1252; by default UTF-8 or UTF-16, and what is
+    /// guessed is named.
+    #[arg(long, value_name = "NAME", value_parser = text::encoding, help_heading = "The file")]
+    encoding: Option<&'static Encoding>,
+    /// Table IMDepart of a TeamTalk database, for the column departId.
+    #[arg(long, value_name = "FILE", help_heading = "The file")]
+    departments: Option<PathBuf>,
+    /// Takes passwords that look like hashes for passwords.
+    #[arg(long, help_heading = "The file")]
+    clear_passwords: bool,
+    /// Says what would be added and changed, field by field, and changes nothing.
+    #[arg(long, help_heading = "The report")]
+    dry_run: bool,
+    /// Receives the whole report; a terminal shows the beginning of it.
+    #[arg(long, value_name = "FILE", help_heading = "The report")]
+    report: Option<PathBuf>,
     /// Prints the report as JSON.
-    #[arg(long)]
+    #[arg(long, help_heading = "The report")]
     json: bool,
     #[command(flatten)]
     server: ServerArgs,
@@ -54,19 +84,44 @@ enum Format {
 
 pub(crate) async fn command(command: DirectoryCommand) -> anyhow::Result<ExitCode> {
     let DirectoryCommand::Import(args) = command;
-    let text = read(&args.file)?;
-    let rows = match args.format.unwrap_or_else(|| format_of(&args.file)) {
-        Format::Csv => csv_file::rows(&text),
-        Format::Yaml => yaml_file::rows(&text),
-    };
-    let report = match rows {
-        Ok(rows) => import(&args.server, rows).await?,
-        Err(bad) => ImportReport {
-            errors: bad.into_iter().map(BadLine::into_error).collect(),
-            ..ImportReport::default()
+    let report_file = ReportFile::create(args.report.as_deref())?;
+    let outcome = match rows(&args)? {
+        Ok(rows) => import(&args, rows).await?,
+        Err(bad) => Outcome {
+            report: ImportReport {
+                dry_run: args.dry_run,
+                errors: bad.into_iter().map(BadLine::into_error).collect(),
+                ..ImportReport::default()
+            },
+            ..Outcome::default()
         },
     };
-    Ok(show(&report, args.json))
+    report_file.write(&outcome, args.json)?;
+    outcome.show(args.json);
+    Ok(if outcome.report.errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The people of the file, or its bad lines.
+fn rows(args: &ImportArgs) -> anyhow::Result<Result<Vec<DirectoryRow>, Vec<BadLine>>> {
+    let mut reading = Reading {
+        clear_passwords: args.clear_passwords,
+        ..Reading::default()
+    };
+    if let Some(file) = &args.departments {
+        match departments::paths(&read(file, args.encoding)?) {
+            Ok(paths) => reading.departments = paths,
+            Err(bad) => return Ok(Err(bad)),
+        }
+    }
+    let text = read(&args.file, args.encoding)?;
+    Ok(match args.format.unwrap_or_else(|| format_of(&args.file)) {
+        Format::Csv => csv_file::rows(&text, &reading),
+        Format::Yaml => yaml_file::rows(&text, &reading),
+    })
 }
 
 fn format_of(path: &Path) -> Format {
@@ -76,7 +131,7 @@ fn format_of(path: &Path) -> Format {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+fn read(path: &Path, encoding: Option<&'static Encoding>) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let what = || format!("read {}", path.display());
     if path == Path::new("-") {
@@ -91,87 +146,44 @@ fn read(path: &Path) -> anyhow::Result<String> {
     .with_context(what)?;
     ensure!(
         bytes.len() as u64 <= MAX_FILE_BYTES,
-        "the file is larger than {MAX_FILE_BYTES} bytes"
+        "{} is larger than {MAX_FILE_BYTES} bytes",
+        path.display()
     );
-    let text = String::from_utf8(bytes).with_context(what)?;
-    // Spreadsheets like to begin with a byte order mark.
-    Ok(text
-        .strip_prefix('\u{feff}')
-        .map(str::to_owned)
-        .unwrap_or(text))
+    let text = text::decode(&bytes, encoding)
+        .map_err(anyhow::Error::msg)
+        .with_context(what)?;
+    if let Some(guess) = text.guess {
+        output::note(&format!(
+            "{} is no UTF-8: read as {guess}, which is a guess; --encoding names another",
+            path.display()
+        ));
+    }
+    Ok(text.text)
 }
 
-async fn import(server: &ServerArgs, rows: Vec<DirectoryRow>) -> anyhow::Result<ImportReport> {
-    let total = rows.len() as u64;
-    let mut admin = server.connect().await?;
-    let bar = progress_bar(total);
-    let mut progress = admin
-        .import_directory(futures::stream::iter(rows))
+async fn import(args: &ImportArgs, rows: Vec<DirectoryRow>) -> anyhow::Result<Outcome> {
+    let mut admin = args.server.connect().await?;
+    let mut progress = Progress::start();
+    let options = Item::Options(ImportOptions {
+        dry_run: args.dry_run,
+    });
+    let items = std::iter::once(options).chain(rows.into_iter().map(Item::Row));
+    let items = items.map(|item| ImportItem { item: Some(item) });
+    let mut answer = admin
+        .import_directory(futures::stream::iter(items))
         .await
         .map_err(|status| refusal(&status))?
         .into_inner();
     let mut report = None;
-    while let Some(item) = progress
-        .message()
-        .await
-        .map_err(|status| refusal(&status))?
-    {
-        bar.set_position(u64::from(item.hashed));
-        bar.set_message(format!("{} received", item.received));
+    let mut changes = Vec::new();
+    while let Some(item) = answer.message().await.map_err(|status| refusal(&status))? {
+        progress.show(&item);
+        changes.extend(item.changes);
         report = item.report.or(report);
     }
-    bar.finish_and_clear();
-    report.context("the server ended the import without a report")
-}
-
-/// On standard error, and only when that is a terminal.
-fn progress_bar(total: u64) -> ProgressBar {
-    let bar = ProgressBar::new(total);
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {pos}/{len} passwords, {msg} {elapsed}")
-    {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn show(report: &ImportReport, json: bool) -> ExitCode {
-    if json {
-        let errors: Vec<_> = report
-            .errors
-            .iter()
-            .map(|error| json!({"line": error.line, "message": error.message}))
-            .collect();
-        let value = json!({
-            "applied": report.applied,
-            "added": report.added,
-            "updated": report.updated,
-            "unchanged": report.unchanged,
-            "departments_added": report.departments_added,
-            "errors": errors,
-        });
-        output::print(&format!("{value:#}"));
-    } else {
-        for error in &report.errors {
-            output::note(&format!("line {}: {}", error.line, error.message));
-        }
-        if report.applied {
-            output::print(&format!(
-                "{} added, {} updated, {} unchanged, {} departments added",
-                report.added, report.updated, report.unchanged, report.departments_added
-            ));
-        } else {
-            output::note(&format!(
-                "nothing imported, bad lines: {}",
-                report.errors.len()
-            ));
-        }
-    }
-    if report.applied {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    progress.end();
+    let report = report.context("the server ended the import without a report")?;
+    Ok(Outcome { report, changes })
 }
 
 #[cfg(test)]
@@ -183,13 +195,5 @@ mod tests {
         assert_eq!(format_of(Path::new("a/people.YAML.yml")), Format::Yaml);
         assert_eq!(format_of(Path::new("people.csv")), Format::Csv);
         assert_eq!(format_of(Path::new("-")), Format::Csv);
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_no_part_of_the_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("p.csv");
-        std::fs::write(&path, "\u{feff}name\nann\n").unwrap();
-        assert_eq!(read(&path).unwrap(), "name\nann\n");
     }
 }

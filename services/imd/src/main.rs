@@ -11,9 +11,11 @@ mod cli;
 mod config;
 mod connect;
 mod directory;
+mod doctor;
 mod manifest;
 mod output;
 mod password;
+mod probe;
 mod run;
 mod store;
 #[cfg(test)]
@@ -57,7 +59,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Directory(command) => tool(directory::command(command)),
         Command::Admin(command) => tool(admin::command(command)),
         Command::Chat(args) => tool(async { chat::run(args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Script(args) => {
+            tool(async { chat::script(args).await.map(|()| ExitCode::SUCCESS) })
+        }
         Command::Check(args) => tool(check::run(args)),
+        Command::Doctor(args) => tool(doctor::run(args)),
     }
 }
 

@@ -1,17 +1,47 @@
 //! What the tools say: results on standard output, complaints on standard error.
+//!
+//! Whatever passes through here is harmless to a terminal, whoever wrote it: see [`im_core::text`].
 
 use std::io::{self, Write};
 
+use im_core::text::{is_unseen, printable};
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
 
-/// Prints a line. A reader that has gone away is no error.
+/// Prints lines. A reader that has gone away is no error.
 pub(crate) fn print(text: &str) {
-    drop(writeln!(io::stdout().lock(), "{text}"));
+    drop(writeln!(io::stdout().lock(), "{}", harmless(text)));
 }
 
-/// Prints a line on standard error.
+/// Prints lines on standard error.
 pub(crate) fn note(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    drop(writeln!(io::stderr().lock(), "{}", harmless(text)));
+}
+
+/// The lines of a text, each without anything that drives a terminal.
+fn harmless(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    lines.join("\n")
+}
+
+/// A value as JSON on several lines; what a terminal would obey is escaped as JSON does it.
+pub(crate) fn json(value: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{value:#}").chars() {
+        if is_unseen(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json(value: &Value) {
+    print(&json(value));
 }
 
 /// Prints an error with its causes.
@@ -44,8 +74,10 @@ impl Table {
         }
     }
 
+    /// Adds a row; it stays one whatever is in its cells.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        let cells = cells.iter().map(|cell| printable(cell).into_owned());
+        self.rows.push(cells.collect());
     }
 
     /// The table as text, columns aligned, without spaces at the ends of lines.
@@ -60,26 +92,33 @@ impl Table {
                 let cells = std::iter::once(&heading_row).chain(&self.rows);
                 cells
                     .filter_map(|row| row.get(column))
-                    .map(|c| c.chars().count())
+                    .map(|cell| cell.width())
                     .max()
                     .unwrap_or(0)
             })
             .collect();
         let lines = std::iter::once(&heading_row).chain(&self.rows).map(|row| {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:width$}"));
+            let cells = row.iter().zip(&widths).map(|(cell, width)| {
+                let blanks = " ".repeat(width.saturating_sub(cell.width()));
+                format!("{cell}{blanks}")
+            });
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         });
         lines.collect::<Vec<_>>().join("\n")
     }
 }
 
+/// Says on standard error that a list goes on, and how to see the rest.
+pub(crate) fn tell_more(more: bool, last: Option<u32>) {
+    if let (true, Some(last)) = (more, last) {
+        note(&format!("there are more: --after {last} goes on"));
+    }
+}
+
 /// Prints either form of a result.
 pub(crate) fn show(json: bool, value: &Value, text: impl FnOnce() -> String) {
     if json {
-        print(&format!("{value:#}"));
+        print_json(value);
     } else {
         print(&text());
     }
@@ -95,5 +134,29 @@ mod tests {
         table.row(vec!["7".to_owned(), "ann".to_owned()]);
         table.row(vec!["1234".to_owned(), String::new()]);
         assert_eq!(table.render(), "id    name\n7     ann\n1234");
+    }
+
+    #[test]
+    fn columns_keep_their_place_with_wide_characters() {
+        let mut table = Table::new(&["name", "nick"]);
+        table.row(vec!["李雷".to_owned(), "Li".to_owned()]);
+        table.row(vec!["ann".to_owned(), "Ann".to_owned()]);
+        assert_eq!(table.render(), "name  nick\n李雷  Li\nann   Ann");
+    }
+
+    #[test]
+    fn names_that_would_drive_a_terminal_keep_their_row_and_are_harmless() {
+        let mut table = Table::new(&["name"]);
+        table.row(vec!["\u{1b}[2J\u{1b}[31mred\nline\u{202e}".to_owned()]);
+        let text = table.render();
+        assert_eq!(text, "name\n\\u{1b}[2J\\u{1b}[31mred\\u{a}line\\u{202e}");
+        assert_eq!(harmless("a\u{1b}\nb"), "a\\u{1b}\nb");
+        let value = serde_json::json!({"name": "\u{9b}x\u{202e}\u{e0041}"});
+        let text = json(&value);
+        assert!(
+            !text.contains(['\u{9b}', '\u{202e}', '\u{e0041}']),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }

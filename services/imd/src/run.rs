@@ -13,12 +13,15 @@ mod secret;
 mod store;
 mod supervise;
 mod threads;
+mod told;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_core::Chain;
 use im_db_proxy::RememberKeys;
 use im_role::{Role, TABLE, Table};
 use im_rpc::{LinkMetrics, Secret};
@@ -26,6 +29,7 @@ use im_runtime::admin::Admin;
 use im_runtime::ready_file::{self, Addresses};
 use im_runtime::signals::{Signals, Stop};
 use im_runtime::{Context, limits, process, telemetry};
+use im_store::DataDir;
 use prometheus_client::metrics::info::Info;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +37,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
-use crate::config;
+use crate::{config, output};
 use assembly::Assembly;
 use follow::follow;
 use secret::Kept;
@@ -89,6 +93,10 @@ const NOT_STOPPING: &str = "not_stopping";
 pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
     let config = config::load_all_in_one(args)?;
     listeners::check(Plan::All, &config)?;
+    told::check(Plan::All, &config)?;
+    if let Some(dir) = &config.data_dir {
+        DataDir::refuse_writable_by_others(dir)?;
+    }
     let secrets = Secrets {
         installation: secret::of_all_in_one(&config)?,
         administrators: Some(secret::of_administrators(&config)?),
@@ -99,8 +107,9 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
 
 /// `imd ROLE`.
 pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
-    let config = config::load(&args.config, Vec::new())?;
+    let config = config::load_role(&args.config, role)?;
     listeners::check(Plan::One(role), &config)?;
+    told::check(Plan::One(role), &config)?;
     let (administrators, remembered_logins) = if role == Role::DB_PROXY {
         (
             Some(secret::of_administrators(&config)?),
@@ -181,7 +190,7 @@ async fn run(
             open_files = limit,
             "starting"
         ),
-        Err(error) => warn!(%error, "raise limit of open files failed"),
+        Err(error) => warn!(error = %Chain(&error), "raise limit of open files failed"),
     }
     let stop_limit = config.process.stop_timeout.duration();
     if plan.runs(Role::MSG) && config.msg.longest_stop() > stop_limit {
@@ -190,6 +199,13 @@ async fn run(
             "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
+    if let Some(warning) = told::warning(plan, &config) {
+        warn!("{warning}");
+    }
+    let welcome = match (plan, &config.data_dir) {
+        (Plan::All, Some(dir)) if std::io::stderr().is_terminal() => Some(dir.clone()),
+        _ => None,
+    };
     let shared = share(config, &secrets, clients);
     let context = shared.context.clone();
     let admin = bind_admin(&shared).await?;
@@ -212,6 +228,7 @@ async fn run(
         context.clone(),
         ready_file,
         addresses,
+        welcome,
         stop_rest.clone(),
     ));
     rest.spawn(tell_stopping(context, drain.clone(), stop_rest.clone()));
@@ -291,7 +308,7 @@ async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
 
 async fn serve_admin(admin: Admin, stop: CancellationToken) {
     if let Err(error) = admin.run(stop).await {
-        error!(%error, "admin port failed");
+        error!(error = %Chain(&error), "admin port failed");
     }
 }
 
@@ -303,11 +320,13 @@ async fn tell_stopping(context: Context, drain: CancellationToken, stop: Cancell
     }
 }
 
-/// Says once that everything is ready, in the log and in the ready file.
+/// Says once that everything is ready: in the log, to whoever started it at a terminal, in the ready
+/// file.
 async fn tell_ready(
     context: Context,
     file: Option<PathBuf>,
     addresses: Addresses,
+    welcome: Option<PathBuf>,
     stop: CancellationToken,
 ) {
     if stop
@@ -318,9 +337,14 @@ async fn tell_ready(
         return;
     }
     info!(addresses = %serde_json::json!(addresses), "ready");
+    if let Some(text) = welcome.and_then(|dir| told::welcome(&dir, &addresses)) {
+        output::note(&text);
+    }
     let Some(file) = file else { return };
     match ready_file::write(&file, &addresses) {
         Ok(()) => info!(file = %file.display(), "wrote the ready file"),
-        Err(error) => error!(%error, file = %file.display(), "write ready file failed"),
+        Err(error) => {
+            error!(error = %Chain(&error), file = %file.display(), "write ready file failed")
+        }
     }
 }

@@ -36,7 +36,8 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
             };
             let asks = frame.command() == Some(Command::MsgServReq);
             if asks && decode_checked::<ImMsgServReq>(frame.body).is_ok() {
-                let choice = clients.choose(Port::Binary);
+                let local = stream.local_addr().ok().map(|local| local.ip());
+                let choice = clients.choose(Port::Binary).seen_from(local);
                 let answer = answer::binary(&choice, frame.header.seq);
                 finish(stream, &answer, limits.linger).await;
                 return;

@@ -52,7 +52,9 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
             Request::Malformed => break Refusal::Malformed,
             Request::Elsewhere => break Refusal::Elsewhere,
             Request::Dispatch => {
-                let answer = clients.answers.http(&clients.choose(Port::Http));
+                let local = stream.local_addr().ok().map(|local| local.ip());
+                let choice = clients.choose(Port::Http).seen_from(local);
+                let answer = clients.answers.http(&choice);
                 finish(stream, &answer, limits.linger).await;
                 return;
             }

@@ -33,9 +33,10 @@
 //! they may well be there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use im_config::LoginConfig;
+use im_config::{LoginConfig, WHERE_ASKED};
 use im_proto_rpc::v1::LoadReport;
 use im_proto_rpc::v1::load_report::State;
 use tokio::time::Instant;
@@ -81,6 +82,33 @@ impl From<&LoginConfig> for Rules {
 /// Names a report stream inside this process; later ones have greater numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
+
+impl Choice {
+    /// The choice as a client that came to this address of ours is told: a msg server of the same
+    /// process, which clients find everywhere where they find us, is there for them too.
+    pub(crate) fn seen_from(self, local: Option<IpAddr>) -> Self {
+        let place = |address: Address| {
+            if address.ip1 != WHERE_ASKED && address.ip2 != WHERE_ASKED {
+                return Some(address);
+            }
+            let local = local?.to_canonical().to_string();
+            let told = |ip: String| {
+                if ip == WHERE_ASKED { local.clone() } else { ip }
+            };
+            Some(Address {
+                ip1: told(address.ip1),
+                ip2: told(address.ip2),
+                port: address.port,
+            })
+        };
+        let seen = match self {
+            Self::Fresh(address) => place(address).map(Self::Fresh),
+            Self::LastKnown(address) => place(address).map(Self::LastKnown),
+            other => Some(other),
+        };
+        seen.unwrap_or(Self::Nobody)
+    }
+}
 
 /// Where a client is to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]

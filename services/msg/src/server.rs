@@ -231,7 +231,7 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         "sessions": gateway.sessions.len(),
         "pending_logins": gateway.sessions.pending().len(),
         "pending_messages": pending,
-        "pending_bytes": gateway.db.pending_bytes(),
+        "pending_bytes": gateway.db.messages().used(),
         "in_flight_calls": in_flight,
         "db_proxy_link": gateway.db.is_up(),
         "login_links": drain.links,

@@ -21,6 +21,7 @@ impl Role {
         section: "db_proxy",
         more_sections: &["sqlite"],
         about: "every durable fact",
+        admin_port: 10_704,
         listeners: &[
             Listener {
                 in_all: true,
@@ -58,6 +59,7 @@ impl Role {
         field: "route",
         section: "route",
         about: "presence and message bus",
+        admin_port: 10_703,
         listeners: &[Listener {
             field: "peer",
             ..Listener::grpc(8200)
@@ -72,6 +74,7 @@ impl Role {
         field: "msg",
         section: "msg",
         about: "holds client connections",
+        admin_port: 10_702,
         listeners: &[Listener::client("client", "listen", 8000).behind("")],
         optional: false,
         kubernetes: Kubernetes {
@@ -93,6 +96,7 @@ impl Role {
         field: "login",
         section: "login",
         about: "tells clients which msg server to use",
+        admin_port: 10_701,
         listeners: &[
             Listener::client("client", "client_listen", 8008),
             Listener::client("http", "http_listen", 8080),

@@ -23,6 +23,8 @@ pub struct Spec {
     pub more_sections: &'static [&'static str],
     /// What it does, to complete "the role that".
     pub about: &'static str,
+    /// Port for probes and metrics of a process that runs it alone, outside of a cluster.
+    pub admin_port: u16,
     /// Where it listens.
     pub listeners: &'static [Listener],
     /// Whether an installation is whole without it. Then it runs only where it is named.
@@ -126,6 +128,7 @@ impl Spec {
         section: "",
         more_sections: &[],
         about: "",
+        admin_port: 0,
         listeners: &[],
         optional: true,
         singleton: false,

@@ -14,12 +14,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use im_config::LinkConfig;
+use im_core::Chain;
 use im_discovery::{Discover, Endpoint, StaticList};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::grpc::{GrpcConnect, LinkKind};
 use crate::link::{Accept, Dial, DialError, Link};
@@ -229,7 +230,9 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
                     info!(kind = self.link.kind, peer = dialer.peer(), "link is up");
                     trouble = Trouble::None;
                     let since = Instant::now();
-                    if !self.hold(link, dialer.peer(), &stop, &removed).await {
+                    let span = info_span!("link", kind = self.link.kind, peer = dialer.peer());
+                    let held = self.hold(link, dialer.peer(), &stop, &removed);
+                    if !held.instrument(span).await {
                         return;
                     }
                     info!(kind = self.link.kind, peer = dialer.peer(), "link is down");
@@ -308,19 +311,4 @@ enum Trouble {
     None,
     Unreachable,
     Refused,
-}
-
-/// An error with its causes, on one line.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }

@@ -32,7 +32,7 @@ pub enum BackupError {
     #[error("restore into {}: it is not empty", .0.display())]
     NotEmpty(PathBuf),
     /// There is no store.
-    #[error("find a store in {}", .0.display())]
+    #[error("there is no store in {}", .0.display())]
     NotAStore(PathBuf),
     /// A later release wrote it.
     #[error(
@@ -111,9 +111,19 @@ pub async fn restore(from: &Path, data_dir: &Path) -> Result<(), BackupError> {
     }
     let database = dir.database();
     let draft = Draft::beside(&database).map_err(io_error(&database))?;
-    tokio::fs::copy(from, draft.path())
+    // Bytes only: who may read the backup is no matter of the store.
+    let mut source = tokio::fs::File::open(from).await.map_err(io_error(from))?;
+    let mut target = tokio::fs::OpenOptions::new()
+        .write(true)
+        .open(draft.path())
+        .await
+        .map_err(io_error(draft.path()))?;
+    tokio::io::copy(&mut source, &mut target)
         .await
         .map_err(io_error(from))?;
+    tokio::io::AsyncWriteExt::flush(&mut target)
+        .await
+        .map_err(io_error(draft.path()))?;
     // What is checked is what will be used, not what it was copied from.
     check(draft.path()).await?;
     publish(draft, &database)?;

@@ -2,11 +2,11 @@
 //!
 //! `lock` is locked exclusively as long as a process uses the directory and holds that process's id;
 //! `version` holds the layout's number; `im.db` is the database. The directory is made with mode
-//! 0700: it holds password hashes and messages.
+//! 0700, and in one that existed every file has mode 0600: it holds password hashes and messages.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,18 @@ const VERSION: u32 = 1;
 const LOCK_FILE: &str = "lock";
 const VERSION_FILE: &str = "version";
 const DATABASE_FILE: &str = "im.db";
+
+/// Files of a store; SQLite gives those beside the database its permissions.
+const OPEN_FILES: [&str; 5] = [
+    LOCK_FILE,
+    VERSION_FILE,
+    DATABASE_FILE,
+    "im.db-wal",
+    "im.db-shm",
+];
+
+/// Mode of files that only their owner reads.
+const PRIVATE: u32 = 0o600;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +57,17 @@ pub enum DataDirError {
     BadVersion {
         /// The version file.
         file: PathBuf,
+    },
+    /// Others may put files into it.
+    #[error(
+        "{} may be written by others than its owner (mode {mode:03o}): chmod go-w it, or take another \
+         directory", .dir.display()
+    )]
+    Writable {
+        /// The directory.
+        dir: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// A file could not be read, written or locked.
     #[error("use {}", .path.display())]
@@ -88,6 +111,58 @@ impl DataDir {
         })
     }
 
+    /// Refuses a directory in which others than its owner may put files: they could put theirs in place
+    /// of ours. One that is missing is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`DataDirError::Writable`], and [`DataDirError::Io`] when its mode cannot be read.
+    pub fn refuse_writable_by_others(path: &Path) -> Result<(), DataDirError> {
+        let mode = match fs::metadata(path) {
+            Ok(found) => found.permissions().mode() & 0o777,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => {
+                return Err(DataDirError::Io {
+                    path: path.to_path_buf(),
+                    source,
+                });
+            }
+        };
+        if mode & 0o022 != 0 {
+            return Err(DataDirError::Writable {
+                dir: path.to_path_buf(),
+                mode,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the right to read from files that an earlier release left open to others.
+    fn close_to_others(dir: &Path) -> Result<(), DataDirError> {
+        for name in OPEN_FILES {
+            let path = dir.join(name);
+            match fs::set_permissions(&path, fs::Permissions::from_mode(PRIVATE)) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(DataDirError::Io { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an empty database file when there is none, before SQLite makes one for everybody. SQLite
+    /// gives the files beside it the same mode.
+    pub(crate) fn make_database(&self) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(PRIVATE)
+            .open(self.database())?;
+        Ok(())
+    }
+
     /// Whether a directory has a version file; an error when this release cannot use the layout.
     pub(crate) fn check_layout(dir: &Path) -> Result<bool, DataDirError> {
         let file = dir.join(VERSION_FILE);
@@ -114,12 +189,14 @@ impl DataDir {
         };
         Self::make(path)?;
         let path = path.canonicalize().map_err(io(path))?;
+        Self::close_to_others(&path)?;
         let lock_file = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(PRIVATE)
             .open(&lock_file)
             .map_err(io(&lock_file))?;
         match lock.try_lock() {
@@ -171,7 +248,12 @@ impl DataDir {
     pub(crate) fn write_version(&self) -> Result<(), DataDirError> {
         let file = self.path.join(VERSION_FILE);
         let write = || {
-            let mut out = File::create(&file)?;
+            let mut out = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(PRIVATE)
+                .open(&file)?;
             writeln!(out, "{VERSION}")?;
             out.sync_all()?;
             sync_dir(&self.path)
@@ -235,6 +317,38 @@ mod tests {
         let mode = fs::metadata(dir.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         assert_eq!(fs::read_to_string(path.join("version")).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn files_are_for_their_owner_only_also_in_a_directory_that_existed() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // As an earlier release has left it.
+        fs::write(temp.path().join("im.db"), "").unwrap();
+        fs::set_permissions(temp.path().join("im.db"), fs::Permissions::from_mode(0o644)).unwrap();
+        let dir = DataDir::open(temp.path()).unwrap();
+        dir.make_database().unwrap();
+        for name in ["lock", "version", "im.db"] {
+            let mode = fs::metadata(temp.path().join(name)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused_with_its_mode() {
+        let temp = tempfile::tempdir().unwrap();
+        let with_mode = |mode| {
+            fs::set_permissions(temp.path(), fs::Permissions::from_mode(mode)).unwrap();
+            DataDir::refuse_writable_by_others(temp.path()).map_err(|error| error.to_string())
+        };
+        for mode in [0o700, 0o755, 0o750] {
+            assert_eq!(with_mode(mode), Ok(()));
+        }
+        for mode in [0o777, 0o775, 0o702] {
+            let error = with_mode(mode).unwrap_err();
+            assert!(error.contains(&format!("mode {mode:03o}")), "{error}");
+        }
+        DataDir::refuse_writable_by_others(&temp.path().join("missing")).unwrap();
     }
 
     #[test]

@@ -23,9 +23,11 @@ pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, LoginFailures,
     MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
+pub use traits::administration::{AdministrationStore, ListPage};
 pub use traits::devices::{DeviceStore, DeviceToken};
 pub use traits::directory::{
-    DepartmentRecord, DirectoryImport, DirectoryStore, ImportOutcome, ImportedUser,
+    DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
+    ImportedUser,
 };
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
@@ -39,12 +41,20 @@ pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unre
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
-    AccountStore + DirectoryStore + MessageStore + SessionStore + GroupStore + DeviceStore + MeterStore
+    AccountStore
+    + AdministrationStore
+    + DirectoryStore
+    + MessageStore
+    + SessionStore
+    + GroupStore
+    + DeviceStore
+    + MeterStore
 {
 }
 
 impl<T> Store for T where
     T: AccountStore
+        + AdministrationStore
         + DirectoryStore
         + MessageStore
         + SessionStore

@@ -12,6 +12,7 @@
 //! stores messages, are opened when they are first needed.
 
 mod accounts;
+mod administration;
 mod append;
 mod appender;
 mod changes;

@@ -1,6 +1,7 @@
 //! The parts of a store, one file per subject.
 
 pub(crate) mod accounts;
+pub(crate) mod administration;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod groups;

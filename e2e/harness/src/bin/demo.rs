@@ -17,6 +17,8 @@ id,name,password,nick,sex,department
 2,ben,demo,Ben,1,Company/Sales
 3,cleo,demo,Cleo,2,Company/Research
 ";
+/// Nicks of the people with the ids 1, 2 and 3.
+const NICKS: [&str; 3] = ["Ann", "Ben", "Cleo"];
 const WAIT: Duration = Duration::from_secs(20);
 
 struct Person {
@@ -100,7 +102,10 @@ async fn main() -> anyhow::Result<()> {
     println!("  {imd} all-in-one --data-dir data &");
     println!("  printf 'name,password\\nann,secret\\nben,secret\\n' > people.csv");
     println!("  {imd} directory import people.csv --data-dir data");
-    println!("  {imd} chat ann        # and in another terminal: {imd} chat ben");
+    println!("  {imd} chat ann        # and in another terminal: {imd} chat ben\n");
+    println!("clients: http://127.0.0.1:8080/msg_server");
+    println!("data:    the folder data, for its owner only");
+    println!("people:  {imd} directory import people.csv --data-dir data");
     Ok(())
 }
 
@@ -158,10 +163,11 @@ async fn show_history(person: &Person, peer: Peer) -> anyhow::Result<()> {
     let history = person.client.history(peer, 0, 20).await?;
     for message in history.msg_list.iter().rev() {
         let text = text_of(person, &message.msg_data);
-        println!(
-            "  #{} from {}: {text}",
-            message.msg_id, message.from_session_id
-        );
+        let from = NICKS
+            .get(usize::try_from(message.from_session_id)?.wrapping_sub(1))
+            .copied()
+            .unwrap_or("somebody");
+        println!("  #{} {from}: {text}", message.msg_id);
     }
     Ok(())
 }

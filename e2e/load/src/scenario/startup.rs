@@ -45,6 +45,7 @@ async fn start(dir: &std::path::Path) -> anyhow::Result<(Process, Duration)> {
     let mut args = vec!["all-in-one".to_owned(), "--data-dir".to_owned()];
     args.push(dir.join("data").display().to_string());
     for listen in [
+        "admin.listen",
         "login.http_listen",
         "login.client_listen",
         "login.control_listen",

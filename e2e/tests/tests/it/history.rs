@@ -304,7 +304,7 @@ async fn unread_counts_follow_messages_and_positions() {
     );
 }
 
-/// F50: newest first, changed strictly later, with the newest message;
+/// F50, D48: newest first, changed in that second or later, with the newest message;
 /// voice as the encrypted word; empty sessions are left out.
 #[tokio::test]
 async fn recent_sessions_are_newest_first_with_their_newest_message() {
@@ -351,7 +351,11 @@ async fn recent_sessions_are_newest_first_with_their_newest_message() {
         assert_eq!(one.latest_msg_data, data);
     }
     let newest = times.iter().copied().max().unwrap();
-    assert_eq!(recents(&mut pc, newest).await, [], "strictly later");
+    let again = recents(&mut pc, newest).await;
+    assert!(
+        !again.is_empty() && again.iter().all(|one| one.updated_time >= newest),
+        "{again:?}"
+    );
     assert_eq!(recents(&mut pc, newest - 1_000).await.len(), 3);
 }
 

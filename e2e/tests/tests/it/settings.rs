@@ -88,20 +88,30 @@ async fn a_group_can_be_shielded_by_each_member_for_himself() {
     }
 }
 
-/// D7: the list has fixed groups only, which administrators make, and names the user even when
-/// it is empty.
+/// D7, D47: a new group is in its members' list before anybody has written in it, and so it is for
+/// somebody added later; the answer names the user even when it is empty.
 #[tokio::test]
-async fn fixed_groups_are_listed_for_their_members() {
+async fn a_new_group_is_listed_for_its_members_before_anybody_writes() {
     let shared = platform().await;
     let [a, b] = users();
     let mut pc = shared.pc(a).await;
-    make_group(&mut pc, "temporary", &[a, b]).await;
     let request = ImNormalGroupListReq {
         user_id: 0,
         attach_data: None,
     };
     let answer: ImNormalGroupListRsp = pc.ask(Command::NormalGroupListReq, &request).await;
     assert_eq!((answer.user_id, answer.group_version_list.len()), (a, 0));
+    let group = make_group(&mut pc, "temporary", &[a, b]).await;
+    for user in [a, b] {
+        let mut again = shared.phone(user).await;
+        let answer: ImNormalGroupListRsp = again.ask(Command::NormalGroupListReq, &request).await;
+        let listed: Vec<u32> = answer
+            .group_version_list
+            .iter()
+            .map(|one| one.group_id)
+            .collect();
+        assert_eq!(listed, [group]);
+    }
 }
 
 /// Without a file server a request fails with result 1 and the unchanged name, lists are

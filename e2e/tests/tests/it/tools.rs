@@ -214,11 +214,11 @@ async fn administrators_make_fixed_groups() {
     pc.say(in_group(group), "to the fixed group").await;
 }
 
-/// Runs the terminal client with these lines on its input; whether it succeeded, and what it printed.
+/// Runs a script of these lines; whether it succeeded, and what it printed.
 fn chat(url: &str, user: &str, password_file: &str, lines: &[&str]) -> (bool, String) {
     let mut child = Program::new(imd_binary().unwrap())
         .args([
-            "chat",
+            "script",
             user,
             "--server",
             url,

@@ -22,6 +22,7 @@ const MSG: &[&str] = &[
     "connection::closes",
     "connection::identity",
     "connection::admission",
+    "connection::room",
     "connection::conn",
     "connection::table",
     "connection::partial",
@@ -54,6 +55,7 @@ const MSG: &[&str] = &[
 
 const DB_PROXY: &[&str] = &[
     "support",
+    "names",
     "members",
     "publication",
     "profile",

@@ -6,6 +6,7 @@ use std::path::Path;
 use toml::Table;
 
 use super::{LoadError, Loaded};
+use crate::nearest::TomlError;
 use crate::renamed::{self, Renamed, Renewed};
 use crate::{Check as _, ImdConfig, Violations, table};
 
@@ -27,9 +28,9 @@ impl Layer {
     }
 
     pub(super) fn of_file(path: &Path, text: &str) -> Result<Self, LoadError> {
-        let failed = |source| LoadError::File {
+        let failed = |error: toml::de::Error| LoadError::File {
             path: path.to_owned(),
-            source: Box::new(source),
+            source: Box::new(TomlError::of(&error)),
         };
         let mut layer = Self::new(&format!("configuration file {}", path.display()));
         layer.table = toml::from_str(text).map_err(failed)?;

@@ -10,8 +10,8 @@ impl Check for MsgConfig {
         let Self {
             name,
             listen,
-            public_ip1: _,
-            public_ip2: _,
+            public_ip1,
+            public_ip2,
             public_port,
             public_endpoint_file: _,
             link,
@@ -78,6 +78,8 @@ impl Check for MsgConfig {
         checker.length("name", name, 128);
         checker.listen("listen", listen);
         checker.table("link", link);
+        checker.public_host("public_ip1", public_ip1);
+        checker.public_host("public_ip2", public_ip2);
         checker.range("public_port", public_port, &(0..=u16::MAX));
         checker.range("max_sessions", max_sessions, &(0..=u32::MAX));
         checker.range("soft_max_sessions", soft_max_sessions, &(0..=u32::MAX));

@@ -62,3 +62,43 @@ fn presence_notices_are_set_by_one_word() {
     assert!(toml::from_str::<MsgConfig>("[presence]\nnotify = \"some\"").is_err());
     assert!(toml::from_str::<MsgConfig>("rate_limits = 3").is_err());
 }
+
+#[test]
+fn public_addresses_are_those_of_one_machine_or_names() {
+    let judge = |ip: &str| {
+        let config = MsgConfig {
+            public_ip1: ip.to_owned(),
+            ..MsgConfig::default()
+        };
+        config.validate().map_err(|error| error.to_string())
+    };
+    for good in [
+        "",
+        "192.0.2.7",
+        "2001:db8::7",
+        "chat.example.com",
+        "msg-0",
+        "chat.example.com.",
+    ] {
+        assert_eq!(judge(good), Ok(()), "{good}");
+    }
+    for bad in [
+        "10.0.0.300",
+        "http://x",
+        "chat.example:9000",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "a b",
+        "a..b",
+        "[::1]",
+        "10.0.0",
+    ] {
+        let error = judge(bad).unwrap_err();
+        assert!(
+            error.starts_with("public_ip1: must be an IP address or the name of a host")
+                && error.ends_with(&format!("is {bad:?}")),
+            "{bad}: {error}"
+        );
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use im_core::time::UnixSeconds;
+use im_core::{Chain, time::UnixSeconds};
 use im_proto_rpc::v1::LoginCall;
-use im_store::{Remembered, StoreError, VerifiedLogin};
+use im_store::{Credentials, Remembered, StoreError, VerifiedLogin};
 use prost::Message as _;
 use tracing::error;
 
@@ -14,18 +14,26 @@ use super::lockout::{Attempt, Standing};
 use super::memory::Account;
 use super::origin::Origin;
 use super::queue::Request;
+use super::refusals::Reason;
 use super::remember::Recall;
 use super::renewals::{RENEW_AFTER, Verified};
 use super::{ACTIVE, Accounts, MAX_DIGEST_BYTES, Refusal};
+use crate::names;
 use crate::profile::user_info;
 
 /// How often a login waits for the answer to the same question of somebody else.
 const MOST_TURNS: usize = 4;
 
+/// Bytes beyond the longest name that may be blanks around it, or another form of its letters.
+const MAX_BLANKS: usize = 64;
+
 impl Accounts {
     pub(super) async fn check(&self, call: &LoginCall) -> Result<Arc<Account>, Refusal> {
-        // As the original: blanks at the end of a name do not count.
-        let name = call.user_name.trim_end_matches(' ');
+        if call.user_name.len() > self.config.max_name.as_usize() + MAX_BLANKS {
+            return Err(self.oversized(&Origin::of(&call.address)));
+        }
+        let name = names::canonical(&call.user_name);
+        let name = name.as_ref();
         let digest = call.password.as_str();
         let origin = Origin::of(&call.address);
         if name.len() > self.config.max_name.as_usize() || digest.len() > MAX_DIGEST_BYTES {
@@ -76,7 +84,7 @@ impl Accounts {
             match self.recall(account.as_deref(), digest) {
                 Recall::Right { renew } => {
                     // Only an account is recalled.
-                    let account = account.ok_or(Refusal::Wrong)?;
+                    let account = account.ok_or(Refusal::Wrong(Reason::Unknown))?;
                     self.metrics.remembered();
                     self.succeed(attempt, &login).await?;
                     self.renew(&account, digest, renew);
@@ -91,7 +99,7 @@ impl Accounts {
             let permit = match self.admission.turn(request).await {
                 Turn::Run(permit) => permit,
                 Turn::Again => continue,
-                Turn::Wrong => return Err(login.wrong()),
+                Turn::Wrong => return Err(login.wrong(Reason::Password)),
                 Turn::Busy(retry_after) => return Err(Refusal::Busy(retry_after)),
             };
             if let Standing::Free { .. } | Standing::Spared = login.standing {
@@ -113,9 +121,9 @@ impl Accounts {
                     self.verified(attempt, &login, account, digest, Some(hash), generation)
                         .await
                 }
-                (account, _) => {
+                (account, verdict) => {
                     self.record(attempt, &mut login, account.is_some()).await?;
-                    Err(login.wrong())
+                    Err(login.wrong(reason(account.as_deref(), &verdict)))
                 }
             };
             // Its end is what the next login of this name and address waits for.
@@ -137,7 +145,7 @@ impl Accounts {
     ) -> Result<Arc<Account>, Refusal> {
         self.succeed(attempt, login).await?;
         if self.memory.generation() != generation && !self.is_still_active(&attempt.name).await? {
-            return Err(Refusal::Wrong);
+            return Err(Refusal::Wrong(Reason::NotActive));
         }
         let pair = self.memory.pair(&attempt.name, &attempt.origin.address);
         self.memory.verify(&account, digest, pair);
@@ -172,7 +180,7 @@ impl Accounts {
 
     fn refusal_of(&self, standing: Standing) -> Refusal {
         match standing {
-            Standing::Free { .. } | Standing::Spared => Refusal::Wrong,
+            Standing::Free { .. } | Standing::Spared => Refusal::Wrong(Reason::Password),
             Standing::Locked(_) => Refusal::LockedOut,
             Standing::Slowed(_) => Refusal::Busy(self.config.lockout_first_wait.into()),
         }
@@ -184,7 +192,7 @@ impl Accounts {
         if self.oversized.count(&origin.network) > self.config.lockout_failures {
             Refusal::LockedOut
         } else {
-            Refusal::Wrong
+            Refusal::Wrong(Reason::Unknown)
         }
     }
 
@@ -194,7 +202,7 @@ impl Accounts {
             return Ok(Some(account));
         }
         let generation = self.memory.generation();
-        let Some(credentials) = self.store.credentials(name).await? else {
+        let Some(credentials) = self.credentials(name).await? else {
             return Ok(None);
         };
         let Some(profile) = self.store.profiles(&[credentials.user]).await?.pop() else {
@@ -214,9 +222,17 @@ impl Accounts {
         Ok(Some(account))
     }
 
+    /// Credentials by a canonical name, which an old database may have in another form.
+    async fn credentials(&self, name: &str) -> Result<Option<Credentials>, StoreError> {
+        match (self.store.credentials(name).await?, names::decomposed(name)) {
+            (None, Some(decomposed)) => self.store.credentials(&decomposed).await,
+            (found, _) => Ok(found),
+        }
+    }
+
     /// Asked when accounts have changed while a password was being hashed.
     async fn is_still_active(&self, name: &str) -> Result<bool, StoreError> {
-        let credentials = self.store.credentials(name).await?;
+        let credentials = self.credentials(name).await?;
         Ok(credentials.is_some_and(|credentials| credentials.status == ACTIVE))
     }
 
@@ -293,12 +309,23 @@ impl Accounts {
             .and_then(|account| {
                 StoredHash::parse(&account.hash, self.pool.policy())
                     .inspect_err(
-                        |error| error!(user = %account.user, %error, "stored hash is unusable"),
+                        |error| error!(user = %account.user, error = %Chain(&error), "stored hash is unusable"),
                     )
                     .ok()
             });
         let computed = self.pool.verify(permit, stored, digest.to_owned()).await;
         computed.map_err(|_| Refusal::NotComputed)
+    }
+}
+
+/// Why a password did not let anybody in.
+fn reason(account: Option<&Account>, verdict: &Verdict) -> Reason {
+    match (account, verdict) {
+        (None, _) => Reason::Unknown,
+        (Some(account), _) if account.hash.is_empty() => Reason::NoPassword,
+        (Some(_), Verdict::Wrong) => Reason::Password,
+        // The right password of somebody active is not refused.
+        (Some(_), Verdict::Right | Verdict::RightOutdated(_)) => Reason::NotActive,
     }
 }
 
@@ -310,10 +337,12 @@ struct Login {
 }
 
 impl Login {
-    fn wrong(&self) -> Refusal {
+    fn wrong(&self, reason: Reason) -> Refusal {
         match self.standing {
             Standing::Locked(_) => Refusal::LockedOut,
-            Standing::Free { .. } | Standing::Slowed(_) | Standing::Spared => Refusal::Wrong,
+            Standing::Free { .. } | Standing::Slowed(_) | Standing::Spared => {
+                Refusal::Wrong(reason)
+            }
         }
     }
 }

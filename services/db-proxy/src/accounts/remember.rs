@@ -6,7 +6,7 @@
 //!
 //! *What it costs.* A MAC is as fast as argon2 is slow. Whoever has the database alone gains nothing by
 //! it: without the key, guesses cannot be compared. Whoever has the database *and* the key can try
-//! passwords of those who logged in within the remembered time at full speed, as if their hashes were
+//! passwords of those who logged in, or were imported with a password, within the remembered time at full speed, as if their hashes were
 //! not argon2. Who wants to rule that out for a stolen disk keeps the key file elsewhere
 //! (`remember_key_file`), or turns remembering off (`remember_for = "0s"`). Backups do not hold the key.
 //!

@@ -1,12 +1,14 @@
 //! Groups: fixed and temporary ones, and their members.
 
+use im_core::text::{first_unseen, unseen_kind};
+use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
 use im_proto_rpc::v1::{
     Audience, ChangeGroupMembersRequest, CreateGroupRequest, Event, GroupList, GroupRecord,
-    ListGroupsRequest,
+    ListGroupsRequest, RemoveGroupRequest, RenameGroupRequest,
 };
 use im_proto_teamtalk::base::GroupModifyType;
-use im_store::{GroupType, MemberChange};
+use im_store::{GroupType, ListPage, MemberChange, StoreError};
 use prost::Message as _;
 use tracing::info;
 
@@ -15,8 +17,9 @@ use crate::answers::{affected, change_notify};
 use crate::publication::Publication;
 use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
-/// Groups in one answer.
-const MAX_GROUPS: usize = 1_000;
+/// Groups in one answer: the default, and the most.
+const LIST_DEFAULT: u32 = 200;
+const LIST_MAX: u32 = 1_000;
 
 /// What original servers write as the author of a change by administrators.
 const NOBODY: u32 = 0;
@@ -28,12 +31,7 @@ impl AdminService {
         request: CreateGroupRequest,
     ) -> Result<GroupRecord, AdminError> {
         let limits = &self.config.answers;
-        if !(1..=limits.max_group_name.as_usize()).contains(&request.name.len()) {
-            return Err(AdminError::Invalid(format!(
-                "the name must have 1 to {} bytes",
-                limits.max_group_name
-            )));
-        }
+        self.check_group_name(&request.name)?;
         if request.avatar.len() > limits.max_avatar.as_usize() {
             return Err(AdminError::Invalid(
                 "the avatar's address is too long".to_owned(),
@@ -45,9 +43,7 @@ impl AdminService {
             members.push(owner);
         }
         if members.len() > self.config.writer.max_group_members {
-            return Err(AdminError::Invalid(
-                "the group would have too many members".to_owned(),
-            ));
+            return Err(AdminError::Invalid(self.too_many(members.len())));
         }
         let group_type = if request.fixed {
             GroupType::Normal
@@ -73,27 +69,14 @@ impl AdminService {
         &self,
         request: ChangeGroupMembersRequest,
     ) -> Result<GroupRecord, AdminError> {
-        let group = GroupId::from_wire(request.group)
-            .ok_or_else(|| AdminError::Invalid("a group has a number".to_owned()))?;
+        let group = group_id(request.group)?;
         let add = self.people(&request.add).await?;
         let remove = self.people(&request.remove).await?;
         self.change(group, MemberChange::Add, add).await?;
         self.change(group, MemberChange::Remove, remove).await?;
-        let record = self
-            .store
-            .groups(&[group])
-            .await?
-            .pop()
-            .ok_or_else(|| AdminError::NotFound(format!("there is no group {group}")))?;
-        let members: Vec<UserId> = self
-            .store
-            .members(group)
-            .await?
-            .iter()
-            .map(|member| member.user)
-            .collect();
+        let record = self.group(group).await?;
         info!(%group, version = record.version, "group members changed");
-        self.group_record(&record, &members).await
+        Ok(record)
     }
 
     pub(super) async fn groups(&self, request: ListGroupsRequest) -> Result<GroupList, AdminError> {
@@ -101,14 +84,21 @@ impl AdminService {
             "" => None,
             name => Some(self.person(name).await?.id),
         };
+        let limit = match request.limit {
+            0 => LIST_DEFAULT,
+            limit => limit.min(LIST_MAX),
+        };
+        let page = ListPage {
+            matching: request.matching,
+            after: request.after_id,
+            limit: limit + 1,
+        };
+        let mut found = self.store.list_groups(user, &page).await?;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = found.len() > most;
+        found.truncate(most);
         let mut groups = Vec::new();
-        for group in self
-            .store
-            .groups_of(user)
-            .await?
-            .into_iter()
-            .take(MAX_GROUPS)
-        {
+        for group in found {
             let members: Vec<UserId> = self
                 .store
                 .members(group.id)
@@ -118,10 +108,78 @@ impl AdminService {
                 .collect();
             groups.push(self.group_record(&group, &members).await?);
         }
-        Ok(GroupList { groups })
+        Ok(GroupList { groups, more })
     }
 
-    async fn change(
+    pub(super) async fn rename_a_group(
+        &self,
+        request: RenameGroupRequest,
+    ) -> Result<GroupRecord, AdminError> {
+        let group = group_id(request.group)?;
+        self.check_group_name(&request.name)?;
+        let now = UnixSeconds::now();
+        let renamed = self.store.rename_group(group, &request.name, now);
+        renamed.await.map_err(|error| match error {
+            StoreError::NotFound { .. } => no_group(group),
+            error => error.into(),
+        })?;
+        info!(%group, "group renamed");
+        self.group(group).await
+    }
+
+    /// Without members a group is in nobody's list; what was written in it stays.
+    pub(super) async fn remove_a_group(
+        &self,
+        request: RemoveGroupRequest,
+    ) -> Result<GroupRecord, AdminError> {
+        let group = group_id(request.group)?;
+        let record = self.group(group).await?;
+        if !request.dry_run {
+            let members = self.store.members(group).await?;
+            let members = members.iter().map(|member| member.user).collect();
+            self.change(group, MemberChange::Remove, members).await?;
+            info!(%group, "group removed");
+        }
+        Ok(record)
+    }
+
+    async fn group(&self, group: GroupId) -> Result<GroupRecord, AdminError> {
+        let record = self
+            .store
+            .groups(&[group])
+            .await?
+            .pop()
+            .ok_or_else(|| no_group(group))?;
+        let members = self.store.members(group).await?;
+        let members: Vec<UserId> = members.iter().map(|member| member.user).collect();
+        self.group_record(&record, &members).await
+    }
+
+    fn check_group_name(&self, name: &str) -> Result<(), AdminError> {
+        let most = self.config.answers.max_group_name;
+        if !(1..=most.as_usize()).contains(&name.len()) {
+            return Err(AdminError::Invalid(format!(
+                "the name of a group has 1 to {most} bytes, this one has {}",
+                name.len()
+            )));
+        }
+        if let Some((_, c)) = first_unseen(name, true) {
+            let (code, kind) = (u32::from(c), unseen_kind(c));
+            return Err(AdminError::Invalid(format!(
+                "the name of a group has U+{code:04X}, {kind}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn too_many(&self, members: usize) -> String {
+        let most = self.config.writer.max_group_members;
+        format!(
+            "a group has at most {most} members (db_proxy.writer.max_group_members), these are {members}"
+        )
+    }
+
+    pub(super) async fn change(
         &self,
         group: GroupId,
         change: MemberChange,
@@ -151,9 +209,7 @@ impl AdminService {
     /// Ids of login names; all must exist.
     async fn people(&self, names: &[String]) -> Result<Vec<UserId>, AdminError> {
         if names.len() > self.config.writer.max_group_members {
-            return Err(AdminError::Invalid(
-                "these are more people than a group may have".to_owned(),
-            ));
+            return Err(AdminError::Invalid(self.too_many(names.len())));
         }
         let mut users = Vec::with_capacity(names.len());
         for name in names {
@@ -182,6 +238,14 @@ impl AdminService {
                 .collect(),
         })
     }
+}
+
+fn group_id(number: u32) -> Result<GroupId, AdminError> {
+    GroupId::from_wire(number).ok_or_else(|| AdminError::Invalid("a group has a number".to_owned()))
+}
+
+fn no_group(group: GroupId) -> AdminError {
+    AdminError::NotFound(format!("there is no group {group}"))
 }
 
 fn notice(change: GroupModifyType, changed: &MembersChanged) -> Vec<Publication> {

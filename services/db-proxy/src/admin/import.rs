@@ -6,17 +6,21 @@ use std::sync::Arc;
 use futures::stream::{self, Stream, StreamExt as _};
 use im_config::DbProxyConfig;
 use im_core::time::UnixSeconds;
-use im_proto_rpc::v1::{DirectoryRow, ImportError, ImportProgress, ImportReport, Kick};
-use im_store::{DirectoryImport, Store};
-use tokio::sync::mpsc;
+use im_proto_rpc::v1::{
+    FieldChange, ImportItem, ImportProgress, ImportReport, Kick, PersonChange, TwinNames,
+    import_item::Item,
+};
+use im_store::{DirectoryImport, ImportChange, ImportOutcome, Store};
+use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::info;
 
-use super::rows::{Line, Rows};
+use super::rows::{Line, Rows, sex_word, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
-use crate::accounts::{Accounts, digest_of};
+use crate::accounts::{Accounts, Imported, digest_of};
+use crate::names::{Named, Names};
 use crate::publication::Publication;
 use crate::publish::Publisher;
 
@@ -26,6 +30,10 @@ const LINES_PER_PROGRESS: usize = 1_000;
 const HASHES_PER_PROGRESS: u32 = 32;
 /// Progress items that may wait for the administrator's program.
 const PROGRESS_QUEUE: usize = 16;
+/// People in one item about changes.
+const CHANGES_PER_ITEM: usize = 500;
+/// Sets of look-alike names that a report has.
+const MOST_TWINS: usize = 100;
 
 /// One import under way.
 struct Import {
@@ -33,102 +41,185 @@ struct Import {
     publisher: Publisher,
     accounts: Arc<Accounts>,
     config: Arc<DbProxyConfig>,
+    changing: Arc<Mutex<()>>,
     progress: mpsc::Sender<Result<ImportProgress, Status>>,
+}
+
+/// What became of the passwords of a file.
+#[derive(Default)]
+struct Hashed {
+    count: u32,
+    /// Passwords that turned out to be right, or are new: they need no hash again.
+    verified: Vec<Imported>,
 }
 
 impl AdminService {
     /// Works while its result is read, and stops when that is dropped.
     pub(super) fn import(
         &self,
-        rows: impl Stream<Item = Result<DirectoryRow, Status>> + Send + Unpin + 'static,
+        items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin + 'static,
     ) -> impl Stream<Item = Result<ImportProgress, Status>> + Send + 'static {
-        let (progress, items) = mpsc::channel(PROGRESS_QUEUE);
+        let (progress, told) = mpsc::channel(PROGRESS_QUEUE);
         let import = Import {
             store: Arc::clone(&self.store),
             publisher: self.publisher.clone(),
             accounts: Arc::clone(&self.accounts),
             config: Arc::clone(&self.config),
+            changing: Arc::clone(&self.changing),
             progress,
         };
-        let work = stream::once(import.run(rows)).filter_map(|()| async { None });
-        stream::select(ReceiverStream::new(items), work)
+        let work = stream::once(import.run(items)).filter_map(|()| async { None });
+        stream::select(ReceiverStream::new(told), work)
     }
 }
 
 impl Import {
-    async fn run(self, rows: impl Stream<Item = Result<DirectoryRow, Status>> + Send + Unpin) {
-        let last = self.apply(rows).await;
+    async fn run(self, items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin) {
+        let last = self.apply(items).await;
         self.tell(last).await;
     }
 
     async fn apply(
         &self,
-        mut stream: impl Stream<Item = Result<DirectoryRow, Status>> + Send + Unpin,
+        mut items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin,
     ) -> Result<ImportProgress, Status> {
         let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
         let mut received = 0;
-        while let Some(row) = stream.next().await {
-            let row = row?;
+        let mut dry_run = false;
+        while let Some(item) = items.next().await {
+            let row = match item?.item {
+                Some(Item::Options(options)) => {
+                    dry_run = options.dry_run;
+                    continue;
+                }
+                Some(Item::Row(row)) => row,
+                None => continue,
+            };
             received += 1;
             if received > self.config.accounts.max_import_rows {
                 let max = self.config.accounts.max_import_rows;
                 return Err(Status::invalid_argument(format!(
-                    "the file has more than {max} lines"
+                    "the file has more than {max} lines (db_proxy.accounts.max_import_rows)"
                 )));
             }
             rows.push(row);
             if received % LINES_PER_PROGRESS == 0 {
-                self.tell(Ok(progress(received, 0, None))).await;
+                self.tell(Ok(progress(received, &Hashed::default(), 0, None)))
+                    .await;
             }
         }
+        let names = self.judge_names(&mut rows).await?;
         if !rows.errors.is_empty() {
-            return Ok(progress(received, 0, Some(refused(rows.errors))));
+            let report = refused(rows, dry_run);
+            return Ok(progress(received, &Hashed::default(), 0, Some(report)));
         }
-        let Rows { mut lines, .. } = rows;
-        let hashed = self
-            .hash(&mut lines, received)
-            .await
-            .map_err(Status::from)?;
-        let report = self.store(lines).await.map_err(Status::from)?;
-        Ok(progress(received, hashed, Some(report)))
+        let hashed = self.hash(&mut rows.lines, received, dry_run).await?;
+        let mut report = self.store(rows, dry_run).await.map_err(Status::from)?;
+        if report.applied {
+            self.accounts.remember_imported(&hashed.verified).await;
+        }
+        report.twins = names
+            .twins()
+            .take(MOST_TWINS)
+            .map(|names| TwinNames { names })
+            .collect();
+        Ok(progress(received, &hashed, 0, Some(report)))
     }
 
-    /// Turns passwords into hashes. Who has the password already keeps his hash, so that a second
-    /// import of a file changes nothing.
-    async fn hash(&self, lines: &mut [Line], received: usize) -> Result<u32, AdminError> {
-        let wanted: Vec<(usize, String, String)> = lines
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(place, line)| {
-                let password = line.password.take()?;
-                Some((place, line.user.name.clone(), digest_of(&password)))
-            })
-            .collect();
-        let mut work = stream::iter(wanted.into_iter().map(|(place, name, digest)| async move {
-            let stored = self
-                .store
-                .credentials(&name)
-                .await?
-                .map(|credentials| credentials.hash);
-            let hash = self.accounts.pool().remake(stored, digest).await?;
-            Ok::<_, AdminError>((place, hash))
+    /// Puts the stored names in place of those of the file that mean them, and notes those that look
+    /// like somebody else's.
+    async fn judge_names(&self, rows: &mut Rows) -> Result<Names, Status> {
+        let stored = self.store.login_names().await.map_err(AdminError::from)?;
+        let mut names = Names::of(stored);
+        let mut taken = Vec::new();
+        for line in &mut rows.lines {
+            match names.judge(&line.user.name) {
+                Named::Known(stored) => line.user.name = stored,
+                Named::New => {}
+                Named::Taken(why) => taken.push((line.number, why)),
+            }
+        }
+        for (line, why) in taken {
+            rows.error(line, why);
+        }
+        rows.errors.sort_by_key(|error| error.line);
+        Ok(names)
+    }
+
+    /// Turns passwords into hashes. Who has the password already keeps their hash, so that a second
+    /// import of a file changes nothing; where that is remembered it costs no hash either. A dry run
+    /// hashes only to compare.
+    async fn hash(
+        &self,
+        lines: &mut [Line],
+        received: usize,
+        dry_run: bool,
+    ) -> Result<Hashed, Status> {
+        let mut wanted = Vec::new();
+        for (place, line) in lines.iter_mut().enumerate() {
+            let Some(password) = line.password.take() else {
+                continue;
+            };
+            let digest = digest_of(&password);
+            let found = self.store.credentials(&line.user.name).await;
+            let stored = found.map_err(AdminError::from)?;
+            if let Some(stored) = &stored
+                && self.accounts.is_remembered(stored, &digest)
+            {
+                continue;
+            }
+            let hash = stored
+                .map(|stored| stored.hash)
+                .filter(|hash| !hash.is_empty());
+            if dry_run && hash.is_none() {
+                // Never stored; says that there will be one.
+                line.user.hash = Some("new".to_owned());
+                continue;
+            }
+            wanted.push((place, hash, digest));
+        }
+        let total = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        let mut hashed = Hashed::default();
+        let mut work = stream::iter(wanted.into_iter().map(|(place, old, digest)| async move {
+            let pool = self.accounts.pool();
+            let new = pool.remake(old.clone(), digest.clone()).await?;
+            Ok::<_, AdminError>((place, old, new, digest))
         }))
         .buffer_unordered(self.accounts.pool().parallel());
-        let mut hashed = 0;
         while let Some(done) = work.next().await {
-            let (place, hash) = done?;
+            let (place, old, new, digest) = done?;
             if let Some(line) = lines.get_mut(place) {
-                line.user.hash = hash;
+                if let Some(hash) = new.clone().or(old) {
+                    hashed.verified.push(Imported {
+                        name: line.user.name.clone(),
+                        hash,
+                        digest,
+                    });
+                }
+                line.user.hash = new;
             }
-            hashed += 1;
-            if hashed % HASHES_PER_PROGRESS == 0 {
-                self.tell(Ok(progress(received, hashed, None))).await;
+            hashed.count += 1;
+            if hashed.count % HASHES_PER_PROGRESS == 0 {
+                self.tell(Ok(progress(received, &hashed, total, None)))
+                    .await;
             }
         }
         Ok(hashed)
     }
 
-    async fn store(&self, lines: Vec<Line>) -> Result<ImportReport, AdminError> {
+    async fn store(&self, rows: Rows, dry_run: bool) -> Result<ImportReport, AdminError> {
+        let _changing = self.changing.lock().await;
+        let mut rows = rows;
+        if !dry_run {
+            // Others may have got names since they were judged first.
+            if let Err(status) = self.judge_names(&mut rows).await {
+                return Err(AdminError::Unavailable(status.message().to_owned()));
+            }
+            if !rows.errors.is_empty() {
+                return Ok(refused(rows, dry_run));
+            }
+        }
+        let lines = std::mem::take(&mut rows.lines);
         let (numbers, users): (Vec<u32>, Vec<_>) = lines
             .into_iter()
             .map(|line| (line.number, line.user))
@@ -137,22 +228,47 @@ impl Import {
             users,
             now: UnixSeconds::now(),
         };
-        let outcome = self.store.import(&import).await;
-        // Whatever became of it: what was remembered may be old.
-        self.accounts.forget_everybody();
-        let outcome = outcome?;
+        let outcome = if dry_run {
+            self.store.rehearse_import(&import).await
+        } else {
+            let outcome = self.store.import(&import).await;
+            // Whatever became of it: what was remembered may be old.
+            self.accounts.forget_everybody();
+            outcome
+        }?;
+        let number = |place: usize| numbers.get(place).copied().unwrap_or_default();
         if !outcome.conflicts.is_empty() {
-            let errors = outcome
-                .conflicts
-                .into_iter()
-                .map(|(place, message)| ImportError {
-                    line: numbers.get(place).copied().unwrap_or_default(),
-                    message,
-                })
-                .take(self.config.accounts.max_import_errors)
-                .collect();
-            return Ok(refused(errors));
+            for (place, message) in outcome.conflicts {
+                rows.error(number(place), message);
+            }
+            return Ok(refused(rows, dry_run));
         }
+        for changes in outcome.changes.chunks(CHANGES_PER_ITEM) {
+            let changes = changes.iter().map(|change| {
+                let name = import.users.get(change.place).map(|user| user.name.clone());
+                person_change(change, number(change.place), name.unwrap_or_default())
+            });
+            let item = ImportProgress {
+                changes: changes.collect(),
+                ..ImportProgress::default()
+            };
+            self.tell(Ok(item)).await;
+        }
+        if !dry_run {
+            self.publish(&outcome);
+        }
+        Ok(ImportReport {
+            applied: !dry_run,
+            dry_run,
+            added: outcome.added,
+            updated: outcome.updated,
+            unchanged: outcome.unchanged,
+            departments_added: outcome.departments_added,
+            ..ImportReport::default()
+        })
+    }
+
+    fn publish(&self, outcome: &ImportOutcome) {
         let kicks = outcome.disabled.iter().map(|user| kick_everywhere(*user));
         self.publisher
             .publish(kicks.map(|kick: Kick| Publication::Kick(kick)).collect());
@@ -163,14 +279,6 @@ impl Import {
             disabled = outcome.disabled.len(),
             "directory imported"
         );
-        Ok(ImportReport {
-            applied: true,
-            added: outcome.added,
-            updated: outcome.updated,
-            unchanged: outcome.unchanged,
-            departments_added: outcome.departments_added,
-            errors: Vec::new(),
-        })
     }
 
     /// Whoever does not listen any more has dropped the stream that runs this too.
@@ -179,18 +287,49 @@ impl Import {
     }
 }
 
-fn progress(received: usize, hashed: u32, report: Option<ImportReport>) -> ImportProgress {
-    ImportProgress {
-        received: u32::try_from(received).unwrap_or(u32::MAX),
-        hashed,
-        report,
+fn person_change(change: &ImportChange, line: u32, name: String) -> PersonChange {
+    let fields = change.fields.iter().map(|field| FieldChange {
+        field: field.field.to_owned(),
+        before: shown(field.field, &field.before),
+        after: shown(field.field, &field.after),
+    });
+    PersonChange {
+        line,
+        name,
+        added: change.added,
+        fields: fields.collect(),
     }
 }
 
-fn refused(errors: Vec<ImportError>) -> ImportReport {
+/// Numbers that have words are shown as these.
+fn shown(field: &str, value: &str) -> String {
+    match (field, value.parse()) {
+        ("status", Ok(number)) => status_word(number).to_owned(),
+        ("sex", Ok(number)) => sex_word(number).to_owned(),
+        _ => value.to_owned(),
+    }
+}
+
+fn progress(
+    received: usize,
+    hashed: &Hashed,
+    to_hash: u32,
+    report: Option<ImportReport>,
+) -> ImportProgress {
+    ImportProgress {
+        received: u32::try_from(received).unwrap_or(u32::MAX),
+        hashed: hashed.count,
+        to_hash,
+        report,
+        ..ImportProgress::default()
+    }
+}
+
+fn refused(rows: Rows, dry_run: bool) -> ImportReport {
     ImportReport {
-        applied: false,
-        errors,
+        dry_run,
+        errors: rows.errors,
+        errors_left_out: rows.errors_left_out,
         ..ImportReport::default()
     }
 }

@@ -1,6 +1,8 @@
-//! Names with too many failed logins.
+//! Names with too many failed logins, and why logins were refused.
 
-use im_proto_rpc::v1::{ClearLockReply, ClearLockRequest, LockList, LockRecord};
+use im_proto_rpc::v1::{
+    ClearLockReply, ClearLockRequest, LockList, LockRecord, RefusalList, RefusalRecord,
+};
 
 use super::{AdminError, AdminService};
 
@@ -17,6 +19,21 @@ impl AdminService {
         Ok(LockList {
             locks: locks.collect(),
         })
+    }
+
+    /// Of a name, whether somebody has it or not.
+    pub(super) fn refusals(&self, name: &str) -> RefusalList {
+        let refused = self.accounts.refusals(name).into_iter();
+        RefusalList {
+            refusals: refused
+                .map(|refused| RefusalRecord {
+                    time: refused.at.get(),
+                    address: refused.address,
+                    client_version: refused.client_version,
+                    reason: refused.reason.text().to_owned(),
+                })
+                .collect(),
+        }
     }
 
     /// Names that nobody has can be locked too.

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    DirectoryRow, ListUsersRequest, SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
+    DirectoryRow, ListUsersRequest, RemoveUserRequest, RemovedUser, RenameUserRequest,
+    SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
-use im_store::{DirectoryImport, UserProfile};
+use im_store::{DirectoryImport, MemberChange, UserProfile};
 use tracing::info;
 
-use super::rows::{Rows, status_number, status_word};
+use super::rows::{Rows, STATUSES, status_number, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
 use crate::accounts::{ACTIVE, digest_of};
+use crate::names::{Named, Names};
 use crate::publication::Publication;
 
 /// People in one answer: the default, and the most.
@@ -24,12 +26,6 @@ const MAX_DEPTH: usize = 32;
 
 impl AdminService {
     pub(super) async fn add_person(&self, row: DirectoryRow) -> Result<UserRecord, AdminError> {
-        if self.store.profile_by_name(&row.name).await?.is_some() {
-            return Err(AdminError::Exists(format!(
-                "there is a user {:?} already",
-                row.name
-            )));
-        }
         let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
         rows.push(row);
         if let Some(error) = rows.errors.first() {
@@ -38,10 +34,13 @@ impl AdminService {
         let Some(mut line) = rows.lines.pop() else {
             return Err(AdminError::Invalid("the user is missing".to_owned()));
         };
+        self.free_name(&line.user.name).await?;
         if let Some(password) = line.password.take() {
             line.user.hash = Some(self.accounts.pool().make(digest_of(&password)).await?);
         }
         let name = line.user.name.clone();
+        let _changing = self.changing.lock().await;
+        self.free_name(&name).await?;
         let import = DirectoryImport {
             users: vec![line.user],
             now: UnixSeconds::now(),
@@ -55,6 +54,80 @@ impl AdminService {
         self.record(self.person(&name).await?).await
     }
 
+    /// Refuses a name that somebody has, or that looks like that of somebody else.
+    async fn free_name(&self, name: &str) -> Result<(), AdminError> {
+        match Names::of(self.store.login_names().await?).judge(name) {
+            Named::New => Ok(()),
+            Named::Known(stored) => Err(AdminError::Exists(format!(
+                "there is a user {stored:?} already"
+            ))),
+            Named::Taken(why) => Err(AdminError::Exists(why)),
+        }
+    }
+
+    pub(super) async fn rename_person(
+        &self,
+        request: RenameUserRequest,
+    ) -> Result<UserRecord, AdminError> {
+        let profile = self.person(&request.name).await?;
+        let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
+        rows.push(DirectoryRow {
+            name: request.new_name,
+            ..DirectoryRow::default()
+        });
+        if let Some(error) = rows.errors.first() {
+            return Err(AdminError::Invalid(error.message.clone()));
+        }
+        let name = rows.lines.pop().map(|line| line.user.name);
+        let name = name.ok_or_else(|| AdminError::Invalid("the name is missing".to_owned()))?;
+        let _changing = self.changing.lock().await;
+        let others = self.store.login_names().await?;
+        // Whoever changes only the case of their name is nobody else.
+        let others = others.into_iter().filter(|(id, _)| *id != profile.id);
+        match Names::of(others.collect()).judge(&name) {
+            Named::New => {}
+            Named::Known(stored) => {
+                return Err(AdminError::Exists(format!(
+                    "there is a user {stored:?} already"
+                )));
+            }
+            Named::Taken(why) => return Err(AdminError::Exists(why)),
+        }
+        let now = UnixSeconds::now();
+        self.store.rename_account(profile.id, &name, now).await?;
+        self.accounts.forget(profile.id);
+        info!(user = %profile.id, "user renamed");
+        self.record(self.person(&name).await?).await
+    }
+
+    /// The name becomes `name#id`, so that somebody else can have it; groups lose the member.
+    pub(super) async fn remove_person(
+        &self,
+        request: RemoveUserRequest,
+    ) -> Result<RemovedUser, AdminError> {
+        let profile = self.person(&request.name).await?;
+        let groups = self.store.groups_of(Some(profile.id)).await?;
+        let ids: Vec<u32> = groups.iter().map(|group| group.id.get()).collect();
+        if request.dry_run {
+            let user = Some(self.record(profile).await?);
+            return Ok(RemovedUser { user, groups: ids });
+        }
+        for group in groups {
+            self.change(group.id, MemberChange::Remove, vec![profile.id])
+                .await?;
+        }
+        let _changing = self.changing.lock().await;
+        let name = format!("{}#{}", profile.name, profile.id);
+        let now = UnixSeconds::now();
+        self.store.remove_account(profile.id, &name, now).await?;
+        self.accounts.forget(profile.id);
+        self.publisher
+            .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
+        info!(user = %profile.id, groups = ids.len(), "user removed");
+        let user = Some(self.record(self.person(&name).await?).await?);
+        Ok(RemovedUser { user, groups: ids })
+    }
+
     pub(super) async fn list_people(
         &self,
         request: ListUsersRequest,
@@ -63,12 +136,16 @@ impl AdminService {
             0 => LIST_DEFAULT,
             limit => limit.min(LIST_MAX),
         };
-        let profiles = self
+        let mut profiles = self
             .store
-            .find_profiles(&request.matching, request.after_id, limit)
+            .find_profiles(&request.matching, request.after_id, limit + 1)
             .await?;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = profiles.len() > most;
+        profiles.truncate(most);
         let departments = self.departments().await?;
         Ok(UserList {
+            more,
             users: profiles
                 .into_iter()
                 .map(|profile| record(profile, &departments))
@@ -97,7 +174,11 @@ impl AdminService {
         request: SetUserStatusRequest,
     ) -> Result<UserRecord, AdminError> {
         let status = status_number(&request.status).ok_or_else(|| {
-            AdminError::Invalid(format!("there is no status {:?}", request.status))
+            AdminError::Invalid(format!(
+                "status must be one of {}, is {:?}",
+                STATUSES.join(", "),
+                request.status
+            ))
         })?;
         let mut profile = self.person(&request.name).await?;
         self.accounts.set_status(profile.id, status).await?;
@@ -133,7 +214,7 @@ fn record(profile: UserProfile, departments: &HashMap<u32, (u32, String)>) -> Us
     }
 }
 
-fn path(mut id: u32, departments: &HashMap<u32, (u32, String)>) -> String {
+pub(super) fn path(mut id: u32, departments: &HashMap<u32, (u32, String)>) -> String {
     let mut names = Vec::new();
     while let Some((parent, name)) = departments.get(&id)
         && names.len() < MAX_DEPTH

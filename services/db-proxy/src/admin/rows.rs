@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use im_config::{AccountsConfig, AnswersConfig};
+use im_core::text::{first_unseen, unseen_kind};
 use im_proto_rpc::v1::{DirectoryRow, ImportError};
 use im_store::ImportedUser;
 
 use crate::accounts::{HashPolicy, StoredHash};
+use crate::names;
 
 /// Android takes ids from here on for its own.
 const FIRST_LOCAL_ID: u32 = 90_000_000;
@@ -14,11 +16,11 @@ const FIRST_LOCAL_ID: u32 = 90_000_000;
 /// Bounds of texts, bytes.
 const MAX_TEXT: usize = 255;
 const MAX_PASSWORD: usize = 1_024;
-const MAX_DEPARTMENT_NAME: usize = 64;
+pub(super) const MAX_DEPARTMENT_NAME: usize = 64;
 const MAX_DEPARTMENT_DEPTH: usize = 16;
 
 /// Words for `IM.BaseDefine.UserInfo.status`.
-const STATUSES: [&str; 5] = ["active", "trial", "regular", "left", "intern"];
+pub(super) const STATUSES: [&str; 5] = ["active", "trial", "regular", "left", "intern"];
 
 /// The number of a status word.
 pub(super) fn status_number(word: &str) -> Option<u32> {
@@ -33,6 +35,15 @@ pub(super) fn status_word(number: u32) -> &'static str {
         .and_then(|place| STATUSES.get(place))
         .copied()
         .unwrap_or("unknown")
+}
+
+/// The word for a number of `IM.BaseDefine.UserInfo.user_gender`.
+pub(super) const fn sex_word(number: u32) -> &'static str {
+    match number {
+        1 => "male",
+        2 => "female",
+        _ => "unknown",
+    }
 }
 
 /// A good line.
@@ -53,6 +64,8 @@ pub(super) struct Rows {
     max_errors: usize,
     pub(super) lines: Vec<Line>,
     pub(super) errors: Vec<ImportError>,
+    /// Errors beyond the bound.
+    pub(super) errors_left_out: u32,
     /// Line of each name and id.
     names: HashMap<String, u32>,
     ids: HashMap<u32, u32>,
@@ -68,6 +81,7 @@ impl Rows {
             max_errors: accounts.max_import_errors,
             lines: Vec::new(),
             errors: Vec::new(),
+            errors_left_out: 0,
             names: HashMap::new(),
             ids: HashMap::new(),
         }
@@ -91,15 +105,18 @@ impl Rows {
     pub(super) fn error(&mut self, line: u32, message: String) {
         if self.errors.len() < self.max_errors {
             self.errors.push(ImportError { line, message });
+        } else {
+            self.errors_left_out = self.errors_left_out.saturating_add(1);
         }
     }
 
-    fn judge(&mut self, row: DirectoryRow, found: &mut Vec<String>) -> Line {
+    fn judge(&mut self, mut row: DirectoryRow, found: &mut Vec<String>) -> Line {
         let line = row.line;
+        row.name = names::canonical(&row.name).into_owned();
         if row.name.is_empty() {
             found.push("name is missing".to_owned());
         } else {
-            check_text("name", &row.name, self.max_name, found);
+            check_text("name", &row.name, self.max_name, false, found);
             if let Some(first) = self.names.insert(row.name.clone(), line) {
                 found.push(format!("name {:?} is in line {first} already", row.name));
             }
@@ -126,6 +143,9 @@ impl Rows {
         {
             found.push(format!("password is longer than {MAX_PASSWORD} bytes"));
         }
+        if let Some(password) = &password {
+            check_unseen("password", password, true, found);
+        }
         if hash.is_some() && password.is_some() {
             found.push("password and password_hash exclude each other".to_owned());
         }
@@ -135,7 +155,8 @@ impl Rows {
             found.push(format!("sex must be 0, 1 or 2, is {sex}"));
         }
         let mut text = |name: &str, value: Option<String>, max: usize| {
-            given(value).inspect(|value| check_text(name, value, max, found))
+            let value = value.map(|value| value.trim().to_owned());
+            given(value).inspect(|value| check_text(name, value, max, true, found))
         };
         let nick = text("nick", row.nick, MAX_TEXT);
         let phone = text("phone", row.phone, MAX_TEXT);
@@ -181,12 +202,20 @@ fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn check_text(name: &str, value: &str, max: usize, found: &mut Vec<String>) {
+/// With `joiners`, those that spell emoji and some scripts may be in the text.
+fn check_text(name: &str, value: &str, max: usize, joiners: bool, found: &mut Vec<String>) {
     if value.len() > max {
         found.push(format!("{name} is longer than {max} bytes"));
     }
-    if value.chars().any(char::is_control) {
-        found.push(format!("{name} has control characters"));
+    check_unseen(name, value, joiners, found);
+}
+
+fn check_unseen(name: &str, value: &str, joiners: bool, found: &mut Vec<String>) {
+    if let Some((place, c)) = first_unseen(value, joiners) {
+        let (code, kind) = (u32::from(c), unseen_kind(c));
+        found.push(format!(
+            "{name} has U+{code:04X}, {kind}, as character {place}"
+        ));
     }
 }
 
@@ -202,7 +231,7 @@ fn department(path: &str, found: &mut Vec<String>) -> Option<Vec<String>> {
         found.push(format!("department is deeper than {MAX_DEPARTMENT_DEPTH}"));
     }
     for name in &names {
-        check_text("department", name, MAX_DEPARTMENT_NAME, found);
+        check_text("department", name, MAX_DEPARTMENT_NAME, true, found);
     }
     Some(names)
 }
@@ -265,7 +294,28 @@ mod tests {
                     name: "a\tb".to_owned(),
                     ..ann()
                 },
-                "name has control characters",
+                "name has U+0009, a tab, as character 2",
+            ),
+            (
+                DirectoryRow {
+                    name: "nn\u{202e}a".to_owned(),
+                    ..ann()
+                },
+                "name has U+202E, a mark of direction, as character 3",
+            ),
+            (
+                DirectoryRow {
+                    nick: text("A\u{200b}nn"),
+                    ..ann()
+                },
+                "nick has U+200B, an invisible character, as character 2",
+            ),
+            (
+                DirectoryRow {
+                    password: "a\u{7}".to_owned(),
+                    ..ann()
+                },
+                "password has U+0007, a control character, as character 2",
             ),
             (
                 DirectoryRow {

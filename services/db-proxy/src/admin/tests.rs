@@ -7,13 +7,17 @@ use futures::{StreamExt as _, stream};
 use im_codec::Command;
 use im_core::ClientType;
 use im_proto_rpc::v1::{
-    Audience, ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow, ImportProgress,
-    ImportReport, KickSessionRequest, ListGroupsRequest, ListSessionsRequest, ListUsersRequest,
-    LoginCall, SessionInfo, SetPasswordRequest, SetUserStatusRequest,
+    Audience, ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow, ImportItem,
+    ImportOptions, ImportProgress, ImportReport, KickSessionRequest, ListGroupsRequest,
+    ListSessionsRequest, ListUsersRequest, LoginCall, SessionInfo, SetPasswordRequest,
+    SetUserStatusRequest, import_item::Item,
 };
 use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
 use im_store::AccountStore as _;
 use tonic::{Code, Status};
+
+mod names;
+mod removal;
 
 use crate::accounts::digest_of;
 use crate::answers::tests::rig::{Rig, small_config, user};
@@ -28,8 +32,24 @@ fn row(line: u32, name: &str) -> DirectoryRow {
 }
 
 async fn import(rig: &Rig, rows: Vec<DirectoryRow>) -> (Vec<ImportProgress>, ImportReport) {
-    let rows = stream::iter(rows.into_iter().map(Ok::<_, Status>));
-    let items: Vec<_> = rig.admin.import(rows).map(Result::unwrap).collect().await;
+    run(rig, false, rows).await
+}
+
+/// What an import, or its dry run, tells.
+async fn run(
+    rig: &Rig,
+    dry_run: bool,
+    rows: Vec<DirectoryRow>,
+) -> (Vec<ImportProgress>, ImportReport) {
+    let options = Item::Options(ImportOptions { dry_run });
+    let items = std::iter::once(options).chain(rows.into_iter().map(Item::Row));
+    let items = items.map(|item| Ok::<_, Status>(ImportItem { item: Some(item) }));
+    let items: Vec<_> = rig
+        .admin
+        .import(stream::iter(items))
+        .map(Result::unwrap)
+        .collect()
+        .await;
     let report = items.last().unwrap().report.clone().unwrap();
     assert!(
         items.iter().rev().skip(1).all(|item| item.report.is_none()),
@@ -174,7 +194,10 @@ async fn too_many_lines_end_the_import() {
     let mut config = small_config();
     config.accounts.max_import_rows = 3;
     let rig = Rig::with(config).await;
-    let rows = (0..4).map(|n| Ok::<_, Status>(row(n + 2, &format!("p{n}"))));
+    let rows = (0..4).map(|n| {
+        let item = Some(Item::Row(row(n + 2, &format!("p{n}"))));
+        Ok::<_, Status>(ImportItem { item })
+    });
     let items: Vec<_> = rig.admin.import(stream::iter(rows)).collect().await;
     assert_eq!(
         items.last().unwrap().as_ref().unwrap_err().code(),
@@ -365,6 +388,7 @@ async fn fixed_groups_are_made_and_changed_and_members_are_told() {
 
     let list = |user: &str| ListGroupsRequest {
         user: user.to_owned(),
+        ..ListGroupsRequest::default()
     };
     assert_eq!(
         rig.admin.groups(list("user4")).await.unwrap().groups.len(),

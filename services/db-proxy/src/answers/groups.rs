@@ -22,18 +22,16 @@ use crate::publication::Publication;
 use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
 impl Answers {
-    /// 0x0401: his fixed groups.
-    pub(super) async fn fixed_groups(&self, asker: Asker, body: Bytes) -> Handled {
+    /// 0x0401: their groups, fixed and temporary. The original names fixed ones only; but every client asks
+    /// this after a login, and nothing else names a group in which nobody has written yet.
+    pub(super) async fn own_groups(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(ImNormalGroupListReq { .. }) = decode(body) else {
             return Ok(Reply::Silent);
         };
         let groups = self.store.groups_of(Some(asker.user)).await?;
-        let fixed = groups
-            .iter()
-            .filter(|group| group.group_type == GroupType::Normal);
         let parts = self
             .list_bounds(asker)
-            .parts(fixed.map(|group| GroupVersionInfo {
+            .parts(groups.iter().map(|group| GroupVersionInfo {
                 group_id: group.id.get(),
                 version: group.version,
             }));

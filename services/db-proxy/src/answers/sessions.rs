@@ -35,15 +35,17 @@ impl Answers {
         }
     }
 
-    /// 0x0201: newest first, strictly later than the given time.
+    /// 0x0201: newest first, those of the second of the given time and later: another conversation may have
+    /// changed in the second in which the client last looked.
     pub(super) async fn recent_sessions(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImRecentContactSessionReq>(body) else {
             return Ok(Reply::Silent);
         };
         let now = UnixSeconds::now();
         // A time that a clock ahead of ours has made would hide everything until then.
-        let since =
-            Some(UnixSeconds::from_wire(request.latest_update_time)).filter(|since| *since <= now);
+        let since = Some(UnixSeconds::from_wire(request.latest_update_time))
+            .filter(|since| *since <= now)
+            .map(|since| since.saturating_sub(1));
         let bounds = self.list_bounds(asker);
         let limit = self.preview(self.limits().max_recent_sessions, bounds);
         let views = self

@@ -3,11 +3,12 @@
 use clap::Subcommand;
 use im_proto_rpc::v1::{
     ChangeGroupMembersRequest, CreateGroupRequest, GroupRecord, ListGroupsRequest,
+    RemoveGroupRequest, RenameGroupRequest,
 };
 use serde_json::{Value, json};
 
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show};
+use crate::output::{Table, note, show, tell_more};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GroupCommand {
@@ -44,8 +45,32 @@ pub(super) enum GroupCommand {
         #[arg(required = true, value_name = "USER")]
         members: Vec<String>,
     },
-    /// Lists groups and their members.
+    /// Gives a group another name.
+    Rename {
+        /// Id of the group.
+        group: u32,
+        /// The new name.
+        name: String,
+    },
+    /// Takes all members out, so that the group is in nobody's list. What was written stays stored.
+    Dissolve {
+        /// Id of the group.
+        group: u32,
+        /// Only says who would be taken out.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Lists groups that have members, by id.
     List {
+        /// Part of the name; without it all.
+        #[arg(default_value = "", hide_default_value = true)]
+        matching: String,
+        /// Most groups to list, up to 1000.
+        #[arg(long, default_value_t = 200)]
+        limit: u32,
+        /// Only groups with a greater id, to go on where a list ended.
+        #[arg(long, default_value_t = 0, value_name = "ID")]
+        after: u32,
         /// Only groups of this user.
         #[arg(long, default_value = "", hide_default_value = true)]
         user: String,
@@ -59,15 +84,35 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut admin = server.connect().await?;
     let answer = match command {
-        GroupCommand::List { user } => {
-            let answer = admin.list_groups(ListGroupsRequest { user }).await;
-            let groups = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .groups;
-            let value = Value::Array(groups.iter().map(as_json).collect());
-            show(json, &value, || table(&groups));
+        GroupCommand::List {
+            matching,
+            limit,
+            after,
+            user,
+        } => {
+            let request = ListGroupsRequest {
+                user,
+                matching,
+                limit,
+                after_id: after,
+            };
+            let list = admin.list_groups(request).await;
+            let list = list.map_err(|status| refusal(&status))?.into_inner();
+            let value = Value::Array(list.groups.iter().map(as_json).collect());
+            show(json, &value, || table(&list.groups));
+            tell_more(list.more, list.groups.last().map(|group| group.id));
             return Ok(());
+        }
+        GroupCommand::Rename { group, name } => {
+            admin.rename_group(RenameGroupRequest { group, name }).await
+        }
+        GroupCommand::Dissolve { group, dry_run } => {
+            if dry_run {
+                note("dry run: these would be taken out");
+            }
+            admin
+                .remove_group(RemoveGroupRequest { group, dry_run })
+                .await
         }
         GroupCommand::Create {
             name,

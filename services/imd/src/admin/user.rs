@@ -1,15 +1,17 @@
 //! `imd admin user`.
 
 use clap::{Args, Subcommand};
+use im_core::text::printable;
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    ClearLockRequest, DirectoryRow, ListLocksRequest, ListUsersRequest, LockRecord,
+    ClearLockRequest, DirectoryRow, ListLocksRequest, ListRefusalsRequest, ListUsersRequest,
+    LockRecord, RefusalRecord, RemoveUserRequest, RemovedUser, RenameUserRequest,
     SetPasswordRequest, SetUserStatusRequest, UserRecord,
 };
 use serde_json::{Value, json};
 
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show};
+use crate::output::{Table, show, tell_more};
 use crate::password::PasswordArgs;
 
 #[derive(Debug, Subcommand)]
@@ -28,22 +30,58 @@ pub(super) enum UserCommand {
         #[arg(long, default_value_t = 0, value_name = "ID")]
         after: u32,
     },
+    /// Gives a person another login name. Id, messages and groups stay.
+    Rename {
+        /// Login name.
+        name: String,
+        /// The new login name.
+        new_name: String,
+    },
+    /// Takes a person out: they cannot log in, leave their groups, and free their login name. What they
+    /// wrote stays readable under their nick.
+    Remove {
+        /// Login name.
+        name: String,
+        /// Only says what would happen.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Sets a password.
     SetPassword {
+        /// Login name.
         name: String,
         #[command(flatten)]
         password: PasswordArgs,
     },
     /// Ends the sessions of a person, who cannot log in any more (status left).
-    Disable { name: String },
+    Disable {
+        /// Login name.
+        name: String,
+    },
     /// Lets a person log in again (status active).
-    Enable { name: String },
+    Enable {
+        /// Login name.
+        name: String,
+    },
     /// Lists names with too many failed logins, and where they came from.
     Locks,
     /// Forgets the failed logins of a name.
-    Unlock { name: String },
+    Unlock {
+        /// Login name.
+        name: String,
+    },
+    /// Says why the last logins with a name were refused, since the start of db-proxy.
+    Refusals {
+        /// Login name, as it was typed.
+        name: String,
+    },
     /// Sets a status: active, trial, regular, left or intern. Only active people log in.
-    SetStatus { name: String, status: String },
+    SetStatus {
+        /// Login name.
+        name: String,
+        /// active, trial, regular, left or intern.
+        status: String,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -59,27 +97,31 @@ pub(super) struct AddArgs {
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     id: u32,
     /// Name that others see.
-    #[arg(long)]
+    #[arg(long, help_heading = "Profile")]
     nick: Option<String>,
     /// 1 male, 2 female, 0 unknown.
-    #[arg(long)]
+    #[arg(long, help_heading = "Profile")]
     sex: Option<u32>,
     /// Path such as Company/Research.
-    #[arg(long)]
+    #[arg(long, help_heading = "Profile")]
     department: Option<String>,
-    #[arg(long)]
+    /// Telephone number.
+    #[arg(long, help_heading = "Profile")]
     phone: Option<String>,
-    #[arg(long)]
+    /// E-mail address.
+    #[arg(long, help_heading = "Profile")]
     email: Option<String>,
-    #[arg(long)]
+    /// Name in Latin letters (pinyin), by which clients sort and search.
+    #[arg(long, help_heading = "Profile")]
     domain: Option<String>,
     /// URL of a picture.
-    #[arg(long)]
+    #[arg(long, help_heading = "Profile")]
     avatar: Option<String>,
     /// active, trial, regular, left or intern.
-    #[arg(long)]
+    #[arg(long, help_heading = "Profile")]
     status: Option<String>,
-    #[arg(long)]
+    /// Text that others see beside the name.
+    #[arg(long, help_heading = "Profile")]
     signature: Option<String>,
 }
 
@@ -124,12 +166,10 @@ pub(super) async fn run(
                 limit,
                 after_id: after,
             };
-            let answer = server.connect().await?.list_users(request).await;
-            let users = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .users;
-            show_users(json, &users);
+            let list = server.connect().await?.list_users(request).await;
+            let list = list.map_err(|status| refusal(&status))?.into_inner();
+            show_users(json, &list.users);
+            tell_more(list.more, list.users.last().map(|user| user.id));
             return Ok(());
         }
         UserCommand::Locks => {
@@ -144,6 +184,27 @@ pub(super) async fn run(
                 .locks;
             show_locks(json, &locks);
             return Ok(());
+        }
+        UserCommand::Refusals { name } => {
+            let request = ListRefusalsRequest { name };
+            let answer = server.connect().await?.list_refusals(request).await;
+            let refusals = answer
+                .map_err(|status| refusal(&status))?
+                .into_inner()
+                .refusals;
+            show_refusals(json, &refusals);
+            return Ok(());
+        }
+        UserCommand::Remove { name, dry_run } => {
+            let request = RemoveUserRequest { name, dry_run };
+            let answer = server.connect().await?.remove_user(request).await;
+            let removed = answer.map_err(|status| refusal(&status))?.into_inner();
+            show_removed(json, dry_run, &removed);
+            return Ok(());
+        }
+        UserCommand::Rename { name, new_name } => {
+            let request = RenameUserRequest { name, new_name };
+            server.connect().await?.rename_user(request).await
         }
         UserCommand::Unlock { name } => {
             let answer = server
@@ -166,11 +227,18 @@ pub(super) async fn run(
         }
         UserCommand::SetPassword { name, password } => {
             let password = password.read(&name)?;
-            server
-                .connect()
-                .await?
-                .set_password(SetPasswordRequest { name, password })
-                .await
+            let request = SetPasswordRequest { name, password };
+            let answer = server.connect().await?.set_password(request).await;
+            let user = answer.map_err(|status| refusal(&status))?.into_inner();
+            let name = printable(&user.name);
+            show(json, &as_json(&user), || match user.status.as_str() {
+                "active" => format!("password of {name} (#{}) set", user.id),
+                status => format!(
+                    "password of {name} (#{}) set; they cannot log in, because their status is {status}",
+                    user.id
+                ),
+            });
+            return Ok(());
         }
         UserCommand::Disable { name } => set_status(server, name, "left").await?,
         UserCommand::Enable { name } => set_status(server, name, "active").await?,
@@ -218,6 +286,54 @@ fn show_locks(json: bool, locks: &[LockRecord]) {
             ]);
         }
         table.render()
+    });
+}
+
+fn show_refusals(json: bool, refusals: &[RefusalRecord]) {
+    let value = refusals.iter().map(|refusal| {
+        json!({
+            "time": refusal.time,
+            "reason": refusal.reason,
+            "address": refusal.address,
+            "client_version": refusal.client_version,
+        })
+    });
+    show(json, &Value::Array(value.collect()), || {
+        if refusals.is_empty() {
+            return "no login with this name was refused lately".to_owned();
+        }
+        let mut table = Table::new(&["time", "reason", "address", "client"]);
+        for refusal in refusals {
+            let time = jiff::Timestamp::from_second(refusal.time.into());
+            table.row(vec![
+                time.map_or_else(|_| refusal.time.to_string(), |time| time.to_string()),
+                refusal.reason.clone(),
+                refusal.address.clone(),
+                refusal.client_version.clone(),
+            ]);
+        }
+        table.render()
+    });
+}
+
+fn show_removed(json: bool, dry_run: bool, removed: &RemovedUser) {
+    let user = removed.user.clone().unwrap_or_default();
+    let value = json!({
+        "user": as_json(&user),
+        "groups": removed.groups,
+        "dry_run": dry_run,
+    });
+    show(json, &value, || {
+        let groups = removed.groups.len();
+        let name = printable(&user.name);
+        if dry_run {
+            format!(
+                "{name} (#{}) would be removed, from {groups} groups too",
+                user.id
+            )
+        } else {
+            format!("removed, and out of {groups} groups; the account is {name} now")
+        }
     });
 }
 

@@ -59,7 +59,7 @@ pub(super) enum ParseError {
 
 impl Command {
     pub(super) fn parse(line: &str) -> Result<Self, ParseError> {
-        let line = line.trim();
+        let line = line.trim_end();
         if line.is_empty() {
             return Ok(Self::Nothing);
         }
@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn a_line_without_slash_is_said_and_two_slashes_say_one() {
-        assert_eq!(Command::parse("  hello "), Ok(Command::Say("hello".into())));
+        assert_eq!(Command::parse("hello "), Ok(Command::Say("hello".into())));
+        // Code keeps its indentation.
+        assert_eq!(Command::parse("  /a"), Ok(Command::Say("  /a".into())));
         assert_eq!(Command::parse("//etc"), Ok(Command::Say("/etc".into())));
         assert_eq!(Command::parse("   "), Ok(Command::Nothing));
     }

@@ -60,11 +60,18 @@ impl People {
         self.groups.values()
     }
 
-    /// What to call somebody.
+    /// What to call somebody; of two people with one nick each by the login name too.
     pub(super) fn user_name(&self, id: u32) -> String {
-        match self.users.get(&id) {
-            Some(user) => display_name(user).to_owned(),
-            None => format!("#{id}"),
+        let Some(user) = self.users.get(&id) else {
+            return format!("#{id}");
+        };
+        let name = display_name(user);
+        let others = self.users.values();
+        let mut others = others.filter(|other| other.user_id != id);
+        if others.any(|other| display_name(other) == name) {
+            format!("{name} ({})", user.user_real_name)
+        } else {
+            name.to_owned()
         }
     }
 
@@ -76,13 +83,22 @@ impl People {
         }
     }
 
-    /// The person whom a name means: `#ID`, a login name or nickname, or the beginning of one.
+    /// The person whom a name means: `#ID`, a login name or nickname, or the beginning of one. Whoever
+    /// has left is found when nobody who is there is meant.
     pub(super) fn find_user(&self, name: &str) -> Result<u32, NameError> {
-        let names = self.users().map(|user| {
-            let names = [user.user_real_name.as_str(), user.user_nick_name.as_str()];
-            (user.user_id, names)
-        });
-        find(name, names, NameError::Nobody)
+        let find_among = |left: bool| {
+            let users = self.users.values();
+            let users = users.filter(move |user| (user.status == LEFT) == left);
+            let named = users.map(|user| {
+                let called = [user.user_real_name.as_str(), user.user_nick_name.as_str()];
+                (user.user_id, called)
+            });
+            find(name, named, NameError::Nobody)
+        };
+        match find_among(false) {
+            Err(NameError::Nobody(_)) => find_among(true),
+            found => found,
+        }
     }
 
     /// The group that a name means.
@@ -176,9 +192,30 @@ mod tests {
             Err(NameError::Ambiguous { candidates, .. }) if candidates.len() == 2
         ));
         assert!(matches!(
-            people().find_user("zoe"),
+            people().find_user("nobody"),
             Err(NameError::Nobody(_))
         ));
+    }
+
+    #[test]
+    fn people_who_left_are_found_when_nobody_else_is_meant() {
+        assert_eq!(people().find_user("zoe"), Ok(5));
+        assert_eq!(people().find_user("#5"), Ok(5));
+        assert!(people().users().all(|user| user.user_id != 5));
+    }
+
+    #[test]
+    fn two_people_of_one_nick_are_told_apart() {
+        let mut people = people();
+        people.learn_users([UserInfo {
+            user_id: 6,
+            user_real_name: "bob2".into(),
+            user_nick_name: "Bob".into(),
+            ..UserInfo::default()
+        }]);
+        assert_eq!(people.user_name(1), "Bob (bob)");
+        assert_eq!(people.user_name(6), "Bob (bob2)");
+        assert_eq!(people.user_name(3), "Anna K");
     }
 
     #[test]

@@ -1,21 +1,27 @@
 //! Doing what the lines say and showing what happens.
 
+mod groups;
 mod knowledge;
+mod sending;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use im_client::proto::base::{GroupModifyType, UnreadInfo, UserStatType};
-use im_client::proto::group::ImGroupChangeMemberNotify;
 use im_client::{Client, Event, Events, Message};
 use im_core::{GroupId, Peer, UserId};
 use tokio::time::{Instant, timeout_at};
 
 use super::command::{Command, HELP};
+use super::input::Input;
 use super::people::People;
 use super::show;
+use sending::{Sent, beginning};
 
 /// Received texts that `/expect` may still find.
 const MAX_HEARD: usize = 256;
@@ -36,7 +42,13 @@ pub(super) struct Session<W> {
     current: Option<Peer>,
     /// Received and not yet found by `/expect`.
     heard: VecDeque<String>,
+    /// Newest message shown of each conversation.
+    shown: HashMap<Peer, u32>,
+    /// Texts on their way.
+    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     scripted: bool,
+    /// It was said that the connection is lost.
+    lost: bool,
     /// The login that the greeting is about was heard of.
     connected: bool,
     out: W,
@@ -49,7 +61,10 @@ impl<W: Write> Session<W> {
             people: People::default(),
             current: None,
             heard: VecDeque::new(),
+            shown: HashMap::new(),
+            sending: FuturesUnordered::new(),
             scripted,
+            lost: false,
             connected: false,
             out,
         }
@@ -75,11 +90,17 @@ impl<W: Write> Session<W> {
             None | Some(Event::Closed { .. }) => return Err(super::closed(event)),
             Some(Event::Message(message)) => self.show_message(&message).await?,
             Some(Event::GroupChanged(change)) => self.show_change(&change).await?,
+            Some(Event::Disconnected { .. }) if self.lost => {}
             Some(Event::Disconnected { .. }) => {
-                writeln!(self.out, "-- connection lost, trying again")?;
+                self.lost = true;
+                writeln!(
+                    self.out,
+                    "-- connection lost, trying again until it is back"
+                )?;
             }
             Some(Event::Connected { .. }) if !self.connected => self.connected = true,
             Some(Event::Connected { address, .. }) => {
+                self.lost = false;
                 writeln!(self.out, "-- connected to {address}")?;
                 self.show_unread(false).await?;
             }
@@ -98,6 +119,39 @@ impl<W: Write> Session<W> {
         Ok(())
     }
 
+    /// Takes what was typed.
+    pub(super) async fn take(&mut self, input: Input, events: &mut Events) -> anyhow::Result<Flow> {
+        match input {
+            Input::Line(line) => self.obey(&line, events).await,
+            Input::Failed(error) => Err(error).context("read input"),
+            Input::NotUtf8(line) if self.scripted => bail!("line {line} is no UTF-8"),
+            Input::NotUtf8(line) => {
+                writeln!(self.out, "-- line {line} is no UTF-8 and was not sent")?;
+                Ok(Flow::Continue)
+            }
+        }
+    }
+
+    /// What stands before the line that is typed.
+    pub(super) fn prompt(&self) -> String {
+        match self.current {
+            Some(Peer::Group(group)) => format!("[{}] ", self.name_of(Peer::Group(group))),
+            Some(peer) => format!("{}> ", self.name_of(peer)),
+            None => "> ".to_owned(),
+        }
+    }
+
+    /// Waits for what is on its way, and shows what has come.
+    pub(super) async fn finish(&mut self, events: &mut Events) -> anyhow::Result<()> {
+        while let Some(sent) = self.sending.next().await {
+            self.mark(sent)?;
+        }
+        while let Some(event) = events.try_recv() {
+            self.hear(Some(event)).await?;
+        }
+        Ok(())
+    }
+
     /// Does what a line says. A failure ends a script; a person is told.
     pub(super) async fn obey(&mut self, line: &str, events: &mut Events) -> anyhow::Result<Flow> {
         let outcome = match Command::parse(line) {
@@ -107,7 +161,7 @@ impl<W: Write> Session<W> {
         };
         if let Err(error) = outcome {
             if self.scripted {
-                return Err(error.context(format!("line {line:?}")));
+                return Err(error.context(format!("line {:?}", beginning(line))));
             }
             writeln!(self.out, "-- {error:#}")?;
         }
@@ -157,19 +211,6 @@ impl<W: Write> Session<W> {
         }
     }
 
-    async fn say(&mut self, text: &str) -> anyhow::Result<()> {
-        let peer = self.conversation()?;
-        let ack = self
-            .client
-            .send_text(peer, text)
-            .await
-            .context("send message")?;
-        if self.scripted {
-            writeln!(self.out, "sent {}", ack.msg_id)?;
-        }
-        Ok(())
-    }
-
     /// Turns to a conversation and shows what is unread there.
     async fn talk(&mut self, peer: Peer) -> anyhow::Result<()> {
         self.current = Some(peer);
@@ -180,10 +221,22 @@ impl<W: Write> Session<W> {
             .iter()
             .find(|info| peer_of(info) == Some(peer));
         if let Some(info) = here {
-            self.show_history(peer, info.latest_msg_id, info.unread_cnt)
-                .await?;
-            self.client.read_ack(peer, info.latest_msg_id).await?;
+            self.show_unread_of(peer, info).await?;
         }
+        Ok(())
+    }
+
+    /// Shows what is unread and was not shown when it came.
+    async fn show_unread_of(&mut self, peer: Peer, info: &UnreadInfo) -> anyhow::Result<()> {
+        let shown = self.shown.get(&peer).copied().unwrap_or(0);
+        let fresh = info
+            .latest_msg_id
+            .saturating_sub(shown)
+            .min(info.unread_cnt);
+        if fresh > 0 {
+            self.show_history(peer, info.latest_msg_id, fresh).await?;
+        }
+        self.client.read_ack(peer, info.latest_msg_id).await?;
         Ok(())
     }
 
@@ -217,89 +270,6 @@ impl<W: Write> Session<W> {
             }
         }
         writeln!(self.out, "-- {} people; * has a PC online", shown.len())?;
-        Ok(())
-    }
-
-    async fn list_groups(&mut self) -> anyhow::Result<()> {
-        self.load_groups().await?;
-        let mut count = 0;
-        for group in self.people.groups() {
-            let name = show::printable(&group.group_name);
-            let members = group.group_member_list.len();
-            writeln!(self.out, "  #{} {name}, {members} members", group.group_id)?;
-            count += 1;
-        }
-        writeln!(self.out, "-- {count} groups")?;
-        Ok(())
-    }
-
-    async fn list_members(&mut self) -> anyhow::Result<()> {
-        let group = self.current_group()?;
-        self.load_group(group).await?;
-        let members = self
-            .people
-            .group(group.get())
-            .map(|group| group.group_member_list.clone())
-            .context("you are not a member")?;
-        for id in members {
-            self.know_user(id).await?;
-            writeln!(self.out, "  #{id} {}", self.user_name(id))?;
-        }
-        Ok(())
-    }
-
-    async fn create(&mut self, name: &str, members: &[String]) -> anyhow::Result<()> {
-        let mut ids: Vec<UserId> = UserId::from_wire(self.client.user_id())
-            .into_iter()
-            .collect();
-        for member in members {
-            ids.push(self.find_user(member).await?);
-        }
-        let answer = self
-            .client
-            .create_group(name, "", &ids)
-            .await
-            .context("create group")?;
-        let group = answer.group_id.and_then(GroupId::from_wire);
-        let (0, Some(group)) = (answer.result_code, group) else {
-            bail!("the server did not create the group");
-        };
-        self.load_group(group).await?;
-        writeln!(self.out, "-- created group #{group}")?;
-        self.talk(Peer::Group(group)).await
-    }
-
-    async fn change(&mut self, change: GroupModifyType, names: &[String]) -> anyhow::Result<()> {
-        let group = self.current_group()?;
-        let mut ids = Vec::new();
-        for name in names {
-            ids.push(self.find_user(name).await?);
-        }
-        let answer = self
-            .client
-            .change_members(group, change, &ids)
-            .await
-            .context("change members")?;
-        ensure!(answer.result_code == 0, "the server refused the change");
-        self.load_group(group).await?;
-        writeln!(self.out, "-- {} members now", answer.cur_user_id_list.len())?;
-        Ok(())
-    }
-
-    async fn leave(&mut self) -> anyhow::Result<()> {
-        let group = self.current_group()?;
-        let me: Vec<UserId> = UserId::from_wire(self.client.user_id())
-            .into_iter()
-            .collect();
-        let answer = self
-            .client
-            .change_members(group, GroupModifyType::Del, &me)
-            .await
-            .context("leave group")?;
-        ensure!(answer.result_code == 0, "the server refused");
-        self.people.forget_group(group.get());
-        self.current = None;
-        writeln!(self.out, "-- you left")?;
         Ok(())
     }
 
@@ -348,35 +318,13 @@ impl<W: Write> Session<W> {
             }
             Peer::User(_) => writeln!(self.out, "[{time}] {from}: {text}")?,
         }
+        self.shown.insert(peer, data.msg_id);
         if self.heard.len() == MAX_HEARD {
             self.heard.pop_front();
         }
         self.heard.push_back(text);
         if self.current == Some(peer) && data.from_user_id != message.receiver {
             self.client.read_ack(peer, data.msg_id).await?;
-        }
-        Ok(())
-    }
-
-    async fn show_change(&mut self, change: &ImGroupChangeMemberNotify) -> anyhow::Result<()> {
-        let Some(group) = GroupId::from_wire(change.group_id) else {
-            return Ok(());
-        };
-        let added = change.change_type == GroupModifyType::Add as i32;
-        self.load_group(group).await?;
-        let mut names = Vec::new();
-        for id in &change.chg_user_id_list {
-            self.know_user(*id).await?;
-            names.push(self.user_name(*id));
-        }
-        let verb = if added { "joined" } else { "left" };
-        let group_name = show::printable(&self.people.group_name(group.get()));
-        writeln!(self.out, "-- {} {verb} {group_name}", names.join(", "))?;
-        if !added && change.chg_user_id_list.contains(&self.client.user_id()) {
-            self.people.forget_group(group.get());
-            if self.current == Some(Peer::Group(group)) {
-                self.current = None;
-            }
         }
         Ok(())
     }
@@ -404,9 +352,7 @@ impl<W: Write> Session<W> {
         for info in &unread.unreadinfo_list {
             let Some(peer) = peer_of(info) else { continue };
             if self.current == Some(peer) {
-                self.show_history(peer, info.latest_msg_id, info.unread_cnt)
-                    .await?;
-                self.client.read_ack(peer, info.latest_msg_id).await?;
+                self.show_unread_of(peer, info).await?;
                 continue;
             }
             match peer {

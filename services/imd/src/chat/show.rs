@@ -8,7 +8,7 @@ use im_client::proto::base::MsgType;
 pub(super) fn content(cipher: &TextCipher, msg_type: i32, data: &[u8]) -> String {
     match MsgType::try_from(msg_type) {
         Ok(MsgType::SingleText | MsgType::GroupText) => match cipher.decrypt(data) {
-            Ok(text) => printable(&String::from_utf8_lossy(&text)),
+            Ok(text) => message(&String::from_utf8_lossy(&text)),
             Err(_) => "(text that cannot be decrypted)".to_owned(),
         },
         Ok(MsgType::SingleAudio | MsgType::GroupAudio) => match data.first_chunk::<4>() {
@@ -19,15 +19,19 @@ pub(super) fn content(cipher: &TextCipher, msg_type: i32, data: &[u8]) -> String
     }
 }
 
-/// Without anything that moves the cursor.
+/// On one line, without anything that drives the terminal.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\t' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+    im_core::text::printable(text).into_owned()
+}
+
+/// The same of a text of several lines: those below the first are indented, so that none of them looks
+/// like somebody else's.
+fn message(text: &str) -> String {
+    let lines = text.trim_end_matches(['\r', '\n']).lines();
+    let lines: Vec<String> = lines
+        .map(|line| printable(&line.replace('\t', "    ")))
+        .collect();
+    lines.join("\n        ")
 }
 
 /// Hour and minute of a Unix time here; with the date unless it is today.
@@ -52,8 +56,15 @@ mod tests {
     #[test]
     fn nothing_that_moves_the_cursor_is_printed() {
         let cipher = TextCipher::default();
-        let data = cipher.encrypt("a\u{1b}[2Jb".as_bytes()).unwrap();
-        assert_eq!(content(&cipher, 1, data.as_bytes()), "a\u{fffd}[2Jb");
+        for (text, shown) in [
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
+            ("nna\u{202e}", "nna\\u{202e}"),
+            ("a\r\n[12:00] Ben: no\n", "a\n        [12:00] Ben: no"),
+            ("\tx", "    x"),
+        ] {
+            let data = cipher.encrypt(text.as_bytes()).unwrap();
+            assert_eq!(content(&cipher, 1, data.as_bytes()), shown);
+        }
         assert_eq!(content(&cipher, 1, b"?"), "(text that cannot be decrypted)");
         assert_eq!(
             content(&cipher, 2, &[0, 0, 0, 3, 9]),

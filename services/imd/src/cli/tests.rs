@@ -65,3 +65,40 @@ fn the_help_names_every_command() {
     let help = Cli::command().render_help().to_string();
     assert_eq!(help, include_str!("help.txt"));
 }
+
+#[test]
+fn every_command_and_every_argument_is_explained() {
+    fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+        for argument in command.get_arguments() {
+            if argument.get_help().is_none() {
+                missing.push(format!("{path} {}", argument.get_id()));
+            }
+        }
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name());
+            if below.get_about().is_none() {
+                missing.push(path.clone());
+            }
+            walk(below, &path, missing);
+        }
+    }
+    let mut missing = Vec::new();
+    walk(&Cli::command(), "imd", &mut missing);
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn tools_that_people_type_have_examples() {
+    let command = Cli::command();
+    let import = command.find_subcommand("directory").unwrap();
+    let import = import.find_subcommand("import").unwrap();
+    let tools =
+        ["admin", "chat", "script", "doctor"].map(|tool| command.find_subcommand(tool).unwrap());
+    for tool in tools.into_iter().chain([import]) {
+        let examples = tool
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        assert!(examples.contains("Examples:"), "{}", tool.get_name());
+    }
+}

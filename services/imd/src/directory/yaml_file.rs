@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use im_proto_rpc::v1::DirectoryRow;
 use serde_saphyr::{Options, Spanned};
 
-use super::row::{self, BadLine};
+use super::columns::{self, Column};
+use super::row::{BadLine, Reading};
 
 /// Every value is taken as its text, so that `phone: 0170` keeps its zero.
 type Person = Spanned<BTreeMap<String, Option<String>>>;
@@ -14,7 +15,7 @@ type Person = Spanned<BTreeMap<String, Option<String>>>;
 const MAX_NODES: usize = 16_000_000;
 
 /// Reads all people, or names all bad lines.
-pub(super) fn rows(text: &str) -> Result<Vec<DirectoryRow>, Vec<BadLine>> {
+pub(super) fn rows(text: &str, reading: &Reading) -> Result<Vec<DirectoryRow>, Vec<BadLine>> {
     let people: Vec<Person> =
         serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
             let line = error.location().map_or(0, |location| location.line());
@@ -23,16 +24,21 @@ pub(super) fn rows(text: &str) -> Result<Vec<DirectoryRow>, Vec<BadLine>> {
     let mut rows = Vec::with_capacity(people.len());
     let mut bad = Vec::new();
     for person in &people {
-        let cells = person
-            .value
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_deref().unwrap_or_default()));
-        match row::build(person.referenced.line(), cells) {
+        let line = person.referenced.line();
+        match cells(line, person).and_then(|cells| reading.build(line, cells.into_iter())) {
             Ok(row) => rows.push(row),
             Err(line) => bad.push(line),
         }
     }
     if bad.is_empty() { Ok(rows) } else { Err(bad) }
+}
+
+fn cells(line: u64, person: &Person) -> Result<Vec<(Column, &str)>, BadLine> {
+    let cells = person.value.iter().map(|(key, value)| {
+        let column = Column::of(key).ok_or_else(|| BadLine::new(line, columns::unknown(key)))?;
+        Ok((column, value.as_deref().unwrap_or_default()))
+    });
+    cells.collect()
 }
 
 fn options() -> Options {
@@ -49,6 +55,10 @@ fn options() -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rows(text: &str) -> Result<Vec<DirectoryRow>, Vec<BadLine>> {
+        super::rows(text, &Reading::default())
+    }
 
     #[test]
     fn people_are_mappings_and_values_keep_their_text() {

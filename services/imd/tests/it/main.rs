@@ -8,7 +8,11 @@
     reason = "functions of tests; the exemption of clippy.toml covers only those marked as tests"
 )]
 
+mod chat;
 mod clock;
+mod doctor;
+mod metrics;
+mod people;
 mod platform;
 mod refusals;
 mod world;

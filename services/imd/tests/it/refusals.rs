@@ -124,6 +124,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
     ] {
         let data = dir.path().join(key);
         let others = [
+            "admin.listen",
             "login.http_listen",
             "login.client_listen",
             "msg.listen",

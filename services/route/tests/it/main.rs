@@ -237,8 +237,8 @@ async fn metrics_and_dump_show_what_is_there() {
     let shown = async {
         loop {
             let text = route.context.metrics.encode().unwrap();
-            if text.contains("im_route_sessions{kind=\"Mobile\"} 1")
-                && text.contains("im_route_servers{kind=\"Attached\"} 1")
+            if text.contains("im_route_sessions{kind=\"mobile\"} 1")
+                && text.contains("im_route_servers{kind=\"attached\"} 1")
                 && text.contains("im_route_position 5")
             {
                 break;

@@ -350,7 +350,7 @@ fn remembered(row: &SqliteRow, at: usize) -> Result<Option<Remembered>, StoreErr
 }
 
 /// A LIKE pattern for "contains".
-fn contains(text: &str) -> String {
+pub(super) fn contains(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {

@@ -118,7 +118,11 @@ impl DirectoryStore for SqliteStore {
     }
 
     async fn import(&self, import: &DirectoryImport) -> Result<ImportOutcome, StoreError> {
-        self.import_directory(import).await
+        self.import_directory(import, false).await
+    }
+
+    async fn rehearse_import(&self, import: &DirectoryImport) -> Result<ImportOutcome, StoreError> {
+        self.import_directory(import, true).await
     }
 }
 

@@ -229,7 +229,7 @@ fn member(row: &SqliteRow) -> Result<GroupMember, StoreError> {
     })
 }
 
-fn record(row: &SqliteRow) -> Result<GroupRecord, StoreError> {
+pub(super) fn record(row: &SqliteRow) -> Result<GroupRecord, StoreError> {
     let group_type = match number(row, 4)? {
         1 => GroupType::Normal,
         2 => GroupType::Temporary,

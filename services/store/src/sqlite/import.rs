@@ -10,7 +10,10 @@ use super::SqliteStore;
 use super::accounts::{profile, profile_columns};
 use super::directory::next_stamp;
 use super::rows::{json_array, number, text};
-use crate::{DirectoryImport, ImportOutcome, ImportedUser, StoreError, UserProfile};
+use crate::{
+    DirectoryImport, FieldChange, ImportChange, ImportOutcome, ImportedUser, StoreError,
+    UserProfile,
+};
 
 /// Changed users or departments that share a stamp: clients fetch pages that end between stamps.
 const ROWS_PER_STAMP: usize = 1000;
@@ -25,7 +28,9 @@ const BY_NAMES: &str = concat!(
 const NAMES_OF_IDS: &str =
     "SELECT id, name FROM account WHERE id IN (SELECT value FROM json_each(?))";
 const GREATEST_ID: &str = "SELECT coalesce(max(id), 0) FROM account";
-const DEPARTMENTS: &str = "SELECT id, parent, name FROM department";
+const DEPARTMENTS: &str = "SELECT id, parent, name, status FROM department";
+/// A department that was removed comes back when somebody is put into it.
+const REVIVE_DEPARTMENT: &str = "UPDATE department SET status = 0, stamp = ? WHERE id = ?";
 const INSERT_DEPARTMENT: &str = "INSERT INTO department
     (id, parent, name, priority, status, stamp) VALUES (?1, ?2, ?3, ?1, 0, ?4)";
 const UPSERT: &str = concat!(
@@ -52,6 +57,7 @@ impl SqliteStore {
     pub(super) async fn import_directory(
         &self,
         import: &DirectoryImport,
+        rehearsal: bool,
     ) -> Result<ImportOutcome, StoreError> {
         let mut writer = self.inner.writer.lock().await?;
         let mut tx = writer.begin().await?;
@@ -68,7 +74,7 @@ impl SqliteStore {
         let mut departments = Departments::load(&mut tx).await?;
         let mut outcome = ImportOutcome::default();
         let mut changed = Vec::new();
-        for (user, id) in import.users.iter().zip(ids) {
+        for (place, (user, id)) in import.users.iter().zip(ids).enumerate() {
             let department = match &user.department {
                 Some(path) => Some(departments.id_of(path)?),
                 None => None,
@@ -94,13 +100,58 @@ impl SqliteStore {
                     }
                 }
             }
+            outcome.changes.push(ImportChange {
+                place,
+                added: old.is_none(),
+                fields: differences(old, &new, &departments),
+            });
             changed.push(new);
         }
         outcome.departments_added = u32::try_from(departments.added.len()).unwrap_or(u32::MAX);
-        store(&mut tx, import.now, &departments.added, &changed).await?;
-        tx.commit().await?;
+        store(&mut tx, import.now, &departments, &changed).await?;
+        if !rehearsal {
+            tx.commit().await?;
+        }
         Ok(outcome)
     }
+}
+
+/// What is new of somebody. Hashes are not shown.
+fn differences(
+    old: Option<&Account>,
+    new: &Account,
+    departments: &Departments,
+) -> Vec<FieldChange> {
+    let values = |account: &Account| {
+        let profile = &account.profile;
+        let password = if account.hash.is_empty() { "" } else { "set" };
+        [
+            ("nick", profile.nick.clone()),
+            ("sex", profile.sex.to_string()),
+            ("department", departments.path_of(profile.department)),
+            ("phone", profile.phone.clone()),
+            ("email", profile.email.clone()),
+            ("domain", profile.domain.clone()),
+            ("avatar", profile.avatar.clone()),
+            ("status", profile.status.to_string()),
+            ("signature", profile.signature.clone()),
+            ("password", password.to_owned()),
+        ]
+    };
+    let nothing = || new_account(new.profile.id, &new.profile.name);
+    let before = old.map_or_else(|| values(&nothing()), values);
+    let mut fields = Vec::new();
+    for ((field, before), (_, after)) in before.into_iter().zip(values(new)) {
+        let is_new_hash = field == "password" && old.is_none_or(|old| old.hash != new.hash);
+        if before != after || (is_new_hash && !after.is_empty()) {
+            fields.push(FieldChange {
+                field,
+                before,
+                after,
+            });
+        }
+    }
+    fields
 }
 
 /// Accounts with the names of the file.
@@ -237,6 +288,11 @@ fn replace<T: Clone>(slot: &mut T, wanted: Option<&T>) {
 /// All departments by place, and those that the file adds.
 struct Departments {
     ids: HashMap<(u32, String), u32>,
+    /// Parent and name by id.
+    places: HashMap<u32, (u32, String)>,
+    removed: HashSet<u32>,
+    /// Removed ones that somebody is put into.
+    revived: Vec<u32>,
     greatest: u32,
     added: Vec<NewDepartment>,
 }
@@ -251,12 +307,20 @@ impl Departments {
     async fn load(connection: &mut SqliteConnection) -> Result<Self, StoreError> {
         let mut departments = Self {
             ids: HashMap::new(),
+            places: HashMap::new(),
+            removed: HashSet::new(),
+            revived: Vec::new(),
             greatest: 0,
             added: Vec::new(),
         };
         for row in &sqlx::query(DEPARTMENTS).fetch_all(connection).await? {
             let id = number(row, 0)?;
-            departments.ids.insert((number(row, 1)?, text(row, 2)?), id);
+            let place = (number(row, 1)?, text(row, 2)?);
+            departments.ids.insert(place.clone(), id);
+            departments.places.insert(id, place);
+            if number(row, 3)? != 0 {
+                departments.removed.insert(id);
+            }
             departments.greatest = departments.greatest.max(id);
         }
         Ok(departments)
@@ -271,8 +335,24 @@ impl Departments {
                 Some(id) => *id,
                 None => self.add(parent, name)?,
             };
+            if self.removed.remove(&parent) {
+                self.revived.push(parent);
+            }
         }
         Ok(parent)
+    }
+
+    /// Names from the root, such as Company/Research.
+    fn path_of(&self, mut id: u32) -> String {
+        let mut names = Vec::new();
+        while let Some((parent, name)) = self.places.get(&id)
+            && names.len() < self.places.len()
+        {
+            names.push(name.as_str());
+            id = *parent;
+        }
+        names.reverse();
+        names.join("/")
     }
 
     fn add(&mut self, parent: u32, name: &str) -> Result<u32, StoreError> {
@@ -282,6 +362,7 @@ impl Departments {
             .ok_or_else(|| StoreError::Corrupt("department ids are used up".into()))?;
         self.greatest = id;
         self.ids.insert((parent, name.to_owned()), id);
+        self.places.insert(id, (parent, name.to_owned()));
         self.added.push(NewDepartment {
             id,
             parent,
@@ -294,14 +375,22 @@ impl Departments {
 async fn store(
     connection: &mut SqliteConnection,
     now: UnixSeconds,
-    departments: &[NewDepartment],
+    departments: &Departments,
     accounts: &[Account],
 ) -> Result<(), StoreError> {
-    if departments.is_empty() && accounts.is_empty() {
+    let Departments { added, revived, .. } = departments;
+    if added.is_empty() && revived.is_empty() && accounts.is_empty() {
         return Ok(());
     }
     let mut stamp = next_stamp(connection, now).await?;
-    for (index, department) in departments.iter().enumerate() {
+    for id in revived {
+        sqlx::query(REVIVE_DEPARTMENT)
+            .bind(i64::from(stamp))
+            .bind(i64::from(*id))
+            .execute(&mut *connection)
+            .await?;
+    }
+    for (index, department) in added.iter().enumerate() {
         if index > 0 && index % ROWS_PER_STAMP == 0 {
             stamp = next_stamp(connection, now).await?;
         }

@@ -29,6 +29,8 @@ impl SqliteStore {
     /// Opens the database of a data directory, makes it when missing, and brings its schema up to
     /// date.
     pub async fn open(dir: DataDir, options: SqliteOptions) -> Result<Self, StoreError> {
+        dir.make_database()
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         let writing = connect_options(&dir, &options, options.reader_cache_kib)
             .create_if_missing(true)
             .page_size(PAGE_BYTES)

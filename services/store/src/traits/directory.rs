@@ -64,6 +64,28 @@ pub struct DirectoryImport {
     pub now: UnixSeconds,
 }
 
+/// A value that an import gives somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldChange {
+    /// Name of the column.
+    pub field: &'static str,
+    /// As before; of a hash only whether there is one.
+    pub before: String,
+    /// As after.
+    pub after: String,
+}
+
+/// Somebody whom an import adds or changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportChange {
+    /// Index into `users`.
+    pub place: usize,
+    /// New rather than changed.
+    pub added: bool,
+    /// What is new, in the order of the columns; of somebody new what is not empty.
+    pub fields: Vec<FieldChange>,
+}
+
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImportOutcome {
@@ -80,6 +102,8 @@ pub struct ImportOutcome {
     pub conflicts: Vec<(usize, String)>,
     /// Users whose status became something other than 0: their sessions must end.
     pub disabled: Vec<im_core::UserId>,
+    /// Whom it added and changed, in file order.
+    pub changes: Vec<ImportChange>,
 }
 
 /// Directory reads and imports.
@@ -108,4 +132,7 @@ pub trait DirectoryStore: Send + Sync + 'static {
 
     /// Applies a file whole or not at all.
     async fn import(&self, import: &DirectoryImport) -> Result<ImportOutcome, StoreError>;
+
+    /// What [`DirectoryStore::import`] would do; nothing is changed.
+    async fn rehearse_import(&self, import: &DirectoryImport) -> Result<ImportOutcome, StoreError>;
 }

@@ -3,6 +3,7 @@
 //! Another implementation adds a line at the end.
 
 mod accounts;
+mod administration;
 mod devices;
 mod directory;
 mod groups;
@@ -23,6 +24,12 @@ macro_rules! store_contract {
                 changes_of_profiles_are_stamped,
                 changes_of_nobody_are_not_found,
                 keeps_the_push_shield,
+            ]
+            administration: [
+                a_rehearsed_import_tells_field_by_field_and_changes_nothing,
+                people_are_renamed_and_taken_out,
+                groups_are_listed_by_page_and_renamed,
+                departments_are_renamed_and_removed_and_come_back,
             ]
             devices: [
                 keeps_one_token_per_user,

@@ -250,9 +250,9 @@ async fn group_info_is_for_members_whose_copy_is_older() {
 }
 
 #[tokio::test]
-async fn the_list_of_fixed_groups_holds_those_only() {
+async fn a_group_in_which_nobody_has_written_is_in_the_list_of_its_members() {
     let rig = Rig::new().await;
-    create(&rig, 1, &[1, 2]).await;
+    let temporary = create(&rig, 1, &[1, 2]).await;
     let group = fixed(&rig, 1, &[1, 2]).await;
     let request = ImNormalGroupListReq {
         user_id: 0,
@@ -264,10 +264,10 @@ async fn the_list_of_fixed_groups_holds_those_only() {
     assert_eq!(rsp.user_id, 2);
     assert_eq!(
         rsp.group_version_list,
-        [GroupVersionInfo {
-            group_id: group,
+        [group, temporary].map(|group_id| GroupVersionInfo {
+            group_id,
             version: 1
-        }]
+        })
     );
     let rsp: ImNormalGroupListRsp = rig
         .ask(windows(3), Command::NormalGroupListReq, &request)

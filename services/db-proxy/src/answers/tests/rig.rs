@@ -93,12 +93,21 @@ impl Rig {
     }
 
     pub(crate) async fn with(config: DbProxyConfig) -> Self {
+        Self::of(config, RememberKeys::none()).await
+    }
+
+    /// Remembers verified logins under these keys.
+    pub(crate) async fn remembering(keys: RememberKeys) -> Self {
+        Self::of(small_config(), keys).await
+    }
+
+    async fn of(config: DbProxyConfig, keys: RememberKeys) -> Self {
         let temp = people().await;
         let store = Arc::new(temp.store.clone());
         let core = Core::start(Arc::new(config), store, Metrics::default());
         let context = core.context.clone();
         let route = route(&context.publisher).await;
-        let accounts = Accounts::new(&context, RememberKeys::none(), AccountMetrics::default());
+        let accounts = Accounts::new(&context, keys, AccountMetrics::default());
         let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
         let admin = AdminService::new(&context, Arc::clone(&accounts));
         let mut rig = Self {

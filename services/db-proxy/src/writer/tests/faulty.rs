@@ -175,12 +175,23 @@ pass_on!(AccountStore {
     ) -> Vec<LoginFailures>;
     fn forget_login_failures(name: &str) -> u64;
 });
+pass_on!(AdministrationStore {
+    fn login_names() -> Vec<(UserId, String)>;
+    fn rename_account(user: UserId, name: &str, now: UnixSeconds) -> ();
+    fn remove_account(user: UserId, name: &str, now: UnixSeconds) -> ();
+    fn list_groups(user: Option<UserId>, page: &ListPage) -> Vec<GroupRecord>;
+    fn rename_group(group: GroupId, name: &str, now: UnixSeconds) -> ();
+    fn department_sizes() -> Vec<(u32, u32)>;
+    fn rename_department(department: u32, name: &str, now: UnixSeconds) -> ();
+    fn remove_department(department: u32, into: u32, now: UnixSeconds) -> u32;
+});
 pass_on!(DirectoryStore {
     fn users_since(stamp: UnixSeconds, limit: u32) -> DirectoryPage;
     fn directory_stamp() -> UnixSeconds;
     fn stamp_before(stamp: UnixSeconds) -> UnixSeconds;
     fn departments_since(stamp: UnixSeconds) -> Vec<DepartmentRecord>;
     fn import(import: &DirectoryImport) -> ImportOutcome;
+    fn rehearse_import(import: &DirectoryImport) -> ImportOutcome;
 });
 pass_on!(SessionStore {
     fn recent_sessions(user: UserId, updated_after: UnixSeconds, limit: Preview) -> Vec<MemberView>;

@@ -96,8 +96,11 @@ impl<W: Write> Session<W> {
         let id = if let Ok(id) = self.people.find_user(name) {
             id
         } else {
-            // Perhaps somebody new.
+            // Perhaps somebody new, or somebody who left.
             self.load_people().await?;
+            if let Some(id) = name.strip_prefix('#').and_then(|id| id.parse().ok()) {
+                self.know_user(id).await?;
+            }
             self.people.find_user(name)?
         };
         UserId::from_wire(id).context("the server gave an impossible id")

@@ -1,0 +1,89 @@
+//! `imd admin department`. Imports make departments.
+
+use clap::Subcommand;
+use im_proto_rpc::v1::{
+    DepartmentRecord, ListDepartmentsRequest, RemoveDepartmentRequest, RenameDepartmentRequest,
+};
+use serde_json::{Value, json};
+
+use crate::connect::{ServerArgs, refusal};
+use crate::output::{Table, show};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DepartmentCommand {
+    /// Lists departments and how many people are in each.
+    List,
+    /// Gives a department another name; people and departments below it stay in it.
+    Rename {
+        /// Path such as Company/Research.
+        path: String,
+        /// The new last name of the path.
+        name: String,
+    },
+    /// Takes a department out of everybody's tree; an import that names it brings it back.
+    Remove {
+        /// Path such as Company/Research.
+        path: String,
+        /// Path of the department that its people move to; without it there must be nobody in it.
+        #[arg(
+            long,
+            value_name = "PATH",
+            default_value = "",
+            hide_default_value = true
+        )]
+        into: String,
+    },
+}
+
+pub(super) async fn run(
+    command: DepartmentCommand,
+    server: &ServerArgs,
+    json: bool,
+) -> anyhow::Result<()> {
+    let mut admin = server.connect().await?;
+    let (done, answer) = match command {
+        DepartmentCommand::List => {
+            let answer = admin.list_departments(ListDepartmentsRequest {}).await;
+            let departments = answer
+                .map_err(|status| refusal(&status))?
+                .into_inner()
+                .departments;
+            let value = Value::Array(departments.iter().map(as_json).collect());
+            show(json, &value, || table(&departments));
+            return Ok(());
+        }
+        DepartmentCommand::Rename { path, name } => {
+            let request = RenameDepartmentRequest { path, name };
+            ("renamed", admin.rename_department(request).await)
+        }
+        DepartmentCommand::Remove { path, into } => {
+            let request = RemoveDepartmentRequest { path, into };
+            ("removed", admin.remove_department(request).await)
+        }
+    };
+    let department = answer.map_err(|status| refusal(&status))?.into_inner();
+    show(json, &as_json(&department), || {
+        format!("{done}:\n{}", table(std::slice::from_ref(&department)))
+    });
+    Ok(())
+}
+
+fn as_json(department: &DepartmentRecord) -> Value {
+    json!({
+        "id": department.id,
+        "path": department.path,
+        "people": department.people,
+    })
+}
+
+fn table(departments: &[DepartmentRecord]) -> String {
+    let mut table = Table::new(&["id", "path", "people"]);
+    for department in departments {
+        table.row(vec![
+            department.id.to_string(),
+            department.path.clone(),
+            department.people.to_string(),
+        ]);
+    }
+    table.render()
+}

@@ -1,0 +1,185 @@
+use im_store::{
+    ConversationRow, DirectoryImport, FieldChange, GroupChange, GroupType, ImportChange,
+    ImportedUser, ListPage, MemberChange, NewGroup, Store, StoreError,
+};
+
+use super::accounts::{import, person};
+use crate::log::{at, user};
+
+fn group(id: u32) -> im_core::GroupId {
+    im_core::GroupId::from_wire(id).unwrap()
+}
+
+fn in_department(name: &str, path: &[&str]) -> ImportedUser {
+    ImportedUser {
+        department: Some(path.iter().map(|part| (*part).to_owned()).collect()),
+        ..person(name)
+    }
+}
+
+pub(super) async fn a_rehearsed_import_tells_field_by_field_and_changes_nothing(store: &dyn Store) {
+    let ben = ImportedUser {
+        phone: Some("1".into()),
+        ..in_department("ben", &["Company"])
+    };
+    import(store, vec![ben, person("cy")], 50).await;
+    let users = vec![
+        person("cy"),
+        ImportedUser {
+            phone: Some("2".into()),
+            hash: Some("hash".into()),
+            ..in_department("ben", &["Company", "Sales"])
+        },
+        person("ann"),
+    ];
+    let wanted = DirectoryImport { users, now: at(60) };
+    let told = store.rehearse_import(&wanted).await.unwrap();
+    assert_eq!((told.added, told.updated, told.unchanged), (1, 1, 1));
+    let field = |field, before: &str, after: &str| FieldChange {
+        field,
+        before: before.to_owned(),
+        after: after.to_owned(),
+    };
+    assert_eq!(
+        told.changes,
+        [
+            ImportChange {
+                place: 1,
+                added: false,
+                fields: vec![
+                    field("department", "Company", "Company/Sales"),
+                    field("phone", "1", "2"),
+                    field("password", "", "set"),
+                ],
+            },
+            ImportChange {
+                place: 2,
+                added: true,
+                fields: vec![],
+            },
+        ]
+    );
+    assert_eq!(store.login_names().await.unwrap().len(), 2);
+    assert_eq!(store.directory_stamp().await.unwrap(), at(50));
+    // The real one does what was told.
+    let done = store.import(&wanted).await.unwrap();
+    assert_eq!(done, told);
+}
+
+pub(super) async fn people_are_renamed_and_taken_out(store: &dyn Store) {
+    let ann = ImportedUser {
+        hash: Some("hash".into()),
+        nick: Some("Ann".into()),
+        phone: Some("1".into()),
+        ..person("ann")
+    };
+    import(store, vec![ann, person("ben")], 50).await;
+    store.rename_account(user(1), "anna", at(60)).await.unwrap();
+    let changed = store.users_since(at(50), 9).await.unwrap().users;
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].profile.name, "anna");
+    let taken = store.rename_account(user(2), "anna", at(70)).await;
+    assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+    let nobody = store.rename_account(user(9), "x", at(70)).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
+
+    store
+        .remove_account(user(1), "anna#1", at(80))
+        .await
+        .unwrap();
+    let left = store.profile_by_name("anna#1").await.unwrap().unwrap();
+    assert_eq!(
+        (left.nick.as_str(), left.phone.as_str(), left.status),
+        ("Ann", "", 3)
+    );
+    assert_eq!(store.credentials("anna#1").await.unwrap().unwrap().hash, "");
+    assert_eq!(store.profile_by_name("anna").await.unwrap(), None);
+    let names = store.login_names().await.unwrap();
+    let names: Vec<_> = names
+        .iter()
+        .map(|(id, name)| (id.get(), name.as_str()))
+        .collect();
+    assert_eq!(names, [(1, "anna#1"), (2, "ben")]);
+}
+
+pub(super) async fn groups_are_listed_by_page_and_renamed(store: &dyn Store) {
+    for (row, name, members) in [
+        (1, "Team A", &[1, 2][..]),
+        (2, "Lunch", &[1]),
+        (3, "Team B", &[2]),
+    ] {
+        let group = NewGroup {
+            row: ConversationRow(row),
+            name: name.to_owned(),
+            avatar: String::new(),
+            creator: user(1),
+            group_type: GroupType::Temporary,
+            members: members.iter().map(|id| user(*id)).collect(),
+            now: at(10),
+        };
+        store.create_group(&group).await.unwrap();
+    }
+    let page = |matching: &str, after, limit| ListPage {
+        matching: matching.to_owned(),
+        after,
+        limit,
+    };
+    let list = async |of: Option<u32>, page: ListPage| {
+        let groups = store.list_groups(of.map(user), &page).await.unwrap();
+        groups
+            .iter()
+            .map(|group| group.id.get())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, page("", 0, 2)).await, [1, 2]);
+    assert_eq!(list(None, page("", 2, 2)).await, [3]);
+    assert_eq!(list(None, page("team", 0, 9)).await, [1, 3]);
+    assert_eq!(list(Some(1), page("", 0, 9)).await, [1, 2]);
+
+    store
+        .rename_group(group(2), "Dinner", at(90))
+        .await
+        .unwrap();
+    let renamed = store.groups(&[group(2)]).await.unwrap().remove(0);
+    assert_eq!((renamed.name.as_str(), renamed.version), ("Dinner", 2));
+    assert!(store.rename_group(group(9), "x", at(90)).await.is_err());
+
+    // Without members a group is in no list.
+    let change = GroupChange {
+        group: group(2),
+        change: MemberChange::Remove,
+        users: vec![user(1)],
+        by: None,
+        last_id: 0,
+        now: at(95),
+    };
+    store.change_members(&change).await.unwrap();
+    assert_eq!(list(None, page("", 0, 9)).await, [1, 3]);
+}
+
+pub(super) async fn departments_are_renamed_and_removed_and_come_back(store: &dyn Store) {
+    let users = vec![
+        in_department("ann", &["Company", "Salse"]),
+        in_department("ben", &["Company"]),
+    ];
+    import(store, users, 50).await;
+    assert_eq!(store.department_sizes().await.unwrap(), [(1, 1), (2, 1)]);
+    store.rename_department(2, "Sales", at(60)).await.unwrap();
+    let changed = store.departments_since(at(50)).await.unwrap();
+    assert_eq!((changed.len(), changed[0].name.as_str()), (1, "Sales"));
+    import(store, vec![in_department("cy", &["Company", "Lab"])], 70).await;
+    let taken = store.rename_department(3, "Sales", at(80)).await;
+    assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+
+    assert_eq!(store.remove_department(2, 1, at(90)).await.unwrap(), 1);
+    let removed = store.departments_since(at(80)).await.unwrap();
+    assert_eq!((removed[0].id, removed[0].status), (2, 1));
+    let moved = store.profile_by_name("ann").await.unwrap().unwrap();
+    assert_eq!(moved.department, 1);
+    assert!(store.remove_department(9, 0, at(90)).await.is_err());
+
+    // An import that names it brings it back.
+    import(store, vec![in_department("ann", &["Company", "Sales"])], 99).await;
+    let back = store.departments_since(at(95)).await.unwrap();
+    assert_eq!((back[0].id, back[0].status), (2, 0));
+}
