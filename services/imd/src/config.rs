@@ -90,15 +90,16 @@ pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Port for probes and metrics of a process that runs everything.
-const ADMIN_OF_ALL: u16 = 10_700;
-
 /// Addresses of an all-in-one process unless something else is configured: nobody from outside.
+/// Port of probes and metrics of a process that runs everything; each role alone has another
+/// ([`im_role::Spec::admin_port`]).
+const ADMIN_PORT: u16 = 10_700;
+
 fn within_loopback() -> Vec<(String, String)> {
     let listeners = listeners::of_all().into_iter();
     let ports = listeners.map(|(key, listener)| (key, listener.port));
     ports
-        .chain([("admin.listen".to_owned(), ADMIN_OF_ALL)])
+        .chain([("admin.listen".to_owned(), ADMIN_PORT)])
         .map(|(key, port)| (key, format!("127.0.0.1:{port}")))
         .collect()
 }
@@ -106,8 +107,8 @@ fn within_loopback() -> Vec<(String, String)> {
 /// The configuration of a process that runs one role, whose port for probes and metrics has a number of
 /// its own, so that all roles have room on one machine.
 pub(crate) fn load_role(args: &ConfigArgs, role: Role) -> Result<ImdConfig, BadConfig> {
-    let address = format!("127.0.0.1:{}", role.admin_port);
-    load(args, vec![("admin.listen".to_owned(), address)])
+    let admin = format!("127.0.0.1:{}", role.admin_port);
+    load(args, vec![("admin.listen".to_owned(), admin)])
 }
 
 /// The configuration of a process that runs everything.
@@ -130,13 +131,13 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
             .into_iter()
             .filter(|(_, listener)| listener.reach == Reach::Clients || address.is_loopback());
         let moved: BTreeMap<_, _> = moved.collect();
-        if address.is_loopback() && !config.admin.listen.is_empty() {
-            rebind(&mut config.admin.listen, address);
-        }
         for (key, listen) in config.listeners() {
             if moved.contains_key(key) && !listen.is_empty() {
                 rebind(listen, address);
             }
+        }
+        if address.is_loopback() && !config.admin.listen.is_empty() {
+            rebind(&mut config.admin.listen, address);
         }
     }
     // Whoever finds the login server finds the msg server, which is the same process.

@@ -21,7 +21,6 @@ impl Role {
         section: "db_proxy",
         more_sections: &["sqlite"],
         about: "every durable fact",
-        admin_port: 10_704,
         listeners: &[
             Listener {
                 in_all: true,
@@ -37,6 +36,7 @@ impl Role {
                 in_all: true,
             },
         ],
+        admin_port: 10_704,
         optional: false,
         singleton: true,
         kubernetes: Kubernetes {
@@ -59,11 +59,11 @@ impl Role {
         field: "route",
         section: "route",
         about: "presence and message bus",
-        admin_port: 10_703,
         listeners: &[Listener {
             field: "peer",
             ..Listener::grpc(8200)
         }],
+        admin_port: 10_703,
         optional: false,
         ..Spec::PLAIN
     });
@@ -74,8 +74,8 @@ impl Role {
         field: "msg",
         section: "msg",
         about: "holds client connections",
-        admin_port: 10_702,
         listeners: &[Listener::client("client", "listen", 8000).behind("")],
+        admin_port: 10_702,
         optional: false,
         kubernetes: Kubernetes {
             workload: Workload::Planned,
@@ -96,7 +96,6 @@ impl Role {
         field: "login",
         section: "login",
         about: "tells clients which msg server to use",
-        admin_port: 10_701,
         listeners: &[
             Listener::client("client", "client_listen", 8008),
             Listener::client("http", "http_listen", 8080),
@@ -107,6 +106,7 @@ impl Role {
                 ..Listener::grpc(8100).behind("-control")
             },
         ],
+        admin_port: 10_701,
         optional: false,
         kubernetes: Kubernetes {
             resources: Resources {

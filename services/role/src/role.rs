@@ -23,10 +23,11 @@ pub struct Spec {
     pub more_sections: &'static [&'static str],
     /// What it does, to complete "the role that".
     pub about: &'static str,
-    /// Port for probes and metrics of a process that runs it alone, outside of a cluster.
-    pub admin_port: u16,
     /// Where it listens.
     pub listeners: &'static [Listener],
+    /// Port of its probes and metrics on loopback, unless another is configured: of its own, so that all
+    /// roles have room on one machine. In a cluster the specification says which.
+    pub admin_port: u16,
     /// Whether an installation is whole without it. Then it runs only where it is named.
     pub optional: bool,
     /// Whether there must be one of it at most.
@@ -128,8 +129,8 @@ impl Spec {
         section: "",
         more_sections: &[],
         about: "",
-        admin_port: 0,
         listeners: &[],
+        admin_port: 0,
         optional: true,
         singleton: false,
         kubernetes: Kubernetes::PLAIN,

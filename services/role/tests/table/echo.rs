@@ -6,7 +6,6 @@ pub(crate) const ECHO: Role = Role::new(&Spec {
     field: "echo",
     section: "echo",
     about: "says everything twice",
-    admin_port: 10_709,
     listeners: &[
         Listener::client("client", "client_listen", 8900),
         Listener::grpc(8901).behind("-peer"),
