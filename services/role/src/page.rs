@@ -21,8 +21,8 @@ pub fn page(table: &Table) -> String {
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(
             page,
-            "| {role} | {} | `{}` | `spec.roles.{}` | {number} | {runs} | {waits} | {} s |",
-            role.about, role.section, role.field, role.kubernetes.startup_seconds,
+            "| {role} | {} | `{}` | `spec.roles.{}` | {number} | {runs} | {waits} | {} s | {} |",
+            role.about, role.section, role.field, role.kubernetes.startup_seconds, role.admin_port,
         );
     }
     page.push_str(LISTENERS);
@@ -71,12 +71,13 @@ Made from the table in `services/role` by `IM_UPDATE=1 cargo test -p im-role`; a
 `imd <role>` runs one role, `imd all-in-one` all of them in one process. A role gets a new revision when all pods of
 those it waits for have theirs.
 
-| Role | Does | Configuration | In an ImCluster | Pods | Run by | Waits for | First probe within |
-|---|---|---|---|---|---|---|---|
+| Role | Does | Configuration | In an ImCluster | Pods | Run by | Waits for | First probe within | Admin port |
+|---|---|---|---|---|---|---|---|---|
 ";
 
 const LISTENERS: &str = "
-Every process also has the admin port (`admin.listen`, 9090): probes, metrics, dumps.
+Every process also has the admin port (`admin.listen`) for probes, metrics and dumps: the one of the table above, 10700 where all roles share a
+process, 9090 in an ImCluster.
 
 | Role | Listener | Port | Key | Reached by | Service |
 |---|---|---|---|---|---|

@@ -181,7 +181,8 @@ mod tests {
             ]);
             let listeners = role.listeners.iter();
             let ports = listeners.clone();
-            let ports = ports.map(|listener| format!("port {}", listener.port));
+            let ports = ports.map(|listener| listener.port).chain([role.admin_port]);
+            let ports = ports.map(|port| format!("port {port}"));
             let keys = listeners.map(|listener| role.key(listener));
             for name in names.chain(ports).chain(keys) {
                 assert!(!seen.contains(&name), "{name} twice");

@@ -162,7 +162,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut addresses = Addresses::new();
         let http = "127.0.0.1:8080".parse().unwrap();
-        super::super::roles::note(&mut addresses, "login", "http", http);
+        addresses
+            .entry("login".to_owned())
+            .or_default()
+            .insert("http".to_owned(), http);
         let text = welcome(dir.path(), &addresses).unwrap();
         let lines: Vec<&str> = text.trim().lines().collect();
         assert_eq!(lines[0], "clients: http://127.0.0.1:8080/msg_server");
