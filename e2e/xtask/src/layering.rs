@@ -149,6 +149,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         &[
             "im-discovery",
             "im-store",
+            "im-trace",
             "im-runtime",
             "im-rpc",
             "im-client",

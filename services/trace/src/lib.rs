@@ -10,7 +10,8 @@
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 #[doc(hidden)]
 pub use tracing;
