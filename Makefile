@@ -1,7 +1,7 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo test test-fast test-cluster e2e-kind torture fuzz bench bench-operator image cluster-up cluster-down cluster-shell
+.PHONY: help demo check test test-quick test-processes test-fast test-cluster e2e-kind torture fuzz bench bench-operator image cluster-up cluster-down cluster-shell
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -9,11 +9,20 @@ help: ## this list
 demo: ## run the platform on a temporary directory and watch a conversation
 	@cargo run --locked -p xtask -- demo
 
+check: ## lints and tests of one crate in a minute or two: make check CRATE=im-msg
+	@$(XTASK) check $(CRATE)
+
 test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing, a Kubernetes node (root, Go); what hangs is named
 	@$(XTASK) test
 
 test-fast: ## everything of it that needs neither root nor a cluster
 	@$(XTASK) test-fast
+
+test-quick: ## the first half of that, in minutes: format, lints, licences, every test that starts no server process
+	@$(XTASK) test-quick
+
+test-processes: ## the other half: tests over real processes, documentation, a little fuzzing
+	@$(XTASK) test-processes
 
 test-cluster: ## only the tests on a real Kubernetes node (needs root)
 	@$(XTASK) test-cluster

@@ -11,6 +11,7 @@
 
 pub mod attack;
 pub mod checker;
+pub mod documents;
 pub mod figures;
 pub mod frames;
 pub mod gauges;

@@ -45,6 +45,9 @@ pub const CHEAP_HASHES: [&str; 2] = [
     "db_proxy.accounts.argon2_iterations=1",
 ];
 
+/// Tables of the configuration that belong to one role.
+const ROLE_TABLES: [&str; 4] = ["login", "msg", "route", "db_proxy"];
+
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -318,15 +321,12 @@ impl Platform {
         own: &[String],
         set: &[String],
     ) -> anyhow::Result<()> {
-        let prefix = format!("{}.", role.replace('-', "_"));
-        // Settings of other roles do not concern this process; those without a table go to all.
-        let table = |key: &str| {
-            key.split_once('=')
-                .is_some_and(|(key, _)| key.contains('.'))
-        };
-        let mine = set
-            .iter()
-            .filter(|key| key.starts_with(&prefix) || !table(key));
+        let table = role.replace('-', "_");
+        // Settings of other roles do not concern this process; all others go to all.
+        let mine = set.iter().filter(|setting| {
+            let of = setting.split_once('.').map_or("", |(of, _)| of);
+            of == table || !ROLE_TABLES.contains(&of)
+        });
         let mut settings: Vec<String> = own.iter().chain(mine).cloned().collect();
         settings.push(format!(
             "secret_file=\"{}\"",

@@ -29,9 +29,46 @@ pub(crate) fn test_fast() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fast() -> anyhow::Result<()> {
+/// What says in minutes whether a change is sound: format, lints, licences, and every test that starts no
+/// server process.
+pub(crate) fn test_quick() -> anyhow::Result<()> {
     check_and_lint()?;
-    unit_tests()?;
+    unit_tests()
+}
+
+/// Everything of [`test_fast`] that [`test_quick`] leaves out.
+pub(crate) fn test_processes() -> anyhow::Result<()> {
+    tools::check()?;
+    processes()
+}
+
+/// Lints and tests of one crate.
+pub(crate) fn check(package: &str) -> anyhow::Result<()> {
+    tools::check()?;
+    step(
+        &limits::CRATE_LINTS,
+        cargo(&[
+            "clippy",
+            "--locked",
+            "--quiet",
+            "--all-targets",
+            "-p",
+            package,
+        ])
+        .args(["--", "-D", "warnings"]),
+    )?;
+    test_step(
+        &limits::CRATE_TESTS,
+        &mut cargo(&["test", "--locked", "-p", package]),
+    )
+}
+
+fn fast() -> anyhow::Result<()> {
+    test_quick()?;
+    processes()
+}
+
+fn processes() -> anyhow::Result<()> {
     e2e_tests()?;
     step(
         &limits::DOC,

@@ -1,5 +1,6 @@
 //! Which crate may depend on which: the table, and the test that holds the workspace against it.
 
+mod links;
 mod modules;
 mod unused;
 
@@ -9,15 +10,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-proto-teamtalk", &[]),
     ("im-proto-rpc", &[]),
     ("im-core", &[]),
+    ("im-role", &[]),
     ("im-config", &[]),
     ("im-discovery", &["im-core"]),
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
+    ("im-trace", &[]),
     ("im-store", &["im-core"]),
     ("im-store-crash", &[]),
-    ("im-runtime", &["im-core", "im-config"]),
+    ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
-        &["im-core", "im-config", "im-discovery", "im-proto-rpc"],
+        &[
+            "im-core",
+            "im-role",
+            "im-config",
+            "im-discovery",
+            "im-proto-rpc",
+        ],
     ),
     ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
     ("im-login", SERVICE),
@@ -25,11 +34,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-route", SERVICE),
     ("im-db-proxy", DB_PROXY),
     ("imd", IMD),
-    ("im-operator-api", &["im-config"]),
-    ("im-operator-plan", &["im-config", "im-operator-api"]),
+    ("im-operator-api", &["im-role", "im-config"]),
+    (
+        "im-operator-plan",
+        &["im-role", "im-config", "im-operator-api"],
+    ),
     (
         "im-operator",
         &[
+            "im-role",
             "im-config",
             "im-operator-api",
             "im-operator-plan",
@@ -54,6 +67,7 @@ const SERVICE: &[&str] = &[
     "im-rpc",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    "im-trace",
 ];
 
 /// The one role that may use the store.
@@ -66,11 +80,13 @@ const DB_PROXY: &[&str] = &[
     "im-rpc",
     "im-proto-rpc",
     "im-proto-teamtalk",
+    "im-trace",
     "im-store",
 ];
 
 const IMD: &[&str] = &[
     "im-core",
+    "im-role",
     "im-config",
     "im-runtime",
     "im-rpc",

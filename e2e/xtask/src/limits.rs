@@ -73,6 +73,8 @@ table! {
     TOOL = row("build a tool", 1_800, "built once per version, from nothing");
     DENY = row("bans, licences, sources", 600, "reads the lock file, fetches what it names");
     UNIT = tests("unit and one-process tests", 5_400, 120, "builds every test, from nothing; a test computes");
+    CRATE_LINTS = row("lints of the crate", 1_800, "checks what it uses, from nothing");
+    CRATE_TESTS = tests("tests of the crate", 1_800, 120, "builds what it uses, from nothing; a test computes");
     BUILD = row("build all programs", 3_600, "builds every program and test, from nothing");
     E2E = tests("end-to-end tests", 3_600, 300, "real processes, two tests at a time; a test kills its servers 70 times");
     DOC = row("documentation", 1_800, "documents every crate, from nothing");

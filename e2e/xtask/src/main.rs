@@ -45,6 +45,15 @@ enum Command {
     Test,
     /// Everything that needs neither root nor a cluster.
     TestFast,
+    /// Format, lints, licences, and every test that starts no server process.
+    TestQuick,
+    /// Tests over real processes, documentation, a little fuzzing: what test-quick leaves of test-fast.
+    TestProcesses,
+    /// Lints and tests of one crate.
+    Check {
+        /// Its name, such as im-msg.
+        package: String,
+    },
     /// The long version of the fault tests: 1,000 kills, parts of Kubernetes away for many minutes.
     Torture,
     /// Fuzzes each target for this many seconds.
@@ -114,6 +123,9 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Test => chores::test(),
         Command::TestFast => chores::test_fast(),
+        Command::TestQuick => chores::test_quick(),
+        Command::TestProcesses => chores::test_processes(),
+        Command::Check { package } => chores::check(&package),
         Command::Torture => chores::torture(),
         Command::Fuzz { seconds } => chores::fuzz(seconds),
         Command::Bench { runs, only, json } => chores::bench(runs, only.as_deref(), &json),

@@ -21,22 +21,24 @@ mod crd;
 mod error;
 mod network;
 mod reference;
-mod role;
 mod roles;
 mod schema;
+mod section;
 mod spec;
 mod status;
 mod stores;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use im_role::Role;
+
 pub use common::*;
 pub use crd::*;
 pub use error::*;
 pub use network::*;
 pub use reference::reference;
-pub use role::*;
 pub use roles::*;
+pub use section::*;
 pub use server_config::server_config;
 pub use spec::*;
 pub use status::*;

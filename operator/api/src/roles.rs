@@ -2,10 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use im_role::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Common, Pdb, schema};
+
+/// The usual number of a port.
+fn port(role: Role, listener: &str) -> i32 {
+    role.listener(listener)
+        .map_or(0, |listener| listener.port.into())
+}
 
 /// The roles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,9 +96,9 @@ pub struct LoginPorts {
 impl Default for LoginPorts {
     fn default() -> Self {
         Self {
-            client: 8008,
-            http: 8080,
-            control: 8100,
+            client: port(Role::LOGIN, "client"),
+            http: port(Role::LOGIN, "http"),
+            control: port(Role::LOGIN, "control"),
         }
     }
 }
@@ -202,7 +209,9 @@ pub struct MsgPorts {
 
 impl Default for MsgPorts {
     fn default() -> Self {
-        Self { client: 8000 }
+        Self {
+            client: port(Role::MSG, "client"),
+        }
     }
 }
 
@@ -418,7 +427,9 @@ pub struct RoutePorts {
 
 impl Default for RoutePorts {
     fn default() -> Self {
-        Self { peer: 8200 }
+        Self {
+            peer: port(Role::ROUTE, "grpc"),
+        }
     }
 }
 
@@ -448,6 +459,8 @@ pub struct DbProxyPorts {
 
 impl Default for DbProxyPorts {
     fn default() -> Self {
-        Self { grpc: 10600 }
+        Self {
+            grpc: port(Role::DB_PROXY, "grpc"),
+        }
     }
 }

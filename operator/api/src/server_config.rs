@@ -7,7 +7,7 @@ use im_config::table;
 use im_config::units::Span;
 use toml::{Table, Value};
 
-use crate::{Common, ImClusterSpec, Role};
+use crate::{ImClusterSpec, Role, Section};
 
 /// Seconds between the end of a drain and the forced end of the process that drains.
 ///
@@ -66,43 +66,41 @@ pub struct Setting {
     /// Path of the field, such as `spec.roles.msg.drain.maxSeconds`.
     pub field: String,
     /// Dotted key, such as `msg.drain_time`.
-    pub key: &'static str,
+    pub key: String,
     /// What it says.
     pub value: Value,
 }
 
 /// The configuration of a role as far as the specification says it, but for `config`, in the keys of this
 /// program; [`Keys`] has those of another version.
-pub fn server_config(spec: &ImClusterSpec, role: Role) -> Table {
+pub fn server_config(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Table {
     let mut all = Table::new();
-    for setting in settings(spec, role) {
-        table::merge(&mut all, table::nest(setting.key, setting.value));
+    for setting in settings(spec, role, section) {
+        table::merge(&mut all, table::nest(&setting.key, setting.value));
     }
     all
 }
 
 /// The same, each key with the field that says it. Ports are those of all addresses.
-pub fn settings(spec: &ImClusterSpec, role: Role) -> Vec<Setting> {
+pub fn settings(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Vec<Setting> {
     let mut settings = Settings(Vec::new());
     settings.port(
         "observability.metrics.port",
         "admin.listen",
         spec.observability.metrics.port,
     );
-    let level = spec.common(role).log_level.as_str();
-    let field = format!("roles.{}.logLevel", role.field());
+    let level = section.common.log_level.as_str();
+    let field = format!("roles.{}.logLevel", role.field);
     settings.put(&field, "log.filter", level);
-    match role {
-        Role::DbProxy => {
-            let port = spec.roles.db_proxy.ports.grpc;
-            settings.port("roles.dbProxy.ports.grpc", "db_proxy.listen", port);
-        }
-        Role::Route => {
-            let port = spec.roles.route.ports.peer;
-            settings.port("roles.route.ports.peer", "route.listen", port);
-        }
-        Role::Msg => msg(spec, &mut settings),
-        Role::Login => login(spec, &mut settings),
+    for listener in role.ports() {
+        let field = format!("roles.{}.ports.{}", role.field, listener.field);
+        settings.port(&field, &role.key(listener), section.port(listener));
+    }
+    if role == Role::MSG {
+        msg(spec, &mut settings);
+    }
+    if role == Role::LOGIN {
+        login(spec, &mut settings);
     }
     settings.0
 }
@@ -111,7 +109,6 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
     let msg = &spec.roles.msg;
     let most = i64::from(msg.capacity.max_connections);
     let soft = most * i64::from(msg.capacity.soft_limit_percent) / 100;
-    settings.port("roles.msg.ports.client", "msg.listen", msg.ports.client);
     let field = "roles.msg.capacity.maxConnections";
     settings.put(field, "msg.max_connections", most);
     settings.put(field, "msg.max_sessions", most);
@@ -133,18 +130,6 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
 
 fn login(spec: &ImClusterSpec, settings: &mut Settings) {
     let (login, load) = (&spec.roles.login, &spec.load);
-    let ports = &login.ports;
-    settings.port(
-        "roles.login.ports.client",
-        "login.client_listen",
-        ports.client,
-    );
-    settings.port("roles.login.ports.http", "login.http_listen", ports.http);
-    settings.port(
-        "roles.login.ports.control",
-        "login.control_listen",
-        ports.control,
-    );
     settings.put(
         "roles.login.replicas",
         "login.replicas",
@@ -168,28 +153,16 @@ fn time(seconds: i32) -> String {
 struct Settings(Vec<Setting>);
 
 impl Settings {
-    fn put(&mut self, field: &str, key: &'static str, value: impl Into<Value>) {
+    fn put(&mut self, field: &str, key: &str, value: impl Into<Value>) {
         self.0.push(Setting {
             field: format!("spec.{field}"),
-            key,
+            key: key.to_owned(),
             value: value.into(),
         });
     }
 
-    fn port(&mut self, field: &str, key: &'static str, port: i32) {
+    fn port(&mut self, field: &str, key: &str, port: i32) {
         self.put(field, key, format!("0.0.0.0:{port}"));
-    }
-}
-
-impl ImClusterSpec {
-    /// What a role has in common with the others.
-    pub fn common(&self, role: Role) -> &Common {
-        match role {
-            Role::DbProxy => &self.roles.db_proxy.common,
-            Role::Route => &self.roles.route.common,
-            Role::Msg => &self.roles.msg.common,
-            Role::Login => &self.roles.login.common,
-        }
     }
 }
 
@@ -204,8 +177,12 @@ mod tests {
         serde_json::from_str(fields).unwrap()
     }
 
+    fn table(spec: &ImClusterSpec, role: Role) -> Table {
+        server_config(spec, role, &spec.section(role).unwrap())
+    }
+
     fn config(spec: &ImClusterSpec, role: Role) -> ImdConfig {
-        server_config(spec, role).try_into().unwrap()
+        table(spec, role).try_into().unwrap()
     }
 
     #[test]
@@ -221,7 +198,7 @@ mod tests {
                 }
             }}"#;
         for text in [smallest, largest] {
-            for role in Role::ALL {
+            for role in im_role::TABLE.roles.iter().copied() {
                 let config = config(&spec(text), role);
                 config
                     .validate()
@@ -251,16 +228,16 @@ mod tests {
     #[test]
     fn what_every_specification_says_has_a_number_in_the_old_keys() {
         let spec = spec(r#"{"version": "0.0.9"}"#);
-        for role in Role::ALL {
-            let now = server_config(&spec, role);
+        for role in im_role::TABLE.roles.iter().copied() {
+            let now = table(&spec, role);
             let mut told = now.clone();
             Keys::of(&spec.version).write(&mut told).unwrap();
-            let has_times = matches!(role, Role::Msg | Role::Login);
+            let has_times = [Role::MSG, Role::LOGIN].contains(&role);
             assert_eq!(told != now, has_times, "{role}");
             renamed::renew(&mut told).unwrap();
             assert_eq!(told, now, "{role}");
         }
-        let mut msg = server_config(&spec, Role::Msg);
+        let mut msg = table(&spec, Role::MSG);
         Keys::Before.write(&mut msg).unwrap();
         assert_eq!(msg["msg"]["drain_seconds"].as_integer(), Some(540));
         assert_eq!(msg["msg"]["report_interval_ms"].as_integer(), Some(2_000));
@@ -274,7 +251,7 @@ mod tests {
     fn a_stop_lasts_no_longer_than_the_process_may_live() {
         for seconds in [10, 540, 3_540] {
             let text = r#"{"version": "1.0.0", "roles": {"msg": {"drain": {"maxSeconds": N}}}}"#;
-            let config = config(&spec(&text.replace('N', &seconds.to_string())), Role::Msg);
+            let config = config(&spec(&text.replace('N', &seconds.to_string())), Role::MSG);
             let longest = config.msg.longest_stop();
             // What stops behind msg where all roles share a process.
             let others = std::time::Duration::from_secs(2 + 5 + 5 + 2);
@@ -287,8 +264,8 @@ mod tests {
     fn no_key_is_said_twice_and_each_field_is_one_of_the_specification() {
         let spec = spec(r#"{"version": "1.0.0"}"#);
         let fields = serde_json::json!({"spec": spec});
-        for role in Role::ALL {
-            let settings = settings(&spec, role);
+        for role in im_role::TABLE.roles.iter().copied() {
+            let settings = settings(&spec, role, &spec.section(role).unwrap());
             for (place, setting) in settings.iter().enumerate() {
                 let mut earlier = settings.iter().take(place);
                 assert!(

@@ -210,7 +210,7 @@ async fn valid(
         let first = compose::first(
             object.metadata.generation,
             &ctx.settings.operator_version,
-            cluster.selector_text(Role::Msg),
+            cluster.selector_text(Role::MSG),
             now,
         );
         finish(first.clone(), &previous, ctx, key, memory).await?;

@@ -1,7 +1,9 @@
 //! Every child of an ImCluster.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use im_role::Workload;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -16,27 +18,19 @@ use crate::{Resolved, Role, mirror, names, network, services, workload};
 pub use crate::revision::inputs_hash;
 
 /// What a child waits for: until every workload of the stages before it runs its newest revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Nothing.
     Base,
-    /// Nothing, and Route waits for it.
-    DbProxy,
-    /// db-proxy.
-    Route,
-    /// db-proxy and route.
-    Msg,
-    /// db-proxy, route and msg.
-    Login,
+    /// The roles that [this one waits for](im_role::Table::waits_for).
+    Of(Role),
 }
 
-impl From<Role> for Stage {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::DbProxy => Self::DbProxy,
-            Role::Route => Self::Route,
-            Role::Msg => Self::Msg,
-            Role::Login => Self::Login,
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base => f.write_str("base"),
+            Self::Of(role) => role.fmt(f),
         }
     }
 }
@@ -144,13 +138,16 @@ pub struct Desired {
 
 /// Builds every child. Stored templates are used where their inputs are the present ones.
 pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desired {
-    let revisions: BTreeMap<Role, Stored> = Role::ALL
-        .into_iter()
-        .map(|role| (role, current(cluster, templates, role)))
+    let roles = cluster.roles();
+    let revisions: Vec<(Role, Stored)> = roles
+        .iter()
+        .map(|role| (*role, current(cluster, templates, *role)))
         .collect();
     let mut base = Vec::new();
-    for role in Role::ALL {
-        base.push(Child::ServiceAccount(service_account(cluster, owner, role)));
+    for role in &roles {
+        base.push(Child::ServiceAccount(service_account(
+            cluster, owner, *role,
+        )));
     }
     base.push(Child::Role(discovery_role(cluster, owner)));
     base.push(Child::RoleBinding(discovery_binding(cluster, owner)));
@@ -167,8 +164,8 @@ pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desire
     if cluster.spec.load.mirror == im_operator_api::Mirror::EndpointSlice {
         base.push(Child::Service(mirror::service(cluster, owner)));
     }
-    for role in Role::ALL {
-        let budget = workload::disruption_budget(cluster, owner, role);
+    for role in &roles {
+        let budget = workload::disruption_budget(cluster, owner, *role);
         base.extend(budget.map(Child::PodDisruptionBudget));
     }
     let policies = network::policies(cluster, owner).into_iter();
@@ -185,12 +182,14 @@ pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desire
         template: PodTemplateSpec::default(),
     };
     for (role, stored) in &revisions {
-        let child = match role {
-            Role::DbProxy => Child::StatefulSet(workload::stateful_set(cluster, owner, stored)),
-            Role::Route | Role::Login => {
+        let child = match role.kubernetes.workload {
+            Workload::StatefulSet => {
+                Child::StatefulSet(workload::stateful_set(cluster, owner, *role, stored))
+            }
+            Workload::Deployment => {
                 Child::Deployment(workload::deployment(cluster, owner, *role, stored))
             }
-            Role::Msg => {
+            Workload::Planned => {
                 msg = MsgTemplate {
                     revision: stored.inputs_hash.clone(),
                     template: stored.template.clone(),
@@ -199,7 +198,7 @@ pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desire
             }
         };
         children.push(Planned {
-            stage: Stage::from(*role),
+            stage: Stage::Of(*role),
             child,
         });
     }
@@ -262,9 +261,10 @@ fn discovery_binding(cluster: &Resolved, owner: &Owner) -> RoleBinding {
             name,
         },
         subjects: Some(
-            Role::ALL
+            cluster
+                .roles()
                 .into_iter()
-                .filter(|role| role.dials())
+                .filter(|role| cluster.known.table.dials(*role))
                 .map(subject)
                 .collect(),
         ),

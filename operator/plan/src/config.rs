@@ -6,10 +6,10 @@
 use im_config::table::{self, leaves, merge, nest};
 use im_config::{Check, ImdConfig, renamed};
 use im_operator_api::server_config::Keys;
-use im_operator_api::{ImClusterSpec, server_config};
+use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Role, SpecError, names};
+use crate::{Resolved, Role, SpecError, names};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -18,9 +18,6 @@ pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
-/// Where administrators' tools reach db-proxy. No policy of ours opens it: they run in its pod.
-pub(crate) const ADMIN_PORT: i32 = 10_601;
-
 /// Keys that are the operator's although it does not write them into every file.
 const RESERVED: &[&str] = &[
     "data_dir",
@@ -28,9 +25,6 @@ const RESERVED: &[&str] = &[
     "log.filter",
     "process.stop_timeout",
     "admin.listen",
-    "peers.login",
-    "peers.route",
-    "peers.db_proxy",
     "msg.name",
     "msg.public_ip1",
     "msg.public_ip2",
@@ -48,19 +42,18 @@ pub(crate) struct File {
 
 /// The file of a role, or all that is wrong with its `config`.
 pub(crate) fn file(
-    cluster: &str,
-    spec: &ImClusterSpec,
+    cluster: &Resolved,
     role: Role,
+    section: &Section<'_>,
 ) -> Result<File, Vec<SpecError>> {
-    let field = format!("spec.roles.{}.config", role.field());
+    let field = format!("spec.roles.{}.config", role.field);
     let of_key = |key: &str, message: String| SpecError::new(&format!("{field}[{key}]"), message);
-    let mut table = ours(cluster, spec, role);
-    let mut theirs = theirs(spec, role, &table)?;
+    let mut table = ours(cluster, role, section);
+    let mut theirs = theirs(cluster, role, section, &table)?;
     let found = renamed::renew(&mut theirs)
         .map_err(|error| vec![of_key(error.key(), error.to_string())])?;
     merge(&mut table, theirs);
-    let config: ImdConfig = table
-        .clone()
+    let config: ImdConfig = judged(cluster, &table)
         .try_into()
         .map_err(|error: toml::de::Error| vec![SpecError::new(&field, error.message())])?;
     let old = found.iter().map(|found| &found.renamed);
@@ -71,7 +64,7 @@ pub(crate) fn file(
         each.map(|violation| of_key(&violation.key, violation.rule.to_string()))
             .collect::<Vec<_>>()
     })?;
-    let keys = Keys::of(&spec.version);
+    let keys = Keys::of(&cluster.spec.version);
     keys.write(&mut table).map_err(|errors| {
         let each = errors.iter();
         each.map(|error| of_key(error.key(), error.to_string()))
@@ -89,63 +82,73 @@ pub(crate) fn file(
     Ok(File { text, warnings })
 }
 
+/// What this program can judge of a file. Roles that only the caller knows have their own judges.
+fn judged(cluster: &Resolved, table: &Table) -> Table {
+    let mut judged = table.clone();
+    for role in cluster.known.table.roles {
+        if im_role::TABLE.role(role.name).is_none() {
+            judged.remove(role.section);
+            if let Some(Value::Table(peers)) = judged.get_mut("peers") {
+                peers.remove(role.section);
+            }
+        }
+    }
+    judged
+}
+
 /// What the operator decides: what the specification says, and where a cluster has what a role needs.
-fn ours(cluster: &str, spec: &ImClusterSpec, role: Role) -> Table {
-    let mut table = server_config(spec, role);
+fn ours(cluster: &Resolved, role: Role, section: &Section<'_>) -> Table {
+    let mut table = server_config(&cluster.spec, role, section);
     for (key, value) in of_a_cluster(cluster, role) {
-        merge(&mut table, nest(key, value));
+        merge(&mut table, nest(&key, value));
     }
     table
 }
 
-/// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-fn of_a_cluster(cluster: &str, role: Role) -> Vec<(&'static str, Value)> {
-    let peer = |service: String, port: &str| {
-        Value::Array(vec![format!("kubernetes:{service}:{port}").into()])
-    };
-    let grpc = |role: Role| peer(names::component(cluster, role), "grpc");
-    let mut keys = vec![("secret_file", SECRET_FILE.into())];
-    match role {
-        Role::DbProxy => keys.extend([
-            ("data_dir", DATA_DIR.into()),
-            (
-                "db_proxy.admin_listen",
-                format!("0.0.0.0:{ADMIN_PORT}").into(),
-            ),
-            ("db_proxy.admin_secret_file", ADMIN_SECRET_FILE.into()),
-            (
-                "db_proxy.accounts.remember_key_file",
-                REMEMBER_KEY_FILE.into(),
-            ),
-            ("peers.route", grpc(Role::Route)),
-        ]),
-        Role::Msg => keys.extend([
-            ("msg.public_endpoint_file", ENDPOINT_FILE.into()),
-            (
-                "peers.login",
-                peer(names::login_control(cluster), "control"),
-            ),
-            ("peers.route", grpc(Role::Route)),
-            ("peers.db_proxy", grpc(Role::DbProxy)),
-        ]),
-        Role::Route | Role::Login => {}
+/// Keys that only a cluster has: mounted paths, and the Services of the roles that are dialed. Those of
+/// optional roles are among them whether the installation has these or not: no pods are replaced when one
+/// of them comes, and a Service that does not exist has nobody behind it.
+fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
+    let mut keys = vec![("secret_file".to_owned(), SECRET_FILE.into())];
+    for (peer, listener) in cluster.known.table.peers_of(role) {
+        let service = names::behind(&cluster.name, peer, listener);
+        let source = format!("kubernetes:{service}:{listener}");
+        let list = Value::Array(vec![source.into()]);
+        keys.push((format!("peers.{}", peer.section), list));
+    }
+    let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
+    if role == Role::DB_PROXY {
+        own("data_dir", DATA_DIR);
+        let admin = role.listener("admin").map_or(0, |admin| admin.port);
+        own("db_proxy.admin_listen", &format!("0.0.0.0:{admin}"));
+        own("db_proxy.admin_secret_file", ADMIN_SECRET_FILE);
+        own("db_proxy.accounts.remember_key_file", REMEMBER_KEY_FILE);
+    }
+    if role == Role::MSG {
+        own("msg.public_endpoint_file", ENDPOINT_FILE);
     }
     keys
 }
 
 /// What `config` adds, as it is written there, or each key of it that cannot be used.
-fn theirs(spec: &ImClusterSpec, role: Role, ours: &Table) -> Result<Table, Vec<SpecError>> {
+fn theirs(
+    cluster: &Resolved,
+    role: Role,
+    section: &Section<'_>,
+    ours: &Table,
+) -> Result<Table, Vec<SpecError>> {
     let taken: Vec<String> = leaves(ours)
         .into_iter()
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(lists_of_peers(cluster))
         .collect();
     let mut table = Table::new();
     let mut errors = Vec::new();
-    for (key, text) in &spec.common(role).config {
-        match entry(key, text, role, &taken) {
+    for (key, text) in &section.common.config {
+        match entry(cluster, key, text, role, &taken) {
             Ok(entry) => merge(&mut table, entry),
             Err(message) => {
-                let field = format!("spec.roles.{}.config[{key}]", role.field());
+                let field = format!("spec.roles.{}.config[{key}]", role.field);
                 errors.push(SpecError::new(&field, message));
             }
         }
@@ -157,7 +160,19 @@ fn theirs(spec: &ImClusterSpec, role: Role, ours: &Table) -> Result<Table, Vec<S
     }
 }
 
-fn entry(key: &str, text: &str, role: Role, taken: &[String]) -> Result<Table, String> {
+/// The keys of all lists of peers.
+fn lists_of_peers(cluster: &Resolved) -> impl Iterator<Item = String> {
+    let links = cluster.known.table.links.iter();
+    links.map(|link| format!("peers.{}", link.to.section))
+}
+
+fn entry(
+    cluster: &Resolved,
+    key: &str,
+    text: &str,
+    role: Role,
+    taken: &[String],
+) -> Result<Table, String> {
     if key.is_empty() || key.split('.').any(str::is_empty) {
         return Err("is no key of the configuration file".to_owned());
     }
@@ -167,25 +182,19 @@ fn entry(key: &str, text: &str, role: Role, taken: &[String]) -> Result<Table, S
     let entry = table::entry(key, text)?;
     let mut renewed = entry.clone();
     renamed::renew(&mut renewed).map_err(|error| error.to_string())?;
-    allowed(&renewed, role, taken)?;
+    allowed(cluster, &renewed, role, taken)?;
     Ok(entry)
 }
 
-fn allowed(entry: &Table, role: Role, taken: &[String]) -> Result<(), String> {
+fn allowed(cluster: &Resolved, entry: &Table, role: Role, taken: &[String]) -> Result<(), String> {
     for leaf in leaves(entry) {
         if taken.contains(&leaf) {
             return Err(format!("{leaf} is set by the operator"));
         }
         let (table, _) = leaf.split_once('.').unwrap_or((&leaf, ""));
-        let table_of = match table {
-            "db_proxy" | "sqlite" => Some(Role::DbProxy),
-            "route" => Some(Role::Route),
-            "msg" => Some(Role::Msg),
-            "login" => Some(Role::Login),
-            _ => None,
-        };
-        if let Some(other) = table_of.filter(|other| *other != role) {
-            return Err(format!("{leaf} belongs to roles.{}", other.field()));
+        let reader = cluster.known.table.reader(table);
+        if let Some(other) = reader.filter(|other| *other != role) {
+            return Err(format!("{leaf} belongs to roles.{}", other.field));
         }
     }
     Ok(())

@@ -30,7 +30,7 @@ mod revision;
 mod services;
 mod workload;
 
-pub use im_operator_api::{Role, SpecError};
+pub use im_operator_api::{KnownRoles, Role, SpecError};
 
 pub use build::{Child, Desired, MsgTemplate, Planned, Stage};
 pub use object::{Owner, kept};

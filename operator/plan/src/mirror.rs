@@ -37,7 +37,7 @@ pub struct Mirrored {
 pub fn service(cluster: &Resolved, owner: &Owner) -> Service {
     let name = names::mirror(&cluster.name);
     Service {
-        metadata: metadata(cluster, owner, name, Some(Role::Msg)),
+        metadata: metadata(cluster, owner, name, Some(Role::MSG)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             ports: Some(vec![port("client", cluster.spec.roles.msg.ports.client)]),
@@ -75,7 +75,7 @@ fn slice(
     is_v6: bool,
 ) -> EndpointSlice {
     let name = names::mirror_slice(&cluster.name, number);
-    let mut metadata = metadata(cluster, owner, name, Some(Role::Msg));
+    let mut metadata = metadata(cluster, owner, name, Some(Role::MSG));
     for (key, value) in [
         ("kubernetes.io/service-name", names::mirror(&cluster.name)),
         (

@@ -7,9 +7,13 @@ pub fn component(cluster: &str, role: Role) -> String {
     format!("{cluster}-{role}")
 }
 
-/// The headless Service at which msg servers report to login.
-pub fn login_control(cluster: &str) -> String {
-    format!("{cluster}-login-control")
+/// The headless Service that leads to a listener of a role.
+pub fn behind(cluster: &str, role: Role, listener: &str) -> String {
+    let behind = match role.listener(listener).map(|it| it.service) {
+        Some(im_role::Service::Headless(behind)) => behind,
+        _ => "",
+    };
+    format!("{cluster}-{role}{behind}")
 }
 
 /// The Service of a slot.
@@ -44,7 +48,7 @@ pub fn proof(cluster: &str) -> String {
 
 /// The claim of the database's volume.
 pub fn claim(cluster: &str) -> String {
-    format!("data-{}-0", component(cluster, Role::DbProxy))
+    format!("data-{}-0", component(cluster, Role::DB_PROXY))
 }
 
 /// The Secret that the servers show each other.

@@ -2,12 +2,13 @@
 //!
 //! | to | from |
 //! |---|---|
-//! | client ports of login and msg | `clientCidrs`, or everywhere |
-//! | login, control | msg |
-//! | route | msg, db-proxy |
-//! | db-proxy | msg |
+//! | listeners for clients | `clientCidrs`, or everywhere |
+//! | listeners for roles | the roles that have a link to them |
 //! | metrics of every role | monitoring namespaces |
-//! | metrics of login | operator, which reads the load there |
+//! | metrics of a role that tells the load | operator, which reads it there |
+//!
+//! Listeners and links are those of the table of roles. What it says of an optional role stands in the
+//! policies of the others whether the installation has that role or not.
 //!
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
 //! the API server, which no selector can name: at the ports and in the address ranges that the
@@ -15,6 +16,7 @@
 
 use std::collections::BTreeMap;
 
+use im_role::Reach;
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -23,7 +25,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::pod::role_ports;
 use crate::{Resolved, Role, names};
 
 const DNS: i32 = 53;
@@ -56,7 +57,7 @@ pub(crate) fn policies(cluster: &Resolved, owner: &Owner) -> Vec<NetworkPolicy> 
         }
     };
     std::iter::once(deny)
-        .chain(Role::ALL.map(of_role))
+        .chain(cluster.roles().into_iter().map(of_role))
         .collect()
 }
 
@@ -64,22 +65,12 @@ fn both() -> Vec<String> {
     vec!["Ingress".to_owned(), "Egress".to_owned()]
 }
 
-/// Who dials a role, and at which of its ports.
-const fn callers(role: Role) -> (&'static [Role], &'static str) {
-    match role {
-        Role::DbProxy => (&[Role::Msg], "grpc"),
-        Role::Route => (&[Role::Msg, Role::DbProxy], "grpc"),
-        Role::Login => (&[Role::Msg], "control"),
-        Role::Msg => (&[], ""),
-    }
-}
-
 fn ingress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyIngressRule> {
     let mut rules = Vec::new();
-    let client: Vec<_> = role_ports(&cluster.spec, role)
-        .into_iter()
-        .filter(|(name, _)| matches!(*name, "client" | "http"))
-        .map(|(_, port)| tcp(port))
+    let client: Vec<_> = role
+        .ports()
+        .filter(|listener| listener.reach == Reach::Clients)
+        .map(|listener| tcp(cluster.port(role, listener)))
         .collect();
     if !client.is_empty() {
         rules.push(NetworkPolicyIngressRule {
@@ -87,19 +78,21 @@ fn ingress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyIngressRule> {
             ports: Some(client),
         });
     }
-    let (callers, port) = callers(role);
-    if !callers.is_empty() {
-        let peers = callers.iter().map(|caller| pods(cluster, *caller));
-        rules.push(NetworkPolicyIngressRule {
-            from: Some(peers.collect()),
-            ports: Some(vec![tcp(port_of(cluster, role, port))]),
-        });
+    for listener in role.ports() {
+        let callers = cluster.known.table.callers_of(role, listener.name);
+        if !callers.is_empty() {
+            let peers = callers.into_iter().map(|caller| pods(cluster, caller));
+            rules.push(NetworkPolicyIngressRule {
+                from: Some(peers.collect()),
+                ports: Some(vec![tcp(cluster.port(role, listener))]),
+            });
+        }
     }
     let mut readers = Vec::new();
     if cluster.spec.observability.metrics.enabled {
         readers.push(monitoring(cluster));
     }
-    if role == Role::Login {
+    if role.kubernetes.tells_load {
         readers.push(operator(cluster));
     }
     if !readers.is_empty() {
@@ -116,16 +109,15 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
         to: None,
         ports: Some(vec![udp(DNS), tcp(DNS)]),
     }];
-    for callee in Role::ALL {
-        let (callers, port) = callers(callee);
-        if callers.contains(&role) {
+    for (peer, listener) in cluster.known.table.peers_of(role) {
+        if let Some(listener) = peer.listener(listener) {
             rules.push(NetworkPolicyEgressRule {
-                to: Some(vec![pods(cluster, callee)]),
-                ports: Some(vec![tcp(port_of(cluster, callee, port))]),
+                to: Some(vec![pods(cluster, peer)]),
+                ports: Some(vec![tcp(cluster.port(peer, listener))]),
             });
         }
     }
-    if role.dials() {
+    if cluster.known.table.dials(role) {
         rules.push(NetworkPolicyEgressRule {
             to: some(blocks(&cluster.settings.api_server_cidrs)),
             ports: Some(
@@ -138,12 +130,6 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     let extra = &cluster.spec.networking.network_policy.extra_egress;
     rules.extend(extra.iter().cloned());
     rules
-}
-
-fn port_of(cluster: &Resolved, role: Role, name: &str) -> i32 {
-    let ports = role_ports(&cluster.spec, role);
-    let found = ports.into_iter().find(|(of, _)| *of == name);
-    found.map_or(0, |(_, port)| port)
 }
 
 /// Where clients come from; empty means everywhere.

@@ -3,35 +3,30 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::server_config::STOP_SLACK;
-use im_operator_api::{FreeObject, ImClusterSpec, RunAs, StorageType, labels};
+use im_operator_api::{FreeObject, ImClusterSpec, RunAs, Section, StorageType, labels};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::object::{put, read};
-use crate::{Role, SpecError, merge, names};
+use crate::{Resolved, Role, SpecError, merge, names};
 
 /// Numeric user and group of the image; it has no user names.
 const UID: i64 = 65532;
 /// Annotation that autoscalers of nodes read: emptyDir volumes that hold no node back.
 const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
-/// Seconds for which a login server still answers after its end was decided: other parts of the
-/// cluster learn of it meanwhile.
-const LOGIN_PRE_STOP: i32 = 5;
 /// Seconds that pods without a drain have to stop.
 const GRACE: i32 = 30;
 
 /// Template of a role's pods, without the label of its revision.
 pub(crate) fn template(
-    cluster: &str,
-    spec: &ImClusterSpec,
-    image: &str,
-    labels: BTreeMap<String, String>,
+    cluster: &Resolved,
     role: Role,
+    section: &Section<'_>,
 ) -> Result<PodTemplateSpec, Vec<SpecError>> {
-    let field = |name: &str| format!("spec.roles.{}.{name}", role.field());
-    let common = spec.common(role);
+    let field = |name: &str| format!("spec.roles.{}.{name}", role.field);
+    let common = section.common;
     let mut errors = Vec::new();
     let affinity = Value::Object(common.scheduling.affinity.clone());
     if let Err(error) = read::<Affinity>(&affinity) {
@@ -45,20 +40,15 @@ pub(crate) fn template(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut template = base(cluster, spec, image, labels, role);
+    let mut template = base(cluster, role, section);
     merge::merge(&mut template, &common.pod_overrides);
     read(&Value::Object(template))
         .map_err(|error| vec![SpecError::new(&field("podOverrides"), error)])
 }
 
 /// The operator's part of a template.
-fn base(
-    cluster: &str,
-    spec: &ImClusterSpec,
-    image: &str,
-    labels: BTreeMap<String, String>,
-    role: Role,
-) -> Map<String, Value> {
+fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Value> {
+    let (spec, labels) = (&cluster.spec, cluster.role_labels(role));
     let metrics = &spec.observability.metrics;
     // Nothing in it outlives the pod: nodes may go while it is there.
     let mut annotations = json!({SAFE_VOLUMES: "tmp"});
@@ -69,16 +59,16 @@ fn base(
         put(&mut annotations, "prometheus.io/path", json!("/metrics"));
     }
     let metadata = json!({"labels": labels, "annotations": annotations});
-    let scheduling = &spec.common(role).scheduling;
+    let scheduling = &section.common.scheduling;
     let mut pod = json!({
-        "serviceAccountName": names::component(cluster, role),
-        "automountServiceAccountToken": role.dials(),
+        "serviceAccountName": names::component(&cluster.name, role),
+        "automountServiceAccountToken": cluster.known.table.dials(role),
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": grace(spec, role),
         "securityContext": security_context(spec),
-        "containers": [container(spec, image, role)],
-        "volumes": volumes(cluster, spec, role),
-        "topologySpreadConstraints": spread(spec, role, &labels),
+        "containers": [container(cluster, role, section)],
+        "volumes": volumes(&cluster.name, spec, role),
+        "topologySpreadConstraints": spread(section, &labels),
     });
     let optional = [
         ("imagePullSecrets", json!(spec.image.pull_secrets)),
@@ -114,21 +104,21 @@ fn security_context(spec: &ImClusterSpec) -> Value {
 
 /// Seconds from the end's beginning to its enforcement.
 fn grace(spec: &ImClusterSpec, role: Role) -> i32 {
-    match role {
-        Role::Msg => spec.roles.msg.drain.max_seconds + STOP_SLACK + 10,
-        Role::Login => GRACE + LOGIN_PRE_STOP,
-        Role::Route | Role::DbProxy => GRACE,
+    if role == Role::MSG {
+        return spec.roles.msg.drain.max_seconds + STOP_SLACK + 10;
     }
+    GRACE + i32::from(role.kubernetes.pre_stop_seconds)
 }
 
-fn container(spec: &ImClusterSpec, image: &str, role: Role) -> Value {
+fn container(cluster: &Resolved, role: Role, section: &Section<'_>) -> Value {
+    let spec = &cluster.spec;
     let mut container = json!({
-        "name": role.component(),
-        "image": image,
+        "name": role.name(),
+        "image": cluster.image,
         "imagePullPolicy": spec.image.pull_policy.as_str(),
-        "args": [role.component(), "--config", "/etc/imcluster/imd.toml"],
-        "ports": ports(spec, role),
-        "resources": resources(spec, role),
+        "args": [role.name(), "--config", "/etc/imcluster/imd.toml"],
+        "ports": ports(spec, role, section),
+        "resources": resources(role, section),
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "readOnlyRootFilesystem": true,
@@ -136,21 +126,21 @@ fn container(spec: &ImClusterSpec, image: &str, role: Role) -> Value {
         },
         // The log of a role that is to stop is the shortest way to its reason.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        // A db-proxy may read a long log before it serves; the others are there at once.
-        "startupProbe": probe("/livez", 1, if role == Role::DbProxy { 600 } else { 120 }),
+        "startupProbe": probe("/livez", 1, role.kubernetes.startup_seconds.into()),
         "readinessProbe": probe("/readyz", 2, 2),
         "livenessProbe": probe("/livez", 10, 3),
         "volumeMounts": mounts(role),
     });
-    if role == Role::Msg {
+    if role == Role::MSG {
         let env = json!([{
             "name": "IMD_MSG__NAME",
             "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
         }]);
         put(&mut container, "env", env);
     }
-    if role == Role::Login {
-        let lifecycle = json!({"preStop": {"sleep": {"seconds": LOGIN_PRE_STOP}}});
+    let pre_stop = role.kubernetes.pre_stop_seconds;
+    if pre_stop > 0 {
+        let lifecycle = json!({"preStop": {"sleep": {"seconds": pre_stop}}});
         put(&mut container, "lifecycle", lifecycle);
     }
     container
@@ -166,26 +156,11 @@ fn probe(path: &str, period: i32, failures: i32) -> Value {
 }
 
 /// Named ports of a role's container.
-pub(crate) fn ports(spec: &ImClusterSpec, role: Role) -> Value {
-    let own = role_ports(spec, role).into_iter();
+fn ports(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Value {
+    let own = role.ports().map(|it| (it.name, section.port(it)));
     let all = own.chain([("metrics", spec.observability.metrics.port)]);
     all.map(|(name, port)| json!({"name": name, "containerPort": port, "protocol": "TCP"}))
         .collect()
-}
-
-/// Ports of a role by name, without the one for metrics.
-pub(crate) fn role_ports(spec: &ImClusterSpec, role: Role) -> Vec<(&'static str, i32)> {
-    let roles = &spec.roles;
-    match role {
-        Role::DbProxy => vec![("grpc", roles.db_proxy.ports.grpc)],
-        Role::Route => vec![("grpc", roles.route.ports.peer)],
-        Role::Msg => vec![("client", roles.msg.ports.client)],
-        Role::Login => vec![
-            ("client", roles.login.ports.client),
-            ("http", roles.login.ports.http),
-            ("control", roles.login.ports.control),
-        ],
-    }
 }
 
 /// Requests and limits of a container.
@@ -196,17 +171,15 @@ pub(crate) struct Resources {
 }
 
 /// Requests and limits: the role's defaults, and what the specification says over them.
-pub(crate) fn resources(spec: &ImClusterSpec, role: Role) -> Resources {
-    let (cpu, memory, limit) = match role {
-        Role::DbProxy => ("100m", "192Mi", "1Gi"),
-        Role::Route => ("50m", "64Mi", "512Mi"),
-        Role::Msg => ("100m", "128Mi", "1Gi"),
-        Role::Login => ("50m", "32Mi", "256Mi"),
-    };
-    let given = &spec.common(role).resources;
+pub(crate) fn resources(role: Role, section: &Section<'_>) -> Resources {
+    let usual = role.kubernetes.resources;
+    let given = &section.common.resources;
     Resources {
-        requests: amounts(&[("cpu", cpu), ("memory", memory)], &given.requests),
-        limits: amounts(&[("memory", limit)], &given.limits),
+        requests: amounts(
+            &[("cpu", usual.cpu), ("memory", usual.memory)],
+            &given.requests,
+        ),
+        limits: amounts(&[("memory", usual.memory_limit)], &given.limits),
     }
 }
 
@@ -238,16 +211,15 @@ fn mounts(role: Role) -> Value {
         json!({"name": "secret", "mountPath": "/run/imcluster/secret", "readOnly": true}),
         json!({"name": "tmp", "mountPath": "/tmp"}),
     ];
-    match role {
-        Role::DbProxy => mounts.extend([
+    if role == Role::DB_PROXY {
+        mounts.extend([
             json!({"name": "admin", "mountPath": "/run/imcluster/admin", "readOnly": true}),
             json!({"name": "remember", "mountPath": "/run/imcluster/remember", "readOnly": true}),
             json!({"name": "data", "mountPath": "/data"}),
-        ]),
-        Role::Msg => {
-            mounts.push(json!({"name": "podinfo", "mountPath": "/etc/podinfo", "readOnly": true}));
-        }
-        Role::Route | Role::Login => {}
+        ]);
+    }
+    if role == Role::MSG {
+        mounts.push(json!({"name": "podinfo", "mountPath": "/etc/podinfo", "readOnly": true}));
     }
     Value::Array(mounts)
 }
@@ -261,14 +233,14 @@ fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
         secret("secret", names::internal_secret(cluster)),
         json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}),
     ];
-    if role == Role::DbProxy {
+    if role == Role::DB_PROXY {
         volumes.push(secret("admin", names::admin_secret(cluster)));
         volumes.push(secret("remember", names::remember_secret(cluster)));
     }
-    if role == Role::DbProxy && spec.database.storage().kind == StorageType::Ephemeral {
+    if role == Role::DB_PROXY && spec.database.storage().kind == StorageType::Ephemeral {
         volumes.push(json!({"name": "data", "emptyDir": {}}));
     }
-    if role == Role::Msg {
+    if role == Role::MSG {
         let path = format!("metadata.annotations['{}']", labels::EXTERNAL_ENDPOINT);
         volumes.push(json!({"name": "podinfo", "downwardAPI": {"items": [{
             "path": "external-endpoint",
@@ -278,11 +250,11 @@ fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
     Value::Array(volumes)
 }
 
-fn spread(spec: &ImClusterSpec, role: Role, labels: &BTreeMap<String, String>) -> Value {
+fn spread(section: &Section<'_>, labels: &BTreeMap<String, String>) -> Value {
     let mut selector = labels.clone();
     selector.remove(labels::MANAGED_BY);
     let selector = json!({"matchLabels": selector});
-    let given = &spec.common(role).scheduling.topology_spread_constraints;
+    let given = &section.common.scheduling.topology_spread_constraints;
     if given.is_empty() {
         return ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
             .iter()

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{Common, ImClusterSpec, Pdb, StorageType, labels};
+use im_operator_api::{ImClusterSpec, KnownRoles, Pdb, Section, StorageType, labels};
+use im_role::Listener;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use crate::{Role, Settings};
@@ -24,6 +25,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Old keys in `roles.*.config` that a later version reads no more: a line each, with what to write.
     pub warnings: Vec<String>,
+    /// The roles that there are.
+    pub known: KnownRoles,
     /// What this operator would run.
     pub(crate) rendered: BTreeMap<Role, Rendered>,
 }
@@ -38,31 +41,34 @@ pub(crate) struct Rendered {
 }
 
 impl Resolved {
-    /// Pods that a role is to have.
-    pub fn replicas(&self, role: Role) -> i32 {
-        let roles = &self.spec.roles;
-        match role {
-            Role::DbProxy => roles.db_proxy.replicas.unwrap_or(1),
-            Role::Route => roles.route.replicas,
-            Role::Msg => roles.msg.replicas,
-            Role::Login => roles.login.replicas,
-        }
+    /// The roles that this installation has, in the order in which they are rolled out.
+    pub fn roles(&self) -> Vec<Role> {
+        let order = self.known.table.in_order_of_rollout().into_iter();
+        order.filter(|role| self.section(*role).is_some()).collect()
     }
 
-    /// What a role has in common with the others.
-    pub fn common(&self, role: Role) -> &Common {
-        self.spec.common(role)
+    /// What the specification says of a role; `None` when the installation does not have it.
+    pub fn section(&self, role: Role) -> Option<Section<'_>> {
+        (self.known.section)(&self.spec, role)
+    }
+
+    /// Pods that a role is to have.
+    pub fn replicas(&self, role: Role) -> i32 {
+        self.section(role).map_or(0, |section| section.replicas)
     }
 
     /// How many pods of a role may be evicted; `None` when it has one pod or less.
     pub fn pdb(&self, role: Role) -> Option<&Pdb> {
-        let pdb = match role {
-            Role::DbProxy => return None,
-            Role::Route => &self.spec.roles.route.pdb,
-            Role::Msg => &self.spec.roles.msg.pdb,
-            Role::Login => &self.spec.roles.login.pdb,
-        };
-        (pdb.enabled && self.replicas(role) > 1).then_some(pdb)
+        let section = self.section(role)?;
+        let pdb = section.pdb?;
+        (pdb.enabled && section.replicas > 1).then_some(pdb)
+    }
+
+    /// The port of a role's listener.
+    pub(crate) fn port(&self, role: Role, listener: &Listener) -> i32 {
+        let section = self.section(role);
+        // Policies name the usual port of a role that may come.
+        section.map_or_else(|| listener.port.into(), |section| section.port(listener))
     }
 
     /// Labels of all children.
@@ -77,7 +83,7 @@ impl Resolved {
     /// Labels of the children of a role.
     pub fn role_labels(&self, role: Role) -> BTreeMap<String, String> {
         let mut labels = self.labels();
-        labels.insert(labels::COMPONENT.to_owned(), role.component().to_owned());
+        labels.insert(labels::COMPONENT.to_owned(), role.name().to_owned());
         labels
     }
 

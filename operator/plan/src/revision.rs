@@ -43,9 +43,17 @@ pub struct Templates(Vec<(Role, i64, Stored)>);
 impl Templates {
     /// Reads those of the objects that are revisions of ours; others are left out.
     pub fn from_revisions<'a>(revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Self {
+        Self::of_table(&im_role::TABLE, revisions)
+    }
+
+    /// The same, of the roles of this table.
+    pub fn of_table<'a>(
+        table: &im_role::Table,
+        revisions: impl IntoIterator<Item = &'a ControllerRevision>,
+    ) -> Self {
         let read = |revision: &ControllerRevision| {
             let labels = revision.metadata.labels.as_ref()?;
-            let role = Role::from_component(labels.get(labels::COMPONENT)?)?;
+            let role = table.role(labels.get(labels::COMPONENT)?)?;
             let stored = serde_json::from_value(revision.data.as_ref()?.0.clone()).ok()?;
             Some((role, revision.revision, stored))
         };
@@ -148,20 +156,19 @@ fn inputs(cluster: &Resolved, role: Role) -> Value {
     let changed = changes(&spec, &default).unwrap_or_default();
     let mut inputs = Map::new();
     inputs.insert("image".to_owned(), json!(cluster.image));
-    for path in paths(role) {
+    for path in READ_BY_ALL.iter().chain(role.kubernetes.reads) {
         if let Some(value) = changed.pointer(path) {
             inputs.insert((*path).to_owned(), value.clone());
         }
     }
     // Of the database, the pod knows only whether its directory is a volume of its own.
-    if role == Role::DbProxy && !cluster.data_is_durable() {
+    if role == Role::DB_PROXY && !cluster.data_is_durable() {
         inputs.insert("storage".to_owned(), json!("Ephemeral"));
     }
-    if let Some(Value::Object(of_role)) = changed.pointer(&format!("/roles/{}", role.field())) {
+    if let Some(Value::Object(of_role)) = changed.pointer(&format!("/roles/{}", role.field)) {
         let mut of_role = of_role.clone();
         for field in WITHOUT_PODS {
-            // Login servers must know how many they are.
-            if !(role == Role::Login && *field == "replicas") {
+            if !(role.kubernetes.knows_replicas && *field == "replicas") {
                 of_role.remove(*field);
             }
         }
@@ -175,43 +182,14 @@ fn inputs(cluster: &Resolved, role: Role) -> Value {
 /// Fields of a role that leave its pods as they are.
 const WITHOUT_PODS: &[&str] = &["replicas", "pdb", "service", "update", "external"];
 
-/// Parts of the specification, aside from the role itself, that its pods are made from.
-fn paths(role: Role) -> &'static [&'static str] {
-    match role {
-        Role::DbProxy => &[
-            "/image/pullPolicy",
-            "/image/pullSecrets",
-            "/operation/restartTrigger",
-            "/security",
-            "/observability/metrics",
-            "/cache",
-        ],
-        Role::Route => &[
-            "/image/pullPolicy",
-            "/image/pullSecrets",
-            "/operation/restartTrigger",
-            "/security",
-            "/observability/metrics",
-        ],
-        Role::Msg => &[
-            "/image/pullPolicy",
-            "/image/pullSecrets",
-            "/operation/restartTrigger",
-            "/security",
-            "/observability/metrics",
-            "/load/reportIntervalSeconds",
-        ],
-        Role::Login => &[
-            "/image/pullPolicy",
-            "/image/pullSecrets",
-            "/operation/restartTrigger",
-            "/security",
-            "/observability/metrics",
-            "/load/reportIntervalSeconds",
-            "/load/staleAfterSeconds",
-        ],
-    }
-}
+/// Parts of the specification that the pods of all roles are made from.
+const READ_BY_ALL: &[&str] = &[
+    "/image/pullPolicy",
+    "/image/pullSecrets",
+    "/operation/restartTrigger",
+    "/security",
+    "/observability/metrics",
+];
 
 /// The part of a value that differs from a default; `None` when there is none.
 fn changes(value: &Value, default: &Value) -> Option<Value> {

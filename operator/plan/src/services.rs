@@ -1,6 +1,7 @@
 //! Services of the roles.
 
-use im_operator_api::{ServiceType, TrafficPolicy};
+use im_operator_api::{Section, ServiceType, TrafficPolicy};
+use im_role::{Listener, Service as Kind};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -9,84 +10,63 @@ use crate::{Resolved, Role, names};
 
 /// The Services of all roles; those of slots and of the mirror are built apart.
 pub(crate) fn all(cluster: &Resolved, owner: &Owner) -> Vec<Service> {
-    let roles = &cluster.spec.roles;
-    let name = |role| names::component(&cluster.name, role);
-    vec![
-        headless(
-            cluster,
-            owner,
-            name(Role::DbProxy),
-            Role::DbProxy,
-            ("grpc", roles.db_proxy.ports.grpc),
-        ),
-        headless(
-            cluster,
-            owner,
-            name(Role::Route),
-            Role::Route,
-            ("grpc", roles.route.ports.peer),
-        ),
-        headless(
-            cluster,
-            owner,
-            name(Role::Msg),
-            Role::Msg,
-            ("client", roles.msg.ports.client),
-        ),
-        headless(
-            cluster,
-            owner,
-            names::login_control(&cluster.name),
-            Role::Login,
-            ("control", roles.login.ports.control),
-        ),
-        login(cluster, owner),
-    ]
+    let mut services = Vec::new();
+    for role in cluster.roles() {
+        let Some(section) = cluster.section(role) else {
+            continue;
+        };
+        for listener in role.ports() {
+            if let Kind::Headless(_) = listener.service {
+                services.push(headless(cluster, owner, role, listener));
+            }
+        }
+        services.extend(front(cluster, owner, role, &section));
+    }
+    services
 }
 
 /// A Service whose EndpointSlices tell which pods there are.
-fn headless(
-    cluster: &Resolved,
-    owner: &Owner,
-    name: String,
-    role: Role,
-    (port_name, number): (&str, i32),
-) -> Service {
+fn headless(cluster: &Resolved, owner: &Owner, role: Role, listener: &Listener) -> Service {
+    let name = names::behind(&cluster.name, role, listener.name);
     Service {
         metadata: metadata(cluster, owner, name, Some(role)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             selector: Some(cluster.selector(role)),
-            ports: Some(vec![port(port_name, number)]),
+            ports: Some(vec![port(listener.name, cluster.port(role, listener))]),
             ..ServiceSpec::default()
         }),
         ..Service::default()
     }
 }
 
-fn login(cluster: &Resolved, owner: &Owner) -> Service {
-    let login = &cluster.spec.roles.login;
-    let service = &login.service;
-    let name = names::component(&cluster.name, Role::Login);
-    let mut metadata = metadata(cluster, owner, name, Some(Role::Login));
-    metadata.annotations = some(service.annotations.clone());
-    Service {
+/// The Service for clients; `None` for a role without such ports.
+fn front(cluster: &Resolved, owner: &Owner, role: Role, section: &Section<'_>) -> Option<Service> {
+    let listeners = role.ports().filter(|it| it.service == Kind::Front);
+    let ports: Vec<_> = listeners
+        .map(|listener| port(listener.name, section.port(listener)))
+        .collect();
+    if ports.is_empty() {
+        return None;
+    }
+    let service = section.service.cloned().unwrap_or_default();
+    let name = names::component(&cluster.name, role);
+    let mut metadata = metadata(cluster, owner, name, Some(role));
+    metadata.annotations = some(service.annotations);
+    Some(Service {
         metadata,
         spec: Some(ServiceSpec {
             type_: Some(type_name(service.kind).to_owned()),
-            selector: Some(cluster.selector(Role::Login)),
-            ports: Some(vec![
-                port("client", login.ports.client),
-                port("http", login.ports.http),
-            ]),
-            load_balancer_class: some(service.load_balancer_class.clone()),
-            load_balancer_source_ranges: some(service.source_ranges.clone()),
+            selector: Some(cluster.selector(role)),
+            ports: Some(ports),
+            load_balancer_class: some(service.load_balancer_class),
+            load_balancer_source_ranges: some(service.source_ranges),
             external_traffic_policy: (service.kind != ServiceType::ClusterIP)
                 .then(|| policy_name(service.external_traffic_policy).to_owned()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
-    }
+    })
 }
 
 pub(crate) const fn type_name(kind: ServiceType) -> &'static str {

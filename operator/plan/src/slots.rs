@@ -18,7 +18,7 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
     let msg = &cluster.spec.roles.msg;
     let external = &msg.external;
     let name = names::slot(&cluster.name, index);
-    let mut metadata = metadata(cluster, owner, name, Some(Role::Msg));
+    let mut metadata = metadata(cluster, owner, name, Some(Role::MSG));
     tag(&mut metadata.labels, labels::SLOT, index.to_string());
     let annotations = external.annotations.iter();
     metadata.annotations = some(
@@ -26,7 +26,7 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
             .map(|(key, value)| (key.clone(), fill(cluster, value, index)))
             .collect(),
     );
-    let mut selector = Some(cluster.selector(Role::Msg));
+    let mut selector = Some(cluster.selector(Role::MSG));
     if bound {
         tag(&mut selector, labels::SLOT, index.to_string());
     }

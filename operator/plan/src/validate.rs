@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use im_operator_api::{
-    DatabaseType, ExternalType, ImCluster, ImClusterSpec, ServiceType, labels, server_config,
+    DatabaseType, ExternalType, ImCluster, ImClusterSpec, KnownRoles, Section, ServiceType, labels,
+    server_config,
 };
+use im_role::Reach;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::quantity::Quantity;
@@ -16,7 +18,22 @@ use crate::resolved::{Rendered, Resolved};
 use crate::{Role, Settings, SpecError, config, pod, slots};
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
+///
+/// # Errors
+/// Everything that is wrong.
 pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Vec<SpecError>> {
+    validate_with(cluster, settings, KnownRoles::default())
+}
+
+/// The same, for these roles.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn validate_with(
+    cluster: &ImCluster,
+    settings: &Settings,
+    known: KnownRoles,
+) -> Result<Resolved, Vec<SpecError>> {
     let name = cluster.metadata.name.clone().unwrap_or_default();
     let namespace = cluster.metadata.namespace.clone().unwrap_or_default();
     let mut spec = cluster.spec.clone();
@@ -25,11 +42,7 @@ pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Ve
     check_version(cluster, &mut errors);
     check_replicas(&spec, &mut errors);
     check_network(&spec, &mut errors);
-    check_ports(&spec, &mut errors);
     check_external(&spec, settings, &mut errors);
-    for role in Role::ALL {
-        check_resources(&spec, role, &mut errors);
-    }
     spec.roles.db_proxy.replicas.get_or_insert(1);
     let image = image(&spec, settings);
     let mut resolved = Resolved {
@@ -40,13 +53,17 @@ pub fn validate(cluster: &ImCluster, settings: &Settings) -> Result<Resolved, Ve
         image,
         settings: settings.clone(),
         warnings: Vec::new(),
+        known,
         rendered: BTreeMap::new(),
     };
-    for role in Role::ALL {
-        let (name, spec) = (&resolved.name, &resolved.spec);
-        let labels = resolved.role_labels(role);
-        let template = pod::template(name, spec, &resolved.image, labels, role);
-        match (template, config::file(name, spec, role)) {
+    for role in resolved.roles() {
+        let Some(section) = resolved.section(role) else {
+            continue;
+        };
+        check_ports(&resolved, role, &section, &mut errors);
+        check_resources(role, &section, &mut errors);
+        let template = pod::template(&resolved, role, &section);
+        match (template, config::file(&resolved, role, &section)) {
             (Ok(template), Ok(file)) => {
                 let rendered = Rendered {
                     template,
@@ -219,26 +236,27 @@ fn check_selector(field: &str, selector: &LabelSelector, errors: &mut Vec<SpecEr
     }
 }
 
-fn check_ports(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
-    let metrics = spec.observability.metrics.port;
-    if metrics == config::ADMIN_PORT {
-        let message = format!("{metrics} is the administrators' port of dbProxy pods");
-        errors.push(SpecError::new("spec.observability.metrics.port", message));
-    }
-    for role in Role::ALL {
-        let mut seen = vec![("metrics", metrics)];
-        if role == Role::DbProxy {
-            seen.push(("administrators'", config::ADMIN_PORT));
-        }
-        for (name, port) in pod::role_ports(spec, role) {
-            if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
-                let name = if role == Role::Route { "peer" } else { name };
-                let field = format!("spec.roles.{}.ports.{name}", role.field());
-                let message = format!("{port} is the {other} port of the same pods");
-                errors.push(SpecError::new(&field, message));
+fn check_ports(cluster: &Resolved, role: Role, section: &Section<'_>, errors: &mut Vec<SpecError>) {
+    let metrics = cluster.spec.observability.metrics.port;
+    let mut seen = vec![("metrics", metrics)];
+    for listener in role.listeners {
+        if listener.reach == Reach::Administrators {
+            let port = i32::from(listener.port);
+            if metrics == port {
+                let message = format!("{port} is the administrators' port of {} pods", role.field);
+                errors.push(SpecError::new("spec.observability.metrics.port", message));
             }
-            seen.push((name, port));
+            seen.push(("administrators'", port));
         }
+    }
+    for listener in role.ports() {
+        let (name, port) = (listener.name, section.port(listener));
+        if let Some((other, _)) = seen.iter().find(|(_, taken)| *taken == port) {
+            let field = format!("spec.roles.{}.ports.{}", role.field, listener.field);
+            let message = format!("{port} is the {other} port of the same pods");
+            errors.push(SpecError::new(&field, message));
+        }
+        seen.push((name, port));
     }
 }
 
@@ -308,8 +326,8 @@ fn check_external(spec: &ImClusterSpec, settings: &Settings, errors: &mut Vec<Sp
     }
 }
 
-fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>) {
-    let resources = pod::resources(spec, role);
+fn check_resources(role: Role, section: &Section<'_>, errors: &mut Vec<SpecError>) {
+    let resources = pod::resources(role, section);
     for (name, request) in &resources.requests {
         let Some(limit) = resources.limits.get(name) else {
             continue;
@@ -318,7 +336,7 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
             continue;
         };
         if least > most {
-            let field = format!("spec.roles.{}.resources.requests[{name}]", role.field());
+            let field = format!("spec.roles.{}.resources.requests[{name}]", role.field);
             let message = format!("{request} is more than the limit {limit}");
             errors.push(SpecError::new(&field, message));
         }
@@ -329,17 +347,17 @@ fn check_resources(spec: &ImClusterSpec, role: Role, errors: &mut Vec<SpecError>
     ] {
         for (name, amount) in amounts {
             if Quantity::parse(amount).is_none() {
-                let field = format!("spec.roles.{}.resources.{kind}[{name}]", role.field());
+                let field = format!("spec.roles.{}.resources.{kind}[{name}]", role.field);
                 let message = format!("must be an amount such as 100m or 1Gi, is {amount:?}");
                 errors.push(SpecError::new(&field, message));
             }
         }
     }
-    let scheduling = &spec.common(role).scheduling;
+    let scheduling = &section.common.scheduling;
     for (n, constraint) in scheduling.topology_spread_constraints.iter().enumerate() {
         let field = format!(
             "spec.roles.{}.scheduling.topologySpreadConstraints[{n}]",
-            role.field()
+            role.field
         );
         if constraint.max_skew < 1 {
             errors.push(SpecError::new(

@@ -22,7 +22,7 @@ use crate::{Resolved, Role, names};
 /// Seconds without progress after which a Deployment is reported as stuck.
 const PROGRESS_DEADLINE: i32 = 600;
 
-/// The Deployment of login or route.
+/// The Deployment of a role.
 pub(crate) fn deployment(
     cluster: &Resolved,
     owner: &Owner,
@@ -51,9 +51,13 @@ pub(crate) fn deployment(
     }
 }
 
-/// The StatefulSet of db-proxy: one pod with the database.
-pub(crate) fn stateful_set(cluster: &Resolved, owner: &Owner, stored: &Stored) -> StatefulSet {
-    let role = Role::DbProxy;
+/// The StatefulSet of a role; that of db-proxy has the volume with the database.
+pub(crate) fn stateful_set(
+    cluster: &Resolved,
+    owner: &Owner,
+    role: Role,
+    stored: &Stored,
+) -> StatefulSet {
     let name = names::component(&cluster.name, role);
     let when_deleted = match cluster.spec.operation.deletion_policy {
         DeletionPolicy::Retain => "Retain",
@@ -79,16 +83,16 @@ pub(crate) fn stateful_set(cluster: &Resolved, owner: &Owner, stored: &Stored) -
                     when_scaled: Some("Retain".to_owned()),
                 },
             ),
-            volume_claim_templates: some(claims(cluster)),
+            volume_claim_templates: some(claims(cluster, role)),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     }
 }
 
-fn claims(cluster: &Resolved) -> Vec<PersistentVolumeClaim> {
+fn claims(cluster: &Resolved, role: Role) -> Vec<PersistentVolumeClaim> {
     let storage = cluster.spec.database.storage();
-    if storage.kind != StorageType::PersistentVolume {
+    if role != Role::DB_PROXY || storage.kind != StorageType::PersistentVolume {
         return Vec::new();
     }
     let volume = storage.persistent_volume.unwrap_or_default();
@@ -127,7 +131,7 @@ pub(crate) fn replica_set(
     template: &PodTemplateSpec,
     replicas: i32,
 ) -> ReplicaSet {
-    let role = Role::Msg;
+    let role = Role::MSG;
     let name = names::revision(&cluster.name, role, revision);
     let mut metadata = metadata(cluster, owner, name, Some(role));
     tag(&mut metadata.labels, labels::REVISION, revision);

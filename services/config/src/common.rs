@@ -57,6 +57,22 @@ pub struct PeersConfig {
     pub db_proxy: Vec<String>,
 }
 
+impl PeersConfig {
+    /// The list of the role with this section of the configuration; `None` for one that nobody dials.
+    pub fn of(&self, section: &str) -> Option<&[String]> {
+        let Self {
+            login,
+            route,
+            db_proxy,
+        } = self;
+        let lists = [("login", login), ("route", route), ("db_proxy", db_proxy)];
+        let mut lists = lists.into_iter();
+        lists
+            .find(|(name, _)| *name == section)
+            .map(|(_, list)| list.as_slice())
+    }
+}
+
 impl Check for PeersConfig {
     fn check(&self, checker: &mut Checker) {
         let Self {
@@ -213,7 +229,8 @@ impl Check for LogConfig {
 pub struct TraceConfig {
     /// OTLP/gRPC endpoint such as `http://collector:4317`; empty = no traces.
     pub endpoint: String,
-    /// Part of new traces that is kept, 0 to 1.
+    /// Part of messages, requests, logins and connections that is followed, 0 to 1. Processes that a
+    /// message passes follow it when its msg server does, whatever their own ratio is.
     pub ratio: f64,
 }
 

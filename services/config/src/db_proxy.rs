@@ -114,7 +114,7 @@ impl Default for WriterConfig {
             queue_messages: 16_384,
             queue_size: ByteSize::mib(64),
             batch_messages: 512,
-            commit_gap: Span::millis(1),
+            commit_gap: Span::millis(2),
             commit_gap_from_messages: 4,
             store_retry: Span::seconds(30),
             retry_min: Span::millis(20),

@@ -91,6 +91,19 @@ impl ImdConfig {
         checker.declared()
     }
 
+    /// Every address at which a role listens, by its key.
+    pub fn listeners(&mut self) -> Vec<(&'static str, &mut String)> {
+        vec![
+            ("login.http_listen", &mut self.login.http_listen),
+            ("login.client_listen", &mut self.login.client_listen),
+            ("login.control_listen", &mut self.login.control_listen),
+            ("msg.listen", &mut self.msg.listen),
+            ("route.listen", &mut self.route.listen),
+            ("db_proxy.listen", &mut self.db_proxy.listen),
+            ("db_proxy.admin_listen", &mut self.db_proxy.admin_listen),
+        ]
+    }
+
     /// This configuration as a file.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string_pretty(self)
@@ -126,11 +139,48 @@ mod tests {
     }
 
     #[test]
+    fn every_listener_of_the_table_of_roles_has_a_key_and_its_port() {
+        let mut config = ImdConfig::default();
+        let mut known: Vec<_> = config
+            .listeners()
+            .into_iter()
+            .map(|(key, address)| {
+                (
+                    key.to_owned(),
+                    address.rsplit_once(':').unwrap().1.to_owned(),
+                )
+            })
+            .collect();
+        let roles = im_role::TABLE.roles.iter();
+        let mut expected: Vec<_> = roles
+            .flat_map(|role| {
+                let listeners = role.listeners.iter();
+                listeners.map(|it| (role.key(it), it.port.to_string()))
+            })
+            .collect();
+        known.sort();
+        expected.sort();
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn every_role_that_is_dialed_has_a_list_of_peers_and_no_other() {
+        let peers = PeersConfig::default();
+        for role in im_role::TABLE.roles {
+            let is_dialed = im_role::TABLE.served_by(*role).next().is_some();
+            assert_eq!(peers.of(role.section).is_some(), is_dialed, "{role}");
+        }
+    }
+
+    #[test]
     fn the_schema_describes_every_table() {
         let schema = ImdConfig::schema();
-        for table in [
-            "log", "trace", "process", "admin", "peers", "login", "msg", "route",
-        ] {
+        for role in im_role::TABLE.roles {
+            for table in role.more_sections.iter().chain([&role.section]) {
+                assert!(schema["properties"][table].is_object(), "{table}");
+            }
+        }
+        for table in ["log", "trace", "process", "admin", "peers"] {
             assert!(schema["properties"][table].is_object(), "{table}");
         }
     }

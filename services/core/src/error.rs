@@ -1,4 +1,7 @@
-//! One classification for the errors of every seam.
+//! One classification for the errors of every seam, and how logs show them.
+
+use std::error::Error;
+use std::fmt;
 
 /// What an error means to the caller: decides the gRPC code, the metric label and retrying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,4 +47,47 @@ impl ErrorKind {
 pub trait Classify {
     /// The class of this error.
     fn kind(&self) -> ErrorKind;
+}
+
+/// An error with its causes, on one line, as logs show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("read a number")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_causes_on_one_line() {
+        let cause = "x".parse::<u8>().unwrap_err();
+        let text = format!("read a number: {cause}");
+        assert_eq!(Chain(&Outer(cause)).to_string(), text);
+    }
 }

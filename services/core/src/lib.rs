@@ -7,6 +7,7 @@ mod accept;
 mod conversation;
 mod error;
 mod ids;
+pub mod labels;
 mod net;
 pub mod places;
 mod retry;
@@ -16,7 +17,7 @@ pub mod time;
 
 pub use accept::AcceptBackoff;
 pub use conversation::{Conversation, Peer, SessionType};
-pub use error::{Classify, ErrorKind};
+pub use error::{Chain, Classify, ErrorKind};
 pub use ids::{CommitSeq, DepartmentId, Epoch, GroupId, MsgId, UserId};
 pub use net::Network;
 pub use retry::{FrameSource, RetryKey};

@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_config::AccountsConfig;
-use im_core::UserId;
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_proto_rpc::v1::{LoginCall, LoginDone};
 use im_store::{LoginFailures, Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -302,7 +302,7 @@ impl CheckLogins for Accounts {
             Err(Refusal::NotComputed) => (LoginResult::Failed, "服务端内部错误"),
             Err(Refusal::Store(error)) => {
                 if self.trouble.is_due() {
-                    error!(%error, "login not checked");
+                    error!(error = %Chain(&error), "login not checked");
                 }
                 (LoginResult::Failed, "服务端内部错误")
             }

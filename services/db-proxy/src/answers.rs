@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use im_codec::{Command, TeamtalkMessage, decode_checked};
 use im_config::{AnswersConfig, DbProxyConfig};
-use im_core::{ClientType, Conversation, Peer, TerminalClass, UserId};
+use im_core::{Chain, ClientType, Conversation, Peer, TerminalClass, UserId};
 use im_proto_rpc::v1::{Query, answer::Outcome};
 use im_store::{Store, StoreError};
 use tracing::{debug, warn};
@@ -260,7 +260,7 @@ struct Visible {
 /// The request, unless the original would ignore it.
 fn decode<M: TeamtalkMessage>(body: Bytes) -> Option<M> {
     decode_checked(body)
-        .inspect_err(|error| debug!(message = ?M::KIND, %error, "request ignored"))
+        .inspect_err(|error| debug!(message = ?M::KIND, error = %Chain(&error), "request ignored"))
         .ok()
 }
 
@@ -304,7 +304,7 @@ impl AnswerQueries for Answers {
                 self.metrics.answered(Outcome::Failed);
                 if self.trouble.is_due() {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    warn!(%user, command = command.name(), %error, cause, "query not answered");
+                    warn!(%user, command = command.name(), error = %Chain(&error), cause, "query not answered");
                 }
                 Answered::nothing(Outcome::Failed)
             }

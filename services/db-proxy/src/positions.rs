@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use im_config::PositionsConfig;
-use im_core::{Conversation, UserId};
+use im_core::{Chain, Conversation, UserId};
 use im_store::{ReadPosition, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
-use crate::support::{Cache, chain};
+use crate::support::Cache;
 
 /// Positions of one transaction: short, so that messages do not wait for it.
 const FLUSH_ROWS: usize = 512;
@@ -206,7 +206,7 @@ impl Positions {
                 }
                 Err(error) if !failing => {
                     failing = true;
-                    warn!(error = %chain(&error), "read positions wait for the store");
+                    warn!(error = %Chain(&error), "read positions wait for the store");
                 }
                 _ => {}
             }
@@ -214,7 +214,7 @@ impl Positions {
         let since = Instant::now();
         while let Err(error) = self.flush().await {
             if since.elapsed() >= STOP_RETRY {
-                warn!(error = %chain(&error), "read positions are not stored, unread counts rise");
+                warn!(error = %Chain(&error), "read positions are not stored, unread counts rise");
                 return;
             }
             tokio::time::sleep(STOP_RETRY_WAIT).await;

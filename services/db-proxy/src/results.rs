@@ -401,6 +401,7 @@ mod tests {
             data: Bytes::from(vec![1; 3_000]),
             origin: u64::MAX,
             recipients: vec![u32::MAX; 100],
+            trace: u64::MAX,
         };
         let page = v1::LogPage {
             messages: vec![message; 3],

@@ -9,7 +9,7 @@ use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
-use im_rpc::{Accept, Guard, LinkKind, LinkMetrics, Peers, Secret};
+use im_rpc::{Accept, DbProxyAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish, Secret};
 use im_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -111,7 +111,7 @@ impl Server {
         );
         let guard = |secret| Guard::new(secret, deps.links.clone());
         let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
-            .db_proxy(Arc::new(attach.clone()))
+            .link::<DbProxyAttach>(Arc::new(attach.clone()))
             .bind(&config.listen)
             .await?;
         // Who takes over a msg server finds neither this port nor its secret there.
@@ -171,7 +171,7 @@ impl Server {
         } = self.core.context.clone();
         tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
         let events = self.deps.route.watch(Watch {
-            kind: LinkKind::RoutePublish,
+            link: RoutePublish::LINK,
             config: &self.config.link,
             metrics: &self.deps.links,
             tasks: &tasks,

@@ -4,23 +4,27 @@
 //!
 //! Kept in memory; the figures of those who have stored much are written to the store, gathered, so
 //! that a restart forgets no more than a little. Who writes now and then is no longer kept a second
-//! later.
+//! later. They lie in shards, each behind a lock of its own that is held for one message, or for a look
+//! at all of it: however many people are kept, no commit waits for the look at all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::StoredConfig;
-use im_core::UserId;
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_store::{MESSAGE_BYTES, Store, StoreError, StoredLevel};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::metrics::Metrics;
-use crate::support::{Throttle, chain};
+use crate::support::Throttle;
 
 /// Levels of one transaction.
 const BATCH: usize = 512;
+
+/// Parts of the levels, each looked at in one go.
+const SHARDS: usize = 256;
 
 /// A level below this part of the burst is not written.
 const WORTH_WRITING: u64 = 64;
@@ -33,9 +37,11 @@ struct Shared {
     store: Arc<dyn Store>,
     config: StoredConfig,
     metrics: Metrics,
-    levels: Mutex<HashMap<UserId, Level>>,
+    shards: [Mutex<Levels>; SHARDS],
     trouble: Throttle,
 }
+
+type Levels = HashMap<UserId, Level>;
 
 /// What one user has stored and not earned again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +70,7 @@ impl StoredBytes {
             store,
             config: config.clone(),
             metrics,
-            levels: Mutex::default(),
+            shards: std::array::from_fn(|_| Mutex::default()),
             trouble: Throttle::default(),
         }))
     }
@@ -73,7 +79,6 @@ impl StoredBytes {
     pub(crate) fn counting(&self, now: UnixSeconds) -> Counting<'_> {
         Counting {
             shared: &self.0,
-            levels: self.0.lock(),
             now,
         }
     }
@@ -103,7 +108,7 @@ impl StoredBytes {
         if let Err(error) = &done
             && self.0.trouble.is_due()
         {
-            warn!(error = %chain(error), "what people have stored is not kept");
+            warn!(error = %Chain(error), "what people have stored is not kept");
         }
         done.is_ok()
     }
@@ -113,25 +118,28 @@ impl StoredBytes {
         let written = self.0.store.stored_levels().await?;
         let now = UnixSeconds::now();
         let per_second = self.0.config.per_second();
-        let mut levels = self.0.lock();
-        for StoredLevel { user, bytes, at } in written {
-            let mut before = Level {
-                bytes,
-                at,
-                ..Level::default()
-            };
-            before.drain(per_second, now);
-            let level = levels.entry(user).or_default();
-            level.drain(per_second, now);
-            level.bytes = level.bytes.saturating_add(before.bytes);
-            level.is_written = true;
+        for batch in written.chunks(BATCH) {
+            for StoredLevel { user, bytes, at } in batch {
+                let mut before = Level {
+                    bytes: *bytes,
+                    at: *at,
+                    ..Level::default()
+                };
+                before.drain(per_second, now);
+                let mut levels = self.0.shard(*user);
+                let level = levels.entry(*user).or_default();
+                level.drain(per_second, now);
+                level.bytes = level.bytes.saturating_add(before.bytes);
+                level.is_written = true;
+            }
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
     /// Writes levels that have risen, and forgets those that are earned again.
     async fn flush(&self, now: UnixSeconds) -> Result<(), StoreError> {
-        let due = self.due(now);
+        let due = self.due(now).await;
         for batch in due.chunks(BATCH) {
             if let Err(error) = self.0.store.store_levels(batch).await {
                 self.mark_unwritten(&due);
@@ -142,11 +150,21 @@ impl StoredBytes {
     }
 
     /// What is to be written now; 0 bytes: a row that goes.
-    fn due(&self, now: UnixSeconds) -> Vec<StoredLevel> {
+    async fn due(&self, now: UnixSeconds) -> Vec<StoredLevel> {
+        let mut due = Vec::new();
+        let mut kept = 0;
+        for shard in &self.0.shards {
+            kept += self.due_of(&mut lock(shard), now, &mut due);
+            tokio::task::yield_now().await;
+        }
+        self.0.metrics.stored_users(kept);
+        due
+    }
+
+    /// The same of one shard; how many are still kept there.
+    fn due_of(&self, levels: &mut Levels, now: UnixSeconds, due: &mut Vec<StoredLevel>) -> usize {
         let per_second = self.0.config.per_second();
         let least = self.0.config.burst.as_u64() / WORTH_WRITING;
-        let mut due = Vec::new();
-        let mut levels = self.0.lock();
         levels.retain(|user, level| {
             level.drain(per_second, now);
             let mut write = |bytes| {
@@ -168,14 +186,13 @@ impl StoredBytes {
         if levels.is_empty() {
             *levels = HashMap::new();
         }
-        self.0.metrics.stored_users(levels.len());
-        due
+        levels.len()
     }
 
     /// The store failed: it may have rows, or not, and gets all of them another time.
     fn mark_unwritten(&self, due: &[StoredLevel]) {
-        let mut levels = self.0.lock();
         for StoredLevel { user, at, .. } in due {
+            let mut levels = self.0.shard(*user);
             let level = levels.entry(*user).or_insert_with(|| Level {
                 at: *at,
                 ..Level::default()
@@ -186,25 +203,33 @@ impl StoredBytes {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, Level>> {
-        // Every change under the lock is complete in itself.
-        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The levels among which this user's is.
+    fn shard(&self, user: UserId) -> MutexGuard<'_, Levels> {
+        let [first, ..] = &self.shards;
+        // There are as many.
+        let shard = self.shards.get(user.get() as usize % SHARDS);
+        lock(shard.unwrap_or(first))
     }
+}
+
+fn lock(shard: &Mutex<Levels>) -> MutexGuard<'_, Levels> {
+    // Every change under the lock is complete in itself.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The levels while a commit is counted.
 pub(crate) struct Counting<'a> {
     shared: &'a Shared,
-    levels: MutexGuard<'a, HashMap<UserId, Level>>,
     now: UnixSeconds,
 }
 
 impl Counting<'_> {
     /// Counts a message; how long its sender shall wait with the next, milliseconds.
-    pub(crate) fn add(&mut self, sender: UserId, body: usize) -> u32 {
+    pub(crate) fn add(&self, sender: UserId, body: usize) -> u32 {
         let StoredConfig { burst, .. } = &self.shared.config;
         let per_second = self.shared.config.per_second();
-        let level = self.levels.entry(sender).or_default();
+        let mut levels = self.shared.shard(sender);
+        let level = levels.entry(sender).or_default();
         level.drain(per_second, self.now);
         let cost = body.saturating_add(MESSAGE_BYTES);
         level.bytes = level
@@ -279,7 +304,25 @@ mod tests {
         stored.flush(late).await.unwrap();
         stored.flush(late.saturating_add(86_400)).await.unwrap();
         assert_eq!(temp.store.stored_levels().await.unwrap(), []);
-        assert!(stored.0.lock().is_empty(), "earned again");
+        let is_empty = |shard: &Mutex<Levels>| shard.lock().unwrap().is_empty();
+        assert!(stored.0.shards.iter().all(is_empty), "earned again");
+    }
+
+    #[tokio::test]
+    async fn a_look_at_all_levels_gives_way_to_commits() {
+        let temp = TempStore::open().await;
+        let stored = over(&temp, &StoredConfig::default());
+        let now = UnixSeconds::now();
+        for user in (1..=10_000).filter_map(UserId::from_wire) {
+            stored.counting(now).add(user, BODY);
+        }
+        let mut looking = std::pin::pin!(stored.flush(now));
+        for _ in 0..SHARDS {
+            // Whatever shard is next, none is locked while others have their turn.
+            assert!(futures::poll!(&mut looking).is_pending());
+            assert!(stored.0.shards.iter().all(|shard| shard.try_lock().is_ok()));
+        }
+        looking.await.unwrap();
     }
 
     #[tokio::test]
@@ -314,7 +357,7 @@ mod tests {
         let ahead = now.saturating_add(1_000_000);
         stored.counting(ahead).add(ANN, BODY);
         stored.counting(ahead).add(ANN, BODY);
-        let due = stored.due(ahead);
+        let due = stored.due(ahead).await;
         assert_eq!(due.len(), 1);
         stored.mark_unwritten(&due);
         stored.flush(ahead).await.unwrap();

@@ -1,14 +1,12 @@
 //! Small tools without knowledge of the role.
 
 mod cache;
-mod chain;
 mod hourly;
 mod reject;
 mod striped_locks;
 mod throttle;
 
 pub(crate) use cache::Cache;
-pub(crate) use chain::chain;
 pub(crate) use hourly::Hourly;
 pub(crate) use reject::RejectReason;
 pub(crate) use striped_locks::StripedLocks;

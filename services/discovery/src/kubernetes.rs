@@ -16,6 +16,7 @@ mod slices;
 use std::time::Duration;
 
 use futures::StreamExt;
+use im_core::Chain;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher;
 use kube::{Api, Client, Config};
@@ -166,11 +167,11 @@ struct Trouble {
 impl Trouble {
     async fn wait(&mut self, error: &watcher::Error, service: &str) {
         if is_routine(error) {
-            debug!(service, %error, "list the endpoints anew");
+            debug!(service, error = %Chain(&error), "list the endpoints anew");
         } else if !std::mem::replace(&mut self.is_told, true) {
-            warn!(service, %error, "the API server does not answer, the last endpoints stay");
+            warn!(service, error = %Chain(&error), "the API server does not answer, the last endpoints stay");
         } else {
-            debug!(service, %error, "the API server still does not answer");
+            debug!(service, error = %Chain(&error), "the API server still does not answer");
         }
         tokio::time::sleep(self.backoff.next()).await;
     }

@@ -1,11 +1,15 @@
 //! Commands and flags.
 
+mod role;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{admin, chat, check, config, directory, doctor, store};
+
+pub(crate) use role::RoleCommand;
 
 /// Instant messaging servers that speak the TeamTalk protocol, and their tools.
 #[derive(Debug, Parser)]
@@ -25,14 +29,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs every role in one process, on a data directory.
     AllInOne(AllInOneArgs),
-    /// Runs the login role: tells clients which msg server to use.
-    Login(RoleArgs),
-    /// Runs the msg role: holds client connections.
-    Msg(RoleArgs),
-    /// Runs the route role: presence and message bus.
-    Route(RoleArgs),
-    /// Runs the db-proxy role: every durable fact.
-    DbProxy(RoleArgs),
+    /// Runs one role.
+    #[command(flatten)]
+    Role(RoleCommand),
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),

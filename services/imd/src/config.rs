@@ -1,16 +1,18 @@
 //! Brings flags, environment and file together, and shows the result.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use im_config::{ImdConfig, Sources, WHERE_ASKED};
+use im_role::{Reach, Role};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
 use crate::manifest::{self, BadManifest};
 use crate::output;
-use crate::run::Role;
+use crate::run::listeners;
 
 /// A configuration that cannot be used; its causes name the key.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +49,14 @@ pub(crate) enum BadConfig {
     /// A list of peers cannot be used.
     #[error("use key {key}")]
     Peers {
-        key: &'static str,
+        key: String,
         #[source]
         source: im_discovery::EndpointError,
     },
     /// A list of peers names a Service where there is no Kubernetes.
     #[error("use key {key}, which names a Service of Kubernetes")]
     Kubernetes {
-        key: &'static str,
+        key: String,
         #[source]
         source: im_discovery::KubernetesError,
     },
@@ -89,30 +91,29 @@ pub(crate) fn command(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Addresses of an all-in-one process unless something else is configured: nobody from outside.
-const ALL_IN_ONE: [(&str, &str); 6] = [
-    ("admin.listen", "127.0.0.1:10700"),
-    ("login.http_listen", "127.0.0.1:8080"),
-    ("login.client_listen", "127.0.0.1:8008"),
-    ("msg.listen", "127.0.0.1:8000"),
-    ("db_proxy.listen", "127.0.0.1:10600"),
-    ("db_proxy.admin_listen", "127.0.0.1:10601"),
-];
+/// Port of probes and metrics of a process that runs everything; each role alone has another
+/// ([`im_role::Spec::admin_port`]).
+const ADMIN_PORT: u16 = 10_700;
+
+fn within_loopback() -> Vec<(String, String)> {
+    let listeners = listeners::of_all().into_iter();
+    let ports = listeners.map(|(key, listener)| (key, listener.port));
+    ports
+        .chain([("admin.listen".to_owned(), ADMIN_PORT)])
+        .map(|(key, port)| (key, format!("127.0.0.1:{port}")))
+        .collect()
+}
 
 /// The configuration of a process that runs one role, whose port for probes and metrics has a number of
 /// its own, so that all roles have room on one machine.
 pub(crate) fn load_role(args: &ConfigArgs, role: Role) -> Result<ImdConfig, BadConfig> {
-    let port = match role {
-        Role::Login => "127.0.0.1:10701",
-        Role::Msg => "127.0.0.1:10702",
-        Role::Route => "127.0.0.1:10703",
-        Role::DbProxy => "127.0.0.1:10704",
-    };
-    load(args, owned(&[("admin.listen", port)]))
+    let admin = format!("127.0.0.1:{}", role.admin_port);
+    load(args, vec![("admin.listen".to_owned(), admin)])
 }
 
 /// The configuration of a process that runs everything.
 pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfig> {
-    let mut presets = owned(&ALL_IN_ONE);
+    let mut presets = within_loopback();
     if let Some(path) = &args.manifest {
         let manifest = manifest::read(path).map_err(|source| BadConfig::Manifest {
             path: path.clone(),
@@ -125,22 +126,18 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
     }
     let mut config = load(&args.role.config, presets)?;
     if let Some(address) = args.bind {
-        for listen in [
-            &mut config.login.http_listen,
-            &mut config.login.client_listen,
-            &mut config.msg.listen,
-        ] {
-            rebind(listen, address);
-        }
         // Internal ports never become visible by accident.
-        if address.is_loopback() {
-            rebind(&mut config.db_proxy.listen, address);
-            if !config.admin.listen.is_empty() {
-                rebind(&mut config.admin.listen, address);
+        let moved = listeners::of_all()
+            .into_iter()
+            .filter(|(_, listener)| listener.reach == Reach::Clients || address.is_loopback());
+        let moved: BTreeMap<_, _> = moved.collect();
+        for (key, listen) in config.listeners() {
+            if moved.contains_key(key) && !listen.is_empty() {
+                rebind(listen, address);
             }
-            if !config.db_proxy.admin_listen.is_empty() {
-                rebind(&mut config.db_proxy.admin_listen, address);
-            }
+        }
+        if address.is_loopback() && !config.admin.listen.is_empty() {
+            rebind(&mut config.admin.listen, address);
         }
     }
     // Whoever finds the login server finds the msg server, which is the same process.
@@ -209,13 +206,6 @@ pub(crate) fn load(
     Ok(loaded)
 }
 
-fn owned(presets: &[(&str, &str)]) -> Vec<(String, String)> {
-    let presets = presets.iter();
-    presets
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
-}
-
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -273,7 +263,7 @@ mod tests {
     #[test]
     fn every_role_has_a_port_of_its_own_for_probes_and_metrics() {
         let args = ConfigArgs::default();
-        let roles = [Role::Login, Role::Msg, Role::Route, Role::DbProxy];
+        let roles = [Role::LOGIN, Role::MSG, Role::ROUTE, Role::DB_PROXY];
         let ports = roles.map(|role| load_role(&args, role).unwrap().admin.listen);
         assert_eq!(
             ports,

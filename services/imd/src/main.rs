@@ -18,12 +18,15 @@ mod password;
 mod probe;
 mod run;
 mod store;
+#[cfg(test)]
+#[path = "../../role/tests/table/mod.rs"]
+mod table;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, RoleCommand};
 
 /// Gives memory back after a burst of connections, and fragments little.
 #[global_allocator]
@@ -49,10 +52,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::AllInOne(args) => run::all_in_one(&args),
-        Command::Login(args) => run::single(run::Role::Login, &args),
-        Command::Msg(args) => run::single(run::Role::Msg, &args),
-        Command::Route(args) => run::single(run::Role::Route, &args),
-        Command::DbProxy(args) => run::single(run::Role::DbProxy, &args),
+        Command::Role(RoleCommand { role, args }) => run::single(role, &args),
         Command::Config(command) => config::command(&command),
         Command::Backup(args) => tool(store::backup(args)),
         Command::Restore(args) => tool(store::restore(args)),

@@ -9,14 +9,12 @@ use std::path::Path;
 
 use im_config::{LoadError, Sources};
 use im_operator_api::server_config::{Setting, settings};
-use im_operator_api::{Common, ImClusterSpec, Role, SpecError, manifest};
+use im_operator_api::{ImClusterSpec, Section, SpecError, manifest};
+use im_role::{Role, TABLE};
 use serde_json::Value;
 
 /// Largest manifest, bytes; the API server takes no larger object either.
 const MAX_BYTES: u64 = 3 << 19;
-
-/// Roles in the order in which their settings are read; later ones win.
-const ROLES: [Role; 4] = [Role::Login, Role::Msg, Role::Route, Role::DbProxy];
 
 /// How one process differs from the pods of a cluster in what a specification says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,18 +27,28 @@ enum Differs {
     OneFilter,
 }
 
-/// Every key that differs. All others are what [`server_config`](im_operator_api::server_config()) says.
-const DIFFERENT: [(&str, Differs); 9] = [
+/// Every key that differs beside the addresses of roles. All others are what
+/// [`server_config`](im_operator_api::server_config()) says.
+const DIFFERENT: [(&str, Differs); 3] = [
     ("admin.listen", Differs::Loopback),
-    ("login.client_listen", Differs::Loopback),
-    ("login.http_listen", Differs::Loopback),
-    ("msg.listen", Differs::Loopback),
-    ("db_proxy.listen", Differs::Loopback),
-    ("login.control_listen", Differs::LeftOut),
-    ("route.listen", Differs::LeftOut),
     ("login.replicas", Differs::LeftOut),
     ("log.filter", Differs::OneFilter),
 ];
+
+fn differs(key: &str) -> Option<Differs> {
+    for role in TABLE.roles {
+        let mut listeners = role.listeners.iter();
+        if let Some(listener) = listeners.find(|listener| role.key(listener) == key) {
+            return Some(if listener.in_all {
+                Differs::Loopback
+            } else {
+                Differs::LeftOut
+            });
+        }
+    }
+    let found = DIFFERENT.iter().find(|(other, _)| *other == key);
+    found.map(|(_, how)| *how)
+}
 
 /// Fields that one process acts on beside those that are settings. A name stands for everything below
 /// it, `*` for any name.
@@ -118,13 +126,12 @@ struct Preset {
 
 fn presets(spec: &ImClusterSpec) -> Vec<Preset> {
     let mut presets = Vec::new();
-    for role in ROLES {
-        let settings = settings(spec, role);
-        presets.extend(settings.into_iter().filter_map(|said| preset(spec, said)));
+    for said in all_settings(spec) {
+        presets.extend(preset(spec, said));
     }
-    for (role, common) in commons(spec) {
-        presets.extend(common.config.iter().map(|(key, value)| Preset {
-            field: format!("spec.roles.{}.config.{key:?}", role.field()),
+    for (role, section) in sections(spec) {
+        presets.extend(section.common.config.iter().map(|(key, value)| Preset {
+            field: format!("spec.roles.{}.config.{key:?}", role.field),
             key: key.clone(),
             value: value.clone(),
         }));
@@ -134,8 +141,7 @@ fn presets(spec: &ImClusterSpec) -> Vec<Preset> {
 
 /// What one process makes of a setting.
 fn preset(spec: &ImClusterSpec, said: Setting) -> Option<Preset> {
-    let differs = DIFFERENT.iter().find(|(key, _)| *key == said.key);
-    let value = match (differs.map(|(_, how)| how), &said.value) {
+    let value = match (differs(&said.key), &said.value) {
         (None, value) => value.to_string(),
         (Some(Differs::LeftOut), _) => return None,
         (Some(Differs::OneFilter), _) => log_filter(spec),
@@ -146,24 +152,39 @@ fn preset(spec: &ImClusterSpec, said: Setting) -> Option<Preset> {
     };
     Some(Preset {
         field: said.field,
-        key: said.key.to_owned(),
+        key: said.key,
         value,
     })
 }
 
-fn commons(spec: &ImClusterSpec) -> [(Role, &Common); 4] {
-    ROLES.map(|role| (role, spec.common(role)))
+/// What the specification says of each role, in the order in which it is read; later ones win.
+fn sections(spec: &ImClusterSpec) -> Vec<(Role, Section<'_>)> {
+    let roles = TABLE.in_order_of_rollout().into_iter().rev();
+    roles
+        .filter_map(|role| Some((role, spec.section(role)?)))
+        .collect()
+}
+
+fn all_settings(spec: &ImClusterSpec) -> Vec<Setting> {
+    let sections = sections(spec).into_iter();
+    sections
+        .flat_map(|(role, section)| settings(spec, role, &section))
+        .collect()
 }
 
 /// One level for the process, or the levels of the roles' parts of it.
 fn log_filter(spec: &ImClusterSpec) -> String {
-    let modules = ["im_login", "im_msg", "im_route", "im_db_proxy"];
-    let levels = commons(spec).map(|(_, common)| common.log_level.as_str());
-    if levels.iter().all(|level| *level == levels[0]) {
-        return levels[0].to_owned();
+    let sections = sections(spec);
+    let levels = sections.iter();
+    let levels = levels.map(|(role, section)| (role.section, section.common.log_level.as_str()));
+    let mut others = levels.clone().map(|(_, level)| level);
+    if let Some(first) = others.next()
+        && others.all(|level| level == first)
+    {
+        return first.to_owned();
     }
-    let parts = modules.iter().zip(levels);
-    let parts = parts.map(|(module, level)| format!(",{module}={level}"));
+    // The library of a role is named as its section is.
+    let parts = levels.map(|(section, level)| format!(",im_{section}={level}"));
     format!("info{}", parts.collect::<String>())
 }
 
@@ -203,9 +224,8 @@ fn refused(presets: &[Preset]) -> Vec<SpecError> {
 }
 
 fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
-    let fields: Vec<String> = ROLES
-        .iter()
-        .flat_map(|role| settings(spec, *role))
+    let fields: Vec<String> = all_settings(spec)
+        .into_iter()
         .filter_map(|said| Some(preset(spec, said)?.field))
         .collect();
     let used: Vec<&str> = fields.iter().map(String::as_str).chain(USED).collect();
@@ -227,15 +247,15 @@ fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
         ));
     }
     let mut known: BTreeMap<&String, (Role, &String)> = BTreeMap::new();
-    for (role, common) in commons(spec) {
-        for (key, value) in &common.config {
+    for (role, section) in sections(spec) {
+        for (key, value) in &section.common.config {
             if let Some((other, former)) = known.insert(key, (role, value))
                 && former != value
             {
                 notes.push(format!(
                     "spec.roles.{}.config.{key:?} gives way to that of {}: one process has one value",
-                    other.field(),
-                    role.field()
+                    other.field,
+                    role.field
                 ));
             }
         }

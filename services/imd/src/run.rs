@@ -1,14 +1,16 @@
 //! Runs roles: one of them, or all in one process.
 //!
-//! Order matters in two places. Roles are bound in the order in which they need each other, so that
-//! an occupied port ends the start before anything runs; and they stop one after the other, msg
-//! first, so that what clients have sent is still stored and answered.
+//! Order matters in two places. Roles are bound in the order in which they dial each other, so that
+//! an occupied port ends the start before anything runs; and they stop one after the other in the
+//! opposite order, msg first, so that what clients have sent is still stored and answered.
 
+mod assembly;
 mod follow;
 mod heap;
-mod listeners;
+pub(crate) mod listeners;
 mod roles;
 mod secret;
+mod store;
 mod supervise;
 mod threads;
 mod told;
@@ -16,12 +18,12 @@ mod told;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use im_config::ImdConfig;
+use im_core::Chain;
 use im_db_proxy::RememberKeys;
-use im_discovery::Kubernetes;
+use im_role::{Role, TABLE, Table};
 use im_rpc::{LinkMetrics, Secret};
 use im_runtime::admin::Admin;
 use im_runtime::ready_file::{self, Addresses};
@@ -36,35 +38,38 @@ use tracing::{error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
 use crate::{config, output};
+use assembly::Assembly;
 use follow::follow;
 use secret::Kept;
 use threads::Threads;
 
-/// A role that runs alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Login,
-    Msg,
-    Route,
-    DbProxy,
-}
-
-impl Role {
-    const fn service(self) -> &'static str {
-        match self {
-            Self::Login => "imd-login",
-            Self::Msg => "imd-msg",
-            Self::Route => "imd-route",
-            Self::DbProxy => "imd-db-proxy",
-        }
-    }
-}
-
 /// What runs in this process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
     All,
     One(Role),
+}
+
+impl Plan {
+    /// The roles that run, in the order in which they are bound.
+    fn roles(self, table: &Table) -> Vec<Role> {
+        match self {
+            Self::All => table.in_order_of_start(),
+            Self::One(role) => vec![role],
+        }
+    }
+
+    fn runs(self, role: Role) -> bool {
+        self == Self::All || self == Self::One(role)
+    }
+
+    /// What traces call this process.
+    fn service(self) -> String {
+        match self {
+            Self::All => "imd".to_owned(),
+            Self::One(role) => format!("imd-{role}"),
+        }
+    }
 }
 
 /// What every role of the process shares.
@@ -79,8 +84,6 @@ struct Shared {
     links: LinkMetrics,
     /// The threads of connections of clients.
     clients: Handle,
-    /// Made when a list of peers names a Service.
-    kubernetes: OnceLock<Kubernetes>,
 }
 
 /// Condition of readiness: nobody has asked the process to stop.
@@ -107,12 +110,13 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let config = config::load_role(&args.config, role)?;
     listeners::check(Plan::One(role), &config)?;
     told::check(Plan::One(role), &config)?;
-    let (administrators, remembered_logins) = match role {
-        Role::DbProxy => (
+    let (administrators, remembered_logins) = if role == Role::DB_PROXY {
+        (
             Some(secret::of_administrators(&config)?),
             secret::of_remembered_logins(&config)?,
-        ),
-        Role::Login | Role::Msg | Role::Route => (None, None),
+        )
+    } else {
+        (None, None)
     };
     let secrets = Secrets {
         installation: secret::of_role(&config)?,
@@ -164,12 +168,8 @@ async fn serve(
     ready_file: Option<PathBuf>,
     clients: Handle,
 ) -> anyhow::Result<ExitCode> {
-    let service = match plan {
-        Plan::All => "imd",
-        Plan::One(role) => role.service(),
-    };
     let signals = Signals::install().context("take over signals")?;
-    let telemetry = telemetry::init(&config.log, &config.trace, service)
+    let telemetry = telemetry::init(&config.log, &config.trace, &plan.service())
         .map_err(config::BadConfig::Telemetry)?;
     let outcome = run(plan, config, secrets, ready_file, clients, signals).await;
     telemetry.finish().await;
@@ -190,12 +190,10 @@ async fn run(
             open_files = limit,
             "starting"
         ),
-        Err(error) => warn!(%error, "raise limit of open files failed"),
+        Err(error) => warn!(error = %Chain(&error), "raise limit of open files failed"),
     }
     let stop_limit = config.process.stop_timeout.duration();
-    if !matches!(plan, Plan::One(role) if role != Role::Msg)
-        && config.msg.longest_stop() > stop_limit
-    {
+    if plan.runs(Role::MSG) && config.msg.longest_stop() > stop_limit {
         warn!(
             longest = ?config.msg.longest_stop(),
             "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
@@ -209,12 +207,16 @@ async fn run(
         _ => None,
     };
     let shared = share(config, &secrets, clients);
-    let mut addresses = Addresses::new();
-    let admin = bind_admin(&shared, &mut addresses).await?;
-    let running = match plan {
-        Plan::All => roles::all(&shared, &mut addresses).await?,
-        Plan::One(role) => roles::one(role, &shared, &mut addresses).await?,
-    };
+    let context = shared.context.clone();
+    let admin = bind_admin(&shared).await?;
+    let mut assembly = Assembly::new(shared, plan == Plan::All);
+    if let Some(admin) = &admin {
+        assembly.note("admin", "http", admin.local_addr());
+    }
+    for role in plan.roles(&TABLE) {
+        assembly.bind(role, roles::BINDS).await?;
+    }
+    let (running, addresses) = assembly.start();
 
     let (drain, stop_rest) = (CancellationToken::new(), CancellationToken::new());
     let rest = TaskTracker::new();
@@ -223,17 +225,13 @@ async fn run(
         rest.spawn(serve_admin(admin, stop_rest.clone()));
     }
     rest.spawn(tell_ready(
-        shared.context.clone(),
+        context.clone(),
         ready_file,
         addresses,
         welcome,
         stop_rest.clone(),
     ));
-    rest.spawn(tell_stopping(
-        shared.context.clone(),
-        drain.clone(),
-        stop_rest.clone(),
-    ));
+    rest.spawn(tell_stopping(context, drain.clone(), stop_rest.clone()));
     let (stop, ended) = signals
         .supervise(running.run(drain.clone()), &drain, stop_limit)
         .await;
@@ -287,7 +285,6 @@ fn share(config: ImdConfig, secrets: &Secrets, clients: Handle) -> Shared {
         context,
         links,
         clients,
-        kubernetes: OnceLock::new(),
     }
 }
 
@@ -298,7 +295,7 @@ fn runtimes(clients: &Handle) -> Vec<Handle> {
     std::iter::once(main).chain(others).collect()
 }
 
-async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Result<Option<Admin>> {
+async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
     let config = &shared.config.admin;
     if config.listen.is_empty() {
         return Ok(None);
@@ -306,13 +303,12 @@ async fn bind_admin(shared: &Shared, addresses: &mut Addresses) -> anyhow::Resul
     let limit = config.heartbeat.duration();
     let runtimes = runtimes(&shared.clients);
     let admin = Admin::bind(&config.listen, shared.context.clone(), limit, runtimes).await?;
-    roles::note(addresses, "admin", "http", admin.local_addr());
     Ok(Some(admin))
 }
 
 async fn serve_admin(admin: Admin, stop: CancellationToken) {
     if let Err(error) = admin.run(stop).await {
-        error!(%error, "admin port failed");
+        error!(error = %Chain(&error), "admin port failed");
     }
 }
 
@@ -347,6 +343,8 @@ async fn tell_ready(
     let Some(file) = file else { return };
     match ready_file::write(&file, &addresses) {
         Ok(()) => info!(file = %file.display(), "wrote the ready file"),
-        Err(error) => error!(%error, file = %file.display(), "write ready file failed"),
+        Err(error) => {
+            error!(error = %Chain(&error), file = %file.display(), "write ready file failed")
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use im_core::AcceptBackoff;
 use im_core::places::{self, Admission, Place};
+use im_core::{AcceptBackoff, Chain};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,7 +68,7 @@ pub(crate) async fn accept(
             Err(error) => {
                 let (wait, log) = backoff.failed(opened.elapsed());
                 if log {
-                    warn!(%error, ?port, "accept failed");
+                    warn!(error = %Chain(&error), ?port, "accept failed");
                 }
                 clients.metrics.accept_failures.inc();
                 sleep(wait).await;

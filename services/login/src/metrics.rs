@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,8 +12,10 @@ use tokio::time::Instant;
 
 use crate::table::{Choice, LoadTable, ServerState};
 
+im_core::label_values!(Port, Answer, Refusal, StateLabel);
+
 /// Port that a client used, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Port {
     /// 8080.
     Http,
@@ -22,7 +24,7 @@ pub enum Port {
 }
 
 /// What a client was told, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Answer {
     Server,
     LastKnown,
@@ -31,7 +33,7 @@ pub(crate) enum Answer {
 }
 
 /// Why a client was closed without an answer, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Too many connections of its address or network, none of which is silent.
     Address,
@@ -80,7 +82,7 @@ struct PortLabel {
     port: Port,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum StateLabel {
     Accepting,
     Full,

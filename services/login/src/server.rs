@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use im_config::{LinkConfig, LoginConfig};
 use im_core::places;
-use im_rpc::Guard;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
+use im_rpc::{Guard, LoginReport};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use tokio::net::TcpListener;
@@ -116,7 +116,8 @@ impl Server {
         let client = listen::tcp(&config.client_listen, BACKLOG).await?;
         let control = match guard {
             Some(guard) => {
-                let grpc = GrpcServer::new(&report_link(&config), guard).login(reports.clone());
+                let grpc = GrpcServer::new(&report_link(&config), guard)
+                    .link::<LoginReport>(reports.clone());
                 Some(grpc.bind(&config.control_listen).await?)
             }
             None => None,

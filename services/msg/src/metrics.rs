@@ -1,13 +1,15 @@
 //! What this role counts.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+im_core::label_values!(Refusal, Limit, Pause);
+
 /// Why something was refused or given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
     /// More connections than allowed.
     Connections,
@@ -56,7 +58,7 @@ pub(crate) enum Refusal {
 }
 
 /// A rate that a connection or a user may reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Limit {
     /// Heartbeats.
     Heartbeat,
@@ -93,7 +95,7 @@ pub(crate) enum Limit {
 }
 
 /// Why a connection is not read for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pause {
     /// Over its rate.
     Rate,

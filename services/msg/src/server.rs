@@ -10,7 +10,7 @@ use std::sync::Arc;
 use im_config::{Check, MsgConfig, Violations};
 use im_proto_rpc::v1::{DbCalls, DbResults, LoadReport, LoadSeen, RouteCalls, RouteItems};
 use im_rpc::peers::Watch;
-use im_rpc::{LinkKind, LinkMetrics, Peers};
+use im_rpc::{DbProxyAttach, LinkKind, LinkMetrics, LoginReport, Peers, RouteAttach};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use serde_json::json;
@@ -160,19 +160,20 @@ impl Server {
         let env = &gateway.env;
         info!(listen = %bound.listen, server = %env.name, "serving clients");
         let report_link = load::report_link(&env.config);
-        let watch = |kind| Watch {
-            kind,
-            config: match kind {
-                LinkKind::LoginReport => &report_link,
-                _ => &env.config.link,
+        let watch = |link| Watch {
+            link,
+            config: if link == LoginReport::LINK {
+                &report_link
+            } else {
+                &env.config.link
             },
             metrics: &link_metrics,
             tasks: &env.tasks,
             stop: env.stop.clone(),
         };
-        let routes = route.watch(watch(LinkKind::RouteAttach));
-        let dbs = db_proxy.watch(watch(LinkKind::DbProxyAttach));
-        let logins = login.watch(watch(LinkKind::LoginReport));
+        let routes = route.watch(watch(RouteAttach::LINK));
+        let dbs = db_proxy.watch(watch(DbProxyAttach::LINK));
+        let logins = login.watch(watch(LoginReport::LINK));
         let delivering = delivery::run(Arc::clone(&gateway), routes, receiver);
         env.tasks.spawn(delivering);
         gateway.env.tasks.spawn(db::run(Arc::clone(&gateway), dbs));
@@ -230,7 +231,7 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         "sessions": gateway.sessions.len(),
         "pending_logins": gateway.sessions.pending().len(),
         "pending_messages": pending,
-        "pending_bytes": gateway.db.pending_bytes(),
+        "pending_bytes": gateway.db.messages().used(),
         "in_flight_calls": in_flight,
         "db_proxy_link": gateway.db.is_up(),
         "login_links": drain.links,

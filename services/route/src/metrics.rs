@@ -1,13 +1,15 @@
 //! What a route server counts.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+im_core::label_values!(TerminalLabel, ServerLabel, Refusal, LinkEnd);
+
 /// Class of a terminal, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum TerminalLabel {
     /// Windows and Mac.
     Pc,
@@ -16,7 +18,7 @@ pub(crate) enum TerminalLabel {
 }
 
 /// State of a msg server, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ServerLabel {
     /// It has a link.
     Attached,
@@ -25,7 +27,7 @@ pub(crate) enum ServerLabel {
 }
 
 /// A bound that was reached, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// A session: not valid, or the directory is full.
     Session,
@@ -40,7 +42,7 @@ pub enum Refusal {
 }
 
 /// Why a link of a msg server ended, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkEnd {
     /// The msg server closed it, or its process or network failed.
     Gone,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use im_config::RouteConfig;
 use im_proto_rpc::v1::{PublishBatch, PublishReplies, RouteCalls, RouteItems};
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
-use im_rpc::{Accept, Guard, Link};
+use im_rpc::{Accept, Guard, Link, RouteAttach, RoutePublish};
 use im_runtime::Context;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -103,7 +103,8 @@ impl Server {
             Some(guard) => {
                 let grpc = GrpcServer::new(&config.link, guard);
                 Some(
-                    grpc.route(attach.clone(), attach.clone())
+                    grpc.link::<RouteAttach>(attach.clone())
+                        .link::<RoutePublish>(attach.clone())
                         .bind(&config.listen)
                         .await?,
                 )

@@ -1,64 +1,55 @@
 //! Links over gRPC: one bidirectional stream each, on a connection of its own.
 //!
-//! The generated services and clients stay in here. `couple` holds what is the same for all of
-//! them; a service or a dialer adds its path and its message types.
+//! A kind of link is a row of the table of roles and the types of its batches; service and dialer are the
+//! same for all of them.
 
 mod couple;
 mod dial;
 mod service;
 
 pub use dial::{GrpcConnect, GrpcDialer, channel};
-pub use service::{Bounds, DbProxyService, LoginService, RouteService};
+pub(crate) use service::LinkService;
 
 use im_proto_rpc::v1::{
     DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
+use im_role::{Link, links};
 
 use crate::batch::Batch;
-use crate::metrics::LinkKind;
 
-/// A bidirectional streaming method that carries links.
-pub trait Method: Send + Sync + 'static {
-    /// What the client sends.
+/// A kind of link: who opens it to whom, and what they say on it.
+pub trait LinkKind: Send + Sync + 'static {
+    /// What the caller sends.
     type Call: Batch + Default + Send + Sync + Unpin + 'static;
     /// What the server sends.
     type Item: Batch + Default + Send + Sync + Unpin + 'static;
-    /// Path of the method.
-    const PATH: &'static str;
-    /// Kind of its links.
-    const KIND: LinkKind;
+    /// Its row in the table of roles.
+    const LINK: Link;
 }
 
-macro_rules! method {
-    ($(#[$doc:meta])* $name:ident, $call:ty => $item:ty, $path:literal) => {
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $link:ident: $call:ty => $item:ty;)+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
 
-        impl Method for $name {
+        impl LinkKind for $name {
             type Call = $call;
             type Item = $item;
-            const PATH: &'static str = $path;
-            const KIND: LinkKind = LinkKind::$name;
+            const LINK: Link = links::$link;
         }
-    };
+    )+};
 }
 
-method! {
+kinds! {
     /// msg to db-proxy.
-    DbProxyAttach, DbCalls => DbResults, "/im.v1.DbProxy/Attach"
-}
-method! {
+    DbProxyAttach = DB_PROXY_ATTACH: DbCalls => DbResults;
     /// msg to route.
-    RouteAttach, RouteCalls => RouteItems, "/im.v1.Route/Attach"
-}
-method! {
+    RouteAttach = ROUTE_ATTACH: RouteCalls => RouteItems;
     /// db-proxy to route.
-    RoutePublish, PublishBatch => PublishReplies, "/im.v1.Route/Publish"
-}
-method! {
+    RoutePublish = ROUTE_PUBLISH: PublishBatch => PublishReplies;
     /// msg to login.
-    LoginReport, LoadReport => LoadSeen, "/im.v1.Login/Report"
+    LoginReport = LOGIN_REPORT: LoadReport => LoadSeen;
 }
 
 /// HTTP/2 window of one stream: several large batches, so that a fast link never stalls on it.

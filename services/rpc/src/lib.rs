@@ -17,9 +17,9 @@ pub mod ring;
 pub mod secret;
 pub mod serve;
 
-pub use grpc::{DbProxyAttach, LoginReport, Method, RouteAttach, RoutePublish};
+pub use grpc::{DbProxyAttach, LinkKind, LoginReport, RouteAttach, RoutePublish};
 pub use link::{Accept, Dial, DialError, Link};
-pub use metrics::{LinkKind, LinkMetrics};
+pub use metrics::LinkMetrics;
 pub use peers::{Connect, PeerEvent, Peers};
 pub use ring::Ring;
 pub use secret::{Guard, Secret};

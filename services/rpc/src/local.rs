@@ -1,12 +1,44 @@
 //! Joins two roles of one process: no socket, no encoding.
 
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use im_config::LinkConfig;
 use im_discovery::Endpoint;
 
+use crate::grpc::LinkKind;
 use crate::link::{self, Accept, Dial, DialError, Link};
-use crate::peers::Connect;
+use crate::peers::{Connect, Peers};
+
+/// The roles of one process, as they find each other.
+#[derive(Default)]
+pub struct Local {
+    /// By kind of link; of type `Arc<dyn Accept<K::Item, K::Call>>`.
+    servers: HashMap<&'static str, Box<dyn Any + Send>>,
+}
+
+impl Local {
+    /// Links of this kind are served by `accept`.
+    pub fn serve<K: LinkKind>(&mut self, accept: Arc<dyn Accept<K::Item, K::Call>>) {
+        self.servers.insert(K::LINK.kind, Box::new(accept));
+    }
+
+    /// The only server of this kind, known by the name of its role; `None` when it is not in this process.
+    pub fn peers<K: LinkKind>(&self, config: &LinkConfig) -> Option<Peers<K::Call, K::Item>> {
+        let accept = self.servers.get(K::LINK.kind)?;
+        let accept = accept.downcast_ref::<Arc<dyn Accept<K::Item, K::Call>>>()?;
+        Some(Peers::local(K::LINK.to.name, Arc::clone(accept), config))
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.servers.keys()).finish()
+    }
+}
 
 /// Opens links to a role of this process.
 pub struct LocalDialer<Out, In> {

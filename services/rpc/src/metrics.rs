@@ -1,38 +1,16 @@
 //! What the links of a process count.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use im_role::Link;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Kind of a link, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum LinkKind {
-    /// msg to db-proxy.
-    DbProxyAttach,
-    /// msg to route.
-    RouteAttach,
-    /// db-proxy to route.
-    RoutePublish,
-    /// msg to login.
-    LoginReport,
-}
-
-impl LinkKind {
-    /// Stable word for logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DbProxyAttach => "db_proxy_attach",
-            Self::RouteAttach => "route_attach",
-            Self::RoutePublish => "route_publish",
-            Self::LoginReport => "login_report",
-        }
-    }
-}
+im_core::label_values!(DialResult);
 
 /// Result of a dial, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DialResult {
     /// A link came up.
     Up,
@@ -44,13 +22,22 @@ pub enum DialResult {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DialLabels {
-    pub(crate) kind: LinkKind,
+    pub(crate) kind: &'static str,
     pub(crate) result: DialResult,
+}
+
+impl DialLabels {
+    const fn of(link: Link, result: DialResult) -> Self {
+        Self {
+            kind: link.kind,
+            result,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct KindLabel {
-    pub(crate) kind: LinkKind,
+    pub(crate) kind: &'static str,
 }
 
 /// Counters of links, dialed and accepted. `Default` counts without showing it to anybody.
@@ -106,22 +93,34 @@ impl LinkMetrics {
     }
 
     /// Dials of this kind with this result.
-    pub fn dials(&self, kind: LinkKind, result: DialResult) -> u64 {
-        self.dials.get_or_create(&DialLabels { kind, result }).get()
+    pub fn dials(&self, link: Link, result: DialResult) -> u64 {
+        self.dials
+            .get_or_create(&DialLabels::of(link, result))
+            .get()
     }
 
-    pub(crate) fn dialed(&self, kind: LinkKind, result: DialResult) {
-        self.dials.get_or_create(&DialLabels { kind, result }).inc();
+    pub(crate) fn dialed(&self, link: Link, result: DialResult) {
+        self.dials
+            .get_or_create(&DialLabels::of(link, result))
+            .inc();
     }
 
     /// Counts a link of this process for as long as the guard lives.
-    pub(crate) fn hold_dialed(&self, kind: LinkKind) -> Held {
-        Held::new(self.dialed.get_or_create(&KindLabel { kind }).clone())
+    pub(crate) fn hold_dialed(&self, link: Link) -> Held {
+        Held::new(
+            self.dialed
+                .get_or_create(&KindLabel { kind: link.kind })
+                .clone(),
+        )
     }
 
     /// Counts a link of a peer for as long as the guard lives.
-    pub(crate) fn hold_accepted(&self, kind: LinkKind) -> Held {
-        Held::new(self.accepted.get_or_create(&KindLabel { kind }).clone())
+    pub(crate) fn hold_accepted(&self, link: Link) -> Held {
+        Held::new(
+            self.accepted
+                .get_or_create(&KindLabel { kind: link.kind })
+                .clone(),
+        )
     }
 }
 

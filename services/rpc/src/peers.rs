@@ -14,17 +14,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use im_config::LinkConfig;
+use im_core::Chain;
 use im_discovery::{Discover, Endpoint, StaticList};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::grpc::{GrpcConnect, Method};
+use crate::grpc::{GrpcConnect, LinkKind};
 use crate::link::{Accept, Dial, DialError, Link};
 use crate::local::LocalConnect;
-use crate::metrics::{DialResult, LinkKind, LinkMetrics};
+use crate::metrics::{DialResult, LinkMetrics};
 use crate::secret::Secret;
 use backoff::Backoff;
 
@@ -71,7 +72,7 @@ impl<Out, In> fmt::Debug for Peers<Out, In> {
 #[derive(Clone, Debug)]
 pub struct Watch<'a> {
     /// Kind of these links, for logs and metrics.
-    pub kind: LinkKind,
+    pub link: im_role::Link,
     /// Bounds and waits.
     pub config: &'a LinkConfig,
     /// Counters.
@@ -102,13 +103,13 @@ impl<Out: Send + 'static, In: Send + 'static> Peers<Out, In> {
     }
 
     /// Peers reached over gRPC with the installation's secret.
-    pub fn grpc<M>(discover: Arc<dyn Discover>, secret: &Secret, config: &LinkConfig) -> Self
+    pub fn grpc<K>(discover: Arc<dyn Discover>, secret: &Secret, config: &LinkConfig) -> Self
     where
-        M: Method<Call = Out, Item = In>,
+        K: LinkKind<Call = Out, Item = In>,
     {
         Self::new(
             discover,
-            Arc::new(GrpcConnect::<M>::new(secret.clone(), config.clone())),
+            Arc::new(GrpcConnect::<K>::new(secret.clone(), config.clone())),
         )
     }
 
@@ -117,7 +118,7 @@ impl<Out: Send + 'static, In: Send + 'static> Peers<Out, In> {
     pub fn watch(&self, watch: Watch<'_>) -> mpsc::Receiver<PeerEvent<Out, In>> {
         let (events, receiver) = mpsc::channel(16);
         let keeper = Keeper {
-            kind: watch.kind,
+            link: watch.link,
             config: watch.config.clone(),
             metrics: watch.metrics.clone(),
             events,
@@ -197,7 +198,7 @@ struct Kept {
 }
 
 struct Keeper<Out, In> {
-    kind: LinkKind,
+    link: im_role::Link,
     config: LinkConfig,
     metrics: LinkMetrics,
     events: mpsc::Sender<PeerEvent<Out, In>>,
@@ -225,22 +226,16 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
             };
             match attempt {
                 Ok(link) => {
-                    self.metrics.dialed(self.kind, DialResult::Up);
-                    info!(
-                        kind = self.kind.as_str(),
-                        peer = dialer.peer(),
-                        "link is up"
-                    );
+                    self.metrics.dialed(self.link, DialResult::Up);
+                    info!(kind = self.link.kind, peer = dialer.peer(), "link is up");
                     trouble = Trouble::None;
                     let since = Instant::now();
-                    if !self.hold(link, dialer.peer(), &stop, &removed).await {
+                    let span = info_span!("link", kind = self.link.kind, peer = dialer.peer());
+                    let held = self.hold(link, dialer.peer(), &stop, &removed);
+                    if !held.instrument(span).await {
                         return;
                     }
-                    info!(
-                        kind = self.kind.as_str(),
-                        peer = dialer.peer(),
-                        "link is down"
-                    );
+                    info!(kind = self.link.kind, peer = dialer.peer(), "link is down");
                     backoff.survived(since.elapsed());
                 }
                 Err(error) => self.failed(&error, dialer.peer(), &mut trouble),
@@ -262,7 +257,7 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
         removed: &CancellationToken,
     ) -> bool {
         let closed = link.closed.clone();
-        let held = self.metrics.hold_dialed(self.kind);
+        let held = self.metrics.hold_dialed(self.link);
         if !self.tell(PeerEvent::Up(link), stop).await {
             return false;
         }
@@ -291,14 +286,14 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
 
     /// Counts every failure; logs the first of a kind in a row.
     fn failed(&self, error: &DialError, peer: &str, trouble: &mut Trouble) {
-        let kind = self.kind.as_str();
+        let kind = self.link.kind;
         let now = match error {
             DialError::Refused { .. } => {
-                self.metrics.dialed(self.kind, DialResult::Refused);
+                self.metrics.dialed(self.link, DialResult::Refused);
                 Trouble::Refused
             }
             DialError::Unreachable { .. } => {
-                self.metrics.dialed(self.kind, DialResult::Unreachable);
+                self.metrics.dialed(self.link, DialResult::Unreachable);
                 Trouble::Unreachable
             }
         };
@@ -316,19 +311,4 @@ enum Trouble {
     None,
     Unreachable,
     Refused,
-}
-
-/// An error with its causes, on one line.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }

@@ -8,21 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::LinkConfig;
-use im_proto_rpc::v1::db_proxy_server::DbProxyServer;
-use im_proto_rpc::v1::login_server::LoginServer;
-use im_proto_rpc::v1::route_server::RouteServer;
-use im_proto_rpc::v1::{
-    DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
-};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::service::{Routes, RoutesBuilder};
 
-use crate::grpc::{self, Bounds, DbProxyService, LoginService, RouteService};
+use crate::grpc::{self, LinkKind, LinkService};
 use crate::link::Accept;
 use crate::metrics::LinkMetrics;
 use crate::secret::Guard;
@@ -62,7 +56,7 @@ pub enum ServeError {
 pub struct GrpcServer {
     config: LinkConfig,
     guard: Guard,
-    routes: RoutesBuilder,
+    routes: Routes,
 }
 
 impl GrpcServer {
@@ -71,51 +65,19 @@ impl GrpcServer {
         Self {
             config: config.clone(),
             guard,
-            routes: Routes::builder(),
+            routes: Routes::default(),
         }
     }
 
-    /// Serves `im.v1.DbProxy`.
+    /// Serves one kind of links.
     #[must_use]
-    pub fn db_proxy(self, attach: Arc<dyn Accept<DbResults, DbCalls>>) -> Self {
+    pub fn link<K: LinkKind>(mut self, accept: Arc<dyn Accept<K::Item, K::Call>>) -> Self {
         let metrics = self.guard.metrics().clone();
-        let service = DbProxyService::new(attach, Bounds::from(&self.config), metrics);
-        let limit = self.config.max_batch.as_usize();
-        self.service(
-            DbProxyServer::new(service)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(limit),
-        )
-    }
-
-    /// Serves `im.v1.Route`.
-    #[must_use]
-    pub fn route(
-        self,
-        attach: Arc<dyn Accept<RouteItems, RouteCalls>>,
-        publish: Arc<dyn Accept<PublishReplies, PublishBatch>>,
-    ) -> Self {
-        let metrics = self.guard.metrics().clone();
-        let service = RouteService::new(attach, publish, Bounds::from(&self.config), metrics);
-        let limit = self.config.max_batch.as_usize();
-        self.service(
-            RouteServer::new(service)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(limit),
-        )
-    }
-
-    /// Serves `im.v1.Login`.
-    #[must_use]
-    pub fn login(self, report: Arc<dyn Accept<LoadSeen, LoadReport>>) -> Self {
-        let metrics = self.guard.metrics().clone();
-        let service = LoginService::new(report, Bounds::from(&self.config), metrics);
-        let limit = self.config.max_batch.as_usize();
-        self.service(
-            LoginServer::new(service)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(limit),
-        )
+        let service = LinkService::<K>::new(accept, &self.config, metrics);
+        let service = InterceptedService::new(service, self.guard.clone());
+        let router = self.routes.into_axum_router();
+        self.routes = router.route_service(K::LINK.path, service).into();
+        self
     }
 
     /// Serves another generated service.
@@ -133,8 +95,8 @@ impl GrpcServer {
             + 'static,
         S::Future: Send + 'static,
     {
-        self.routes
-            .add_service(InterceptedService::new(service, self.guard.clone()));
+        let service = InterceptedService::new(service, self.guard.clone());
+        self.routes = self.routes.add_service(service);
         self
     }
 
@@ -149,7 +111,7 @@ impl GrpcServer {
         Ok(BoundGrpc {
             config: self.config,
             metrics: self.guard.metrics().clone(),
-            routes: self.routes.routes(),
+            routes: self.routes,
             listener,
             local,
         })

@@ -3,18 +3,23 @@
 //! Passwords and tokens stay out of both by construction: the types that hold them have no readable
 //! `Debug`, and no code passes their text as a field.
 
+mod hops;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use im_config::{LogConfig, LogFormat, TraceConfig};
+use im_core::Chain;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
+
+use hops::{Hops, Ids, Sampling};
 
 /// Longest time for one export.
 const EXPORT_LIMIT: Duration = Duration::from_secs(3);
@@ -60,7 +65,7 @@ pub struct Telemetry {
 pub fn init(
     log: &LogConfig,
     trace: &TraceConfig,
-    service: &'static str,
+    service: &str,
 ) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|source| TelemetryError::Filter {
         filter: log.filter.clone(),
@@ -71,9 +76,16 @@ pub fn init(
     } else {
         Some(provider(trace, service)?)
     };
+    if provider.is_some() {
+        im_trace::set_ratio(trace.ratio);
+    }
+    let hops = provider.as_ref().map(|provider| {
+        let target = Targets::new().with_target(im_trace::TARGET, LevelFilter::TRACE);
+        Hops(provider.tracer(service.to_owned())).with_filter(target)
+    });
     let traces = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer(service))
+            .with_tracer(provider.tracer(service.to_owned()))
             // The exporter's own calls must not make spans.
             .with_filter(
                 Targets::new()
@@ -97,6 +109,7 @@ pub fn init(
     tracing_subscriber::registry()
         .with(lines)
         .with(traces)
+        .with(hops)
         .try_init()
         .map_err(TelemetryError::Installed)?;
     Ok(Telemetry { provider })
@@ -112,10 +125,10 @@ fn provider(trace: &TraceConfig, service: &str) -> Result<SdkTracerProvider, Tel
             endpoint: trace.endpoint.clone(),
             source,
         })?;
-    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(trace.ratio)));
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(sampler)
+        .with_id_generator(Ids::default())
+        .with_sampler(Sampling::of(trace.ratio))
         .with_resource(
             Resource::builder()
                 .with_service_name(service.to_owned())
@@ -133,7 +146,7 @@ impl Telemetry {
         let flushing =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_LIMIT));
         if let Ok(Err(error)) = flushing.await {
-            tracing::warn!(%error, "last traces are lost");
+            tracing::warn!(error = %Chain(&error), "last traces are lost");
         }
     }
 }

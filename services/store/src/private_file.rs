@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use im_core::Chain;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
@@ -86,7 +87,7 @@ impl Drop for Draft {
         if let Err(error) = fs::remove_file(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(path = %self.path.display(), %error, "partial file left behind");
+            tracing::warn!(path = %self.path.display(), error = %Chain(&error), "partial file left behind");
         }
     }
 }

@@ -50,7 +50,7 @@ impl Usage {
             heap_kib: metrics.sum("im_process_heap_bytes", "") as u64 >> 10,
             descriptors: descriptors(process.pid())?,
             tasks: metrics.sum("im_process_tasks", "") as u64,
-            links: metrics.sum("im_link_dials", "result=\"Up\"") as u64,
+            links: metrics.sum("im_link_dials", "result=\"up\"") as u64,
         })
     }
 

@@ -12,6 +12,7 @@
 )]
 
 mod charts;
+mod documents;
 mod drift;
 mod faults;
 mod install;

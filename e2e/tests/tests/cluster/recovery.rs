@@ -168,7 +168,7 @@ async fn a_stuck_pod_of_an_earlier_operator_is_replaced_and_its_data_are_kept() 
         let statuses = pod.status?.container_statuses?;
         let waiting = statuses.first()?.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref()?;
-        reason.contains("Image").then(|| pod.metadata.uid)
+        reason.contains("Image").then_some(pod.metadata.uid)
     })
     .await
     .unwrap();

@@ -18,7 +18,9 @@
 mod directory;
 mod disk;
 mod dispatch;
+mod documents;
 mod faults;
+mod followed;
 mod gate;
 mod golden;
 mod groups;

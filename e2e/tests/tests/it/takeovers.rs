@@ -57,7 +57,7 @@ impl World {
         let db = &*self.platform.process("db").unwrap();
         wait::until("the login to be judged", wait::SOON, || async {
             let metrics = Metrics::read(db).await.ok()?;
-            (metrics.sum("im_db_proxy_logins", "\"Ok\"") == count).then_some(())
+            (metrics.sum("im_db_proxy_logins", "\"ok\"") == count).then_some(())
         })
         .await
         .unwrap();

@@ -22,6 +22,7 @@ const MSG: &[&str] = &[
     "connection::closes",
     "connection::identity",
     "connection::admission",
+    "connection::room",
     "connection::conn",
     "connection::table",
     "connection::partial",

@@ -141,6 +141,7 @@ pub(crate) struct ReplicaSetView {
 
 /// A Deployment or StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct WorkloadView {
     /// Annotations of the operator on the pod template.
     pub(crate) template: Texts,
@@ -149,6 +150,8 @@ pub(crate) struct WorkloadView {
     /// Image of its first container.
     pub(crate) image: Option<String>,
     pub(crate) wanted: i32,
+    /// An autoscaler chose that number.
+    pub(crate) scaled: bool,
     pub(crate) replicas: i32,
     pub(crate) updated: i32,
     pub(crate) ready: i32,
@@ -186,6 +189,20 @@ fn ours(annotations: Option<Texts>) -> Texts {
         .into_iter()
         .filter(|(key, _)| key.starts_with("imcluster.io/") || key == DELETION_COST)
         .collect()
+}
+
+/// Whether the controller of HorizontalPodAutoscalers wrote the number of pods last. It is the one
+/// part of that program that writes through the subresource `scale`.
+fn scaled(metadata: &ObjectMeta) -> bool {
+    let entries = metadata.managed_fields.iter().flatten();
+    let mut of_autoscaler = entries.filter(|entry| {
+        entry.subresource.as_deref() == Some("scale")
+            && entry.manager.as_deref() == Some("kube-controller-manager")
+    });
+    of_autoscaler.any(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
+    })
 }
 
 fn image(template: &PodTemplateSpec) -> Option<String> {
@@ -353,6 +370,7 @@ pub(crate) fn deployment(deployment: Deployment) -> Detail {
         image: image(&spec.template),
         template: ours(spec.template.metadata.and_then(|it| it.annotations)),
         wanted: spec.replicas.unwrap_or(1),
+        scaled: scaled(&deployment.metadata),
         replicas: status.replicas.unwrap_or(0),
         updated: status.updated_replicas.unwrap_or(0),
         ready: status.ready_replicas.unwrap_or(0),
@@ -382,6 +400,7 @@ pub(crate) fn stateful_set(set: StatefulSet) -> Detail {
         image: image(&spec.template),
         template: ours(spec.template.metadata.and_then(|it| it.annotations)),
         wanted: spec.replicas.unwrap_or(1),
+        scaled: false,
         replicas: status.replicas,
         updated,
         ready: status.ready_replicas.unwrap_or(0),

@@ -149,7 +149,7 @@ pub(crate) fn sets(children: &Children) -> impl Iterator<Item = (&str, &Entry, &
     children.of(Kind::ReplicaSet).filter_map(|(name, entry)| {
         let view = entry.detail.replica_set()?;
         let component = view.labels.get(labels::COMPONENT)?;
-        (component == Role::Msg.component()).then_some((name, entry, view))
+        (component == Role::MSG.name()).then_some((name, entry, view))
     })
 }
 

@@ -32,7 +32,8 @@ impl Look<'_> {
         let failing = failing(self.children);
         let mut roles: Vec<RoleFacts> = stages.roles.values().cloned().collect();
         roles.push(self.msg_facts(desired, stages, msg));
-        roles.sort_by_key(|facts| facts.role);
+        let order = self.cluster.roles();
+        roles.sort_by_key(|facts| order.iter().position(|role| *role == facts.role));
         let slots: Vec<SlotStatus> = Self::slots(msg);
         let waiting =
             |slot: &&SlotStatus| slot.pod.is_some() && slot.state == SlotState::Provisioning;
@@ -41,7 +42,7 @@ impl Look<'_> {
             generation: self.object.metadata.generation,
             version: self.cluster.spec.version.clone(),
             operator_version: self.ctx.settings.operator_version.clone(),
-            selector: self.cluster.selector_text(Role::Msg),
+            selector: self.cluster.selector_text(Role::MSG),
             paused: self.cluster.paused,
             warnings: self.cluster.warnings.clone(),
             login_endpoints: self.login_endpoints(),
@@ -49,7 +50,7 @@ impl Look<'_> {
             roles,
             msg: msg.outcome.as_ref().map(|outcome| outcome.summary.clone()),
             assignable: self.assignable(msg, previous),
-            desired_msg: self.cluster.replicas(Role::Msg),
+            desired_msg: self.cluster.replicas(Role::MSG),
             msg_revision: desired.msg.revision.clone(),
             slots_without_address: slots.iter().filter(waiting).map(|slot| slot.slot).collect(),
             slots,
@@ -78,8 +79,8 @@ impl Look<'_> {
             .filter(|(_, entry, _)| entry.seen.controller.as_deref() == Some(self.applier.uid))
             .find_map(|(_, _, view)| view.failure.clone());
         RoleFacts {
-            role: Role::Msg,
-            wanted: self.cluster.replicas(Role::Msg),
+            role: Role::MSG,
+            wanted: self.cluster.replicas(Role::MSG),
             observed: Observed {
                 replicas: summary.map_or(0, |it| count(it.replicas)),
                 ready: summary.map_or(0, |it| count(it.ready)),
@@ -204,7 +205,7 @@ impl Look<'_> {
     }
 
     fn login_endpoints(&self) -> Vec<Endpoint> {
-        let name = names::component(&self.key.name, Role::Login);
+        let name = names::component(&self.key.name, Role::LOGIN);
         let Some(view) = self
             .children
             .get(Kind::Service, &name)
@@ -235,11 +236,11 @@ impl Look<'_> {
 
     /// Whether db-proxy can serve, and what it waits for if it has no volume.
     async fn database(&self, stages: &Stages) -> Database {
-        let facts = stages.roles.get(&Role::DbProxy);
+        let facts = stages.roles.get(&Role::DB_PROXY);
         if facts.is_some_and(|facts| facts.observed.ready > 0) {
             return Database::Ready;
         }
-        let pod = format!("{}-0", names::component(&self.key.name, Role::DbProxy));
+        let pod = format!("{}-0", names::component(&self.key.name, Role::DB_PROXY));
         let unscheduled = self
             .children
             .get(Kind::Pod, &pod)

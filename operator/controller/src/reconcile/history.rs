@@ -43,13 +43,13 @@ impl Look<'_> {
     ) {
         let limit =
             usize::try_from(self.cluster.spec.operation.revision_history_limit).unwrap_or(0);
-        for role in Role::ALL {
+        for role in self.cluster.roles() {
             let mut old: Vec<&ControllerRevision> = revisions
                 .iter()
                 .filter(|it| {
                     it.labels()
                         .get(labels::COMPONENT)
-                        .is_some_and(|of| of == role.component())
+                        .is_some_and(|of| of == role.name())
                 })
                 .filter(|it| {
                     let hash = it.labels().get(labels::REVISION);

@@ -67,7 +67,7 @@ impl Look<'_> {
             .filter_map(|(name, entry)| Some((name, entry, entry.detail.pod()?)))
             .filter(|(_, _, pod)| {
                 let component = pod.labels.get(labels::COMPONENT).map(String::as_str);
-                component == Some(Role::Msg.component()) && pod.ready
+                component == Some(Role::MSG.name()) && pod.ready
             })
             .map(|(name, entry, pod)| {
                 let row = self.load.fresh(name, self.now, self.reading);

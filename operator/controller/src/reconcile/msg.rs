@@ -174,7 +174,7 @@ impl Manifests for MsgManifests<'_> {
         let template = if revision == self.desired.msg.revision {
             self.desired.msg.clone()
         } else {
-            let stored = self.templates.get(Role::Msg, revision)?;
+            let stored = self.templates.get(Role::MSG, revision)?;
             MsgTemplate {
                 revision: revision.to_owned(),
                 template: stored.template.clone(),

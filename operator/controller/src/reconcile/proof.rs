@@ -34,7 +34,7 @@ impl Look<'_> {
         let name = names::proof(&self.key.name);
         let proof = self.children.get(Kind::ReplicaSet, &name);
         let image = proof::image(set);
-        let needed = self.workload(Role::DbProxy).is_some_and(|live| {
+        let needed = self.workload(Role::DB_PROXY).is_some_and(|live| {
             // One that does not serve has nothing to lose.
             live.ready > 0 && live.image.as_deref() != image
         });
@@ -72,7 +72,7 @@ impl Look<'_> {
                 }
             }
         };
-        if let Some(facts) = stages.roles.get_mut(&Role::DbProxy) {
+        if let Some(facts) = stages.roles.get_mut(&Role::DB_PROXY) {
             facts.held |= !proved;
         }
     }

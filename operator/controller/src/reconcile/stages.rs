@@ -1,14 +1,14 @@
 //! Applies the children in order: a role's workload gets a new revision only when the roles before
-//! it run theirs.
+//! it run theirs. Who stands before whom follows from the links between the roles.
 //!
-//! A workload that has its revision already is put right whatever the others do. A role that does
-//! not exist yet waits for db-proxy and route to run, but login does not wait for msg to be ready:
-//! a msg server is ready only once it has reported to a login server.
+//! A workload that has its revision already is put right whatever the others do. A login server that does
+//! not exist yet does not wait for msg.
 
 use std::collections::BTreeMap;
 
 use im_operator_api::labels;
 use im_operator_plan::{Child, Desired, Role, names};
+use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Look, Trouble};
@@ -62,7 +62,10 @@ impl Look<'_> {
                 continue;
             }
             match planned.child.to_json() {
-                Ok(value) => self.ensure(value, memory, trouble).await,
+                Ok(mut value) => {
+                    self.leave_to_autoscaler(&planned.child, &mut value);
+                    self.ensure(value, memory, trouble).await;
+                }
                 Err(source) => trouble.errors.push(ApplyError::Json {
                     what: format!("{} {}", planned.child.kind(), planned.child.name()),
                     source,
@@ -95,12 +98,24 @@ impl Look<'_> {
         true
     }
 
+    /// Takes the number of pods out of a Deployment of which an autoscaler owns it.
+    fn leave_to_autoscaler(&self, child: &Child, value: &mut serde_json::Value) {
+        let Child::Deployment(_) = child else { return };
+        let entry = self.children.get(Kind::Deployment, child.name());
+        let view = entry.and_then(|entry| entry.detail.workload());
+        if view.is_some_and(|view| view.scaled)
+            && let Some(spec) = value.get_mut("spec").and_then(|it| it.as_object_mut())
+        {
+            spec.remove("replicas");
+        }
+    }
+
     /// Why the StatefulSet has no pod, which only events tell. They are read while it has none.
     async fn missing_db_proxy(&self, stages: &mut Stages, trouble: &mut Trouble) {
-        let Some(facts) = stages.roles.get_mut(&Role::DbProxy) else {
+        let Some(facts) = stages.roles.get_mut(&Role::DB_PROXY) else {
             return;
         };
-        let name = names::component(&self.key.name, Role::DbProxy);
+        let name = names::component(&self.key.name, Role::DB_PROXY);
         let entry = self.children.get(Kind::StatefulSet, &name);
         let Some(entry) = entry.filter(|_| facts.observed.replicas < facts.wanted) else {
             return;
@@ -161,18 +176,22 @@ impl Look<'_> {
     /// Where each role is, and which must wait.
     fn survey(&self, desired: &Desired) -> Stages {
         let mut stages = Stages::default();
-        for role in [Role::DbProxy, Role::Route, Role::Login] {
+        let roles = self.cluster.roles();
+        let planned = |role: &&Role| role.kubernetes.workload == Workload::Planned;
+        for role in roles.iter().filter(|role| !planned(role)).copied() {
             let revision = desired.revisions.get(&role).map_or("", String::as_str);
             let live = self.workload(role);
             let live = live.map(|view| {
                 let revision = view.annotations.get(labels::INPUTS_HASH);
                 (view, revision.map(String::as_str))
             });
-            let wanted = self.cluster.replicas(role);
+            let scaled = live.filter(|(view, _)| view.scaled);
+            let wanted =
+                scaled.map_or_else(|| self.cluster.replicas(role), |(view, _)| view.wanted);
             let unseen = live.is_none_or(|(view, _)| !view.observed && view.replicas == 0);
             let facts = match live {
                 // While another StatefulSet takes its place the pods serve all the same.
-                _ if role == Role::DbProxy && unseen => {
+                _ if role == Role::DB_PROXY && unseen => {
                     let pods: Vec<&PodView> = self.pods_of(role).map(|(pod, _)| pod).collect();
                     RoleFacts::of_pods(role, wanted, revision, &pods)
                 }
@@ -181,37 +200,40 @@ impl Look<'_> {
             stages.roles.insert(role, facts);
         }
         stages.wake_at = self.db_proxy_deadline(&mut stages);
-        let done = |role| {
-            stages
-                .roles
-                .get(&role)
-                .is_some_and(|facts| facts.rolled_out)
-        };
-        let before_route = done(Role::DbProxy);
-        let before_msg = before_route && done(Role::Route);
-        stages.msg_held = !before_msg && !self.msg_has(&desired.msg.revision);
-        stages.msg_rolled_out = self.msg_rolled_out(&desired.msg.revision);
-        let before_login = before_msg && stages.msg_rolled_out;
-        for (role, open) in [(Role::Route, before_route), (Role::Login, before_login)] {
-            if let Some(facts) = stages.roles.get_mut(&role) {
-                let is_new = facts.live_revision.is_none();
-                let has_it = facts.live_revision.as_deref() == Some(&facts.update_revision);
-                let open = open || (is_new && role == Role::Login && before_msg);
-                facts.held = !open && !has_it;
-            }
+        let msg_rolled_out = self.msg_rolled_out(&desired.msg.revision);
+        let mut done: Vec<Role> = stages
+            .roles
+            .values()
+            .filter(|facts| facts.rolled_out)
+            .map(|facts| facts.role)
+            .collect();
+        if msg_rolled_out {
+            done.push(Role::MSG);
         }
+        let held = |role: Role, exists: bool| {
+            let mut before = self.cluster.known.table.waits_for(role, exists).into_iter();
+            before.any(|other| roles.contains(&other) && !done.contains(&other))
+        };
+        for facts in stages.roles.values_mut() {
+            let live = facts.live_revision.as_deref();
+            let has_it = live == Some(&facts.update_revision);
+            facts.held = !has_it && held(facts.role, live.is_some());
+        }
+        let msg_has_it = self.msg_has(&desired.msg.revision);
+        stages.msg_held = !msg_has_it && held(Role::MSG, self.msg_exists());
+        stages.msg_rolled_out = msg_rolled_out;
         stages
     }
 
     /// A StatefulSet has no deadline of its own. Returns when it passes.
     fn db_proxy_deadline(&self, stages: &mut Stages) -> Option<Timestamp> {
-        let name = names::component(&self.key.name, Role::DbProxy);
+        let name = names::component(&self.key.name, Role::DB_PROXY);
         let entry = self.children.get(Kind::StatefulSet, &name)?;
-        let facts = stages.roles.get_mut(&Role::DbProxy)?;
+        let facts = stages.roles.get_mut(&Role::DB_PROXY)?;
         if facts.rolled_out || facts.live_revision.as_deref() != Some(&facts.update_revision) {
             return None;
         }
-        let pods = self.pods_of(Role::DbProxy);
+        let pods = self.pods_of(Role::DB_PROXY);
         let changes = pods.flat_map(|(pod, _)| [pod.created, pod.ready_changed]);
         let last = changes
             .chain([entry.seen.changed_by_us()])
@@ -228,15 +250,15 @@ impl Look<'_> {
         pods.filter_map(move |(_, entry)| {
             let pod = entry.detail.pod()?;
             let component = pod.labels.get(labels::COMPONENT)?;
-            (component == role.component() && !entry.seen.deleting).then_some((pod, entry))
+            (component == role.name() && !entry.seen.deleting).then_some((pod, entry))
         })
     }
 
     pub(crate) fn workload(&self, role: Role) -> Option<&WorkloadView> {
-        let kind = if role == Role::DbProxy {
-            Kind::StatefulSet
-        } else {
-            Kind::Deployment
+        let kind = match role.kubernetes.workload {
+            Workload::StatefulSet => Kind::StatefulSet,
+            Workload::Deployment => Kind::Deployment,
+            Workload::Planned => Kind::ReplicaSet,
         };
         let name = names::component(&self.key.name, role);
         let entry = self.children.get(kind, &name)?;
@@ -265,7 +287,7 @@ impl Look<'_> {
                 return false;
             }
         }
-        ready >= self.cluster.replicas(Role::Msg)
+        ready >= self.cluster.replicas(Role::MSG)
     }
 
     /// Whether a child waits: a workload before its turn, and the configuration that goes with it.
@@ -276,11 +298,11 @@ impl Look<'_> {
                 .labels
                 .as_ref()
                 .and_then(|all| all.get(labels::COMPONENT))
-                .and_then(|component| Role::from_component(component)),
+                .and_then(|component| self.cluster.known.table.role(component)),
             _ => None,
         };
         match role {
-            Some(Role::Msg) => self.msg_exists() && stages.msg_held,
+            Some(role) if role == Role::MSG => self.msg_exists() && stages.msg_held,
             Some(role) => stages.roles.get(&role).is_some_and(|facts| {
                 facts.held
                     && (facts.live_revision.is_some() || !matches!(child, Child::ConfigMap(_)))

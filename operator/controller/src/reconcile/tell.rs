@@ -80,7 +80,7 @@ impl Look<'_> {
 
     async fn tell_rolls(&self, facts: &Facts, status: &ImClusterStatus, memory: &mut Memory) {
         for role in &facts.roles {
-            let field = role.role.field();
+            let field = role.role.field;
             let running = memory.told.rolls.get(field).cloned();
             let rolling = !role.rolled_out
                 && !role.held
@@ -218,10 +218,14 @@ impl Look<'_> {
 /// The revision that all pods of a role had last.
 fn current(status: &ImClusterStatus, role: Role) -> Option<&String> {
     let roles = status.roles.as_ref()?;
-    match role {
-        Role::DbProxy => roles.db_proxy.as_ref()?.current_revision.as_ref(),
-        Role::Route => roles.route.as_ref()?.current_revision.as_ref(),
-        Role::Msg => roles.msg.as_ref()?.current_revision.as_ref(),
-        Role::Login => roles.login.as_ref()?.current_revision.as_ref(),
+    if role == Role::MSG {
+        return roles.msg.as_ref()?.current_revision.as_ref();
     }
+    let others = [
+        (Role::DB_PROXY, &roles.db_proxy),
+        (Role::ROUTE, &roles.route),
+        (Role::LOGIN, &roles.login),
+    ];
+    let (_, status) = others.into_iter().find(|(of, _)| *of == role)?;
+    status.as_ref()?.current_revision.as_ref()
 }

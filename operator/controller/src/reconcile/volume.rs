@@ -17,7 +17,7 @@ impl Look<'_> {
     /// controller of StatefulSets gives it every label by which pods are selected, and never looks at
     /// them again. Done once by each process.
     pub(crate) async fn claim(&self, memory: &mut Memory, trouble: &mut Trouble) {
-        let made = self.pods_of(Role::DbProxy).next().is_some();
+        let made = self.pods_of(Role::DB_PROXY).next().is_some();
         if memory.claim_kept || !made || !self.cluster.data_is_durable() {
             return;
         }

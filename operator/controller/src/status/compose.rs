@@ -45,10 +45,10 @@ pub(crate) fn status(facts: &Facts, previous: &ImClusterStatus) -> ImClusterStat
             login: facts.login_endpoints.clone(),
         }),
         roles: Some(RolesStatus {
-            login: other(Role::Login, before.login.as_ref()),
+            login: other(Role::LOGIN, before.login.as_ref()),
             msg: Some(msg_status(facts, before.msg.as_ref())),
-            route: other(Role::Route, before.route.as_ref()),
-            db_proxy: other(Role::DbProxy, before.db_proxy.as_ref()),
+            route: other(Role::ROUTE, before.route.as_ref()),
+            db_proxy: other(Role::DB_PROXY, before.db_proxy.as_ref()),
         }),
         slots: facts.slots.iter().take(MAX_SLOTS).cloned().collect(),
         drains: facts.drains.iter().take(MAX_DRAINS).cloned().collect(),

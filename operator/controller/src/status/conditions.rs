@@ -184,7 +184,7 @@ fn available(facts: &Facts) -> Finding {
         .roles
         .iter()
         .filter(|role| role.wanted > 0 && role.observed.ready == 0)
-        .map(|role| role.role.field())
+        .map(|role| role.role.field)
         .collect();
     if !missing.is_empty() {
         let message = format!("No pod is ready of: {}", missing.join(", "));
@@ -211,7 +211,7 @@ fn progressing(facts: &Facts) -> Finding {
             .map(|pod| format!(": {}", pod.line()))
             .or_else(|| late.observed.failure.as_ref().map(|why| format!(": {why}")))
             .unwrap_or_default();
-        let message = format!("{} makes no progress{why}", late.role.field());
+        let message = format!("{} makes no progress{why}", late.role.field);
         return finding(
             name::PROGRESSING,
             false,
@@ -224,7 +224,7 @@ fn progressing(facts: &Facts) -> Finding {
         return finding(name::PROGRESSING, true, "RolloutComplete", message);
     };
     let reason = match &facts.msg {
-        Some(msg) if current.role == Role::Msg && msg.progress != Progress::Complete => {
+        Some(msg) if current.role == Role::MSG && msg.progress != Progress::Complete => {
             msg.progress.reason()
         }
         _ if current.live_revision.as_deref() == Some(&current.update_revision)
@@ -235,10 +235,10 @@ fn progressing(facts: &Facts) -> Finding {
         _ => "NewRevision",
     };
     let mut message = match &facts.msg {
-        Some(msg) if current.role == Role::Msg => format!("msg: {}", msg.message),
+        Some(msg) if current.role == Role::MSG => format!("msg: {}", msg.message),
         _ => format!(
             "{}: {} of {} pods have the wanted revision, {} are available",
-            current.role.field(),
+            current.role.field,
             current.observed.updated,
             current.wanted,
             current.observed.available
@@ -256,7 +256,7 @@ fn progressing(facts: &Facts) -> Finding {
         .roles
         .iter()
         .filter(|role| role.held)
-        .map(|role| role.role.field())
+        .map(|role| role.role.field)
         .collect();
     if !held.is_empty() {
         message.push_str(&format!("; waiting: {}", held.join(", ")));
@@ -305,7 +305,7 @@ fn degraded(facts: &Facts) -> Finding {
         } else {
             "PodsNotCreated"
         };
-        let message = format!("no {} pod can be made: {why}", role.field());
+        let message = format!("no {} pod can be made: {why}", role.field);
         return finding(name::DEGRADED, true, reason, message);
     }
     if let Some(line) = &facts.unwritten {
@@ -319,9 +319,7 @@ fn degraded(facts: &Facts) -> Finding {
         .map(|role| {
             format!(
                 "{} of {} {} pods are ready",
-                role.observed.ready,
-                role.wanted,
-                role.role.field()
+                role.observed.ready, role.wanted, role.role.field
             )
         })
         .collect();
@@ -452,8 +450,8 @@ fn database(facts: &Facts) -> Finding {
         }
         Database::VolumePending(why) => finding(kind, false, "VolumePending", why.clone()),
         Database::Starting => {
-            let pod = facts.failing.iter().find(|pod| pod.role == Role::DbProxy);
-            let ready = role(&facts.roles, Role::DbProxy).map_or(0, |role| role.observed.replicas);
+            let pod = facts.failing.iter().find(|pod| pod.role == Role::DB_PROXY);
+            let ready = role(&facts.roles, Role::DB_PROXY).map_or(0, |role| role.observed.replicas);
             let message = pod.map_or_else(
                 || format!("{ready} dbProxy pods exist, none is ready"),
                 super::failing::FailingPod::line,

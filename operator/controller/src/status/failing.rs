@@ -52,10 +52,10 @@ pub(crate) fn failing(children: &Children) -> Vec<FailingPod> {
         .filter_map(|(name, entry)| {
             let view = entry.detail.pod()?;
             let component = view.labels.get(labels::COMPONENT)?;
-            let role = match Role::from_component(component) {
+            let role = match im_role::TABLE.role(component) {
                 Some(role) => role,
                 // It waits between two runs, all of them good.
-                None if component == proof::COMPONENT && !view.ended_well => Role::DbProxy,
+                None if component == proof::COMPONENT && !view.ended_well => Role::DB_PROXY,
                 None => return None,
             };
             let (restarts, reason, message) = match (&view.failure, &view.unscheduled) {

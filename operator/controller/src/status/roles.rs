@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_role_is_rolled_out_when_only_new_pods_are_left_and_available() {
         let check = |view: &WorkloadView, revision: &str, expected: bool| {
-            let facts = RoleFacts::of_workload(Role::Route, 2, "new", Some((view, Some(revision))));
+            let facts = RoleFacts::of_workload(Role::ROUTE, 2, "new", Some((view, Some(revision))));
             assert_eq!(facts.rolled_out, expected, "{view:?} {revision}");
         };
         check(&view(2, 2, 2), "new", true);
@@ -140,6 +140,6 @@ mod tests {
             ..view(2, 2, 2)
         };
         check(&unseen, "new", false);
-        assert!(!RoleFacts::of_workload(Role::Route, 2, "new", None).rolled_out);
+        assert!(!RoleFacts::of_workload(Role::ROUTE, 2, "new", None).rolled_out);
     }
 }

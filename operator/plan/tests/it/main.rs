@@ -6,6 +6,10 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+#[path = "../../../../services/role/tests/table/mod.rs"]
+mod table;
+
+mod echo;
 mod golden;
 mod mirror;
 mod network;

@@ -80,7 +80,7 @@ fn files_hold_what_the_servers_need() {
             "drain": {"maxSeconds": 60},
             "capacity": {"maxConnections": 1000, "softLimitPercent": 50, "acceptPerSecond": 7},
         }}}),
-        Role::Msg,
+        Role::MSG,
     );
     assert_eq!(msg.msg.rate_limit, 50);
     assert_eq!(msg.log.format, im_config::LogFormat::Json);
@@ -99,14 +99,14 @@ fn files_hold_what_the_servers_need() {
     assert_eq!(msg.admin.listen, "0.0.0.0:9090");
     let login = config(
         json!({"load": {"staleAfterSeconds": 30}, "roles": {"login": {"replicas": 4}}}),
-        Role::Login,
+        Role::LOGIN,
     );
     assert_eq!(
         (login.login.stale_after, login.login.replicas),
         (Span::seconds(30), 4)
     );
     assert!(login.peers.route.is_empty());
-    let db_proxy = config(json!({}), Role::DbProxy);
+    let db_proxy = config(json!({}), Role::DB_PROXY);
     assert_eq!(db_proxy.db_proxy.listen, "0.0.0.0:10600");
     assert_eq!(db_proxy.db_proxy.admin_listen, "0.0.0.0:10601");
     let file = db_proxy.db_proxy.admin_secret_file.unwrap();

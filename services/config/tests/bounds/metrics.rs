@@ -57,6 +57,17 @@ impl Metrics {
     pub(crate) fn has(&self, metric: &str) -> bool {
         let (name, labels) = metric.split_once('{').unwrap_or((metric, ""));
         let values = labels.split('"').skip(1).step_by(2);
-        self.names.contains(name) && { values }.all(|value| self.words.contains(value))
+        let is_known =
+            |value: &str| self.words.contains(value) || self.words.contains(&of_an_enum(value));
+        self.names.contains(name) && { values }.all(is_known)
     }
+}
+
+/// The value of an enum whose label this is: `too_long` is `TooLong`.
+fn of_an_enum(label: &str) -> String {
+    let capital = |word: &str| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + rest
+    };
+    label.split('_').map(capital).collect()
 }

@@ -1,6 +1,6 @@
 //! Passwords that an administrator has imported: whoever has one already costs no hash.
 
-use im_core::time::UnixSeconds;
+use im_core::{Chain, time::UnixSeconds};
 use im_store::{Credentials, Remembered, VerifiedLogin};
 use tracing::warn;
 
@@ -54,7 +54,7 @@ impl Accounts {
                 }));
             }
             if let Err(error) = self.store.store_logins(&logins).await {
-                warn!(%error, "imported passwords are not remembered");
+                warn!(error = %Chain(&error), "imported passwords are not remembered");
                 return;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use im_core::time::UnixSeconds;
+use im_core::{Chain, time::UnixSeconds};
 use im_proto_rpc::v1::LoginCall;
 use im_store::{Credentials, Remembered, StoreError, VerifiedLogin};
 use prost::Message as _;
@@ -309,7 +309,7 @@ impl Accounts {
             .and_then(|account| {
                 StoredHash::parse(&account.hash, self.pool.policy())
                     .inspect_err(
-                        |error| error!(user = %account.user, %error, "stored hash is unusable"),
+                        |error| error!(user = %account.user, error = %Chain(&error), "stored hash is unusable"),
                     )
                     .ok()
             });

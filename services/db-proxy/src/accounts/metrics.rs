@@ -1,6 +1,6 @@
 //! What logins count.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -8,8 +8,10 @@ use prometheus_client::registry::Registry;
 
 use super::queue::Bound;
 
+im_core::label_values!(LoginResult);
+
 /// How a login ended, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LoginResult {
     /// Good.
     Ok,

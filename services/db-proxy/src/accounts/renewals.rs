@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use im_core::UserId;
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_store::{Store, VerifiedLogin};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,7 @@ impl Renewals {
         for users in users.chunks(BATCH) {
             if let Err(error) = self.store.renew_remembered(users, now, before).await {
                 if self.trouble.is_due() {
-                    warn!(%error, "remembered logins not renewed");
+                    warn!(error = %Chain(&error), "remembered logins not renewed");
                 }
                 return;
             }
@@ -152,7 +152,7 @@ impl Renewals {
                     // They are asked for again at the next login.
                     self.metrics.remembered_dropped(logins.len());
                     if self.trouble.is_due() {
-                        warn!(%error, logins = logins.len(), "verified logins not stored");
+                        warn!(error = %Chain(&error), logins = logins.len(), "verified logins not stored");
                     }
                     return;
                 }

@@ -1,12 +1,14 @@
 //! What queries count.
 
 use im_proto_rpc::v1::answer::Outcome;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+im_core::label_values!(OutcomeValue, Bound);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum OutcomeValue {
     Answered,
     Silent,
@@ -19,7 +21,7 @@ struct OutcomeLabel {
 }
 
 /// A bound of an answer that somebody has reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Bound {
     /// Ids that a request names.
     Ids,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::AttachConfig;
+use im_core::Chain;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use im_store::StoreError;
@@ -20,7 +21,7 @@ use super::queries::QueryCall;
 use super::sessions::Sessions;
 use crate::metrics::Class;
 use crate::results::{Hold, Limits, Results, Taken};
-use crate::support::{RejectReason, chain};
+use crate::support::RejectReason;
 use crate::writer::{MAX_JOB_SENDS, SendBatch};
 
 /// Wait before a log page that could not be read is tried again.
@@ -292,10 +293,10 @@ impl Served {
                 let _query = self.shared.context.metrics.query();
                 match read().await {
                     Ok(value) => return Some((value, vec![own, all])),
-                    Err(error) if failed => debug!(error = %chain(&error), "read failed again"),
+                    Err(error) if failed => debug!(error = %Chain(&error), "read failed again"),
                     Err(error) => {
                         failed = true;
-                        warn!(error = %chain(&error), "read failed, it is tried again");
+                        warn!(error = %Chain(&error), "read failed, it is tried again");
                     }
                 }
                 drop(all);

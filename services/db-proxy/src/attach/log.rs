@@ -93,6 +93,7 @@ impl Shared {
             data: message.body,
             origin,
             recipients,
+            trace: 0,
         })
     }
 

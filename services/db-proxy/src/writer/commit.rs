@@ -1,7 +1,7 @@
 //! One commit, and what is true of the store afterwards.
 
 use im_config::WriterConfig;
-use im_core::{CommitSeq, time::UnixSeconds};
+use im_core::{Chain, CommitSeq, time::UnixSeconds};
 use im_store::{ReadLimit, StoreError};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -10,7 +10,6 @@ use super::job::{Incoming, SendBatch};
 use super::load::load;
 use super::plan::Plan;
 use super::task::Writer;
-use crate::support::chain;
 
 impl Writer {
     /// One attempt to store a batch of batches whole.
@@ -45,7 +44,7 @@ impl Writer {
                 self.end_known = false;
                 // The store says that nothing took effect; believe the log rather than the answer.
                 if self.read_end().await.is_ok() && self.landed(before, &plan).await {
-                    warn!(error = %chain(&error), "a commit that was reported as failed is stored");
+                    warn!(error = %Chain(&error), "a commit that was reported as failed is stored");
                     return Ok(plan);
                 }
                 Err(error)

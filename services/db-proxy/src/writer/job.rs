@@ -6,6 +6,7 @@ use bytes::Bytes;
 use im_config::WriterConfig;
 use im_core::{ClientType, Conversation, Epoch, FrameSource, GroupId, Peer, RetryKey, UserId};
 use im_proto_rpc::v1;
+use im_trace::Trace;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -76,6 +77,7 @@ pub(crate) struct Incoming {
     pub(crate) msg_type: u32,
     pub(crate) key: Option<SendKey>,
     pub(crate) body: Bytes,
+    pub(crate) trace: Trace,
 }
 
 impl Incoming {
@@ -173,6 +175,7 @@ impl SendRules {
             msg_type: send.msg_type,
             key,
             body: send.data,
+            trace: Trace::from_wire(send.trace),
         })
     }
 }

@@ -182,6 +182,7 @@ impl Memory {
             data: send.body.clone(),
             origin: send.origin.0,
             recipients: Vec::new(),
+            trace: send.trace.to_wire(),
         };
         plan.outgoing.push(Outgoing {
             message,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::WriterConfig;
-use im_core::{CommitSeq, time::UnixSeconds};
+use im_core::{Chain, CommitSeq, time::UnixSeconds};
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
+use im_trace::hop;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::metrics::{Memories, Metrics};
 use crate::positions::Positions;
 use crate::publish::Publisher;
 use crate::stored::StoredBytes;
-use crate::support::{Cache, chain};
+use crate::support::Cache;
 
 /// Sends of one job at most: what `attach` cuts its batches to.
 pub(crate) const MAX_JOB_SENDS: usize = 512;
@@ -251,13 +252,19 @@ impl Writer {
         }
         let mut decisions = decisions.into_iter();
         let mut repeated = 0;
-        let mut counting = self.stored.counting(UnixSeconds::now());
+        let counting = self.stored.counting(UnixSeconds::now());
         for batch in batches {
             let mut results = Vec::with_capacity(batch.sends.len());
             for (send, decision) in batch.sends.iter().zip(decisions.by_ref()) {
                 let mut done = done(decision);
                 match decision {
-                    Decision::Stored(_) => {
+                    Decision::Stored(kept) => {
+                        hop!(
+                            send.trace,
+                            "commit",
+                            seq = kept.seq.0,
+                            msg_id = kept.msg_id.get()
+                        );
                         done.wait_ms = counting.add(send.sender, send.body.len());
                     }
                     Decision::Repeated(_) => repeated += 1,
@@ -267,7 +274,6 @@ impl Writer {
             }
             batch.sink.push(results);
         }
-        drop(counting);
         if repeated > 0 {
             self.metrics.repeated(repeated);
         }
@@ -343,7 +349,7 @@ impl Writer {
         self.reachable.send_replace(false);
         if self.trouble.since.is_none() {
             self.trouble.since = Some(Instant::now());
-            warn!(error = %chain(error), "the store fails, messages wait for it");
+            warn!(error = %Chain(error), "the store fails, messages wait for it");
         }
     }
 

@@ -19,7 +19,8 @@ struct State {
     /// Connections that came while the server was away.
     turned_away: u32,
     version: u32,
-    slice: Value,
+    /// `None` as long as there is no such Service.
+    slice: Option<Value>,
     /// Lines for open watches; another sender ends them.
     lines: broadcast::Sender<String>,
     /// Lines of requests.
@@ -35,7 +36,7 @@ impl Server {
             is_away,
             turned_away: 0,
             version: 1,
-            slice: slice(pods, 1),
+            slice: Some(slice(pods, 1)),
             lines: broadcast::Sender::new(16),
             asked: Vec::new(),
         })));
@@ -59,8 +60,14 @@ impl Server {
     fn change(&self, pods: &[&str]) {
         let mut state = self.state();
         state.version += 1;
-        state.slice = slice(pods, state.version);
-        let line = json!({"type": "MODIFIED", "object": state.slice}).to_string();
+        let changed = slice(pods, state.version);
+        let kind = if state.slice.is_some() {
+            "MODIFIED"
+        } else {
+            "ADDED"
+        };
+        let line = json!({"type": kind, "object": changed}).to_string();
+        state.slice = Some(changed);
         drop(state.lines.send(line));
     }
 
@@ -69,7 +76,7 @@ impl Server {
         let mut state = self.state();
         state.is_away = true;
         state.version += 1;
-        state.slice = slice(pods, state.version);
+        state.slice = Some(slice(pods, state.version));
         state.lines = broadcast::Sender::new(16);
     }
 
@@ -87,10 +94,11 @@ impl Server {
         }
         let head = String::from_utf8(head).unwrap();
         let line = head.lines().next().unwrap().to_owned();
-        let (lines, version, slice) = {
+        let (lines, version, items) = {
             let mut state = self.state();
             state.asked.push(line.clone());
-            (state.lines.subscribe(), state.version, state.slice.clone())
+            let items: Vec<Value> = state.slice.iter().cloned().collect();
+            (state.lines.subscribe(), state.version, items)
         };
         let body = if line.contains("watch=true") {
             let is_known = line.contains(&format!("resourceVersion={version}"));
@@ -100,7 +108,7 @@ impl Server {
                 "kind": "EndpointSliceList",
                 "apiVersion": "discovery.k8s.io/v1",
                 "metadata": {"resourceVersion": version.to_string()},
-                "items": [slice],
+                "items": items,
             })
         };
         drop(stream.write_all(format!("{HEAD}{body}").as_bytes()).await);
@@ -176,14 +184,7 @@ async fn pods_come_and_go_as_the_slices_of_the_service_say() {
     let (_endpoints, mut watch) = follow(address);
     expect(&mut watch, &["a"]).await;
     assert_eq!(watch.borrow()[0].address, "10.0.0.1:8200");
-    while !api
-        .state()
-        .asked
-        .iter()
-        .any(|line| line.contains("watch=true"))
-    {
-        tokio::task::yield_now().await;
-    }
+    watched(&api).await;
     api.change(&["a", "b"]);
     expect(&mut watch, &["a", "b"]).await;
     api.change(&["b"]);
@@ -195,6 +196,33 @@ async fn pods_come_and_go_as_the_slices_of_the_service_say() {
         assert!(line.starts_with(&format!("GET {path}")), "{line}");
         assert!(line.contains(label), "{line}");
     }
+}
+
+/// Waits until somebody watches.
+async fn watched(api: &Server) {
+    let is_watched = || {
+        let asked = &api.state().asked;
+        asked.iter().any(|line| line.contains("watch=true"))
+    };
+    let waiting = async {
+        while !is_watched() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let came = tokio::time::timeout(DEADLINE, waiting).await;
+    assert!(came.is_ok(), "nobody watches");
+}
+
+/// That of an optional role that an installation does not have yet.
+#[tokio::test]
+async fn a_service_that_does_not_exist_is_an_empty_list_until_it_comes() {
+    let (api, address) = Server::start(&[], false).await;
+    api.state().slice = None;
+    let (_endpoints, mut watch) = follow(address);
+    watched(&api).await;
+    assert!(watch.borrow().is_empty());
+    api.change(&["a"]);
+    expect(&mut watch, &["a"]).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use im_core::Chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -38,7 +39,7 @@ pub(super) async fn follow<S, E>(
             }
             Ok(Err(error)) => {
                 if !std::mem::replace(&mut failing, true) {
-                    warn!(file = %file.display(), %error, "the former secret stays");
+                    warn!(file = %file.display(), error = %Chain(&error), "the former secret stays");
                 }
             }
             // The runtime ends.

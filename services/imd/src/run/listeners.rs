@@ -1,52 +1,41 @@
 //! The listeners of a process, which must be apart.
 
 use im_config::{Checker, ImdConfig, LoadError};
+use im_role::{Listener, Role, TABLE};
 
-use super::{Plan, Role};
+use super::Plan;
 use crate::config::BadConfig;
 
 /// Names both keys of each pair that wants one port.
 pub(super) fn check(plan: Plan, config: &ImdConfig) -> Result<(), BadConfig> {
+    let mut config = config.clone();
+    let admin = ("admin.listen", config.admin.listen.clone());
+    let opened = of(plan);
+    let mut all = vec![(admin.0, admin.1.as_str())];
+    for (key, address) in config.listeners() {
+        if opened.iter().any(|(of, _)| of == key) {
+            all.push((key, address));
+        }
+    }
     let mut checker = Checker::default();
-    checker.apart(&of(plan, config));
+    checker.apart(&all);
     Ok(checker.finish().map_err(LoadError::from)?)
 }
 
-/// Every key that says where this process listens.
-fn of(plan: Plan, config: &ImdConfig) -> Vec<(&'static str, &str)> {
-    let ImdConfig {
-        admin,
-        login,
-        msg,
-        route,
-        db_proxy,
-        ..
-    } = config;
-    let mut all = vec![("admin.listen", admin.listen.as_str())];
-    let of_login = [
-        ("login.http_listen", login.http_listen.as_str()),
-        ("login.client_listen", login.client_listen.as_str()),
-    ];
-    let of_msg = [("msg.listen", msg.listen.as_str())];
-    let of_db_proxy = [
-        ("db_proxy.admin_listen", db_proxy.admin_listen.as_str()),
-        ("db_proxy.listen", db_proxy.listen.as_str()),
-    ];
-    match plan {
-        Plan::All => {
-            all.extend(of_login);
-            all.extend(of_msg);
-            all.extend(of_db_proxy);
-        }
-        Plan::One(Role::Login) => {
-            all.extend(of_login);
-            all.push(("login.control_listen", login.control_listen.as_str()));
-        }
-        Plan::One(Role::Msg) => all.extend(of_msg),
-        Plan::One(Role::Route) => all.push(("route.listen", route.listen.as_str())),
-        Plan::One(Role::DbProxy) => all.extend(of_db_proxy),
-    }
-    all
+/// Every listener of a process that runs all roles, by the key that says where it is.
+pub(crate) fn of_all() -> Vec<(String, &'static Listener)> {
+    of(Plan::All)
+}
+
+/// Every listener that the roles of a process open.
+fn of(plan: Plan) -> Vec<(String, &'static Listener)> {
+    let of_role = |role: Role| {
+        let listeners = role.listeners.iter();
+        listeners.map(move |listener| (role.key(listener), listener))
+    };
+    let all = plan.roles(&TABLE).into_iter().flat_map(of_role);
+    all.filter(|(_, listener)| plan != Plan::All || listener.in_all)
+        .collect()
 }
 
 #[cfg(test)]
@@ -56,8 +45,8 @@ mod tests {
     #[test]
     fn defaults_are_apart_in_every_process() {
         let config = ImdConfig::default();
-        let roles = [Role::Login, Role::Msg, Role::Route, Role::DbProxy];
-        for plan in roles.map(Plan::One).into_iter().chain([Plan::All]) {
+        let roles = TABLE.roles.iter().copied();
+        for plan in roles.map(Plan::One).chain([Plan::All]) {
             assert!(check(plan, &config).is_ok(), "{plan:?}");
         }
     }
@@ -68,10 +57,10 @@ mod tests {
         // The control port of login, which one process with everything does without.
         config.login.http_listen = "0.0.0.0:8100".to_owned();
         assert!(check(Plan::All, &config).is_ok());
-        assert!(check(Plan::One(Role::Login), &config).is_err());
+        assert!(check(Plan::One(Role::LOGIN), &config).is_err());
         config.admin.listen = "127.0.0.1:8000".to_owned();
         assert!(check(Plan::All, &config).is_err());
-        assert!(check(Plan::One(Role::Msg), &config).is_err());
-        assert!(check(Plan::One(Role::Route), &config).is_ok());
+        assert!(check(Plan::One(Role::MSG), &config).is_err());
+        assert!(check(Plan::One(Role::ROUTE), &config).is_ok());
     }
 }

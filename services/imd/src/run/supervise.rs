@@ -1,6 +1,6 @@
 //! Roles that run: one that ends by itself ends all, a stop ends them one after the other.
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::task::JoinHandle;
@@ -22,18 +22,12 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts a role; it stops after those started before it.
-    pub(super) fn start<F, E>(
-        &mut self,
-        name: &'static str,
-        run: impl FnOnce(CancellationToken) -> F,
-    ) where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: std::error::Error + Send + Sync + 'static,
+    pub(super) fn start<F>(&mut self, name: &'static str, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let running = run(stop.clone());
-        let handle =
-            tokio::spawn(async move { running.await.with_context(|| format!("run {name}")) });
+        let handle = tokio::spawn(run(stop.clone()));
         self.tasks.push(Task { name, stop, handle });
     }
 
@@ -77,7 +71,6 @@ fn flatten(joined: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -86,7 +79,8 @@ mod tests {
     fn role(
         log: &Arc<Mutex<Vec<&'static str>>>,
         name: &'static str,
-    ) -> impl FnOnce(CancellationToken) -> futures::future::BoxFuture<'static, io::Result<()>> {
+    ) -> impl FnOnce(CancellationToken) -> futures::future::BoxFuture<'static, anyhow::Result<()>>
+    {
         let log = Arc::clone(log);
         move |stop| {
             Box::pin(async move {
@@ -114,14 +108,11 @@ mod tests {
         let log = Arc::default();
         let mut running = Running::default();
         running.start("msg", role(&log, "msg"));
-        running.start("db-proxy", |_| async { Err(io::Error::other("disk")) });
-        running.start("route", |_| async { Ok::<(), io::Error>(()) });
+        running.start("db-proxy", |_| async { Err(anyhow!("disk")) });
+        running.start("route", |_| async { Ok(()) });
         let error = running.run(CancellationToken::new()).await.unwrap_err();
         let text = format!("{error:#}");
-        assert!(
-            text == "run db-proxy: disk" || text == "route ended by itself",
-            "{text}"
-        );
+        assert!(text == "disk" || text == "route ended by itself", "{text}");
         assert_eq!(*log.lock().unwrap(), ["msg"]);
     }
 }

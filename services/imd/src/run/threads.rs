@@ -7,9 +7,10 @@
 use std::io;
 
 use im_config::ImdConfig;
+use im_role::Role;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::{Plan, Role};
+use super::Plan;
 
 /// The runtimes of a process.
 pub(super) struct Threads {
@@ -23,9 +24,9 @@ impl Threads {
     pub(super) fn start(plan: Plan, config: &ImdConfig) -> io::Result<Self> {
         let count = config.process.worker_threads;
         let (main, clients) = match plan {
-            Plan::One(Role::Login) if count == 0 => (1, 0),
-            Plan::One(Role::Login | Role::Route | Role::DbProxy) | Plan::All => (count, 0),
-            Plan::One(Role::Msg) => (count, config.msg.client_threads),
+            Plan::One(role) if role == Role::LOGIN && count == 0 => (1, 0),
+            Plan::One(role) if role == Role::MSG => (count, config.msg.client_threads),
+            Plan::One(_) | Plan::All => (count, 0),
         };
         Ok(Self {
             main: runtime("imd", main)?,

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use im_config::{ImdConfig, MsgConfig, WHERE_ASKED};
 use im_core::text::printable;
+use im_role::Role;
 use im_runtime::ready_file::Addresses;
 
-use super::{Plan, Role};
+use super::Plan;
 use crate::config::BadConfig;
 
 /// Refuses a public address that means nothing in this process.
@@ -56,7 +57,7 @@ pub(super) fn warning(plan: Plan, config: &ImdConfig) -> Option<String> {
             .into_iter()
             .any(|listen| host(listen).is_some_and(|ip| !ip.is_loopback())),
         // A msg server that others are to reach, for all that is known here.
-        Plan::One(Role::Msg) => {
+        Plan::One(role) if role == Role::MSG => {
             msg.public_ip1.is_empty() && listen.is_some_and(|ip| ip.is_unspecified())
         }
         Plan::One(_) => false,
@@ -142,7 +143,7 @@ mod tests {
                 "{http} {msg} {public:?}"
             );
         }
-        let alone = |msg, public| warning(Plan::One(Role::Msg), &config("", msg, public)).is_some();
+        let alone = |msg, public| warning(Plan::One(Role::MSG), &config("", msg, public)).is_some();
         assert!(alone("0.0.0.0:8000", ""));
         assert!(!alone("10.0.0.1:8000", "") && !alone("0.0.0.0:8000", "10.0.0.1"));
         assert!(!alone("127.0.0.1:8000", ""), "everything on one machine");
@@ -152,7 +153,7 @@ mod tests {
     fn where_the_client_came_is_known_only_beside_the_login_server() {
         let config = config("0.0.0.0:8080", "0.0.0.0:8000", "*");
         assert!(check(Plan::All, &config).is_ok());
-        let refused = check(Plan::One(Role::Msg), &config).unwrap_err();
+        let refused = check(Plan::One(Role::MSG), &config).unwrap_err();
         assert!(refused.to_string().starts_with("set msg.public_ip1: "));
     }
 

@@ -137,7 +137,7 @@ async fn metrics_follow_the_table() {
             .unwrap_or_else(|_| panic!("{wanted}"));
     };
     shows("im_login_server_sessions{server=\"m1\"} 5").await;
-    shows("im_login_servers{state=\"Accepting\"} 2").await;
+    shows("im_login_servers{state=\"accepting\"} 2").await;
     assert!(
         !login
             .context
@@ -147,7 +147,7 @@ async fn metrics_follow_the_table() {
             .contains("server=\"m2\"")
     );
     drop(second);
-    shows("im_login_servers{state=\"Accepting\"} 1").await;
+    shows("im_login_servers{state=\"accepting\"} 1").await;
 }
 
 #[tokio::test]

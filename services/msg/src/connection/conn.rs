@@ -22,6 +22,7 @@ use super::budget::OutputBudget;
 use super::closes::PendingCloses;
 use super::identity::Session;
 use super::outbound::{Ending, Outbound};
+use super::room::Room;
 use crate::env::Env;
 use crate::transport::Transport;
 
@@ -248,9 +249,12 @@ impl Conn {
         self.paused.store(false, Ordering::SeqCst);
     }
 
-    /// Marks the connection as not being read while a wait lasts.
-    pub(crate) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::SeqCst);
+    /// Waits until there is room for what all connections send, or until the connection is closing.
+    pub(crate) async fn pause_for_room(&self, room: &Room) {
+        self.paused.store(true, Ordering::SeqCst);
+        let is_closing = || self.phase() == Phase::Closing;
+        room.wait(&self.resume, is_closing).await;
+        self.paused.store(false, Ordering::SeqCst);
     }
 
     fn wake_reader(&self) {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_frame};
+use im_core::Chain;
+use im_trace::{Trace, hop};
 use tracing::debug;
 
 use super::conn::{CloseReason, Conn, Output, Phase};
 use super::meter::{self, Bucket, ConnMeter, UserMeter};
 use super::partial::{Partials, Ticket};
+use super::room::Room;
 use super::turn::Turn;
 use super::user_meters::UserMeters;
 use crate::env::Env;
@@ -32,15 +35,17 @@ pub(crate) trait Upper: Send + Sync + 'static {
     /// Works on one frame. Must not wait.
     fn frame(self: &Arc<Self>, conn: &Arc<Conn>, command: ClientCommand, frame: FrameRef<'_>);
 
-    /// Whether so much of all connections waits that none may send a message ([`Pause::Server`]) or
-    /// ask ([`Pause::ServerQueries`]) now.
-    fn is_full(&self, why: Pause) -> bool;
+    /// Room for messages of all connections that wait to be stored.
+    fn message_room(&self) -> &Room;
+
+    /// Room for questions of all connections that wait to be answered.
+    fn query_room(&self) -> &Room;
 
     /// The task of a connection is over.
     fn left(self: &Arc<Self>, conn: &Arc<Conn>);
 
     /// Called with each full sweep of the connections.
-    fn swept(&self, now: u32);
+    fn swept(self: &Arc<Self>, now: u32);
 }
 
 /// Longest wait for a rate before the connection is looked at again, milliseconds.
@@ -75,12 +80,14 @@ pub(crate) fn run<U: Upper>(upper: Arc<U>, conn: Arc<Conn>) -> impl Future<Outpu
         upper,
         conn,
         reader,
+        trace: Trace::sample(),
     };
     async move {
         let Here {
             upper,
             conn,
             reader,
+            ..
         } = &mut here;
         loop {
             let step = reader.pump(upper, conn);
@@ -126,10 +133,13 @@ struct Here<U: Upper> {
     upper: Arc<U>,
     conn: Arc<Conn>,
     reader: Reader,
+    trace: Trace,
 }
 
 impl<U: Upper> Drop for Here<U> {
     fn drop(&mut self) {
+        let user = || self.conn.session().map_or(0, |session| session.user.get());
+        hop!(root: self.trace, "connection", user = user(), remote = %self.conn.remote());
         self.conn.cut();
         self.reader.leave_place(&self.upper.output().env);
         self.upper.partials().release(&mut self.reader.ticket);
@@ -139,14 +149,13 @@ impl<U: Upper> Drop for Here<U> {
 
 /// Waits until a bound allows more.
 async fn pause<U: Upper>(upper: &U, conn: &Conn, why: Pause) {
-    if matches!(why, Pause::Server | Pause::ServerQueries) {
-        // Rare, and nobody knows whom to wake: look again soon.
-        conn.set_paused(true);
-        Box::pin(tokio::time::sleep(Duration::from_millis(20))).await;
-        conn.set_paused(false);
-        return;
-    }
-    conn.pause_while(|| is_blocked(upper, conn, why)).await;
+    let room = match why {
+        Pause::Server => upper.message_room(),
+        Pause::ServerQueries => upper.query_room(),
+        _ => return conn.pause_while(|| is_blocked(upper, conn, why)).await,
+    };
+    // Boxed, so that a connection that never gets here is smaller.
+    Box::pin(conn.pause_for_room(room)).await;
 }
 
 fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
@@ -161,7 +170,8 @@ fn is_blocked<U: Upper>(upper: &U, conn: &Conn, why: Pause) -> bool {
                 || u64::from(conn.query_bytes()) >= config.pending_query_bytes.as_u64()
         }
         Pause::Output => conn.queued() > config.push_budget.as_usize(),
-        Pause::Server | Pause::ServerQueries => upper.is_full(why),
+        Pause::Server => upper.message_room().is_full(),
+        Pause::ServerQueries => upper.query_room().is_full(),
         Pause::Drain => conn.phase() == Phase::Draining,
         Pause::Rate => false,
     }
@@ -329,7 +339,7 @@ impl Reader {
                 Ok(None) => return (used, Step::Wait),
                 Err(error) => {
                     metrics.refused(Refusal::FrameLength);
-                    debug!(remote = %conn.remote(), %error, "closing a connection");
+                    debug!(remote = %conn.remote(), error = %Chain(&error), "closing a connection");
                     if conn.phase() == Phase::Fresh && conn.end(None, CloseReason::Finish) {
                         // Whoever is in the middle of the frame sees an end, not a broken connection.
                         conn.close(upper.output(), CloseReason::Finish);

@@ -12,7 +12,7 @@
 
 mod queue;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use im_config::MsgConfig;
@@ -21,9 +21,10 @@ use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
     Answer, DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
 };
+use im_trace::Trace;
 use tokio::sync::Notify;
 
-use crate::connection::Conn;
+use crate::connection::{Conn, Room};
 use queue::{Class, Queue, Waiting};
 
 /// What a call costs beside its bytes, bytes.
@@ -39,6 +40,7 @@ pub(crate) struct Sending {
     pub(crate) bytes: u32,
     /// Server milliseconds when it was received.
     pub(crate) since: u32,
+    pub(crate) trace: Trace,
 }
 
 /// A login that db-proxy is asked about.
@@ -50,6 +52,7 @@ pub(crate) struct LoginAttempt {
     pub(crate) version: Arc<str>,
     /// The client understands a time to wait.
     pub(crate) takes_retry: bool,
+    pub(crate) trace: Trace,
 }
 
 /// Whose call it was.
@@ -62,6 +65,7 @@ pub(crate) enum Caller {
         bytes: u32,
         /// What has come of an answer that comes in parts.
         parts: Vec<Answer>,
+        trace: Trace,
     },
     /// A login.
     Login(LoginAttempt),
@@ -122,20 +126,20 @@ pub(crate) struct Calls {
     wake: Notify,
     is_up: AtomicBool,
     /// Bytes of messages queued or in flight.
-    pending_bytes: AtomicU64,
-    /// Bytes of queries queued or in flight.
-    query_bytes: AtomicU64,
+    messages: Room,
+    /// Bytes of queries queued or in flight, and of what else clients ask.
+    queries: Arc<Room>,
 }
 
 impl Calls {
-    pub(crate) fn new(config: &MsgConfig) -> Self {
+    pub(crate) fn new(config: &MsgConfig, queries: Arc<Room>) -> Self {
         Self {
             bounds: Bounds::of(config),
             queue: Mutex::default(),
             wake: Notify::new(),
             is_up: AtomicBool::new(false),
-            pending_bytes: AtomicU64::new(0),
-            query_bytes: AtomicU64::new(0),
+            messages: Room::new(config.pending_total.as_u64()),
+            queries,
         }
     }
 
@@ -163,14 +167,9 @@ impl Calls {
         self.is_up.load(Ordering::Acquire)
     }
 
-    /// Bytes of messages that wait to be stored.
-    pub(crate) fn pending_bytes(&self) -> u64 {
-        self.pending_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of queries that wait for their answers.
-    pub(crate) fn query_bytes(&self) -> u64 {
-        self.query_bytes.load(Ordering::Relaxed)
+    /// Room for messages that wait to be stored.
+    pub(crate) fn messages(&self) -> &Room {
+        &self.messages
     }
 
     /// Queued messages, and calls in flight.
@@ -181,8 +180,7 @@ impl Calls {
 
     /// Queues a message of a connection.
     pub(crate) fn send(&self, conn: &Conn, sending: Sending) {
-        self.pending_bytes
-            .fetch_add(u64::from(sending.bytes), Ordering::Relaxed);
+        self.messages.take(sending.bytes);
         conn.message_sent(sending.bytes);
         self.queue().push_message(sending);
         self.wake();
@@ -193,14 +191,14 @@ impl Calls {
     pub(crate) fn query(&self, query: Query, conn: &Arc<Conn>, seq: u16) {
         let bytes = u32::try_from(query.body.len()).unwrap_or(u32::MAX - CALL) + CALL;
         conn.query_sent(bytes);
-        self.query_bytes
-            .fetch_add(u64::from(bytes), Ordering::Relaxed);
+        self.queries.take(bytes);
         let conn = Arc::downgrade(conn);
         let caller = Caller::Client {
             conn,
             seq,
             bytes,
             parts: Vec::new(),
+            trace: Trace::sample(),
         };
         self.push(Class::Query, Call::Query(query), caller, bytes);
     }
@@ -290,8 +288,7 @@ impl Calls {
     /// A call other than a message is done with, answered or not.
     pub(super) fn done(&self, caller: &Caller) {
         if let Caller::Client { conn, bytes, .. } = caller {
-            self.query_bytes
-                .fetch_sub(u64::from(*bytes), Ordering::Relaxed);
+            self.queries.give_back(*bytes);
             if let Some(conn) = conn.upgrade() {
                 conn.query_done(*bytes);
             }
@@ -300,8 +297,7 @@ impl Calls {
 
     /// A message is done with, stored or not.
     pub(super) fn release(&self, sending: &Sending) {
-        self.pending_bytes
-            .fetch_sub(u64::from(sending.bytes), Ordering::Relaxed);
+        self.messages.give_back(sending.bytes);
         if let Some(conn) = sending.conn.upgrade() {
             conn.message_done(sending.bytes);
         }

@@ -8,8 +8,8 @@ use tracing::warn;
 use super::handle;
 use super::state::Gateway;
 use crate::clock::is_due;
-use crate::connection::{Conn, Output, Partials, Upper, UserMeters};
-use crate::metrics::{Pause, Refusal};
+use crate::connection::{Conn, Output, Partials, Room, Upper, UserMeters};
+use crate::metrics::Refusal;
 
 impl Upper for Gateway {
     fn output(&self) -> &Arc<Output> {
@@ -28,13 +28,12 @@ impl Upper for Gateway {
         handle::frame(self, conn, command, frame);
     }
 
-    fn is_full(&self, why: Pause) -> bool {
-        let config = &self.env.config;
-        if why == Pause::ServerQueries {
-            return self.db.query_bytes() + self.statuses.bytes()
-                >= config.pending_query_total.as_u64();
-        }
-        self.db.pending_bytes() >= config.pending_total.as_u64()
+    fn message_room(&self) -> &Room {
+        self.db.messages()
+    }
+
+    fn query_room(&self) -> &Room {
+        &self.queries
     }
 
     fn left(self: &Arc<Self>, conn: &Arc<Conn>) {
@@ -43,12 +42,12 @@ impl Upper for Gateway {
         self.connections.closed(conn);
     }
 
-    fn swept(&self, now: u32) {
+    fn swept(self: &Arc<Self>, now: u32) {
         self.expire_sends(now);
         handle::presence::expire(self, now);
         let (pending, in_flight) = self.db.sizes();
         let metrics = &self.env.metrics;
-        let queries = self.db.query_bytes() + self.statuses.bytes();
+        let queries = self.queries.used();
         metrics
             .query_bytes
             .set(i64::try_from(queries).unwrap_or(i64::MAX));

@@ -18,7 +18,9 @@ use super::inbox::Inbox;
 use super::public::Public;
 use super::routes::Routes;
 use super::statuses::StatusJobs;
-use crate::connection::{Admission, CloseReason, Conn, Connections, Output, Partials, UserMeters};
+use crate::connection::{
+    Admission, CloseReason, Conn, Connections, Output, Partials, Room, UserMeters,
+};
 use crate::env::Env;
 use crate::session::Sessions;
 
@@ -32,6 +34,8 @@ pub(crate) struct Gateway {
     pub(crate) partials: Partials,
     pub(crate) sessions: Sessions,
     pub(crate) db: Calls,
+    /// Room for questions of all connections, to whomever they go.
+    pub(crate) queries: Arc<Room>,
     pub(crate) routes: Routes,
     pub(crate) statuses: StatusJobs,
     pub(crate) inbox: Inbox,
@@ -47,6 +51,7 @@ impl Gateway {
         let env = Arc::new(env);
         let output = Arc::new(Output::new(Arc::clone(&env)));
         let config = &env.config;
+        let queries = Arc::new(Room::new(config.pending_query_total.as_u64()));
         Self {
             admission: Admission::new(
                 config.max_connections,
@@ -61,9 +66,10 @@ impl Gateway {
                 config.partial_total.as_usize(),
             ),
             sessions: Sessions::new(Arc::clone(&env)),
-            db: Calls::new(config),
+            db: Calls::new(config, Arc::clone(&queries)),
             routes: Routes::default(),
             statuses: StatusJobs::default(),
+            queries,
             inbox,
             drain: Drain::new(),
             public: watch::Sender::new(public),

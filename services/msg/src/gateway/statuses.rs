@@ -1,6 +1,5 @@
 //! Presence questions that wait for route servers.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::connection::Conn;
@@ -17,7 +16,8 @@ pub(crate) struct StatusJob {
     pub(crate) since: u32,
     /// As asked, in order.
     pub(crate) users: Vec<u32>,
-    pub(crate) online: HashSet<u32>,
+    /// Those who are online, as each route server has said.
+    pub(crate) online: Vec<Vec<u32>>,
     /// Route links that have not answered.
     pub(crate) waiting: Vec<LinkId>,
 }
@@ -26,7 +26,6 @@ pub(crate) struct StatusJob {
 struct Jobs {
     open: NumberMap<u64, StatusJob>,
     last_tag: u64,
-    bytes: u64,
 }
 
 /// All open questions.
@@ -38,17 +37,11 @@ impl StatusJobs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes of all open questions.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.lock().bytes
-    }
-
     /// Opens a question; its tag names it to route servers.
     pub(crate) fn open(&self, job: StatusJob) -> u64 {
         let mut jobs = self.lock();
         jobs.last_tag += 1;
         let tag = jobs.last_tag;
-        jobs.bytes += u64::from(job.bytes);
         jobs.open.insert(tag, job);
         tag
     }
@@ -57,7 +50,7 @@ impl StatusJobs {
     pub(crate) fn result(&self, link: LinkId, tag: u64, online: &[u32]) {
         if let Some(job) = self.lock().open.get_mut(&tag) {
             job.waiting.retain(|waiting| *waiting != link);
-            job.online.extend(online);
+            job.online.push(online.to_vec());
         }
     }
 
@@ -65,11 +58,7 @@ impl StatusJobs {
     pub(crate) fn finish(&self, tag: u64) -> Option<StatusJob> {
         let mut jobs = self.lock();
         match jobs.open.get(&tag) {
-            Some(job) if job.waiting.is_empty() => {
-                let job = jobs.open.remove(&tag)?;
-                jobs.bytes -= u64::from(job.bytes);
-                Some(job)
-            }
+            Some(job) if job.waiting.is_empty() => jobs.open.remove(&tag),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use im_core::Chain;
 use im_runtime::listen;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, Instant};
@@ -84,7 +85,7 @@ impl Backoff {
             .is_none_or(|at| at.elapsed() > Duration::from_secs(10))
         {
             self.warned = Some(Instant::now());
-            warn!(%error, "accept failed");
+            warn!(error = %Chain(&error), "accept failed");
         }
         let wait = Duration::from_millis(5 << self.failures.min(10)).min(ACCEPT_BACKOFF);
         self.failures += 1;

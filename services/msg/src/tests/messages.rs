@@ -142,7 +142,7 @@ async fn messages_of_a_connection_stay_in_order_and_travel_in_batches() {
         .collect();
     assert!(sent.iter().copied().eq(1..=600));
     assert!(rig.db.largest_batch() > 10, "what gathers goes together");
-    assert_eq!(rig.gateway.db.pending_bytes(), 0);
+    assert_eq!(rig.gateway.db.messages().used(), 0);
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_message_that_waits_too_long_for_a_link_is_given_up() {
         rig.gateway.env.metrics.refusals(Refusal::NoDbProxy) == 1
     })
     .await;
-    assert_eq!(rig.gateway.db.pending_bytes(), 0);
+    assert_eq!(rig.gateway.db.messages().used(), 0);
     rig.db.accept_again();
     rig.ready().await;
     client.send(Command::MsgData, 2, &text(8, "later")).await;

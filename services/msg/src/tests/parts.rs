@@ -62,7 +62,7 @@ async fn the_parts_of_an_answer_are_one_frame_and_nothing_waits_for_them() {
     })
     .await;
     assert_eq!(
-        (rig.gateway.db.sizes().1, rig.gateway.db.query_bytes()),
+        (rig.gateway.db.sizes().1, rig.gateway.queries.used()),
         (0, 0)
     );
 }
@@ -107,7 +107,7 @@ async fn parts_that_nobody_waits_for_are_taken_and_forgotten() {
     })
     .await;
     assert_eq!(
-        (rig.gateway.db.sizes().1, rig.gateway.db.query_bytes()),
+        (rig.gateway.db.sizes().1, rig.gateway.queries.used()),
         (0, 0)
     );
 }

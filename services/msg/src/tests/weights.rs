@@ -104,14 +104,14 @@ async fn requests_of_a_client_that_has_gone_are_cancelled_and_its_messages_are_s
     drop(client);
     until("they are cancelled", || rig.db.state().cancelled.len() == 4).await;
     assert_eq!(
-        (rig.gateway.db.sizes().1, rig.gateway.db.query_bytes()),
+        (rig.gateway.db.sizes().1, rig.gateway.queries.used()),
         (1, 0)
     );
     let metrics = &rig.gateway.env.metrics;
     until("the socket is closed", || metrics.connections.get() == 0).await;
     rig.db.release();
     until("the message is stored", || {
-        rig.gateway.db.pending_bytes() == 0
+        rig.gateway.db.messages().used() == 0
     })
     .await;
     assert_eq!(rig.db.state().sends.len(), 1);
@@ -277,6 +277,27 @@ async fn a_presence_question_is_about_distinct_users_and_not_too_many() {
 }
 
 #[tokio::test]
+async fn a_question_about_many_users_is_answered_whole_and_gives_back_what_it_counted_for() {
+    let rig = Rig::start_with(config()).await;
+    let mut client = rig.client(7, MAC).await;
+    rig.route().state().online = vec![1, 9_999];
+    // Each of them twice.
+    let asked: Vec<u32> = (1..=10_000).chain(1..=10_000).collect();
+    client
+        .send(Command::UsersStatReq, 1, &presence(asked))
+        .await;
+    let answer: ImUsersStatRsp = client.expect(Command::UsersStatRsp, 1).await;
+    let told = answer.user_stat_list.iter();
+    let told: Vec<(u32, bool)> = told.map(|stat| (stat.user_id, stat.status == 1)).collect();
+    let expected = (1..=10_000).map(|user| (user, user == 1 || user == 9_999));
+    assert!(expected.eq(told));
+    until("nothing counts any more", || {
+        rig.gateway.queries.used() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_silent_route_server_does_not_keep_a_question_open() {
     let rig = Rig::start_with(MsgConfig {
         presence_timeout: Span::millis(20),
@@ -294,7 +315,7 @@ async fn a_silent_route_server_does_not_keep_a_question_open() {
         rig.gateway.env.metrics.refusals(Refusal::PresenceTimeout),
         1
     );
-    assert_eq!(rig.gateway.statuses.bytes(), 0);
+    assert_eq!(rig.gateway.queries.used(), 0);
 }
 
 #[tokio::test]

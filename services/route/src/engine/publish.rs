@@ -7,6 +7,7 @@ use im_proto_rpc::v1::{
     Audience, ListSessions, LiveMessage, PublishBatch, PublishReplies, SessionList,
 };
 use im_rpc::{Link, batch};
+use im_trace::{Trace, hop};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
@@ -134,7 +135,10 @@ impl Engine {
             match item.item {
                 Some(Published::Message(message)) => {
                     messages += 1;
-                    copies += self.message(message);
+                    let (trace, seq) = (Trace::from_wire(message.trace), message.seq);
+                    let servers = self.message(message);
+                    hop!(trace, "route", seq, servers);
+                    copies += servers;
                 }
                 Some(Published::Event(event)) => self.event(event),
                 Some(Published::Kick(kick)) => self.kick(kick),

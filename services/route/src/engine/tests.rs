@@ -292,6 +292,7 @@ fn live(seq: u64, from: u32, origin: u64, recipients: &[u32]) -> Published {
         msg_type: 1,
         data: Bytes::from_static(b"hello"),
         recipients: recipients.to_vec(),
+        trace: 0,
     })
 }
 

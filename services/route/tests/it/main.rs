@@ -18,7 +18,7 @@ use im_proto_rpc::v1::{
 };
 use im_route::{Deps, Server, ServerError};
 use im_rpc::grpc::GrpcDialer;
-use im_rpc::{Dial, Guard, Link, LinkMetrics, Method, RouteAttach, RoutePublish, Secret};
+use im_rpc::{Dial, Guard, Link, LinkKind, LinkMetrics, RouteAttach, RoutePublish, Secret};
 use im_runtime::Context;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -59,12 +59,12 @@ impl Route {
         }
     }
 
-    async fn dial<M: Method>(&self) -> Link<M::Call, M::Item> {
+    async fn dial<K: LinkKind>(&self) -> Link<K::Call, K::Item> {
         let endpoint = Endpoint {
             name: "route".to_owned(),
             address: self.address.clone(),
         };
-        let dialer = GrpcDialer::<M>::new(endpoint, self.secret.clone(), LinkConfig::default());
+        let dialer = GrpcDialer::<K>::new(endpoint, self.secret.clone(), LinkConfig::default());
         dialer.dial().await.unwrap()
     }
 
@@ -237,8 +237,8 @@ async fn metrics_and_dump_show_what_is_there() {
     let shown = async {
         loop {
             let text = route.context.metrics.encode().unwrap();
-            if text.contains("im_route_sessions{kind=\"Mobile\"} 1")
-                && text.contains("im_route_servers{kind=\"Attached\"} 1")
+            if text.contains("im_route_sessions{kind=\"mobile\"} 1")
+                && text.contains("im_route_servers{kind=\"attached\"} 1")
                 && text.contains("im_route_position 5")
             {
                 break;

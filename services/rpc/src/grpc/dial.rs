@@ -11,58 +11,58 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::{CONNECTION_WINDOW_BYTES, Method, STREAM_WINDOW_BYTES, couple};
+use super::{CONNECTION_WINDOW_BYTES, LinkKind, STREAM_WINDOW_BYTES, couple};
 use crate::link::{Dial, DialError, Link};
 use crate::peers::Connect;
 use crate::secret::Secret;
 
 /// Makes [`GrpcDialer`]s.
 #[derive(Clone, Debug)]
-pub struct GrpcConnect<M> {
+pub struct GrpcConnect<K> {
     secret: Secret,
     config: LinkConfig,
-    method: PhantomData<fn() -> M>,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl<M: Method> GrpcConnect<M> {
+impl<K: LinkKind> GrpcConnect<K> {
     /// Dialers that present this secret.
     pub fn new(secret: Secret, config: LinkConfig) -> Self {
         Self {
             secret,
             config,
-            method: PhantomData,
+            kind: PhantomData,
         }
     }
 }
 
-impl<M: Method> Connect<M::Call, M::Item> for GrpcConnect<M> {
-    fn dialer(&self, endpoint: &Endpoint) -> Arc<dyn Dial<M::Call, M::Item>> {
+impl<K: LinkKind> Connect<K::Call, K::Item> for GrpcConnect<K> {
+    fn dialer(&self, endpoint: &Endpoint) -> Arc<dyn Dial<K::Call, K::Item>> {
         let (secret, config) = (self.secret.clone(), self.config.clone());
-        Arc::new(GrpcDialer::<M>::new(endpoint.clone(), secret, config))
+        Arc::new(GrpcDialer::<K>::new(endpoint.clone(), secret, config))
     }
 }
 
-/// Opens links of one method to one server.
+/// Opens links of one kind to one server.
 #[derive(Debug)]
-pub struct GrpcDialer<M> {
+pub struct GrpcDialer<K> {
     endpoint: Endpoint,
     secret: Secret,
     config: LinkConfig,
-    method: PhantomData<fn() -> M>,
+    kind: PhantomData<fn() -> K>,
 }
 
-impl<M: Method> GrpcDialer<M> {
+impl<K: LinkKind> GrpcDialer<K> {
     /// A dialer that presents this secret.
     pub fn new(endpoint: Endpoint, secret: Secret, config: LinkConfig) -> Self {
         Self {
             endpoint,
             secret,
             config,
-            method: PhantomData,
+            kind: PhantomData,
         }
     }
 
-    async fn open(&self) -> Result<Link<M::Call, M::Item>, DialError> {
+    async fn open(&self) -> Result<Link<K::Call, K::Item>, DialError> {
         let channel = channel(&self.endpoint.address, &self.config)
             .await
             .map_err(|error| self.unreachable(error))?;
@@ -79,9 +79,9 @@ impl<M: Method> GrpcDialer<M> {
         if let Some(bearer) = self.secret.bearer() {
             request.metadata_mut().insert("authorization", bearer);
         }
-        let codec = ProstCodec::<M::Call, M::Item>::default();
+        let codec = ProstCodec::<K::Call, K::Item>::default();
         let response = client
-            .streaming(request, PathAndQuery::from_static(M::PATH), codec)
+            .streaming(request, PathAndQuery::from_static(K::LINK.path), codec)
             .await
             .map_err(|status| self.refused(status))?;
         inbound.spawn(response.into_inner(), None);
@@ -106,12 +106,12 @@ impl<M: Method> GrpcDialer<M> {
 }
 
 #[async_trait]
-impl<M: Method> Dial<M::Call, M::Item> for GrpcDialer<M> {
+impl<K: LinkKind> Dial<K::Call, K::Item> for GrpcDialer<K> {
     fn peer(&self) -> &str {
         &self.endpoint.name
     }
 
-    async fn dial(&self) -> Result<Link<M::Call, M::Item>, DialError> {
+    async fn dial(&self) -> Result<Link<K::Call, K::Item>, DialError> {
         // The peer answers the call's headers at once, so one limit covers name, connection and call.
         let limit = self.config.connect_timeout.duration();
         tokio::time::timeout(limit, self.open())

@@ -1,185 +1,109 @@
-//! Server side: the generated services, each handing the links it gets to an [`Accept`].
+//! Server side: one service for every kind of link, which hands the links it gets to an [`Accept`].
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
-use im_proto_rpc::v1::db_proxy_server::DbProxy;
-use im_proto_rpc::v1::login_server::Login;
-use im_proto_rpc::v1::route_server::Route;
-use im_proto_rpc::v1::{
-    DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
-};
+use im_config::LinkConfig;
+use tonic::body::Body;
+use tonic::codegen::{self, BoxFuture, Service, StdError, http};
+use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
 
-use super::couple;
-use crate::batch::Batch;
+use super::{LinkKind, couple};
 use crate::link::Accept;
-use crate::metrics::{LinkKind, LinkMetrics};
+use crate::metrics::LinkMetrics;
 
-/// A boxed response stream, as the generated traits want it.
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// Turns calls of one method into links.
-struct Coupler<Out, In> {
-    accept: Arc<dyn Accept<Out, In>>,
-    kind: LinkKind,
-    bounds: Bounds,
+/// The method of one kind of link.
+pub(crate) struct LinkService<K: LinkKind> {
+    accept: Arc<dyn Accept<K::Item, K::Call>>,
+    /// Batches that may wait in each direction.
+    queue: usize,
+    /// Bytes of a batch.
+    batch_bytes: usize,
     metrics: LinkMetrics,
 }
 
-/// Bounds of each link of a service.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Batches that may wait in each direction.
-    pub queue: usize,
-    /// Bytes of a batch.
-    pub batch_bytes: usize,
-}
-
-impl From<&im_config::LinkConfig> for Bounds {
-    fn from(config: &im_config::LinkConfig) -> Self {
+impl<K: LinkKind> LinkService<K> {
+    /// Hands every link to `accept`.
+    pub(crate) fn new(
+        accept: Arc<dyn Accept<K::Item, K::Call>>,
+        config: &LinkConfig,
+        metrics: LinkMetrics,
+    ) -> Self {
         Self {
+            accept,
             queue: config.queue_batches,
             batch_bytes: config.max_batch.as_usize(),
+            metrics,
         }
     }
-}
 
-impl<Out: Batch + Send + Unpin + 'static, In: Send + 'static> Coupler<Out, In> {
-    fn couple(&self, request: Request<Streaming<In>>) -> Response<Answers<Out>> {
+    fn couple(&self, request: Request<Streaming<K::Call>>) -> Response<Answers<K::Item>> {
         let peer = request
             .remote_addr()
             .map_or_else(String::new, |address| address.to_string());
-        let (link, half) = couple::open(peer, self.bounds.queue);
-        let (outbound, inbound) = half.split(self.bounds.batch_bytes);
+        let (link, half) = couple::open(peer, self.queue);
+        let (outbound, inbound) = half.split(self.batch_bytes);
         inbound.spawn(
             request.into_inner(),
-            Some(self.metrics.hold_accepted(self.kind)),
+            Some(self.metrics.hold_accepted(K::LINK)),
         );
         self.accept.accept(link);
         Response::new(Box::pin(outbound.map(Ok)))
     }
 }
 
-/// `im.v1.DbProxy` on top of an [`Accept`].
-pub struct DbProxyService {
-    attach: Coupler<DbResults, DbCalls>,
-}
-
-impl DbProxyService {
-    /// Hands every link to `attach`.
-    pub fn new(
-        attach: Arc<dyn Accept<DbResults, DbCalls>>,
-        bounds: Bounds,
-        metrics: LinkMetrics,
-    ) -> Self {
+impl<K: LinkKind> Clone for LinkService<K> {
+    fn clone(&self) -> Self {
         Self {
-            attach: Coupler {
-                accept: attach,
-                kind: LinkKind::DbProxyAttach,
-                bounds,
-                metrics,
-            },
+            accept: Arc::clone(&self.accept),
+            queue: self.queue,
+            batch_bytes: self.batch_bytes,
+            metrics: self.metrics.clone(),
         }
     }
 }
 
-#[tonic::async_trait]
-impl DbProxy for DbProxyService {
-    type AttachStream = Answers<DbResults>;
+impl<K: LinkKind, B> Service<http::Request<B>> for LinkService<K>
+where
+    B: codegen::Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
 
-    async fn attach(
-        &self,
-        request: Request<Streaming<DbCalls>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
-        Ok(self.attach.couple(request))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let method = Method(self.clone());
+        let limit = Some(self.batch_bytes);
+        Box::pin(async move {
+            let codec = ProstCodec::<K::Item, K::Call>::default();
+            let mut grpc = Grpc::new(codec).apply_max_message_size_config(limit, limit);
+            Ok(grpc.streaming(method, request).await)
+        })
     }
 }
 
-/// `im.v1.Route` on top of two [`Accept`]s.
-pub struct RouteService {
-    attach: Coupler<RouteItems, RouteCalls>,
-    publish: Coupler<PublishReplies, PublishBatch>,
-}
+/// A boxed stream of what the server sends.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl RouteService {
-    /// Hands links of msg servers to `attach` and those of writers to `publish`.
-    pub fn new(
-        attach: Arc<dyn Accept<RouteItems, RouteCalls>>,
-        publish: Arc<dyn Accept<PublishReplies, PublishBatch>>,
-        bounds: Bounds,
-        metrics: LinkMetrics,
-    ) -> Self {
-        let (one, two) = (metrics.clone(), metrics);
-        Self {
-            attach: Coupler {
-                accept: attach,
-                kind: LinkKind::RouteAttach,
-                bounds,
-                metrics: one,
-            },
-            publish: Coupler {
-                accept: publish,
-                kind: LinkKind::RoutePublish,
-                bounds,
-                metrics: two,
-            },
-        }
-    }
-}
+struct Method<K: LinkKind>(LinkService<K>);
 
-#[tonic::async_trait]
-impl Route for RouteService {
-    type AttachStream = Answers<RouteItems>;
-    type PublishStream = Answers<PublishReplies>;
+impl<K: LinkKind> StreamingService<K::Call> for Method<K> {
+    type Response = K::Item;
+    type ResponseStream = Answers<K::Item>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
-    async fn attach(
-        &self,
-        request: Request<Streaming<RouteCalls>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
-        Ok(self.attach.couple(request))
-    }
-
-    async fn publish(
-        &self,
-        request: Request<Streaming<PublishBatch>>,
-    ) -> Result<Response<Self::PublishStream>, Status> {
-        Ok(self.publish.couple(request))
-    }
-}
-
-/// `im.v1.Login` on top of an [`Accept`].
-pub struct LoginService {
-    report: Coupler<LoadSeen, LoadReport>,
-}
-
-impl LoginService {
-    /// Hands every link to `report`.
-    pub fn new(
-        report: Arc<dyn Accept<LoadSeen, LoadReport>>,
-        bounds: Bounds,
-        metrics: LinkMetrics,
-    ) -> Self {
-        Self {
-            report: Coupler {
-                accept: report,
-                kind: LinkKind::LoginReport,
-                bounds,
-                metrics,
-            },
-        }
-    }
-}
-
-#[tonic::async_trait]
-impl Login for LoginService {
-    type ReportStream = Answers<LoadSeen>;
-
-    async fn report(
-        &self,
-        request: Request<Streaming<LoadReport>>,
-    ) -> Result<Response<Self::ReportStream>, Status> {
-        Ok(self.report.couple(request))
+    fn call(&mut self, request: Request<Streaming<K::Call>>) -> Self::Future {
+        ready(Ok(self.0.couple(request)))
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, stream};
 use im_config::LinkConfig;
-use im_core::AcceptBackoff;
+use im_core::{AcceptBackoff, Chain};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep};
@@ -58,7 +58,7 @@ impl Incoming {
                 Ok((stream, peer)) => {
                     self.backoff.succeeded();
                     if let Err(error) = stream.set_nodelay(true) {
-                        warn!(%error, "set no delay failed");
+                        warn!(error = %Chain(&error), "set no delay failed");
                     }
                     let cut = self.cut.child_token();
                     let Some((standing, evicted)) = self.doors.enter(peer.ip(), &cut) else {
@@ -80,7 +80,7 @@ impl Incoming {
                 Err(error) => {
                     let (wait, log) = self.backoff.failed(self.opened.elapsed());
                     if log {
-                        warn!(%error, "accept failed");
+                        warn!(error = %Chain(&error), "accept failed");
                     }
                     sleep(wait).await;
                 }

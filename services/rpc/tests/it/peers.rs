@@ -9,14 +9,14 @@ use im_discovery::{Endpoint, StaticList};
 use im_proto_rpc::v1::{DbCalls, DbResults};
 use im_rpc::metrics::DialResult;
 use im_rpc::peers::Watch;
-use im_rpc::{Connect, Dial, DialError, Link, LinkKind, LinkMetrics, PeerEvent, Peers, link};
+use im_rpc::{Connect, Dial, DialError, Link, LinkMetrics, PeerEvent, Peers, link};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::world::{Far, Near, config, soon};
 
-const KIND: LinkKind = LinkKind::DbProxyAttach;
+const KIND: im_role::Link = im_role::links::DB_PROXY_ATTACH;
 
 /// Servers by address; what is not in here cannot be reached.
 #[derive(Clone, Default)]
@@ -105,7 +105,7 @@ fn world(endpoints: Vec<Endpoint>) -> World {
     let stop = CancellationToken::new();
     let peers = Peers::new(Arc::clone(&list) as _, Arc::new(network.clone()));
     let events = peers.watch(Watch {
-        kind: KIND,
+        link: KIND,
         config: &config(),
         metrics: &metrics,
         tasks: &tasks,
@@ -237,7 +237,7 @@ async fn a_role_of_this_process_is_a_peer_too() {
     let config = LinkConfig::default();
     let tasks = TaskTracker::new();
     let mut events = Peers::local("db-proxy", accept, &config).watch(Watch {
-        kind: KIND,
+        link: KIND,
         config: &config,
         metrics: &LinkMetrics::default(),
         tasks: &tasks,

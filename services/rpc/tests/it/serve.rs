@@ -10,7 +10,7 @@ use im_proto_rpc::v1::{DbCall, DbCalls, Send, db_call::Call};
 use im_rpc::grpc::GrpcDialer;
 use im_rpc::serve::{BoundGrpc, GrpcServer};
 use im_rpc::{
-    DbProxyAttach, Dial, DialError, Guard, LinkMetrics, LoginReport, Method, RouteAttach,
+    DbProxyAttach, Dial, DialError, Guard, LinkKind, LinkMetrics, LoginReport, RouteAttach,
     RoutePublish, Secret,
 };
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ pub(crate) async fn server(secret: &Secret, config: &LinkConfig) -> Server {
     let (links, accepted) = mpsc::unbounded_channel();
     let accept = Arc::new(move |link: Far| drop(links.send(link)));
     let bound = GrpcServer::new(config, Guard::new(secret, metrics.clone()))
-        .db_proxy(accept)
+        .link::<DbProxyAttach>(accept)
         .bind("127.0.0.1:0")
         .await
         .unwrap();
@@ -42,7 +42,7 @@ pub(crate) async fn server(secret: &Secret, config: &LinkConfig) -> Server {
     }
 }
 
-pub(crate) fn dialer<M: Method>(address: &str, secret: &Secret) -> GrpcDialer<M> {
+pub(crate) fn dialer<K: LinkKind>(address: &str, secret: &Secret) -> GrpcDialer<K> {
     let endpoint = Endpoint {
         name: "db".to_owned(),
         address: address.to_owned(),
@@ -215,8 +215,9 @@ async fn every_kind_of_link_reaches_its_service() {
     };
     let (attach, publish, report) = (note("attach"), note("publish"), note("report"));
     let bound = GrpcServer::new(&config(), Guard::new(&secret, LinkMetrics::default()))
-        .route(Arc::new(move |_| attach()), Arc::new(move |_| publish()))
-        .login(Arc::new(move |_| report()))
+        .link::<RouteAttach>(Arc::new(move |_| attach()))
+        .link::<RoutePublish>(Arc::new(move |_| publish()))
+        .link::<LoginReport>(Arc::new(move |_| report()))
         .bind("127.0.0.1:0")
         .await
         .unwrap();

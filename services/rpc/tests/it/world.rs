@@ -51,7 +51,7 @@ pub(crate) async fn grpc() -> World {
     let secret = Secret::generate();
     let guard = Guard::new(&secret, LinkMetrics::default());
     let server = GrpcServer::new(&config(), guard)
-        .db_proxy(accept)
+        .link::<DbProxyAttach>(accept)
         .bind("127.0.0.1:0")
         .await
         .unwrap();

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use im_core::Chain;
 use rusqlite::{Connection, OpenFlags, Statement, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -163,7 +164,7 @@ fn serve(settings: &Settings, mut jobs: mpsc::UnboundedReceiver<Job>) {
             }
         };
         if let Err((_, error)) = connection.close() {
-            tracing::warn!(%error, "the connection that stores messages was not closed in order");
+            tracing::warn!(error = %Chain(&error), "the connection that stores messages was not closed in order");
         }
         if let Some(reply) = ended {
             // Nobody may wait for it.

@@ -11,6 +11,7 @@
 
 use std::sync::atomic::Ordering;
 
+use im_core::Chain;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection as _, Row};
 use tokio_util::sync::CancellationToken;
@@ -107,9 +108,11 @@ impl SqliteStore {
             }
             match self.maintain().await {
                 Ok(_) => failing = false,
-                Err(error) if failing => tracing::debug!(%error, "maintenance failed again"),
+                Err(error) if failing => {
+                    tracing::debug!(error = %Chain(&error), "maintenance failed again")
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "maintenance failed");
+                    tracing::warn!(error = %Chain(&error), "maintenance failed");
                     failing = true;
                 }
             }

@@ -213,7 +213,7 @@ async fn answers_as_long_as_the_whole_directory() {
         format!("half of the acknowledgements took {half:?} or more")
     });
     let metrics = super::metrics(&mut siege, "msg1").await;
-    let limited = metrics.sum("im_msg_limited", "Answers");
+    let limited = metrics.sum("im_msg_limited", "\"answers\"");
     siege.expect(limited > 0.0, || "nobody's answers were metered".to_owned());
     siege.holds().await;
 }

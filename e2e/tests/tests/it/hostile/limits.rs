@@ -136,7 +136,7 @@ async fn server_commands_of_a_client_have_no_effect() {
     let metrics = Metrics::read(platform.process("all").unwrap())
         .await
         .unwrap();
-    assert!(metrics.sum("im_msg_refused", "Command") >= f64::from(internal));
+    assert!(metrics.sum("im_msg_refused", "\"command\"") >= f64::from(internal));
 }
 
 /// Connects once from this source and leaves in one of several ways.

@@ -166,3 +166,37 @@ async fn why_the_pod_of_db_proxy_cannot_be_made_is_in_status() {
     world.install().await;
     check(&world, "Degraded", ("False", "AsExpected"));
 }
+
+#[tokio::test]
+async fn the_number_of_pods_is_left_to_an_autoscaler_and_to_nobody_else() {
+    let world = World::new();
+    world.install().await;
+    let login = format!("{APPS}/deployments/demo-login");
+    let scale = |manager: &str, pods: u64| {
+        world.change(&login, |object| {
+            object["spec"]["replicas"] = json!(pods);
+            let entry = json!({"manager": manager, "operation": "Update", "subresource": "scale",
+                "time": "2026-01-02T00:00:00Z",
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+            let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
+            entries.retain(|entry| entry["subresource"] != "scale");
+            // Our entry loses the field.
+            entries[0]["fieldsV1"] = json!({"f:spec": {"f:template": {}}});
+            entries.push(entry);
+        });
+    };
+    scale("kube-controller-manager", 7);
+    for _ in 0..20 {
+        world.run_all();
+        world.look().await;
+        let found = world.store.lock().unwrap()[&login]["spec"]["replicas"].clone();
+        assert_eq!(found, 7);
+    }
+    assert_eq!(world.look_and_tell().await, [], "no fight");
+    check(&world, "Progressing", ("True", "RolloutComplete"));
+    assert_eq!(world.status()["roles"]["login"]["readyReplicas"], 7);
+    scale("kubectl", 1);
+    world.settle().await;
+    let found = world.store.lock().unwrap()[&login]["spec"]["replicas"].clone();
+    assert_eq!(found, 2, "as the specification says");
+}

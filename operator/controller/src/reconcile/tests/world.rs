@@ -87,8 +87,12 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             if new["kind"] == "Service" && new["spec"]["clusterIP"].is_null() {
                 new["spec"]["clusterIP"] = json!("10.96.0.1");
             }
-            new["metadata"]["managedFields"] = json!([{"manager": MANAGER, "operation": "Apply",
-                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}}]);
+            let mut fields = vec![json!({"manager": MANAGER, "operation": "Apply",
+                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}})];
+            let before = new["metadata"]["managedFields"].as_array();
+            let others = before.into_iter().flatten();
+            fields.extend(others.filter(|it| it["manager"] != MANAGER).cloned());
+            new["metadata"]["managedFields"] = json!(fields);
             store.insert(path, new.clone());
             (200, new)
         }

@@ -38,10 +38,10 @@ pub(crate) fn facts() -> Facts {
         warnings: Vec::new(),
         login_endpoints: Vec::new(),
         roles: vec![
-            role_facts(Role::DbProxy, 1),
-            role_facts(Role::Route, 2),
-            role_facts(Role::Msg, 3),
-            role_facts(Role::Login, 2),
+            role_facts(Role::DB_PROXY, 1),
+            role_facts(Role::ROUTE, 2),
+            role_facts(Role::MSG, 3),
+            role_facts(Role::LOGIN, 2),
         ],
         msg: Some(Summary {
             replicas: 3,
@@ -129,7 +129,7 @@ fn a_bad_image_stops_progress_with_its_reason_and_leaves_the_rest_available() {
     facts.roles[2].observed.deadline_exceeded = true;
     facts.failing.push(FailingPod {
         pod: "demo-msg-bad-x".to_owned(),
-        role: Role::Msg,
+        role: Role::MSG,
         reason: "ErrImagePull".to_owned(),
         message: "not found".to_owned(),
     });
@@ -161,7 +161,7 @@ fn a_crash_loop_is_reported_with_pod_and_reason() {
     let mut facts = facts();
     facts.failing.push(FailingPod {
         pod: "demo-route-x".to_owned(),
-        role: Role::Route,
+        role: Role::ROUTE,
         reason: "CrashLoopBackOff".to_owned(),
         message: "exit code 64".to_owned(),
     });

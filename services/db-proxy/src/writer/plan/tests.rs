@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use im_core::{Epoch, FrameSource, Peer, RetryKey};
 use im_store::GroupMember;
+use im_trace::Trace;
 use proptest::prelude::*;
 
 use super::*;
@@ -191,6 +192,7 @@ fn incoming(sender: u32, to_group: bool, to: u32, key: Option<(u8, bool)>) -> Op
         msg_type: 1,
         key,
         body: Bytes::from_static(b"x"),
+        trace: Trace::NONE,
     })
 }
 

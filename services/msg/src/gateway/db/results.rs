@@ -7,6 +7,7 @@ use im_codec::{Command, Header, encode, encode_raw};
 use im_core::{CommitSeq, SessionType};
 use im_proto_rpc::v1::{Answer, DbResults, SendDone, answer, db_result, send_done};
 use im_proto_teamtalk::message::ImMsgDataAck;
+use im_trace::hop;
 use tracing::{debug, warn};
 
 use crate::connection::{Appended, Conn};
@@ -36,13 +37,19 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
             }
             (InFlight::Other(mut caller @ Caller::Client { .. }), result) => {
                 if let Caller::Client {
-                    conn, seq, parts, ..
+                    conn,
+                    seq,
+                    parts,
+                    trace,
+                    ..
                 } = &mut caller
                     && let Some(conn) = conn.upgrade()
                     && let Some(db_result::Result::Answer(answer)) = result
                 {
                     parts.push(answer);
                     answered(gateway, &conn, *seq, parts, &mut touched);
+                    let command = parts.first().map_or(0, |first| first.command);
+                    hop!(root: trace, "request", user = conn.session().map_or(0, |session| session.user.get()), command);
                 }
                 gateway.db.done(&caller);
             }
@@ -109,6 +116,14 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
                 let frame = encode(Command::MsgDataAck, sending.seq, &ack);
                 touch(gateway, &conn, frame, touched);
             }
+            hop!(
+                root: sending.trace,
+                "message",
+                user = send.from,
+                to = send.to,
+                msg_id = result.msg_id,
+                seq = result.seq
+            );
         }
         send_done::Outcome::Refused => {
             gateway.env.metrics.refused(Refusal::StoreRefused);

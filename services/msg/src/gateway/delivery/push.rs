@@ -10,6 +10,7 @@ use im_proto_rpc::v1::{Event, Kick, LiveMessage, PcStatus};
 use im_proto_teamtalk::base::UserStatType;
 use im_proto_teamtalk::buddy::ImpcLoginStatusNotify;
 use im_proto_teamtalk::message::ImMsgData;
+use im_trace::{Trace, hop};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -106,6 +107,7 @@ impl Delivery {
         let gateway = &self.gateway;
         let touched = &mut self.touched.now;
         let behind = &mut self.behind;
+        let trace = Trace::from_wire(message.trace);
         let mut frame = None;
         let mut pushed = 0;
         for user in &message.recipients {
@@ -141,6 +143,7 @@ impl Delivery {
             });
         }
         gateway.env.metrics.messages_out.inc_by(pushed);
+        hop!(trace, "deliver", seq = message.seq, sessions = pushed);
     }
 
     /// Pushes a frame that is not kept.

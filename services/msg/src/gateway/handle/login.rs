@@ -10,6 +10,7 @@ use im_proto_teamtalk::base::{KickReasonType, ResultType, UserInfo, UserStatType
 use im_proto_teamtalk::login::{
     ImDeviceTokenReq, ImKickPcClientReq, ImKickPcClientRsp, ImLoginReq, ImLoginRes, ImLogoutRsp,
 };
+use im_trace::{Trace, hop};
 use prost::Message;
 use tracing::{debug, warn};
 
@@ -91,6 +92,7 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
         client,
         version,
         takes_retry,
+        trace: Trace::sample(),
     };
     if !gateway.db.login(call, attempt) {
         let wait = RETRY_AFTER_MS + rand::random_range(0..RETRY_AFTER_MS);
@@ -177,7 +179,16 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         client,
         version,
         takes_retry,
+        trace,
     } = attempt;
+    hop!(
+        root: trace,
+        "login",
+        user = done.user_id,
+        client = ?client,
+        result = done.result_code,
+        retry_after_ms = done.retry_after_ms
+    );
     let Some(conn) = conn.upgrade().filter(|conn| conn.phase() == Phase::Asking) else {
         return;
     };

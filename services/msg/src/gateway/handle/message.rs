@@ -7,6 +7,7 @@ use im_core::SessionType;
 use im_proto_rpc::v1::Send;
 use im_proto_teamtalk::base::MsgType;
 use im_proto_teamtalk::message::ImMsgData;
+use im_trace::Trace;
 
 use super::Request;
 use crate::gateway::calls::Sending;
@@ -41,6 +42,7 @@ pub(super) fn store(request: &Request<'_>) {
         .client_msg_id
         .filter(|id| id.len() == CLIENT_MSG_ID)
         .unwrap_or_else(Bytes::new);
+    let trace = Trace::sample();
     let send = Send {
         from: request.user(),
         origin: request.session.epoch,
@@ -51,6 +53,7 @@ pub(super) fn store(request: &Request<'_>) {
         client_msg_id,
         client_type: request.session.client.to_wire(),
         client_time: message.create_time,
+        trace: trace.to_wire(),
     };
     let sending = Sending {
         conn: Arc::downgrade(request.conn),
@@ -58,6 +61,7 @@ pub(super) fn store(request: &Request<'_>) {
         seq: request.seq,
         bytes: u32::try_from(request.body.len()).unwrap_or(u32::MAX),
         since: gateway.env.now(),
+        trace,
     };
     gateway.db.send(request.conn, sending);
 }

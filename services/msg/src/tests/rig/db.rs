@@ -125,6 +125,7 @@ impl Db {
                     data: send.data,
                     origin: send.origin,
                     recipients: vec![send.from, send.to],
+                    trace: send.trace,
                 };
                 self.log.push(message);
                 (seq, u32::try_from(seq).unwrap())
@@ -237,6 +238,7 @@ impl DbPlayer {
             data: Bytes::from(format!("message {seq}")),
             origin: 1,
             recipients: recipients.to_vec(),
+            trace: 0,
         };
         db.log.push(message.clone());
         message

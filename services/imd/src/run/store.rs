@@ -1,0 +1,111 @@
+//! The store of a process that runs db-proxy.
+
+use std::path::Path;
+use std::time::Duration;
+
+use im_config::SqliteConfig;
+use im_store::{ChangeCounts, DataDir, SqliteOptions, SqliteStore};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+/// Opens the store of this data directory.
+pub(super) async fn open(dir: &Path, config: &SqliteConfig) -> anyhow::Result<SqliteStore> {
+    let dir = DataDir::open(dir)?;
+    Ok(SqliteStore::open(dir, options(config)).await?)
+}
+
+fn options(config: &SqliteConfig) -> SqliteOptions {
+    SqliteOptions {
+        readers: config.readers,
+        busy_timeout: config.busy_timeout.duration(),
+        acquire_timeout: config.acquire_timeout.duration(),
+        gathered_changes: config.gathered_changes,
+        writer_cache_kib: config.writer_cache.as_kib(),
+        reader_cache_kib: config.reader_cache.as_kib(),
+        checkpoint_bytes: config.checkpoint_at.as_u64(),
+        restart_bytes: config.restart_at.as_u64(),
+        wal_limit_bytes: config.wal_limit.as_u64(),
+        maintenance_interval: config.maintenance_interval.duration(),
+        ..SqliteOptions::default()
+    }
+}
+
+/// Maintains the store while the others run, and closes it after them.
+pub(super) async fn keep(
+    store: SqliteStore,
+    log: StoreLog,
+    stop: CancellationToken,
+) -> Result<(), im_store::StoreError> {
+    tokio::join!(store.run_maintenance(stop.clone()), log.show(&store, stop));
+    store.close().await
+}
+
+/// What is shown of the store's write-ahead log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StoreLog {
+    bytes: Gauge,
+    limit: Gauge,
+    held: Gauge,
+    changes: Counter,
+    change_commits: Counter,
+}
+
+impl StoreLog {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        let counters = [
+            (
+                "im_store_changes",
+                "Changes of accounts and settings",
+                &this.changes,
+            ),
+            (
+                "im_store_change_commits",
+                "Transactions that stored changes of accounts and settings, gathered",
+                &this.change_commits,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let gauges = [
+            (
+                "im_store_log_bytes",
+                "Bytes of the write-ahead log in use",
+                &this.bytes,
+            ),
+            (
+                "im_store_log_limit_bytes",
+                "Bytes of the write-ahead log above which nothing is stored",
+                &this.limit,
+            ),
+            (
+                "im_store_log_held",
+                "1 while a reader keeps the write-ahead log from starting again, beyond half of its limit",
+                &this.held,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        this
+    }
+
+    async fn show(&self, store: &SqliteStore, stop: CancellationToken) {
+        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let mut shown = ChangeCounts::default();
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let log = store.log_use();
+            self.bytes.set(bytes(log.bytes));
+            self.limit.set(bytes(log.limit));
+            self.held.set(i64::from(log.held));
+            let counts = store.change_counts();
+            self.changes.inc_by(counts.changes - shown.changes);
+            self.change_commits.inc_by(counts.commits - shown.commits);
+            shown = counts;
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The metrics of the servers: their names and labels, and the page that lists them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::platform::{get, start};
+
+const COMMAND: &str = "IM_UPDATE=1 cargo test -p imd --test it metrics";
+
+/// Units that a name may end with.
+const UNITS: [&str; 3] = ["bytes", "seconds", "ratio"];
+/// Spellings of units that no name has.
+const NOT_UNITS: [&str; 6] = ["ms", "millis", "milliseconds", "micros", "kib", "mib"];
+
+/// Labels whose values are texts and not values of an enum: names of servers and of objects of a
+/// cluster, of which there are few, and what the API server answers.
+const TEXTS: [(&str, &str); 7] = [
+    ("services/login", "server"),
+    ("operator/controller", "namespace"),
+    ("operator/controller", "name"),
+    ("operator/controller", "type"),
+    ("operator/controller", "status"),
+    ("operator/controller", "code"),
+    ("operator/controller", "method"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What the exposition says of a metric.
+#[derive(Debug, Default)]
+struct Metric {
+    kind: String,
+    help: String,
+}
+
+/// The metrics of an exposition, and its samples.
+fn parse(text: &str) -> (BTreeMap<String, Metric>, Vec<&str>) {
+    let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
+    let mut samples = Vec::new();
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let words = |rest: &str| {
+            let (name, rest) = rest.split_once(' ').unwrap();
+            (name.to_owned(), rest.trim_end_matches('.').to_owned())
+        };
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = words(rest);
+            metrics.entry(name).or_default().help = help;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = words(rest);
+            metrics.entry(name).or_default().kind = kind;
+        } else if !line.starts_with('#') {
+            samples.push(line);
+        }
+    }
+    (metrics, samples)
+}
+
+fn page(metrics: &BTreeMap<String, Metric>) -> String {
+    let mut page = "# Metrics\n\nGenerated from a running platform; do not edit. Each role shows its own at \
+                    `/metrics` of its admin port, all of them together in one process. A counter's name has \
+                    `_total` behind it in the exposition.\n"
+        .to_owned();
+    let mut role = "";
+    for (name, metric) in metrics {
+        let of = [
+            "im_db_proxy",
+            "im_login",
+            "im_msg",
+            "im_route",
+            "im_link",
+            "im_store",
+        ];
+        let of = of
+            .into_iter()
+            .find(|of| name.starts_with(of))
+            .unwrap_or("others");
+        if of != role {
+            role = of;
+            page.push_str(&format!(
+                "\n## `{role}`\n\n| Metric | Kind | What |\n|---|---|---|\n"
+            ));
+        }
+        let Metric { kind, help } = metric;
+        page.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
+    }
+    page
+}
+
+#[test]
+fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(&dir.path().join("data"));
+    let answer = get(&server.address("admin", "http"), "/metrics");
+    assert_eq!(server.terminate(), 0);
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    let (metrics, samples) = parse(text);
+    assert!(metrics.len() > 100, "they were read: {}", metrics.len());
+
+    let is_word = |word: &str| {
+        let mut letters = word.bytes();
+        letters
+            .next()
+            .is_some_and(|first| first.is_ascii_lowercase())
+            && letters.all(|c| c == b'_' || c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
+    for (name, metric) in &metrics {
+        assert!(is_word(name) && name.starts_with("im_"), "{name}");
+        assert!(!metric.help.is_empty() && !metric.kind.is_empty(), "{name}");
+        assert!(!name.ends_with("_total"), "{name}: the exposition adds it");
+        let last = name.rsplit('_').next().unwrap();
+        assert!(!NOT_UNITS.contains(&last), "{name}: not a base unit");
+        if metric.kind == "histogram" {
+            let has_unit = UNITS.contains(&last) || last.ends_with('s');
+            assert!(has_unit, "{name}: of what?");
+        }
+    }
+    for sample in samples {
+        let labels = sample.split_once('{').map_or("", |(_, rest)| rest);
+        let labels = labels.split_once('}').map_or("", |(labels, _)| labels);
+        for label in labels.split(',').filter(|label| !label.is_empty()) {
+            let (name, value) = label.split_once('=').unwrap();
+            let value = value.trim_matches('"');
+            assert!(is_word(name), "{sample}");
+            let is_bucket = name == "le";
+            let is_server = name == "server";
+            assert!(is_bucket || is_server || is_word(value), "{sample}");
+        }
+    }
+
+    let path = root().join("docs/reference/metrics.md");
+    let expected = page(&metrics);
+    if std::env::var_os("IM_UPDATE").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let present = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        present == expected,
+        "{} is not what the servers show; {COMMAND} writes it",
+        path.display()
+    );
+}
+
+/// Fields of the sets of labels in a source file, with their types.
+fn labels(source: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for after in source.split("EncodeLabelSet)]").skip(1) {
+        let body = after.split_once('{').map_or("", |(_, body)| body);
+        let body = body.split_once('}').map_or("", |(body, _)| body);
+        for field in body.split(',') {
+            if let Some((name, kind)) = field.rsplit_once(": ") {
+                let name = name.rsplit([' ', '\n', '#']).next().unwrap();
+                found.push((name.to_owned(), kind.trim().to_owned()));
+            }
+        }
+    }
+    found
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// A label has the values of an enum or words of the program, so that no time series is made for a
+/// person, a conversation or an address.
+#[test]
+fn no_label_grows_with_people() {
+    let root = root().canonicalize().unwrap();
+    let mut files = Vec::new();
+    for folder in ["services", "operator"] {
+        sources(&root.join(folder), &mut files);
+    }
+    let (mut seen, mut texts) = (0, BTreeSet::new());
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        for (label, kind) in labels(&std::fs::read_to_string(&file).unwrap()) {
+            seen += 1;
+            let is_text = kind == "String" || kind.starts_with(['u', 'i']) || kind.contains("Ip");
+            if is_text {
+                let known = TEXTS
+                    .iter()
+                    .find(|(of, text)| name.starts_with(of) && *text == label);
+                texts.insert(known.unwrap_or_else(|| panic!("{name}: {label}: {kind}")));
+            }
+        }
+    }
+    assert!(seen > 20, "they were read: {seen}");
+    assert_eq!(texts.len(), TEXTS.len(), "each exception is needed");
+}

@@ -1,0 +1,170 @@
+//! The roles of this platform.
+
+use crate::{Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, Workload};
+
+/// All roles, and the links between them. Where links leave the order open, it is that of the rows.
+pub const TABLE: Table = Table {
+    roles: &[Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN],
+    links: &[
+        link::DB_PROXY_ATTACH,
+        link::ROUTE_ATTACH,
+        link::ROUTE_PUBLISH,
+        link::LOGIN_REPORT,
+    ],
+};
+
+impl Role {
+    /// Stores everything durable.
+    pub const DB_PROXY: Self = Self::new(&Spec {
+        name: "db-proxy",
+        field: "dbProxy",
+        section: "db_proxy",
+        more_sections: &["sqlite"],
+        about: "every durable fact",
+        listeners: &[
+            Listener {
+                in_all: true,
+                ..Listener::grpc(10_600)
+            },
+            Listener {
+                name: "admin",
+                field: "admin",
+                key: "admin_listen",
+                port: 10_601,
+                reach: Reach::Administrators,
+                service: Service::None,
+                in_all: true,
+            },
+        ],
+        admin_port: 10_704,
+        optional: false,
+        singleton: true,
+        kubernetes: Kubernetes {
+            workload: Workload::StatefulSet,
+            resources: Resources {
+                cpu: "100m",
+                memory: "192Mi",
+                memory_limit: "1Gi",
+            },
+            // It may read a long log before it serves; the others are there at once.
+            startup_seconds: 600,
+            reads: &["/cache"],
+            ..Kubernetes::PLAIN
+        },
+    });
+
+    /// Passes messages between msg servers.
+    pub const ROUTE: Self = Self::new(&Spec {
+        name: "route",
+        field: "route",
+        section: "route",
+        about: "presence and message bus",
+        listeners: &[Listener {
+            field: "peer",
+            ..Listener::grpc(8200)
+        }],
+        admin_port: 10_703,
+        optional: false,
+        ..Spec::PLAIN
+    });
+
+    /// Holds the connections of clients.
+    pub const MSG: Self = Self::new(&Spec {
+        name: "msg",
+        field: "msg",
+        section: "msg",
+        about: "holds client connections",
+        listeners: &[Listener::client("client", "listen", 8000).behind("")],
+        admin_port: 10_702,
+        optional: false,
+        kubernetes: Kubernetes {
+            workload: Workload::Planned,
+            resources: Resources {
+                cpu: "100m",
+                memory: "128Mi",
+                memory_limit: "1Gi",
+            },
+            reads: &["/load/reportIntervalSeconds"],
+            ..Kubernetes::PLAIN
+        },
+        ..Spec::PLAIN
+    });
+
+    /// Tells clients which msg server to use.
+    pub const LOGIN: Self = Self::new(&Spec {
+        name: "login",
+        field: "login",
+        section: "login",
+        about: "tells clients which msg server to use",
+        listeners: &[
+            Listener::client("client", "client_listen", 8008),
+            Listener::client("http", "http_listen", 8080),
+            Listener {
+                name: "control",
+                field: "control",
+                key: "control_listen",
+                ..Listener::grpc(8100).behind("-control")
+            },
+        ],
+        admin_port: 10_701,
+        optional: false,
+        kubernetes: Kubernetes {
+            resources: Resources {
+                cpu: "50m",
+                memory: "32Mi",
+                memory_limit: "256Mi",
+            },
+            pre_stop_seconds: 5,
+            tells_load: true,
+            knows_replicas: true,
+            reads: &["/load/reportIntervalSeconds", "/load/staleAfterSeconds"],
+            ..Kubernetes::PLAIN
+        },
+        ..Spec::PLAIN
+    });
+}
+
+/// The links between the roles.
+pub mod link {
+    use crate::{Link, Role, Rollout};
+
+    /// Sends, questions and logins of clients.
+    pub const DB_PROXY_ATTACH: Link = Link {
+        kind: "db_proxy_attach",
+        path: "/im.v1.DbProxy/Attach",
+        from: Role::MSG,
+        to: Role::DB_PROXY,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// Sessions and signals one way, messages and presence the other.
+    pub const ROUTE_ATTACH: Link = Link {
+        kind: "route_attach",
+        path: "/im.v1.Route/Attach",
+        from: Role::MSG,
+        to: Role::ROUTE,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// What was committed.
+    pub const ROUTE_PUBLISH: Link = Link {
+        kind: "route_publish",
+        path: "/im.v1.Route/Publish",
+        from: Role::DB_PROXY,
+        to: Role::ROUTE,
+        listener: "grpc",
+        rollout: Rollout::Caller,
+    };
+
+    /// Reports of load.
+    pub const LOGIN_REPORT: Link = Link {
+        kind: "login_report",
+        path: "/im.v1.Login/Report",
+        from: Role::MSG,
+        to: Role::LOGIN,
+        listener: "control",
+        rollout: Rollout::CallerUnlessNew,
+    };
+}

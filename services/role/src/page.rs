@@ -1,0 +1,110 @@
+//! The table of roles as a page of the reference.
+
+use std::fmt::Write as _;
+
+use crate::{Reach, Role, Service, Table, Workload};
+
+/// The page, in Markdown.
+pub fn page(table: &Table) -> String {
+    let mut page = HEAD.to_owned();
+    for role in table.roles {
+        let runs = match role.kubernetes.workload {
+            Workload::Deployment => "Deployment",
+            Workload::StatefulSet => "StatefulSet",
+            Workload::Planned => "ReplicaSets, pod by pod",
+        };
+        let number = match (role.singleton, role.optional) {
+            (true, _) => "one",
+            (false, true) => "any number, where named",
+            (false, false) => "any number",
+        };
+        let waits = names(&table.waits_for(*role, true));
+        let _infallible = writeln!(
+            page,
+            "| {role} | {} | `{}` | `spec.roles.{}` | {number} | {runs} | {waits} | {} s |",
+            role.about, role.section, role.field, role.kubernetes.startup_seconds,
+        );
+    }
+    page.push_str(LISTENERS);
+    for role in table.roles {
+        for listener in role.listeners {
+            let who = match listener.reach {
+                Reach::Clients => "clients".to_owned(),
+                Reach::Roles => names(&table.callers_of(*role, listener.name)),
+                Reach::Administrators => "administrators, in the same pod".to_owned(),
+            };
+            let service = match listener.service {
+                Service::None => "none".to_owned(),
+                Service::Headless(behind) => format!("`<cluster>-{role}{behind}`, headless"),
+                Service::Front => format!("`<cluster>-{role}`"),
+            };
+            let _infallible = writeln!(
+                page,
+                "| {role} | {} | {} | `{}.{}` | {who} | {service} |",
+                listener.name, listener.port, role.section, listener.key,
+            );
+        }
+    }
+    page.push_str(LINKS);
+    for link in table.links {
+        let _infallible = writeln!(
+            page,
+            "| `{}` | {} | {}, {} | `{}` |",
+            link.kind, link.from, link.to, link.listener, link.path,
+        );
+    }
+    page
+}
+
+fn names(roles: &[Role]) -> String {
+    if roles.is_empty() {
+        return "nobody".to_owned();
+    }
+    let names: Vec<_> = roles.iter().map(|role| role.name).collect();
+    names.join(", ")
+}
+
+const HEAD: &str = "# Roles
+
+Made from the table in `services/role` by `IM_UPDATE=1 cargo test -p im-role`; a test says when it is old.
+
+`imd <role>` runs one role, `imd all-in-one` all of them in one process. A role gets a new revision when all pods of
+those it waits for have theirs.
+
+| Role | Does | Configuration | In an ImCluster | Pods | Run by | Waits for | First probe within |
+|---|---|---|---|---|---|---|---|
+";
+
+const LISTENERS: &str = "
+Every process also has the admin port (`admin.listen`, 9090): probes, metrics, dumps.
+
+| Role | Listener | Port | Key | Reached by | Service |
+|---|---|---|---|---|---|
+";
+
+const LINKS: &str = "
+| Link | Dialed by | Served by | Method |
+|---|---|---|---|
+";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::TABLE;
+
+    #[test]
+    fn the_reference_is_the_table() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/roles.md");
+        let page = super::page(&TABLE);
+        if std::env::var_os("IM_UPDATE").is_some() {
+            std::fs::write(&file, &page).unwrap();
+        }
+        let present = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            present == page,
+            "{} is old; IM_UPDATE=1 cargo test -p im-role writes it",
+            file.display()
+        );
+    }
+}

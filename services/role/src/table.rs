@@ -1,0 +1,213 @@
+//! All roles and the links between them.
+
+use crate::{Link, Role, Rollout};
+
+/// Roles and the links between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The roles. Where links leave the order open, it is this one.
+    pub roles: &'static [Role],
+    /// The links between them.
+    pub links: &'static [Link],
+}
+
+impl Table {
+    /// The role of this name.
+    pub fn role(&self, name: &str) -> Option<Role> {
+        self.roles.iter().copied().find(|role| role.name == name)
+    }
+
+    /// The role that alone reads this table of the configuration file.
+    pub fn reader(&self, section: &str) -> Option<Role> {
+        let mut roles = self.roles.iter().copied();
+        roles.find(|role| role.section == section || role.more_sections.contains(&section))
+    }
+
+    /// Links that a role opens.
+    pub fn dialed_by(&self, role: Role) -> impl Iterator<Item = &'static Link> + use<> {
+        self.links.iter().filter(move |link| link.from == role)
+    }
+
+    /// Links that a role serves.
+    pub fn served_by(&self, role: Role) -> impl Iterator<Item = &'static Link> + use<> {
+        self.links.iter().filter(move |link| link.to == role)
+    }
+
+    /// Whether a role opens links, and so must find others.
+    pub fn dials(&self, role: Role) -> bool {
+        self.dialed_by(role).next().is_some()
+    }
+
+    /// Roles that a role dials, each once and with the listener at which it is found; in the order of the
+    /// table.
+    pub fn peers_of(&self, role: Role) -> Vec<(Role, &'static str)> {
+        let mut peers = Vec::new();
+        for to in self.roles {
+            for link in self.dialed_by(role).filter(|link| link.to == *to) {
+                if !peers.contains(&(link.to, link.listener)) {
+                    peers.push((link.to, link.listener));
+                }
+            }
+        }
+        peers
+    }
+
+    /// Roles that dial this listener, each once; in the order of the links.
+    pub fn callers_of(&self, role: Role, listener: &str) -> Vec<Role> {
+        let mut callers = Vec::new();
+        for link in self
+            .served_by(role)
+            .filter(|link| link.listener == listener)
+        {
+            if !callers.contains(&link.from) {
+                callers.push(link.from);
+            }
+        }
+        callers
+    }
+
+    /// The roles in the order in which a process that runs all of them binds them: whoever is dialed stands
+    /// before whoever dials.
+    pub fn in_order_of_start(&self) -> Vec<Role> {
+        self.sorted(|link| (link.to, link.from))
+    }
+
+    /// The roles in the order in which they are rolled out.
+    pub fn in_order_of_rollout(&self) -> Vec<Role> {
+        self.sorted(in_order)
+    }
+
+    /// The roles that must have their newest revision before a role gets its own; in the order of the
+    /// roll-out. `exists` says whether the role runs already.
+    pub fn waits_for(&self, role: Role, exists: bool) -> Vec<Role> {
+        let mut before = self.before(role);
+        if !exists {
+            let starts_beside = |caller: &Role| {
+                let mut served = self.served_by(role);
+                served.any(|link| link.from == *caller && link.rollout == Rollout::CallerUnlessNew)
+            };
+            before.retain(|other| !starts_beside(other));
+        }
+        let order = self.in_order_of_rollout().into_iter();
+        order.filter(|other| before.contains(other)).collect()
+    }
+
+    /// Everything before a role, near and far.
+    fn before(&self, role: Role) -> Vec<Role> {
+        let mut found = Vec::new();
+        let mut open = vec![role];
+        while let Some(role) = open.pop() {
+            for (first, then) in self.links.iter().map(in_order) {
+                if then == role && !found.contains(&first) {
+                    found.push(first);
+                    open.push(first);
+                }
+            }
+        }
+        found
+    }
+
+    /// Always the first row that has nobody left to wait for. Roles that wait for each other in a circle
+    /// stand last, as the table has them; a test keeps the table free of them.
+    fn sorted(&self, order: impl Fn(&Link) -> (Role, Role)) -> Vec<Role> {
+        let mut left = self.roles.to_vec();
+        let mut sorted = Vec::with_capacity(left.len());
+        while !left.is_empty() {
+            let waits = |role: &Role| {
+                let mut pairs = self.links.iter().map(&order);
+                pairs.any(|(first, then)| then == *role && first != then && left.contains(&first))
+            };
+            let next = left.iter().position(|role| !waits(role)).unwrap_or(0);
+            sorted.push(left.remove(next));
+        }
+        sorted
+    }
+}
+
+/// Who of a link is rolled out first, and who then.
+const fn in_order(link: &Link) -> (Role, Role) {
+    match link.rollout {
+        Rollout::Server => (link.to, link.from),
+        Rollout::Caller | Rollout::CallerUnlessNew => (link.from, link.to),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Role, TABLE, Workload};
+
+    #[test]
+    fn whoever_is_dialed_starts_before_whoever_dials() {
+        let order = TABLE.in_order_of_start();
+        assert_eq!(order, [Role::ROUTE, Role::DB_PROXY, Role::LOGIN, Role::MSG]);
+        let place = |role| order.iter().position(|other| *other == role);
+        for link in TABLE.links {
+            assert!(place(link.to) < place(link.from), "{}", link.kind);
+        }
+    }
+
+    #[test]
+    fn each_role_is_rolled_out_behind_those_that_its_links_put_before_it() {
+        let order = TABLE.in_order_of_rollout();
+        assert_eq!(order, [Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN]);
+        for (place, role) in order.iter().enumerate() {
+            let before = TABLE.waits_for(*role, true);
+            assert!(before.iter().all(|other| order[..place].contains(other)));
+        }
+    }
+
+    #[test]
+    fn a_login_server_that_does_not_exist_yet_does_not_wait_for_msg() {
+        let both = [Role::DB_PROXY, Role::ROUTE];
+        assert_eq!(TABLE.waits_for(Role::LOGIN, false), both);
+        assert_eq!(
+            TABLE.waits_for(Role::LOGIN, true),
+            [Role::DB_PROXY, Role::ROUTE, Role::MSG]
+        );
+        assert_eq!(TABLE.waits_for(Role::MSG, false), both);
+        assert_eq!(TABLE.waits_for(Role::ROUTE, false), [Role::DB_PROXY]);
+        assert!(TABLE.waits_for(Role::DB_PROXY, true).is_empty());
+    }
+
+    #[test]
+    fn names_fields_sections_and_ports_are_each_of_one_role() {
+        let mut seen = Vec::new();
+        for role in TABLE.roles {
+            let sections = role.more_sections.iter().chain([&role.section]);
+            let names = sections.map(|section| format!("section {section}"));
+            let names = names.chain([
+                format!("name {}", role.name),
+                format!("field {}", role.field),
+            ]);
+            let listeners = role.listeners.iter();
+            let ports = listeners.clone();
+            let ports = ports.map(|listener| format!("port {}", listener.port));
+            let keys = listeners.map(|listener| role.key(listener));
+            for name in names.chain(ports).chain(keys) {
+                assert!(!seen.contains(&name), "{name} twice");
+                seen.push(name);
+            }
+        }
+    }
+
+    #[test]
+    fn links_are_between_roles_of_the_table_at_a_listener_for_roles() {
+        for link in TABLE.links {
+            for role in [link.from, link.to] {
+                assert_eq!(TABLE.role(role.name), Some(role));
+            }
+            let listener = link.to.listener(link.listener).expect(link.kind);
+            assert_eq!(listener.reach, crate::Reach::Roles, "{}", link.kind);
+        }
+        let planned = TABLE.roles.iter();
+        let planned = planned.filter(|role| role.kubernetes.workload == Workload::Planned);
+        assert_eq!(planned.count(), 1, "one planner, for one role");
+    }
+
+    #[test]
+    fn a_table_of_the_configuration_has_one_reader() {
+        assert_eq!(TABLE.reader("sqlite"), Some(Role::DB_PROXY));
+        assert_eq!(TABLE.reader("msg"), Some(Role::MSG));
+        assert_eq!(TABLE.reader("peers"), None);
+    }
+}
