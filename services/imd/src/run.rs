@@ -344,7 +344,7 @@ async fn tell_ready(
     match ready_file::write(&file, &addresses) {
         Ok(()) => info!(file = %file.display(), "wrote the ready file"),
         Err(error) => {
-            error!(error = %Chain(&error), file = %file.display(), "write ready file failed")
+            error!(error = %Chain(&error), file = %file.display(), "write ready file failed");
         }
     }
 }

@@ -109,7 +109,7 @@ impl SqliteStore {
             match self.maintain().await {
                 Ok(_) => failing = false,
                 Err(error) if failing => {
-                    tracing::debug!(error = %Chain(&error), "maintenance failed again")
+                    tracing::debug!(error = %Chain(&error), "maintenance failed again");
                 }
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "maintenance failed");
