@@ -92,8 +92,8 @@ fn two_keys_with_one_port_are_both_named_before_anything_is_made() {
         assert_eq!(code, BAD_CONFIGURATION, "{said}");
         assert_eq!(
             said,
-            "imd: invalid configuration: db_proxy.listen: must not be \"127.0.0.1:10601\": \
-             db_proxy.admin_listen is \"127.0.0.1:10601\"\n"
+            "imd: invalid configuration: db_proxy.admin_listen: must not be \"127.0.0.1:10601\": \
+             db_proxy.listen is \"127.0.0.1:10601\"\n"
         );
         assert!(!data.exists());
     }
@@ -105,7 +105,7 @@ fn two_keys_with_one_port_are_both_named_before_anything_is_made() {
     let (code, _, said) = finish(imd(&[&from[..], &data_dir].concat()));
     assert_eq!(code, BAD_CONFIGURATION, "{said}");
     assert!(
-        said.contains("db_proxy.listen: must not be") && said.contains("db_proxy.admin_listen"),
+        said.contains("db_proxy.admin_listen: must not be") && said.contains("db_proxy.listen is"),
         "{said}"
     );
 }

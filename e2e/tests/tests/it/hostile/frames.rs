@@ -93,7 +93,7 @@ async fn torture(mut siege: Siege, aim: Aim) {
         });
     }
     let metrics = super::metrics(&mut siege, "msg1").await;
-    for reason in ["FrameLength", "Malformed", "Command"] {
+    for reason in ["frame_length", "malformed", "command"] {
         let count = metrics.sum("im_msg_refused", reason);
         siege.expect(count > 100.0, || format!("{count} refused for {reason}"));
     }
