@@ -103,21 +103,13 @@ async fn one_way(
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        if state
-            .wait_for(|cable| *cable != Cable::Silent)
-            .await
-            .is_err()
-        {
+        if !passes(&mut state).await {
             return;
         }
         let Ok(count @ 1..) = from.read(&mut buffer).await else {
             return;
         };
-        if state
-            .wait_for(|cable| *cable != Cable::Silent)
-            .await
-            .is_err()
-        {
+        if !passes(&mut state).await {
             return;
         }
         let Some(bytes) = buffer.get(..count) else {
@@ -127,4 +119,10 @@ async fn one_way(
             return;
         }
     }
+}
+
+/// Waits while the cable is silent; false when what was held is lost, since it was cut meanwhile.
+async fn passes(state: &mut watch::Receiver<Cable>) -> bool {
+    let after = state.wait_for(|cable| *cable != Cable::Silent).await;
+    after.is_ok_and(|cable| *cable == Cable::Whole)
 }
