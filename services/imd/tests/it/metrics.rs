@@ -27,6 +27,16 @@ const TEXTS: [(&str, &str); 10] = [
     ("operator/controller", "method"),
 ];
 
+/// What the names of metrics begin with, and the parts of the page.
+const PARTS: [&str; 6] = [
+    "im_login",
+    "im_msg",
+    "im_route",
+    "im_db_proxy",
+    "im_store",
+    "im_link",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -65,28 +75,15 @@ fn page(metrics: &BTreeMap<String, Metric>) -> String {
                     `/metrics` of its admin port, all of them together in one process. A counter's name has \
                     `_total` behind it in the exposition.\n"
         .to_owned();
-    let mut role = "";
-    for (name, metric) in metrics {
-        let of = [
-            "im_db_proxy",
-            "im_login",
-            "im_msg",
-            "im_route",
-            "im_link",
-            "im_store",
-        ];
-        let of = of
-            .into_iter()
-            .find(|of| name.starts_with(of))
-            .unwrap_or("others");
-        if of != role {
-            role = of;
-            page.push_str(&format!(
-                "\n## `{role}`\n\n| Metric | Kind | What |\n|---|---|---|\n"
-            ));
+    let of = |name: &str| PARTS.into_iter().find(|part| name.starts_with(part));
+    for part in PARTS.map(Some).into_iter().chain([None]) {
+        let title = part.map_or("Every process".to_owned(), |part| format!("`{part}`"));
+        page.push_str(&format!(
+            "\n## {title}\n\n| Metric | Kind | What |\n|---|---|---|\n"
+        ));
+        for (name, Metric { kind, help }) in metrics.iter().filter(|(name, _)| of(name) == part) {
+            page.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
         }
-        let Metric { kind, help } = metric;
-        page.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
     }
     page
 }
@@ -109,7 +106,10 @@ fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
             && letters.all(|c| c == b'_' || c.is_ascii_lowercase() || c.is_ascii_digit())
     };
     for (name, metric) in &metrics {
-        assert!(is_word(name) && name.starts_with("im_"), "{name}");
+        assert!(
+            is_word(name) && (name.starts_with("im_") || name.starts_with("process_")),
+            "{name}"
+        );
         assert!(!metric.help.is_empty() && !metric.kind.is_empty(), "{name}");
         assert!(!name.ends_with("_total"), "{name}: the exposition adds it");
         let last = name.rsplit('_').next().unwrap();
@@ -128,7 +128,9 @@ fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
             assert!(is_word(name), "{sample}");
             let is_bucket = name == "le";
             let is_server = name == "server";
-            assert!(is_bucket || is_server || is_word(value), "{sample}");
+            let is_version = name == "version";
+            let is_named = is_bucket || is_server || is_version;
+            assert!(is_named || is_word(value), "{sample}");
         }
     }
 
