@@ -5,7 +5,7 @@ use std::fmt;
 /// Names that a message lists; more than these help nobody.
 const MOST_NAMES: usize = 8;
 
-/// A refusal of a TOML parser, shortened by [`shorten`].
+/// A refusal of a TOML parser, with at most a few of the names that it would have taken.
 #[derive(Debug)]
 pub struct TomlError(String);
 
