@@ -79,7 +79,7 @@ async fn what_is_deleted_is_gone_and_data_stays_if_it_is_to_be_retained() {
         .unwrap();
     deleted(&retained).await.unwrap();
     assert_eq!(
-        left(&retained, "persistentvolumeclaims,secrets").unwrap(),
+        left(&retained, KEPT_BY, "persistentvolumeclaims,secrets").unwrap(),
         [
             format!("persistentvolumeclaim/data-{NAME}-db-proxy-0"),
             format!("secret/{NAME}-admin"),
@@ -94,7 +94,7 @@ async fn what_is_deleted_is_gone_and_data_stays_if_it_is_to_be_retained() {
         .unwrap();
     deleted(&removed).await.unwrap();
     until("data and secret are gone", LATER, async || {
-        let left = left(&removed, "persistentvolumeclaims,secrets").ok()?;
+        let left = left(&removed, KEPT_BY, "persistentvolumeclaims,secrets").ok()?;
         left.is_empty().then_some(())
     })
     .await
@@ -105,14 +105,23 @@ async fn deleted(installation: &Installation) -> anyhow::Result<()> {
     let delete = ["delete", "imclusters", &installation.name, "--wait"];
     installation.namespace.kubectl(&delete)?;
     until("everything owned is gone", LATER, async || {
-        left(installation, OWNED).ok()?.is_empty().then_some(())
+        left(installation, OWNED_BY, OWNED)
+            .ok()?
+            .is_empty()
+            .then_some(())
     })
     .await
 }
 
-/// Objects of this ImCluster that exist.
-fn left(installation: &Installation, kinds: &str) -> anyhow::Result<Vec<String>> {
-    let selector = format!("app.kubernetes.io/instance={}", installation.name);
+/// Label of what goes with an ImCluster: its name.
+const OWNED_BY: &str = "app.kubernetes.io/instance";
+
+/// The same of what may outlive it.
+const KEPT_BY: &str = "imcluster.io/cluster";
+
+/// Objects of this ImCluster that exist, by a label with its name.
+fn left(installation: &Installation, label: &str, kinds: &str) -> anyhow::Result<Vec<String>> {
+    let selector = format!("{label}={}", installation.name);
     let args = [
         "get",
         kinds,
