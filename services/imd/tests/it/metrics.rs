@@ -77,7 +77,7 @@ fn page(metrics: &BTreeMap<String, Metric>) -> String {
         .to_owned();
     let of = |name: &str| PARTS.into_iter().find(|part| name.starts_with(part));
     for part in PARTS.map(Some).into_iter().chain([None]) {
-        let title = part.map_or("Every process".to_owned(), |part| format!("`{part}`"));
+        let title = part.map_or_else(|| "Every process".to_owned(), |part| format!("`{part}`"));
         page.push_str(&format!(
             "\n## {title}\n\n| Metric | Kind | What |\n|---|---|---|\n"
         ));
