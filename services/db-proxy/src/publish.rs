@@ -18,7 +18,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::PublishConfig;
-use im_core::{CommitSeq, UserId};
+use im_core::UserId;
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::PeerEvent;
 use tokio::sync::{mpsc, watch};

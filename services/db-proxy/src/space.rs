@@ -95,7 +95,8 @@ mod tests {
     use bytes::Bytes;
     use im_config::units::Span;
     use im_core::time::UnixSeconds;
-    use im_core::{CommitSeq, Conversation, MsgId, UserId};
+    use im_core::{Conversation, MsgId, UserId};
+    use im_order::CommitSeq;
     use im_store::testing::TempStore;
     use im_store::{
         AppendBatch, ConversationRow, MessageRow, MessageStore as _, NewConversation, SqliteOptions,
@@ -137,7 +138,7 @@ mod tests {
         let batch = AppendBatch {
             new_conversations: if n == 1 { vec![start] } else { Vec::new() },
             messages: vec![MessageRow {
-                seq: CommitSeq(n.into()),
+                seq: CommitSeq::from_wire(n.into()),
                 row,
                 msg_id: MsgId::from_wire(n).unwrap(),
                 sender: user(1),

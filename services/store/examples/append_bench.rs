@@ -6,7 +6,8 @@
 #![allow(clippy::print_stdout, reason = "printing a table is what it is for")]
 
 use bytes::Bytes;
-use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
+use im_core::{Conversation, MsgId, RetryKey, UserId};
+use im_order::CommitSeq;
 use im_store::{
     AppendBatch, ConversationRow, DataDir, MessageRow, MessageStore, NewConversation,
     SqliteOptions, SqliteStore,
@@ -138,7 +139,7 @@ impl Load {
             known.last_id += 1;
             known.low_sent += u32::from(by_low);
             batch.messages.push(MessageRow {
-                seq: CommitSeq(self.seq),
+                seq: CommitSeq::from_wire(self.seq),
                 row: known.row,
                 msg_id: MsgId::from_wire(known.last_id).ok_or("id 0")?,
                 sender: if by_low { known.pair.0 } else { known.pair.1 },

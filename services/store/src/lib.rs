@@ -2,7 +2,7 @@
 //!
 //! `db-proxy` is the only role that uses this crate. Every write takes effect in one transaction
 //! and is on disk when the call returns (`synchronous=FULL`). There is one writer; the log position
-//! ([`im_core::CommitSeq`]) and the ids inside conversations are chosen by the caller and fenced by
+//! ([`im_order::CommitSeq`]) and the ids inside conversations are chosen by the caller and fenced by
 //! unique keys, so a second writer gets [`StoreError::Fenced`] instead of a duplicate.
 
 mod backup;

@@ -308,7 +308,7 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
         .context
         .publisher
         .position()
-        .map(|position| position.0)
+        .map(|position| position.to_wire())
         != Some(5)
     {
         tokio::task::yield_now().await;

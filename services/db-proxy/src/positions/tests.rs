@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use im_config::units::Span;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, GroupId, MsgId, Peer};
+use im_core::{GroupId, MsgId, Peer};
+use im_order::CommitSeq;
 use im_store::testing::TempStore;
 use im_store::{
     AppendBatch, ConversationRow, DirectoryImport, DirectoryStore as _, GroupStore as _, GroupType,
@@ -45,7 +46,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
     };
     let group: GroupId = temp.store.create_group(&new).await.unwrap();
     let message = |id: u32| MessageRow {
-        seq: CommitSeq(id.into()),
+        seq: CommitSeq::from_wire(id.into()),
         row: new.row,
         msg_id: MsgId::from_wire(id).unwrap(),
         sender: user(1),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use im_core::{CommitSeq, UserId};
+use im_core::UserId;
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::publish_item::Item;
 use im_rpc::Ring;
@@ -260,8 +261,7 @@ impl Shards {
         }
         let slowest = self.shards.iter().map(|shard| shard.confirmed).min();
         if let (Some(slowest), Some(position)) = (slowest, self.position) {
-            self.metrics
-                .publish_lag(position.0.saturating_sub(slowest.0));
+            self.metrics.publish_lag(position.messages_since(slowest));
         }
     }
 

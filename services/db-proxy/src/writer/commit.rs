@@ -1,7 +1,8 @@
 //! One commit, and what is true of the store afterwards.
 
 use im_config::WriterConfig;
-use im_core::{Chain, CommitSeq, time::UnixSeconds};
+use im_core::{Chain, time::UnixSeconds};
+use im_order::CommitSeq;
 use im_store::{ReadLimit, StoreError};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -57,7 +58,7 @@ impl Writer {
         let Some(first) = plan.append.messages.first() else {
             return false;
         };
-        if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
+        if self.memory.end < before.plus(plan.append.messages.len() as u64) {
             return false;
         }
         let read = self

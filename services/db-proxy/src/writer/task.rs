@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::WriterConfig;
-use im_core::{Chain, CommitSeq, time::UnixSeconds};
+use im_core::{Chain, time::UnixSeconds};
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
 use im_trace::hop;
@@ -102,7 +103,7 @@ impl Writer {
             groups: Cache::new(config.cached_groups, in_a_row),
             retries: RetryWindow::new(config.retry_keys as usize, window),
             users: Cache::new(config.cached_users, in_a_row),
-            end: CommitSeq(0),
+            end: CommitSeq::START,
             last_row: ConversationRow(0),
         };
         let this = Self {
@@ -262,7 +263,7 @@ impl Writer {
                         hop!(
                             send.trace,
                             "commit",
-                            seq = kept.seq.0,
+                            seq = kept.seq.to_wire(),
                             msg_id = kept.msg_id.get()
                         );
                         done.wait_ms = counting.add(send.sender, send.body.len());
@@ -394,7 +395,7 @@ fn done(decision: Decision) -> v1::SendDone {
     if let Some(Kept { msg_id, time, seq }) = kept {
         done.msg_id = msg_id.get();
         done.time = time.get();
-        done.seq = seq.0;
+        done.seq = seq.to_wire();
     }
     done
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use im_client::{Client, ClientConfig, Error, Password};
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, MsgId, Peer, UserId};
+use im_core::{Conversation, MsgId, Peer, UserId};
+use im_order::CommitSeq;
 use im_store::{
     AccountStore as _, AppendBatch, ConversationRow, DataDir, EVERY_ADDRESS, MessageRow,
     MessageStore as _, NewConversation, NewFailure, SqliteOptions, SqliteStore,
@@ -109,7 +110,7 @@ async fn a_message_that_lies_in_the_future_hides_no_later_one() {
             conversation: Conversation::of(user(1), Peer::User(user(2))).unwrap(),
         }],
         messages: vec![MessageRow {
-            seq: CommitSeq(1),
+            seq: CommitSeq::from_wire(1),
             row,
             msg_id: MsgId::from_wire(1).unwrap(),
             sender: user(1),

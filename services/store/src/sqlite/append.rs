@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use im_core::Conversation;
 use im_core::time::UnixSeconds;
+use im_order::CommitSeq;
 
 use super::SqliteStore;
 use crate::{AppendBatch, ConversationRow, MessageRow, StoreError};
@@ -78,13 +79,14 @@ impl Prepared {
 /// What happens to each conversation, and whether positions and ids follow each other.
 fn touched(messages: &[MessageRow]) -> Result<Vec<(ConversationRow, Touched)>, StoreError> {
     let mut touched: HashMap<ConversationRow, Touched> = HashMap::with_capacity(messages.len());
-    let first = messages.first().map_or(0, |message| message.seq.0);
-    for ((seq, at), message) in (first..).zip(0..).zip(messages) {
-        if message.seq.0 != seq {
+    let mut expected = messages.first().map_or(CommitSeq::START, |first| first.seq);
+    for (at, message) in messages.iter().enumerate() {
+        if message.seq != expected {
             return Err(StoreError::Corrupt(format!(
-                "batch skips log position {seq}"
+                "batch skips log position {expected}"
             )));
         }
+        expected = expected.next();
         let before = message.msg_id.get() - 1;
         match touched.entry(message.row) {
             Entry::Vacant(entry) => {

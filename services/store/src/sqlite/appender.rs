@@ -285,7 +285,7 @@ impl<'c> Statements<'c> {
                 row.0,
                 touched.before,
                 newest.msg_id.get(),
-                signed(newest.seq.0)?,
+                signed(newest.seq.to_wire())?,
                 newest.time.get(),
                 newest.low_sent,
             ])?;
@@ -311,7 +311,7 @@ impl<'c> Statements<'c> {
     fn insert(&mut self, message: &MessageRow) -> Result<(), StoreError> {
         let key = message.key.as_ref().map(|key| key.0.as_slice());
         self.message.execute(params![
-            signed(message.seq.0)?,
+            signed(message.seq.to_wire())?,
             message.row.0,
             message.msg_id.get(),
             message.sender.get(),

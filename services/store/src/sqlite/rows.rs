@@ -2,6 +2,7 @@
 
 use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_order::CommitSeq;
 use sqlx::Row;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteRow;
@@ -40,9 +41,17 @@ pub(super) fn time(row: &SqliteRow, at: usize) -> Result<UnixSeconds, StoreError
     number(row, at).map(UnixSeconds::from_wire)
 }
 
-pub(super) fn position(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {
-    let value: i64 = row.try_get(at)?;
-    u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("position {value}")))
+pub(super) fn position(row: &SqliteRow, at: usize) -> Result<CommitSeq, StoreError> {
+    count(row, at).map(CommitSeq::from_wire)
+}
+
+pub(super) fn count(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {
+    unsigned(row.try_get(at)?)
+}
+
+/// SQLite's signed number as a count of something.
+pub(super) fn unsigned(value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("count {value}")))
 }
 
 pub(super) fn text(row: &SqliteRow, at: usize) -> Result<String, StoreError> {
@@ -61,9 +70,9 @@ pub(super) fn msg_id(row: &SqliteRow, at: usize) -> Result<MsgId, StoreError> {
     MsgId::from_wire(number(row, at)?).ok_or_else(|| zero("message"))
 }
 
-/// A log position as SQLite's signed number.
-pub(super) fn signed(position: u64) -> Result<i64, StoreError> {
-    i64::try_from(position).map_err(|_| StoreError::Corrupt(format!("position {position}")))
+/// A count as SQLite's signed number.
+pub(super) fn signed(count: u64) -> Result<i64, StoreError> {
+    i64::try_from(count).map_err(|_| StoreError::Corrupt(format!("count {count}")))
 }
 
 /// A number of bytes as SQLite's signed number; more than that is as much as there can be.

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
+use im_core::{Conversation, MsgId, RetryKey, UserId};
+use im_order::CommitSeq;
 
 use crate::{ReadPosition, StoreError};
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, GroupId, MsgId, RetryKey, UserId};
+use im_core::{Conversation, GroupId, MsgId, RetryKey, UserId};
+use im_order::CommitSeq;
 use im_store::{
     AppendBatch, ConversationRow, GroupType, MessageRow, NewConversation, NewGroup, Store,
     StoreError,
@@ -69,7 +70,7 @@ impl Log {
             known.low_sent += u32::from(low.get() == sender);
         }
         self.batch.messages.push(MessageRow {
-            seq: CommitSeq(self.seq),
+            seq: CommitSeq::from_wire(self.seq),
             row: known.row,
             msg_id: id(known.last_id),
             sender: user(sender),

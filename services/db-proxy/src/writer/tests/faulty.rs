@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
+use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_order::CommitSeq;
 use im_store::*;
 
 /// Faults to come.

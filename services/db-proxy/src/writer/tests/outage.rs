@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use im_config::WriterConfig;
 use im_config::units::Span;
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_store::MessageStore as _;
 
 use super::rig::{Ground, text};
@@ -78,7 +78,10 @@ async fn a_commit_whose_answer_is_lost_is_neither_stored_twice_nor_lost() {
         done.iter().map(stored).collect::<Vec<_>>(),
         [(2, 2), (3, 3)]
     );
-    assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(3));
+    assert_eq!(
+        ground.temp.store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(3)
+    );
     assert_eq!(stored(&rig.send_one(text(2, 1, 0, "after")).await), (4, 4));
     // It was not published as it happened: the positions show a gap, so that it is read.
     let mut position = 0;

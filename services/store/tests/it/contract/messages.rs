@@ -1,5 +1,6 @@
 use bytes::Bytes;
-use im_core::{CommitSeq, Conversation, GroupId};
+use im_core::{Conversation, GroupId};
+use im_order::CommitSeq;
 use im_store::{
     AppendBatch, ConversationRow, ConversationState, MESSAGE_BYTES, NewConversation, Preview,
     ReadLimit, RecentKey, Store, StoreError, StoredMessage,
@@ -12,11 +13,11 @@ const NOBODY: u32 = 77;
 pub(super) async fn an_empty_store_has_an_empty_log(store: &dyn Store) {
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(0), ConversationRow(0))
+        (CommitSeq::START, ConversationRow(0))
     );
     assert_eq!(
         store
-            .read_log(CommitSeq(0), ReadLimit::rows(10))
+            .read_log(CommitSeq::START, ReadLimit::rows(10))
             .await
             .unwrap(),
         []
@@ -43,7 +44,7 @@ pub(super) async fn stores_and_reads_back(store: &dyn Store) {
     let sent = log.batch.messages.clone();
     log.commit(store).await.unwrap();
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(10))
+        .read_log(CommitSeq::START, ReadLimit::rows(10))
         .await
         .unwrap();
     assert_eq!(entries.len(), 2);
@@ -60,7 +61,7 @@ pub(super) async fn stores_and_reads_back(store: &dyn Store) {
     }
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(2), ConversationRow(1))
+        (CommitSeq::from_wire(2), ConversationRow(1))
     );
 }
 
@@ -78,10 +79,10 @@ pub(super) async fn batches_of_every_size_are_stored_whole(store: &dyn Store) {
     }
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(log.seq), ConversationRow(log.rows))
+        (CommitSeq::from_wire(log.seq), ConversationRow(log.rows))
     );
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(entries.len(), usize::try_from(log.seq).unwrap());
@@ -108,10 +109,13 @@ pub(super) async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     let page = store
-        .read_log(CommitSeq(10), ReadLimit::rows(7))
+        .read_log(CommitSeq::from_wire(10), ReadLimit::rows(7))
         .await
         .unwrap();
-    let seqs: Vec<u64> = page.iter().map(|entry| entry.message.seq.0).collect();
+    let seqs: Vec<u64> = page
+        .iter()
+        .map(|entry| entry.message.seq.to_wire())
+        .collect();
     assert_eq!(seqs, [11, 12, 13, 14, 15, 16, 17]);
     for (n, entry) in (10..).zip(&page) {
         assert_eq!(entry.conversation, conversations[n % 3]);
@@ -119,14 +123,14 @@ pub(super) async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
     }
     assert_eq!(
         store
-            .read_log(CommitSeq(30), ReadLimit::rows(7))
+            .read_log(CommitSeq::from_wire(30), ReadLimit::rows(7))
             .await
             .unwrap(),
         []
     );
     assert_eq!(
         store
-            .read_log(CommitSeq(u64::MAX >> 1), ReadLimit::rows(7))
+            .read_log(CommitSeq::from_wire(u64::MAX >> 1), ReadLimit::rows(7))
             .await
             .unwrap(),
         []
@@ -220,7 +224,7 @@ pub(super) async fn states_come_in_the_order_asked(store: &dyn Store) {
         Some(ConversationState {
             row,
             last_id,
-            last_seq: CommitSeq(last_seq),
+            last_seq: CommitSeq::from_wire(last_seq),
             low_sent,
         })
     };
@@ -249,7 +253,7 @@ pub(super) async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store)
     let wanted = RecentKey {
         key: key(10),
         msg_id: id(5),
-        seq: CommitSeq(10),
+        seq: CommitSeq::from_wire(10),
         time: at(110),
     };
     assert_eq!(store.recent_keys(at(110), 100).await.unwrap(), [wanted]);
@@ -379,7 +383,7 @@ pub(super) async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
     }
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(3), ConversationRow(1))
+        (CommitSeq::from_wire(3), ConversationRow(1))
     );
 }
 
@@ -446,10 +450,16 @@ pub(super) async fn reads_stop_at_their_bytes(store: &dyn Store) {
     }
     let named = store.by_ids(pair(1, 2), &[1, 2, 3], 0, within(few));
     assert_eq!(ids(named.await.unwrap()), [3, 2]);
-    let entries = store.read_log(CommitSeq(1), within(few)).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq::from_wire(1), within(few))
+        .await
+        .unwrap();
     let messages = entries.into_iter().map(|entry| entry.message);
     assert_eq!(ids(messages.collect()), [2, 3]);
-    let entries = store.read_log(CommitSeq(3), within(few)).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq::from_wire(3), within(few))
+        .await
+        .unwrap();
     let messages = entries.into_iter().map(|entry| entry.message);
     assert_eq!(ids(messages.collect()), [4], "the first one comes whole");
 }
