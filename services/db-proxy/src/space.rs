@@ -96,10 +96,11 @@ mod tests {
     use im_config::units::Span;
     use im_core::time::UnixSeconds;
     use im_core::{Conversation, MsgId, UserId};
-    use im_order::CommitSeq;
+    use im_order::Partition;
     use im_store::testing::TempStore;
     use im_store::{
-        AppendBatch, ConversationRow, MessageRow, MessageStore as _, NewConversation, SqliteOptions,
+        AppendBatch, ConversationRow, MessageRow, MessageStore as _, NewConversation,
+        SqliteOptions, TenureStore as _,
     };
 
     use super::*;
@@ -135,10 +136,12 @@ mod tests {
             row,
             conversation: Conversation::Pair(user(1), user(2)),
         };
+        let owned = temp.store.ownership(Partition::ONLY).await.unwrap();
         let batch = AppendBatch {
+            fence: owned.adding(owned.end.next()),
             new_conversations: if n == 1 { vec![start] } else { Vec::new() },
             messages: vec![MessageRow {
-                seq: CommitSeq::from_wire(n.into()),
+                seq: owned.end.next(),
                 row,
                 msg_id: MsgId::from_wire(n).unwrap(),
                 sender: user(1),
@@ -161,6 +164,7 @@ mod tests {
             ..SqliteOptions::default()
         };
         let temp = TempStore::open_with(options).await;
+        temp.store.take(Partition::ONLY).await.unwrap();
         store_one(&temp, 1, 1).await;
         let config = WriterConfig {
             free_space_interval: Span::millis(1),

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Position in the log of committed messages, dense from 1; [`CommitSeq::START`] is
+/// Position in the log of committed messages of a partition, dense from 1; [`CommitSeq::START`] is
 /// before the first.
 ///
-/// One writer commits in this order, so "everything up to `n`" has one meaning everywhere.
+/// One owner commits in this order, so "everything up to `n`" has one meaning everywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitSeq(u64);
 

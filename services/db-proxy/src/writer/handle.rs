@@ -184,6 +184,11 @@ impl WriterHandle {
         result.await.map_err(|_| WriterError::Stopping)?
     }
 
+    /// Waits until the writer has ended: it takes nothing, and answers nothing any more.
+    pub(crate) async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+
     async fn room(&self, messages: usize, bytes: usize) -> Result<Room, WriterError> {
         let bounds = &self.bounds;
         Ok(Room {

@@ -5,7 +5,6 @@ use std::collections::hash_map::Entry;
 
 use im_core::Conversation;
 use im_core::time::UnixSeconds;
-use im_order::CommitSeq;
 
 use super::SqliteStore;
 use crate::{AppendBatch, ConversationRow, MessageRow, StoreError};
@@ -56,7 +55,7 @@ impl Prepared {
             ));
         }
         Ok(Self {
-            touched: touched(&batch.messages)?,
+            touched: touched(batch)?,
             batch: batch.clone(),
         })
     }
@@ -77,16 +76,18 @@ impl Prepared {
 }
 
 /// What happens to each conversation, and whether positions and ids follow each other.
-fn touched(messages: &[MessageRow]) -> Result<Vec<(ConversationRow, Touched)>, StoreError> {
+fn touched(batch: &AppendBatch) -> Result<Vec<(ConversationRow, Touched)>, StoreError> {
+    let messages = &batch.messages;
     let mut touched: HashMap<ConversationRow, Touched> = HashMap::with_capacity(messages.len());
-    let mut expected = messages.first().map_or(CommitSeq::START, |first| first.seq);
+    let span = batch.fence.span;
+    let mut end = span.after();
     for (at, message) in messages.iter().enumerate() {
-        if message.seq != expected {
+        end = end.next();
+        if message.seq != end {
             return Err(StoreError::Corrupt(format!(
-                "batch skips log position {expected}"
+                "batch skips log position {end}"
             )));
         }
-        expected = expected.next();
         let before = message.msg_id.get() - 1;
         match touched.entry(message.row) {
             Entry::Vacant(entry) => {
@@ -107,6 +108,11 @@ fn touched(messages: &[MessageRow]) -> Result<Vec<(ConversationRow, Touched)>, S
                 entry.get_mut().newest = at;
             }
         }
+    }
+    if end != span.through() {
+        return Err(StoreError::Corrupt(format!(
+            "batch of {span} ends at log position {end}"
+        )));
     }
     let mut touched: Vec<_> = touched.into_iter().collect();
     touched.sort_unstable_by_key(|(row, _)| *row);

@@ -10,11 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use im_core::Chain;
-use rusqlite::{Connection, OpenFlags, Statement, params};
+use im_order::Fence;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::Prepared;
-use super::rows::{conversation_key, signed, unavailable};
+use super::rows::{conversation_key, signed, unavailable, unsigned};
+use super::tenures::{FENCE, OWNERSHIP, numbers, on_record, refused};
 use super::{Durability, SqliteOptions};
 use crate::{DataDir, MessageRow, NewConversation, StoreError};
 
@@ -248,6 +250,7 @@ impl Settings {
 struct Statements<'c> {
     connection: &'c Connection,
     begin: Statement<'c>,
+    fence: Statement<'c>,
     commit: Statement<'c>,
     roll_back: Statement<'c>,
     message: Statement<'c>,
@@ -261,6 +264,7 @@ impl<'c> Statements<'c> {
         Ok(Self {
             connection,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
+            fence: connection.prepare(FENCE)?,
             commit: connection.prepare("COMMIT")?,
             roll_back: connection.prepare("ROLLBACK")?,
             message: connection.prepare(INSERT_MESSAGE)?,
@@ -273,6 +277,7 @@ impl<'c> Statements<'c> {
     /// One transaction. After an error call [`Self::undo`].
     fn append(&mut self, batch: &Prepared) -> Result<(), StoreError> {
         self.begin.execute([])?;
+        self.hold(&batch.batch.fence)?;
         for start in &batch.batch.new_conversations {
             self.start(batch, start)?;
         }
@@ -290,11 +295,28 @@ impl<'c> Statements<'c> {
                 newest.low_sent,
             ])?;
             if changed != 1 {
-                return Err(StoreError::Fenced);
+                return Err(StoreError::Outdated);
             }
         }
         self.commit.execute([])?;
         Ok(())
+    }
+
+    fn hold(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        if self.fence.execute(numbers(fence)?)? == 1 {
+            return Ok(());
+        }
+        let partition = fence.partition;
+        let row = self
+            .connection
+            .query_row(OWNERSHIP, [partition.to_wire()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        let row = row
+            .map(|(tenure, end)| Ok::<_, StoreError>((unsigned(tenure)?, unsigned(end)?)))
+            .transpose()?;
+        Err(refused(fence, on_record(partition, row)?))
     }
 
     fn start(&mut self, batch: &Prepared, start: &NewConversation) -> Result<(), StoreError> {

@@ -157,5 +157,6 @@ fn migrator() -> Migrator {
             "stored",
             include_str!("../../migrations/0003_stored.sql"),
         ),
+        migration(4, "part", include_str!("../../migrations/0004_part.sql")),
     ])
 }

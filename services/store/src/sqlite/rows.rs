@@ -111,10 +111,10 @@ pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| UNIQUE_CODES.contains(&code))
 }
 
-/// The error of a write whose keys the caller chose: somebody else using them means lost ownership.
-pub(super) fn fenced(error: sqlx::Error) -> StoreError {
+/// The error of a write whose keys the caller chose: they are in use already.
+pub(super) fn outdated(error: sqlx::Error) -> StoreError {
     if is_unique_violation(&error) {
-        StoreError::Fenced
+        StoreError::Outdated
     } else {
         error.into()
     }
@@ -126,13 +126,12 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     code.parse().ok()
 }
 
-/// Only messages are stored this way, whose keys the writer chose: somebody else using them means lost
-/// ownership.
+/// Only messages are stored this way, whose keys the writer chose.
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error().map(|error| error.extended_code);
         match code {
-            Some(code) if UNIQUE_CODES.contains(&code) => Self::Fenced,
+            Some(code) if UNIQUE_CODES.contains(&code) => Self::Outdated,
             Some(code) if CORRUPT_CODES.contains(&(code & 0xff)) => {
                 Self::Corrupt(error.to_string())
             }

@@ -11,4 +11,5 @@
 mod backup;
 mod contract;
 mod log;
+mod partitions;
 mod sqlite;

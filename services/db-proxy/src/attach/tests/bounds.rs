@@ -270,7 +270,7 @@ async fn a_log_page_ends_at_its_bytes_and_says_that_there_is_more() {
         .context
         .publisher
         .position()
-        .map(|seq| seq.to_wire())
+        .map(CommitSeq::to_wire)
         != Some(5)
     {
         tokio::task::yield_now().await;

@@ -20,9 +20,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use im_core::Conversation;
-use im_order::CommitSeq;
+use im_order::{CommitSeq, Partition};
 use im_store::{
-    DataDir, Durability, LogEntry, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
+    DataDir, Durability, LogEntry, MessageStore, ReadLimit, SqliteOptions, SqliteStore, TenureStore,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -183,6 +183,8 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
         .await
         .expect("open after the crash");
     let end = store.log_end().await.unwrap().0.to_wire();
+    let owned = store.take(Partition::ONLY).await.unwrap();
+    assert_eq!(owned.end.to_wire(), end, "the partition ends elsewhere");
     let entries: Vec<LogEntry> = store
         .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await

@@ -309,11 +309,11 @@ async fn three_messages(store: &dyn Store) -> Log {
     log
 }
 
-/// The batch must be fenced, and leave the store as it was.
-async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
+/// The batch must be refused, and leave the store as it was.
+async fn check_outdated(store: &dyn Store, log: &Log) {
     let (seq, rows) = store.log_end().await.unwrap();
-    let result = store.append(batch).await;
-    assert!(matches!(result, Err(StoreError::Fenced)), "{result:?}");
+    let result = store.append(&log.fenced()).await;
+    assert!(matches!(result, Err(StoreError::Outdated)), "{result:?}");
     assert_eq!(store.log_end().await.unwrap(), (seq, rows));
     assert_eq!(state_of(store, pair(1, 2)).await.last_id, 3);
     assert_eq!(
@@ -325,41 +325,41 @@ async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
     );
 }
 
-pub(super) async fn a_taken_log_position_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_log_position_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.seq = 2;
     log.send(1, pair(1, 3), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn a_taken_message_id_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_message_id_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.known.get_mut(&pair(1, 2)).unwrap().last_id = 2;
     log.send(1, pair(1, 3), 100, "x");
     log.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn a_taken_conversation_row_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_conversation_row_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.rows = 0;
     log.send(1, pair(1, 3), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn a_conversation_begun_twice_is_fenced(store: &dyn Store) {
+pub(super) async fn a_conversation_begun_twice_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.known.clear();
     log.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn an_outdated_writer_is_fenced_even_with_free_keys(store: &dyn Store) {
+pub(super) async fn an_outdated_writer_is_refused_even_with_free_keys(store: &dyn Store) {
     let mut log = three_messages(store).await;
     // It has missed nothing of the log, but believes that the conversation is longer.
     log.known.get_mut(&pair(1, 2)).unwrap().last_id = 7;
     log.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
 pub(super) async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
@@ -378,7 +378,7 @@ pub(super) async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
         conversation: Conversation::Group(GroupId::from_wire(9).unwrap()),
     });
     for log in [gap_in_log, gap_in_ids, group] {
-        let result = store.append(&log.batch).await;
+        let result = store.append(&log.fenced()).await;
         assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
     }
     assert_eq!(
@@ -396,7 +396,7 @@ pub(super) async fn a_failed_batch_leaves_nothing_behind(store: &dyn Store) {
     }
     bad.known.get_mut(&pair(1, 2)).unwrap().last_id = 2;
     bad.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &bad.batch).await;
+    check_outdated(store, &bad).await;
     // The store goes on.
     log.send(1, pair(1, 3), 100, "y");
     log.commit(store).await.unwrap();
