@@ -66,7 +66,10 @@ fn a_gap_that_a_restore_left_is_no_fault() {
     let (seen, stored) = restored();
     assert_eq!(check(&seen, &stored), []);
     let unread = |read, found| check_unread(2, TALK, &stored[&TALK], read, found);
-    assert_eq!((unread(1, 2), unread(500, 2), unread(1002, 1)), (None, None, None));
+    assert_eq!(
+        (unread(1, 2), unread(500, 2), unread(1002, 1)),
+        (None, None, None)
+    );
     assert!(unread(1, 1002).is_some(), "skipped ids are not unread");
 }
 

@@ -151,7 +151,10 @@ async fn after_a_restore_groups_go_on_above_what_members_hold() {
     );
 
     let made = make_group(&mut ann, "made", &[1, 2]).await;
-    assert_ne!(made, lost, "members hold messages of a group of that number");
+    assert_ne!(
+        made, lost,
+        "members hold messages of a group of that number"
+    );
     assert_eq!(made, old + SKIPPED + 1);
     assert_eq!(ann.say(in_group(made), "first").await.msg_id, SKIPPED + 1);
     expect_unread(&mut ben, in_group(made), 1).await;
@@ -184,7 +187,11 @@ async fn restores_follow_each_other_and_skip_as_many_ids_as_they_are_told() {
     let mut second = Restored::start(&dir, "second", &second_copy, &["--skip-ids", "10"]).await;
     let mut ann = Terminal::login(second.address, 1, Windows).await;
     assert_eq!(ann.say(with_user(2), "three").await.msg_id, 23);
-    assert_eq!(ann.say(with_user(3), "two").await.msg_id, 22, "one gap of 20");
+    assert_eq!(
+        ann.say(with_user(3), "two").await.msg_id,
+        22,
+        "one gap of 20"
+    );
     let mut ben = Terminal::login(second.address, 2, Windows).await;
     expect_unread(&mut ben, with_user(1), 3).await;
     assert_eq!(ids(&mut ben, with_user(1), 0, 10).await, [23, 12, 1]);

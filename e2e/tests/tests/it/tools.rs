@@ -5,8 +5,7 @@ use std::io::Write as _;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
-use im_e2e::platform::own_address;
-use im_e2e::process::{Process, Spec, imd_binary, run_imd};
+use im_e2e::process::{imd_binary, run_imd};
 use im_proto_teamtalk::base::GroupVersionInfo;
 use im_proto_teamtalk::group::{ImNormalGroupListReq, ImNormalGroupListRsp};
 use im_proto_teamtalk::login::ImKickUser;

@@ -65,8 +65,8 @@ async fn check(copy: &mut SqliteConnection, ids: u32) -> Result<(), BackupError>
     if let Some(row) = row {
         let newest: i64 = row.try_get(5)?;
         if !fits(newest) {
-            let of = conversation(&row, 1)
-                .map_err(|error| BackupError::Database(Box::new(error)))?;
+            let of =
+                conversation(&row, 1).map_err(|error| BackupError::Database(Box::new(error)))?;
             return Err(BackupError::NoIdsLeft {
                 conversation: match of {
                     Conversation::Pair(a, b) => format!("the conversation of users {a} and {b}"),

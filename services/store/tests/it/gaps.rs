@@ -139,7 +139,10 @@ async fn a_restored_conversation_goes_on_above_what_clients_may_hold() {
         .recent_sessions(user(1), crate::log::at(0), Preview::rows(10))
         .await
         .unwrap();
-    assert_eq!(recent.iter().map(|view| view.skipped).collect::<Vec<_>>(), [1000, 1000]);
+    assert_eq!(
+        recent.iter().map(|view| view.skipped).collect::<Vec<_>>(),
+        [1000, 1000]
+    );
 }
 
 #[tokio::test]
@@ -246,12 +249,19 @@ async fn ids_that_clients_take_for_their_own_are_not_skipped_into() {
     for skip in [most + 1, u32::MAX] {
         let error = restore(&path("copy"), &path("a"), skip).await.unwrap_err();
         assert!(matches!(error, BackupError::NoIdsLeft { newest: 1, .. }));
-        let said = format!("skip {skip} ids: the conversation of users 1 and 2 has used or skipped 1,");
+        let said =
+            format!("skip {skip} ids: the conversation of users 1 and 2 has used or skipped 1,");
         assert!(error.to_string().starts_with(&said), "{error}");
-        assert_eq!(std::fs::read_dir(path("a")).unwrap().filter(|entry| {
-            let name = entry.as_ref().unwrap().file_name();
-            name.to_string_lossy().starts_with("im.db")
-        }).count(), 0);
+        assert_eq!(
+            std::fs::read_dir(path("a"))
+                .unwrap()
+                .filter(|entry| {
+                    let name = entry.as_ref().unwrap().file_name();
+                    name.to_string_lossy().starts_with("im.db")
+                })
+                .count(),
+            0
+        );
     }
     restore(&path("copy"), &path("a"), most).await.unwrap();
     backup(&path("a"), &path("full")).await.unwrap();
