@@ -107,6 +107,7 @@ impl Writer {
             users: Cache::new(config.cached_users, in_a_row),
             end: CommitSeq::START,
             last_row: ConversationRow(0),
+            skipped: 0,
         };
         let this = Self {
             store,

@@ -131,7 +131,7 @@ pub(crate) fn schema_version() -> i64 {
 }
 
 /// The schema's history. An applied file is never edited.
-fn migrator() -> Migrator {
+pub(crate) fn migrator() -> Migrator {
     let migration = |version: i64, name: &'static str, text: &'static str| {
         Migration::new(
             version,
@@ -157,6 +157,7 @@ fn migrator() -> Migrator {
             "stored",
             include_str!("../../migrations/0003_stored.sql"),
         ),
-        migration(4, "part", include_str!("../../migrations/0004_part.sql")),
+        migration(4, "gaps", include_str!("../../migrations/0004_gaps.sql")),
+        migration(5, "part", include_str!("../../migrations/0005_part.sql")),
     ])
 }

@@ -10,6 +10,7 @@
 
 mod backup;
 mod contract;
+mod gaps;
 mod log;
 mod partitions;
 mod sqlite;

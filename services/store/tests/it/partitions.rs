@@ -22,7 +22,7 @@ async fn three_more(store: &SqliteStore, log: &mut Log) -> Result<(), StoreError
 }
 
 /// As a version without partitions made it.
-async fn of_version_three(dir: &Path) -> SqliteConnection {
+async fn of_version_four(dir: &Path) -> SqliteConnection {
     let steps = [
         (
             1,
@@ -39,6 +39,7 @@ async fn of_version_three(dir: &Path) -> SqliteConnection {
             "stored",
             include_str!("../../migrations/0003_stored.sql"),
         ),
+        (4, "gaps", include_str!("../../migrations/0004_gaps.sql")),
     ];
     let steps = steps.map(|(version, name, text)| {
         let text = text.into_sql_str();
@@ -54,7 +55,7 @@ async fn of_version_three(dir: &Path) -> SqliteConnection {
 #[tokio::test]
 async fn a_store_of_a_version_without_partitions_goes_on_where_it_ends() {
     let dir = tempfile::tempdir().unwrap();
-    let mut old = of_version_three(dir.path()).await;
+    let mut old = of_version_four(dir.path()).await;
     for statement in [
         "INSERT INTO conversation VALUES (1, 1, 1, 2, 2, 2, 10, 2)",
         "INSERT INTO member VALUES (1, 1, 0, 1, 0, 0, 0, NULL, 10, 10, NULL)",
@@ -102,7 +103,7 @@ async fn a_store_of_a_version_without_partitions_goes_on_where_it_ends() {
 #[tokio::test]
 async fn an_empty_store_of_a_version_without_partitions_begins_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let old = of_version_three(dir.path()).await;
+    let old = of_version_four(dir.path()).await;
     old.close().await.unwrap();
     let data_dir = DataDir::open(dir.path()).unwrap();
     let store = SqliteStore::open(data_dir, SqliteOptions::default())
