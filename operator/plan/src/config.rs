@@ -21,6 +21,7 @@ pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 /// Keys that are the operator's although it does not write them into every file.
 const RESERVED: &[&str] = &[
     "data_dir",
+    "store.url",
     "secret_file",
     "log.filter",
     "process.stop_timeout",

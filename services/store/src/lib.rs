@@ -10,6 +10,7 @@
 mod backup;
 mod data_dir;
 mod error;
+mod place;
 mod private_file;
 mod sqlite;
 #[cfg(feature = "testing")]
@@ -19,6 +20,7 @@ mod traits;
 pub use backup::{BackupError, SKIPPED_IDS, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
+pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, store_in};
 pub use private_file::make_private_file;
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
@@ -34,6 +36,7 @@ pub use traits::directory::{
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
+pub use traits::life::{StoreLife, StoreUsage};
 pub use traits::messages::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
     MessageStore, NewConversation, ReadLimit, RecentKey, Room, StoredMessage,
@@ -68,3 +71,8 @@ impl<T> Store for T where
         + TenureStore
 {
 }
+
+/// An open store: what it holds, and its life.
+pub trait OpenStore: Store + StoreLife {}
+
+impl<T: Store + StoreLife> OpenStore for T {}

@@ -24,7 +24,9 @@ fn every_documented_command_is_understood() {
         "imd config show --config c",
         "imd config check",
         "imd config schema",
+        "imd db-proxy --data-dir d --store sqlite:///s",
         "imd backup --data-dir d --to f",
+        "imd backup --store sqlite:///s --to f",
         "imd restore --data-dir d --from f",
         "imd directory import people.csv --server 127.0.0.1:10601",
         "imd directory import - --format yaml --secret-file s",
@@ -53,6 +55,7 @@ fn what_makes_no_sense_is_refused() {
         "imd admin session kick ann --epoch xyz",
         "imd admin group create Team",
         "imd backup --data-dir d",
+        "imd backup --to f",
         "imd check ann --password-file p",
     ] {
         assert!(parse(line).is_err(), "{line}");

@@ -8,6 +8,7 @@ use anyhow::Context;
 use im_db_proxy::RememberKeys;
 use im_role::Role;
 use im_rpc::{DbProxyAttach, LoginReport, RouteAttach, RoutePublish, Secret};
+use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
 use super::{Shared, store};
@@ -44,9 +45,9 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
     let config = assembly.shared.config.db_proxy.clone();
     let route = assembly.peers::<RoutePublish>(&config.link)?;
     let shared = &assembly.shared;
-    let store = store::open(shared.data_dir()?, &shared.config.sqlite).await?;
+    let store = store::open(shared.data_dir()?, &shared.config).await?;
     let deps = im_db_proxy::Deps {
-        store: Arc::new(store.clone()),
+        store: Arc::clone(&store) as Arc<dyn Store>,
         route,
         secret: shared.secret.clone(),
         admin_secret: shared.admin_secret()?,

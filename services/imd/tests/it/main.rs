@@ -16,4 +16,5 @@ mod metrics;
 mod people;
 mod platform;
 mod refusals;
+mod stores;
 mod world;

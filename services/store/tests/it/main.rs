@@ -13,4 +13,5 @@ mod contract;
 mod gaps;
 mod log;
 mod partitions;
+mod place;
 mod sqlite;
