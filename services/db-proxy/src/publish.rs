@@ -134,6 +134,11 @@ impl Publisher {
         seqs.map(|seq| origins.of(seq)).collect()
     }
 
+    /// Names of the route servers that are reached, and how far each has confirmed.
+    pub(crate) fn routes(&self) -> Vec<(String, CommitSeq)> {
+        self.lock().confirmations()
+    }
+
     /// Position of the log that has been published.
     pub(crate) fn position(&self) -> Option<CommitSeq> {
         *self.0.position.borrow()

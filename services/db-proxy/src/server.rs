@@ -23,6 +23,7 @@ use crate::answers::{AnswerMetrics, Answers};
 use crate::assembly::{Context, Core, WriterEnd};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
+use crate::dump::Dump;
 use crate::metrics::Metrics;
 
 /// Condition of readiness: the store answers.
@@ -130,6 +131,8 @@ impl Server {
             Some(server.service(service).bind(&config.admin_listen).await?)
         };
         deps.process.readiness.set(STORE_READY, false);
+        let dump = Dump::new(&core);
+        deps.process.dumps.register("db_proxy", move || dump.show());
         Ok(Self {
             config,
             deps,

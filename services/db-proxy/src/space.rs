@@ -31,6 +31,11 @@ impl Space {
         body <= self.large_body || !self.is_low.load(Ordering::Relaxed)
     }
 
+    /// Whether little is left, so that large bodies are refused.
+    pub(crate) fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::Relaxed)
+    }
+
     /// What was seen.
     fn see(&self, room: Room, floor: u64) {
         let Room { disk, log_held } = room;

@@ -57,6 +57,13 @@ impl Shards {
         }
     }
 
+    /// Names of the live links, and how far each has confirmed.
+    pub(super) fn confirmations(&self) -> Vec<(String, CommitSeq)> {
+        let each = self.shards.iter();
+        each.map(|shard| (shard.name.clone(), shard.confirmed))
+            .collect()
+    }
+
     /// Takes up a link; one of the same peer that is still there is replaced.
     pub(super) fn add(&mut self, name: &str) -> Registered {
         self.last_id.0 += 1;
