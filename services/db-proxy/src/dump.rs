@@ -1,5 +1,6 @@
 //! What the role shows of itself to operators: no name, no text, no secret.
 
+use im_order::CommitSeq;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -43,7 +44,7 @@ impl Dump {
         json!({
             "store_reachable": *self.reachable.borrow(),
             "space_is_low": self.space.is_low(),
-            "position": self.publisher.position().map(|position| position.to_wire()),
+            "position": self.publisher.position().map(CommitSeq::to_wire),
             "waiting_messages": messages,
             "waiting_bytes": bytes,
             "routes": routes,
