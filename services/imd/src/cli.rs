@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Copies the store of a data directory into a file, also while a server uses it.
+    /// Copies the store of a data directory into a file or a stream, also while a server uses it.
     Backup(store::BackupArgs),
     /// Puts a backup into an empty data directory.
     Restore(store::RestoreArgs),

@@ -13,3 +13,4 @@ mod contract;
 mod gaps;
 mod log;
 mod sqlite;
+mod stream;
