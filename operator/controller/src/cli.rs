@@ -99,7 +99,12 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "IM_OPERATOR_LEASE_RETRY_SECONDS", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) lease_retry_seconds: u64,
-    /// Work without a Lease. Never with two replicas.
+    /// How long the claim of a watched namespace is good for without a renewal, seconds: another
+    /// installation of the operator takes the namespace over then.
+    #[arg(long, env = "IM_OPERATOR_CLAIM_DURATION_SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(6..=3_600))]
+    pub(crate) claim_duration_seconds: u64,
+    /// Work without a Lease, and without claiming namespaces. Never with two replicas.
     #[arg(long, env = "IM_OPERATOR_NO_LEASE")]
     pub(crate) no_lease: bool,
     /// Address of /livez, /readyz, /metrics and /debug/dump.

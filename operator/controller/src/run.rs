@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use im_config::{Check as _, LogConfig, LogFormat as LogWords, TraceConfig};
 use im_core::Chain;
 use im_operator_plan::Settings;
+use im_runtime::Readiness;
 use im_runtime::admin::Admin;
 use im_runtime::signals::{Signals, Stop};
 use im_runtime::telemetry;
@@ -22,6 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::cache::{Cache, ClusterKey};
+use crate::claims::{self, Claims};
 use crate::cli::{LogFormat, RunArgs};
 use crate::clusters;
 use crate::context::{Context, Memories};
@@ -184,6 +186,9 @@ impl Operator<'_> {
                 () = self.reconcile(&mut work, process) => true,
             };
             self.lead(false);
+            if let Some(work) = &work {
+                work.ctx.claims.end();
+            }
             if stopped {
                 seat.release(held).await;
                 return Ok(());
@@ -203,7 +208,7 @@ impl Operator<'_> {
     /// the first turn is kept in `work` for the next ones.
     async fn reconcile(&self, work: &mut Option<Work>, process: &im_runtime::Context) {
         let is_first = work.is_none();
-        let work = work.get_or_insert_with(|| self.watch());
+        let work = work.get_or_insert_with(|| self.watch(&process.readiness));
         if is_first {
             process.readiness.set(CACHES, false);
         }
@@ -244,8 +249,24 @@ impl Operator<'_> {
         self.apply(work).await;
     }
 
+    /// Namespaces are claimed for this installation, unless replicas are not told apart either.
+    fn claims(&self, triggers: Triggers, readiness: &Readiness) -> Claims {
+        if self.args.no_lease {
+            return Claims::default();
+        }
+        Claims::new(claims::Settings {
+            client: self.client.clone(),
+            installation: format!("{}/{}", self.own_namespace, self.args.lease_name),
+            timing: Timing::of_claims(self.args.claim_duration_seconds),
+            triggers,
+            readiness: readiness.clone(),
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
     /// Starts the watches on children.
-    fn watch(&self) -> Work {
+    fn watch(&self, readiness: &Readiness) -> Work {
         let args = self.args;
         let (triggers, queue) = Triggers::new(self.metrics.clone());
         let cache = Cache::default();
@@ -273,6 +294,7 @@ impl Operator<'_> {
             backoff: Backoff::default(),
             resync: Duration::from_secs(args.resync_seconds),
             memories: Memories::default(),
+            claims: self.claims(triggers.clone(), readiness),
         });
         let scopes = self.scopes();
         info!(?scopes, "listing");
