@@ -7,7 +7,7 @@
 //!
 //! A namespace is claimed when its first ImCluster is seen, and renewed while it has one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -57,6 +57,8 @@ pub(crate) struct Claims(Option<Arc<Shared>>);
 struct Shared {
     settings: Settings,
     spaces: Mutex<HashMap<String, Space>>,
+    /// What readiness says.
+    shown: Mutex<BTreeSet<String>>,
 }
 
 struct Space {
@@ -77,6 +79,7 @@ impl Claims {
         Self(Some(Arc::new(Shared {
             settings,
             spaces: Mutex::default(),
+            shown: Mutex::default(),
         })))
     }
 
@@ -120,27 +123,23 @@ impl Claims {
         if space.clusters.is_empty()
             && let Some(space) = spaces.remove(&cluster.namespace)
         {
-            shared.end(&cluster.namespace, &space);
+            space.stop.cancel();
+            shared.show(&spaces);
         }
     }
 
     /// Stops renewing: another replica of this installation goes on, as the same holder.
     pub(crate) fn end(&self) {
         let Some(shared) = &self.0 else { return };
-        for (namespace, space) in shared.spaces().drain() {
-            shared.end(&namespace, &space);
-        }
+        let mut spaces = shared.spaces();
+        spaces.drain().for_each(|(_, space)| space.stop.cancel());
+        shared.show(&spaces);
     }
 }
 
 impl Shared {
     fn spaces(&self) -> MutexGuard<'_, HashMap<String, Space>> {
         self.spaces.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self, namespace: &str, space: &Space) {
-        space.stop.cancel();
-        self.show(namespace, &space.claim, &Claim::Asking);
     }
 
     /// Notes whose a namespace is, and asks for a look at its clusters when that is news.
@@ -152,7 +151,6 @@ impl Shared {
         if space.claim == claim {
             return;
         }
-        self.show(namespace, &space.claim, &claim);
         match &claim {
             Claim::Ours => info!(namespace, "looking after this namespace"),
             Claim::Asking => warn!(namespace, "this namespace may be another operator's now"),
@@ -164,19 +162,27 @@ impl Shared {
         space.claim = claim;
         let clusters = space.clusters.iter().cloned();
         clusters.for_each(|cluster| self.settings.triggers.add(cluster));
+        self.show(&spaces);
     }
 
-    /// Readiness says which namespaces are another's.
-    fn show(&self, namespace: &str, before: &Claim, now: &Claim) {
+    /// An operator that has nothing but namespaces of others is not ready, and says whose they are.
+    fn show(&self, spaces: &HashMap<String, Space>) {
+        let texts = spaces.iter().map(|(namespace, space)| match &space.claim {
+            Claim::Others(operator) => Some(format!(
+                "namespace {namespace}: operator {operator} looks after it"
+            )),
+            Claim::Ours | Claim::Asking => None,
+        });
+        let texts: BTreeSet<String> = texts.collect::<Option<_>>().unwrap_or_default();
         let readiness = &self.settings.readiness;
-        let text =
-            |operator: &str| format!("namespace {namespace}: operator {operator} looks after it");
-        if let Claim::Others(operator) = before {
-            readiness.remove(&text(operator));
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown
+            .difference(&texts)
+            .for_each(|text| readiness.remove(text));
+        for text in &texts {
+            readiness.set(text, false);
         }
-        if let Claim::Others(operator) = now {
-            readiness.set(&text(operator), false);
-        }
+        *shown = texts;
     }
 }
 
@@ -214,7 +220,7 @@ async fn hold(shared: Arc<Shared>, namespace: String) {
                 shared.note(&namespace, Claim::Ours);
             }
             Err(error) => {
-                warn!(namespace, error = %Chain(&error), "the namespace cannot be claimed")
+                warn!(namespace, error = %Chain(&error), "the namespace cannot be claimed");
             }
         }
         seat.pause().await;

@@ -65,6 +65,11 @@ pub(crate) struct RunArgs {
         value_parser = cidr
     )]
     pub(crate) api_server_cidrs: Vec<String>,
+    /// Watches that one connection to the API server carries: 14 for each watched namespace. An API
+    /// server allows 1,000 unless told otherwise.
+    #[arg(long, env = "IM_OPERATOR_WATCHES_PER_CONNECTION", default_value_t = 490,
+          value_parser = clap::value_parser!(u16).range(14..=10_000))]
+    pub(crate) watches_per_connection: u16,
     /// Clusters that are worked on at the same time.
     #[arg(long, env = "IM_OPERATOR_CONCURRENCY", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]

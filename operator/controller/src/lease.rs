@@ -151,7 +151,7 @@ impl Observed {
 /// What became of a try to get the lease.
 #[derive(Debug)]
 pub(crate) enum Tried {
-    Held(Held),
+    Held(Box<Held>),
     /// It is another's, of this name, or was written by another meanwhile.
     Waits(Option<String>),
 }
@@ -186,7 +186,7 @@ impl Seat {
         let mut observed = Observed::now();
         loop {
             match self.try_acquire(&mut observed).await {
-                Ok(Tried::Held(held)) => return held,
+                Ok(Tried::Held(held)) => return *held,
                 Ok(Tried::Waits(_)) => {}
                 Err(error) => {
                     warn!(error = %Chain(&error), lease = self.name, "lease cannot be read or taken");
@@ -235,7 +235,7 @@ impl Seat {
                     identity = self.identity,
                     "holding the lease"
                 );
-                Ok(Tried::Held(self.held(lease, begun)))
+                Ok(Tried::Held(Box::new(self.held(lease, begun))))
             }
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
                 Ok(Tried::Waits(None))

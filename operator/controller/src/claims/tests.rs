@@ -9,11 +9,13 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::testing::{self, Asked, Log, not_found, refusal};
 
-/// An API server that keeps the Lease of one namespace.
+/// An API server that keeps the Lease of each namespace.
 pub(crate) fn leases() -> (Client, Log) {
-    let kept: Mutex<Option<Value>> = Mutex::default();
+    let all: Mutex<HashMap<String, Option<Value>>> = Mutex::default();
     testing::server(move |asked: &Asked| {
-        let mut kept = kept.lock().unwrap();
+        let mut all = all.lock().unwrap();
+        let namespace = asked.path.split('/').nth(5).unwrap().to_owned();
+        let kept = all.entry(namespace).or_default();
         let found = kept
             .as_ref()
             .map(|it| it["metadata"]["resourceVersion"].clone());
@@ -99,6 +101,17 @@ async fn the_second_of_two_operators_is_idle_says_why_and_takes_over_when_the_fi
         second.claims.of(&demo()),
         Claim::Others("chat/one".to_owned())
     );
+    // One that has another namespace is of use.
+    let other = ClusterKey {
+        namespace: "other".to_owned(),
+        ..demo()
+    };
+    second.claims.of(&other);
+    let claim = second.asked_for().await;
+    assert_eq!(claim, Claim::Ours);
+    assert_eq!(second.readiness.missing(), Vec::<String>::new());
+    second.claims.forget(&other);
+    assert_eq!(second.readiness.missing(), [text]);
     let gone = Instant::now();
     first.claims.end();
     assert_eq!(second.asked_for().await, Claim::Ours);

@@ -88,12 +88,12 @@ async fn what_a_killed_backup_has_left_goes_with_the_next_start_and_never_enters
     fs::write(&left, "x".repeat(10_000_000)).unwrap();
     let bytes = streamed(dir.path()).await;
     assert!(bytes.starts_with(b"SQLite format 3\0") && bytes.len() < 1_000_000);
-    assert!(!left.exists());
+    assert!(!left.try_exists().unwrap());
 
     fs::write(&left, "half").unwrap();
     drop(store);
     let dir_of = DataDir::open(dir.path()).unwrap();
-    assert!(!left.exists());
+    assert!(!left.try_exists().unwrap());
     drop(dir_of);
 }
 
@@ -103,7 +103,7 @@ async fn a_server_that_starts_leaves_the_copy_of_a_backup_alone_that_is_under_wa
     let copy = spool(dir.path(), 0).await.unwrap();
     drop(store);
     let held = DataDir::open(dir.path()).unwrap();
-    assert!(dir.path().join("backup.partial").exists());
+    assert!(dir.path().join("backup.partial").try_exists().unwrap());
     let said = copy.bytes().unwrap();
     assert_eq!(copy.write_to(&mut io::sink()).unwrap(), said);
     drop(held);

@@ -20,9 +20,7 @@ async fn with_volume() -> World {
             "resourceVersion": "1"},
         "spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "10Gi"}}},
         "status": {"phase": "Bound", "capacity": {"storage": "10Gi"}}});
-    let mut store = world.store.lock().unwrap();
-    store.insert(CLAIM.to_owned(), claim);
-    drop(store);
+    world.store.lock().unwrap().insert(CLAIM.to_owned(), claim);
     world.install().await;
     world
 }
