@@ -12,5 +12,6 @@ mod backup;
 mod contract;
 mod gaps;
 mod log;
+mod partitions;
 mod sqlite;
 mod stream;
