@@ -1,4 +1,4 @@
-//! Which replica works: a `coordination.k8s.io/v1` Lease.
+//! Who works, which replica and which installation (`claims`): a `coordination.k8s.io/v1` Lease.
 //!
 //! The holder renews it every fifth of its deadline, and every second once a renewal failed. Another
 //! replica takes a lease that it has seen unchanged for the lease's duration *by its own clock*, so
@@ -53,6 +53,16 @@ impl Timing {
             deadline,
             retry,
         })
+    }
+
+    /// For the claim of a namespace, which many may hold at once: renewed every sixth of its duration.
+    pub(crate) fn of_claims(duration: u64) -> Self {
+        let duration = Duration::from_secs(duration);
+        Self {
+            duration,
+            deadline: duration.mul_f64(5.0 / 6.0),
+            retry: duration / 12,
+        }
     }
 
     /// Time between renewals when all is well.
@@ -123,9 +133,27 @@ pub(crate) struct Held {
 
 /// The lease as it was last seen, and since when it looks so.
 #[derive(Debug)]
-struct Observed {
+pub(crate) struct Observed {
     version: Option<String>,
     since: Instant,
+}
+
+impl Observed {
+    /// Nothing was seen yet.
+    pub(crate) fn now() -> Self {
+        Self {
+            version: None,
+            since: Instant::now(),
+        }
+    }
+}
+
+/// What became of a try to get the lease.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    Held(Box<Held>),
+    /// It is another's, of this name, or was written by another meanwhile.
+    Waits(Option<String>),
 }
 
 #[derive(Debug, PartialEq)]
@@ -155,25 +183,28 @@ impl Seat {
 
     /// Waits until this replica holds the lease. Safe to cancel.
     pub(crate) async fn acquire(&self) -> Held {
-        let mut observed = Observed {
-            version: None,
-            since: Instant::now(),
-        };
+        let mut observed = Observed::now();
         loop {
             match self.try_acquire(&mut observed).await {
-                Ok(Some(held)) => return held,
-                Ok(None) => {}
+                Ok(Tried::Held(held)) => return *held,
+                Ok(Tried::Waits(_)) => {}
                 Err(error) => {
                     warn!(error = %Chain(&error), lease = self.name, "lease cannot be read or taken");
                 }
             }
-            // A little noise, so that waiting replicas do not all write at once.
-            let noise = rand::random_range(1.0..1.2);
-            sleep(self.timing.renewal().mul_f64(noise)).await;
+            self.pause().await;
         }
     }
 
-    async fn try_acquire(&self, observed: &mut Observed) -> Result<Option<Held>, kube::Error> {
+    /// Waits until the next try is due.
+    pub(crate) async fn pause(&self) {
+        // A little noise, so that waiting replicas do not all write at once.
+        let noise = rand::random_range(1.0..1.2);
+        sleep(self.timing.renewal().mul_f64(noise)).await;
+    }
+
+    /// Tries once to get the lease.
+    pub(crate) async fn try_acquire(&self, observed: &mut Observed) -> Result<Tried, kube::Error> {
         let begun = Instant::now();
         let lease = self.bounded(self.api.get_opt(&self.name)).await?;
         let version = lease
@@ -186,7 +217,10 @@ impl Seat {
             };
         }
         let written = match self.step(lease.as_ref(), observed.since.elapsed()) {
-            Step::Wait => return Ok(None),
+            Step::Wait => {
+                let holder = lease.as_ref().and_then(holder).map(str::to_owned);
+                return Ok(Tried::Waits(holder));
+            }
             Step::Create => {
                 let lease = self.next(None);
                 self.bounded(self.api.create(&kube::api::PostParams::default(), &lease))
@@ -201,10 +235,10 @@ impl Seat {
                     identity = self.identity,
                     "holding the lease"
                 );
-                Ok(Some(self.held(lease, begun)))
+                Ok(Tried::Held(Box::new(self.held(lease, begun))))
             }
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
-                Ok(None)
+                Ok(Tried::Waits(None))
             }
             Err(error) => Err(error),
         }

@@ -30,10 +30,15 @@ pub(crate) enum Reason {
     SecretRestored,
     SecretReplaced,
     SecretChanged,
+    SecretRotated,
     Paused,
     Resumed,
     PodFailing,
     StorageClassMissing,
+    VolumeGrowing,
+    VolumeGrown,
+    VolumeNotGrown,
+    LookedAfterByAnother,
 }
 
 impl Reason {
@@ -57,10 +62,15 @@ impl Reason {
             Self::SecretRestored => "SecretRestored",
             Self::SecretReplaced => "SecretReplaced",
             Self::SecretChanged => "SecretChanged",
+            Self::SecretRotated => "SecretRotated",
             Self::Paused => "Paused",
             Self::Resumed => "Resumed",
             Self::PodFailing => "PodFailing",
             Self::StorageClassMissing => "StorageClassMissing",
+            Self::VolumeGrowing => "VolumeGrowing",
+            Self::VolumeGrown => "VolumeGrown",
+            Self::VolumeNotGrown => "VolumeNotGrown",
+            Self::LookedAfterByAnother => "LookedAfterByAnother",
         }
     }
 
@@ -76,8 +86,11 @@ impl Reason {
             | Self::SlotAddressReady
             | Self::DriftCorrected
             | Self::SecretChanged
+            | Self::SecretRotated
             | Self::Paused
-            | Self::Resumed => EventType::Normal,
+            | Self::Resumed
+            | Self::VolumeGrowing
+            | Self::VolumeGrown => EventType::Normal,
             Self::RolloutStalled
             | Self::SlotAddressLost
             | Self::SpecInvalid
@@ -87,7 +100,9 @@ impl Reason {
             | Self::SecretRestored
             | Self::SecretReplaced
             | Self::PodFailing
-            | Self::StorageClassMissing => EventType::Warning,
+            | Self::StorageClassMissing
+            | Self::VolumeNotGrown
+            | Self::LookedAfterByAnother => EventType::Warning,
         }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) struct Facts {
     pub(crate) drains: Vec<DrainStatus>,
     pub(crate) load: LoadFacts,
     pub(crate) database: Database,
+    pub(crate) volume: Volume,
     pub(crate) data_is_durable: bool,
     pub(crate) failing: Vec<FailingPod>,
     /// Objects of others with our names.
@@ -77,6 +78,21 @@ pub(crate) enum Database {
     VolumePending(String),
     /// dbProxy does not answer yet, or not any more.
     Starting,
+}
+
+/// How the database's volume is, compared with the size that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Volume {
+    /// This process has not read the claim yet: what was said before holds.
+    #[default]
+    Unknown,
+    /// It is as large as it is to be, or there is none.
+    LargeEnough,
+    /// It is not; with a word and a sentence that say why.
+    TooSmall {
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// What a status says when the specification cannot be used: nothing else was touched.

@@ -106,6 +106,13 @@ impl Resolved {
         self.spec.database.storage().kind == StorageType::PersistentVolume
     }
 
+    /// Size that the database's volume is to have, if it has one.
+    pub fn volume_size(&self) -> Option<String> {
+        let storage = self.spec.database.storage();
+        let is_volume = storage.kind == StorageType::PersistentVolume;
+        is_volume.then(|| storage.persistent_volume.unwrap_or_default().size)
+    }
+
     /// Slots that exist at least: one for each pod, those beyond `replicas` while pods are replaced
     /// included.
     pub fn slots(&self) -> u32 {

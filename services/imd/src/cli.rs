@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Copies a store into a file, also while a server uses it.
+    /// Copies a store into a file or a stream, also while a server uses it.
     Backup(store::BackupArgs),
     /// Puts a backup where there is no store yet.
     Restore(store::RestoreArgs),

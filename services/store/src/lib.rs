@@ -17,7 +17,7 @@ mod sqlite;
 pub mod testing;
 mod traits;
 
-pub use backup::{BackupError, SKIPPED_IDS, backup, restore};
+pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_stream, spool};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, store_in};

@@ -1,13 +1,14 @@
 //! Where a store is: chosen by URL, and what can be done with one that is not open.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::sqlite::SqlitePlace;
-use crate::{BackupError, DataDirError, OpenStore, SqliteOptions, StoreError};
+use crate::{BackupCopy, BackupError, DataDirError, OpenStore, SqliteOptions, StoreError};
 
 /// A place for a store: there is one, or will be. Its calls belong to the task that starts or ends a
 /// process; they cannot be sent to another.
@@ -26,12 +27,30 @@ pub trait StorePlace: fmt::Debug + Send + Sync + 'static {
     /// name.
     async fn back_up(&self, to: &Path) -> Result<(), BackupError>;
 
+    /// Copies the store to a place beside it, which goes away with the value; a server may be using the
+    /// store. At least `keep_free` bytes stay free.
+    ///
+    /// # Errors
+    /// There is no store, no room, or another copy is being made.
+    async fn spool(&self, keep_free: u64) -> Result<BackupCopy, BackupError>;
+
     /// Puts a backup here, where there must be no store yet. Every conversation goes on `skip_ids` above its
     /// newest id.
     ///
     /// # Errors
     /// There is a store, or the backup cannot be used.
     async fn restore(&self, from: &Path, skip_ids: u32) -> Result<(), BackupError>;
+
+    /// The same from a stream; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// There is a store, or the backup cannot be used.
+    async fn restore_stream(
+        &self,
+        from: File,
+        name: &Path,
+        skip_ids: u32,
+    ) -> Result<(), BackupError>;
 }
 
 /// Why a store is not open.

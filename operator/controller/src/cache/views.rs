@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    ContainerStateTerminated, ContainerStatus, LoadBalancerIngress, LoadBalancerStatus, Pod,
-    PodTemplateSpec, Service, ServicePort, ServiceSpec, ServiceStatus,
+    ContainerStateTerminated, ContainerStatus, LoadBalancerIngress, LoadBalancerStatus,
+    PersistentVolumeClaim, Pod, PodTemplateSpec, Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -159,6 +159,8 @@ pub(crate) struct WorkloadView {
     pub(crate) observed: bool,
     /// A StatefulSet that never replaces a pod which does not get ready.
     pub(crate) ordered: bool,
+    /// What the StatefulSet's claims of volumes ask for.
+    pub(crate) volume: Option<String>,
     /// The Deployment gave up waiting for progress.
     pub(crate) deadline_exceeded: bool,
     /// Why its controller cannot make pods.
@@ -382,6 +384,7 @@ pub(crate) fn deployment(deployment: Deployment) -> Detail {
             .filter(|it| it.status == "True")
             .map(|it| it.message.clone().unwrap_or_default()),
         ordered: false,
+        volume: None,
         annotations: ours(deployment.metadata.annotations),
     }))
 }
@@ -407,10 +410,18 @@ pub(crate) fn stateful_set(set: StatefulSet) -> Detail {
         available: status.available_replicas.unwrap_or(0),
         observed: status.observed_generation >= set.metadata.generation,
         ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
+        volume: spec.volume_claim_templates.and_then(claimed),
         deadline_exceeded: false,
         failure: None,
         annotations: ours(set.metadata.annotations),
     }))
+}
+
+/// The size in the first of a StatefulSet's claims.
+fn claimed(claims: Vec<PersistentVolumeClaim>) -> Option<String> {
+    let claim = claims.into_iter().next()?.spec?;
+    let size = claim.resources?.requests?.remove("storage")?;
+    Some(size.0)
 }
 
 pub(crate) fn service(service: Service) -> Detail {

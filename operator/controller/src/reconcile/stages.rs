@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::labels;
+use im_operator_plan::quantity::Quantity;
 use im_operator_plan::{Child, Desired, Role, names};
 use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
@@ -75,19 +76,23 @@ impl Look<'_> {
         stages
     }
 
-    /// Whether a StatefulSet of an earlier operator makes way for one that replaces pods which do
-    /// not get ready. That cannot be changed on the object; its pods and volumes stay as they are.
+    /// Whether a StatefulSet makes way for another one: that of an earlier operator for one that replaces
+    /// pods which do not get ready, and one whose claim asks for another size. Neither can be changed on
+    /// the object; its pods and volumes stay as they are.
     async fn makes_way(&self, child: &Child, trouble: &mut Trouble) -> bool {
         let Child::StatefulSet(_) = child else {
             return false;
         };
         let name = child.name();
-        let ordered = self
+        let differs = self
             .children
             .get(Kind::StatefulSet, name)
             .filter(|entry| owned(entry, self.applier.uid))
-            .filter(|entry| entry.detail.workload().is_some_and(|view| view.ordered));
-        let Some(entry) = ordered else {
+            .filter(|entry| {
+                let view = entry.detail.workload();
+                view.is_some_and(|view| view.ordered || self.has_other_size(view))
+            });
+        let Some(entry) = differs else {
             return false;
         };
         let uid = &entry.seen.uid;
@@ -96,6 +101,13 @@ impl Look<'_> {
             Err(error) => trouble.errors.push(error),
         }
         true
+    }
+
+    /// Whether the claim of a StatefulSet asks for another size than the specification.
+    fn has_other_size(&self, view: &WorkloadView) -> bool {
+        let wanted = self.cluster.volume_size();
+        let both = view.volume.as_deref().zip(wanted.as_deref());
+        both.is_some_and(|(live, wanted)| Quantity::parse(live) != Quantity::parse(wanted))
     }
 
     /// Takes the number of pods out of a Deployment of which an autoscaler owns it.

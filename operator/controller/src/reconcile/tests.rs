@@ -1,6 +1,8 @@
 //! Whole looks against an API server that keeps objects and nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,9 +10,12 @@ use crate::kinds::Kind;
 use crate::testing::Asked;
 use world::{World, key};
 
+mod idle;
 mod recovery;
+mod secrets;
 mod spans;
 mod truth;
+mod volume;
 mod world;
 
 const APPS: &str = "/apis/apps/v1/namespaces/chat";

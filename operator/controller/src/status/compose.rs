@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::roles::RoleFacts;
-use super::{Facts, Invalid, conditions};
+use super::{Facts, Invalid, Volume, conditions};
 use crate::load::{Knowledge, rounded};
 
 /// Slots and drains that a status shows at most.
@@ -25,6 +25,9 @@ pub(crate) fn status(facts: &Facts, previous: &ImClusterStatus) -> ImClusterStat
     );
     if facts.load.knowledge == Knowledge::NotYet {
         conditions::keep_load(&mut conditions, &previous.conditions);
+    }
+    if facts.volume == Volume::Unknown {
+        conditions::keep_volume(&mut conditions, &previous.conditions, facts.generation);
     }
     let done = facts.roles.iter().all(|role| role.rolled_out);
     let before = previous.roles.clone().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The embedded store by its directory, and its life while it is open.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{SqliteOptions, SqliteStore};
 use crate::{
-    BackupError, DataDir, OpenError, OpenStore, StoreError, StoreLife, StorePlace, StoreUsage,
-    backup, restore,
+    BackupCopy, BackupError, DataDir, OpenError, OpenStore, StoreError, StoreLife, StorePlace,
+    StoreUsage, backup, restore, restore_stream, spool,
 };
 
 /// A data directory with an embedded store, or for one.
@@ -40,6 +41,19 @@ impl StorePlace for SqlitePlace {
 
     async fn restore(&self, from: &Path, skip_ids: u32) -> Result<(), BackupError> {
         restore(from, &self.dir, skip_ids).await
+    }
+
+    async fn spool(&self, keep_free: u64) -> Result<BackupCopy, BackupError> {
+        spool(&self.dir, keep_free).await
+    }
+
+    async fn restore_stream(
+        &self,
+        from: File,
+        name: &Path,
+        skip_ids: u32,
+    ) -> Result<(), BackupError> {
+        restore_stream(from, name, &self.dir, skip_ids).await
     }
 }
 

@@ -11,13 +11,13 @@ use im_store::{
 
 use crate::log::{Log, pair};
 
-async fn open(dir: &Path) -> SqliteStore {
+pub(crate) async fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(DataDir::open(dir).unwrap(), SqliteOptions::default())
         .await
         .unwrap()
 }
 
-async fn stored(store: &SqliteStore) -> u64 {
+pub(crate) async fn stored(store: &SqliteStore) -> u64 {
     let end = store.log_end().await.unwrap().0.to_wire();
     let entries = store
         .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
@@ -151,7 +151,9 @@ async fn damaged_and_foreign_files_are_not_restored() {
         assert!(
             matches!(
                 error,
-                BackupError::Damaged { .. } | BackupError::NotAStore(_)
+                BackupError::CutOff { .. }
+                    | BackupError::Damaged { .. }
+                    | BackupError::NotAStore(_)
             ),
             "{name}: {error}"
         );

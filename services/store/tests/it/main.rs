@@ -15,3 +15,4 @@ mod log;
 mod partitions;
 mod place;
 mod sqlite;
+mod stream;

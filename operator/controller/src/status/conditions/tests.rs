@@ -70,6 +70,7 @@ pub(crate) fn facts() -> Facts {
             fresh: 3,
             silent: Vec::new(),
         },
+        volume: Volume::LargeEnough,
         database: Database::Ready,
         data_is_durable: true,
         failing: Vec::new(),
