@@ -109,7 +109,8 @@ async fn restore(
         json!([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]);
     namespace.apply(&pod.to_string())?;
     namespace.ready(name).await?;
-    namespace.kubectl_between(&["attach", "--stdin", name], backup, Stdio::null())?;
+    // How the restore ended, the pod says.
+    drop(namespace.kubectl_between(&["attach", "--stdin", name], backup, Stdio::null()));
     let pods = namespace.api::<Pod>();
     let what = format!("the pod {name} ends");
     let phase = until(&what, LATER, async || {

@@ -136,7 +136,7 @@ async fn a_second_operator_over_a_namespace_is_idle_and_takes_over_when_the_firs
     let namespace = with_operator(&cluster, "owned", &claims).await.unwrap();
     let installation = Installation::apply_to(namespace, NAME, &small()).unwrap();
     installation.ready().await.unwrap();
-    let before = installation.object().unwrap()["status"].clone();
+    let before = installation.pod_ids().await.unwrap();
 
     let home = cluster.namespace("second").await.unwrap();
     let name = installation.namespace.name().to_owned();
@@ -178,7 +178,7 @@ async fn a_second_operator_over_a_namespace_is_idle_and_takes_over_when_the_firs
     })
     .await
     .unwrap();
-    assert_eq!(installation.object().unwrap()["status"], before);
+    assert_eq!(installation.pod_ids().await.unwrap(), before);
 
     installation
         .namespace
