@@ -21,6 +21,7 @@ pub(crate) enum Reason {
     ScaledDown,
     SlotAddressReady,
     SlotAddressLost,
+    SlotReleased,
     SpecInvalid,
     OldKeys,
     Conflict,
@@ -48,6 +49,7 @@ impl Reason {
             Self::ScaledDown => "ScaledDown",
             Self::SlotAddressReady => "SlotAddressReady",
             Self::SlotAddressLost => "SlotAddressLost",
+            Self::SlotReleased => "SlotReleased",
             Self::SpecInvalid => "SpecInvalid",
             Self::OldKeys => "OldKeys",
             Self::Conflict => "Conflict",
@@ -73,6 +75,7 @@ impl Reason {
             | Self::ScaledUp
             | Self::ScaledDown
             | Self::SlotAddressReady
+            | Self::SlotReleased
             | Self::DriftCorrected
             | Self::SecretChanged
             | Self::Paused

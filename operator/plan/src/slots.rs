@@ -1,6 +1,6 @@
 //! Slots: addresses, each of which leads to one msg pod while it is bound, and to any otherwise.
 //!
-//! Clients reconnect to the address that they know for ever, so no slot is ever removed.
+//! Clients reconnect to the address that they know, so a slot that no pod needs stays for a while.
 
 use im_operator_api::{ExternalType, labels};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
