@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use im_operator_api::{ImClusterStatus, condition};
 use im_operator_plan::Settings;
+use im_operator_plan::mirror::Steps;
 use kube::Client;
 use tokio::time::Instant;
 
@@ -57,13 +58,21 @@ pub(crate) struct Memory {
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
     pub(crate) status: Option<ImClusterStatus>,
-    /// The mirror's objects as last wanted, and when they last changed.
-    pub(crate) mirror: Option<(Instant, Vec<Wanted>)>,
+    pub(crate) mirror: Option<Shown>,
     /// The claim of the database's volume is as it should be.
     pub(crate) claim_kept: bool,
     /// Since when every look met something that could not be written.
     pub(crate) unwritten_since: Option<Instant>,
     pub(crate) told: Told,
+}
+
+/// The mirror as it is shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// When it last changed.
+    pub(crate) changed: Instant,
+    pub(crate) objects: Vec<Wanted>,
+    pub(crate) steps: Steps,
 }
 
 /// What was told in events and counters, so that it is told once.

@@ -120,7 +120,8 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     if role == Role::DB_PROXY {
         own("data_dir", DATA_DIR);
         let admin = role.listener("admin").map_or(0, |admin| admin.port);
-        own("db_proxy.admin_listen", &format!("0.0.0.0:{admin}"));
+        let host = server_config::everywhere(&cluster.spec.version);
+        own("db_proxy.admin_listen", &format!("{host}:{admin}"));
         own("db_proxy.admin_secret_file", ADMIN_SECRET_FILE);
         own("db_proxy.accounts.remember_key_file", REMEMBER_KEY_FILE);
     }

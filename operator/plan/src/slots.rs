@@ -6,7 +6,7 @@ use im_operator_api::{ExternalType, labels};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use crate::object::{Owner, metadata, some, tag};
-use crate::services::{policy_name, port};
+use crate::services::{policy_name, port, with_families};
 use crate::{Resolved, Role, names};
 
 /// Placeholders of host names and annotations.
@@ -61,7 +61,7 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
     spec.ports = Some(vec![client]);
     Service {
         metadata,
-        spec: Some(spec),
+        spec: Some(with_families(cluster, spec)),
         ..Service::default()
     }
 }

@@ -59,10 +59,10 @@ pub struct Bound {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// A port of clients cannot be bound.
+    /// A port cannot be bound.
     #[error("open a port of the login server")]
     Listen(#[from] ListenError),
-    /// The control port cannot be bound or served.
+    /// The control port cannot be served.
     #[error("serve the control port of the login server")]
     Serve(#[from] ServeError),
 }
@@ -116,9 +116,10 @@ impl Server {
         let client = listen::tcp(&config.client_listen, BACKLOG).await?;
         let control = match guard {
             Some(guard) => {
+                let listener = listen::tcp(&config.control_listen, listen::LINKS).await?;
                 let grpc = GrpcServer::new(&report_link(&config), guard)
                     .link::<LoginReport>(reports.clone());
-                Some(grpc.bind(&config.control_listen).await?)
+                Some(grpc.on(listener)?)
             }
             None => None,
         };

@@ -8,8 +8,8 @@ use im_client::{Client, ClientConfig, Event, Events, Password, Profile};
 use im_e2e::people;
 use im_e2e::traffic::Outcome;
 use im_e2e_kube::wait::{LATER, SOON, until};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use serde_json::json;
@@ -137,7 +137,11 @@ async fn slots_that_nobody_needs_are_given_back_after_their_grace() {
     let installation = Installation::new("grace", with(small(), &grace), 2)
         .await
         .unwrap();
-    assert_eq!(slots(&installation).await.unwrap().len(), 4, "3 and a surge");
+    assert_eq!(
+        slots(&installation).await.unwrap().len(),
+        4,
+        "3 and a surge"
+    );
     installation
         .patch(&json!({"roles": {"msg": {"replicas": 1}}}))
         .unwrap();

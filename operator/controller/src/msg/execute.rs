@@ -116,9 +116,7 @@ impl Executor<'_> {
                 index,
                 service,
                 was,
-            } => {
-                self.unbind(*index, service, was.as_ref(), now, noted).await
-            }
+            } => self.unbind(*index, service, was.as_ref(), now, noted).await,
             Action::MarkSlot { index, service } => {
                 let manifest = unused_manifest(self.manifests.slot(*index), now);
                 self.apply_service(manifest, service, noted).await?;

@@ -283,7 +283,7 @@ spec:
             Some(Differs::LeftOut) => assert_eq!(here, None, "{key}"),
             Some(Differs::OneFilter) => assert!(here.is_some(), "{key}"),
             Some(Differs::Loopback) => {
-                let local = value.as_str().unwrap().replace("0.0.0.0", "127.0.0.1");
+                let local = value.as_str().unwrap().replace("[::]", "127.0.0.1");
                 assert_eq!(here, Some(&Toml::String(local)), "{key}");
             }
         }

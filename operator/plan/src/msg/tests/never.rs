@@ -253,7 +253,11 @@ fn slots_of_pods_that_go_stay_until_the_pods_are_gone() {
     for (slot, age) in [(0, 9_999), (1, 9_999)] {
         state.slots[slot].unused_since = Some(ago(age));
     }
-    assert_eq!(actions(&state), ["release 1"], "slot 2 is used, 0 is for a surge");
+    assert_eq!(
+        actions(&state),
+        ["release 1"],
+        "slot 2 is used, 0 is for a surge"
+    );
 }
 
 #[test]
