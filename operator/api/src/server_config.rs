@@ -142,11 +142,6 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
 
 fn login(spec: &ImClusterSpec, settings: &mut Settings) {
     let (login, load) = (&spec.roles.login, &spec.load);
-    settings.put(
-        "roles.login.replicas",
-        "login.replicas",
-        login.replicas.max(1),
-    );
     let reservation = time(login.assignment.reservation_seconds);
     let field = "roles.login.assignment.reservationSeconds";
     settings.put(field, "login.reservation", reservation);

@@ -16,6 +16,7 @@ pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
 pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
 pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
+pub(crate) const REPLICAS_FILE: &str = "/etc/imcluster/replicas";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Keys that are the operator's although it does not write them into every file.
@@ -25,6 +26,8 @@ const RESERVED: &[&str] = &[
     "log.filter",
     "process.stop_timeout",
     "admin.listen",
+    "login.replicas",
+    "login.replicas_file",
     "msg.name",
     "msg.public_ip1",
     "msg.public_ip2",
@@ -124,6 +127,16 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         own("db_proxy.admin_listen", &format!("{host}:{admin}"));
         own("db_proxy.admin_secret_file", ADMIN_SECRET_FILE);
         own("db_proxy.accounts.remember_key_file", REMEMBER_KEY_FILE);
+    }
+    // Those of earlier versions learn it from the pods' template only.
+    if role.kubernetes.knows_replicas {
+        match Keys::of(&cluster.spec.version) {
+            Keys::Now => own("login.replicas_file", REPLICAS_FILE),
+            Keys::Before => {
+                let replicas = i64::from(cluster.replicas(role).max(1));
+                keys.push(("login.replicas".to_owned(), replicas.into()));
+            }
+        }
     }
     if role == Role::MSG {
         own("msg.public_endpoint_file", ENDPOINT_FILE);

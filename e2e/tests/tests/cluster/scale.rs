@@ -132,6 +132,40 @@ async fn scaling_under_traffic_loses_nothing_and_everybody_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn scaling_login_replaces_no_pod_and_each_learns_how_many_they_are() {
+    let installation = Installation::new("logins", small(), 0).await.unwrap();
+    let ids = async || -> Option<BTreeMap<String, String>> {
+        let pods = installation.pods("login").await.ok()?;
+        let ready = pods.iter().all(im_e2e_kube::testing::is_ready);
+        let ids = pods.iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()));
+        ready.then(|| ids.collect())
+    };
+    let one = ids().await.unwrap();
+    assert_eq!(one.len(), 1);
+    installation
+        .patch(&json!({"roles": {"login": {"replicas": 2}}}))
+        .unwrap();
+    let two = until("two login servers", LATER, async || {
+        ids().await.filter(|ids| ids.len() == 2)
+    })
+    .await
+    .unwrap();
+    for (name, uid) in &one {
+        assert_eq!(two.get(name), Some(uid), "{one:?} {two:?}");
+    }
+    // The kubelet renews mounted files once in a minute or so.
+    for name in two.keys() {
+        until("the number in the pod", 2 * LATER, async || {
+            let logs = installation.namespace.kubectl(&["logs", name]).ok()?;
+            let is_told = ["count=2", "\"count\":2"].iter().any(|it| logs.contains(it));
+            is_told.then_some(())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slots_that_nobody_needs_are_given_back_after_their_grace() {
     let grace = json!({"roles": {"msg": {"replicas": 3, "external": {"slotGraceSeconds": 20}}}});
     let installation = Installation::new("grace", with(small(), &grace), 2)

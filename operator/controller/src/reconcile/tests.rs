@@ -234,3 +234,36 @@ async fn slots_that_nobody_needs_are_given_back_over_restarts_and_without_idle_w
     assert!(slots(&world)[0].ends_with("-msg-slot-0"), "{written:#?}");
     assert_eq!(world.settle().await, [] as [String; 0]);
 }
+
+#[tokio::test]
+async fn another_number_of_login_servers_is_told_to_those_that_stay() {
+    let mut world = World::new();
+    world.spec = json!({"version": "1.0.0", "load": {"mirror": "None"},
+        "roles": {"login": {"replicas": 3}}});
+    world.install().await;
+    let deployment = format!("{APPS}/deployments/demo-login");
+    let told = "/api/v1/namespaces/chat/configmaps/demo-login";
+    let stored = |world: &World, path: &str| world.store.lock().unwrap()[path].clone();
+    let before = stored(&world, &deployment);
+    assert_eq!(stored(&world, told)["data"]["replicas"], "3");
+    world.spec["roles"]["login"]["replicas"] = json!(5);
+    let written = world.settle().await;
+    let after = stored(&world, &deployment);
+    assert_eq!(after["spec"]["replicas"], 5);
+    assert_eq!(after["spec"]["template"], before["spec"]["template"]);
+    assert_eq!(stored(&world, told)["data"]["replicas"], "5");
+    let of_login = written.iter().filter(|line| line.contains("demo-login"));
+    assert_eq!(of_login.count(), 2, "{written:#?}");
+    // An autoscaler chooses another number.
+    world.change(&deployment, |object| {
+        object["spec"]["replicas"] = json!(7);
+        let entry = json!({"manager": "kube-controller-manager", "operation": "Update",
+            "subresource": "scale", "time": "2026-01-02T00:00:00Z",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+        object["metadata"]["managedFields"].as_array_mut().unwrap().push(entry);
+    });
+    world.settle().await;
+    assert_eq!(stored(&world, &deployment)["spec"]["replicas"], 7);
+    assert_eq!(stored(&world, told)["data"]["replicas"], "7");
+    assert_eq!(world.look().await, []);
+}

@@ -101,10 +101,9 @@ fn files_hold_what_the_servers_need() {
         json!({"load": {"staleAfterSeconds": 30}, "roles": {"login": {"replicas": 4}}}),
         Role::LOGIN,
     );
-    assert_eq!(
-        (login.login.stale_after, login.login.replicas),
-        (Span::seconds(30), 4)
-    );
+    assert_eq!(login.login.stale_after, Span::seconds(30));
+    let file = login.login.replicas_file;
+    assert_eq!(file.to_str(), Some("/etc/imcluster/replicas"));
     assert!(login.peers.route.is_empty());
     let db_proxy = config(json!({}), Role::DB_PROXY);
     assert_eq!(db_proxy.db_proxy.listen, "[::]:10600");

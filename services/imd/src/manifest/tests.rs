@@ -203,11 +203,12 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 9] = [
+const OF_A_CLUSTER: [&str; 10] = [
     "data_dir",
     "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
     "db_proxy.admin_secret_file",
+    "login.replicas_file",
     "msg.public_endpoint_file",
     "peers.db_proxy",
     "peers.login",
