@@ -3,6 +3,7 @@
 //! Every message of a test carries unique content, its *mark*. The clients write down what they
 //! send, get acknowledged, receive and read back; [`crate::checker`] gives the verdict.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 /// Unique content of one logical send.
@@ -84,6 +85,17 @@ pub enum Seen {
 pub struct Stored {
     /// (id, author, mark).
     pub messages: Vec<(u32, u32, Mark)>,
+    /// Ids that restores have skipped: ranges that follow each other, none of them at the end.
+    pub gaps: Vec<RangeInclusive<u32>>,
+}
+
+impl Stored {
+    /// The first id after `id` that a message may have.
+    pub fn next_id(&self, id: u32) -> u32 {
+        let next = id + 1;
+        let gap = self.gaps.iter().find(|gap| gap.contains(&next));
+        gap.map_or(next, |gap| gap.end() + 1)
+    }
 }
 
 /// Recorder that clients share.

@@ -34,6 +34,8 @@ pub struct Plan {
     pub groups: u32,
     /// Time between two messages of one user.
     pub pause: Duration,
+    /// Ids that a restore has skipped in every conversation, which have no message yet.
+    pub skipped: u32,
     /// Changes made to each client's configuration.
     pub tune: fn(&mut ClientConfig),
 }
@@ -52,6 +54,7 @@ impl Plan {
             users: 6,
             groups: 1,
             pause: Duration::from_millis(50),
+            skipped: 0,
             tune: |_| {},
         }
     }
@@ -64,6 +67,7 @@ pub struct Traffic {
     clients: Vec<Client>,
     talks: BTreeSet<Talk>,
     groups: Vec<GroupId>,
+    skipped: u32,
     quiet: CancellationToken,
     senders: TaskTracker,
     listeners: JoinSet<Duration>,
@@ -127,6 +131,7 @@ impl Traffic {
             clients,
             talks: BTreeSet::new(),
             groups,
+            skipped: plan.skipped,
             quiet: CancellationToken::new(),
             senders: TaskTracker::new(),
             listeners,
@@ -250,7 +255,11 @@ impl Traffic {
                 .iter()
                 .find(|client| client.user_id() == reader);
             let (client, peer) = client.zip(peer).context("a reader of the conversation")?;
-            conversations.insert(*talk, read(client, peer).await?);
+            let mut stored = read(client, peer).await?;
+            if self.skipped > 0 {
+                stored.gaps.push(1..=self.skipped);
+            }
+            conversations.insert(*talk, stored);
         }
         Ok(conversations)
     }
@@ -276,5 +285,8 @@ pub async fn read(client: &Client, peer: Peer) -> anyhow::Result<Stored> {
         }
     }
     messages.reverse();
-    Ok(Stored { messages })
+    Ok(Stored {
+        messages,
+        gaps: Vec::new(),
+    })
 }

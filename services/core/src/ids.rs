@@ -51,8 +51,13 @@ id_u32! {
     DepartmentId
 }
 id_u32! {
-    /// Position of a message inside its conversation: dense from 1.
+    /// Position of a message inside its conversation: dense from 1, but for what a restore skipped.
     MsgId
+}
+
+impl MsgId {
+    /// From here on, clients take ids for messages of their own that are not sent yet (Android).
+    pub const CLIENTS_OWN: u32 = 90_000_000;
 }
 
 /// Position in the store-wide log of committed messages; 0 is "before the first".

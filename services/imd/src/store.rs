@@ -25,6 +25,10 @@ pub(crate) struct RestoreArgs {
     /// File that a backup wrote.
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
+    /// Ids that every conversation skips, so that no new message gets one under which clients hold a
+    /// message that the backup did not know. 0 skips none.
+    #[arg(long, value_name = "N", default_value_t = im_store::SKIPPED_IDS)]
+    skip_ids: u32,
 }
 
 pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
@@ -35,7 +39,13 @@ pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
-    im_store::restore(&args.from, &args.data_dir).await?;
+    im_store::restore(&args.from, &args.data_dir, args.skip_ids).await?;
     output::print(&format!("restored {}", args.data_dir.display()));
+    if args.skip_ids > 0 {
+        output::print(&format!(
+            "every conversation skips {} ids: messages that clients hold and the backup does not know keep theirs",
+            args.skip_ids
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }

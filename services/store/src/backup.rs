@@ -4,11 +4,13 @@
 //! on writing meanwhile is not held up (`copy`). The file appears under its name only when it is complete, checked and on disk.
 
 mod copy;
+mod skip;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use im_core::MsgId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 
@@ -53,6 +55,20 @@ pub enum BackupError {
         path: PathBuf,
         /// First complaint.
         report: String,
+    },
+    /// The ids to skip would lead to those that clients use for messages of their own.
+    #[error(
+        "skip {skip} ids: {conversation} has used or skipped {newest}, and ids end below {}; \
+         skip fewer, or none",
+        MsgId::CLIENTS_OWN
+    )]
+    NoIdsLeft {
+        /// Whose ids.
+        conversation: String,
+        /// Its newest id, skipped ones included.
+        newest: i64,
+        /// How many were to be skipped.
+        skip: u32,
     },
     /// The data directory cannot be used.
     #[error(transparent)]
@@ -100,8 +116,13 @@ pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     publish(draft, to)
 }
 
-/// Puts a backup into an empty or missing directory, which no process may be using.
-pub async fn restore(from: &Path, data_dir: &Path) -> Result<(), BackupError> {
+/// Ids that a restore skips in each conversation unless told otherwise.
+pub const SKIPPED_IDS: u32 = 100_000;
+
+/// Puts a backup into an empty or missing directory, which no process may be using. Every conversation
+/// goes on `skip_ids` above its newest id, since clients may hold messages that the backup does not know;
+/// with 0 it goes on where the backup ended.
+pub async fn restore(from: &Path, data_dir: &Path, skip_ids: u32) -> Result<(), BackupError> {
     if !from.try_exists().map_err(io_error(from))? {
         return Err(BackupError::NotAStore(from.to_path_buf()));
     }
@@ -126,6 +147,9 @@ pub async fn restore(from: &Path, data_dir: &Path) -> Result<(), BackupError> {
         .map_err(io_error(draft.path()))?;
     // What is checked is what will be used, not what it was copied from.
     check(draft.path()).await?;
+    if skip_ids > 0 {
+        skip::skip(draft.path(), skip_ids).await?;
+    }
     publish(draft, &database)?;
     Ok(dir.write_version()?)
 }

@@ -14,7 +14,7 @@ mod sqlite;
 pub mod testing;
 mod traits;
 
-pub use backup::{BackupError, backup, restore};
+pub use backup::{BackupError, SKIPPED_IDS, backup, restore};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use private_file::make_private_file;

@@ -40,8 +40,9 @@ use crate::DataDir;
 
 pub use changes::ChangeCounts;
 pub use maintenance::{LogUse, Maintenance};
-pub(crate) use open::schema_version;
+pub(crate) use open::{migrator, schema_version};
 pub use options::{Durability, SqliteOptions};
+pub(crate) use rows::conversation;
 
 /// A store in a data directory. Clones share it.
 #[derive(Clone)]

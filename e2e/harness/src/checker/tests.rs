@@ -30,7 +30,25 @@ fn good() -> (Vec<Seen>, BTreeMap<Talk, Stored>) {
         });
         messages.push((msg_id, 1, mark));
     }
-    (seen, BTreeMap::from([(TALK, Stored { messages })]))
+    let gaps = Vec::new();
+    (seen, BTreeMap::from([(TALK, Stored { messages, gaps })]))
+}
+
+/// As [`good`], on a platform that was restored after its first message.
+fn restored() -> (Vec<Seen>, BTreeMap<Talk, Stored>) {
+    let (mut seen, mut stored) = good();
+    let moved = |id: &mut u32| *id += if *id > 1 { 1000 } else { 0 };
+    for entry in &mut seen {
+        if let Seen::Acked { msg_id, .. } | Seen::Pushed { msg_id, .. } = entry {
+            moved(msg_id);
+        }
+    }
+    let history = stored.get_mut(&TALK).unwrap();
+    for (id, ..) in &mut history.messages {
+        moved(id);
+    }
+    history.gaps.push(2..=1001);
+    (seen, stored)
 }
 
 fn messages(stored: &mut BTreeMap<Talk, Stored>) -> &mut Vec<(u32, u32, Mark)> {
@@ -41,6 +59,50 @@ fn messages(stored: &mut BTreeMap<Talk, Stored>) -> &mut Vec<(u32, u32, Mark)> {
 fn a_good_history_has_no_fault() {
     let (seen, stored) = good();
     assert_eq!(check(&seen, &stored), []);
+}
+
+#[test]
+fn a_gap_that_a_restore_left_is_no_fault() {
+    let (seen, stored) = restored();
+    assert_eq!(check(&seen, &stored), []);
+    let unread = |read, found| check_unread(2, TALK, &stored[&TALK], read, found);
+    assert_eq!(
+        (unread(1, 2), unread(500, 2), unread(1002, 1)),
+        (None, None, None)
+    );
+    assert!(unread(1, 1002).is_some(), "skipped ids are not unread");
+}
+
+#[test]
+fn objects_to_a_gap_that_no_restore_left() {
+    let (seen, mut stored) = restored();
+    stored.get_mut(&TALK).unwrap().gaps = vec![2..=1000];
+    let not_dense = Fault::NotDense {
+        talk: TALK,
+        expected: 1001,
+        found: 1002,
+    };
+    assert!(check(&seen, &stored).contains(&not_dense));
+}
+
+#[test]
+fn objects_to_a_message_inside_a_gap_and_to_one_missed_behind_it() {
+    let (seen, mut stored) = restored();
+    stored.get_mut(&TALK).unwrap().gaps = vec![2..=1002];
+    let inside = Fault::NotDense {
+        talk: TALK,
+        expected: 1003,
+        found: 1002,
+    };
+    assert!(check(&seen, &stored).contains(&inside));
+    let (mut seen, stored) = restored();
+    seen.retain(|entry| !matches!(entry, Seen::Pushed { msg_id: 1002, .. }));
+    let missed = Fault::Missed {
+        session: 9,
+        talk: TALK,
+        msg_id: 1002,
+    };
+    assert_eq!(check(&seen, &stored), [missed]);
 }
 
 #[test]
@@ -237,6 +299,7 @@ fn objects_to_a_wrong_unread_count() {
 fn in_a_group_sending_reads_what_went_before() {
     let stored = Stored {
         messages: vec![(1, 5, 1), (2, 6, 2), (3, 5, 3)],
+        gaps: Vec::new(),
     };
     assert_eq!(check_unread(6, Talk::Group(7), &stored, 0, 1), None);
     assert_eq!(check_unread(5, Talk::Group(7), &stored, 0, 0), None);

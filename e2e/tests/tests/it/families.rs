@@ -12,11 +12,18 @@ use crate::support::*;
 
 const READY: Duration = Duration::from_mins(1);
 
-/// A role's process at all addresses, ports chosen by the kernel.
-async fn start(dir: &Path, role: &str, listeners: &[&str], set: &[String]) -> Process {
+/// A port that is free in both families. Each role wants to know those of others before they listen.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A role's process with listeners at all addresses.
+fn start(dir: &Path, role: &str, listeners: &[(&str, u16)], set: &[String]) -> Process {
     let secret = dir.join("secret").display().to_string();
     let mut args = vec![role.to_owned(), "--secret-file".to_owned(), secret];
-    let listeners = listeners.iter().map(|key| format!("{key}=\"[::]:0\""));
+    let listeners = listeners.iter().chain(&[("admin.listen", 0)]);
+    let listeners = listeners.map(|(key, port)| format!("{key}=\"[::]:{port}\""));
     for setting in listeners.chain(set.iter().cloned()) {
         args.extend(["--set".to_owned(), setting]);
     }
@@ -27,13 +34,6 @@ async fn start(dir: &Path, role: &str, listeners: &[&str], set: &[String]) -> Pr
         env: Vec::new(),
     };
     Process::start(spec).unwrap()
-}
-
-/// The port of a listener of a process that has started.
-async fn port(process: &mut Process, role: &str, listener: &str) -> u16 {
-    let addresses = process.ready(READY).await.unwrap();
-    let address = addresses[role][listener].as_str().unwrap();
-    address.parse::<SocketAddr>().unwrap().port()
 }
 
 fn peer(kind: &str, port: u16) -> String {
@@ -53,31 +53,41 @@ async fn four_processes_serve_clients_of_both_families() {
     std::fs::write(dir.join("secret"), "a-secret-of-this-test-only\n").unwrap();
     let data = format!("data_dir=\"{}\"", dir.join("data").display());
 
-    let mut route = start(dir, "route", &["route.listen", "admin.listen"], &[]).await;
-    let route_port = port(&mut route, "route", "grpc").await;
-    let listeners = [
-        "login.http_listen",
-        "login.client_listen",
-        "login.control_listen",
-        "admin.listen",
+    let [route, http, client, control, grpc, admin, msg] = [(); 7].map(|()| free_port());
+    let mut processes = [
+        start(dir, "route", &[("route.listen", route)], &[]),
+        start(
+            dir,
+            "login",
+            &[
+                ("login.http_listen", http),
+                ("login.client_listen", client),
+                ("login.control_listen", control),
+            ],
+            &[],
+        ),
+        start(
+            dir,
+            "db-proxy",
+            &[("db_proxy.listen", grpc), ("db_proxy.admin_listen", admin)],
+            &[data, peer("route", route)],
+        ),
+        start(
+            dir,
+            "msg",
+            &[("msg.listen", msg)],
+            &[
+                peer("route", route),
+                peer("login", control),
+                peer("db_proxy", grpc),
+                "msg.name=\"msg\"".to_owned(),
+                "msg.public_ip1=\"::1\"".to_owned(),
+            ],
+        ),
     ];
-    let mut login = start(dir, "login", &listeners, &[]).await;
-    let http = port(&mut login, "login", "http").await;
-    let control = port(&mut login, "login", "control").await;
-    let listeners = ["db_proxy.listen", "db_proxy.admin_listen", "admin.listen"];
-    let set = [data, peer("route", route_port)];
-    let mut db_proxy = start(dir, "db-proxy", &listeners, &set).await;
-    let grpc = port(&mut db_proxy, "db_proxy", "grpc").await;
-    let admin = port(&mut db_proxy, "db_proxy", "admin").await;
-    let set = [
-        peer("route", route_port),
-        peer("login", control),
-        peer("db_proxy", grpc),
-        "msg.name=\"msg\"".to_owned(),
-        "msg.public_ip1=\"::1\"".to_owned(),
-    ];
-    let mut msg = start(dir, "msg", &["msg.listen", "admin.listen"], &set).await;
-    port(&mut msg, "msg", "client").await;
+    for process in &mut processes {
+        process.ready(READY).await.unwrap();
+    }
 
     let csv = people::write_csv(dir, 2).unwrap().display().to_string();
     let server = SocketAddr::from((Ipv6Addr::LOCALHOST, admin)).to_string();

@@ -92,7 +92,20 @@ pub(crate) async fn recents(asker: &mut Terminal, since: u32) -> Vec<ContactSess
     answer.contact_session_list
 }
 
-async fn read(reader: &mut Terminal, peer: Peer, msg_id: u32) {
+/// Id of the newest message, 0 for none.
+pub(crate) async fn latest(asker: &mut Terminal, peer: Peer) -> u32 {
+    let request = ImGetLatestMsgIdReq {
+        user_id: 0,
+        session_type: kind(peer),
+        session_id: peer.session_id(),
+        attach_data: None,
+    };
+    let answer: ImGetLatestMsgIdRsp = asker.ask(Command::GetLatestMsgIdReq, &request).await;
+    answer.latest_msg_id
+}
+
+/// They have read up to this message.
+pub(crate) async fn read(reader: &mut Terminal, peer: Peer, msg_id: u32) {
     let ack = ImMsgDataReadAck {
         user_id: 0,
         session_id: peer.session_id(),
@@ -103,7 +116,7 @@ async fn read(reader: &mut Terminal, peer: Peer, msg_id: u32) {
 }
 
 /// Waits until the unread count is this: a read ack has no answer.
-async fn expect_unread(reader: &mut Terminal, peer: Peer, count: u32) {
+pub(crate) async fn expect_unread(reader: &mut Terminal, peer: Peer, count: u32) {
     let same =
         async { while unread(reader, peer).await.map_or(0, |info| info.unread_cnt) != count {} };
     tokio::time::timeout(WAIT, same)
@@ -229,16 +242,6 @@ async fn single_messages_and_the_newest_id() {
         found.sort_unstable();
         found
     };
-    let newest = async |asker: &mut Terminal, peer: Peer| {
-        let request = ImGetLatestMsgIdReq {
-            user_id: 0,
-            session_type: kind(peer),
-            session_id: peer.session_id(),
-            attach_data: None,
-        };
-        let answer: ImGetLatestMsgIdRsp = asker.ask(Command::GetLatestMsgIdReq, &request).await;
-        answer.latest_msg_id
-    };
     for peer in [with_user(b), in_group(group)] {
         assert_eq!(by_id(&mut pc, peer, vec![5, 2, 9, 0, 2]).await, [2, 5]);
         assert_eq!(
@@ -246,14 +249,14 @@ async fn single_messages_and_the_newest_id() {
             [1, 2, 3, 4, 5]
         );
         assert_eq!(by_id(&mut pc, peer, vec![]).await, [0_u32; 0]);
-        assert_eq!(newest(&mut pc, peer).await, 5);
+        assert_eq!(latest(&mut pc, peer).await, 5);
     }
     assert_eq!(
         by_id(&mut stranger, in_group(group), vec![1]).await,
         [0_u32; 0]
     );
-    assert_eq!(newest(&mut stranger, in_group(group)).await, 0);
-    assert_eq!(newest(&mut stranger, with_user(b)).await, 0);
+    assert_eq!(latest(&mut stranger, in_group(group)).await, 0);
+    assert_eq!(latest(&mut stranger, with_user(b)).await, 0);
 }
 
 /// D18, D19, S-39: own messages never count, positions are ids, 0 or an impossible id

@@ -34,6 +34,7 @@ mod presence;
 mod processes;
 mod profiles;
 mod remembered;
+mod restored;
 mod retries;
 mod settings;
 mod slow_readers;

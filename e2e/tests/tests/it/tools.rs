@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
-use im_e2e::platform::own_address;
-use im_e2e::process::{Process, Spec, imd_binary, run_imd};
+use im_e2e::process::{imd_binary, run_imd};
 use im_proto_teamtalk::base::GroupVersionInfo;
 use im_proto_teamtalk::group::{ImNormalGroupListReq, ImNormalGroupListRsp};
 use im_proto_teamtalk::login::ImKickUser;
 
+use crate::restored::Restored;
 use crate::support::*;
 
 /// A backup taken while people chat holds everything that was acknowledged before it began, and a
@@ -48,35 +48,14 @@ async fn a_backup_while_people_chat_is_complete_when_restored() {
     );
     assert!(again.is_err(), "a backup overwrites nothing");
 
-    let restored = platform.dir().join("restored");
-    let place = restored.display().to_string();
-    run_imd(
-        platform.dir(),
-        &["restore", "--data-dir", &place, "--from", &copy],
-    )
-    .unwrap();
+    let restored = Restored::start(platform.dir(), "restored", &copy, &[]).await;
+    let place = platform.dir().join("restored").display().to_string();
     let twice = run_imd(
         platform.dir(),
         &["restore", "--data-dir", &place, "--from", &copy],
     );
     assert!(twice.is_err(), "a restore overwrites nothing");
-    let second = own_address();
-    let args = [
-        "all-in-one",
-        "--data-dir",
-        &place,
-        "--bind",
-        &second.to_string(),
-    ];
-    let spec = Spec {
-        name: "restored".to_owned(),
-        args: args.map(str::to_owned).to_vec(),
-        dir: platform.dir().to_path_buf(),
-        env: Vec::new(),
-    };
-    let mut process = Process::start(spec).unwrap();
-    process.ready(Duration::from_secs(30)).await.unwrap();
-    let mut reader = Terminal::login((second, 8000).into(), 2, Windows).await;
+    let mut reader = Terminal::login(restored.address, 2, Windows).await;
     let ids = crate::history::ids(&mut reader, with_user(1), 100, 100).await;
     assert_eq!(ids, (1..=100).rev().collect::<Vec<_>>());
     assert_eq!(

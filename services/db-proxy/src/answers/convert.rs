@@ -116,6 +116,7 @@ mod tests {
             conversation,
             read_id: 0,
             low_sent_at_read: 0,
+            skipped: 0,
             joined_id: 0,
             removed_at: None,
             newest: StoredMessage {

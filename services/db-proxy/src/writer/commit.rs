@@ -81,6 +81,7 @@ impl Writer {
         let (end, row) = self.store.log_end().await?;
         self.memory.end = end;
         self.memory.last_row = row;
+        self.memory.skipped = self.store.skipped_ids().await?;
         if self.keys_through != Some(end) {
             self.read_keys().await?;
             self.recover_positions().await?;

@@ -42,7 +42,7 @@ impl Writer {
         let conversation = Conversation::Group(group);
         let known = Known {
             row: Some(row),
-            last_id: 0,
+            last_id: self.memory.skipped,
             low_sent: 0,
         };
         self.memory.conversations.insert(conversation, known);

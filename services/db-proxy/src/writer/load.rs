@@ -78,7 +78,7 @@ async fn load_unspoken(
                 conversation,
                 Known {
                     row: None,
-                    last_id: 0,
+                    last_id: memory.skipped,
                     low_sent: 0,
                 },
             );

@@ -37,6 +37,8 @@ pub(super) struct Memory {
     pub(super) end: CommitSeq,
     /// Greatest conversation row in use.
     pub(super) last_row: ConversationRow,
+    /// Ids that a conversation skips when it starts.
+    pub(super) skipped: u32,
 }
 
 /// What happened to a send.

@@ -104,6 +104,7 @@ impl Writer {
             users: Cache::new(config.cached_users, in_a_row),
             end: CommitSeq(0),
             last_row: ConversationRow(0),
+            skipped: 0,
         };
         let this = Self {
             store,

@@ -18,10 +18,10 @@ pub(super) struct Prepared {
 
 /// A conversation that the batch adds to.
 pub(super) struct Touched {
-    /// Newest id before the batch.
+    /// Newest id before the batch, or the last one of the gap behind it.
     pub(super) before: u32,
     /// Of its messages in the batch: when the first was stored, and where the newest stands.
-    first_time: UnixSeconds,
+    pub(super) first_time: UnixSeconds,
     pub(super) newest: usize,
 }
 
@@ -60,12 +60,11 @@ impl Prepared {
         })
     }
 
-    /// When the first message of a conversation was stored; 0 when it has none.
-    pub(super) fn first_time(&self, row: ConversationRow) -> UnixSeconds {
+    /// What happens to a conversation; `None` when it has no message in the batch.
+    pub(super) fn touched(&self, row: ConversationRow) -> Option<&Touched> {
         let at = self.touched.binary_search_by_key(&row, |(row, _)| *row);
-        at.ok()
-            .and_then(|at| self.touched.get(at))
-            .map_or(UnixSeconds::from_wire(0), |(_, touched)| touched.first_time)
+        let (_, touched) = self.touched.get(at.ok()?)?;
+        Some(touched)
     }
 
     /// A message of the batch.

@@ -21,10 +21,15 @@ use crate::{DataDir, MessageRow, NewConversation, StoreError};
 const INSERT_MESSAGE: &str = "INSERT INTO message
     (seq, conv, id, sender, type, time, low_sent, retry_key, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-/// Changes nothing when the conversation is not where the writer believes it to be.
+/// Changes nothing when the conversation is not where the writer believes it to be: at ?2, or at the
+/// beginning of a gap that ends there.
 const ADVANCE: &str = "UPDATE conversation
     SET last_id = ?3, last_seq = ?4, last_time = ?5, low_sent = ?6
-    WHERE conv = ?1 AND last_id = ?2";
+    WHERE conv = ?1 AND (last_id = ?2 OR last_id =
+        (SELECT g.after FROM id_gap AS g WHERE g.conv = ?1 AND g.through = ?2))";
+/// Changes nothing when conversations that start now skip another number of ids.
+const INSERT_FIRST_GAP: &str = "INSERT INTO id_gap (conv, after, through)
+    SELECT ?1, 0, value FROM meta WHERE name = 'skipped_ids' AND value = ?2";
 const INSERT_CONVERSATION: &str = "INSERT INTO conversation
     (conv, kind, a, b, last_id, last_seq, last_time, low_sent)
     VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0)";
@@ -253,6 +258,7 @@ struct Statements<'c> {
     message: Statement<'c>,
     advance: Statement<'c>,
     conversation: Statement<'c>,
+    first_gap: Statement<'c>,
     member: Statement<'c>,
 }
 
@@ -266,6 +272,7 @@ impl<'c> Statements<'c> {
             message: connection.prepare(INSERT_MESSAGE)?,
             advance: connection.prepare(ADVANCE)?,
             conversation: connection.prepare(INSERT_CONVERSATION)?,
+            first_gap: connection.prepare(INSERT_FIRST_GAP)?,
             member: connection.prepare(INSERT_PAIR_MEMBER)?,
         })
     }
@@ -301,7 +308,12 @@ impl<'c> Statements<'c> {
         let (kind, a, b) = conversation_key(start.conversation);
         let row = start.row.0;
         self.conversation.execute(params![row, kind, a, b])?;
-        let time = batch.first_time(start.row).get();
+        let touched = batch.touched(start.row);
+        let before = touched.map_or(0, |touched| touched.before);
+        if before > 0 && self.first_gap.execute(params![row, before])? != 1 {
+            return Err(StoreError::Fenced);
+        }
+        let time = touched.map_or(0, |touched| touched.first_time.get());
         for user in [a, b] {
             self.member.execute(params![user, row, time])?;
         }

@@ -13,11 +13,16 @@ use crate::{
     StoreError,
 };
 
+/// A restore leaves numbers out that clients may know groups by.
 const INSERT_GROUP: &str = "INSERT INTO chat_group
-    (conv, name, avatar, creator, type, version, created, updated)
-    VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6)";
+    (id, conv, name, avatar, creator, type, version, created, updated)
+    VALUES (1 + max((SELECT coalesce(max(id), 0) FROM chat_group),
+            (SELECT value FROM meta WHERE name = 'greatest_group')),
+        ?1, ?2, ?3, ?4, ?5, 1, ?6, ?6)";
 const INSERT_CONVERSATION: &str = "INSERT INTO conversation
     (conv, kind, a, b, last_id, last_seq, last_time, low_sent) VALUES (?, 2, ?, 0, 0, 0, 0, 0)";
+const INSERT_FIRST_GAP: &str = "INSERT INTO id_gap (conv, after, through)
+    SELECT ?, 0, value FROM meta WHERE name = 'skipped_ids' AND value > 0";
 /// ?1 members as a JSON array, ?2 conversation, ?3 newest id, ?4 time, ?5 who does it. Joining anew
 /// leaves nothing of the former membership but when it began.
 const JOIN: &str = "INSERT INTO member
@@ -72,6 +77,10 @@ impl GroupStore for SqliteStore {
             .execute(&mut *tx)
             .await
             .map_err(fenced)?;
+        sqlx::query(INSERT_FIRST_GAP)
+            .bind(new.row.0)
+            .execute(&mut *tx)
+            .await?;
         join(
             &mut tx,
             &new.members,

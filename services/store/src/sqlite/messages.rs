@@ -24,8 +24,11 @@ const STATES_AT_ONCE: usize = 512;
 const LOG_END: &str = "SELECT coalesce((SELECT max(seq) FROM message), 0),
     coalesce((SELECT max(conv) FROM conversation), 0)";
 
-/// The parameter is a JSON array of [kind, a, b].
-const STATES: &str = "SELECT j.key, c.conv, c.last_id, c.last_seq, c.low_sent
+const SKIPPED_IDS: &str = "SELECT value FROM meta WHERE name = 'skipped_ids'";
+
+/// The parameter is a JSON array of [kind, a, b]. A gap behind the newest message counts.
+const STATES: &str = "SELECT j.key, c.conv, coalesce((SELECT g.through FROM id_gap AS g
+        WHERE g.conv = c.conv AND g.after = c.last_id), c.last_id), c.last_seq, c.low_sent
     FROM json_each(?) AS j CROSS JOIN conversation AS c
     WHERE c.kind = j.value ->> 0 AND c.a = j.value ->> 1 AND c.b = j.value ->> 2";
 
@@ -108,6 +111,13 @@ impl MessageStore for SqliteStore {
             CommitSeq(position(&row, 0)?),
             ConversationRow(row.try_get(1)?),
         ))
+    }
+
+    async fn skipped_ids(&self) -> Result<u32, StoreError> {
+        let row = sqlx::query(SKIPPED_IDS)
+            .fetch_one(&self.inner.readers)
+            .await?;
+        number(&row, 0)
     }
 
     async fn recent_keys(

@@ -131,7 +131,7 @@ pub(crate) fn schema_version() -> i64 {
 }
 
 /// The schema's history. An applied file is never edited.
-fn migrator() -> Migrator {
+pub(crate) fn migrator() -> Migrator {
     let migration = |version: i64, name: &'static str, text: &'static str| {
         Migration::new(
             version,
@@ -157,5 +157,6 @@ fn migrator() -> Migrator {
             "stored",
             include_str!("../../migrations/0003_stored.sql"),
         ),
+        migration(4, "gaps", include_str!("../../migrations/0004_gaps.sql")),
     ])
 }

@@ -22,7 +22,7 @@ pub(super) const PAIR: i64 = 1;
 pub(super) const GROUP: i64 = 2;
 
 /// Reads (kind, a, b) from column `at` on.
-pub(super) fn conversation(row: &SqliteRow, at: usize) -> Result<Conversation, StoreError> {
+pub(crate) fn conversation(row: &SqliteRow, at: usize) -> Result<Conversation, StoreError> {
     let kind: i64 = row.try_get(at)?;
     match kind {
         PAIR => Ok(Conversation::Pair(user(row, at + 1)?, user(row, at + 2)?)),

@@ -19,6 +19,26 @@ use crate::{MemberView, Preview, ReadPosition, SessionStore, StoreError, Unread}
 /// Positions stored in one statement.
 const POSITIONS_AT_ONCE: usize = 1000;
 
+/// How many ids between the read position of row `x` and its newest message belong to no message: a gap
+/// behind the newest message is not met yet.
+macro_rules! skipped {
+    () => {
+        "coalesce((SELECT sum(g.through - max(g.after, x.read_id, x.joined_id)) FROM id_gap AS g
+            WHERE g.conv = x.conv AND g.through > max(x.read_id, x.joined_id)
+              AND g.after < x.last_id), 0) AS skipped"
+    };
+}
+
+/// How many messages up to the read position of row `x` the user with the lower id of a pair has sent.
+/// The position may lie in a gap.
+macro_rules! low_read {
+    () => {
+        "coalesce((SELECT r.low_sent FROM message AS r
+            WHERE x.kind = 1 AND r.conv = x.conv AND r.id <= x.read_id
+            ORDER BY r.id DESC LIMIT 1), 0) AS low_read"
+    };
+}
+
 /// Lists the conversations of `chosen`, a table that `$with` defines: within the numbers of rows and
 /// bytes, newest first, bodies up to a length. Parameters: ?1 user, ?2 rows, ?3 bytes, ?4 length.
 macro_rules! listed {
@@ -38,7 +58,7 @@ macro_rules! listed {
                 FROM newest)
             SELECT x.kind, x.a, x.b, x.read_id, x.joined_id, x.removed_at, x.last_time, x.low_read,
                 n.seq, n.id, n.sender, n.type, n.time, n.low_sent,
-                CASE WHEN x.given > 0 THEN n.body ELSE x'' END, x.total
+                CASE WHEN x.given > 0 THEN n.body ELSE x'' END, x.total, x.skipped
             FROM sized AS x CROSS JOIN message AS n ON n.seq = x.last_seq
             WHERE x.bytes <= ?3 OR x.bytes = x.given + 96
             ORDER BY x.last_time DESC, x.last_seq DESC"
@@ -48,15 +68,20 @@ macro_rules! listed {
 
 /// ?5 not updated later than this.
 const RECENT: &str = listed!(
-    "chosen AS MATERIALIZED (
-        SELECT m.joined_id, m.removed_at, m.read_id, c.kind, c.a, c.b, c.last_seq, c.last_time,
-            0 AS unread,
-            coalesce((SELECT r.low_sent FROM message AS r
-                WHERE c.kind = 1 AND r.conv = c.conv AND r.id = m.read_id), 0) AS low_read
+    concat!(
+        "met AS MATERIALIZED (
+        SELECT m.conv, m.joined_id, m.removed_at, m.read_id, c.kind, c.a, c.b, c.last_id, c.last_seq,
+            c.last_time, 0 AS unread
         FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv
         WHERE m.user = ?1 AND m.active = 1 AND c.last_id > m.joined_id AND c.last_time > ?5
           AND (m.removed_at IS NULL OR c.last_id > m.removed_at)
-        ORDER BY c.last_time DESC, c.last_seq DESC LIMIT ?2)",
+        ORDER BY c.last_time DESC, c.last_seq DESC LIMIT ?2),
+    chosen AS MATERIALIZED (SELECT *, ",
+        low_read!(),
+        ", ",
+        skipped!(),
+        " FROM met AS x)"
+    ),
     ""
 );
 
@@ -64,7 +89,8 @@ const RECENT: &str = listed!(
 /// counted stands in the rows of conversations; of messages, only that at the read position is looked
 /// up.
 const UNREAD: &str = listed!(
-    "pending AS MATERIALIZED (
+    concat!(
+        "pending AS MATERIALIZED (
         SELECT value ->> 0 AS kind, value ->> 1 AS a, value ->> 2 AS b, max(value ->> 3) AS read_id
         FROM json_each(?5) GROUP BY 1, 2, 3),
     behind AS MATERIALIZED (
@@ -73,15 +99,17 @@ const UNREAD: &str = listed!(
                 WHERE p.kind = c.kind AND p.a = c.a AND p.b = c.b), 0)) AS read_id
         FROM member AS m CROSS JOIN conversation AS c ON c.conv = m.conv
         WHERE m.user = ?1 AND m.active = 1 AND c.last_id > max(m.read_id, m.joined_id)),
-    met AS MATERIALIZED (
-        SELECT *, coalesce((SELECT r.low_sent FROM message AS r
-            WHERE x.kind = 1 AND r.conv = x.conv AND r.id = x.read_id), 0) AS low_read
-        FROM behind AS x WHERE x.last_id > x.read_id),
+    met AS MATERIALIZED (SELECT *, ",
+        low_read!(),
+        ", ",
+        skipped!(),
+        " FROM behind AS x WHERE x.last_id > x.read_id),
     chosen AS MATERIALIZED (
-        SELECT *, CASE WHEN kind = 2 THEN last_id - max(read_id, joined_id)
-            WHEN a = ?1 THEN last_id - read_id - (low_sent - low_read)
+        SELECT *, CASE WHEN kind = 2 THEN last_id - max(read_id, joined_id) - skipped
+            WHEN a = ?1 THEN last_id - read_id - skipped - (low_sent - low_read)
             ELSE low_sent - low_read END AS unread
-        FROM met)",
+        FROM met)"
+    ),
     "WHERE unread > 0"
 );
 
@@ -234,6 +262,7 @@ fn view(row: &SqliteRow) -> Result<MemberView, StoreError> {
         removed_at,
         updated: time(row, 6)?,
         low_sent_at_read: number(row, 7)?,
+        skipped: number(row, 16)?,
         newest: message(row, 8)?,
     })
 }

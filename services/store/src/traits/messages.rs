@@ -12,7 +12,7 @@ use crate::{ReadPosition, StoreError};
 pub struct ConversationState {
     /// Row number of the conversation.
     pub row: ConversationRow,
-    /// Newest id, 0 for none, and its log position.
+    /// Newest id, 0 for none; behind a gap that no message has followed yet, the last one skipped.
     pub last_id: u32,
     /// Log position of the newest message; 0 for none.
     pub last_seq: CommitSeq,
@@ -44,7 +44,7 @@ pub struct MessageRow {
     pub seq: CommitSeq,
     /// Conversation.
     pub row: ConversationRow,
-    /// Id in the conversation, the previous one plus one.
+    /// Id in the conversation, the previous one plus one; see [`ConversationState::last_id`].
     pub msg_id: MsgId,
     /// Author.
     pub sender: UserId,
@@ -144,6 +144,10 @@ pub struct Room {
 pub trait MessageStore: Send + Sync + 'static {
     /// Newest log position, and the greatest conversation row in use.
     async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError>;
+
+    /// Ids that a conversation skips when it starts: its first message has the next one. 0 in a store
+    /// that was never restored.
+    async fn skipped_ids(&self) -> Result<u32, StoreError>;
 
     /// Retry keys of the newest messages of the log, oldest first: of at most `max_messages`
     /// messages, none of them stored before `since`.

@@ -24,8 +24,11 @@ pub struct MemberView {
     pub conversation: Conversation,
     /// Newest id read by this user.
     pub read_id: u32,
-    /// Pairs: `low_sent` of the message `read_id` (0 for 0).
+    /// Pairs: `low_sent` of the newest message up to `read_id` (0 for none).
     pub low_sent_at_read: u32,
+    /// Ids after `read_id` and `joined_id` and below the newest one that no message has: a restore
+    /// skipped them.
+    pub skipped: u32,
     /// Groups: ids up to this one lie before the join and are not shown. Pairs: 0.
     pub joined_id: u32,
     /// The session was removed when the newest id was this: it is shown again once there is a newer
@@ -44,7 +47,7 @@ impl MemberView {
     /// Pairs count exactly. Groups count everything after the read position: whoever stores a group
     /// message moves its sender's position to it.
     pub fn unread(&self, user: UserId) -> u32 {
-        let newest = self.newest.msg_id.get();
+        let newest = self.newest.msg_id.get().saturating_sub(self.skipped);
         match self.conversation {
             Conversation::Group(_) => newest.saturating_sub(self.read_id.max(self.joined_id)),
             Conversation::Pair(low, _) => {

@@ -53,7 +53,7 @@ async fn a_backup_made_under_load_is_one_moment_of_the_store() {
 
     let other = tempfile::tempdir().unwrap();
     let target = other.path().join("restored");
-    restore(&file, &target).await.unwrap();
+    restore(&file, &target, 0).await.unwrap();
     let restored = open(&target).await;
     let end = stored(&restored).await;
     assert!((500..=log.seq).contains(&end), "{end}");
@@ -108,13 +108,13 @@ async fn restores_only_into_an_empty_directory_that_nobody_holds() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("backup");
     backup(dir.path(), &file).await.unwrap();
-    let error = restore(&file, dir.path()).await.unwrap_err();
+    let error = restore(&file, dir.path(), 0).await.unwrap_err();
     assert!(
         matches!(error, BackupError::Dir(DataDirError::Held { .. })),
         "{error}"
     );
     drop(store);
-    let error = restore(&file, out.path()).await.unwrap_err();
+    let error = restore(&file, out.path(), 0).await.unwrap_err();
     assert!(matches!(error, BackupError::NotEmpty(_)), "{error}");
 }
 
@@ -147,7 +147,7 @@ async fn damaged_and_foreign_files_are_not_restored() {
         let file = out.path().join(name);
         std::fs::write(&file, content).unwrap();
         let target = out.path().join(format!("from-{name}"));
-        let error = restore(&file, &target).await.unwrap_err();
+        let error = restore(&file, &target, 0).await.unwrap_err();
         assert!(
             matches!(
                 error,
@@ -157,10 +157,10 @@ async fn damaged_and_foreign_files_are_not_restored() {
         );
         assert!(!target.join("im.db").try_exists().unwrap());
         // The same directory still takes the good one.
-        restore(&good, &target).await.unwrap();
+        restore(&good, &target, 0).await.unwrap();
         assert_eq!(stored(&open(&target).await).await, 2000);
     }
-    let error = restore(&out.path().join("missing"), &out.path().join("x"))
+    let error = restore(&out.path().join("missing"), &out.path().join("x"), 0)
         .await
         .unwrap_err();
     assert!(matches!(error, BackupError::NotAStore(_)), "{error}");

@@ -6,7 +6,7 @@ mod accounts;
 mod administration;
 mod devices;
 mod directory;
-mod groups;
+pub(crate) mod groups;
 mod logins;
 mod messages;
 mod meters;

@@ -10,5 +10,6 @@
 
 mod backup;
 mod contract;
+mod gaps;
 mod log;
 mod sqlite;

@@ -173,7 +173,7 @@ async fn a_backup_under_load_delays_no_commit_by_two_seconds_and_holds_everythin
     assert!(commits * 130_000 > 4 << 20, "{commits} commits");
 
     let target = out.path().join("restored");
-    im_store::restore(&file, &target).await.unwrap();
+    im_store::restore(&file, &target, 0).await.unwrap();
     let data_dir = im_store::DataDir::open(&target).unwrap();
     let restored = SqliteStore::open(data_dir, small_log()).await.unwrap();
     let CommitSeq(last) = restored.log_end().await.unwrap().0;

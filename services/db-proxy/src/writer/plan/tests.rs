@@ -152,6 +152,7 @@ fn memory() -> Memory {
         users: Cache::new(4, 32),
         end: CommitSeq(0),
         last_row: ConversationRow(0),
+        skipped: 0,
     }
 }
 

@@ -68,6 +68,11 @@ impl MessageStore for Faulty {
         self.inner.log_end().await
     }
 
+    async fn skipped_ids(&self) -> Result<u32, StoreError> {
+        self.check()?;
+        self.inner.skipped_ids().await
+    }
+
     async fn conversation_states(
         &self,
         wanted: &[Conversation],

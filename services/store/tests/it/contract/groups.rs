@@ -6,7 +6,7 @@ use im_store::{
 
 use crate::log::{Log, at, user};
 
-pub(super) fn change(
+pub(crate) fn change(
     group: GroupId,
     change: MemberChange,
     users: &[u32],

@@ -76,6 +76,7 @@ pub(super) async fn recents_are_newest_first(store: &dyn Store) {
             conversation: pair(1, 2),
             read_id: 0,
             low_sent_at_read: 0,
+            skipped: 0,
             joined_id: 0,
             removed_at: None,
             newest,
