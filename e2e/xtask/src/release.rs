@@ -46,7 +46,7 @@ pub(crate) struct ReleaseArgs {
 /// Makes the files of a release. Nothing is sent anywhere.
 pub(crate) fn make(args: &ReleaseArgs) -> anyhow::Result<()> {
     let out = root()?.join(&args.out);
-    if out.exists() {
+    if out.try_exists()? {
         fs::remove_dir_all(&out).with_context(|| format!("empty {}", out.display()))?;
     }
     fs::create_dir_all(&out)?;

@@ -119,6 +119,16 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         let list = Value::Array(vec![source.into()]);
         keys.push((format!("peers.{}", peer.section), list));
     }
+    if role.kubernetes.knows_replicas {
+        // Those of earlier versions learn it when they start only.
+        keys.push(match Keys::of(&cluster.spec.version) {
+            Keys::Now => ("login.replicas_file".to_owned(), REPLICAS_FILE.into()),
+            Keys::Before => {
+                let replicas = i64::from(cluster.replicas(role).max(1));
+                ("login.replicas".to_owned(), replicas.into())
+            }
+        });
+    }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if role == Role::DB_PROXY {
         own("data_dir", DATA_DIR);
@@ -127,16 +137,6 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         own("db_proxy.admin_listen", &format!("{host}:{admin}"));
         own("db_proxy.admin_secret_file", ADMIN_SECRET_FILE);
         own("db_proxy.accounts.remember_key_file", REMEMBER_KEY_FILE);
-    }
-    // Those of earlier versions learn it from the pods' template only.
-    if role.kubernetes.knows_replicas {
-        match Keys::of(&cluster.spec.version) {
-            Keys::Now => own("login.replicas_file", REPLICAS_FILE),
-            Keys::Before => {
-                let replicas = i64::from(cluster.replicas(role).max(1));
-                keys.push(("login.replicas".to_owned(), replicas.into()));
-            }
-        }
     }
     if role == Role::MSG {
         own("msg.public_endpoint_file", ENDPOINT_FILE);

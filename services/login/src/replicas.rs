@@ -103,7 +103,11 @@ mod tests {
         let (table, stop) = (table(), CancellationToken::new());
         let follower = tokio::spawn(follow(file.clone(), Arc::clone(&table), stop.clone()));
         tokio::time::sleep(PERIOD).await;
-        assert_eq!(replicas(&table), 2, "without a file that of the configuration");
+        assert_eq!(
+            replicas(&table),
+            2,
+            "without a file that of the configuration"
+        );
         for count in [3, 7] {
             std::fs::write(&file, format!("{count}\n")).unwrap();
             let seen = async {

@@ -31,7 +31,7 @@ pub fn merge(archives: &[PathBuf], name: &str, file: &Path) -> anyhow::Result<St
         let what = || path.display().to_string();
         let files = read(path).with_context(what)?;
         let build = build(&files).with_context(what)?;
-        let processor = build["platform"]["architecture"].to_string();
+        let processor = text(&build, "/platform/architecture")?.to_owned();
         if builds.insert(processor.clone(), build).is_some() {
             bail!("{}: another archive is for {processor} too", path.display());
         }
@@ -93,25 +93,23 @@ fn read(path: &Path) -> anyhow::Result<Files> {
 /// What the list says of the one image in an archive.
 fn build(files: &Files) -> anyhow::Result<Value> {
     let index = object(files, "index.json")?;
-    let images = index["manifests"].as_array().map_or(&[][..], Vec::as_slice);
+    let images = index.get("manifests").and_then(Value::as_array);
+    let images = images.map_or(&[][..], Vec::as_slice);
     let [image] = images else {
         bail!("index.json names {} images, expected one", images.len());
     };
-    ensure!(
-        image["mediaType"] == MANIFEST,
-        "holds {}, expected {MANIFEST}",
-        image["mediaType"]
-    );
-    let manifest = object(files, &blob_name(text(&image["digest"])?))?;
-    let config = object(files, &blob_name(text(&manifest["config"]["digest"])?))?;
+    let kind = text(image, "/mediaType")?;
+    ensure!(kind == MANIFEST, "holds {kind}, expected {MANIFEST}");
+    let manifest = object(files, &blob_name(text(image, "/digest")?))?;
+    let config = object(files, &blob_name(text(&manifest, "/config/digest")?))?;
     let platform = json!({
-        "os": text(&config["os"])?,
-        "architecture": text(&config["architecture"])?,
+        "os": text(&config, "/os")?,
+        "architecture": text(&config, "/architecture")?,
     });
     Ok(json!({
         "mediaType": MANIFEST,
-        "digest": image["digest"],
-        "size": image["size"],
+        "digest": text(image, "/digest")?,
+        "size": image.get("size"),
         "platform": platform,
     }))
 }
@@ -121,9 +119,9 @@ fn object(files: &Files, name: &str) -> anyhow::Result<Value> {
     serde_json::from_slice(bytes).with_context(|| format!("read {name}"))
 }
 
-fn text(value: &Value) -> anyhow::Result<&str> {
-    let text = value.as_str();
-    text.with_context(|| format!("expected a text, found {value}"))
+fn text<'a>(object: &'a Value, pointer: &str) -> anyhow::Result<&'a str> {
+    let text = object.pointer(pointer).and_then(Value::as_str);
+    text.with_context(|| format!("expected a text at {pointer}"))
 }
 
 fn is_blob(name: &str) -> bool {
@@ -194,7 +192,7 @@ mod tests {
         let refused = |archives: &[PathBuf]| {
             let out = dir.path().join("out.tar");
             let error = merge(archives, "x", &out).unwrap_err();
-            assert!(!out.exists());
+            assert!(!out.try_exists().unwrap());
             format!("{error:#}")
         };
         let one = archive(dir.path(), "one.tar", 0x3e);

@@ -137,7 +137,9 @@ async fn scaling_login_replaces_no_pod_and_each_learns_how_many_they_are() {
     let ids = async || -> Option<BTreeMap<String, String>> {
         let pods = installation.pods("login").await.ok()?;
         let ready = pods.iter().all(im_e2e_kube::testing::is_ready);
-        let ids = pods.iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()));
+        let ids = pods
+            .iter()
+            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()));
         ready.then(|| ids.collect())
     };
     let one = ids().await.unwrap();
@@ -157,7 +159,9 @@ async fn scaling_login_replaces_no_pod_and_each_learns_how_many_they_are() {
     for name in two.keys() {
         until("the number in the pod", 2 * LATER, async || {
             let logs = installation.namespace.kubectl(&["logs", name]).ok()?;
-            let is_told = ["count=2", "\"count\":2"].iter().any(|it| logs.contains(it));
+            let is_told = ["count=2", "\"count\":2"]
+                .iter()
+                .any(|it| logs.contains(it));
             is_told.then_some(())
         })
         .await

@@ -111,7 +111,10 @@ fn describe(package: &Package, checksums: &Checksums) -> anyhow::Result<Value> {
     let (name, version) = (package.name.to_string(), package.version.to_string());
     let license = package.license.as_deref();
     // Crates of old write both of a choice with a slash.
-    let license = license.map_or("NOASSERTION".to_owned(), |it| it.replace('/', " OR "));
+    let license = license.map_or_else(
+        || "NOASSERTION".to_owned(),
+        |license| license.replace('/', " OR "),
+    );
     let mut described = json!({
         "SPDXID": id(package),
         "name": name,

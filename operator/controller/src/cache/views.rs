@@ -430,7 +430,7 @@ fn first_of_family(hosts: impl Iterator<Item = String>, family: Option<&String>)
         Err(_) => false,
     };
     let found = hosts.iter().find(|host| !is_other(host));
-    found.or(hosts.first()).cloned()
+    found.or_else(|| hosts.first()).cloned()
 }
 
 pub(crate) fn service(service: Service) -> Detail {

@@ -261,7 +261,10 @@ async fn another_number_of_login_servers_is_told_to_those_that_stay() {
         let entry = json!({"manager": "kube-controller-manager", "operation": "Update",
             "subresource": "scale", "time": "2026-01-02T00:00:00Z",
             "fieldsV1": {"f:spec": {"f:replicas": {}}}});
-        object["metadata"]["managedFields"].as_array_mut().unwrap().push(entry);
+        object["metadata"]["managedFields"]
+            .as_array_mut()
+            .unwrap()
+            .push(entry);
     });
     world.settle().await;
     assert_eq!(stored(&world, &deployment)["spec"]["replicas"], 7);

@@ -6,7 +6,9 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{built, cluster, owner, read, resolve, templates, validate as check};
+use crate::support::{
+    built, child, cluster, owner, read, resolve, templates, validate as check,
+};
 
 fn hashes(cluster: &Resolved) -> Vec<String> {
     let roles = cluster.roles().into_iter();
@@ -245,15 +247,23 @@ proptest! {
 
 #[test]
 fn login_servers_are_told_how_many_they_are_beside_what_their_pods_are_made_from() {
-    let with = |replicas: i32| built(&resolve(json!({"roles": {"login": {"replicas": replicas}}})));
+    let with = |replicas: i32| {
+        built(&resolve(
+            json!({"roles": {"login": {"replicas": replicas}}}),
+        ))
+    };
     let (three, five) = (with(3), with(5));
     assert_eq!(templates(&three), templates(&five));
-    let data = |desired: &Desired| child(desired, "ConfigMap", "demo-login").unwrap()["data"].clone();
+    let data =
+        |desired: &Desired| child(desired, "ConfigMap", "demo-login").unwrap()["data"].clone();
     assert_eq!(data(&three)["replicas"], "3");
     assert_eq!(data(&five)["replicas"], "5");
     assert_eq!(data(&three)["imd.toml"], data(&five)["imd.toml"]);
     let config = data(&five)["imd.toml"].as_str().unwrap().to_owned();
-    assert!(config.contains("replicas_file = \"/etc/imcluster/replicas\""), "{config}");
+    assert!(
+        config.contains("replicas_file = \"/etc/imcluster/replicas\""),
+        "{config}"
+    );
     let route = child(&five, "ConfigMap", "demo-route").unwrap();
     assert!(route["data"]["replicas"].is_null());
 }
