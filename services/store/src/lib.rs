@@ -1,9 +1,11 @@
 //! Durable facts behind traits, with one implementation: SQLite.
 //!
 //! `db-proxy` is the only role that uses this crate. Every write takes effect in one transaction
-//! and is on disk when the call returns (`synchronous=FULL`). There is one writer; the log position
-//! ([`im_core::CommitSeq`]) and the ids inside conversations are chosen by the caller and fenced by
-//! unique keys, so a second writer gets [`StoreError::Fenced`] instead of a duplicate.
+//! and is on disk when the call returns (`synchronous=FULL`). The log has one owner at a
+//! time, who chooses positions ([`im_order::CommitSeq`]) and the ids inside conversations: it takes the log
+//! ([`TenureStore::take`]), and every transaction that adds to the log or changes groups and members
+//! carries its [`im_order::Fence`]. Whoever was owner before gets [`StoreError::Fenced`], and nothing of
+//! theirs is stored.
 
 mod backup;
 mod data_dir;
@@ -38,6 +40,7 @@ pub use traits::messages::{
 };
 pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
+pub use traits::tenures::TenureStore;
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
@@ -49,6 +52,7 @@ pub trait Store:
     + GroupStore
     + DeviceStore
     + MeterStore
+    + TenureStore
 {
 }
 
@@ -61,5 +65,6 @@ impl<T> Store for T where
         + GroupStore
         + DeviceStore
         + MeterStore
+        + TenureStore
 {
 }

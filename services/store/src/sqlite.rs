@@ -28,6 +28,7 @@ mod open;
 mod options;
 mod rows;
 mod sessions;
+mod tenures;
 mod writer;
 
 use std::sync::Arc;

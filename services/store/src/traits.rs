@@ -8,3 +8,4 @@ pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod meters;
 pub(crate) mod sessions;
+pub(crate) mod tenures;

@@ -11,6 +11,7 @@
 mod chat;
 mod clock;
 mod doctor;
+mod fenced;
 mod metrics;
 mod people;
 mod platform;

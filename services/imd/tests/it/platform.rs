@@ -282,5 +282,8 @@ fn a_manifest_runs_in_one_process() {
     let dump = get(&server.address("admin", "http"), "/debug/dump");
     assert!(dump.contains("\"max_sessions\":123"), "{dump}");
     assert!(dump.contains("\"not_stopping\":true"), "{dump}");
+    // db-proxy too shows itself: it reaches its store and the route server of the process.
+    assert!(dump.contains("\"store_reachable\":true"), "{dump}");
+    assert!(dump.contains("\"routes\":[{\"confirmed\":"), "{dump}");
     assert_eq!(server.terminate(), 0);
 }

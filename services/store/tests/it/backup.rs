@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_store::{
     BackupError, DataDir, DataDirError, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
     backup, restore, testing::TempStore,
@@ -18,9 +18,9 @@ async fn open(dir: &Path) -> SqliteStore {
 }
 
 async fn stored(store: &SqliteStore) -> u64 {
-    let CommitSeq(end) = store.log_end().await.unwrap().0;
+    let end = store.log_end().await.unwrap().0.to_wire();
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), end);

@@ -12,4 +12,5 @@ mod backup;
 mod contract;
 mod gaps;
 mod log;
+mod partitions;
 mod sqlite;
