@@ -113,7 +113,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "IM_OPERATOR_NO_LEASE")]
     pub(crate) no_lease: bool,
     /// Address of /livez, /readyz, /metrics and /debug/dump.
-    #[arg(long, env = "IM_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = "IM_OPERATOR_ADMIN_LISTEN", default_value = "[::]:9090")]
     pub(crate) admin_listen: String,
     /// What is logged, in the syntax of tracing's EnvFilter.
     #[arg(long, env = "IM_OPERATOR_LOG", default_value = "info")]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use im_operator_api::{ImClusterStatus, condition};
 use im_operator_plan::Settings;
+use im_operator_plan::mirror::Steps;
 use kube::Client;
 use tokio::time::Instant;
 
@@ -62,8 +63,7 @@ pub(crate) struct Memory {
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
     pub(crate) status: Option<ImClusterStatus>,
-    /// The mirror's objects as last wanted, and when they last changed.
-    pub(crate) mirror: Option<(Instant, Vec<Wanted>)>,
+    pub(crate) mirror: Option<Shown>,
     /// What was last seen of the claim of the database's volume.
     pub(crate) claim: ClaimMemory,
     /// Since when every look met something that could not be written.
@@ -78,6 +78,15 @@ pub(crate) struct ClaimMemory {
     /// The size that was wanted then.
     pub(crate) wanted: String,
     pub(crate) looked: Option<Instant>,
+}
+
+/// The mirror as it is shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// When it last changed.
+    pub(crate) changed: Instant,
+    pub(crate) objects: Vec<Wanted>,
+    pub(crate) steps: Steps,
 }
 
 /// What was told in events and counters, so that it is told once.

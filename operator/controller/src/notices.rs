@@ -22,6 +22,7 @@ pub(crate) enum Reason {
     ScaledDown,
     SlotAddressReady,
     SlotAddressLost,
+    SlotReleased,
     SpecInvalid,
     OldKeys,
     Conflict,
@@ -54,6 +55,7 @@ impl Reason {
             Self::ScaledDown => "ScaledDown",
             Self::SlotAddressReady => "SlotAddressReady",
             Self::SlotAddressLost => "SlotAddressLost",
+            Self::SlotReleased => "SlotReleased",
             Self::SpecInvalid => "SpecInvalid",
             Self::OldKeys => "OldKeys",
             Self::Conflict => "Conflict",
@@ -84,6 +86,7 @@ impl Reason {
             | Self::ScaledUp
             | Self::ScaledDown
             | Self::SlotAddressReady
+            | Self::SlotReleased
             | Self::DriftCorrected
             | Self::SecretChanged
             | Self::SecretRotated

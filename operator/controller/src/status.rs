@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) paused: bool,
     /// Old keys of the servers' configuration that are in use.
     pub(crate) warnings: Vec<String>,
+    /// What of the specification is valid and seldom meant.
+    pub(crate) hints: Vec<String>,
     pub(crate) login_endpoints: Vec<Endpoint>,
     /// In the order of roll-out.
     pub(crate) roles: Vec<RoleFacts>,
@@ -52,6 +54,19 @@ pub(crate) struct Facts {
     pub(crate) unwritten: Option<String>,
     /// What the API server refused and a person must look at: (reason, message).
     pub(crate) refusals: Vec<(&'static str, String)>,
+}
+
+impl Facts {
+    /// What somebody should know of a specification that is used.
+    pub(crate) fn advice(&self) -> String {
+        let lines: Vec<&str> = self
+            .warnings
+            .iter()
+            .chain(&self.hints)
+            .map(String::as_str)
+            .collect();
+        lines.join("; ")
+    }
 }
 
 /// Load as known now.

@@ -25,6 +25,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Old keys in `roles.*.config` that a later version reads no more: a line each, with what to write.
     pub warnings: Vec<String>,
+    /// What is valid and seldom meant: a line each, with the field that it is about.
+    pub hints: Vec<String>,
     /// The roles that there are.
     pub known: KnownRoles,
     /// What this operator would run.

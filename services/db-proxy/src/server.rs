@@ -11,6 +11,7 @@ use im_proto_rpc::v1::admin_server::AdminServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{Accept, DbProxyAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish, Secret};
+use im_runtime::listen::{self, ListenError};
 use im_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,10 @@ pub struct Bound {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// Its port.
+    /// A port cannot be bound.
+    #[error("open a port of db-proxy")]
+    Listen(#[from] ListenError),
+    /// A port cannot be served.
     #[error("serve db-proxy")]
     Serve(#[from] ServeError),
     /// The log has another owner: another process has taken it.
@@ -118,17 +122,18 @@ impl Server {
             stop_links.clone(),
         );
         let guard = |secret| Guard::new(secret, deps.links.clone());
+        let listener = listen::tcp(&config.listen, listen::LINKS).await?;
         let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
             .link::<DbProxyAttach>(Arc::new(attach.clone()))
-            .bind(&config.listen)
-            .await?;
+            .on(listener)?;
         // Who takes over a msg server finds neither this port nor its secret there.
         let admin = if config.admin_listen.is_empty() {
             None
         } else {
             let service = AdminServer::new(AdminService::new(context, Arc::clone(&accounts)));
+            let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
-            Some(server.service(service).bind(&config.admin_listen).await?)
+            Some(server.service(service).on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);
         let dump = Dump::new(&core);

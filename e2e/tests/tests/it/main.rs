@@ -19,6 +19,7 @@ mod directory;
 mod disk;
 mod dispatch;
 mod documents;
+mod families;
 mod faults;
 mod followed;
 mod gate;

@@ -47,6 +47,7 @@ impl Look<'_> {
             selector: self.cluster.selector_text(Role::MSG),
             paused: self.cluster.paused,
             warnings: self.cluster.warnings.clone(),
+            hints: self.cluster.hints.clone(),
             login_endpoints: self.login_endpoints(),
             database: self.database(stages).await,
             volume: memory.claim.volume.clone(),

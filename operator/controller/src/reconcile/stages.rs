@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use im_operator_api::labels;
 use im_operator_plan::quantity::Quantity;
-use im_operator_plan::{Child, Desired, Role, names};
+use im_operator_plan::{Child, Desired, Role, build, names};
 use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
 
@@ -65,6 +65,7 @@ impl Look<'_> {
             match planned.child.to_json() {
                 Ok(mut value) => {
                     self.leave_to_autoscaler(&planned.child, &mut value);
+                    self.tell_scaled(&planned.child, &mut value);
                     self.ensure(value, memory, trouble).await;
                 }
                 Err(source) => trouble.errors.push(ApplyError::Json {
@@ -119,6 +120,20 @@ impl Look<'_> {
             && let Some(spec) = value.get_mut("spec").and_then(|it| it.as_object_mut())
         {
             spec.remove("replicas");
+        }
+    }
+
+    /// Puts the number of pods that an autoscaler has chosen into the ConfigMap that tells it.
+    fn tell_scaled(&self, child: &Child, value: &mut serde_json::Value) {
+        let Child::ConfigMap(_) = child else { return };
+        let pointer = format!("/data/{}", build::REPLICAS);
+        let Some(told) = value.pointer_mut(&pointer) else {
+            return;
+        };
+        let entry = self.children.get(Kind::Deployment, child.name());
+        let view = entry.and_then(|entry| entry.detail.workload());
+        if let Some(view) = view.filter(|view| view.scaled) {
+            *told = view.wanted.max(1).to_string().into();
         }
     }
 

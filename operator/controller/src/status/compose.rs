@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::roles::RoleFacts;
 use super::{Facts, Invalid, Volume, conditions};
-use crate::load::{Knowledge, rounded};
+use crate::load::{Knowledge, steady};
 
 /// Slots and drains that a status shows at most.
 const MAX_SLOTS: usize = 64;
@@ -117,7 +117,8 @@ fn updated(facts: &RoleFacts) -> i32 {
 
 fn msg_status(facts: &Facts, before: Option<&MsgStatus>) -> MsgStatus {
     let load = &facts.load;
-    let connections = load.connections.map(rounded);
+    let shown = before.and_then(|before| before.connections);
+    let connections = load.connections.map(|now| steady(now, shown));
     let utilization = connections.and_then(|connections| {
         let percent = connections.checked_mul(100)?.checked_div(load.capacity)?;
         i32::try_from(percent).ok()

@@ -120,14 +120,14 @@ pub(crate) fn of_invalid(invalid: &Invalid) -> Vec<Finding> {
     ]
 }
 
-/// A specification that is used, with what of it a later version reads no more.
+/// A specification that is used, with what of it a later version reads no more, and what is seldom meant.
 fn spec_valid(facts: &Facts) -> Finding {
     let reason = if facts.warnings.is_empty() {
         "Valid"
     } else {
         "OldKeys"
     };
-    finding(name::SPEC_VALID, true, reason, facts.warnings.join("; "))
+    finding(name::SPEC_VALID, true, reason, facts.advice())
 }
 
 /// Gives findings their times: the old one where the status is the old one.

@@ -1,6 +1,6 @@
 //! How each role is bound.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,10 +77,8 @@ fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow:
     };
     assembly.note(section, "admin", admin);
     if admin.ip().is_unspecified() {
-        admin.set_ip(match admin.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+        // A listener of all addresses has this one, in either family.
+        admin.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let path = assembly.shared.data_dir()?.join(ADMIN_ADDRESS);
     std::fs::write(&path, format!("{admin}\n")).with_context(|| format!("write {}", path.display()))

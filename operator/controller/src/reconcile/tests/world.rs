@@ -80,6 +80,14 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             }
             let mut new = old.clone().unwrap_or_else(|| json!({}));
             merge(&mut new, &asked.body);
+            if asked.body["kind"] == "Service" {
+                // What is applied no more is gone.
+                for pointer in ["/metadata/annotations", "/spec/selector"] {
+                    if let Some(applied) = asked.body.pointer(pointer) {
+                        new.pointer_mut(pointer).unwrap().clone_from(applied);
+                    }
+                }
+            }
             let version = 1 + old.map_or(0, |old| {
                 old["metadata"]["resourceVersion"]
                     .as_str()
