@@ -8,6 +8,9 @@ use clap::Args;
 use crate::output;
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  imd backup --data-dir data --to im-2026-11-29.backup")]
 pub(crate) struct BackupArgs {
     /// Data directory; a server may be using it.
     #[arg(long, env = "IMD_DATA_DIR", value_name = "DIR")]
@@ -18,6 +21,10 @@ pub(crate) struct BackupArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  imd restore --data-dir new --from im-2026-11-29.backup
+  imd restore --data-dir new --from im-2026-11-29.backup --skip-ids 200000     the same backup again")]
 pub(crate) struct RestoreArgs {
     /// Data directory, empty or missing.
     #[arg(long, env = "IMD_DATA_DIR", value_name = "DIR")]

@@ -15,6 +15,7 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod audit;
 mod directory;
 mod disk;
 mod dispatch;
