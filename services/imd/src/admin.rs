@@ -15,7 +15,7 @@ use crate::connect::ServerArgs;
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Judge {
     /// Only says whether it can be done, and changes nothing.
-    #[arg(long)]
+    #[arg(long, help_heading = "The change")]
     dry_run: bool,
 }
 

@@ -18,16 +18,21 @@ pub(super) enum GroupCommand {
         /// Name of the group.
         name: String,
         /// Login name of its owner, who is a member.
-        #[arg(long, value_name = "USER")]
+        #[arg(long, value_name = "USER", help_heading = "The group")]
         owner: String,
         /// Login name of a member; repeatable.
-        #[arg(long = "member", value_name = "USER")]
+        #[arg(long = "member", value_name = "USER", help_heading = "The group")]
         members: Vec<String>,
         /// URL of a picture.
-        #[arg(long, default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            default_value = "",
+            hide_default_value = true,
+            help_heading = "The group"
+        )]
         avatar: String,
         /// Makes a temporary group, as people make them.
-        #[arg(long)]
+        #[arg(long, help_heading = "The group")]
         temporary: bool,
         #[command(flatten)]
         judge: Judge,

@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(role, ECHO);
         assert_eq!(args.config.config, Some("c".into()));
         assert_eq!(args.ready_file, Some("r".into()));
-        let mut help = |role: &str| {
+        let help = |role: &str| {
             let own = TABLE
                 .role(role)
                 .map(|_| augment(Command::new("imd"), &TABLE));
