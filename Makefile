@@ -1,7 +1,7 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo check test test-quick test-processes test-fast test-cluster e2e-kind torture fuzz bench bench-operator image cluster-up cluster-down cluster-shell
+.PHONY: help demo check test test-quick test-processes test-fast test-cluster e2e-kind torture fuzz mutants bench bench-operator image cluster-up cluster-down cluster-shell
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ torture: ## the long version of the fault tests: 1,000 kills, parts of Kubernete
 
 fuzz: ## an hour of fuzzing per target
 	@$(XTASK) fuzz
+
+mutants: ## change the pure cores one function at a time and list what no test notices: make mutants CORE=position
+	@$(XTASK) mutants $(CORE)
 
 bench: ## measure; prints a table and writes target/bench.json
 	@$(XTASK) bench

@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "im-operator",
         &[
+            "im-core",
             "im-role",
             "im-config",
             "im-operator-api",

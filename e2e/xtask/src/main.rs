@@ -21,6 +21,7 @@ mod layering;
 mod leftovers;
 mod libtest;
 mod limits;
+mod mutants;
 mod operator_bench;
 mod process;
 #[cfg(test)]
@@ -61,6 +62,11 @@ enum Command {
         /// Seconds per target.
         #[arg(long, default_value_t = 3600)]
         seconds: u32,
+    },
+    /// Changes the pure cores, one function at a time, and lists the changes that no test notices.
+    Mutants {
+        /// Only this core, such as position; an unknown name is answered with all.
+        core: Option<String>,
     },
     /// Figures: builds optimised programs, runs every scenario, prints a table and writes JSON.
     Bench {
@@ -128,6 +134,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Check { package } => chores::check(&package),
         Command::Torture => chores::torture(),
         Command::Fuzz { seconds } => chores::fuzz(seconds),
+        Command::Mutants { core } => mutants::run(core.as_deref()),
         Command::Bench { runs, only, json } => chores::bench(runs, only.as_deref(), &json),
         Command::BenchOperator { json, args } => operator_bench::run(&json, &args),
         Command::Demo => chores::demo(),

@@ -36,12 +36,13 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// Runs a step: a command, at most as long as the table says.
+/// Runs a step: a command, at most as long as the table says and earlier steps have left over.
 pub(crate) fn step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
-    timed(step, || {
-        let end = process::run(command.current_dir(root()?), step.limit());
+    timed(step, |limit| {
+        let end = process::run(command.current_dir(root()?), limit);
         judge(
             step,
+            limit,
             end.with_context(|| format!("start: {}", step.name))?,
             &[],
         )
@@ -50,11 +51,11 @@ pub(crate) fn step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
 
 /// Runs a step that is `cargo test`: each test of it has a limit too.
 pub(crate) fn test_step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
-    timed(step, || {
+    timed(step, |limit| {
         let show = &mut |line: &str| println!("{line}");
         let command = command.current_dir(root()?);
-        let outcome = testing::run(command, step.limit(), step.test_limit(), show)?;
-        judge(step, outcome.end, &outcome.running)
+        let outcome = testing::run(command, limit, step.test_limit(), show)?;
+        judge(step, limit, outcome.end, &outcome.running)
     })
 }
 
@@ -71,10 +72,11 @@ pub(crate) fn printed(step: &Step, command: &mut Command) -> anyhow::Result<Stri
         }
     }
     let mut text = Text(Vec::new());
-    timed(step, || {
-        let end = process::captured(command, step.limit(), &mut text);
+    timed(step, |limit| {
+        let end = process::captured(command, limit, &mut text);
         judge(
             step,
+            limit,
             end.with_context(|| format!("start: {}", step.name))?,
             &[],
         )
@@ -92,16 +94,46 @@ pub(crate) fn by_hand(name: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names of the steps so far and what each took.
-static TIMES: Mutex<Vec<(&str, Duration)>> = Mutex::new(Vec::new());
+/// What was run so far.
+static RUN: Mutex<Ledger> = Mutex::new(Ledger::new());
 
-fn timed(step: &Step, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Steps so far, what each took, and what they have left over of their limits: a step that is late is
+/// helped by those that were early, and all together take no longer than the sum of their limits.
+struct Ledger {
+    times: Vec<(&'static str, Duration)>,
+    spare: Duration,
+}
+
+impl Ledger {
+    const fn new() -> Self {
+        Self {
+            times: Vec::new(),
+            spare: Duration::ZERO,
+        }
+    }
+
+    /// What a step with this limit may take now.
+    fn allow(&self, limit: Duration) -> Duration {
+        self.spare.saturating_add(limit)
+    }
+
+    /// A step took this long of what it was allowed.
+    fn took(&mut self, name: &'static str, time: Duration, allowed: Duration) {
+        self.times.push((name, time));
+        self.spare = allowed.saturating_sub(time);
+    }
+}
+
+fn timed(step: &Step, run: impl FnOnce(Duration) -> anyhow::Result<()>) -> anyhow::Result<()> {
     println!("==> {}", step.name);
+    let limit = RUN
+        .lock()
+        .map_or_else(|_| step.limit(), |ledger| ledger.allow(step.limit()));
     let clock = Clock::start();
-    let result = run();
+    let result = run(limit);
     let time = clock.elapsed();
-    if let Ok(mut times) = TIMES.lock() {
-        times.push((step.name, time));
+    if let Ok(mut ledger) = RUN.lock() {
+        ledger.took(step.name, time, limit);
     }
     result?;
     println!("    {:.1} s", time.as_secs_f64());
@@ -109,7 +141,7 @@ fn timed(step: &Step, run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Resul
 }
 
 /// What the end of a step means. `running`: tests that ran then.
-fn judge(step: &Step, end: End, running: &[String]) -> anyhow::Result<()> {
+fn judge(step: &Step, limit: Duration, end: End, running: &[String]) -> anyhow::Result<()> {
     let Step { name, why, .. } = step;
     let tests = if running.is_empty() {
         String::new()
@@ -121,7 +153,7 @@ fn judge(step: &Step, end: End, running: &[String]) -> anyhow::Result<()> {
         End::Exit(status) => bail!("step failed: {name} ({status})"),
         End::Limit => bail!(
             "step hangs: {name}: ended after {} s, its limit ({why}){tests}",
-            step.limit().as_secs()
+            limit.as_secs()
         ),
         End::Watched(reason) => bail!("step hangs: {name}: {reason}{tests}"),
         End::Signal(signal) => bail!("step ended: {name}: {signal}{tests}"),
@@ -130,7 +162,7 @@ fn judge(step: &Step, end: End, running: &[String]) -> anyhow::Result<()> {
 
 /// Prints what each step took; the same step twice is one line.
 pub(crate) fn print_times() {
-    let times = TIMES.lock().map(|times| times.clone()).unwrap_or_default();
+    let times = RUN.lock().map(|run| run.times.clone()).unwrap_or_default();
     if times.len() < 2 {
         return;
     }
@@ -184,19 +216,34 @@ mod tests {
     }
 
     #[test]
+    fn what_early_steps_leave_over_helps_late_ones_and_never_more_than_the_sum() {
+        let seconds = Duration::from_secs;
+        let mut ledger = Ledger::new();
+        assert_eq!(ledger.allow(seconds(60)), seconds(60));
+        ledger.took("a", seconds(20), seconds(60));
+        assert_eq!(ledger.allow(seconds(100)), seconds(140));
+        ledger.took("b", seconds(130), seconds(140));
+        assert_eq!(ledger.allow(seconds(5)), seconds(15));
+        // What is over its limit is ended a moment late.
+        ledger.took("c", seconds(16), seconds(15));
+        assert_eq!(ledger.allow(seconds(5)), seconds(5));
+    }
+
+    #[test]
     fn what_hangs_is_named_with_its_limit_and_what_ran() {
         let running = ["x.rs: a (130 s)".to_owned(), "x.rs: b (61 s)".to_owned()];
         let reason = End::Watched("not finished: a".to_owned());
-        let error = judge(&limits::UNIT, reason, &running).unwrap_err();
+        let error = judge(&limits::UNIT, limits::UNIT.limit(), reason, &running).unwrap_err();
         assert_eq!(
             error.to_string(),
             "step hangs: unit and one-process tests: not finished: a\n  running then:\n    \
              x.rs: a (130 s)\n    x.rs: b (61 s)"
         );
-        let error = judge(&limits::FORMAT, End::Limit, &[])
+        let limit = limits::FORMAT.limit();
+        let error = judge(&limits::FORMAT, limit, End::Limit, &[])
             .unwrap_err()
             .to_string();
-        let limit = limits::FORMAT.limit().as_secs();
+        let limit = limit.as_secs();
         assert_eq!(
             error,
             format!(

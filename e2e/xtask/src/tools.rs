@@ -17,6 +17,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_MUTANTS: &str = "27.1.0";
 
 /// Names every program that is missing for whatever is done, at once.
 pub(crate) fn check() -> anyhow::Result<()> {
@@ -59,6 +60,11 @@ pub(crate) fn cache_dir() -> anyhow::Result<PathBuf> {
 /// Path of `cargo-deny`, built into the cache the first time (some minutes).
 pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
     built_once("cargo-deny", CARGO_DENY)
+}
+
+/// Path of `cargo-mutants`, built into the cache the first time (some minutes).
+pub(crate) fn cargo_mutants() -> anyhow::Result<PathBuf> {
+    built_once("cargo-mutants", CARGO_MUTANTS)
 }
 
 /// Path of a program of crates.io, built into the cache the first time.

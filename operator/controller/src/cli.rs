@@ -116,6 +116,12 @@ pub(crate) struct RunArgs {
         default_value = "json"
     )]
     pub(crate) log_format: LogFormat,
+    /// Where spans go over OTLP/gRPC, such as `http://collector:4317`; empty = nowhere.
+    #[arg(long, env = "IM_OPERATOR_TRACE_ENDPOINT", default_value = "")]
+    pub(crate) trace_endpoint: String,
+    /// Part of the looks at ImClusters that make a span, 0 to 1.
+    #[arg(long, env = "IM_OPERATOR_TRACE_RATIO", default_value_t = 1.0)]
+    pub(crate) trace_ratio: f64,
     /// For tests: end the process after this many writes to the API server (events and the Lease
     /// aside), with exit code 86.
     #[arg(long, env = "IM_OPERATOR_STOP_AFTER_WRITES", hide = true)]

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use im_core::Chain;
 use im_operator_api::crd;
 use im_runtime::Readiness;
 use kube::Client;
@@ -51,7 +52,7 @@ pub(crate) async fn wait(client: &Client, readiness: &Readiness) {
                 return;
             }
             Err(error) => {
-                let line = crate::line(&error);
+                let line = Chain(&error).to_string();
                 if line != said {
                     warn!(error = line, "not ready");
                     said = line;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::ensure;
+use im_core::Chain;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -162,7 +163,9 @@ impl Seat {
             match self.try_acquire(&mut observed).await {
                 Ok(Some(held)) => return held,
                 Ok(None) => {}
-                Err(error) => warn!(%error, lease = self.name, "lease cannot be read or taken"),
+                Err(error) => {
+                    warn!(error = %Chain(&error), lease = self.name, "lease cannot be read or taken");
+                }
             }
             // A little noise, so that waiting replicas do not all write at once.
             let noise = rand::random_range(1.0..1.2);
@@ -244,14 +247,14 @@ impl Seat {
                             warn!(holder = ?holder(&lease), "another replica holds the lease");
                             return true;
                         }
-                        Err(error) => warn!(%error, "lease cannot be read"),
+                        Err(error) => warn!(error = %Chain(&error), "lease cannot be read"),
                     }
                 }
                 Err(kube::Error::Api(status)) if status.is_not_found() => {
                     warn!("the lease was deleted");
                     return true;
                 }
-                Err(error) => warn!(%error, "lease cannot be renewed"),
+                Err(error) => warn!(error = %Chain(&error), "lease cannot be renewed"),
             }
             sleep_until(begun + self.timing.retry).await;
         }
@@ -272,7 +275,7 @@ impl Seat {
         }
         match self.put(&lease).await {
             Ok(_) => info!("lease released"),
-            Err(error) => warn!(%error, "lease cannot be released"),
+            Err(error) => warn!(error = %Chain(&error), "lease cannot be released"),
         }
     }
 

@@ -42,18 +42,6 @@ mod watch;
 /// Threads of the runtime: the work is waiting, and 16 reconciliations keep two threads busy.
 const WORKERS: usize = 2;
 
-/// An error and its causes in one line.
-pub(crate) fn line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
-}
-
 /// Exit code for flags, environment or a manifest that cannot be used (EX_USAGE of sysexits).
 const BAD_INPUT: u8 = 64;
 

@@ -3,6 +3,7 @@
 //! Repeats are gathered by the recorder into one series. An event that cannot be written is logged
 //! and forgotten: nothing depends on events.
 
+use im_core::Chain;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -126,7 +127,7 @@ impl Notices {
             secondary: None,
         };
         if let Err(error) = self.0.publish(&event, about).await {
-            debug!(namespace, name, %error, "event cannot be written");
+            debug!(namespace, name, error = %Chain(&error), "event cannot be written");
         }
     }
 }

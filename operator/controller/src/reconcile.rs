@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use im_core::Chain;
 use im_operator_api::{ImCluster, ImClusterStatus};
 use im_operator_plan::{Owner, Resolved, Role, SpecError, Templates, build, names, validate};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{Instrument as _, info_span, warn};
 
 use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, ClusterKey};
@@ -100,7 +101,8 @@ pub(crate) async fn reconcile(
         .get_or_create_owned(&CONTROLLER_LABELS);
     workers.inc();
     let started = Instant::now();
-    let result = look(&object, &ctx, &key).await;
+    let span = info_span!("reconcile", namespace = key.namespace, name = key.name);
+    let result = look(&object, &ctx, &key).instrument(span).await;
     workers.dec();
     let outcome = match &result {
         Ok(action) if *action == Action::await_change() => Outcome::success,
@@ -123,7 +125,7 @@ pub(crate) fn retry(object: &Guarded, error: &ReconcileError, ctx: &Context) -> 
     warn!(
         namespace,
         name,
-        error = crate::line(error),
+        error = %Chain(error),
         ?pause,
         "reconcile failed"
     );
@@ -404,7 +406,7 @@ impl Look<'_> {
         if !trouble.errors.is_empty() {
             for error in trouble.errors.iter().skip(1) {
                 let (namespace, name) = (&self.key.namespace, &self.key.name);
-                warn!(namespace, name, error = crate::line(error), "also failed");
+                warn!(namespace, name, error = %Chain(error), "also failed");
             }
             return Err(trouble.errors.swap_remove(0).into());
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use im_config::{LogConfig, LogFormat as LogWords, TraceConfig};
+use im_config::{Check as _, LogConfig, LogFormat as LogWords, TraceConfig};
+use im_core::Chain;
 use im_operator_plan::Settings;
 use im_runtime::admin::Admin;
 use im_runtime::signals::{Signals, Stop};
@@ -49,7 +50,14 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
             LogFormat::Json => LogWords::Json,
         },
     };
-    let telemetry = telemetry::init(&log, &TraceConfig::default(), "im-operator")?;
+    let trace = TraceConfig {
+        endpoint: args.trace_endpoint.clone(),
+        ratio: args.trace_ratio,
+    };
+    trace
+        .validate()
+        .context("check --trace-endpoint and --trace-ratio")?;
+    let telemetry = telemetry::init(&log, &trace, "im-operator")?;
     let signals = Signals::install().context("install signal handlers")?;
     let stop = CancellationToken::new();
     let work = Box::pin(work(args, stop.clone()));
@@ -95,7 +103,7 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         let stop = admin_stop.clone();
         async move {
             if let Err(error) = admin.run(stop).await {
-                error!(%error, "admin port failed");
+                error!(error = %Chain(&error), "admin port failed");
             }
         }
     });

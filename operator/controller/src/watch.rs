@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use im_core::Chain;
 use im_operator_api::labels;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
@@ -168,7 +169,7 @@ pub(crate) fn report(kind: &'static str, error: &watcher::Error) {
         watcher::Error::WatchError(status) if status.code == 410 => {
             debug!(kind, "watch expired");
         }
-        error => warn!(kind, %error, "watch interrupted"),
+        error => warn!(kind, error = %Chain(&error), "watch interrupted"),
     }
 }
 

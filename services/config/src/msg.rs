@@ -119,9 +119,9 @@ pub struct MsgConfig {
     /// Longest time that one connection is worked on before other tasks get their turn; a frame that
     /// is begun is ended.
     pub turn_time: Span,
-    /// Threads for connections of clients in a msg server that runs alone, apart from those of links,
-    /// delivery, accepts and probes; 0 = they share the threads of the process, where turns bound how
-    /// long anything waits. Own threads make a delivery to a large group about a quarter dearer.
+    /// Threads for connections of clients in a msg server that runs alone, apart from those of links and
+    /// delivery; 0 = they share the threads of the process, where turns bound how long anything waits.
+    /// Own threads make a delivery to a large group about a quarter dearer.
     pub client_threads: usize,
     /// Most messages of one batch to db-proxy.
     pub send_batch: u32,

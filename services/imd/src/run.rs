@@ -31,7 +31,6 @@ use im_runtime::signals::{Signals, Stop};
 use im_runtime::{Context, limits, process, telemetry};
 use im_store::DataDir;
 use prometheus_client::metrics::info::Info;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -41,7 +40,7 @@ use crate::{config, output};
 use assembly::Assembly;
 use follow::follow;
 use secret::Kept;
-use threads::Threads;
+use threads::{Aside, Threads};
 
 /// What runs in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +81,7 @@ struct Shared {
     remember_keys: Option<RememberKeys>,
     context: Context,
     links: LinkMetrics,
-    /// The threads of connections of clients.
-    clients: Handle,
+    aside: Aside,
 }
 
 /// Condition of readiness: nobody has asked the process to stop.
@@ -155,8 +153,8 @@ fn start(
     ready_file: Option<PathBuf>,
 ) -> anyhow::Result<ExitCode> {
     let threads = Threads::start(plan, &config).context("start threads")?;
-    let clients = threads.clients().clone();
-    let code = threads.block_on(serve(plan, config, secrets, ready_file, clients));
+    let aside = threads.aside();
+    let code = threads.block_on(serve(plan, config, secrets, ready_file, aside));
     threads.end();
     code
 }
@@ -166,12 +164,12 @@ async fn serve(
     config: ImdConfig,
     secrets: Secrets,
     ready_file: Option<PathBuf>,
-    clients: Handle,
+    aside: Aside,
 ) -> anyhow::Result<ExitCode> {
     let signals = Signals::install().context("take over signals")?;
     let telemetry = telemetry::init(&config.log, &config.trace, &plan.service())
         .map_err(config::BadConfig::Telemetry)?;
-    let outcome = run(plan, config, secrets, ready_file, clients, signals).await;
+    let outcome = run(plan, config, secrets, ready_file, aside, signals).await;
     telemetry.finish().await;
     outcome
 }
@@ -181,7 +179,7 @@ async fn run(
     config: ImdConfig,
     secrets: Secrets,
     ready_file: Option<PathBuf>,
-    clients: Handle,
+    aside: Aside,
     signals: Signals,
 ) -> anyhow::Result<ExitCode> {
     match limits::raise_open_files() {
@@ -206,8 +204,9 @@ async fn run(
         (Plan::All, Some(dir)) if std::io::stderr().is_terminal() => Some(dir.clone()),
         _ => None,
     };
-    let shared = share(config, &secrets, clients);
+    let shared = share(config, &secrets, aside);
     let context = shared.context.clone();
+    let door = shared.aside.door.clone();
     let admin = bind_admin(&shared).await?;
     let mut assembly = Assembly::new(shared, plan == Plan::All);
     if let Some(admin) = &admin {
@@ -222,7 +221,7 @@ async fn run(
     let rest = TaskTracker::new();
     secrets.follow(&rest, &stop_rest);
     if let Some(admin) = admin {
-        rest.spawn(serve_admin(admin, stop_rest.clone()));
+        rest.spawn_on(serve_admin(admin, stop_rest.clone()), &door);
     }
     rest.spawn(tell_ready(
         context.clone(),
@@ -254,11 +253,11 @@ async fn run(
     }
 }
 
-fn share(config: ImdConfig, secrets: &Secrets, clients: Handle) -> Shared {
+fn share(config: ImdConfig, secrets: &Secrets, aside: Aside) -> Shared {
     let context = Context::default();
     let links = context.metrics.register(LinkMetrics::register);
     context.metrics.register(|registry| {
-        process::register(registry, runtimes(&clients));
+        process::register(registry, aside.all());
         heap::register(registry);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("im_build", "The program", version);
@@ -284,15 +283,8 @@ fn share(config: ImdConfig, secrets: &Secrets, clients: Handle) -> Shared {
             .map(|kept| kept.secret.clone()),
         context,
         links,
-        clients,
+        aside,
     }
-}
-
-/// The runtimes of this process.
-fn runtimes(clients: &Handle) -> Vec<Handle> {
-    let main = Handle::current();
-    let others = (clients.id() != main.id()).then(|| clients.clone());
-    std::iter::once(main).chain(others).collect()
 }
 
 async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
@@ -301,9 +293,12 @@ async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
         return Ok(None);
     }
     let limit = config.heartbeat.duration();
-    let runtimes = runtimes(&shared.clients);
-    let admin = Admin::bind(&config.listen, shared.context.clone(), limit, runtimes).await?;
-    Ok(Some(admin))
+    let (address, context) = (config.listen.clone(), shared.context.clone());
+    let runtimes = shared.aside.all();
+    let binding = async move { Admin::bind(&address, context, limit, runtimes).await };
+    // A listener wakes the threads on which it was made.
+    let bound = shared.aside.door.spawn(binding).await;
+    Ok(Some(bound.context("bind the admin port")??))
 }
 
 async fn serve_admin(admin: Admin, stop: CancellationToken) {

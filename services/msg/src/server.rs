@@ -16,8 +16,10 @@ use im_runtime::listen::{self, ListenError};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::connection::sweep;
@@ -45,8 +47,10 @@ pub struct Deps {
     /// Version of the program, for operators.
     pub revision: String,
     /// Where connections of clients are worked on. If it is not the runtime of [`Server::run`], nothing that
-    /// clients send holds up links and accepts, which stay there.
+    /// clients send holds up links, which stay there.
     pub clients: Handle,
+    /// Where connections are taken in.
+    pub door: Handle,
 }
 
 /// Addresses of a bound server.
@@ -66,6 +70,9 @@ pub enum ServerError {
     /// The client port cannot be bound.
     #[error("open the client port")]
     Listen(#[from] ListenError),
+    /// The runtime of the client port has ended.
+    #[error("open the client port on its thread")]
+    Door(#[source] JoinError),
     /// The client port has no address.
     #[error("read the address of the client port")]
     Address(#[source] io::Error),
@@ -76,6 +83,7 @@ pub struct Server {
     pub(crate) gateway: Arc<Gateway>,
     receiver: Receiver,
     listener: TcpListener,
+    door: Handle,
     bound: Bound,
     revision: String,
     link_metrics: LinkMetrics,
@@ -95,10 +103,14 @@ impl Server {
             login,
             revision,
             clients,
+            door,
         } = deps;
         config.validate()?;
         let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
-        let listener = listen::tcp(&config.listen, backlog).await?;
+        let open = config.listen.clone();
+        let open = async move { listen::tcp(&open, backlog).await };
+        // A listener wakes the threads on which it was made.
+        let listener = door.spawn(open).await.map_err(ServerError::Door)??;
         let address = listener.local_addr().map_err(ServerError::Address)?;
         let public = Public::of(&config, address);
         let name = match config.name.as_str() {
@@ -124,6 +136,7 @@ impl Server {
             gateway,
             receiver,
             listener,
+            door,
             bound,
             revision,
             link_metrics,
@@ -150,6 +163,7 @@ impl Server {
             gateway,
             receiver,
             listener,
+            door,
             bound,
             revision,
             link_metrics,
@@ -187,19 +201,14 @@ impl Server {
         if !env.config.public_endpoint_file.as_os_str().is_empty() {
             env.tasks.spawn(endpoint::follow(Arc::clone(&gateway)));
         }
-        {
-            let mut accepting = std::pin::pin!(accept::run(&gateway, &listener));
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = &mut accepting => {}
-            }
-            // Clients that were sent here before the login servers knew are still let in.
-            tokio::select! {
-                () = drain::announce(&gateway) => {}
-                () = &mut accepting => {}
-            }
-        }
-        drop(listener);
+        let accepting = accept::run(Arc::clone(&gateway), listener);
+        let accepting = AbortOnDropHandle::new(door.spawn(accepting));
+        stop.cancelled().await;
+        // Clients that were sent here before the login servers knew are still let in.
+        drain::announce(&gateway).await;
+        accepting.abort();
+        // The port is closed when its task is gone, which an abort makes of it.
+        accepting.await.ok();
         drain::close_all(&gateway).await;
         env.stop.cancel();
         env.tasks.close();

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod delivery;
+mod door;
 mod leaving;
 mod login;
 mod messages;

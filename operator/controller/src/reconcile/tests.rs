@@ -9,6 +9,7 @@ use crate::testing::Asked;
 use world::{World, key};
 
 mod recovery;
+mod spans;
 mod truth;
 mod world;
 

@@ -176,6 +176,7 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
+    use crate::run::threads::Aside;
     use crate::table::{ECHO, WITH_ECHO};
 
     fn assembly(together: bool) -> Assembly {
@@ -186,7 +187,10 @@ mod tests {
             remember_keys: None,
             context: Context::default(),
             links: LinkMetrics::default(),
-            clients: Handle::current(),
+            aside: Aside {
+                clients: Handle::current(),
+                door: Handle::current(),
+            },
         };
         Assembly::new(shared, together)
     }

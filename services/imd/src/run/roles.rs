@@ -112,7 +112,8 @@ async fn msg(assembly: &mut Assembly) -> anyhow::Result<()> {
         context: assembly.shared.context.clone(),
         link_metrics: assembly.shared.links.clone(),
         revision: REVISION.to_owned(),
-        clients: assembly.shared.clients.clone(),
+        clients: assembly.shared.aside.clients.clone(),
+        door: assembly.shared.aside.door.clone(),
     };
     let msg = im_msg::Server::bind(config, deps).await?;
     assembly.note(Role::MSG.section, "client", msg.bound().listen);

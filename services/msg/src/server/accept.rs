@@ -20,15 +20,15 @@ use crate::transport::Transport;
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Takes connections in, for ever.
-pub(super) async fn run(gateway: &Arc<Gateway>, listener: &TcpListener) {
+pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener) {
     let mut backoff = Backoff::default();
     let mut pace = Pace::new(gateway.env.config.accept_rate);
     loop {
         pace.turn().await;
-        match accept(gateway, listener).await {
+        match accept(&gateway, &listener).await {
             Ok((sock, remote)) => {
                 backoff = Backoff::default();
-                take_in(gateway, sock, remote.ip());
+                take_in(&gateway, sock, remote.ip());
             }
             Err(error) => {
                 gateway.env.metrics.accept_errors.inc();

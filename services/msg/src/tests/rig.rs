@@ -30,6 +30,7 @@ use im_runtime::Context;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -114,6 +115,11 @@ impl Rig {
 
     /// A server with these route servers; ready or not.
     pub(super) async fn start_alone(config: MsgConfig, names: &[&str]) -> Self {
+        Self::start_behind(Handle::current(), config, names).await
+    }
+
+    /// The same with a runtime that takes connections in.
+    pub(super) async fn start_behind(door: Handle, config: MsgConfig, names: &[&str]) -> Self {
         let ring = Ring::new(names.iter().copied()).digest();
         let db = DbPlayer(Arc::new(Mutex::new(Db {
             accepts: true,
@@ -159,7 +165,8 @@ impl Rig {
                 &LinkConfig::default(),
             ),
             revision: "test".to_owned(),
-            clients: tokio::runtime::Handle::current(),
+            clients: Handle::current(),
+            door,
         };
         let server = Server::bind(config, deps).await.unwrap();
         let addr = server.bound().listen;

@@ -136,6 +136,13 @@ async fn all_threads_of_a_msg_server_are_busy() {
     busy(siege, "msg1").await;
 }
 
+/// The same on the threads that it shares with its links.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_threads_of_a_msg_server_that_shares_them_are_busy() {
+    let siege = Siege::separate(ground(2 * EACH).set("msg.rate_limit=0")).await;
+    busy(siege, "msg1").await;
+}
+
 /// The same on shared threads, with everything in one process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_threads_of_all_in_one_are_busy() {
