@@ -117,7 +117,11 @@ mod tests {
                 let folder = file.split("/src/").next().unwrap();
                 let manifest = fs::read_to_string(root.join(folder).join("Cargo.toml")).unwrap();
                 let name = format!("name = \"{}\"", core.package);
-                assert!(manifest.contains(&name), "{file} is not of {}", core.package);
+                assert!(
+                    manifest.contains(&name),
+                    "{file} is not of {}",
+                    core.package
+                );
                 let before_glob = file.split('*').next().unwrap();
                 assert!(root.join(before_glob).exists(), "{file}");
             }
@@ -128,6 +132,9 @@ mod tests {
     fn an_unknown_core_is_answered_with_those_that_there_are() {
         let error = run(Some("posit")).unwrap_err().to_string();
         assert!(error.contains("\"posit\""), "{error}");
-        assert!(CORES.iter().all(|core| error.contains(core.name)), "{error}");
+        assert!(
+            CORES.iter().all(|core| error.contains(core.name)),
+            "{error}"
+        );
     }
 }

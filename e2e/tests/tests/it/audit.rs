@@ -15,7 +15,7 @@ fn lines(platform: &mut Platform) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_change_of_an_administrator_leaves_one_line_with_actor_call_subject_and_outcome() {
-    let mut platform = own_platform(3, &[]).await;
+    let mut platform = own_platform(3, &["log.format=\"json\""]).await;
     let before = lines(&mut platform);
     assert_eq!(before.len(), 1, "the people were imported: {before:?}");
     assert_eq!(before[0]["call"], "ImportDirectory");

@@ -36,6 +36,7 @@ mod profiles;
 mod remembered;
 mod restored;
 mod retries;
+mod rows;
 mod settings;
 mod slow_readers;
 mod starting;
