@@ -6,6 +6,7 @@ use std::time::Duration;
 use im_codec::text::TextError;
 use im_codec::{DecodeError, FrameError};
 use im_core::{Classify, ErrorKind};
+use im_proto_teamtalk::base::KickReasonType;
 
 use crate::dispatch::DispatchError;
 
@@ -49,7 +50,7 @@ pub enum Error {
     #[error("connection lost")]
     Disconnected,
     /// The server told this terminal to leave (`KickReasonType`).
-    #[error("kicked by the server for reason {reason}")]
+    #[error("{}", kicked(*.reason))]
     Kicked {
         /// Why.
         reason: i32,
@@ -90,6 +91,20 @@ impl Classify for Error {
     }
 }
 
+/// Why a terminal was told to leave, as far as the protocol says. An administrator gives the reason of a
+/// phone.
+fn kicked(reason: i32) -> String {
+    match KickReasonType::try_from(reason) {
+        Ok(KickReasonType::KickReasonDuplicateUser) => {
+            "the same person has logged in at another terminal of this kind".to_owned()
+        }
+        Ok(KickReasonType::KickReasonMobileKick) => {
+            "ended from the person's phone, or by an administrator".to_owned()
+        }
+        Err(_) => format!("told to leave by the server, for a reason of number {reason}"),
+    }
+}
+
 /// The result code of a wrong name or password.
 const fn wrong_credentials() -> i32 {
     im_proto_teamtalk::base::ResultType::RefuseReasonDbValidateFailed as i32
@@ -99,5 +114,18 @@ impl Error {
     /// Whether another attempt with the same configuration may succeed.
     pub fn is_retryable(&self) -> bool {
         self.kind().is_retryable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_session_ended_is_said_in_words() {
+        let text = |reason| Error::Kicked { reason }.to_string();
+        assert!(text(1).contains("another terminal"), "{}", text(1));
+        assert!(text(2).contains("administrator"), "{}", text(2));
+        assert!(text(7).ends_with("number 7"), "{}", text(7));
     }
 }

@@ -38,7 +38,7 @@ use im_core::{Chain, UserId};
 use im_proto_rpc::v1::{LoginCall, LoginDone};
 use im_store::{LoginFailures, Store, StoreError};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::error;
 
 pub(crate) use hash::{HashPolicy, StoredHash, digest_of};
 pub(crate) use imported::Imported;
@@ -247,9 +247,7 @@ impl Accounts {
 
     /// Ends the locks of a name; how many failures' places were forgotten.
     pub(crate) async fn unlock(&self, name: &str) -> Result<u64, StoreError> {
-        let forgotten = self.store.forget_login_failures(name).await?;
-        info!(name, "failed logins forgotten");
-        Ok(forgotten)
+        self.store.forget_login_failures(name).await
     }
 }
 

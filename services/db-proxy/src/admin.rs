@@ -1,8 +1,11 @@
 //! Administration: directory import, people, groups, sessions.
 //!
-//! Served on the same port as everything else, to holders of the installation's secret. Names are
-//! login names. Whatever takes the right to log in from somebody ends his sessions at once.
+//! Served on a port of its own, to holders of the administrators' secret. Names are login names. Whatever
+//! takes the right to log in from somebody ends their sessions at once. Every change names who wants it
+//! and leaves one line in the log ([`audit`]).
 
+mod audit;
+mod cursor;
 mod departments;
 mod groups;
 mod import;
@@ -19,19 +22,22 @@ use im_config::DbProxyConfig;
 use im_core::{Classify as _, ErrorKind, UserId};
 use im_proto_rpc::v1::admin_server::Admin;
 use im_proto_rpc::v1::{
-    ChangeGroupMembersRequest, ClearLockReply, ClearLockRequest, CreateGroupRequest,
-    DepartmentList, DepartmentRecord, DirectoryRow, GroupList, GroupRecord, ImportItem,
+    AddUserRequest, ChangeGroupMembersRequest, ClearLockReply, ClearLockRequest,
+    CreateGroupRequest, DepartmentList, DepartmentRecord, GroupList, GroupRecord, ImportItem,
     ImportProgress, KickReply, KickSessionRequest, ListDepartmentsRequest, ListGroupsRequest,
     ListLocksRequest, ListRefusalsRequest, ListSessionsRequest, ListUsersRequest, LockList,
-    RefusalList, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest, RemovedUser,
-    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, SessionsReply,
+    MoveUserRequest, RefusalList, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest,
+    RemovedUser, RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, SessionsReply,
     SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
+use im_rpc::Secret;
 use im_store::{Store, StoreError, UserProfile};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::error;
 
+use self::audit::Entry;
+use self::cursor::Cursors;
 use crate::accounts::{Accounts, HashError, SetPasswordError};
 use crate::assembly::Context;
 use crate::names;
@@ -47,9 +53,10 @@ pub(crate) struct AdminService {
     config: Arc<DbProxyConfig>,
     /// One change of names at a time: what was found free stays so until it is taken.
     changing: Arc<Mutex<()>>,
+    cursors: Cursors,
 }
 
-/// Why an administrator does not get what he asked for.
+/// Why an administrator does not get what they asked for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
     #[error("{0}")]
@@ -126,8 +133,9 @@ fn of_kind(kind: ErrorKind, text: &str) -> Status {
 }
 
 impl AdminService {
-    /// Works with the context and the accounts that logins are checked against.
-    pub(crate) fn new(context: &Context, accounts: Arc<Accounts>) -> Self {
+    /// Works with the context and the accounts that logins are checked against; `secret` is the
+    /// administrators'.
+    pub(crate) fn new(context: &Context, accounts: Arc<Accounts>, secret: &Secret) -> Self {
         Self {
             store: Arc::clone(&context.store),
             writer: context.writer.clone(),
@@ -135,6 +143,7 @@ impl AdminService {
             accounts,
             config: Arc::clone(&context.config),
             changing: Arc::default(),
+            cursors: Cursors::new(secret),
         }
     }
 
@@ -176,14 +185,17 @@ impl Admin for AdminService {
         &self,
         request: Request<Streaming<ImportItem>>,
     ) -> Result<Response<Self::ImportDirectoryStream>, Status> {
-        Ok(Response::new(Box::pin(self.import(request.into_inner()))))
+        let entry = Entry::of(&request, "ImportDirectory")?;
+        let told = self.import(request.into_inner(), entry);
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn add_user(
         &self,
-        request: Request<DirectoryRow>,
+        request: Request<AddUserRequest>,
     ) -> Result<Response<UserRecord>, Status> {
-        Ok(Response::new(self.add_person(request.into_inner()).await?))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.add_person(request.into_inner()).await)
     }
 
     async fn list_users(
@@ -193,63 +205,28 @@ impl Admin for AdminService {
         Ok(Response::new(self.list_people(request.into_inner()).await?))
     }
 
-    async fn set_password(
-        &self,
-        request: Request<SetPasswordRequest>,
-    ) -> Result<Response<UserRecord>, Status> {
-        Ok(Response::new(
-            self.change_password(request.into_inner()).await?,
-        ))
-    }
-
-    async fn set_user_status(
-        &self,
-        request: Request<SetUserStatusRequest>,
-    ) -> Result<Response<UserRecord>, Status> {
-        Ok(Response::new(
-            self.change_status(request.into_inner()).await?,
-        ))
-    }
-
-    async fn create_group(
-        &self,
-        request: Request<CreateGroupRequest>,
-    ) -> Result<Response<GroupRecord>, Status> {
-        Ok(Response::new(self.make_group(request.into_inner()).await?))
-    }
-
-    async fn change_group_members(
-        &self,
-        request: Request<ChangeGroupMembersRequest>,
-    ) -> Result<Response<GroupRecord>, Status> {
-        Ok(Response::new(
-            self.change_group(request.into_inner()).await?,
-        ))
-    }
-
-    async fn list_groups(
-        &self,
-        request: Request<ListGroupsRequest>,
-    ) -> Result<Response<GroupList>, Status> {
-        Ok(Response::new(self.groups(request.into_inner()).await?))
-    }
-
     async fn rename_user(
         &self,
         request: Request<RenameUserRequest>,
     ) -> Result<Response<UserRecord>, Status> {
-        Ok(Response::new(
-            self.rename_person(request.into_inner()).await?,
-        ))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.rename_person(request.into_inner()).await)
+    }
+
+    async fn move_user(
+        &self,
+        request: Request<MoveUserRequest>,
+    ) -> Result<Response<UserRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.move_person(request.into_inner()).await)
     }
 
     async fn remove_user(
         &self,
         request: Request<RemoveUserRequest>,
     ) -> Result<Response<RemovedUser>, Status> {
-        Ok(Response::new(
-            self.remove_person(request.into_inner()).await?,
-        ))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.remove_person(request.into_inner()).await)
     }
 
     async fn list_refusals(
@@ -259,47 +236,82 @@ impl Admin for AdminService {
         Ok(Response::new(self.refusals(&request.into_inner().name)))
     }
 
+    async fn set_password(
+        &self,
+        request: Request<SetPasswordRequest>,
+    ) -> Result<Response<UserRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.change_password(request.into_inner()).await)
+    }
+
+    async fn set_user_status(
+        &self,
+        request: Request<SetUserStatusRequest>,
+    ) -> Result<Response<UserRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.change_status(request.into_inner()).await)
+    }
+
+    async fn create_group(
+        &self,
+        request: Request<CreateGroupRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.make_group(request.into_inner()).await)
+    }
+
+    async fn change_group_members(
+        &self,
+        request: Request<ChangeGroupMembersRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.change_group(request.into_inner()).await)
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<ListGroupsRequest>,
+    ) -> Result<Response<GroupList>, Status> {
+        Ok(Response::new(self.groups(request.into_inner()).await?))
+    }
+
     async fn rename_group(
         &self,
         request: Request<RenameGroupRequest>,
     ) -> Result<Response<GroupRecord>, Status> {
-        Ok(Response::new(
-            self.rename_a_group(request.into_inner()).await?,
-        ))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.rename_a_group(request.into_inner()).await)
     }
 
     async fn remove_group(
         &self,
         request: Request<RemoveGroupRequest>,
     ) -> Result<Response<GroupRecord>, Status> {
-        Ok(Response::new(
-            self.remove_a_group(request.into_inner()).await?,
-        ))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.remove_a_group(request.into_inner()).await)
     }
 
     async fn list_departments(
         &self,
         _request: Request<ListDepartmentsRequest>,
     ) -> Result<Response<DepartmentList>, Status> {
-        Ok(Response::new(Self::list_departments(self).await?))
+        Ok(Response::new(self.all_departments().await?))
     }
 
     async fn rename_department(
         &self,
         request: Request<RenameDepartmentRequest>,
     ) -> Result<Response<DepartmentRecord>, Status> {
-        Ok(Response::new(
-            Self::rename_department(self, request.into_inner()).await?,
-        ))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.rename_a_department(request.into_inner()).await)
     }
 
     async fn remove_department(
         &self,
         request: Request<RemoveDepartmentRequest>,
     ) -> Result<Response<DepartmentRecord>, Status> {
-        Ok(Response::new(
-            Self::remove_department(self, request.into_inner()).await?,
-        ))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.remove_a_department(request.into_inner()).await)
     }
 
     async fn list_sessions(
@@ -313,7 +325,8 @@ impl Admin for AdminService {
         &self,
         request: Request<KickSessionRequest>,
     ) -> Result<Response<KickReply>, Status> {
-        Ok(Response::new(self.kick(request.into_inner()).await?))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.kick(request.into_inner()).await)
     }
 
     async fn list_locks(
@@ -327,7 +340,8 @@ impl Admin for AdminService {
         &self,
         request: Request<ClearLockRequest>,
     ) -> Result<Response<ClearLockReply>, Status> {
-        Ok(Response::new(self.unlock(request.into_inner()).await?))
+        let entry = Entry::begin(&request)?;
+        entry.end(self.unlock(request.into_inner()).await)
     }
 }
 

@@ -130,7 +130,11 @@ impl Server {
         let admin = if config.admin_listen.is_empty() {
             None
         } else {
-            let service = AdminServer::new(AdminService::new(context, Arc::clone(&accounts)));
+            let service = AdminServer::new(AdminService::new(
+                context,
+                Arc::clone(&accounts),
+                &deps.admin_secret,
+            ));
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
             Some(server.service(service).on(listener)?)

@@ -11,12 +11,32 @@ use clap::{Args, Subcommand};
 
 use crate::connect::ServerArgs;
 
+/// Flag of every command that changes something.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Judge {
+    /// Only says whether it can be done, and changes nothing.
+    #[arg(long, help_heading = "The change")]
+    dry_run: bool,
+}
+
+/// Which part of a list is shown.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Page {
+    /// Most lines to list; the server gives fewer of a very long list.
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    limit: u32,
+    /// Goes on where a list ended, which says how.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    cursor: String,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   imd admin user list --data-dir data
   imd admin user refusals ann --data-dir data      why can ann not log in?
   imd admin group create \"The team\" --owner ann --member ben --data-dir data
+  imd admin user move ann Company/Sales --data-dir data
   imd admin department rename Company/Salse Sales --data-dir data
   imd admin session kick ann --server db:10601 --secret-file admin-secret")]
 pub(crate) struct AdminArgs {

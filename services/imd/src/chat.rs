@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::connect::{PAUSE, WAIT_SECONDS};
 use crate::output;
-use crate::probe::{Found, address_of, probe};
+use crate::probe::misdirected;
 use input::{Editor, Input};
 use session::{Flow, Session};
 
@@ -30,6 +30,7 @@ const MAX_PASSWORD: usize = 4_096;
 
 /// Who logs in where.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The login")]
 struct Login {
     /// Login name.
     user: String,
@@ -140,23 +141,9 @@ async fn log_in(login: &Login, password: &str) -> anyhow::Result<(Client, Events
             Err(error) => error,
         };
         if error.kind() == ErrorKind::Denied {
-            bail!(
-                "{0} is not let in: unknown user, wrong password, or not active (an administrator sees which: \
-                 imd admin user refusals {0})",
-                login.user
-            );
+            return Err(not_let_in(&login.user));
         }
-        let address = address_of(&login.server);
-        let found = probe(&address).await;
-        let is_url = login.server.starts_with("http://");
-        let is_right = match &found {
-            Found::LoginServer => is_url,
-            Found::MsgServer(_) => !is_url,
-            Found::Nobody(_) => true,
-            _ => false,
-        };
-        if !is_right {
-            let what = found.says(&address);
+        if let Some(what) = misdirected(&login.server).await {
             return Err(error).with_context(|| format!("log in to {}: {what}", login.server));
         }
         if !error.is_retryable() || Instant::now() >= deadline {
@@ -222,6 +209,14 @@ async fn typed<W: Write>(
             }
         }
     }
+}
+
+/// A login that was refused; the server does not say why.
+pub(crate) fn not_let_in(user: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{user} is not let in: unknown user, wrong password, or not active (an administrator sees which: \
+         imd admin user refusals {user})"
+    )
 }
 
 /// The first line of a password file.

@@ -9,14 +9,22 @@ use im_client::{Client, ClientConfig, Event, Events, Password};
 use im_core::{Classify as _, ErrorKind, Peer, UserId};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::chat::read_password;
+use crate::chat::{not_let_in, read_password};
 use crate::output;
+use crate::probe::misdirected;
 
 /// Wait between two attempts to log in.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Logs two people in and passes a message from the first to the second.
 #[derive(Debug, clap::Args)]
+#[command(
+    next_help_heading = "The server",
+    after_help = "\
+Examples:
+  imd check ann ben --password-file password
+  imd check probe1 probe2 --password-file password --server http://chat.example.com:8080 --within 5"
+)]
 pub(crate) struct Args {
     /// Login name of the sender.
     from: String,
@@ -66,13 +74,17 @@ async fn log_in(
         };
         match outcome {
             Ok(connected) => return Ok(connected),
-            Err(error) if error.kind() == ErrorKind::Denied => {
-                bail!("unknown user, wrong password, or not active: {user}")
+            Err(error) if error.kind() == ErrorKind::Denied => return Err(not_let_in(user)),
+            Err(error) => {
+                let what = || format!("log in {user} at {}", args.server);
+                if let Some(found) = misdirected(&args.server).await {
+                    return Err(error).with_context(|| format!("{}: {found}", what()));
+                }
+                if !error.is_retryable() || Instant::now() + PAUSE >= deadline {
+                    return Err(error).with_context(what);
+                }
+                sleep_until(Instant::now() + PAUSE).await;
             }
-            Err(error) if !error.is_retryable() || Instant::now() + PAUSE >= deadline => {
-                return Err(error).with_context(|| format!("log in {user} at {}", args.server));
-            }
-            Err(_) => sleep_until(Instant::now() + PAUSE).await,
         }
     }
 }

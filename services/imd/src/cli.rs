@@ -56,6 +56,7 @@ pub(crate) enum Command {
 
 /// Where configuration comes from. Precedence: flag, environment, file, default.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Configuration")]
 pub(crate) struct ConfigArgs {
     /// Configuration file (TOML).
     #[arg(long, env = "IMD_CONFIG", value_name = "FILE")]
@@ -80,6 +81,7 @@ pub(crate) struct ConfigArgs {
 }
 
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "The process")]
 pub(crate) struct RoleArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -89,6 +91,15 @@ pub(crate) struct RoleArgs {
 }
 
 #[derive(Args, Clone, Debug, Default)]
+#[command(
+    next_help_heading = "The process",
+    after_help = "\
+Examples:
+  imd all-in-one --data-dir data
+  imd all-in-one --data-dir data --bind 0.0.0.0       for clients in the network too
+  imd all-in-one --data-dir data -f imcluster.yaml    as it will run in a cluster
+  imd all-in-one --data-dir data 2> imd.log &         its log apart from the shell"
+)]
 pub(crate) struct AllInOneArgs {
     #[command(flatten)]
     pub(crate) role: RoleArgs,

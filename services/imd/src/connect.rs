@@ -1,5 +1,6 @@
 //! The tools' way to db-proxy's administration service.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use im_proto_rpc::v1::admin_client::AdminClient;
 use im_rpc::Secret;
 use im_rpc::secret::{Present, SecretError};
 use tokio::time::{Instant, sleep};
-use tonic::Status;
+use tonic::metadata::{Binary, MetadataValue};
+use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
+use tonic::{Request, Status};
 
 use crate::config::BadConfig;
 use crate::output;
@@ -58,6 +61,15 @@ pub(crate) struct ServerArgs {
         help_heading = HEADING
     )]
     pub(crate) wait: u16,
+    /// Who wants a change, for the server's log [default: the name of this login].
+    #[arg(
+        long,
+        global = true,
+        env = "IMD_ACTOR",
+        value_name = "NAME",
+        help_heading = HEADING
+    )]
+    pub(crate) actor: Option<String>,
 }
 
 /// Heading of these options in helps.
@@ -84,7 +96,25 @@ const DEFAULT_SERVER: &str = "127.0.0.1:10601";
 /// Longest text that can name a port.
 const MAX_ADDRESS_BYTES: usize = 256;
 
-pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
+pub(crate) type Admin = AdminClient<InterceptedService<Channel, Caller>>;
+
+/// Metadata that names who wants a change.
+const ACTOR: &str = "im-actor-bin";
+
+/// Presents the secret and says who calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    present: Present,
+    actor: MetadataValue<Binary>,
+}
+
+impl Interceptor for Caller {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let mut request = self.present.call(request)?;
+        request.metadata_mut().insert_bin(ACTOR, self.actor.clone());
+        Ok(request)
+    }
+}
 
 impl ServerArgs {
     /// Connects to the administration service, and waits for one that is just starting.
@@ -114,10 +144,23 @@ impl ServerArgs {
         let channel = im_rpc::grpc::channel(&server, &LinkConfig::default())
             .await
             .with_context(|| format!("reach db-proxy at {server}"))?;
-        Ok(
-            AdminClient::with_interceptor(channel, Present::new(&secret))
-                .max_decoding_message_size(MAX_ANSWER_BYTES),
-        )
+        let caller = Caller {
+            present: Present::new(&secret),
+            actor: MetadataValue::from_bytes(self.actor().as_bytes()),
+        };
+        Ok(AdminClient::with_interceptor(channel, caller)
+            .max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    /// Who calls: as they say, or as this machine knows them.
+    fn actor(&self) -> String {
+        let named = |name: &str| std::env::var(name).ok().filter(|name| !name.is_empty());
+        let known = || named("USER").or_else(|| named("LOGNAME"));
+        self.actor.clone().or_else(known).unwrap_or_else(|| {
+            // The owner of a process owns its entry.
+            let owner = std::fs::metadata("/proc/self").map(|entry| entry.uid());
+            owner.map_or_else(|_| "unknown".to_owned(), |uid| format!("uid {uid}"))
+        })
     }
 
     fn address(&self) -> String {
@@ -190,6 +233,7 @@ mod tests {
             secret_file: None,
             data_dir: Some(dir.path().to_owned()),
             wait: 0,
+            actor: None,
         };
         assert_eq!(args.address(), DEFAULT_SERVER);
         assert!(args.secret().is_err());
@@ -200,5 +244,8 @@ mod tests {
         assert_eq!(args.secret().unwrap().expose(), secret.expose());
         args.server = Some("db:1".to_owned());
         assert_eq!(args.address(), "db:1");
+        assert!(!args.actor().is_empty(), "whoever runs this has a name");
+        args.actor = Some("ann".to_owned());
+        assert_eq!(args.actor(), "ann");
     }
 }

@@ -109,9 +109,18 @@ impl Table {
 }
 
 /// Says on standard error that a list goes on, and how to see the rest.
-pub(crate) fn tell_more(more: bool, last: Option<u32>) {
-    if let (true, Some(last)) = (more, last) {
-        note(&format!("there are more: --after {last} goes on"));
+pub(crate) fn tell_more(next: &str) {
+    if !next.is_empty() {
+        note(&format!(
+            "there are more: the same with --cursor {next} goes on"
+        ));
+    }
+}
+
+/// Says on standard error that what is shown is as it is, not as it would be.
+pub(crate) fn tell_dry_run(dry_run: bool) {
+    if dry_run {
+        note("dry run: this can be done, and nothing was changed");
     }
 }
 

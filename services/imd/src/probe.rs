@@ -97,6 +97,20 @@ pub(crate) async fn probe(address: &str) -> Found {
     }
 }
 
+/// What is wrong with a server that somebody gave for clients; `None` when it is what they mean, or when
+/// nobody answers there yet.
+pub(crate) async fn misdirected(server: &str) -> Option<String> {
+    let address = address_of(server);
+    let found = probe(&address).await;
+    let is_url = server.starts_with("http://");
+    match &found {
+        Found::LoginServer if is_url => None,
+        Found::MsgServer(_) if !is_url => None,
+        Found::Nobody(_) => None,
+        _ => Some(found.says(&address)),
+    }
+}
+
 /// `host:port` of what somebody gave as a server: a URL or an address.
 pub(crate) fn address_of(server: &str) -> String {
     let rest = server

@@ -50,6 +50,9 @@ impl Place {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  imd backup --data-dir data --to im-2026-11-29.backup")]
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     place: Place,
@@ -63,6 +66,10 @@ pub(crate) struct BackupArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  imd restore --data-dir new --from im-2026-11-29.backup
+  imd restore --data-dir new --from im-2026-11-29.backup --skip-ids 200000     the same backup again")]
 pub(crate) struct RestoreArgs {
     #[command(flatten)]
     place: Place,

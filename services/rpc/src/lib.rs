@@ -22,4 +22,4 @@ pub use link::{Accept, Dial, DialError, Link};
 pub use metrics::LinkMetrics;
 pub use peers::{Connect, PeerEvent, Peers};
 pub use ring::Ring;
-pub use secret::{Guard, Secret};
+pub use secret::{Credential, Guard, Secret};

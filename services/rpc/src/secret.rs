@@ -14,12 +14,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-pub use guard::Guard;
+pub use guard::{Credential, Guard};
 
 /// Shortest secret that is accepted, bytes.
 pub const MIN_SECRET_BYTES: usize = 16;
@@ -154,13 +154,25 @@ impl Secret {
         Some(value)
     }
 
-    /// Whether this is one of the values. Digests have one length and all are compared, so that the
-    /// time tells nothing about them.
-    fn accepts(&self, presented: &[u8]) -> bool {
+    /// Which of the values this is, from 1, in the order of the lines; `None` when it is none. Digests
+    /// have one length and all are compared, so that the time tells nothing about them.
+    fn accepts(&self, presented: &[u8]) -> Option<u8> {
         let presented = blake3::hash(presented);
-        let compare = |found: Choice, digest: &[u8; 32]| found | presented.as_bytes().ct_eq(digest);
-        let found = self.read().digests.iter().fold(Choice::from(0), compare);
-        found.into()
+        let values = self.read();
+        let numbered = (1_u8..).zip(&values.digests);
+        let found = numbered.fold(0, |found: u8, (number, digest)| {
+            let same = presented.as_bytes().ct_eq(digest);
+            u8::conditional_select(&found, &number, same)
+        });
+        (found > 0).then_some(found)
+    }
+
+    /// Keys for a purpose, one of each value, the first value's first: whoever has none of the values
+    /// cannot make them.
+    pub fn keys(&self, purpose: &'static str) -> Vec<[u8; 32]> {
+        let values = self.read();
+        let key = |digest: &[u8; 32]| blake3::derive_key(purpose, digest);
+        values.digests.iter().map(key).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Values> {
@@ -240,8 +252,13 @@ mod tests {
     fn the_first_line_is_presented_and_every_line_accepted() {
         let secret = Secret::new(&format!("{NEW}\r\n\n  {OLD}  \n")).unwrap();
         assert_eq!(secret.expose(), NEW);
-        assert!(secret.accepts(NEW.as_bytes()) && secret.accepts(OLD.as_bytes()));
-        assert!(!secret.accepts(b"") && !secret.accepts(format!("{NEW}\n{OLD}").as_bytes()));
+        assert!(
+            secret.accepts(NEW.as_bytes()).is_some() && secret.accepts(OLD.as_bytes()).is_some()
+        );
+        assert!(
+            secret.accepts(b"").is_none()
+                && secret.accepts(format!("{NEW}\n{OLD}").as_bytes()).is_none()
+        );
     }
 
     #[test]
@@ -263,12 +280,14 @@ mod tests {
         assert!(!reloaded.reload(&path).unwrap(), "nothing has changed");
         std::fs::write(&path, format!("{OLD}\n{NEW}")).unwrap();
         assert!(reloaded.reload(&path).unwrap());
-        assert!(secret.accepts(NEW.as_bytes()) && secret.expose() == OLD);
+        assert!(secret.accepts(NEW.as_bytes()).is_some() && secret.expose() == OLD);
         std::fs::write(&path, "short").unwrap();
         assert!(reloaded.reload(&path).is_err());
-        assert!(secret.accepts(OLD.as_bytes()) && secret.accepts(NEW.as_bytes()));
+        assert!(
+            secret.accepts(OLD.as_bytes()).is_some() && secret.accepts(NEW.as_bytes()).is_some()
+        );
         std::fs::write(&path, NEW).unwrap();
         assert!(reloaded.reload(&path).unwrap());
-        assert!(secret.expose() == NEW && !secret.accepts(OLD.as_bytes()));
+        assert!(secret.expose() == NEW && secret.accepts(OLD.as_bytes()).is_none());
     }
 }

@@ -16,10 +16,12 @@ pub mod telemetry;
 mod dumps;
 mod metrics;
 mod readiness;
+mod throttle;
 
 pub use dumps::Dumps;
 pub use metrics::Metrics;
 pub use readiness::Readiness;
+pub use throttle::Throttle;
 
 /// What a role gets from its process. Clones share everything; `default()` serves a test.
 #[derive(Clone, Debug, Default)]

@@ -74,6 +74,9 @@ pub enum BackupError {
     /// There is no store.
     #[error("there is no store in {}", .0.display())]
     NotAStore(PathBuf),
+    /// A file is none that a backup wrote.
+    #[error("{} is no backup of a store", .0.display())]
+    NoBackup(PathBuf),
     /// A later release wrote it.
     #[error(
         "read {}: its schema has version {found}, this release knows up to {known}", .path.display()
@@ -87,7 +90,7 @@ pub enum BackupError {
         known: i64,
     },
     /// The database contradicts itself.
-    #[error("check {}: {report}", .path.display())]
+    #[error("{} is no whole backup of a store: {report}", .path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -146,7 +149,7 @@ pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     // The copy holds password hashes; SQLite accepts an empty file as its target.
     let draft = Draft::beside(to).map_err(io_error(to))?;
     copy::copy(&database, draft.path()).await?;
-    check(draft.path()).await?;
+    check(draft.path(), to).await?;
     publish(draft, to)
 }
 
@@ -172,7 +175,7 @@ pub const SKIPPED_IDS: u32 = 100_000;
 /// As [`restore_stream`], and when there is no such file.
 pub async fn restore(from: &Path, data_dir: &Path, skip_ids: u32) -> Result<(), BackupError> {
     if !from.try_exists().map_err(io_error(from))? {
-        return Err(BackupError::NotAStore(from.to_path_buf()));
+        return Err(BackupError::NoBackup(from.to_path_buf()));
     }
     let source = File::open(from).map_err(io_error(from))?;
     restore_stream(source, from, data_dir, skip_ids).await
@@ -210,7 +213,7 @@ pub async fn restore_stream(
     target.flush().await.map_err(io_error(draft.path()))?;
     is_whole(draft.path(), name)?;
     // What is checked is what will be used, not what it was copied from.
-    check(draft.path()).await?;
+    check(draft.path(), name).await?;
     if skip_ids > 0 {
         skip::skip(draft.path(), skip_ids).await?;
     }
@@ -238,10 +241,10 @@ fn is_whole(copy: &Path, name: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Whether a file is a whole store of a version that this release knows.
-async fn check(path: &Path) -> Result<(), BackupError> {
+/// Whether a file is a whole store of a version that this release knows; `named` is what errors call it.
+async fn check(path: &Path, named: &Path) -> Result<(), BackupError> {
     let damaged = |report: String| BackupError::Damaged {
-        path: path.to_path_buf(),
+        path: named.to_path_buf(),
         report,
     };
     let mut copy = open(path)
@@ -261,12 +264,12 @@ async fn check(path: &Path) -> Result<(), BackupError> {
         .and_then(|row| row.try_get::<Option<i64>, _>(0))
         .ok()
         .flatten()
-        .ok_or_else(|| BackupError::NotAStore(path.to_path_buf()))?;
+        .ok_or_else(|| BackupError::NoBackup(named.to_path_buf()))?;
     copy.close().await?;
     let known = sqlite::schema_version();
     if found > known {
         return Err(BackupError::TooNew {
-            path: path.to_path_buf(),
+            path: named.to_path_buf(),
             found,
             known,
         });

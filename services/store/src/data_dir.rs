@@ -74,6 +74,12 @@ pub enum DataDirError {
         /// Its permissions.
         mode: u32,
     },
+    /// It is something else.
+    #[error("{} is no folder: name another one for the data", .path.display())]
+    NoFolder {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A file could not be read, written or locked.
     #[error("use {}", .path.display())]
     Io {
@@ -111,6 +117,12 @@ impl DataDir {
 
     /// Makes a directory when it is missing, for its owner only and durably.
     pub fn make(path: &Path) -> Result<(), DataDirError> {
+        let found = fs::metadata(path);
+        if found.is_ok_and(|found| !found.is_dir()) {
+            return Err(DataDirError::NoFolder {
+                path: path.to_path_buf(),
+            });
+        }
         make_durably(path).map_err(|source| DataDirError::Io {
             path: path.to_path_buf(),
             source,

@@ -1,4 +1,4 @@
-//! Scenario 10: the charts are installed, upgraded, rolled back and removed while people chat (S-86).
+//! Scenario 10: the charts are installed, upgraded, rolled back and removed while people chat (S-90).
 
 use std::time::Duration;
 

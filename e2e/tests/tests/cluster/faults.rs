@@ -1,5 +1,5 @@
 //! Scenarios 3 and 6: pods, containers and parts of Kubernetes are killed or away while people chat
-//! (S-28, S-31, S-34, S-85, S-91).
+//! (S-28, S-31, S-34, S-85).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

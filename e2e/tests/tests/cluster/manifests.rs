@@ -1,5 +1,5 @@
 //! Scenario 9: every bad manifest is refused or reported with a message that names what is wrong, and
-//! disturbs nobody (S-87, must never 17). The files are those of `operator/api/tests/manifests`.
+//! disturbs nobody (must never 17). The files are those of `operator/api/tests/manifests`.
 
 use im_e2e_kube::testing::TestNamespace;
 use im_e2e_kube::wait::{LATER, until};

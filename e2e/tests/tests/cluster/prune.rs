@@ -1,4 +1,4 @@
-//! What is no longer wanted is removed, and nothing else: old revisions, policies, budgets (S-90).
+//! What is no longer wanted is removed, and nothing else: old revisions, policies, budgets.
 
 use im_e2e_kube::wait::{LATER, until};
 use serde_json::json;

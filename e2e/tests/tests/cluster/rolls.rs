@@ -1,5 +1,5 @@
 //! Scenarios 4 and 5: pods are replaced within the budget, a bad image stops at the first pod, and an
-//! operator that dies at any step ends where one that lives does (S-88, S-89, S-93).
+//! operator that dies at any step ends where one that lives does (S-89, S-90, S-93).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

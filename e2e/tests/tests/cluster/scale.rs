@@ -1,4 +1,4 @@
-//! Scenario 2: load is spread, and pods come and go under traffic (S-02…S-07, S-88).
+//! Scenario 2: load is spread, and pods come and go under traffic (S-02, S-03, S-89).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -161,7 +161,7 @@ async fn without_msg_servers_clients_are_told_so_until_one_comes() {
         .start_msg("msg1", &peers, &["msg.public_ip2=\"192.0.2.7\"".to_owned()])
         .unwrap();
     let url = platform.login_url("login1");
-    let found = wait::until("the msg server", Duration::from_secs(10), || async {
+    let found = wait::until("the msg server", Duration::from_secs(5), || async {
         named(&url).await.ok()
     })
     .await
@@ -265,7 +265,7 @@ async fn a_msg_server_that_is_gone_or_stands_still_is_not_named() {
         .unwrap();
 }
 
-/// S-07, S-06: nobody stays connected to the dispatcher, and it is not needed for talk.
+/// S-07: nobody stays connected to the dispatcher, and it is not needed for talk.
 #[tokio::test]
 async fn talk_goes_on_without_the_dispatcher() {
     let shape = Shape {
@@ -298,14 +298,53 @@ async fn talk_goes_on_without_the_dispatcher() {
     .unwrap();
 }
 
-/// S-01: a hundred at once get addresses of living servers.
+/// S-01: an answer takes less than a second, and of a hundred that ask at once while a server is draining
+/// nobody is sent to it.
 #[tokio::test]
 async fn a_hundred_at_once_are_answered() {
-    let shared = platform().await;
-    let begin = Instant::now();
-    let asked = (0..100).map(|_| named(&shared.url));
-    for answer in futures::future::join_all(asked).await {
-        assert_eq!(answer, Ok(shared.address.to_string()));
+    let shape = Shape {
+        login: 1,
+        msg: 2,
+        route: 1,
+    };
+    let options = Options::people(20).set("msg.drain_time=20s");
+    let options = options.set("msg.drain_rate=1");
+    let mut platform = Platform::separate(shape, options).await.unwrap();
+    let url = platform.login_url("login1");
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let begin = Instant::now();
+        named(&url).await.unwrap();
+        times.push(begin.elapsed());
     }
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    times.sort_unstable();
+    assert!(times[4] < Duration::from_secs(1), "{times:?}");
+
+    // Sessions keep the first one draining: one is closed each second.
+    let (first, second) = (platform.msg_address("msg1"), platform.msg_address("msg2"));
+    let mut leaving = Vec::new();
+    for user in 1..=20 {
+        leaving.push(Terminal::login(first, user, Windows).await);
+    }
+    let draining = platform.process("msg1").unwrap();
+    draining.signal(Signal::SIGTERM).unwrap();
+    // More often than there are sessions on the first one: from then on it would be the lesser loaded.
+    let only = BTreeMap::from([(second.to_string(), 60)]);
+    wait::until("only the other one", Duration::from_secs(5), || async {
+        (named_often(&url, 60).await == only).then_some(())
+    })
+    .await
+    .unwrap();
+    let begin = Instant::now();
+    let asked = (0..100).map(|_| named(&url));
+    for answer in futures::future::join_all(asked).await {
+        assert_eq!(answer, Ok(second.to_string()));
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    let pid = platform.process("msg1").unwrap().pid();
+    assert!(
+        im_e2e::gauges::resident_kib(pid).is_ok(),
+        "the first one has not gone yet"
+    );
+    drop(leaving);
 }

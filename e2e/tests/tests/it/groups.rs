@@ -151,6 +151,8 @@ async fn a_group_message_reaches_all_members_once_and_nobody_else() {
     assert_eq!(text_of(&b_pc.message().await), "hello");
     assert_eq!(commands(&b_pc.settle().await), []);
     assert_eq!(commands(&a_pc.settle().await), []);
+    let mut away = shared.pc(c).await;
+    crate::history::expect_unread(&mut away, in_group(group), 10).await;
 }
 
 /// D24, S-56, S-57: the answer first, then one notice to each terminal of each old and new

@@ -7,6 +7,7 @@ use im_codec::encode_raw;
 use im_e2e::wait;
 use im_proto_teamtalk::base::UserStatType;
 use im_proto_teamtalk::login::ImLoginReq;
+use tokio::time::Instant;
 
 use crate::support::*;
 
@@ -82,7 +83,10 @@ async fn wrong_password_and_unknown_name_get_the_same_answer_and_a_close() {
         assert_eq!(answer.result_code, 6, "{answer:?}");
         assert_eq!(answer.result_string.as_deref(), Some(WRONG));
         assert_eq!((answer.user_info, answer.online_status), (None, None));
+        let answered = Instant::now();
         assert_eq!(commands(&terminal.closed().await), []);
+        // The time for a login, after which everybody is closed, is longer.
+        assert!(answered.elapsed() < Duration::from_secs(2));
     }
     shared.pc(user).await;
 }
@@ -260,7 +264,10 @@ async fn expect_refusal(address: std::net::SocketAddr, code: i32) {
         assert!((3..=code).contains(&answer.result_code), "{answer:?}");
         assert_eq!(answer.result_string.as_deref(), Some(ABNORMAL));
         assert_eq!((answer.user_info, answer.online_status), (None, None));
+        let answered = Instant::now();
         assert_eq!(commands(&terminal.closed().await), []);
+        // The time for a login, after which everybody is closed, is longer.
+        assert!(answered.elapsed() < Duration::from_secs(2));
         (answer.result_code == code).then_some(())
     })
     .await

@@ -15,6 +15,7 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod audit;
 mod directory;
 mod disk;
 mod dispatch;
@@ -36,6 +37,7 @@ mod profiles;
 mod remembered;
 mod restored;
 mod retries;
+mod rows;
 mod settings;
 mod slow_readers;
 mod starting;

@@ -1,4 +1,4 @@
-//! Several processes of each role: added, removed and lost while people chat (S-05, S-06, S-31,
+//! Several processes of each role: added, removed and lost while people chat (S-31,
 //! S-89 as far as static lists go), and the rules of starting and stopping (S-85, S-88, S-93).
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Several terminals of one user: classes, kicks, logout, phones and their PC (S-16, S-17).
 
+use std::time::Duration;
+
 use im_proto_teamtalk::base::{KickReasonType, UserStatType};
 use im_proto_teamtalk::buddy::{ImUsersStatReq, ImUsersStatRsp, ImpcLoginStatusNotify};
 use im_proto_teamtalk::login::{
@@ -13,7 +15,8 @@ use crate::support::*;
 const ONLINE: i32 = UserStatType::UserStatusOnline as i32;
 const OFFLINE: i32 = UserStatType::UserStatusOffline as i32;
 
-async fn status_of(asker: &mut Terminal, user: u32) -> i32 {
+/// Whether a user is online, as an asker is told.
+pub(crate) async fn status_of(asker: &mut Terminal, user: u32) -> i32 {
     let request = ImUsersStatReq {
         user_id: 0,
         user_id_list: vec![user],
@@ -101,21 +104,26 @@ async fn logout_is_answered_and_ends_the_session() {
     let mut pc = shared.pc(user).await;
     let mut other = shared.pc(observer).await;
     assert_eq!(status_of(&mut other, user).await, ONLINE);
+    let begin = Instant::now();
     let answer: ImLogoutRsp = pc.ask(Command::LogoutReq, &ImLogoutReq {}).await;
     assert_eq!(answer.result_code, 0);
     assert_eq!(commands(&pc.closed().await), []);
+    assert!(begin.elapsed() < Duration::from_secs(2), "closed at once");
     let gone = async { while status_of(&mut other, user).await != OFFLINE {} };
-    tokio::time::timeout(WAIT, gone)
+    tokio::time::timeout(Duration::from_secs(2), gone)
         .await
         .expect("offline after logout");
     // What comes now waits for the next login.
-    other.say(with_user(user), "later").await;
+    let later = other.say(with_user(user), "later").await.msg_id;
     let mut again = shared.pc(user).await;
     assert_eq!(
         commands(&again.settle().await),
         [],
         "a backlog is pulled, never pushed"
     );
+    crate::history::expect_unread(&mut again, with_user(observer), 1).await;
+    let found = crate::history::ids(&mut again, with_user(observer), 0, 10).await;
+    assert_eq!(found, [later]);
 }
 
 /// F36: a phone learns at its login that a PC is on, and each change afterwards; PCs

@@ -1,11 +1,14 @@
 //! Conversations, frame by frame, on two msg servers: what each
 //! terminal sees, in order (S-17, S-27, S-31).
 
+use std::time::Duration;
+
 use im_proto_teamtalk::base::UserStatType;
 use im_proto_teamtalk::buddy::{ImUserStatNotify, ImpcLoginStatusNotify};
 use im_proto_teamtalk::login::ImKickUser;
 use im_proto_teamtalk::message::{ImMsgDataAck, ImMsgDataReadAck, ImMsgDataReadNotify};
 use im_proto_teamtalk::switch::Imp2pCmdMsg;
+use tokio::time::Instant;
 
 use crate::support::*;
 
@@ -47,9 +50,18 @@ async fn a_first_and_a_second_pc_login_of_one_user_on_two_servers() {
     }
 
     let mut u10m = Terminal::login(msg2, 10, Mac).await;
+    let begin = Instant::now();
     let kick: ImKickUser = u10w.push(Command::KickUser).await;
     assert_eq!((kick.user_id, kick.kick_reason), (10, 1));
     u10w.closed().await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "kicked and closed"
+    );
+    // What comes now reaches the new one.
+    let later = observer1.say(with_user(10), "to whom?").await.msg_id;
+    let copy = u10m.message().await;
+    assert_eq!((copy.msg_id, text_of(&copy).as_str()), (later, "to whom?"));
     assert_eq!(u10m.presence_of(10).await.status, ONLINE);
     u10i.fence(&mut observer2).await;
     for (observer, peer) in [(&mut observer1, &mut observer2)] {

@@ -6,9 +6,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{
-    built, child, cluster, owner, read, resolve, templates, validate as check,
-};
+use crate::support::{built, child, cluster, owner, read, resolve, templates, validate as check};
 
 fn hashes(cluster: &Resolved) -> Vec<String> {
     let roles = cluster.roles().into_iter();

@@ -4,13 +4,16 @@
 //! so that whoever makes names up pushes nobody out.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::LoginCall;
+use tracing::info;
 
 use super::ttl_map::TtlMap;
+use crate::support::Throttle;
 
 /// Names kept, of people and of nobody.
 const KNOWN_NAMES: usize = 10_000;
@@ -68,6 +71,9 @@ type Kept = Arc<VecDeque<RefusedLogin>>;
 pub(super) struct Refusals {
     known: Mutex<TtlMap<String, Kept>>,
     others: Mutex<TtlMap<String, Kept>>,
+    /// A line a second in the log; how many were left out since the last one.
+    line: Throttle,
+    left_out: AtomicU64,
 }
 
 impl Refusals {
@@ -75,6 +81,8 @@ impl Refusals {
         Self {
             known: Mutex::new(TtlMap::new(KNOWN_NAMES, KEPT)),
             others: Mutex::new(TtlMap::new(OTHER_NAMES, KEPT)),
+            line: Throttle::default(),
+            left_out: AtomicU64::new(0),
         }
     }
 
@@ -91,12 +99,33 @@ impl Refusals {
             address: cut(&call.address),
             client_version: cut(&call.client_version),
         };
+        self.log(name, &refused);
         let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = map.get(name).unwrap_or_default();
         let all = Arc::make_mut(&mut kept);
         all.push_front(refused);
         all.truncate(EACH);
         map.insert(name.to_owned(), kept);
+    }
+
+    /// A line for the operator. A name that nobody has may be a password that was typed in its place.
+    fn log(&self, name: &str, refused: &RefusedLogin) {
+        if !self.line.is_due() {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let user = match refused.reason {
+            Reason::Password | Reason::NoPassword | Reason::NotActive => name,
+            Reason::Unknown | Reason::Locked | Reason::Busy => "",
+        };
+        info!(
+            user,
+            reason = refused.reason.text(),
+            address = refused.address,
+            client_version = refused.client_version,
+            left_out = self.left_out.swap(0, Ordering::Relaxed),
+            "a login was refused"
+        );
     }
 
     /// Newest first.
@@ -142,6 +171,8 @@ mod tests {
         let kept = refusals.list("ann");
         assert_eq!(kept.len(), EACH);
         assert_eq!(kept[0].client_version, "19");
+        // One line, and then at most one a second.
+        assert_eq!(refusals.left_out.load(Ordering::Relaxed), 19);
         assert_eq!(refusals.list("ben"), []);
     }
 

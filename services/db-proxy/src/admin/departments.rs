@@ -7,7 +7,6 @@ use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     DepartmentList, DepartmentRecord, RemoveDepartmentRequest, RenameDepartmentRequest,
 };
-use tracing::info;
 
 use super::people::path;
 use super::rows::MAX_DEPARTMENT_NAME;
@@ -17,10 +16,11 @@ use super::{AdminError, AdminService};
 const REMOVED: u32 = 1;
 
 /// The tree as administrators see it: those that were removed are left out.
-struct Tree(HashMap<u32, (u32, String)>);
+pub(super) struct Tree(HashMap<u32, (u32, String)>);
 
 impl Tree {
-    fn find(&self, wanted: &str) -> Result<u32, AdminError> {
+    /// The department of a path such as `Company/Research`.
+    pub(super) fn find(&self, wanted: &str) -> Result<u32, AdminError> {
         let mut parent = 0;
         for part in wanted.split('/').map(str::trim) {
             let child = self
@@ -40,7 +40,7 @@ impl Tree {
 }
 
 impl AdminService {
-    async fn tree(&self) -> Result<Tree, AdminError> {
+    pub(super) async fn tree(&self) -> Result<Tree, AdminError> {
         let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
         let records = records.into_iter().filter(|one| one.status != REMOVED);
         Ok(Tree(
@@ -59,7 +59,7 @@ impl AdminService {
         })
     }
 
-    pub(super) async fn list_departments(&self) -> Result<DepartmentList, AdminError> {
+    pub(super) async fn all_departments(&self) -> Result<DepartmentList, AdminError> {
         let tree = self.tree().await?;
         let sizes: HashMap<u32, u32> = self.store.department_sizes().await?.into_iter().collect();
         let mut departments: Vec<_> = tree
@@ -76,11 +76,12 @@ impl AdminService {
     }
 
     /// Only the last name of the path changes; people and whatever is below stay in it.
-    pub(super) async fn rename_department(
+    pub(super) async fn rename_a_department(
         &self,
         request: RenameDepartmentRequest,
     ) -> Result<DepartmentRecord, AdminError> {
-        let id = self.tree().await?.find(&request.path)?;
+        let tree = self.tree().await?;
+        let id = tree.find(&request.path)?;
         let name = request.name.trim();
         if !(1..=MAX_DEPARTMENT_NAME).contains(&name.len()) || name.contains('/') {
             return Err(AdminError::Invalid(format!(
@@ -94,20 +95,33 @@ impl AdminService {
                 unseen_kind(c)
             )));
         }
-        let renamed = self.store.rename_department(id, name, UnixSeconds::now());
-        renamed.await.map_err(|error| match error {
-            im_store::StoreError::Taken { .. } => AdminError::Exists(format!(
+        let taken = || {
+            AdminError::Exists(format!(
                 "a department {name:?} is, or was, beside {:?}: move people there by an import, and \
                  remove this one",
                 request.path
-            )),
+            ))
+        };
+        if request.dry_run {
+            let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
+            let parent = tree.0.get(&id).map_or(0, |(parent, _)| *parent);
+            let is_same = |one: &im_store::DepartmentRecord| {
+                one.id != id && one.parent == parent && one.name == name
+            };
+            if records.iter().any(is_same) {
+                return Err(taken());
+            }
+            return self.department(id, &tree).await;
+        }
+        let renamed = self.store.rename_department(id, name, UnixSeconds::now());
+        renamed.await.map_err(|error| match error {
+            im_store::StoreError::Taken { .. } => taken(),
             error => error.into(),
         })?;
-        info!(department = id, "department renamed");
         self.department(id, &self.tree().await?).await
     }
 
-    pub(super) async fn remove_department(
+    pub(super) async fn remove_a_department(
         &self,
         request: RemoveDepartmentRequest,
     ) -> Result<DepartmentRecord, AdminError> {
@@ -136,12 +150,13 @@ impl AdminService {
                 record.people, record.path
             )));
         }
-        let moved = self
-            .store
+        if request.dry_run {
+            return Ok(record);
+        }
+        self.store
             .remove_department(id, into, UnixSeconds::now())
             .await?;
         self.accounts.forget_everybody();
-        info!(department = id, moved, "department removed");
         Ok(record)
     }
 }

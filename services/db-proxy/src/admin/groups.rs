@@ -1,5 +1,7 @@
 //! Groups: fixed and temporary ones, and their members.
 
+use std::collections::HashMap;
+
 use im_core::text::{first_unseen, unseen_kind};
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
@@ -10,8 +12,8 @@ use im_proto_rpc::v1::{
 use im_proto_teamtalk::base::GroupModifyType;
 use im_store::{GroupType, ListPage, MemberChange, StoreError};
 use prost::Message as _;
-use tracing::info;
 
+use super::cursor::{List, Listed, id_of};
 use super::{AdminError, AdminService};
 use crate::answers::{affected, change_notify};
 use crate::publication::Publication;
@@ -50,6 +52,16 @@ impl AdminService {
         } else {
             GroupType::Temporary
         };
+        if request.dry_run {
+            let names = self.names(&members).await?;
+            return Ok(GroupRecord {
+                name: request.name,
+                fixed: request.fixed,
+                owner: names.get(&owner).cloned().unwrap_or_default(),
+                members: in_order(&members, &names),
+                ..GroupRecord::default()
+            });
+        }
         let made = self
             .writer
             .create_group(CreateGroup {
@@ -60,7 +72,6 @@ impl AdminService {
                 members,
             })
             .await?;
-        info!(group = %made.group.id, fixed = request.fixed, "group made");
         self.group_record(&made.group, &made.members).await
     }
 
@@ -72,11 +83,19 @@ impl AdminService {
         let group = group_id(request.group)?;
         let add = self.people(&request.add).await?;
         let remove = self.people(&request.remove).await?;
+        if request.dry_run {
+            let record = self.group(group).await?;
+            let members = self.store.members(group).await?;
+            let new = |user: &&UserId| members.iter().all(|member| member.user != **user);
+            let after = members.len() + add.iter().filter(new).count();
+            if after > self.config.writer.max_group_members {
+                return Err(AdminError::Refused(self.too_many(after)));
+            }
+            return Ok(record);
+        }
         self.change(group, MemberChange::Add, add).await?;
         self.change(group, MemberChange::Remove, remove).await?;
-        let record = self.group(group).await?;
-        info!(%group, version = record.version, "group members changed");
-        Ok(record)
+        self.group(group).await
     }
 
     pub(super) async fn groups(&self, request: ListGroupsRequest) -> Result<GroupList, AdminError> {
@@ -88,15 +107,19 @@ impl AdminService {
             0 => LIST_DEFAULT,
             limit => limit.min(LIST_MAX),
         };
+        let filters = [request.user.as_str(), request.matching.as_str()];
+        let listed = Listed {
+            list: List::Groups,
+            filters: &filters,
+        };
+        let after = self.cursors.read(listed, &request.cursor)?;
         let page = ListPage {
-            matching: request.matching,
-            after: request.after_id,
+            matching: request.matching.clone(),
+            after: after.map_or(0, id_of),
             limit: limit + 1,
         };
         let mut found = self.store.list_groups(user, &page).await?;
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = found.len() > most;
-        found.truncate(most);
+        let next = self.next_page(listed, &mut found, limit, |group| group.id.get().into());
         let mut groups = Vec::new();
         for group in found {
             let members: Vec<UserId> = self
@@ -108,7 +131,7 @@ impl AdminService {
                 .collect();
             groups.push(self.group_record(&group, &members).await?);
         }
-        Ok(GroupList { groups, more })
+        Ok(GroupList { groups, next })
     }
 
     pub(super) async fn rename_a_group(
@@ -117,13 +140,15 @@ impl AdminService {
     ) -> Result<GroupRecord, AdminError> {
         let group = group_id(request.group)?;
         self.check_group_name(&request.name)?;
+        if request.dry_run {
+            return self.group(group).await;
+        }
         let now = UnixSeconds::now();
         let renamed = self.store.rename_group(group, &request.name, now);
         renamed.await.map_err(|error| match error {
             StoreError::NotFound { .. } => no_group(group),
             error => error.into(),
         })?;
-        info!(%group, "group renamed");
         self.group(group).await
     }
 
@@ -138,7 +163,6 @@ impl AdminService {
             let members = self.store.members(group).await?;
             let members = members.iter().map(|member| member.user).collect();
             self.change(group, MemberChange::Remove, members).await?;
-            info!(%group, "group removed");
         }
         Ok(record)
     }
@@ -232,12 +256,14 @@ impl AdminService {
             version: group.version,
             fixed: group.group_type == GroupType::Normal,
             owner: names.get(&group.creator).cloned().unwrap_or_default(),
-            members: members
-                .iter()
-                .filter_map(|member| names.get(member).cloned())
-                .collect(),
+            members: in_order(members, &names),
         })
     }
+}
+
+fn in_order(users: &[UserId], names: &HashMap<UserId, String>) -> Vec<String> {
+    let names = users.iter().filter_map(|user| names.get(user).cloned());
+    names.collect()
 }
 
 fn group_id(number: u32) -> Result<GroupId, AdminError> {

@@ -14,8 +14,8 @@ use im_store::{DirectoryImport, ImportChange, ImportOutcome, Store};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tracing::info;
 
+use super::audit::Entry;
 use super::rows::{Line, Rows, sex_word, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
@@ -43,6 +43,7 @@ struct Import {
     config: Arc<DbProxyConfig>,
     changing: Arc<Mutex<()>>,
     progress: mpsc::Sender<Result<ImportProgress, Status>>,
+    entry: Entry,
 }
 
 /// What became of the passwords of a file.
@@ -58,6 +59,7 @@ impl AdminService {
     pub(super) fn import(
         &self,
         items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin + 'static,
+        entry: Entry,
     ) -> impl Stream<Item = Result<ImportProgress, Status>> + Send + 'static {
         let (progress, told) = mpsc::channel(PROGRESS_QUEUE);
         let import = Import {
@@ -67,6 +69,7 @@ impl AdminService {
             config: Arc::clone(&self.config),
             changing: Arc::clone(&self.changing),
             progress,
+            entry,
         };
         let work = stream::once(import.run(items)).filter_map(|()| async { None });
         stream::select(ReceiverStream::new(told), work)
@@ -74,13 +77,24 @@ impl AdminService {
 }
 
 impl Import {
-    async fn run(self, items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin) {
+    async fn run(mut self, items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin) {
         let last = self.apply(items).await;
-        self.tell(last).await;
+        let Self {
+            entry, progress, ..
+        } = self;
+        let last = match last {
+            Ok(last) => {
+                note(entry, &last);
+                Ok(last)
+            }
+            Err(status) => Err(entry.refuse(status)),
+        };
+        // Whoever does not listen any more has dropped the stream that runs this too.
+        drop(progress.send(last).await);
     }
 
     async fn apply(
-        &self,
+        &mut self,
         mut items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin,
     ) -> Result<ImportProgress, Status> {
         let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
@@ -96,6 +110,7 @@ impl Import {
                 None => continue,
             };
             received += 1;
+            self.entry.about(lines(received), dry_run);
             if received > self.config.accounts.max_import_rows {
                 let max = self.config.accounts.max_import_rows;
                 return Err(Status::invalid_argument(format!(
@@ -272,19 +287,44 @@ impl Import {
         let kicks = outcome.disabled.iter().map(|user| kick_everywhere(*user));
         self.publisher
             .publish(kicks.map(|kick: Kick| Publication::Kick(kick)).collect());
-        info!(
-            added = outcome.added,
-            updated = outcome.updated,
-            unchanged = outcome.unchanged,
-            disabled = outcome.disabled.len(),
-            "directory imported"
-        );
     }
 
     /// Whoever does not listen any more has dropped the stream that runs this too.
     async fn tell(&self, item: Result<ImportProgress, Status>) {
         drop(self.progress.send(item).await);
     }
+}
+
+fn lines(received: usize) -> String {
+    format!("directory of {received} lines")
+}
+
+/// The line of an import that came to its end.
+fn note(mut entry: Entry, last: &ImportProgress) {
+    let received = last.received;
+    let report = last.report.clone().unwrap_or_default();
+    let refused = report.errors.len();
+    if let Some(error) = report.errors.first() {
+        let more = report.errors_left_out;
+        entry.refuse(Status::failed_precondition(format!(
+            "{refused} lines, and {more} more; line {}: {}",
+            error.line, error.message
+        )));
+        return;
+    }
+    let ImportReport {
+        added,
+        updated,
+        unchanged,
+        ..
+    } = report;
+    entry.about(
+        format!(
+            "directory of {received} lines: {added} added, {updated} changed, {unchanged} unchanged"
+        ),
+        report.dry_run,
+    );
+    entry.done();
 }
 
 fn person_change(change: &ImportChange, line: u32, name: String) -> PersonChange {

@@ -41,7 +41,13 @@ impl AdminService {
         &self,
         request: ClearLockRequest,
     ) -> Result<ClearLockReply, AdminError> {
-        let forgotten = self.accounts.unlock(&request.name).await?;
+        let forgotten = if request.dry_run {
+            let locks = self.accounts.locks().await?;
+            let held = locks.iter().filter(|lock| lock.name == request.name);
+            held.map(|_| 1_u64).sum()
+        } else {
+            self.accounts.unlock(&request.name).await?
+        };
         Ok(ClearLockReply {
             forgotten: u32::try_from(forgotten).unwrap_or(u32::MAX),
         })

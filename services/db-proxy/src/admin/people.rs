@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    DirectoryRow, ListUsersRequest, RemoveUserRequest, RemovedUser, RenameUserRequest,
-    SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
+    AddUserRequest, DirectoryRow, ListUsersRequest, MoveUserRequest, RemoveUserRequest,
+    RemovedUser, RenameUserRequest, SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
-use im_store::{DirectoryImport, MemberChange, UserProfile};
-use tracing::info;
+use im_store::{DirectoryImport, ImportedUser, MemberChange, UserProfile};
 
+use super::cursor::{List, Listed, id_of};
 use super::rows::{Rows, STATUSES, status_number, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
@@ -25,7 +25,11 @@ const LIST_MAX: u32 = 10_000;
 const MAX_DEPTH: usize = 32;
 
 impl AdminService {
-    pub(super) async fn add_person(&self, row: DirectoryRow) -> Result<UserRecord, AdminError> {
+    pub(super) async fn add_person(
+        &self,
+        request: AddUserRequest,
+    ) -> Result<UserRecord, AdminError> {
+        let row = request.user.unwrap_or_default();
         let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
         rows.push(row);
         if let Some(error) = rows.errors.first() {
@@ -35,23 +39,73 @@ impl AdminService {
             return Err(AdminError::Invalid("the user is missing".to_owned()));
         };
         self.free_name(&line.user.name).await?;
-        if let Some(password) = line.password.take() {
+        if request.dry_run {
+            line.user.hash = Some("new".to_owned());
+        } else if let Some(password) = line.password.take() {
             line.user.hash = Some(self.accounts.pool().make(digest_of(&password)).await?);
         }
-        let name = line.user.name.clone();
+        let user = line.user;
+        let name = user.name.clone();
         let _changing = self.changing.lock().await;
         self.free_name(&name).await?;
+        self.put(user.clone(), request.dry_run).await?;
+        if request.dry_run {
+            return Ok(UserRecord {
+                id: user.id.unwrap_or(0),
+                nick: user.nick.unwrap_or_default(),
+                status: status_word(user.status.unwrap_or(ACTIVE)).to_owned(),
+                department: user.department.unwrap_or_default().join("/"),
+                name,
+            });
+        }
+        self.record(self.person(&name).await?).await
+    }
+
+    /// Adds or changes one person, or only judges that.
+    async fn put(&self, user: ImportedUser, dry_run: bool) -> Result<(), AdminError> {
         let import = DirectoryImport {
-            users: vec![line.user],
+            users: vec![user],
             now: UnixSeconds::now(),
         };
-        let outcome = self.store.import(&import).await?;
-        self.accounts.forget_everybody();
-        if let Some((_, reason)) = outcome.conflicts.into_iter().next() {
-            return Err(AdminError::Exists(reason));
+        let outcome = if dry_run {
+            self.store.rehearse_import(&import).await?
+        } else {
+            let outcome = self.store.import(&import).await;
+            self.accounts.forget_everybody();
+            outcome?
+        };
+        match outcome.conflicts.into_iter().next() {
+            Some((_, reason)) => Err(AdminError::Exists(reason)),
+            None => Ok(()),
         }
-        info!(user = name, "user added");
-        self.record(self.person(&name).await?).await
+    }
+
+    /// Only into a department that exists: a path that was typed wrong makes none.
+    pub(super) async fn move_person(
+        &self,
+        request: MoveUserRequest,
+    ) -> Result<UserRecord, AdminError> {
+        let profile = self.person(&request.name).await?;
+        let path: Vec<String> = match request.department.trim() {
+            "" => Vec::new(),
+            wanted => {
+                self.tree().await?.find(wanted)?;
+                wanted
+                    .split('/')
+                    .map(|name| name.trim().to_owned())
+                    .collect()
+            }
+        };
+        if request.dry_run {
+            return self.record(profile).await;
+        }
+        let moved = ImportedUser {
+            name: profile.name.clone(),
+            department: Some(path),
+            ..ImportedUser::default()
+        };
+        self.put(moved, false).await?;
+        self.record(self.person(&profile.name).await?).await
     }
 
     /// Refuses a name that somebody has, or that looks like that of somebody else.
@@ -93,10 +147,12 @@ impl AdminService {
             }
             Named::Taken(why) => return Err(AdminError::Exists(why)),
         }
+        if request.dry_run {
+            return self.record(profile).await;
+        }
         let now = UnixSeconds::now();
         self.store.rename_account(profile.id, &name, now).await?;
         self.accounts.forget(profile.id);
-        info!(user = %profile.id, "user renamed");
         self.record(self.person(&name).await?).await
     }
 
@@ -123,7 +179,6 @@ impl AdminService {
         self.accounts.forget(profile.id);
         self.publisher
             .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
-        info!(user = %profile.id, groups = ids.len(), "user removed");
         let user = Some(self.record(self.person(&name).await?).await?);
         Ok(RemovedUser { user, groups: ids })
     }
@@ -136,16 +191,20 @@ impl AdminService {
             0 => LIST_DEFAULT,
             limit => limit.min(LIST_MAX),
         };
+        let filters = [request.matching.as_str()];
+        let listed = Listed {
+            list: List::Users,
+            filters: &filters,
+        };
+        let after = self.cursors.read(listed, &request.cursor)?;
         let mut profiles = self
             .store
-            .find_profiles(&request.matching, request.after_id, limit + 1)
+            .find_profiles(&request.matching, after.map_or(0, id_of), limit + 1)
             .await?;
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = profiles.len() > most;
-        profiles.truncate(most);
+        let next = self.next_page(listed, &mut profiles, limit, |user| user.id.get().into());
         let departments = self.departments().await?;
         Ok(UserList {
-            more,
+            next,
             users: profiles
                 .into_iter()
                 .map(|profile| record(profile, &departments))
@@ -161,10 +220,11 @@ impl AdminService {
             return Err(AdminError::Invalid("the password is empty".to_owned()));
         }
         let profile = self.person(&request.name).await?;
-        self.accounts
-            .set_password(profile.id, &request.password)
-            .await?;
-        info!(user = %profile.id, "password set");
+        if !request.dry_run {
+            self.accounts
+                .set_password(profile.id, &request.password)
+                .await?;
+        }
         self.record(profile).await
     }
 
@@ -181,12 +241,14 @@ impl AdminService {
             ))
         })?;
         let mut profile = self.person(&request.name).await?;
+        if request.dry_run {
+            return self.record(profile).await;
+        }
         self.accounts.set_status(profile.id, status).await?;
         if status != ACTIVE {
             self.publisher
                 .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
         }
-        info!(user = %profile.id, status = status_word(status), "status set");
         profile.status = status;
         self.record(profile).await
     }

@@ -6,10 +6,14 @@ use im_proto_rpc::v1::{
     sessions_reply,
 };
 use im_proto_teamtalk::base::KickReasonType;
-use tracing::info;
 
+use super::cursor::{List, Listed};
 use super::{AdminError, AdminService};
 use crate::publication::Publication;
+
+/// Sessions in one answer: the default, and the most.
+const LIST_DEFAULT: u32 = 1_000;
+const LIST_MAX: u32 = 10_000;
 
 /// Ends all sessions of a user. Clients have no reason for "by an administrator"; after either of
 /// the two that exist they stay offline until the person acts.
@@ -33,7 +37,22 @@ impl AdminService {
             name => Some(self.person(name).await?.id),
         };
         let mut infos = self.publisher.list_sessions(user).await?;
-        infos.sort_by_key(|info| (info.user, info.login_ms));
+        let limit = match request.limit {
+            0 => LIST_DEFAULT,
+            limit => limit.min(LIST_MAX),
+        };
+        let filters = [request.user.as_str()];
+        let listed = Listed {
+            list: List::Sessions,
+            filters: &filters,
+        };
+        // An epoch names one login for ever.
+        let place = |info: &SessionInfo| u128::from(info.user) << 64 | u128::from(info.epoch);
+        infos.sort_by_key(place);
+        if let Some(after) = self.cursors.read(listed, &request.cursor)? {
+            infos.retain(|info| place(info) > after);
+        }
+        let next = self.next_page(listed, &mut infos, limit, place);
         let mut users: Vec<UserId> = infos.iter().filter_map(user_of).collect();
         users.dedup();
         let names = self.names(&users).await?;
@@ -46,7 +65,7 @@ impl AdminService {
                 info: Some(info),
             })
             .collect();
-        Ok(SessionsReply { sessions })
+        Ok(SessionsReply { sessions, next })
     }
 
     /// Says how many sessions were online and meant; they end within the time of two hops.
@@ -55,15 +74,18 @@ impl AdminService {
         let infos = self.publisher.list_sessions(Some(user)).await?;
         let meant = |info: &&SessionInfo| request.epoch == 0 || info.epoch == request.epoch;
         let sessions = infos.iter().filter(meant).count();
+        let reply = KickReply {
+            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
+        };
+        if request.dry_run {
+            return Ok(reply);
+        }
         let kick = Kick {
             epoch: request.epoch,
             ..kick_everywhere(user)
         };
         self.publisher.publish(vec![Publication::Kick(kick)]);
-        info!(%user, sessions, "sessions kicked");
-        Ok(KickReply {
-            sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
-        })
+        Ok(reply)
     }
 }
 

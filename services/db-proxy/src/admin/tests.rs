@@ -7,18 +7,20 @@ use futures::{StreamExt as _, stream};
 use im_codec::Command;
 use im_core::ClientType;
 use im_proto_rpc::v1::{
-    Audience, ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow, ImportItem,
-    ImportOptions, ImportProgress, ImportReport, KickSessionRequest, ListGroupsRequest,
-    ListSessionsRequest, ListUsersRequest, LoginCall, SessionInfo, SetPasswordRequest,
-    SetUserStatusRequest, import_item::Item,
+    AddUserRequest, Audience, ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow,
+    ImportItem, ImportOptions, ImportProgress, ImportReport, KickSessionRequest, ListGroupsRequest,
+    ListSessionsRequest, ListUsersRequest, LoginCall, SessionInfo, SessionsReply,
+    SetPasswordRequest, SetUserStatusRequest, import_item::Item,
 };
 use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
 use im_store::AccountStore as _;
 use tonic::{Code, Status};
 
 mod names;
+mod rehearsed;
 mod removal;
 
+use super::audit::Entry;
 use crate::accounts::digest_of;
 use crate::answers::tests::rig::{Rig, small_config, user};
 use crate::calls::CheckLogins as _;
@@ -28,6 +30,13 @@ fn row(line: u32, name: &str) -> DirectoryRow {
         line,
         name: name.to_owned(),
         ..DirectoryRow::default()
+    }
+}
+
+fn request(row: DirectoryRow) -> AddUserRequest {
+    AddUserRequest {
+        user: Some(row),
+        dry_run: false,
     }
 }
 
@@ -46,7 +55,7 @@ async fn run(
     let items = items.map(|item| Ok::<_, Status>(ImportItem { item: Some(item) }));
     let items: Vec<_> = rig
         .admin
-        .import(stream::iter(items))
+        .import(stream::iter(items), Entry::of_test())
         .map(Result::unwrap)
         .collect()
         .await;
@@ -198,7 +207,11 @@ async fn too_many_lines_end_the_import() {
         let item = Some(Item::Row(row(n + 2, &format!("p{n}"))));
         Ok::<_, Status>(ImportItem { item })
     });
-    let items: Vec<_> = rig.admin.import(stream::iter(rows)).collect().await;
+    let items: Vec<_> = rig
+        .admin
+        .import(stream::iter(rows), Entry::of_test())
+        .collect()
+        .await;
     assert_eq!(
         items.last().unwrap().as_ref().unwrap_err().code(),
         Code::InvalidArgument
@@ -248,42 +261,33 @@ async fn people_are_added_found_and_given_passwords() {
         department: Some("Company/Research".to_owned()),
         ..row(0, "ann")
     };
-    let record = rig.admin.add_person(ann.clone()).await.unwrap();
+    let record = rig.admin.add_person(request(ann.clone())).await.unwrap();
     assert_eq!((record.name.as_str(), record.nick.as_str()), ("ann", "Ann"));
     assert_eq!(
         (record.status.as_str(), record.department.as_str()),
         ("active", "Company/Research")
     );
     assert_eq!(login(&rig, "ann", "secret").await, 0);
-    assert_eq!(code(rig.admin.add_person(ann).await), Code::AlreadyExists);
     assert_eq!(
-        code(rig.admin.add_person(row(0, "")).await),
+        code(rig.admin.add_person(request(ann)).await),
+        Code::AlreadyExists
+    );
+    assert_eq!(
+        code(rig.admin.add_person(request(row(0, ""))).await),
         Code::InvalidArgument
     );
 
-    let find = |matching: &str, limit, after_id| ListUsersRequest {
+    let find = |matching: &str| ListUsersRequest {
         matching: matching.to_owned(),
-        limit,
-        after_id,
+        ..ListUsersRequest::default()
     };
-    let found = rig
-        .admin
-        .list_people(find("Ann", 0, 0))
-        .await
-        .unwrap()
-        .users;
-    assert_eq!(found, [record]);
-    let page = rig
-        .admin
-        .list_people(find("user", 2, 3))
-        .await
-        .unwrap()
-        .users;
-    assert_eq!(page.iter().map(|user| user.id).collect::<Vec<_>>(), [4, 5]);
+    let found = rig.admin.list_people(find("Ann")).await.unwrap();
+    assert_eq!((found.users, found.next.as_str()), (vec![record], ""));
 
     let set = |name: &str, password: &str| SetPasswordRequest {
         name: name.to_owned(),
         password: password.to_owned(),
+        dry_run: false,
     };
     rig.admin
         .change_password(set("ann", "changed"))
@@ -307,10 +311,12 @@ async fn a_disabled_person_loses_sessions_and_login() {
     let set = |name: &str, status: &str| SetUserStatusRequest {
         name: name.to_owned(),
         status: status.to_owned(),
+        dry_run: false,
     };
     let password = SetPasswordRequest {
         name: "user2".to_owned(),
         password: "x".to_owned(),
+        dry_run: false,
     };
     rig.admin.change_password(password).await.unwrap();
     assert_eq!(login(&rig, "user2", "x").await, 0);
@@ -348,6 +354,7 @@ async fn fixed_groups_are_made_and_changed_and_members_are_told() {
         owner: "user1".to_owned(),
         members: names(&[3, 2]),
         fixed: true,
+        dry_run: false,
     };
     let group = rig.admin.make_group(request.clone()).await.unwrap();
     assert_eq!(
@@ -360,6 +367,7 @@ async fn fixed_groups_are_made_and_changed_and_members_are_told() {
         group: group.id,
         add: names(&[2, 4]),
         remove: names(&[3, 9]),
+        dry_run: false,
     };
     let changed = rig.admin.change_group(change.clone()).await.unwrap();
     assert_eq!((changed.version, changed.members), (3, names(&[1, 2, 4])));
@@ -431,31 +439,39 @@ async fn sessions_are_listed_by_name_and_kicked() {
         client_version: "1".to_owned(),
     };
     let writer = rig.context.writer.clone();
-    let admin = crate::admin::AdminService::new(&rig.context, std::sync::Arc::clone(&rig.accounts));
-    let list = admin.sessions(ListSessionsRequest {
-        user: String::new(),
-    });
-    let ((), reply) = tokio::join!(
-        rig.answer_sessions(vec![info(2, 22), info(1, 12), info(1, 11)]),
-        list
+    let admin = crate::admin::AdminService::new(
+        &rig.context,
+        std::sync::Arc::clone(&rig.accounts),
+        &im_rpc::Secret::generate(),
     );
-    let sessions: Vec<_> = reply
-        .unwrap()
-        .sessions
-        .into_iter()
-        .map(|session| (session.user, session.info.unwrap().epoch))
-        .collect();
-    let expected = [("user1", 11), ("user1", 12), ("user2", 22)];
-    assert_eq!(
-        sessions,
-        expected.map(|(name, epoch)| (name.to_owned(), epoch))
-    );
+    // Two pages, the second one by the cursor of the first.
+    let online = || vec![info(2, 22), info(1, 12), info(1, 11)];
+    let mut request = ListSessionsRequest {
+        limit: 2,
+        ..ListSessionsRequest::default()
+    };
+    for (expected, more) in [
+        (&[("user1", 11), ("user1", 12)][..], true),
+        (&[("user2", 22)], false),
+    ] {
+        let list = admin.sessions(request.clone());
+        let ((), reply) = tokio::join!(rig.answer_sessions(online()), list);
+        let SessionsReply { sessions, next } = reply.unwrap();
+        let sessions: Vec<_> = sessions
+            .iter()
+            .map(|session| (session.user.as_str(), session.info.as_ref().unwrap().epoch))
+            .collect();
+        assert_eq!(sessions, expected);
+        assert_eq!(!next.is_empty(), more);
+        request.cursor = next;
+    }
     drop(writer);
 
     for (epoch, count) in [(0, 2), (12, 1), (99, 0)] {
         let kick = admin.kick(KickSessionRequest {
             user: "user1".to_owned(),
             epoch,
+            dry_run: false,
         });
         let ((), reply) = tokio::join!(rig.answer_sessions(vec![info(1, 12), info(1, 11)]), kick);
         assert_eq!(reply.unwrap().sessions, count);
@@ -464,7 +480,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
     }
     let unknown = admin.kick(KickSessionRequest {
         user: "nobody".to_owned(),
-        epoch: 0,
+        ..KickSessionRequest::default()
     });
     assert_eq!(code(unknown.await), Code::NotFound);
 }

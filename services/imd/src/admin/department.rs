@@ -6,8 +6,9 @@ use im_proto_rpc::v1::{
 };
 use serde_json::{Value, json};
 
+use super::Judge;
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show};
+use crate::output::{Table, show, tell_dry_run};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DepartmentCommand {
@@ -19,6 +20,8 @@ pub(super) enum DepartmentCommand {
         path: String,
         /// The new last name of the path.
         name: String,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Takes a department out of everybody's tree; an import that names it brings it back.
     Remove {
@@ -32,6 +35,8 @@ pub(super) enum DepartmentCommand {
             hide_default_value = true
         )]
         into: String,
+        #[command(flatten)]
+        judge: Judge,
     },
 }
 
@@ -41,7 +46,7 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<()> {
     let mut admin = server.connect().await?;
-    let (done, answer) = match command {
+    let (done, answer, dry_run) = match command {
         DepartmentCommand::List => {
             let answer = admin.list_departments(ListDepartmentsRequest {}).await;
             let departments = answer
@@ -52,18 +57,36 @@ pub(super) async fn run(
             show(json, &value, || table(&departments));
             return Ok(());
         }
-        DepartmentCommand::Rename { path, name } => {
-            let request = RenameDepartmentRequest { path, name };
-            ("renamed", admin.rename_department(request).await)
+        DepartmentCommand::Rename { path, name, judge } => {
+            let dry_run = judge.dry_run;
+            let request = RenameDepartmentRequest {
+                path,
+                name,
+                dry_run,
+            };
+            let answer = admin.rename_department(request).await;
+            ("renamed", answer, dry_run)
         }
-        DepartmentCommand::Remove { path, into } => {
-            let request = RemoveDepartmentRequest { path, into };
-            ("removed", admin.remove_department(request).await)
+        DepartmentCommand::Remove { path, into, judge } => {
+            let dry_run = judge.dry_run;
+            let request = RemoveDepartmentRequest {
+                path,
+                into,
+                dry_run,
+            };
+            let answer = admin.remove_department(request).await;
+            ("removed", answer, dry_run)
         }
     };
     let department = answer.map_err(|status| refusal(&status))?.into_inner();
+    tell_dry_run(dry_run);
     show(json, &as_json(&department), || {
-        format!("{done}:\n{}", table(std::slice::from_ref(&department)))
+        let table = table(std::slice::from_ref(&department));
+        if dry_run {
+            table
+        } else {
+            format!("{done}:\n{table}")
+        }
     });
     Ok(())
 }

@@ -7,8 +7,9 @@ use im_proto_rpc::v1::{
 };
 use serde_json::{Value, json};
 
+use super::{Judge, Page};
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, note, show, tell_more};
+use crate::output::{Table, show, tell_dry_run, tell_more};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GroupCommand {
@@ -17,17 +18,24 @@ pub(super) enum GroupCommand {
         /// Name of the group.
         name: String,
         /// Login name of its owner, who is a member.
-        #[arg(long, value_name = "USER")]
+        #[arg(long, value_name = "USER", help_heading = "The group")]
         owner: String,
         /// Login name of a member; repeatable.
-        #[arg(long = "member", value_name = "USER")]
+        #[arg(long = "member", value_name = "USER", help_heading = "The group")]
         members: Vec<String>,
         /// URL of a picture.
-        #[arg(long, default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            default_value = "",
+            hide_default_value = true,
+            help_heading = "The group"
+        )]
         avatar: String,
         /// Makes a temporary group, as people make them.
-        #[arg(long)]
+        #[arg(long, help_heading = "The group")]
         temporary: bool,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Adds members.
     Add {
@@ -36,6 +44,8 @@ pub(super) enum GroupCommand {
         /// Login names.
         #[arg(required = true, value_name = "USER")]
         members: Vec<String>,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Removes members.
     Remove {
@@ -44,6 +54,8 @@ pub(super) enum GroupCommand {
         /// Login names.
         #[arg(required = true, value_name = "USER")]
         members: Vec<String>,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Gives a group another name.
     Rename {
@@ -51,26 +63,23 @@ pub(super) enum GroupCommand {
         group: u32,
         /// The new name.
         name: String,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Takes all members out, so that the group is in nobody's list. What was written stays stored.
     Dissolve {
         /// Id of the group.
         group: u32,
-        /// Only says who would be taken out.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Lists groups that have members, by id.
     List {
         /// Part of the name; without it all.
         #[arg(default_value = "", hide_default_value = true)]
         matching: String,
-        /// Most groups to list, up to 1000.
-        #[arg(long, default_value_t = 200)]
-        limit: u32,
-        /// Only groups with a greater id, to go on where a list ended.
-        #[arg(long, default_value_t = 0, value_name = "ID")]
-        after: u32,
+        #[command(flatten)]
+        page: Page,
         /// Only groups of this user.
         #[arg(long, default_value = "", hide_default_value = true)]
         user: String,
@@ -83,36 +92,38 @@ pub(super) async fn run(
     json: bool,
 ) -> anyhow::Result<()> {
     let mut admin = server.connect().await?;
-    let answer = match command {
+    let (answer, dry_run) = match command {
         GroupCommand::List {
             matching,
-            limit,
-            after,
+            page,
             user,
         } => {
             let request = ListGroupsRequest {
                 user,
                 matching,
-                limit,
-                after_id: after,
+                limit: page.limit,
+                cursor: page.cursor,
             };
             let list = admin.list_groups(request).await;
             let list = list.map_err(|status| refusal(&status))?.into_inner();
             let value = Value::Array(list.groups.iter().map(as_json).collect());
             show(json, &value, || table(&list.groups));
-            tell_more(list.more, list.groups.last().map(|group| group.id));
+            tell_more(&list.next);
             return Ok(());
         }
-        GroupCommand::Rename { group, name } => {
-            admin.rename_group(RenameGroupRequest { group, name }).await
+        GroupCommand::Rename { group, name, judge } => {
+            let dry_run = judge.dry_run;
+            let request = RenameGroupRequest {
+                group,
+                name,
+                dry_run,
+            };
+            (admin.rename_group(request).await, dry_run)
         }
-        GroupCommand::Dissolve { group, dry_run } => {
-            if dry_run {
-                note("dry run: these would be taken out");
-            }
-            admin
-                .remove_group(RemoveGroupRequest { group, dry_run })
-                .await
+        GroupCommand::Dissolve { group, judge } => {
+            let dry_run = judge.dry_run;
+            let request = RemoveGroupRequest { group, dry_run };
+            (admin.remove_group(request).await, dry_run)
         }
         GroupCommand::Create {
             name,
@@ -120,6 +131,7 @@ pub(super) async fn run(
             members,
             avatar,
             temporary,
+            judge,
         } => {
             let request = CreateGroupRequest {
                 name,
@@ -127,26 +139,38 @@ pub(super) async fn run(
                 owner,
                 members,
                 fixed: !temporary,
+                dry_run: judge.dry_run,
             };
-            admin.create_group(request).await
+            (admin.create_group(request).await, judge.dry_run)
         }
-        GroupCommand::Add { group, members } => {
+        GroupCommand::Add {
+            group,
+            members,
+            judge,
+        } => {
             let request = ChangeGroupMembersRequest {
                 group,
                 add: members,
                 remove: vec![],
+                dry_run: judge.dry_run,
             };
-            admin.change_group_members(request).await
+            (admin.change_group_members(request).await, judge.dry_run)
         }
-        GroupCommand::Remove { group, members } => {
+        GroupCommand::Remove {
+            group,
+            members,
+            judge,
+        } => {
             let request = ChangeGroupMembersRequest {
                 group,
                 add: vec![],
                 remove: members,
+                dry_run: judge.dry_run,
             };
-            admin.change_group_members(request).await
+            (admin.change_group_members(request).await, judge.dry_run)
         }
     };
+    tell_dry_run(dry_run && answer.is_ok());
     let group = answer.map_err(|status| refusal(&status))?.into_inner();
     show(json, &as_json(&group), || {
         table(std::slice::from_ref(&group))

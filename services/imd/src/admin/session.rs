@@ -2,11 +2,14 @@
 
 use clap::Subcommand;
 use im_core::{ClientType, Epoch};
-use im_proto_rpc::v1::{KickSessionRequest, ListSessionsRequest, SessionInfo, sessions_reply};
+use im_proto_rpc::v1::{
+    KickSessionRequest, ListSessionsRequest, SessionInfo, SessionsReply, sessions_reply,
+};
 use serde_json::{Value, json};
 
+use super::{Judge, Page};
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show};
+use crate::output::{Table, show, tell_dry_run, tell_more};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SessionCommand {
@@ -15,6 +18,8 @@ pub(super) enum SessionCommand {
         /// Only sessions of this user.
         #[arg(long, default_value = "", hide_default_value = true)]
         user: String,
+        #[command(flatten)]
+        page: Page,
     },
     /// Ends sessions of a user.
     Kick {
@@ -23,6 +28,8 @@ pub(super) enum SessionCommand {
         /// Only this session, as the list shows it; by default all.
         #[arg(long, value_parser = epoch)]
         epoch: Option<u64>,
+        #[command(flatten)]
+        judge: Judge,
     },
 }
 
@@ -40,27 +47,34 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut admin = server.connect().await?;
     match command {
-        SessionCommand::List { user } => {
-            let answer = admin.list_sessions(ListSessionsRequest { user }).await;
-            let sessions = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .sessions;
+        SessionCommand::List { user, page } => {
+            let request = ListSessionsRequest {
+                user,
+                limit: page.limit,
+                cursor: page.cursor,
+            };
+            let answer = admin.list_sessions(request).await;
+            let SessionsReply { sessions, next } =
+                answer.map_err(|status| refusal(&status))?.into_inner();
             let value = Value::Array(sessions.iter().filter_map(as_json).collect());
             show(json, &value, || table(&sessions));
+            tell_more(&next);
         }
-        SessionCommand::Kick { user, epoch } => {
+        SessionCommand::Kick { user, epoch, judge } => {
             let request = KickSessionRequest {
                 user,
                 epoch: epoch.unwrap_or(0),
+                dry_run: judge.dry_run,
             };
             let answer = admin.kick_session(request).await;
             let ended = answer
                 .map_err(|status| refusal(&status))?
                 .into_inner()
                 .sessions;
+            tell_dry_run(judge.dry_run);
             show(json, &json!({"sessions": ended}), || {
-                format!("{ended} sessions ended")
+                let verb = if judge.dry_run { "would end" } else { "ended" };
+                format!("{ended} sessions {verb}")
             });
         }
     }

@@ -4,14 +4,15 @@ use clap::{Args, Subcommand};
 use im_core::text::printable;
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    ClearLockRequest, DirectoryRow, ListLocksRequest, ListRefusalsRequest, ListUsersRequest,
-    LockRecord, RefusalRecord, RemoveUserRequest, RemovedUser, RenameUserRequest,
-    SetPasswordRequest, SetUserStatusRequest, UserRecord,
+    AddUserRequest, ClearLockRequest, DirectoryRow, ListLocksRequest, ListRefusalsRequest,
+    ListUsersRequest, LockRecord, MoveUserRequest, RefusalRecord, RemoveUserRequest, RemovedUser,
+    RenameUserRequest, SetPasswordRequest, SetUserStatusRequest, UserRecord,
 };
 use serde_json::{Value, json};
 
+use super::{Judge, Page};
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show, tell_more};
+use crate::output::{Table, show, tell_dry_run, tell_more};
 use crate::password::PasswordArgs;
 
 #[derive(Debug, Subcommand)]
@@ -23,12 +24,8 @@ pub(super) enum UserCommand {
         /// Part of the name or nick; without it everybody.
         #[arg(default_value = "")]
         matching: String,
-        /// Most people to list.
-        #[arg(long, default_value_t = 1000)]
-        limit: u32,
-        /// Only people with a greater id, to go on where a list ended.
-        #[arg(long, default_value_t = 0, value_name = "ID")]
-        after: u32,
+        #[command(flatten)]
+        page: Page,
     },
     /// Gives a person another login name. Id, messages and groups stay.
     Rename {
@@ -36,15 +33,25 @@ pub(super) enum UserCommand {
         name: String,
         /// The new login name.
         new_name: String,
+        #[command(flatten)]
+        judge: Judge,
+    },
+    /// Puts a person into another department.
+    Move {
+        /// Login name.
+        name: String,
+        /// Path such as Company/Research of a department that exists; "" for none.
+        department: String,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Takes a person out: they cannot log in, leave their groups, and free their login name. What they
     /// wrote stays readable under their nick.
     Remove {
         /// Login name.
         name: String,
-        /// Only says what would happen.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Sets a password.
     SetPassword {
@@ -52,16 +59,22 @@ pub(super) enum UserCommand {
         name: String,
         #[command(flatten)]
         password: PasswordArgs,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Ends the sessions of a person, who cannot log in any more (status left).
     Disable {
         /// Login name.
         name: String,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Lets a person log in again (status active).
     Enable {
         /// Login name.
         name: String,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Lists names with too many failed logins, and where they came from.
     Locks,
@@ -69,6 +82,8 @@ pub(super) enum UserCommand {
     Unlock {
         /// Login name.
         name: String,
+        #[command(flatten)]
+        judge: Judge,
     },
     /// Says why the last logins with a name were refused, since the start of db-proxy.
     Refusals {
@@ -81,6 +96,8 @@ pub(super) enum UserCommand {
         name: String,
         /// active, trial, regular, left or intern.
         status: String,
+        #[command(flatten)]
+        judge: Judge,
     },
 }
 
@@ -123,9 +140,17 @@ pub(super) struct AddArgs {
     /// Text that others see beside the name.
     #[arg(long, help_heading = "Profile")]
     signature: Option<String>,
+    #[command(flatten)]
+    judge: Judge,
 }
 
 impl AddArgs {
+    fn into_request(self) -> anyhow::Result<AddUserRequest> {
+        let dry_run = self.judge.dry_run;
+        let user = Some(self.into_row()?);
+        Ok(AddUserRequest { user, dry_run })
+    }
+
     fn into_row(self) -> anyhow::Result<DirectoryRow> {
         let (password, password_hash) = match self.password_hash {
             Some(hash) => (String::new(), hash),
@@ -155,108 +180,147 @@ pub(super) async fn run(
     server: &ServerArgs,
     json: bool,
 ) -> anyhow::Result<()> {
-    let answer = match command {
-        UserCommand::List {
-            matching,
-            limit,
-            after,
-        } => {
+    let (done, dry_run) = match command {
+        UserCommand::List { matching, page } => {
             let request = ListUsersRequest {
                 matching,
-                limit,
-                after_id: after,
+                limit: page.limit,
+                cursor: page.cursor,
             };
-            let list = server.connect().await?.list_users(request).await;
-            let list = list.map_err(|status| refusal(&status))?.into_inner();
+            let list = take(server.connect().await?.list_users(request).await)?;
             show_users(json, &list.users);
-            tell_more(list.more, list.users.last().map(|user| user.id));
+            tell_more(&list.next);
             return Ok(());
         }
         UserCommand::Locks => {
-            let answer = server
-                .connect()
-                .await?
-                .list_locks(ListLocksRequest {})
-                .await;
-            let locks = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .locks;
-            show_locks(json, &locks);
+            let request = ListLocksRequest {};
+            let list = take(server.connect().await?.list_locks(request).await)?;
+            show_locks(json, &list.locks);
             return Ok(());
         }
         UserCommand::Refusals { name } => {
             let request = ListRefusalsRequest { name };
-            let answer = server.connect().await?.list_refusals(request).await;
-            let refusals = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .refusals;
-            show_refusals(json, &refusals);
+            let list = take(server.connect().await?.list_refusals(request).await)?;
+            show_refusals(json, &list.refusals);
             return Ok(());
         }
-        UserCommand::Remove { name, dry_run } => {
+        UserCommand::Remove { name, judge } => {
+            let dry_run = judge.dry_run;
             let request = RemoveUserRequest { name, dry_run };
-            let answer = server.connect().await?.remove_user(request).await;
-            let removed = answer.map_err(|status| refusal(&status))?.into_inner();
+            let removed = take(server.connect().await?.remove_user(request).await)?;
             show_removed(json, dry_run, &removed);
             return Ok(());
         }
-        UserCommand::Rename { name, new_name } => {
-            let request = RenameUserRequest { name, new_name };
-            server.connect().await?.rename_user(request).await
-        }
-        UserCommand::Unlock { name } => {
-            let answer = server
-                .connect()
-                .await?
-                .clear_lock(ClearLockRequest { name })
-                .await;
-            let forgotten = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .forgotten;
+        UserCommand::Unlock { name, judge } => {
+            let dry_run = judge.dry_run;
+            let request = ClearLockRequest { name, dry_run };
+            let forgotten = take(server.connect().await?.clear_lock(request).await)?.forgotten;
+            tell_dry_run(dry_run);
             show(json, &json!({ "forgotten": forgotten }), || {
-                format!("failed logins from {forgotten} places forgotten")
+                if dry_run {
+                    format!("{forgotten} locks would be lifted")
+                } else {
+                    format!("failed logins from {forgotten} places forgotten")
+                }
             });
             return Ok(());
+        }
+        UserCommand::SetPassword {
+            name,
+            password,
+            judge,
+        } => {
+            let password = password.read(&name)?;
+            let dry_run = judge.dry_run;
+            let request = SetPasswordRequest {
+                name,
+                password,
+                dry_run,
+            };
+            let user = take(server.connect().await?.set_password(request).await)?;
+            show_password(json, dry_run, &user);
+            return Ok(());
+        }
+        UserCommand::Rename {
+            name,
+            new_name,
+            judge,
+        } => {
+            let dry_run = judge.dry_run;
+            let request = RenameUserRequest {
+                name,
+                new_name,
+                dry_run,
+            };
+            (server.connect().await?.rename_user(request).await, dry_run)
+        }
+        UserCommand::Move {
+            name,
+            department,
+            judge,
+        } => {
+            let dry_run = judge.dry_run;
+            let request = MoveUserRequest {
+                name,
+                department,
+                dry_run,
+            };
+            (server.connect().await?.move_user(request).await, dry_run)
         }
         UserCommand::Add(args) => {
-            let row = args.into_row()?;
-            server.connect().await?.add_user(row).await
+            let request = args.into_request()?;
+            let dry_run = request.dry_run;
+            (server.connect().await?.add_user(request).await, dry_run)
         }
-        UserCommand::SetPassword { name, password } => {
-            let password = password.read(&name)?;
-            let request = SetPasswordRequest { name, password };
-            let answer = server.connect().await?.set_password(request).await;
-            let user = answer.map_err(|status| refusal(&status))?.into_inner();
-            let name = printable(&user.name);
-            show(json, &as_json(&user), || match user.status.as_str() {
-                "active" => format!("password of {name} (#{}) set", user.id),
-                status => format!(
-                    "password of {name} (#{}) set; they cannot log in, because their status is {status}",
-                    user.id
-                ),
-            });
-            return Ok(());
-        }
-        UserCommand::Disable { name } => set_status(server, name, "left").await?,
-        UserCommand::Enable { name } => set_status(server, name, "active").await?,
-        UserCommand::SetStatus { name, status } => set_status(server, name, &status).await?,
+        UserCommand::Disable { name, judge } => set_status(server, name, "left", judge).await?,
+        UserCommand::Enable { name, judge } => set_status(server, name, "active", judge).await?,
+        UserCommand::SetStatus {
+            name,
+            status,
+            judge,
+        } => set_status(server, name, &status, judge).await?,
     };
-    let user = answer.map_err(|status| refusal(&status))?.into_inner();
+    let user = take(done)?;
+    tell_dry_run(dry_run);
     show(json, &as_json(&user), || table(std::slice::from_ref(&user)));
     Ok(())
 }
 
-type Answer = Result<tonic::Response<UserRecord>, tonic::Status>;
+type Answer<T> = Result<tonic::Response<T>, tonic::Status>;
 
-async fn set_status(server: &ServerArgs, name: String, status: &str) -> anyhow::Result<Answer> {
+fn take<T>(answer: Answer<T>) -> anyhow::Result<T> {
+    let answer = answer.map_err(|status| refusal(&status))?;
+    Ok(answer.into_inner())
+}
+
+async fn set_status(
+    server: &ServerArgs,
+    name: String,
+    status: &str,
+    judge: Judge,
+) -> anyhow::Result<(Answer<UserRecord>, bool)> {
     let request = SetUserStatusRequest {
         name,
         status: status.to_owned(),
+        dry_run: judge.dry_run,
     };
-    Ok(server.connect().await?.set_user_status(request).await)
+    let answer = server.connect().await?.set_user_status(request).await;
+    Ok((answer, judge.dry_run))
+}
+
+fn show_password(json: bool, dry_run: bool, user: &UserRecord) {
+    tell_dry_run(dry_run);
+    let name = printable(&user.name);
+    show(json, &as_json(user), || {
+        let set = if dry_run { "can be set" } else { "set" };
+        match user.status.as_str() {
+            "active" => format!("password of {name} (#{}) {set}", user.id),
+            status => format!(
+                "password of {name} (#{}) {set}; they cannot log in, because their status is {status}",
+                user.id
+            ),
+        }
+    });
 }
 
 fn show_users(json: bool, users: &[UserRecord]) {

@@ -9,6 +9,7 @@ pub(super) const HELP: &str = "\
 /with NAME               talk to a person
 /group NAME              talk in a group
 /history [N]             the last N messages of this conversation (20)
+/older [N]               the N messages before the oldest one shown here (20)
 /unread                  conversations with unread messages
 /create NAME MEMBER...   make a group
 /add MEMBER...           add people to this group
@@ -23,6 +24,8 @@ with /. Names are login names, nicknames, their unique beginnings, or #ID; names
 in \"quotes\".";
 
 const DEFAULT_HISTORY: u32 = 20;
+/// Messages that one command shows.
+const MAX_HISTORY: u32 = 10_000;
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One line.
@@ -35,6 +38,7 @@ pub(super) enum Command {
     With(String),
     Group(String),
     History(u32),
+    Older(u32),
     Unread,
     Create { name: String, members: Vec<String> },
     Add(Vec<String>),
@@ -55,6 +59,8 @@ pub(super) enum ParseError {
     Usage(&'static str),
     #[error("a quote is not closed")]
     Quote,
+    #[error("1 to {MAX_HISTORY} messages at a time; /older goes on")]
+    Count,
 }
 
 impl Command {
@@ -85,13 +91,8 @@ impl Command {
             "groups" => Self::Groups,
             "with" => Self::With(name().ok_or(ParseError::Usage("/with NAME"))?),
             "group" => Self::Group(name().ok_or(ParseError::Usage("/group NAME"))?),
-            "history" => Self::History(match words.as_slice() {
-                [] => DEFAULT_HISTORY,
-                [count] => count
-                    .parse()
-                    .map_err(|_| ParseError::Usage("/history [N]"))?,
-                _ => return Err(ParseError::Usage("/history [N]")),
-            }),
+            "history" => Self::History(count(&words, "/history [N]")?),
+            "older" => Self::Older(count(&words, "/older [N]")?),
             "unread" => Self::Unread,
             "create" => match words.split_first() {
                 Some((name, members)) => Self::Create {
@@ -129,6 +130,19 @@ impl Command {
             text: words.join(" "),
             patience,
         })
+    }
+}
+
+/// How many messages are wanted.
+fn count(words: &[String], usage: &'static str) -> Result<u32, ParseError> {
+    match words {
+        [] => Ok(DEFAULT_HISTORY),
+        [count] => match count.parse() {
+            Ok(count) if (1..=MAX_HISTORY).contains(&count) => Ok(count),
+            Ok(_) => Err(ParseError::Count),
+            Err(_) => Err(ParseError::Usage(usage)),
+        },
+        _ => Err(ParseError::Usage(usage)),
     }
 }
 
@@ -185,6 +199,10 @@ mod tests {
     fn numbers_are_optional() {
         assert_eq!(Command::parse("/history"), Ok(Command::History(20)));
         assert_eq!(Command::parse("/history 3"), Ok(Command::History(3)));
+        assert_eq!(Command::parse("/older 500"), Ok(Command::Older(500)));
+        for many in ["/history 0", "/older 10001"] {
+            assert_eq!(Command::parse(many), Err(ParseError::Count));
+        }
         assert_eq!(
             Command::parse("/expect good morning 2"),
             Ok(Command::Expect {

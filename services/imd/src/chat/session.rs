@@ -25,6 +25,8 @@ use sending::{Sent, beginning};
 
 /// Received texts that `/expect` may still find.
 const MAX_HEARD: usize = 256;
+/// Messages in one question for history.
+const HISTORY_PAGE: u32 = 100;
 /// Ids in one question for presence, as the Windows client asks.
 const PRESENCE_BATCH: usize = 300;
 
@@ -44,6 +46,8 @@ pub(super) struct Session<W> {
     heard: VecDeque<String>,
     /// Newest message shown of each conversation.
     shown: HashMap<Peer, u32>,
+    /// Oldest message shown of each conversation; 0 when there is none before it.
+    oldest: HashMap<Peer, u32>,
     /// Texts on their way.
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     scripted: bool,
@@ -62,6 +66,7 @@ impl<W: Write> Session<W> {
             current: None,
             heard: VecDeque::new(),
             shown: HashMap::new(),
+            oldest: HashMap::new(),
             sending: FuturesUnordered::new(),
             scripted,
             lost: false,
@@ -187,6 +192,14 @@ impl<W: Write> Session<W> {
             Command::History(count) => {
                 let peer = self.conversation()?;
                 self.show_history(peer, 0, count).await?;
+            }
+            Command::Older(count) => {
+                let peer = self.conversation()?;
+                match self.oldest.get(&peer).copied() {
+                    None => self.show_history(peer, 0, count).await?,
+                    Some(0 | 1) => writeln!(self.out, "-- nothing is older")?,
+                    Some(oldest) => self.show_history(peer, oldest - 1, count).await?,
+                }
             }
             Command::Unread => self.show_unread(true).await?,
             Command::Create { name, members } => self.create(&name, &members).await?,
@@ -329,15 +342,36 @@ impl<W: Write> Session<W> {
         Ok(())
     }
 
-    /// Messages backwards from an id, shown forwards.
+    /// Messages backwards from an id, shown forwards: as many pages of the server as it takes.
     async fn show_history(&mut self, peer: Peer, begin: u32, count: u32) -> anyhow::Result<()> {
-        let answer = self
-            .client
-            .history(peer, begin, count.min(100))
-            .await
-            .context("ask for history")?;
+        let wanted = usize::try_from(count)?;
+        let mut found = Vec::new();
+        let from_newest = begin == 0;
+        let (mut begin, mut is_all) = (begin, false);
+        while found.len() < wanted && !is_all {
+            let left = u32::try_from(wanted - found.len())?;
+            let answer = self.client.history(peer, begin, left.min(HISTORY_PAGE));
+            let page = answer.await.context("ask for history")?.msg_list;
+            is_all = page.last().is_none_or(|oldest| oldest.msg_id <= 1);
+            begin = page.last().map_or(0, |oldest| oldest.msg_id - 1);
+            found.extend(page);
+        }
+        let oldest = match found.last() {
+            Some(oldest) if !is_all => oldest.msg_id,
+            _ => 0,
+        };
+        let shown = self.oldest.entry(peer).or_insert(oldest);
+        *shown = oldest.min(*shown);
+        if found.is_empty() {
+            let what = if from_newest {
+                "no messages"
+            } else {
+                "nothing is older"
+            };
+            writeln!(self.out, "-- {what}")?;
+        }
         let now = im_core::time::UnixSeconds::now().get();
-        for message in answer.msg_list.iter().rev() {
+        for message in found.iter().rev() {
             self.know_user(message.from_session_id).await?;
             let from = self.user_name(message.from_session_id);
             let text = show::content(self.client.cipher(), message.msg_type, &message.msg_data);

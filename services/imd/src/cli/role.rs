@@ -2,7 +2,7 @@
 
 use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
-use im_role::{Role, TABLE, Table};
+use im_role::{Role, TABLE, Table, Workload};
 
 use super::RoleArgs;
 
@@ -30,8 +30,12 @@ fn augment(command: Command, table: &Table) -> Command {
     let roles = table.in_order_of_rollout().into_iter().rev();
     roles.fold(command, |command, role| {
         let about = format!("Runs the {role} role: {}", role.about);
-        let with_flags = RoleArgs::augment_args(Command::new(role.name()));
-        command.subcommand(with_flags.about(about))
+        let mut own = RoleArgs::augment_args(Command::new(role.name())).about(about);
+        if role.kubernetes.workload != Workload::StatefulSet {
+            // It keeps nothing: a file for all roles may name the folder, a flag for this one is a mistake.
+            own = own.mut_arg("data_dir", |flag| flag.hide(true));
+        }
+        command.subcommand(own)
     })
 }
 
@@ -77,6 +81,23 @@ mod tests {
         assert_eq!(role, ECHO);
         assert_eq!(args.config.config, Some("c".into()));
         assert_eq!(args.ready_file, Some("r".into()));
+        let help = |role: &str| {
+            let own = TABLE
+                .role(role)
+                .map(|_| augment(Command::new("imd"), &TABLE));
+            let mut all = own.unwrap();
+            all.find_subcommand_mut(role)
+                .unwrap()
+                .render_help()
+                .to_string()
+        };
+        assert!(help("db-proxy").contains("--data-dir"));
+        for keeps_nothing in ["login", "msg", "route"] {
+            assert!(
+                !help(keeps_nothing).contains("--data-dir"),
+                "{keeps_nothing}"
+            );
+        }
         assert!(RoleCommand::of(&TABLE, &matches).is_err(), "no such role");
     }
 }

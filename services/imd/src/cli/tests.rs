@@ -30,11 +30,14 @@ fn every_documented_command_is_understood() {
         "imd backup --data-dir d --to - --keep-free 1GiB",
         "imd restore --data-dir d --from f",
         "imd restore --data-dir d --from -",
+        "imd restore --data-dir d --from f --skip-ids 0",
         "imd directory import people.csv --server 127.0.0.1:10601",
         "imd directory import - --format yaml --secret-file s",
         "imd admin user add ann --nick Ann --password-file p --data-dir d",
         "imd admin user list an --json",
-        "imd admin user disable ann",
+        "imd admin user disable ann --actor eva --dry-run",
+        "imd admin user move ann Company/Sales",
+        "imd admin user list --limit 10 --cursor 00ff",
         "imd admin user set-password ann --password-file p --server h:1 --secret-file s",
         "imd admin group create Team --owner ann --member ben --member cleo",
         "imd admin group add 7 ben cleo",
@@ -93,18 +96,48 @@ fn every_command_and_every_argument_is_explained() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
+/// Every command that somebody types by hand; the roles are started by files of others.
 #[test]
-fn tools_that_people_type_have_examples() {
-    let command = Cli::command();
-    let import = command.find_subcommand("directory").unwrap();
-    let import = import.find_subcommand("import").unwrap();
-    let tools =
-        ["admin", "chat", "script", "doctor"].map(|tool| command.find_subcommand(tool).unwrap());
-    for tool in tools.into_iter().chain([import]) {
-        let examples = tool
-            .get_after_help()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        assert!(examples.contains("Examples:"), "{}", tool.get_name());
+fn commands_that_people_type_have_examples() {
+    fn walk(command: &clap::Command, path: &str, missing: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string);
+        if help.is_some_and(|help| help.contains("Examples:")) {
+            return;
+        }
+        let is_role = im_role::TABLE.role(command.get_name()).is_some();
+        if command.get_subcommands().next().is_none() && !is_role {
+            missing.push(path.to_owned());
+        }
+        for below in command.get_subcommands() {
+            walk(below, &format!("{path} {}", below.get_name()), missing);
+        }
     }
+    let mut missing = Vec::new();
+    walk(&Cli::command(), "imd", &mut missing);
+    // What they print is all there is to say of them.
+    missing.retain(|path| !path.starts_with("imd config"));
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn many_options_stand_under_headings() {
+    fn walk(command: &clap::Command, path: &str, without: &mut Vec<String>) {
+        let options: Vec<_> = command
+            .get_arguments()
+            .filter(|argument| !argument.is_positional() && !argument.is_hide_set())
+            .collect();
+        if options.len() > 3 {
+            let bare = options
+                .iter()
+                .filter(|one| one.get_help_heading().is_none());
+            // What a command is about comes first, under no heading.
+            without.extend(bare.skip(3).map(|one| format!("{path} --{}", one.get_id())));
+        }
+        for below in command.get_subcommands() {
+            walk(below, &format!("{path} {}", below.get_name()), without);
+        }
+    }
+    let mut without = Vec::new();
+    walk(&Cli::command(), "imd", &mut without);
+    assert_eq!(without, Vec::<String>::new());
 }

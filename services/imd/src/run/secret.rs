@@ -92,9 +92,8 @@ fn in_data_dir(config: &ImdConfig, name: &str, why: &'static str) -> anyhow::Res
         return Err(BadConfig::Missing { key, why }.into());
     };
     let path = dir.join(name);
-    let made = DataDir::make(dir)
-        .map_err(std::io::Error::other)
-        .and_then(|()| make_private_file(&path, &format!("{}\n", Secret::generate().expose())));
+    DataDir::make(dir)?;
+    let made = make_private_file(&path, &format!("{}\n", Secret::generate().expose()));
     made.with_context(|| format!("make secret file {}", path.display()))?;
     Ok(path)
 }

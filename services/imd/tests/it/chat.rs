@@ -162,3 +162,29 @@ fn a_wrong_password_says_who_knows_the_reason() {
     let said = world.admin(&["admin", "user", "refusals", "ann"]);
     assert!(said.contains("wrong password"), "{said}");
 }
+
+#[test]
+fn history_goes_back_page_by_page_to_the_first_message() {
+    let world = World::new();
+    let lines: Vec<String> = (1..=250).map(|n| format!("text {n}")).collect();
+    let lines = lines.join("\n");
+    assert!(world.script("ann", &format!("/with ben\n{lines}")).0);
+    let shown = |lines: &str| {
+        let (good, text) = world.script("ben", &format!("/with ann\n{lines}"));
+        assert!(good, "{text}");
+        let texts = text.lines().filter_map(|line| line.split_once(": text "));
+        texts
+            .map(|(_, number)| number.parse::<u32>().unwrap())
+            .collect::<Vec<_>>()
+    };
+    // Whatever was unread comes first, whole.
+    assert_eq!(shown(""), (1..=250).collect::<Vec<_>>());
+    let mut expected: Vec<u32> = (226..=250).collect();
+    expected.extend(206..=225);
+    expected.extend(1..=205);
+    assert_eq!(shown("/history 25\n/older\n/older 1000\n"), expected);
+    let (_, text) = world.script("ben", "/with ann\n/older 10000\n/older\n");
+    assert!(text.contains("-- nothing is older"), "{text}");
+    let text = world.chat("ben", b"/with ann\n/history 10001\n");
+    assert!(text.contains("1 to 10000 messages at a time"), "{text}");
+}

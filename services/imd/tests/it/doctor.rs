@@ -66,7 +66,7 @@ fn doctor_finds_a_public_address_where_nobody_is() {
 }
 
 #[test]
-fn a_client_at_a_wrong_port_is_told_what_is_there() {
+fn chat_and_check_at_a_wrong_port_are_told_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir.path().join("data"));
     let password = dir.path().join("password");
@@ -80,13 +80,22 @@ fn a_client_at_a_wrong_port_is_told_what_is_there() {
             format!("http://{}", server.address("msg", "client")),
             "without http://",
         ),
+        (
+            format!("http://{}", server.address("db_proxy", "grpc")),
+            "internal port (gRPC)",
+        ),
     ] {
-        let mut chat = imd(&["chat", "ann", "--wait", "0", "--server", &given]);
-        chat.arg("--password-file").arg(&password);
-        let (code, _, complaint) = finish(chat);
-        assert!(
-            code == 1 && complaint.contains(part),
-            "{given}: {complaint}"
-        );
+        for tool in [
+            &["chat", "ann", "--wait", "0"][..],
+            &["check", "ann", "ben"],
+        ] {
+            let mut tool = imd(&[tool, &["--server", &given]].concat());
+            tool.arg("--password-file").arg(&password);
+            let (code, _, complaint) = finish(tool);
+            assert!(
+                code == 1 && complaint.contains(part),
+                "{given}: {complaint}"
+            );
+        }
     }
 }

@@ -312,7 +312,8 @@ fn check_passes_a_message_between_two_people_or_fails() {
         (code, complaint.as_str()),
         (
             1,
-            "imd: unknown user, wrong password, or not active: cleo\n"
+            "imd: cleo is not let in: unknown user, wrong password, or not active (an administrator sees \
+             which: imd admin user refusals cleo)\n"
         )
     );
     assert_eq!(server.terminate(), 0);

@@ -201,3 +201,31 @@ fn a_manifest_with_a_bad_field_is_refused_with_its_name() {
         "{said}"
     );
 }
+
+#[test]
+fn what_is_no_data_directory_or_no_backup_is_named_as_it_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("notes");
+    std::fs::write(&file, "some text").unwrap();
+    let file = file.to_str().unwrap();
+    let (code, _, said) = finish(imd(&["all-in-one", "--data-dir", file]));
+    assert!(code != 0, "{said}");
+    assert_eq!(
+        said,
+        format!("imd: {file} is no folder: name another one for the data\n")
+    );
+    let new = dir.path().join("new");
+    let restore = ["restore", "--data-dir", new.to_str().unwrap(), "--from"];
+    let (code, _, said) = finish(imd(&[&restore[..], &[file]].concat()));
+    assert_eq!(code, 1);
+    assert!(
+        said.starts_with(&format!("imd: {file} is no whole backup of a store: ")),
+        "{said}"
+    );
+    let nothing = dir.path().join("nothing");
+    let nothing = nothing.to_str().unwrap();
+    let (_, _, said) = finish(imd(&[&restore[..], &[nothing]].concat()));
+    assert_eq!(said, format!("imd: {nothing} is no backup of a store\n"));
+    let (_, _, said) = finish(imd(&["backup", "--data-dir", nothing, "--to", "x"]));
+    assert_eq!(said, format!("imd: there is no store in {nothing}\n"));
+}

@@ -17,6 +17,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use im_codec::{ClientCommand, Command, FrameRef, HEADER_LEN, Handler, TeamtalkMessage, encode};
 use im_core::TerminalClass;
 use im_proto_teamtalk::message::ImClientTimeRsp;
+use tracing::warn;
 
 pub(crate) use login::{login_done, refuse_no_db, refuse_no_route};
 pub(crate) use message::session_type;
@@ -34,6 +35,17 @@ pub(crate) fn frame(
 ) {
     let ClientCommand::Request(request) = command else {
         gateway.env.metrics.refused(Refusal::Command);
+        if let ClientCommand::NotForClients(command) = command
+            && command.handler() == Handler::Internal
+            && gateway.foreign.is_due()
+        {
+            warn!(
+                ?command,
+                user = conn.session().map(|session| session.user.get()),
+                address = %conn.remote(),
+                "a client sent a command of servers, which has no effect"
+            );
+        }
         return;
     };
     let seq = frame.header.seq;

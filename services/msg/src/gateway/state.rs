@@ -10,6 +10,7 @@ use im_codec::{Command, encode};
 use im_core::UserId;
 use im_proto_rpc::v1::{RouteCall, SessionDown, SessionUp, route_call};
 use im_proto_teamtalk::login::ImKickUser;
+use im_runtime::Throttle;
 use tokio::sync::watch;
 
 use super::calls::Calls;
@@ -44,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) public: watch::Sender<Option<Public>>,
     /// Load reports are due.
     pub(crate) load: watch::Sender<u64>,
+    /// A line about commands of servers that clients send is due.
+    pub(crate) foreign: Throttle,
 }
 
 impl Gateway {
@@ -74,6 +77,7 @@ impl Gateway {
             drain: Drain::new(),
             public: watch::Sender::new(public),
             load: watch::Sender::new(0),
+            foreign: Throttle::default(),
             env,
         }
     }

@@ -16,6 +16,13 @@ use crate::serve::Caller;
 /// Peer addresses remembered so that each is logged once; beyond it refusals are only counted.
 const MAX_LOGGED_PEERS: usize = 1024;
 
+/// What a caller was admitted by; an extension of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Which line of the secret's file, from 1.
+    pub value: u8,
+}
+
 /// Lets only callers in that present the secret; counts and logs the others.
 #[derive(Clone)]
 pub struct Guard {
@@ -38,12 +45,13 @@ impl Guard {
         &self.metrics
     }
 
-    fn admits(&self, request: &Request<()>) -> bool {
+    fn admits(&self, request: &Request<()>) -> Option<Credential> {
         let presented = request
             .metadata()
             .get("authorization")
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        self.secret.accepts(presented.unwrap_or_default())
+        let value = self.secret.accepts(presented.unwrap_or_default())?;
+        Some(Credential { value })
     }
 
     fn log_once(&self, request: &Request<()>) {
@@ -70,16 +78,17 @@ impl Interceptor for Guard {
             // Where tonic looks for the address.
             request.extensions_mut().insert(caller.address());
         }
-        if !self.admits(&request) {
+        let Some(credential) = self.admits(&request) else {
             self.metrics.refused_secrets().inc();
             self.log_once(&request);
             return Err(Status::unauthenticated(
                 "the installation's secret is missing or wrong",
             ));
-        }
+        };
         if caller.is_some_and(|caller| !caller.recognise()) {
             return Err(Status::resource_exhausted("too many peers are connected"));
         }
+        request.extensions_mut().insert(credential);
         Ok(request)
     }
 }
@@ -94,7 +103,9 @@ mod tests {
         let secret = Secret::generate();
         let mut guard = Guard::new(&secret, LinkMetrics::default());
         let right = Present::new(&secret).call(Request::new(())).unwrap();
-        assert!(guard.call(right).is_ok());
+        let admitted = guard.call(right).unwrap();
+        let credential = admitted.extensions().get::<Credential>().copied();
+        assert_eq!(credential, Some(Credential { value: 1 }));
         let wrong = Present::new(&Secret::generate())
             .call(Request::new(()))
             .unwrap();
@@ -104,5 +115,21 @@ mod tests {
         );
         assert!(guard.call(Request::new(())).is_err());
         assert_eq!(guard.metrics.refused_secrets().get(), 2);
+    }
+
+    #[test]
+    fn a_caller_is_known_by_the_line_of_the_secret_that_it_presented() {
+        let (old, new) = ("an old value of a secret", "a new value of a secret");
+        let mut guard = Guard::new(
+            &Secret::new(&format!("{new}\n{old}")).unwrap(),
+            LinkMetrics::default(),
+        );
+        for (value, text) in [(1, new), (2, old)] {
+            let secret = Secret::new(text).unwrap();
+            let request = Present::new(&secret).call(Request::new(())).unwrap();
+            let admitted = guard.call(request).unwrap();
+            let credential = admitted.extensions().get::<Credential>().copied();
+            assert_eq!(credential, Some(Credential { value }));
+        }
     }
 }

@@ -27,7 +27,7 @@ pub async fn spool(data_dir: &Path, keep_free: u64) -> Result<BackupCopy, Backup
     let copy = BackupCopy::reserve(data_dir)?;
     room(data_dir, &database, keep_free)?;
     copy::copy(&database, &copy.path).await?;
-    check(&copy.path).await?;
+    check(&copy.path, data_dir).await?;
     Ok(copy)
 }
 

@@ -151,11 +151,13 @@ async fn damaged_and_foreign_files_are_not_restored() {
         assert!(
             matches!(
                 error,
-                BackupError::CutOff { .. }
-                    | BackupError::Damaged { .. }
-                    | BackupError::NotAStore(_)
+                BackupError::CutOff { .. } | BackupError::Damaged { .. } | BackupError::NoBackup(_)
             ),
             "{name}: {error}"
+        );
+        assert!(
+            error.to_string().starts_with(&file.display().to_string()),
+            "what was named: {error}"
         );
         assert!(!target.join("im.db").try_exists().unwrap());
         // The same directory still takes the good one.
@@ -165,5 +167,5 @@ async fn damaged_and_foreign_files_are_not_restored() {
     let error = restore(&out.path().join("missing"), &out.path().join("x"), 0)
         .await
         .unwrap_err();
-    assert!(matches!(error, BackupError::NotAStore(_)), "{error}");
+    assert!(matches!(error, BackupError::NoBackup(_)), "{error}");
 }

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use im_order::CommitSeq;
 use im_store::{
-    AccountStore, DataDir, DirectoryImport, DirectoryStore, GroupStore, ImportedUser, MessageStore,
-    Preview, ReadLimit, SessionStore, SqliteOptions, SqliteStore, StoreError, testing::TempStore,
+    AccountStore, DataDir, DirectoryImport, DirectoryStore, GroupStore, ImportedUser, MemberChange,
+    MessageStore, Preview, ReadLimit, SessionStore, SqliteOptions, SqliteStore, StoreError,
+    testing::TempStore,
 };
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{Log, at, pair, user};
+use crate::contract::groups::change;
+use crate::log::{Log, at, pair, standing, user};
 
 fn small_log() -> SqliteOptions {
     SqliteOptions {
@@ -436,4 +440,36 @@ async fn a_database_keeps_the_size_of_its_pages() {
         found.used_before > 0 && found.used_before % (4096 + 24) == 0,
         "{found:?}"
     );
+}
+
+/// S-62: a member who left keeps a row, which says when and by whom, and begins anew when they join again.
+#[tokio::test]
+async fn who_has_left_keeps_a_row_with_its_time_and_author() {
+    let TempStore { store, dir } = TempStore::open().await;
+    let mut log = Log::default();
+    let group = log.group(&store, &[1, 2, 3], 7).await;
+    let mut reader = SqliteConnectOptions::new()
+        .filename(dir.path().join("im.db"))
+        .read_only(true)
+        .connect()
+        .await
+        .unwrap();
+    for (step, is_member) in [(MemberChange::Remove, 0), (MemberChange::Add, 1)] {
+        let fence = standing(&store).await;
+        store
+            .change_members(fence, &change(group, step, &[2], 0))
+            .await
+            .unwrap();
+        let row = sqlx::query(
+            "SELECT active, created, updated, changed_by FROM member WHERE user = 2 AND grouped = 1",
+        )
+        .fetch_all(&mut reader)
+        .await
+        .unwrap();
+        let [row] = row.as_slice() else {
+            panic!("one row is kept");
+        };
+        let found: [i64; 4] = [0, 1, 2, 3].map(|column| row.get(column));
+        assert_eq!(found, [is_member, 7, 1000, 1]);
+    }
 }

@@ -118,6 +118,9 @@ async fn server_commands_of_a_client_have_no_effect() {
         }
     }
     assert_eq!(commands(&attacker.settle().await), []);
+    let log = platform.process("all").unwrap().log();
+    let lines = log.matches("a client sent a command of servers").count();
+    assert!((1..10).contains(&lines), "a line a second: {lines}");
     assert_eq!(commands(&victim.fence(&mut friend).await), []);
     assert!(
         !commands(&phone.fence(&mut friend).await)

@@ -3,7 +3,7 @@
 use super::*;
 
 async fn add(rig: &Rig, name: &str) -> Result<String, String> {
-    let added = rig.admin.add_person(row(0, name)).await;
+    let added = rig.admin.add_person(request(row(0, name))).await;
     added
         .map(|record| record.name)
         .map_err(|error| error.to_string())
@@ -17,7 +17,7 @@ async fn blanks_around_a_login_name_and_its_unicode_form_do_not_count_but_case_d
             password: "secret".to_owned(),
             ..row(0, name)
         };
-        rig.admin.add_person(person).await.unwrap();
+        rig.admin.add_person(request(person)).await.unwrap();
     }
     for name in [
         "ann",
@@ -63,7 +63,7 @@ async fn wrong_passwords_with_blanks_around_the_name_count_for_the_name() {
         password: "secret".to_owned(),
         ..row(0, "ann")
     };
-    rig.admin.add_person(person).await.unwrap();
+    rig.admin.add_person(request(person)).await.unwrap();
     for n in 0..40 {
         let name = format!("{}ann{}", " ".repeat(n % 5), " ".repeat(n / 5));
         assert_ne!(login(&rig, &name, "wrong").await, 0);

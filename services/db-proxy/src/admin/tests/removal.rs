@@ -11,6 +11,7 @@ fn rename(name: &str, new_name: &str) -> RenameUserRequest {
     RenameUserRequest {
         name: name.to_owned(),
         new_name: new_name.to_owned(),
+        dry_run: false,
     }
 }
 
@@ -25,6 +26,7 @@ async fn with_password(rig: &Rig, name: &str) {
     let set = SetPasswordRequest {
         name: name.to_owned(),
         password: "x".to_owned(),
+        dry_run: false,
     };
     rig.admin.change_password(set).await.unwrap();
 }
@@ -84,41 +86,57 @@ async fn a_removed_person_is_out_of_groups_and_logins_and_frees_the_name() {
     let profile = rig.admin.person("user2#2").await.unwrap();
     assert_eq!((profile.id.get(), profile.status), (2, 3));
     assert!(!profile.nick.is_empty(), "what they wrote keeps its author");
-    let again = rig.admin.add_person(row(0, "user2")).await.unwrap();
+    let again = rig
+        .admin
+        .add_person(request(row(0, "user2")))
+        .await
+        .unwrap();
     assert_ne!(again.id, 2);
 }
 
 #[tokio::test]
 async fn lists_say_when_there_is_more() {
     let rig = Rig::new().await;
-    let people = |limit, after_id| ListUsersRequest {
-        limit,
-        after_id,
-        ..ListUsersRequest::default()
+    let mut people = ListUsersRequest {
+        limit: 4,
+        matching: "user".to_owned(),
+        cursor: String::new(),
     };
-    for (limit, after, count, more) in [(4, 0, 4, true), (9, 0, 9, false), (4, 5, 4, false)] {
-        let list = rig.admin.list_people(people(limit, after)).await.unwrap();
-        assert_eq!(
-            (list.users.len(), list.more),
-            (count, more),
-            "{limit} {after}"
-        );
+    for (ids, more) in [
+        (&[1, 2, 3, 4][..], true),
+        (&[5, 6, 7, 8], true),
+        (&[9], false),
+    ] {
+        let list = rig.admin.list_people(people.clone()).await.unwrap();
+        let found: Vec<u32> = list.users.iter().map(|user| user.id).collect();
+        assert_eq!((found.as_slice(), !list.next.is_empty()), (ids, more));
+        if more {
+            people.cursor = list.next;
+        }
     }
+    // A cursor belongs to one list.
+    people.matching = "use".to_owned();
+    assert_eq!(
+        code(rig.admin.list_people(people.clone()).await),
+        Code::InvalidArgument
+    );
     for _ in 0..3 {
         rig.admin.make_group(group_of_three()).await.unwrap();
     }
-    let groups = |limit, after_id| ListGroupsRequest {
-        limit,
-        after_id,
+    let mut groups = ListGroupsRequest {
+        limit: 2,
+        cursor: people.cursor,
         ..ListGroupsRequest::default()
     };
-    for (limit, after, count, more) in [(2, 0, 2, true), (3, 0, 3, false), (2, 2, 1, false)] {
-        let list = rig.admin.groups(groups(limit, after)).await.unwrap();
-        assert_eq!(
-            (list.groups.len(), list.more),
-            (count, more),
-            "{limit} {after}"
-        );
+    assert_eq!(
+        code(rig.admin.groups(groups.clone()).await),
+        Code::InvalidArgument
+    );
+    groups.cursor.clear();
+    for (count, more) in [(2, true), (1, false)] {
+        let list = rig.admin.groups(groups.clone()).await.unwrap();
+        assert_eq!((list.groups.len(), !list.next.is_empty()), (count, more));
+        groups.cursor = list.next;
     }
 }
 
@@ -131,6 +149,7 @@ async fn groups_are_renamed_and_removed() {
         .rename_a_group(RenameGroupRequest {
             group: group.id,
             name: "Crew".to_owned(),
+            dry_run: false,
         })
         .await
         .unwrap();
@@ -141,7 +160,11 @@ async fn groups_are_renamed_and_removed() {
         (group.id, "\u{1b}[2J", Code::InvalidArgument),
     ] {
         let name = name.to_owned();
-        let refused = rig.admin.rename_a_group(RenameGroupRequest { group, name });
+        let refused = rig.admin.rename_a_group(RenameGroupRequest {
+            group,
+            name,
+            dry_run: false,
+        });
         assert_eq!(code(refused.await), expected);
     }
     let remove = |dry_run| RemoveGroupRequest {
@@ -183,10 +206,11 @@ async fn a_misspelt_department_is_renamed_and_one_too_many_removed() {
     let rename = |path: &str, name: &str| RenameDepartmentRequest {
         path: path.to_owned(),
         name: name.to_owned(),
+        dry_run: false,
     };
     let renamed = rig
         .admin
-        .rename_department(rename("Company/Salse", "Sales"))
+        .rename_a_department(rename("Company/Salse", "Sales"))
         .await
         .unwrap();
     assert_eq!(
@@ -198,20 +222,21 @@ async fn a_misspelt_department_is_renamed_and_one_too_many_removed() {
         ("Company/Sales", "Lab", Code::AlreadyExists),
         ("Company/Sales", "a/b", Code::InvalidArgument),
     ] {
-        let refused = rig.admin.rename_department(rename(path, name)).await;
+        let refused = rig.admin.rename_a_department(rename(path, name)).await;
         assert_eq!(code(refused), expected, "{path} {name}");
     }
     let remove = |path: &str, into: &str| RemoveDepartmentRequest {
         path: path.to_owned(),
         into: into.to_owned(),
+        dry_run: false,
     };
     for (path, into) in [("Company", ""), ("Company/Lab", "")] {
-        let refused = rig.admin.remove_department(remove(path, into)).await;
+        let refused = rig.admin.remove_a_department(remove(path, into)).await;
         assert_eq!(code(refused), Code::FailedPrecondition, "{path}");
     }
     let moved = remove("Company/Lab", "Company/Sales");
-    rig.admin.remove_department(moved).await.unwrap();
-    let list = rig.admin.list_departments().await.unwrap().departments;
+    rig.admin.remove_a_department(moved).await.unwrap();
+    let list = rig.admin.all_departments().await.unwrap().departments;
     let list: Vec<_> = list
         .iter()
         .map(|one| (one.path.as_str(), one.people))
@@ -226,6 +251,7 @@ async fn why_a_login_was_refused_is_told_to_administrators_only() {
     let trial = SetUserStatusRequest {
         name: "user2".to_owned(),
         status: "trial".to_owned(),
+        dry_run: false,
     };
     assert_eq!(login(&rig, "user2", "wrong").await, 1);
     rig.admin.change_status(trial).await.unwrap();

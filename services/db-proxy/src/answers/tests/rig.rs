@@ -109,7 +109,7 @@ impl Rig {
         let route = route(&context.publisher).await;
         let accounts = Accounts::new(&context, keys, AccountMetrics::default());
         let answers = Answers::new(&context, Arc::clone(&accounts), AnswerMetrics::default());
-        let admin = AdminService::new(&context, Arc::clone(&accounts));
+        let admin = AdminService::new(&context, Arc::clone(&accounts), &im_rpc::Secret::generate());
         let mut rig = Self {
             temp,
             accounts,

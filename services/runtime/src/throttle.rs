@@ -1,4 +1,4 @@
-//! Keeps a failure that meets everybody from filling the log.
+//! Keeps what happens to everybody, or as often as somebody likes, from filling the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,13 +9,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lets one line pass per second; the metrics count the rest.
 #[derive(Debug, Default)]
-pub(crate) struct Throttle {
+pub struct Throttle {
     last: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
     /// Whether a line may be logged now.
-    pub(crate) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
