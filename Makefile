@@ -1,7 +1,7 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo check test test-quick test-processes test-fast test-cluster e2e-kind torture fuzz mutants bench bench-operator image cluster-up cluster-down cluster-shell
+.PHONY: help demo check test test-quick test-processes test-fast test-cluster e2e-kind torture fuzz mutants bench bench-operator image release-dry-run cluster-up cluster-down cluster-shell
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench-operator: ## measure the operator on a Kubernetes node; prints a table and
 
 image: ## the images of a release, as OCI archives in target/images
 	@$(XTASK) image
+
+release-dry-run: ## the files of a release in target/release-files, and nothing is sent: images, bills of materials, charts with digests
+	@$(XTASK) release-dry-run
 
 cluster-up: ## start a Kubernetes node on this machine (needs root)
 	@$(XTASK) cluster up

@@ -48,4 +48,11 @@ the verbs of endpointslices include those of the servers' own Role. Secrets cann
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [imcluster-operator]
+  verbs: [get, update]
 {{- end }}

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use im_e2e_kube::image::build::{Programs, Release, guest};
+use im_e2e_kube::image::index;
 use im_e2e_kube::layout::Layout;
 use im_e2e_kube::node::Node;
 use im_e2e_kube::parts::Part;
@@ -80,6 +81,19 @@ enum Command {
         /// Folder for `imd.tar` and `im-operator.tar`.
         #[arg(long, default_value = "target/images")]
         out: PathBuf,
+    },
+    /// Makes one image for several processors of archives that hold it for one each, and prints its name
+    /// and digest.
+    Index {
+        /// The image's full name.
+        #[arg(long)]
+        name: String,
+        /// The archive to write.
+        #[arg(long)]
+        out: PathBuf,
+        /// Archives.
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
     },
     /// Builds the image of the tests' helper program, once, and prints its archive.
     Guest,
@@ -156,6 +170,14 @@ async fn main() -> anyhow::Result<()> {
             for image in release.write()? {
                 println!("{} {} {}", image.name, image.digest, image.file.display());
             }
+        }
+        Command::Index {
+            name,
+            out,
+            archives,
+        } => {
+            let digest = index::merge(&archives, &name, &out)?;
+            println!("{name} {digest} {}", out.display());
         }
         Command::Guest => println!("{}", guest()?.display()),
         Command::Audit { rules } => compare_audit_log(&layout, &rules)?,

@@ -222,6 +222,27 @@ impl TestNamespace {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs `kubectl` in it between two files, and returns what it said on standard error.
+    ///
+    /// # Errors
+    /// It fails; the error holds all that it said.
+    pub fn kubectl_between(
+        &self,
+        args: &[&str],
+        input: impl Into<Stdio>,
+        output: impl Into<Stdio>,
+    ) -> anyhow::Result<String> {
+        let mut command = self.command("kubectl");
+        command.args(args).stdin(input).stdout(output);
+        let child = command.stderr(Stdio::piped()).spawn()?;
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            bail!("kubectl {}: {}", args.join(" "), text.trim());
+        }
+        Ok(text)
+    }
+
     /// Runs `helm` in it.
     ///
     /// # Errors

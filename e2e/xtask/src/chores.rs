@@ -165,6 +165,17 @@ fn check_and_lint() -> anyhow::Result<()> {
     )
 }
 
+/// Faults of dependencies that others know of. Not part of the tests: the answer changes without a commit.
+pub(crate) fn advisories() -> anyhow::Result<()> {
+    let deny = tools::cargo_deny()?;
+    step(
+        &limits::ADVISORIES,
+        Command::new(deny)
+            .args(["--locked", "check", "advisories"])
+            .current_dir(root()?),
+    )
+}
+
 fn unit_tests() -> anyhow::Result<()> {
     test_step(
         &limits::UNIT,

@@ -87,7 +87,7 @@ pub(crate) fn images_folder() -> anyhow::Result<PathBuf> {
 }
 
 /// The Helm that the node brings.
-fn helm() -> anyhow::Result<PathBuf> {
+pub(crate) fn helm() -> anyhow::Result<PathBuf> {
     let folders = printed(&limits::NODE_PROGRAMS, &mut program(&["programs"])?)?;
     let mut programs = folders.lines().map(|folder| Path::new(folder).join("helm"));
     programs

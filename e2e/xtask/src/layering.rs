@@ -10,18 +10,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-proto-teamtalk", &[]),
     ("im-proto-rpc", &[]),
     ("im-core", &[]),
+    ("im-order", &[]),
     ("im-role", &[]),
     ("im-config", &[]),
     ("im-discovery", &["im-core"]),
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
     ("im-trace", &[]),
-    ("im-store", &["im-core"]),
+    ("im-store", &["im-core", "im-order"]),
     ("im-store-crash", &[]),
     ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
         &[
             "im-core",
+            "im-order",
             "im-role",
             "im-config",
             "im-discovery",
@@ -61,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// A role's library: never another role's, never the store.
 const SERVICE: &[&str] = &[
     "im-core",
+    "im-order",
     "im-codec",
     "im-config",
     "im-discovery",
@@ -74,6 +77,7 @@ const SERVICE: &[&str] = &[
 /// The one role that may use the store.
 const DB_PROXY: &[&str] = &[
     "im-core",
+    "im-order",
     "im-codec",
     "im-config",
     "im-discovery",

@@ -87,6 +87,11 @@ table! {
     NODE_EARLIER = row("end an earlier node", 300, "ends every pod of it");
     IMAGES = row("images", 900, "packs the programs, built before");
     RELEASE_IMAGES = row("images of a release", 7_200, "builds the programs for two processors, optimised");
+    INDEX = row("one image over processors", 300, "reads and writes archives");
+    COMMIT = row("time of the commit", 60, "asks git");
+    PACKAGE = row("package a chart", 120, "runs Helm once");
+    SUMS = row("checksums", 300, "reads every file of the release");
+    ADVISORIES = row("advisories", 600, "fetches the database of advisories");
     IMPORT = row("import images", 600, "unpacks them on the node");
     CLUSTER = tests("tests on the node", 7_200, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
     RULES = row("rules of the operator", 60, "prints them");

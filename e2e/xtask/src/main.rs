@@ -24,6 +24,7 @@ mod limits;
 mod mutants;
 mod operator_bench;
 mod process;
+mod release;
 #[cfg(test)]
 mod requirements;
 mod signals;
@@ -109,6 +110,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// The files of a release: images over all processors, bills of materials, charts with digests.
+    ReleaseDryRun(release::ReleaseArgs),
+    /// Whether a dependency has a known fault; asks the database of advisories.
+    Advisories,
     /// The Kubernetes node for tests; arguments as of `kube-node`: up, down, shell, …
     Cluster {
         /// Arguments.
@@ -141,6 +146,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::TestCluster { filter } => cluster::test(&filter),
         Command::E2eKind { filter } => kind::test(&filter),
         Command::Image { args } => cluster::image(&args),
+        Command::ReleaseDryRun(args) => release::make(&args),
+        Command::Advisories => chores::advisories(),
         Command::Cluster { args } => cluster::kube_node(&args),
     }
 }

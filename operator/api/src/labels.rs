@@ -28,6 +28,8 @@ pub const SLOT: &str = "imcluster.io/slot";
 
 /// Annotation of a pod: `host:port` that its clients are told.
 pub const EXTERNAL_ENDPOINT: &str = "imcluster.io/external-endpoint";
+/// Annotation of a slot's Service: when the slot was last used, RFC 3339; absent while it is.
+pub const UNUSED_SINCE: &str = "imcluster.io/unused-since";
 /// Annotation of a pod: when it was decided that it goes, RFC 3339.
 pub const DRAINING: &str = "imcluster.io/draining";
 /// Annotation of a pod: why it goes.

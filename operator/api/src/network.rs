@@ -10,10 +10,28 @@ use crate::schema;
 /// Names and paths in the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self.clusterDomain == oldSelf.clusterDomain",
-    "message": "clusterDomain cannot be changed",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.clusterDomain == oldSelf.clusterDomain",
+        "message": "clusterDomain cannot be changed",
+    },
+    {
+        "rule": "size(self.ipFamilies) == 0 || size(oldSelf.ipFamilies) == 0 || self.ipFamilies[0] == oldSelf.ipFamilies[0]",
+        "message": "the first of ipFamilies cannot be changed: Services keep their addresses",
+    },
+    {
+        "rule": "size(self.ipFamilies) < 2 || self.ipFamilies[0] != self.ipFamilies[1]",
+        "message": "ipFamilies must name each family once",
+    },
+    {
+        "rule": "size(self.ipFamilies) < 2 || self.ipFamilyPolicy != 'SingleStack'",
+        "message": "ipFamilyPolicy SingleStack takes one of ipFamilies",
+    },
+    {
+        "rule": "size(self.ipFamilies) != 1 || self.ipFamilyPolicy == 'SingleStack'",
+        "message": "one of ipFamilies needs ipFamilyPolicy SingleStack; name both for dual stack",
+    },
+]))]
 pub struct Networking {
     /// DNS domain of the Kubernetes cluster, part of the addresses in `status.endpoints`.
     /// It cannot be changed later.
@@ -22,6 +40,12 @@ pub struct Networking {
         regex(pattern = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
     )]
     pub cluster_domain: String,
+    /// Of which families of addresses the Services have one. Servers listen at all of their pod's.
+    pub ip_family_policy: IpFamilyPolicy,
+    /// The families, the first of which clients are told where a Service has addresses of both; empty: as
+    /// the Kubernetes cluster has them. The first cannot be changed later.
+    #[schemars(length(max = 2))]
+    pub ip_families: Vec<IpFamily>,
     /// Who may reach the pods, and whom they may reach.
     pub network_policy: NetworkPolicySpec,
 }
@@ -30,7 +54,53 @@ impl Default for Networking {
     fn default() -> Self {
         Self {
             cluster_domain: "cluster.local".to_owned(),
+            ip_family_policy: IpFamilyPolicy::default(),
+            ip_families: Vec::new(),
             network_policy: NetworkPolicySpec::default(),
+        }
+    }
+}
+
+/// Of which families of addresses a Service has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IpFamilyPolicy {
+    /// Of one.
+    SingleStack,
+    /// Of both where the Kubernetes cluster has both.
+    #[default]
+    PreferDualStack,
+    /// Of both, or there is none.
+    RequireDualStack,
+}
+
+impl IpFamilyPolicy {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleStack => "SingleStack",
+            Self::PreferDualStack => "PreferDualStack",
+            Self::RequireDualStack => "RequireDualStack",
+        }
+    }
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IpFamily {
+    /// IPv4.
+    #[serde(rename = "IPv4")]
+    V4,
+    /// IPv6.
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl IpFamily {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
         }
     }
 }

@@ -289,7 +289,7 @@ impl Default for Drain {
 }
 
 /// How clients reach each msg pod. `type` says which members count.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
     {
@@ -330,12 +330,31 @@ pub struct External {
     /// Annotations of each slot's Service. Placeholders as in `hostTemplate`.
     #[schemars(schema_with = "schema::texts")]
     pub annotations: BTreeMap<String, String>,
+    /// An address that no pod needs any more is given back when its last use is this long ago: its
+    /// Service is deleted. Until then it leads to any msg pod.
+    #[schemars(range(min = 10, max = 31_536_000))]
+    pub slot_grace_seconds: i32,
     /// Details of type NodePort; absent: the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_port: Option<NodePort>,
     /// Details of type LoadBalancer; absent: the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
+}
+
+impl Default for External {
+    fn default() -> Self {
+        Self {
+            kind: ExternalType::default(),
+            host_template: String::new(),
+            advertised_port: 0,
+            external_traffic_policy: TrafficPolicy::default(),
+            annotations: BTreeMap::new(),
+            slot_grace_seconds: 3600,
+            node_port: None,
+            load_balancer: None,
+        }
+    }
 }
 
 /// Ways to reach each msg pod.

@@ -52,6 +52,15 @@ impl Keys {
     }
 }
 
+/// Where servers of a version listen that everybody may reach: an address that stands for all of them. Those
+/// before this program's cannot start with the addresses of both families where there is no IPv6.
+pub fn everywhere(version: &str) -> &'static str {
+    match Keys::of(version) {
+        Keys::Now => "[::]",
+        Keys::Before => "0.0.0.0",
+    }
+}
+
 /// The numbers of a version, `MAJOR.MINOR.PATCH`; what may follow a dash is left out.
 pub fn release(version: &str) -> Option<[u64; 3]> {
     let (release, _) = version.split_once('-').unwrap_or((version, ""));
@@ -83,7 +92,10 @@ pub fn server_config(spec: &ImClusterSpec, role: Role, section: &Section<'_>) ->
 
 /// The same, each key with the field that says it. Ports are those of all addresses.
 pub fn settings(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Vec<Setting> {
-    let mut settings = Settings(Vec::new());
+    let mut settings = Settings {
+        all: Vec::new(),
+        host: everywhere(&spec.version),
+    };
     settings.port(
         "observability.metrics.port",
         "admin.listen",
@@ -102,7 +114,7 @@ pub fn settings(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Vec<
     if role == Role::LOGIN {
         login(spec, &mut settings);
     }
-    settings.0
+    settings.all
 }
 
 fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
@@ -130,11 +142,6 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
 
 fn login(spec: &ImClusterSpec, settings: &mut Settings) {
     let (login, load) = (&spec.roles.login, &spec.load);
-    settings.put(
-        "roles.login.replicas",
-        "login.replicas",
-        login.replicas.max(1),
-    );
     let reservation = time(login.assignment.reservation_seconds);
     let field = "roles.login.assignment.reservationSeconds";
     settings.put(field, "login.reservation", reservation);
@@ -150,11 +157,15 @@ fn time(seconds: i32) -> String {
     Span::seconds(u64::try_from(seconds).unwrap_or(0)).to_string()
 }
 
-struct Settings(Vec<Setting>);
+struct Settings {
+    all: Vec<Setting>,
+    /// Where ports are open.
+    host: &'static str,
+}
 
 impl Settings {
     fn put(&mut self, field: &str, key: &str, value: impl Into<Value>) {
-        self.0.push(Setting {
+        self.all.push(Setting {
             field: format!("spec.{field}"),
             key: key.to_owned(),
             value: value.into(),
@@ -162,7 +173,7 @@ impl Settings {
     }
 
     fn port(&mut self, field: &str, key: &str, port: i32) {
-        self.put(field, key, format!("0.0.0.0:{port}"));
+        self.put(field, key, format!("{}:{port}", self.host));
     }
 }
 
@@ -239,6 +250,7 @@ mod tests {
         }
         let mut msg = table(&spec, Role::MSG);
         Keys::Before.write(&mut msg).unwrap();
+        assert_eq!(msg["msg"]["listen"].as_str(), Some("0.0.0.0:8000"));
         assert_eq!(msg["msg"]["drain_seconds"].as_integer(), Some(540));
         assert_eq!(msg["msg"]["report_interval_ms"].as_integer(), Some(2_000));
         assert_eq!(

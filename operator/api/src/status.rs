@@ -31,6 +31,8 @@ pub mod condition {
     pub const EXTERNAL_ADDRESSES_READY: &str = "ExternalAddressesReady";
     /// The database can be used.
     pub const DATABASE_READY: &str = "DatabaseReady";
+    /// The database's volume has not got the size that is asked for. There only while it is true.
+    pub const VOLUME_TOO_SMALL: &str = "VolumeTooSmall";
     /// The data is lost with the dbProxy pod.
     pub const DATA_NOT_DURABLE: &str = "DataNotDurable";
     /// The operator leaves everything but `status` alone.

@@ -41,7 +41,8 @@ pub struct EmbeddedDatabase {
     pub storage: Storage,
 }
 
-/// Where the file of the embedded database is. It cannot be changed later.
+/// Where the file of the embedded database is. Only the size of a volume can be changed later: it may
+/// grow, where its StorageClass allows that.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -54,8 +55,8 @@ pub struct EmbeddedDatabase {
         "message": "the storage type of the database cannot be changed",
     },
     {
-        "rule": "(has(self.persistentVolume) ? self.persistentVolume.size : '10Gi') == (has(oldSelf.persistentVolume) ? oldSelf.persistentVolume.size : '10Gi')",
-        "message": "the size of the database's volume cannot be changed here",
+        "rule": "quantity(has(self.persistentVolume) ? self.persistentVolume.size : '10Gi').compareTo(quantity(has(oldSelf.persistentVolume) ? oldSelf.persistentVolume.size : '10Gi')) >= 0",
+        "message": "the database's volume can grow, but not shrink",
     },
     {
         "rule": "(has(self.persistentVolume) ? self.persistentVolume.storageClassName : '') == (has(oldSelf.persistentVolume) ? oldSelf.persistentVolume.storageClassName : '')",
@@ -86,7 +87,7 @@ pub enum StorageType {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PersistentVolume {
-    /// Size, such as `10Gi`.
+    /// Size, such as `10Gi`. A larger one makes the volume grow while it is used.
     #[schemars(
         length(max = 20),
         regex(pattern = r"^[1-9][0-9]{0,15}([kMGTP]|[KMGTP]i)?$")

@@ -65,6 +65,11 @@ pub(crate) struct RunArgs {
         value_parser = cidr
     )]
     pub(crate) api_server_cidrs: Vec<String>,
+    /// Watches that one connection to the API server carries: 14 for each watched namespace. An API
+    /// server allows 1,000 unless told otherwise.
+    #[arg(long, env = "IM_OPERATOR_WATCHES_PER_CONNECTION", default_value_t = 490,
+          value_parser = clap::value_parser!(u16).range(14..=10_000))]
+    pub(crate) watches_per_connection: u16,
     /// Clusters that are worked on at the same time.
     #[arg(long, env = "IM_OPERATOR_CONCURRENCY", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -99,11 +104,16 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "IM_OPERATOR_LEASE_RETRY_SECONDS", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(crate) lease_retry_seconds: u64,
-    /// Work without a Lease. Never with two replicas.
+    /// How long the claim of a watched namespace is good for without a renewal, seconds: another
+    /// installation of the operator takes the namespace over then.
+    #[arg(long, env = "IM_OPERATOR_CLAIM_DURATION_SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(6..=3_600))]
+    pub(crate) claim_duration_seconds: u64,
+    /// Work without a Lease, and without claiming namespaces. Never with two replicas.
     #[arg(long, env = "IM_OPERATOR_NO_LEASE")]
     pub(crate) no_lease: bool,
     /// Address of /livez, /readyz, /metrics and /debug/dump.
-    #[arg(long, env = "IM_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = "IM_OPERATOR_ADMIN_LISTEN", default_value = "[::]:9090")]
     pub(crate) admin_listen: String,
     /// What is logged, in the syntax of tracing's EnvFilter.
     #[arg(long, env = "IM_OPERATOR_LOG", default_value = "info")]

@@ -1,21 +1,33 @@
 //! The client of the API server, with a layer that counts requests.
+//!
+//! It speaks HTTP/2 where the API server does, so that all its requests and watches share one connection.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Method, Request, Response};
-use kube::client::{Body, ClientBuilder};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::{Client, Config};
-use tower::{BoxError, Layer, Service};
+use tower::retry::RetryLayer;
+use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 use crate::lease::Turn;
 use crate::metrics::{Metrics, RequestLabels};
 
 /// Exit code of a process that was told to stop after so many writes.
 const STOPPED_BY_TEST: i32 = 86;
+
+/// A connection is asked for a sign of life after this time without any, and given up after as long.
+const ALIVE: Duration = Duration::from_secs(15);
 
 /// A client that writes only in its `turn`, counts its requests in `metrics` and, for tests, ends
 /// the process after `stop_after` writes.
@@ -31,7 +43,49 @@ pub(crate) fn connect(
         stop_after,
         writes: Arc::default(),
     };
-    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+    // Ways to the API server of which kube knows more.
+    if config.proxy_url.is_some() || config.tls_server_name.is_some() {
+        return Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build());
+    }
+    let mut tls = config.rustls_client_config()?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(config.connect_timeout);
+    let connector = HttpsConnector::from((connector, tls));
+    let http = legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_keep_alive_interval(ALIVE)
+        .http2_keep_alive_timeout(ALIVE)
+        .build::<_, Body>(connector);
+    let retry = config
+        .default_retry
+        .then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(retry)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    let builder = ClientBuilder::new(service, config.default_namespace);
+    Ok(builder.with_layer(&layer).build())
+}
+
+/// Opens a connection for each client, so that what is asked next need not open one each.
+pub(crate) async fn warm(clients: &[Client]) {
+    for client in clients {
+        // Whoever asks next tells what is wrong.
+        drop(client.apiserver_version().await);
+    }
+}
+
+/// How many connections it takes for these scopes, when each may carry so many watches.
+pub(crate) fn connections(scopes: usize, watches_per_connection: usize) -> usize {
+    let scopes_per_connection = (watches_per_connection / crate::watch::STREAMS).max(1);
+    scopes.div_ceil(scopes_per_connection).max(1)
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +175,9 @@ fn is_write(method: &Method, path: &str) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod http2;
+
+#[cfg(test)]
 mod tests {
     use tower::ServiceExt;
 
@@ -154,6 +211,15 @@ mod tests {
         assert!(sent(Method::PATCH, pod).await);
         turn.end();
         assert!(!sent(Method::DELETE, pod).await);
+    }
+
+    #[test]
+    fn a_hundred_namespaces_are_watched_over_three_connections() {
+        assert_eq!(connections(1, 490), 1);
+        assert_eq!(connections(35, 490), 1);
+        assert_eq!(connections(36, 490), 2);
+        assert_eq!(connections(100, 490), 3);
+        assert_eq!(connections(3, 1), 3, "a scope is never divided");
     }
 
     #[test]

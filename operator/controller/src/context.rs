@@ -9,18 +9,21 @@ use std::time::Duration;
 
 use im_operator_api::{ImClusterStatus, condition};
 use im_operator_plan::Settings;
+use im_operator_plan::mirror::Steps;
 use kube::Client;
 use tokio::time::Instant;
 
 use crate::apply::{Verified, Wanted};
 use crate::backoff::Backoff;
 use crate::cache::{Cache, ClusterKey};
+use crate::claims::{Claim, Claims};
 use crate::expectations::Expectations;
 use crate::load::Loads;
 use crate::metrics::{ClusterLabels, Metrics};
 use crate::nodes::Nodes;
 use crate::notices::Notices;
 use crate::secret::Text;
+use crate::status::Volume;
 use crate::triggers::Triggers;
 
 /// What all reconciliations share.
@@ -37,6 +40,7 @@ pub(crate) struct Context {
     /// Every cluster is looked at this often at least.
     pub(crate) resync: Duration,
     pub(crate) memories: Memories,
+    pub(crate) claims: Claims,
 }
 
 /// What is remembered of each cluster.
@@ -48,6 +52,8 @@ pub(crate) struct Memories(Mutex<HashMap<ClusterKey, Arc<tokio::sync::Mutex<Memo
 pub(crate) struct Memory {
     /// UID of the ImCluster: another one of the same name starts anew.
     pub(crate) uid: String,
+    /// Whose the namespace was when the last look was refused, if it was.
+    pub(crate) idle: Option<Claim>,
     pub(crate) verified: Verified,
     /// Stored revisions as JSON, by UID of their ControllerRevision.
     pub(crate) revisions: HashMap<String, Vec<u8>>,
@@ -57,13 +63,30 @@ pub(crate) struct Memory {
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
     pub(crate) status: Option<ImClusterStatus>,
-    /// The mirror's objects as last wanted, and when they last changed.
-    pub(crate) mirror: Option<(Instant, Vec<Wanted>)>,
-    /// The claim of the database's volume is as it should be.
-    pub(crate) claim_kept: bool,
+    pub(crate) mirror: Option<Shown>,
+    /// What was last seen of the claim of the database's volume.
+    pub(crate) claim: ClaimMemory,
     /// Since when every look met something that could not be written.
     pub(crate) unwritten_since: Option<Instant>,
     pub(crate) told: Told,
+}
+
+/// What was last seen of the claim of the database's volume.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimMemory {
+    pub(crate) volume: Volume,
+    /// The size that was wanted then.
+    pub(crate) wanted: String,
+    pub(crate) looked: Option<Instant>,
+}
+
+/// The mirror as it is shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// When it last changed.
+    pub(crate) changed: Instant,
+    pub(crate) objects: Vec<Wanted>,
+    pub(crate) steps: Steps,
 }
 
 /// What was told in events and counters, so that it is told once.
@@ -71,6 +94,8 @@ pub(crate) struct Memory {
 pub(crate) struct Told {
     pub(crate) invalid: String,
     pub(crate) stalled: String,
+    /// Why the volume is too small.
+    pub(crate) volume: String,
     pub(crate) old_keys: String,
     pub(crate) paused: bool,
     pub(crate) failing: BTreeSet<String>,
@@ -94,6 +119,7 @@ impl Told {
         Self {
             invalid: message(condition::SPEC_VALID, "InvalidSpec"),
             stalled: message(condition::STALLED, ""),
+            volume: message(condition::VOLUME_TOO_SMALL, ""),
             old_keys: message(condition::SPEC_VALID, "OldKeys"),
             paused: find(condition::PAUSED).is_some_and(|it| it.status == "True"),
             ..Self::default()
@@ -128,6 +154,7 @@ impl Context {
         self.memories.forget(cluster);
         self.loads.forget(cluster);
         self.nodes.forget(cluster);
+        self.claims.forget(cluster);
         self.backoff.reset(cluster);
         self.metrics.forget(&labels(cluster));
     }

@@ -1,4 +1,4 @@
-//! Which replica works: a `coordination.k8s.io/v1` Lease.
+//! Who works, which replica and which installation (`claims`): a `coordination.k8s.io/v1` Lease.
 //!
 //! The holder renews it every fifth of its deadline, and every second once a renewal failed. Another
 //! replica takes a lease that it has seen unchanged for the lease's duration *by its own clock*, so
@@ -53,6 +53,16 @@ impl Timing {
             deadline,
             retry,
         })
+    }
+
+    /// For the claim of a namespace, which many may hold at once: renewed every sixth of its duration.
+    pub(crate) fn of_claims(duration: u64) -> Self {
+        let duration = Duration::from_secs(duration);
+        Self {
+            duration,
+            deadline: duration.mul_f64(5.0 / 6.0),
+            retry: duration / 12,
+        }
     }
 
     /// Time between renewals when all is well.
@@ -123,9 +133,27 @@ pub(crate) struct Held {
 
 /// The lease as it was last seen, and since when it looks so.
 #[derive(Debug)]
-struct Observed {
+pub(crate) struct Observed {
     version: Option<String>,
     since: Instant,
+}
+
+impl Observed {
+    /// Nothing was seen yet.
+    pub(crate) fn now() -> Self {
+        Self {
+            version: None,
+            since: Instant::now(),
+        }
+    }
+}
+
+/// What became of a try to get the lease.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    Held(Box<Held>),
+    /// It is another's, of this name, or was written by another meanwhile.
+    Waits(Option<String>),
 }
 
 #[derive(Debug, PartialEq)]
@@ -155,25 +183,28 @@ impl Seat {
 
     /// Waits until this replica holds the lease. Safe to cancel.
     pub(crate) async fn acquire(&self) -> Held {
-        let mut observed = Observed {
-            version: None,
-            since: Instant::now(),
-        };
+        let mut observed = Observed::now();
         loop {
             match self.try_acquire(&mut observed).await {
-                Ok(Some(held)) => return held,
-                Ok(None) => {}
+                Ok(Tried::Held(held)) => return *held,
+                Ok(Tried::Waits(_)) => {}
                 Err(error) => {
                     warn!(error = %Chain(&error), lease = self.name, "lease cannot be read or taken");
                 }
             }
-            // A little noise, so that waiting replicas do not all write at once.
-            let noise = rand::random_range(1.0..1.2);
-            sleep(self.timing.renewal().mul_f64(noise)).await;
+            self.pause().await;
         }
     }
 
-    async fn try_acquire(&self, observed: &mut Observed) -> Result<Option<Held>, kube::Error> {
+    /// Waits until the next try is due.
+    pub(crate) async fn pause(&self) {
+        // A little noise, so that waiting replicas do not all write at once.
+        let noise = rand::random_range(1.0..1.2);
+        sleep(self.timing.renewal().mul_f64(noise)).await;
+    }
+
+    /// Tries once to get the lease.
+    pub(crate) async fn try_acquire(&self, observed: &mut Observed) -> Result<Tried, kube::Error> {
         let begun = Instant::now();
         let lease = self.bounded(self.api.get_opt(&self.name)).await?;
         let version = lease
@@ -186,7 +217,10 @@ impl Seat {
             };
         }
         let written = match self.step(lease.as_ref(), observed.since.elapsed()) {
-            Step::Wait => return Ok(None),
+            Step::Wait => {
+                let holder = lease.as_ref().and_then(holder).map(str::to_owned);
+                return Ok(Tried::Waits(holder));
+            }
             Step::Create => {
                 let lease = self.next(None);
                 self.bounded(self.api.create(&kube::api::PostParams::default(), &lease))
@@ -201,10 +235,10 @@ impl Seat {
                     identity = self.identity,
                     "holding the lease"
                 );
-                Ok(Some(self.held(lease, begun)))
+                Ok(Tried::Held(Box::new(self.held(lease, begun))))
             }
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
-                Ok(None)
+                Ok(Tried::Waits(None))
             }
             Err(error) => Err(error),
         }
@@ -358,130 +392,4 @@ fn holder(lease: &Lease) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use http::{Request, Response};
-    use kube::client::Body;
-    use serde_json::json;
-
-    use super::*;
-    use crate::testing;
-
-    fn held_by(holder: &str) -> Lease {
-        Lease {
-            spec: Some(LeaseSpec {
-                holder_identity: Some(holder.to_owned()),
-                lease_duration_seconds: Some(15),
-                ..LeaseSpec::default()
-            }),
-            ..Lease::default()
-        }
-    }
-
-    fn seat(client: Client) -> Seat {
-        let timing = Timing::new(15, 12, 1).unwrap();
-        Seat::new(client, "chat", "im-operator", "a", timing, Turn::default())
-    }
-
-    /// An API server that is away from one second to another.
-    fn away(from: f64, until: f64) -> Client {
-        let start = Instant::now();
-        let (client, _) = testing::server(move |asked| {
-            let now = start.elapsed().as_secs_f64();
-            if (from..until).contains(&now) {
-                testing::refusal(503, "ServiceUnavailable")
-            } else if asked.method == "GET" {
-                testing::not_found()
-            } else {
-                (200, asked.body.clone())
-            }
-        });
-        client
-    }
-
-    #[tokio::test]
-    async fn a_lease_is_taken_when_free_own_or_seen_unchanged_for_its_duration() {
-        let seat = seat(away(0.0, 0.0));
-        let step = |lease: Option<&Lease>, unchanged| seat.step(lease, unchanged);
-        let short = Duration::from_secs(15);
-        let long = Duration::from_millis(15_001);
-        assert_eq!(step(None, Duration::ZERO), Step::Create);
-        assert_eq!(step(Some(&Lease::default()), Duration::ZERO), Step::Take);
-        assert_eq!(step(Some(&held_by("")), Duration::ZERO), Step::Take);
-        assert_eq!(step(Some(&held_by("a")), Duration::ZERO), Step::Take);
-        assert_eq!(step(Some(&held_by("b")), short), Step::Wait);
-        assert_eq!(step(Some(&held_by("b")), long), Step::Take);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_holder_outlives_an_api_server_that_is_away_for_eight_seconds() {
-        // Whenever it begins between two renewals.
-        for tenths in 0..50_u32 {
-            let from = f64::from(tenths) / 10.0;
-            let seat = seat(away(from + 0.05, from + 8.05));
-            let mut held = seat.acquire().await;
-            let minute = Duration::from_secs(60);
-            let lost = timeout(minute, seat.keep(&mut held)).await.is_ok();
-            assert!(!lost, "away from {from} s");
-            assert!(seat.turn.may_write());
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_holder_that_cannot_renew_stops_before_another_may_begin_and_stands_again() {
-        let start = Instant::now();
-        let seat = seat(away(4.5, 60.0));
-        let mut held = seat.acquire().await;
-        seat.keep(&mut held).await;
-        // Renewed last at 2.4 s: others may begin at 17.4 s.
-        assert_eq!(start.elapsed().as_secs(), 14);
-        assert!(!seat.turn.may_write());
-        seat.acquire().await;
-        assert!((60..65).contains(&start.elapsed().as_secs()));
-        assert!(seat.turn.may_write());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_without_an_answer_holds_nothing_up() {
-        let silent = tower::service_fn(|_: Request<Body>| pending::<Result<Response<Body>, _>>());
-        let silent = tower::ServiceBuilder::new()
-            .map_err(|error: std::io::Error| error)
-            .service(silent);
-        let seat = seat(Client::new(silent, "chat"));
-        let start = Instant::now();
-        let mut held = seat.held(held_by("a"), start);
-        seat.keep(&mut held).await;
-        assert_eq!(start.elapsed().as_secs(), 12);
-        assert!(!seat.turn.may_write());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_process_that_slept_through_its_deadline_may_not_write() {
-        let seat = seat(away(0.0, 0.0));
-        seat.acquire().await;
-        assert!(seat.turn.may_write());
-        // Nothing of it ran meanwhile: it was stopped.
-        tokio::time::advance(Duration::from_secs(12)).await;
-        assert!(!seat.turn.may_write());
-    }
-
-    #[tokio::test]
-    async fn a_lease_names_its_holder_and_duration() {
-        let seat = seat(away(0.0, 0.0));
-        let lease = serde_json::to_value(seat.next(None)).unwrap();
-        assert_eq!(lease["spec"]["holderIdentity"], "a");
-        assert_eq!(lease["spec"]["leaseDurationSeconds"], json!(15));
-    }
-
-    #[test]
-    fn times_that_would_let_two_replicas_work_are_refused() {
-        let line = |duration, deadline, retry| {
-            let refused = Timing::new(duration, deadline, retry).unwrap_err();
-            refused.to_string()
-        };
-        assert!(line(10, 10, 1).contains("--lease-renew-deadline-seconds is 10"));
-        assert!(line(15, 10, 10).contains("--lease-retry-seconds is 10"));
-        Timing::new(3, 2, 1).unwrap();
-    }
-}
+mod tests;

@@ -186,7 +186,7 @@ impl Loads {
                     && pod.phase == "Running"
                     && !entry.seen.deleting
             })
-            .filter_map(|(_, pod)| pod.ip.as_deref()?.parse().ok())
+            .filter_map(|(_, pod)| pod.ips.first()?.parse().ok())
             .map(|ip| SocketAddr::new(ip, reading.port))
             .collect();
         stream::iter(addresses)
@@ -291,11 +291,24 @@ impl Load {
 
 /// Rounds to two significant digits, so that an idle cluster is silent.
 pub(crate) fn rounded(value: i64) -> i64 {
+    let unit = unit(value);
+    (value + unit / 2) / unit * unit
+}
+
+/// The same, but what is shown already stays until the value has left it by half of its last digit on top:
+/// a value on the boundary between two rounded ones is silent as well.
+pub(crate) fn steady(value: i64, shown: Option<i64>) -> i64 {
+    let is_near = |shown: &i64| value.abs_diff(*shown) < unit(*shown).unsigned_abs();
+    shown.filter(is_near).unwrap_or_else(|| rounded(value))
+}
+
+/// That of the second digit.
+fn unit(value: i64) -> i64 {
     let mut unit = 1;
     while value / unit >= 100 {
         unit *= 10;
     }
-    (value + unit / 2) / unit * unit
+    unit
 }
 
 /// What of a load shows somewhere.
@@ -348,6 +361,32 @@ mod tests {
             (41_234, 41_000),
         ] {
             assert_eq!(rounded(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_on_the_boundary_of_two_rounded_ones_is_written_once_at_most() {
+        // 41,500 is the boundary; one percent around it, and one of the least values with a unit.
+        for (low, high) in [(41_300, 41_700), (99, 101), (104, 106)] {
+            let mut shown = None;
+            let mut writes = 0;
+            for read in 0..1_000 {
+                let value = if read % 2 == 0 { low } else { high };
+                let next = steady(value, shown);
+                writes += u32::from(shown.is_some_and(|shown| shown != next));
+                shown = Some(next);
+            }
+            assert!(writes <= 1, "{writes} writes around {low}");
+        }
+        for (value, shown, expected) in [
+            (300, 290, 300),
+            (299, 290, 290),
+            (281, 290, 290),
+            (280, 290, 280),
+            (6, 5, 6),
+            (0, 100, 0),
+        ] {
+            assert_eq!(steady(value, Some(shown)), expected, "{value} {shown}");
         }
     }
 

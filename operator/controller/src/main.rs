@@ -12,6 +12,7 @@ mod apply;
 mod backoff;
 mod cache;
 mod check;
+mod claims;
 mod cli;
 mod client;
 mod clusters;

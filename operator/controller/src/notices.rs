@@ -22,6 +22,7 @@ pub(crate) enum Reason {
     ScaledDown,
     SlotAddressReady,
     SlotAddressLost,
+    SlotReleased,
     SpecInvalid,
     OldKeys,
     Conflict,
@@ -30,10 +31,15 @@ pub(crate) enum Reason {
     SecretRestored,
     SecretReplaced,
     SecretChanged,
+    SecretRotated,
     Paused,
     Resumed,
     PodFailing,
     StorageClassMissing,
+    VolumeGrowing,
+    VolumeGrown,
+    VolumeNotGrown,
+    LookedAfterByAnother,
 }
 
 impl Reason {
@@ -49,6 +55,7 @@ impl Reason {
             Self::ScaledDown => "ScaledDown",
             Self::SlotAddressReady => "SlotAddressReady",
             Self::SlotAddressLost => "SlotAddressLost",
+            Self::SlotReleased => "SlotReleased",
             Self::SpecInvalid => "SpecInvalid",
             Self::OldKeys => "OldKeys",
             Self::Conflict => "Conflict",
@@ -57,10 +64,15 @@ impl Reason {
             Self::SecretRestored => "SecretRestored",
             Self::SecretReplaced => "SecretReplaced",
             Self::SecretChanged => "SecretChanged",
+            Self::SecretRotated => "SecretRotated",
             Self::Paused => "Paused",
             Self::Resumed => "Resumed",
             Self::PodFailing => "PodFailing",
             Self::StorageClassMissing => "StorageClassMissing",
+            Self::VolumeGrowing => "VolumeGrowing",
+            Self::VolumeGrown => "VolumeGrown",
+            Self::VolumeNotGrown => "VolumeNotGrown",
+            Self::LookedAfterByAnother => "LookedAfterByAnother",
         }
     }
 
@@ -74,10 +86,14 @@ impl Reason {
             | Self::ScaledUp
             | Self::ScaledDown
             | Self::SlotAddressReady
+            | Self::SlotReleased
             | Self::DriftCorrected
             | Self::SecretChanged
+            | Self::SecretRotated
             | Self::Paused
-            | Self::Resumed => EventType::Normal,
+            | Self::Resumed
+            | Self::VolumeGrowing
+            | Self::VolumeGrown => EventType::Normal,
             Self::RolloutStalled
             | Self::SlotAddressLost
             | Self::SpecInvalid
@@ -87,7 +103,9 @@ impl Reason {
             | Self::SecretRestored
             | Self::SecretReplaced
             | Self::PodFailing
-            | Self::StorageClassMissing => EventType::Warning,
+            | Self::StorageClassMissing
+            | Self::VolumeNotGrown
+            | Self::LookedAfterByAnother => EventType::Warning,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Deletes children that are not wanted any more.
 //!
 //! Only objects that this very ImCluster controls, by UID, and that carry our label, which is how
-//! the watches found them. Slot Services stay for ever: an address once handed out must lead to
-//! some msg server. ReplicaSets are the planner's, ControllerRevisions have a history of their own.
+//! the watches found them. Slots and ReplicaSets are the planner's, ControllerRevisions have a history of
+//! their own.
 
 use std::collections::HashSet;
 
 use im_operator_api::labels;
+use im_operator_plan::msg::ObjectRef;
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use tracing::info;
 
@@ -51,7 +52,23 @@ pub(crate) async fn delete(
     name: &str,
     uid: &str,
 ) -> Result<(), ApplyError> {
-    delete_and(applier, kind, name, uid, PropagationPolicy::Background).await
+    let policy = PropagationPolicy::Background;
+    let deleted = delete_and(applier, kind, name, uid, None, policy).await;
+    settled(deleted)
+}
+
+/// Deletes an object if it is still as it was seen.
+///
+/// # Errors
+/// What the API server says, that it has changed included.
+pub(crate) async fn delete_as_seen(
+    applier: &Applier<'_>,
+    kind: Kind,
+    seen: &ObjectRef,
+) -> Result<(), ApplyError> {
+    let version = Some(seen.resource_version.clone());
+    let policy = PropagationPolicy::Background;
+    delete_and(applier, kind, &seen.name, &seen.uid, version, policy).await
 }
 
 /// Deletes the object with this name if it still has this UID, and leaves what depends on it, such
@@ -62,7 +79,23 @@ pub(crate) async fn orphan(
     name: &str,
     uid: &str,
 ) -> Result<(), ApplyError> {
-    delete_and(applier, kind, name, uid, PropagationPolicy::Orphan).await
+    let policy = PropagationPolicy::Orphan;
+    let deleted = delete_and(applier, kind, name, uid, None, policy).await;
+    settled(deleted)
+}
+
+/// What is gone, or another object by now, needs no deletion.
+fn settled(deleted: Result<(), ApplyError>) -> Result<(), ApplyError> {
+    match deleted {
+        Err(error)
+            if error
+                .status()
+                .is_some_and(|status| status.is_not_found() || status.is_conflict()) =>
+        {
+            Ok(())
+        }
+        deleted => deleted,
+    }
 }
 
 async fn delete_and(
@@ -70,12 +103,13 @@ async fn delete_and(
     kind: Kind,
     name: &str,
     uid: &str,
+    version: Option<String>,
     propagation: PropagationPolicy,
 ) -> Result<(), ApplyError> {
     let parameters = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some(uid.to_owned()),
-            resource_version: None,
+            resource_version: version,
         }),
         propagation_policy: Some(propagation),
         ..DeleteParams::default()
@@ -86,7 +120,6 @@ async fn delete_and(
             info!(namespace, kind = kind.as_str(), name, "deleted");
             Ok(())
         }
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(error) => Err(ApplyError::api("delete", kind, name, error)),
     }
 }

@@ -47,6 +47,12 @@ const NAMESPACE: &[Rule] = &[
     // Of a StatefulSet without its pod, which says only there why.
     ("", &["events"], &["list"]),
     ("events.k8s.io", &["events"], &["create", "patch"]),
+    // By name: `imcluster-operator`, which says whose the namespace is.
+    (
+        "coordination.k8s.io",
+        &["leases"],
+        &["create", "get", "update"],
+    ),
 ];
 
 /// In the operator's own namespace; `get` and `update` only of the one Lease.

@@ -18,6 +18,7 @@ use tracing::{Instrument as _, info_span, warn};
 
 use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, ClusterKey};
+use crate::claims::Claim;
 use crate::clusters::{self, Guarded};
 use crate::context::{self, Context, Memory, Told};
 use crate::load::{Load, Reading};
@@ -120,7 +121,8 @@ pub(crate) async fn reconcile(
 /// What follows an error: another look after a while that grows.
 pub(crate) fn retry(object: &Guarded, error: &ReconcileError, ctx: &Context) -> Action {
     let key = clusters::key(object);
-    let pause = ctx.backoff.failed(&key);
+    let ReconcileError::Apply(cause) = error;
+    let pause = ctx.backoff.failed(&key, cause.passes());
     let (namespace, name) = (&key.namespace, &key.name);
     warn!(
         namespace,
@@ -148,6 +150,9 @@ async fn look(object: &Guarded, ctx: &Context, key: &ClusterKey) -> Result<Actio
         };
     }
     let about = object.object_ref(&());
+    if idle(&about, ctx, key, &mut memory).await {
+        return Ok(Action::await_change());
+    }
     let checked = match &object.0 {
         Ok(cluster) => {
             validate::validate(cluster, &ctx.settings).map(|resolved| (cluster, resolved))
@@ -161,6 +166,40 @@ async fn look(object: &Guarded, ctx: &Context, key: &ClusterKey) -> Result<Actio
         Ok((cluster, resolved)) => valid(cluster, &resolved, &about, ctx, key, &mut memory).await,
         Err(errors) => invalid(object, errors, &about, ctx, key, &mut memory).await,
     }
+}
+
+/// Whether another operator looks after the namespace, or may do so: then nothing is touched, status
+/// neither. A look is asked for when that changes.
+async fn idle(
+    about: &ObjectReference,
+    ctx: &Context,
+    key: &ClusterKey,
+    memory: &mut Memory,
+) -> bool {
+    let claim = ctx.claims.of(key);
+    if claim == Claim::Ours {
+        if memory.idle.is_some() {
+            // Another process may have written meanwhile.
+            *memory = Memory {
+                uid: std::mem::take(&mut memory.uid),
+                ..Memory::default()
+            };
+        }
+        return false;
+    }
+    if let Claim::Others(operator) = &claim
+        && memory.idle.as_ref() != Some(&claim)
+    {
+        let note = format!(
+            "operator {operator} looks after namespace {}: operator {} stays idle here",
+            key.namespace,
+            ctx.claims.installation()
+        );
+        let reason = Reason::LookedAfterByAnother;
+        ctx.notices.say(about, reason, &note).await;
+    }
+    memory.idle = Some(claim);
+    true
 }
 
 /// Reports what is wrong with a specification, and touches nothing else.
@@ -267,7 +306,7 @@ async fn valid(
     }
     let unwritten = unwritten(memory, &trouble);
     let facts = look
-        .facts(&desired, &stages, &msg, &trouble, &previous)
+        .facts(&desired, &stages, &msg, &trouble, memory, &previous)
         .await;
     let facts = Facts { unwritten, ..facts };
     let status = compose::status(&facts, &previous);
@@ -351,6 +390,9 @@ impl Look<'_> {
                 uid: &self.owner.uid,
                 policy: self.cluster.spec.operation.deletion_policy,
                 running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
+                // The key of remembered logins is chosen by its first value alone.
+                overlaps: *name != names::remember_secret(cluster),
+                now: self.now,
             };
             match own.ensure(known).await {
                 Ok(kept) => self.tell_secret(name, kept, trouble).await,
@@ -374,6 +416,17 @@ impl Look<'_> {
                      minutes, and those that do not share a value meanwhile cannot talk to each other"
                 );
                 self.say(Reason::SecretChanged, &note).await;
+            }
+            secret::Kept::Overlapping => {
+                let note = format!(
+                    "Secret {name} has another text: it holds the old and the new one from now on, the \
+                     new one first in two minutes, and the new one alone in two more"
+                );
+                self.say(Reason::SecretChanged, &note).await;
+            }
+            secret::Kept::Advanced => {
+                let note = format!("Secret {name} is one step further on the way to its new text");
+                self.say(Reason::SecretRotated, &note).await;
             }
             secret::Kept::Restored => {
                 let note = format!("Secret {name} was gone and has its old text again");
@@ -404,11 +457,14 @@ impl Look<'_> {
         trouble.stale |= trouble.errors.iter().any(conflict);
         trouble.errors.retain(|error| !conflict(error));
         if !trouble.errors.is_empty() {
-            for error in trouble.errors.iter().skip(1) {
+            // What passes by itself says how soon to try again.
+            let passes = trouble.errors.iter().position(ApplyError::passes);
+            let first = trouble.errors.swap_remove(passes.unwrap_or(0));
+            for error in &trouble.errors {
                 let (namespace, name) = (&self.key.namespace, &self.key.name);
                 warn!(namespace, name, error = %Chain(error), "also failed");
             }
-            return Err(trouble.errors.swap_remove(0).into());
+            return Err(first.into());
         }
         let mut pause = self.ctx.resync.mul_f64(rand::random_range(1.0..1.1));
         if !self.cluster.paused {

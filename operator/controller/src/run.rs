@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use im_config::{Check as _, LogConfig, LogFormat as LogWords, TraceConfig};
 use im_core::Chain;
 use im_operator_plan::Settings;
+use im_runtime::Readiness;
 use im_runtime::admin::Admin;
 use im_runtime::signals::{Signals, Stop};
 use im_runtime::telemetry;
@@ -22,6 +23,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::cache::{Cache, ClusterKey};
+use crate::claims::{self, Claims};
 use crate::cli::{LogFormat, RunArgs};
 use crate::clusters;
 use crate::context::{Context, Memories};
@@ -92,8 +94,17 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         args.lease_retry_seconds,
     )?;
     let stop_after = args.stop_after_writes;
-    let client = crate::client::connect(config, metrics.clone(), turn.clone(), stop_after)
-        .context("make a client of the API server")?;
+    let connect = |config| {
+        crate::client::connect(config, metrics.clone(), turn.clone(), stop_after)
+            .context("make a client of the API server")
+    };
+    let scopes = scopes(&args, &own_namespace);
+    let per_connection = usize::from(args.watches_per_connection);
+    // Apart from the rest: what watches fill holds up no write and no Lease.
+    let watchers = (0..crate::client::connections(scopes.len(), per_connection))
+        .map(|_| connect(config.clone()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let client = connect(config)?;
     let runtimes = vec![Handle::current()];
     let admin = Admin::bind(&args.admin_listen, process.clone(), HEARTBEAT, runtimes).await?;
     info!(address = %admin.local_addr(), "admin port");
@@ -111,6 +122,8 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let operator = Operator {
         args: &args,
         client,
+        watchers,
+        scopes,
         metrics,
         own_namespace,
         identity,
@@ -130,6 +143,10 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
 struct Operator<'a> {
     args: &'a RunArgs,
     client: Client,
+    /// For watches; each scope has one of them.
+    watchers: Vec<Client>,
+    /// The watched namespaces; `None` is all of them.
+    scopes: Vec<Option<String>>,
     metrics: Metrics,
     own_namespace: String,
     identity: String,
@@ -184,6 +201,9 @@ impl Operator<'_> {
                 () = self.reconcile(&mut work, process) => true,
             };
             self.lead(false);
+            if let Some(work) = &work {
+                work.ctx.claims.end();
+            }
             if stopped {
                 seat.release(held).await;
                 return Ok(());
@@ -203,7 +223,10 @@ impl Operator<'_> {
     /// the first turn is kept in `work` for the next ones.
     async fn reconcile(&self, work: &mut Option<Work>, process: &im_runtime::Context) {
         let is_first = work.is_none();
-        let work = work.get_or_insert_with(|| self.watch());
+        if is_first {
+            crate::client::warm(&self.watchers).await;
+        }
+        let work = work.get_or_insert_with(|| self.watch(&process.readiness));
         if is_first {
             process.readiness.set(CACHES, false);
         }
@@ -244,8 +267,24 @@ impl Operator<'_> {
         self.apply(work).await;
     }
 
+    /// Namespaces are claimed for this installation, unless replicas are not told apart either.
+    fn claims(&self, triggers: Triggers, readiness: &Readiness) -> Claims {
+        if self.args.no_lease {
+            return Claims::default();
+        }
+        Claims::new(claims::Settings {
+            client: self.client.clone(),
+            installation: format!("{}/{}", self.own_namespace, self.args.lease_name),
+            timing: Timing::of_claims(self.args.claim_duration_seconds),
+            triggers,
+            readiness: readiness.clone(),
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+        })
+    }
+
     /// Starts the watches on children.
-    fn watch(&self) -> Work {
+    fn watch(&self, readiness: &Readiness) -> Work {
         let args = self.args;
         let (triggers, queue) = Triggers::new(self.metrics.clone());
         let cache = Cache::default();
@@ -273,13 +312,13 @@ impl Operator<'_> {
             backoff: Backoff::default(),
             resync: Duration::from_secs(args.resync_seconds),
             memories: Memories::default(),
+            claims: self.claims(triggers.clone(), readiness),
         });
-        let scopes = self.scopes();
-        info!(?scopes, "listing");
-        let synced = scopes.into_iter().map(|namespace| {
+        info!(scopes = ?self.scopes, "listing");
+        let synced = self.scopes_and_watchers().map(|(namespace, client)| {
             let watches = Watches {
-                client: self.client.clone(),
-                namespace,
+                client: client.clone(),
+                namespace: namespace.clone(),
                 cache: cache.clone(),
                 triggers: triggers.clone(),
                 metrics: self.metrics.clone(),
@@ -298,9 +337,9 @@ impl Operator<'_> {
 
     /// Starts the watches on ImClusters.
     fn follow(&self, ctx: &Context) -> Vec<Store<clusters::Guarded>> {
-        let follow = |namespace: Option<String>| {
+        let follow = |(namespace, client): (&Option<String>, &Client)| {
             clusters::follow(
-                &self.client,
+                client,
                 namespace.as_deref(),
                 ctx.triggers.clone(),
                 self.metrics.clone(),
@@ -308,7 +347,12 @@ impl Operator<'_> {
                 &self.tasks,
             )
         };
-        self.scopes().into_iter().map(follow).collect()
+        self.scopes_and_watchers().map(follow).collect()
+    }
+
+    /// Each scope with the client of its watches.
+    fn scopes_and_watchers(&self) -> impl Iterator<Item = (&Option<String>, &Client)> {
+        self.scopes.iter().zip(self.watchers.iter().cycle())
     }
 
     /// One queue per scope, all of them bounded together by `concurrency` permits.
@@ -319,7 +363,7 @@ impl Operator<'_> {
         let config = controller::Config::default()
             .concurrency(self.args.concurrency)
             .debounce(Duration::from_millis(self.args.debounce_millis));
-        let scopes = self.scopes();
+        let scopes = &self.scopes;
         let mut senders = Vec::new();
         let mut runs = Vec::new();
         let permits = Arc::new(tokio::sync::Semaphore::new(usize::from(
@@ -390,26 +434,21 @@ impl Operator<'_> {
             () = finishing => error!("reconciliations did not end in time"),
         }
     }
+}
 
-    /// The watched namespaces; `None` is all of them.
-    fn scopes(&self) -> Vec<Option<String>> {
-        if self.args.all_namespaces {
-            return vec![None];
-        }
-        let mut namespaces: Vec<String> = self
-            .args
-            .namespaces
-            .iter()
-            .filter(|it| !it.is_empty())
-            .cloned()
-            .collect();
-        namespaces.sort();
-        namespaces.dedup();
-        if namespaces.is_empty() {
-            namespaces.push(self.own_namespace.clone());
-        }
-        namespaces.into_iter().map(Some).collect()
+/// The watched namespaces; `None` is all of them.
+fn scopes(args: &RunArgs, own_namespace: &str) -> Vec<Option<String>> {
+    if args.all_namespaces {
+        return vec![None];
     }
+    let all = args.namespaces.iter().filter(|it| !it.is_empty());
+    let mut namespaces: Vec<String> = all.cloned().collect();
+    namespaces.sort();
+    namespaces.dedup();
+    if namespaces.is_empty() {
+        namespaces.push(own_namespace.to_owned());
+    }
+    namespaces.into_iter().map(Some).collect()
 }
 
 /// The name of this replica, unlike that of any other.

@@ -5,9 +5,13 @@
 //! Each is read by name only and never listed or watched. It is made once. When it vanishes while
 //! this process knows its text, the same text is written again, so that running pods and new ones
 //! still understand each other; a process that never read it writes a new text, and says what follows
-//! from that.
+//! from that. How a text that others changed replaces the old one is in `rotation`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use im_operator_api::{DeletionPolicy, labels};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
@@ -15,12 +19,15 @@ use kube::api::{Api, Patch, PatchParams};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde_json::{Value, json};
-use std::fmt::Write;
 
 use crate::apply::ApplyError;
 use crate::cache::ClusterKey;
 use crate::kinds::Kind;
 use crate::ownership::{MANAGER, controller};
+
+mod rotation;
+
+use rotation::Rotation;
 
 /// Key of the text in the Secret.
 const KEY: &str = "secret";
@@ -56,6 +63,10 @@ pub(crate) enum Kept {
     Present,
     /// It has another text than before.
     Changed,
+    /// It had another text than before, and now has the old and the new one.
+    Overlapping,
+    /// It has the new text alone, or as the first one.
+    Advanced,
     /// It was made for a new installation.
     Made,
     /// It was gone and has the same text again.
@@ -79,6 +90,10 @@ pub(crate) struct Own<'a> {
     pub(crate) policy: DeletionPolicy,
     /// Pods of the installation exist.
     pub(crate) running: bool,
+    /// Everybody who reads it presents its first value and accepts all: another text replaces the old
+    /// one by an overlap of both.
+    pub(crate) overlaps: bool,
+    pub(crate) now: Timestamp,
 }
 
 impl Own<'_> {
@@ -107,11 +122,29 @@ impl Own<'_> {
                 return self.write(&api, name, known, failed("apply")).await;
             };
             let text = Text(text);
-            let changed = known.as_ref().is_some_and(|known| *known != text);
-            *known = Some(text);
+            let before = known.replace(text.clone());
+            let changed = before.as_ref().is_some_and(|before| *before != text);
+            let running = Rotation::of(&live, &text);
+            let next = match (&before, &running) {
+                _ if !self.overlaps => None,
+                (Some(before), _) if changed => rotation::begin(before, &text, self.now),
+                (_, Some(running)) => running.next(&text, self.now),
+                _ => None,
+            };
+            if let Some((text, rotation)) = next {
+                self.apply(&api, name, Some(&text), rotation.as_ref())
+                    .await
+                    .map_err(failed("apply"))?;
+                *known = Some(text);
+                return Ok(if changed {
+                    Kept::Overlapping
+                } else {
+                    Kept::Advanced
+                });
+            }
             if !as_asked {
-                let text = known.clone();
-                self.apply(&api, name, text.as_ref())
+                let running = running.filter(|_| !changed);
+                self.apply(&api, name, Some(&text), running.as_ref())
                     .await
                     .map_err(failed("apply"))?;
             }
@@ -137,7 +170,9 @@ impl Own<'_> {
             (false, false) => Kept::Made,
         };
         let text = known.clone().or_else(Text::random);
-        self.apply(api, name, text.as_ref()).await.map_err(failed)?;
+        self.apply(api, name, text.as_ref(), None)
+            .await
+            .map_err(failed)?;
         *known = text;
         Ok(kept)
     }
@@ -147,6 +182,7 @@ impl Own<'_> {
         api: &Api<Secret>,
         name: &str,
         text: Option<&Text>,
+        rotation: Option<&Rotation>,
     ) -> Result<Secret, kube::Error> {
         let Some(Text(text)) = text else {
             return Err(kube::Error::Service(
@@ -161,7 +197,7 @@ impl Own<'_> {
                 labels::CLUSTER: self.cluster.name,
                 labels::MANAGED_BY: labels::MANAGER,
             },
-            "annotations": im_operator_plan::kept(),
+            "annotations": annotations(rotation),
         });
         if self.policy == DeletionPolicy::Delete
             && let Some(fields) = metadata.as_object_mut()
@@ -192,6 +228,12 @@ impl Own<'_> {
             }
         }
     }
+}
+
+fn annotations(rotation: Option<&Rotation>) -> BTreeMap<String, String> {
+    let mut annotations = im_operator_plan::kept();
+    annotations.extend(rotation.into_iter().flat_map(Rotation::annotations));
+    annotations
 }
 
 fn label<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
@@ -231,6 +273,8 @@ mod tests {
             uid: "u",
             policy,
             running,
+            overlaps: false,
+            now: Timestamp::UNIX_EPOCH,
         };
         (internal.ensure(known).await.unwrap(), log)
     }

@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) paused: bool,
     /// Old keys of the servers' configuration that are in use.
     pub(crate) warnings: Vec<String>,
+    /// What of the specification is valid and seldom meant.
+    pub(crate) hints: Vec<String>,
     pub(crate) login_endpoints: Vec<Endpoint>,
     /// In the order of roll-out.
     pub(crate) roles: Vec<RoleFacts>,
@@ -43,6 +45,7 @@ pub(crate) struct Facts {
     pub(crate) drains: Vec<DrainStatus>,
     pub(crate) load: LoadFacts,
     pub(crate) database: Database,
+    pub(crate) volume: Volume,
     pub(crate) data_is_durable: bool,
     pub(crate) failing: Vec<FailingPod>,
     /// Objects of others with our names.
@@ -51,6 +54,19 @@ pub(crate) struct Facts {
     pub(crate) unwritten: Option<String>,
     /// What the API server refused and a person must look at: (reason, message).
     pub(crate) refusals: Vec<(&'static str, String)>,
+}
+
+impl Facts {
+    /// What somebody should know of a specification that is used.
+    pub(crate) fn advice(&self) -> String {
+        let lines: Vec<&str> = self
+            .warnings
+            .iter()
+            .chain(&self.hints)
+            .map(String::as_str)
+            .collect();
+        lines.join("; ")
+    }
 }
 
 /// Load as known now.
@@ -77,6 +93,21 @@ pub(crate) enum Database {
     VolumePending(String),
     /// dbProxy does not answer yet, or not any more.
     Starting,
+}
+
+/// How the database's volume is, compared with the size that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Volume {
+    /// This process has not read the claim yet: what was said before holds.
+    #[default]
+    Unknown,
+    /// It is as large as it is to be, or there is none.
+    LargeEnough,
+    /// It is not; with a word and a sentence that say why.
+    TooSmall {
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// What a status says when the specification cannot be used: nothing else was touched.

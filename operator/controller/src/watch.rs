@@ -46,6 +46,9 @@ pub(crate) struct Watches {
 /// Number of kinds that are watched.
 const KINDS: usize = 13;
 
+/// Watches of a scope: one for each kind, and that on ImClusters.
+pub(crate) const STREAMS: usize = KINDS + 1;
+
 impl Watches {
     /// Starts all watches. The result becomes `KINDS` when every kind has been listed once.
     pub(crate) fn start(&self) -> Synced {

@@ -17,6 +17,9 @@ use crate::{Resolved, Role, mirror, names, network, services, workload};
 
 pub use crate::revision::inputs_hash;
 
+/// Key of the number of pods in the ConfigMap of a role whose servers are told it.
+pub const REPLICAS: &str = "replicas";
+
 /// What a child waits for: until every workload of the stages before it runs its newest revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -273,12 +276,15 @@ fn discovery_binding(cluster: &Resolved, owner: &Owner) -> RoleBinding {
 
 fn config_map(cluster: &Resolved, owner: &Owner, role: Role, stored: &Stored) -> ConfigMap {
     let name = names::component(&cluster.name, role);
+    let mut data = BTreeMap::from([("imd.toml".to_owned(), stored.config.clone())]);
+    if role.kubernetes.knows_replicas {
+        // Beside the file that pods are made with: another number replaces none of them.
+        let replicas = cluster.replicas(role).max(1);
+        data.insert(REPLICAS.to_owned(), replicas.to_string());
+    }
     ConfigMap {
         metadata: metadata(cluster, owner, name, Some(role)),
-        data: Some(BTreeMap::from([(
-            "imd.toml".to_owned(),
-            stored.config.clone(),
-        )])),
+        data: Some(data),
         ..ConfigMap::default()
     }
 }

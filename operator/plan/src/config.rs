@@ -16,15 +16,19 @@ pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
 pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
 pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
+pub(crate) const REPLICAS_FILE: &str = "/etc/imcluster/replicas";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Keys that are the operator's although it does not write them into every file.
 const RESERVED: &[&str] = &[
     "data_dir",
+    "store.url",
     "secret_file",
     "log.filter",
     "process.stop_timeout",
     "admin.listen",
+    "login.replicas",
+    "login.replicas_file",
     "msg.name",
     "msg.public_ip1",
     "msg.public_ip2",
@@ -116,11 +120,22 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         let list = Value::Array(vec![source.into()]);
         keys.push((format!("peers.{}", peer.section), list));
     }
+    if role.kubernetes.knows_replicas {
+        // Those of earlier versions learn it when they start only.
+        keys.push(match Keys::of(&cluster.spec.version) {
+            Keys::Now => ("login.replicas_file".to_owned(), REPLICAS_FILE.into()),
+            Keys::Before => {
+                let replicas = i64::from(cluster.replicas(role).max(1));
+                ("login.replicas".to_owned(), replicas.into())
+            }
+        });
+    }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if role == Role::DB_PROXY {
         own("data_dir", DATA_DIR);
         let admin = role.listener("admin").map_or(0, |admin| admin.port);
-        own("db_proxy.admin_listen", &format!("0.0.0.0:{admin}"));
+        let host = server_config::everywhere(&cluster.spec.version);
+        own("db_proxy.admin_listen", &format!("{host}:{admin}"));
         own("db_proxy.admin_secret_file", ADMIN_SECRET_FILE);
         own("db_proxy.accounts.remember_key_file", REMEMBER_KEY_FILE);
     }

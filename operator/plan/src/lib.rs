@@ -21,6 +21,7 @@ pub mod slots;
 pub mod validate;
 
 mod config;
+mod hints;
 mod merge;
 mod network;
 mod object;

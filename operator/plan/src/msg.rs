@@ -35,9 +35,11 @@ pub fn plan(state: &State, now: Timestamp) -> Outcome {
             summary,
         };
     }
-    let mut actions = slots::actions(&view);
+    let of_slots = slots::steps(&view);
+    let mut actions = of_slots.actions;
     actions.extend(workload::actions(&view));
-    let wake_at = view.changes().chain(deadline).filter(|at| *at > now).min();
+    let changes = view.changes().chain(deadline).chain(of_slots.wake_at);
+    let wake_at = changes.filter(|at| *at > now).min();
     Outcome {
         actions,
         wake_at,

@@ -1,5 +1,7 @@
 //! Names of the children of an ImCluster.
 
+use im_operator_api::IpFamily;
+
 use crate::Role;
 
 /// What belongs to a role as a whole: workload, Service, ConfigMap, ServiceAccount, policies.
@@ -27,8 +29,11 @@ pub fn mirror(cluster: &str) -> String {
 }
 
 /// An EndpointSlice of the mirror.
-pub fn mirror_slice(cluster: &str, number: usize) -> String {
-    format!("{cluster}-msg-public-{number}")
+pub fn mirror_slice(cluster: &str, family: IpFamily, number: usize) -> String {
+    match family {
+        IpFamily::V4 => format!("{cluster}-msg-public-{number}"),
+        IpFamily::V6 => format!("{cluster}-msg-public-ipv6-{number}"),
+    }
 }
 
 /// The ReplicaSet or ControllerRevision of a revision.

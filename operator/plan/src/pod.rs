@@ -103,7 +103,7 @@ fn security_context(spec: &ImClusterSpec) -> Value {
 }
 
 /// Seconds from the end's beginning to its enforcement.
-fn grace(spec: &ImClusterSpec, role: Role) -> i32 {
+pub(crate) fn grace(spec: &ImClusterSpec, role: Role) -> i32 {
     if role == Role::MSG {
         return spec.roles.msg.drain.max_seconds + STOP_SLACK + 10;
     }

@@ -25,6 +25,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Old keys in `roles.*.config` that a later version reads no more: a line each, with what to write.
     pub warnings: Vec<String>,
+    /// What is valid and seldom meant: a line each, with the field that it is about.
+    pub hints: Vec<String>,
     /// The roles that there are.
     pub known: KnownRoles,
     /// What this operator would run.
@@ -104,6 +106,13 @@ impl Resolved {
     /// Whether messages outlive the dbProxy pod.
     pub fn data_is_durable(&self) -> bool {
         self.spec.database.storage().kind == StorageType::PersistentVolume
+    }
+
+    /// Size that the database's volume is to have, if it has one.
+    pub fn volume_size(&self) -> Option<String> {
+        let storage = self.spec.database.storage();
+        let is_volume = storage.kind == StorageType::PersistentVolume;
+        is_volume.then(|| storage.persistent_volume.unwrap_or_default().size)
     }
 
     /// Slots that exist at least: one for each pod, those beyond `replicas` while pods are replaced

@@ -90,7 +90,23 @@ impl Templates {
 
 /// Hash of the inputs of a role's pod template: ten characters, fit for names and labels.
 pub fn inputs_hash(cluster: &Resolved, role: Role) -> String {
-    let mut inputs = inputs(cluster, role);
+    hash_of(cluster, role, WITHOUT_PODS)
+}
+
+/// The hash in which earlier operators counted the number of pods, of a role whose servers are told it.
+fn earlier_hash(cluster: &Resolved, role: Role) -> Option<String> {
+    let fields: Vec<&str> = WITHOUT_PODS
+        .iter()
+        .copied()
+        .filter(|field| *field != "replicas")
+        .collect();
+    role.kubernetes
+        .knows_replicas
+        .then(|| hash_of(cluster, role, &fields))
+}
+
+fn hash_of(cluster: &Resolved, role: Role, without: &[&str]) -> String {
+    let mut inputs = inputs(cluster, role, without);
     if cluster.spec.operation.template_policy == TemplatePolicy::Always
         && let Some(rendered) = cluster.rendered.get(&role)
     {
@@ -106,7 +122,8 @@ pub fn inputs_hash(cluster: &Resolved, role: Role) -> String {
 /// The revision of a role: the stored one for its inputs, or what this operator makes.
 pub(crate) fn current(cluster: &Resolved, templates: &Templates, role: Role) -> Stored {
     let inputs_hash = inputs_hash(cluster, role);
-    if let Some(stored) = templates.get(role, &inputs_hash) {
+    let earlier = || templates.get(role, &earlier_hash(cluster, role)?);
+    if let Some(stored) = templates.get(role, &inputs_hash).or_else(earlier) {
         return stored.clone();
     }
     let rendered = cluster.rendered.get(&role).cloned();
@@ -149,8 +166,8 @@ pub(crate) fn object(
     }
 }
 
-/// What the pods of a role are made from.
-fn inputs(cluster: &Resolved, role: Role) -> Value {
+/// What the pods of a role are made from: everything of its section but these fields.
+fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     let spec = serde_json::to_value(&cluster.spec).unwrap_or_default();
     let default = serde_json::to_value(ImClusterSpec::default()).unwrap_or_default();
     let changed = changes(&spec, &default).unwrap_or_default();
@@ -167,10 +184,8 @@ fn inputs(cluster: &Resolved, role: Role) -> Value {
     }
     if let Some(Value::Object(of_role)) = changed.pointer(&format!("/roles/{}", role.field)) {
         let mut of_role = of_role.clone();
-        for field in WITHOUT_PODS {
-            if !(role.kubernetes.knows_replicas && *field == "replicas") {
-                of_role.remove(*field);
-            }
+        for field in without {
+            of_role.remove(*field);
         }
         if !of_role.is_empty() {
             inputs.insert("role".to_owned(), Value::Object(of_role));
@@ -235,4 +250,40 @@ fn short_hash(bytes: &[u8]) -> String {
         number /= 27;
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use im_operator_api::ImCluster;
+
+    use super::*;
+    use crate::Settings;
+    use crate::validate::validate;
+
+    fn cluster(replicas: i32) -> Resolved {
+        let mut spec = ImClusterSpec {
+            version: "0.1.0".to_owned(),
+            ..ImClusterSpec::default()
+        };
+        spec.roles.login.replicas = replicas;
+        let mut cluster = ImCluster::new("demo", spec);
+        cluster.metadata.namespace = Some("chat".to_owned());
+        validate(&cluster, &Settings::default()).unwrap()
+    }
+
+    #[test]
+    fn login_pods_that_an_earlier_operator_counted_stay_until_something_else_changes() {
+        let stored = Stored {
+            inputs_hash: earlier_hash(&cluster(3), Role::LOGIN).unwrap(),
+            template: PodTemplateSpec::default(),
+            config: "of then".to_owned(),
+        };
+        let templates = Templates(vec![(Role::LOGIN, 1, stored.clone())]);
+        assert_eq!(current(&cluster(3), &templates, Role::LOGIN), stored);
+        let new = current(&cluster(5), &templates, Role::LOGIN);
+        assert_ne!(new, stored, "they cannot learn another number");
+        let templates = Templates(vec![(Role::LOGIN, 2, new.clone())]);
+        assert_eq!(current(&cluster(7), &templates, Role::LOGIN), new);
+        assert_eq!(earlier_hash(&cluster(3), Role::ROUTE), None);
+    }
 }

@@ -30,12 +30,15 @@ fn headless(cluster: &Resolved, owner: &Owner, role: Role, listener: &Listener) 
     let name = names::behind(&cluster.name, role, listener.name);
     Service {
         metadata: metadata(cluster, owner, name, Some(role)),
-        spec: Some(ServiceSpec {
-            cluster_ip: Some("None".to_owned()),
-            selector: Some(cluster.selector(role)),
-            ports: Some(vec![port(listener.name, cluster.port(role, listener))]),
-            ..ServiceSpec::default()
-        }),
+        spec: Some(with_families(
+            cluster,
+            ServiceSpec {
+                cluster_ip: Some("None".to_owned()),
+                selector: Some(cluster.selector(role)),
+                ports: Some(vec![port(listener.name, cluster.port(role, listener))]),
+                ..ServiceSpec::default()
+            },
+        )),
         ..Service::default()
     }
 }
@@ -53,20 +56,32 @@ fn front(cluster: &Resolved, owner: &Owner, role: Role, section: &Section<'_>) -
     let name = names::component(&cluster.name, role);
     let mut metadata = metadata(cluster, owner, name, Some(role));
     metadata.annotations = some(service.annotations);
+    let spec = ServiceSpec {
+        type_: Some(type_name(service.kind).to_owned()),
+        selector: Some(cluster.selector(role)),
+        ports: Some(ports),
+        load_balancer_class: some(service.load_balancer_class),
+        load_balancer_source_ranges: some(service.source_ranges),
+        external_traffic_policy: (service.kind != ServiceType::ClusterIP)
+            .then(|| policy_name(service.external_traffic_policy).to_owned()),
+        ..ServiceSpec::default()
+    };
     Some(Service {
         metadata,
-        spec: Some(ServiceSpec {
-            type_: Some(type_name(service.kind).to_owned()),
-            selector: Some(cluster.selector(role)),
-            ports: Some(ports),
-            load_balancer_class: some(service.load_balancer_class),
-            load_balancer_source_ranges: some(service.source_ranges),
-            external_traffic_policy: (service.kind != ServiceType::ClusterIP)
-                .then(|| policy_name(service.external_traffic_policy).to_owned()),
-            ..ServiceSpec::default()
-        }),
+        spec: Some(with_families(cluster, spec)),
         ..Service::default()
     })
+}
+
+/// Puts the families of addresses into a Service.
+pub(crate) fn with_families(cluster: &Resolved, spec: ServiceSpec) -> ServiceSpec {
+    let networking = &cluster.spec.networking;
+    let families = networking.ip_families.iter();
+    ServiceSpec {
+        ip_family_policy: Some(networking.ip_family_policy.as_str().to_owned()),
+        ip_families: some(families.map(|it| it.as_str().to_owned()).collect()),
+        ..spec
+    }
 }
 
 pub(crate) const fn type_name(kind: ServiceType) -> &'static str {
@@ -84,12 +99,14 @@ pub(crate) const fn policy_name(policy: TrafficPolicy) -> &'static str {
     }
 }
 
-/// A port that leads to the container's port of the same name.
+/// A port that leads to the container's port of the same name. A mesh that does not know what it carries
+/// waits for the client to speak first, unless it is told.
 pub(crate) fn port(name: &str, number: i32) -> ServicePort {
     ServicePort {
         name: Some(name.to_owned()),
         port: number,
         protocol: Some("TCP".to_owned()),
+        app_protocol: (name != "http").then(|| "tcp".to_owned()),
         target_port: Some(IntOrString::String(name.to_owned())),
         ..ServicePort::default()
     }

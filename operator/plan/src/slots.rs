@@ -1,12 +1,12 @@
 //! Slots: addresses, each of which leads to one msg pod while it is bound, and to any otherwise.
 //!
-//! Clients reconnect to the address that they know for ever, so no slot is ever removed.
+//! Clients reconnect to the address that they know, so a slot that no pod needs stays for a while.
 
 use im_operator_api::{ExternalType, labels};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
 use crate::object::{Owner, metadata, some, tag};
-use crate::services::{policy_name, port};
+use crate::services::{policy_name, port, with_families};
 use crate::{Resolved, Role, names};
 
 /// Placeholders of host names and annotations.
@@ -61,7 +61,7 @@ pub fn service(cluster: &Resolved, owner: &Owner, index: u32, bound: bool) -> Se
     spec.ports = Some(vec![client]);
     Service {
         metadata,
-        spec: Some(spec),
+        spec: Some(with_families(cluster, spec)),
         ..Service::default()
     }
 }

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::quantity::Quantity;
 use crate::resolved::{Rendered, Resolved};
-use crate::{Role, Settings, SpecError, config, pod, slots};
+use crate::{Role, Settings, SpecError, config, hints, pod, slots};
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
 ///
@@ -53,6 +53,7 @@ pub fn validate_with(
         image,
         settings: settings.clone(),
         warnings: Vec::new(),
+        hints: hints::of(&cluster.spec),
         known,
         rendered: BTreeMap::new(),
     };

@@ -336,9 +336,10 @@ fn collide(one: &str, other: &str) -> bool {
         (Ok(port), Ok(other)) => port == other && port != 0,
         _ => false,
     };
-    let wildcard = |host: &str| ["0.0.0.0", "[::]"].contains(&host);
+    let hosts = [host, other_host];
     let same_family = host.starts_with('[') == other_host.starts_with('[');
-    same_port && (host == other_host || (same_family && (wildcard(host) || wildcard(other_host))))
+    let all_of_ipv4 = same_family && hosts.contains(&"0.0.0.0");
+    same_port && (host == other_host || hosts.contains(&"[::]") || all_of_ipv4)
 }
 
 fn is_address_of_peer(peer: &str) -> bool {
@@ -388,7 +389,13 @@ mod tests {
             judge("127.0.0.1:10601", "0.0.0.0:10601").unwrap_err(),
             "c.listen: must not be \"0.0.0.0:10601\": a.listen is \"127.0.0.1:10601\""
         );
-        for (one, other) in [("h:1", "h:1"), ("0.0.0.0:1", "h:1"), ("[::]:1", "[::1]:1")] {
+        for (one, other) in [
+            ("h:1", "h:1"),
+            ("0.0.0.0:1", "h:1"),
+            ("[::]:1", "[::1]:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "[::]:1"),
+        ] {
             assert!(judge(one, other).is_err(), "{one} {other}");
         }
         for (one, other) in [
@@ -396,6 +403,7 @@ mod tests {
             ("0.0.0.0:1", "0.0.0.0:2"),
             ("127.0.0.1:0", "127.0.0.1:0"),
             ("[::1]:1", "127.0.0.1:1"),
+            ("[::1]:1", "0.0.0.0:1"),
             ("", ""),
         ] {
             assert_eq!(judge(one, other), Ok(()), "{one} {other}");

@@ -287,6 +287,16 @@ impl Check for ProcessConfig {
     }
 }
 
+/// Where db-proxy keeps what it stores.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Which store, as a URL: `sqlite:///DIRECTORY` is the embedded one. Without it, the embedded store in
+    /// `data_dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
 /// The embedded store (SQLite).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -1,5 +1,7 @@
 //! Configuration of the login role.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,9 @@ pub struct LoginConfig {
     /// Login servers that hand out addresses side by side: each takes what it hands out itself this
     /// many times.
     pub replicas: u32,
+    /// File with the number of login servers, which is read again and again; as long as it has none,
+    /// `replicas` counts. Empty: none.
+    pub replicas_file: PathBuf,
     /// A hand-out counts until the msg server reports a session more, or this long.
     pub reservation: Span,
     /// Hand-outs that a msg server may have pending before they count as load.
@@ -80,6 +85,7 @@ impl Default for LoginConfig {
             silence: Span::seconds(3),
             last_known: Span::seconds(60),
             replicas: 1,
+            replicas_file: PathBuf::new(),
             reservation: Span::seconds(30),
             reservation_slack: 64,
             retry_after: Span::seconds(3),
@@ -112,6 +118,7 @@ impl Check for LoginConfig {
             silence,
             last_known,
             replicas,
+            replicas_file: _,
             reservation,
             reservation_slack,
             retry_after,

@@ -12,14 +12,15 @@ use serde_json::Value;
 use crate::bounds::{self, Declared};
 use crate::{
     AdminConfig, Check, Checker, DbProxyConfig, LogConfig, LoginConfig, MsgConfig, PeersConfig,
-    ProcessConfig, RouteConfig, SqliteConfig, TraceConfig,
+    ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
 };
 
 /// Configuration of a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImdConfig {
-    /// Directory of the embedded store; used by db-proxy and all-in-one.
+    /// Directory of what a server keeps: its secrets, and the embedded store unless `store.url` says
+    /// otherwise. Used by db-proxy and all-in-one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// File with the installation's secret. all-in-one makes `secret` in its data directory.
@@ -35,6 +36,8 @@ pub struct ImdConfig {
     pub admin: AdminConfig,
     /// Where the other roles are; not used by all-in-one.
     pub peers: PeersConfig,
+    /// Which store is used, by db-proxy and all-in-one.
+    pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
     /// The login role.
@@ -57,6 +60,8 @@ impl Check for ImdConfig {
             process,
             admin,
             peers,
+            // Which kinds of stores there are knows whoever opens one.
+            store: _,
             sqlite,
             login,
             msg,

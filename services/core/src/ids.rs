@@ -60,12 +60,6 @@ impl MsgId {
     pub const CLIENTS_OWN: u32 = 90_000_000;
 }
 
-/// Position in the store-wide log of committed messages; 0 is "before the first".
-///
-/// One writer commits in this order, so "everything up to `n`" has one meaning everywhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CommitSeq(pub u64);
-
 /// Names one login of one terminal, unique over all msg servers and restarts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);

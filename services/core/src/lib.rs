@@ -18,7 +18,7 @@ pub mod time;
 pub use accept::AcceptBackoff;
 pub use conversation::{Conversation, Peer, SessionType};
 pub use error::{Chain, Classify, ErrorKind};
-pub use ids::{CommitSeq, DepartmentId, Epoch, GroupId, MsgId, UserId};
+pub use ids::{DepartmentId, Epoch, GroupId, MsgId, UserId};
 pub use net::Network;
 pub use retry::{FrameSource, RetryKey};
 pub use terminal::{ClientType, TerminalClass};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::DbProxyConfig;
+use im_order::FenceLost;
 use im_store::Store;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::members::MemberCache;
@@ -47,8 +48,24 @@ pub(crate) struct Core {
     pub(crate) context: Context,
     /// Whether the store answers the writer.
     pub(crate) reachable: watch::Receiver<bool>,
-    writer: JoinHandle<()>,
+    writer: JoinHandle<Result<(), FenceLost>>,
+    /// The writer has ended, for whatever reason.
+    ended: CancellationToken,
     stop: DropGuard,
+}
+
+/// How a writer ended that did not just do as it was told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriterEnd {
+    /// Not in the time that it was given.
+    #[error("wait for the writer to end")]
+    Late,
+    /// The log has another owner.
+    #[error("add to the log as its owner")]
+    Fenced(#[source] FenceLost),
+    /// It panicked.
+    #[error("keep the writer running")]
+    Broken(#[source] JoinError),
 }
 
 impl Core {
@@ -72,7 +89,13 @@ impl Core {
             metrics: metrics.clone(),
             config: config.writer.clone(),
         });
-        let stop = CancellationToken::new();
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (stopping, at_end) = (stop.clone(), ended.clone().drop_guard());
+        let writer = tokio::spawn(async move {
+            let done = writer.run(stopping).await;
+            drop(at_end);
+            done
+        });
         Self {
             context: Context {
                 store,
@@ -86,15 +109,28 @@ impl Core {
                 config,
             },
             reachable,
-            writer: tokio::spawn(writer.run(stop.clone())),
+            writer,
+            ended,
             stop: stop.drop_guard(),
         }
     }
 
-    /// Lets the writer finish what is queued and end. `false` when that takes longer than `patience`.
-    pub(crate) async fn stop(self, patience: Duration) -> bool {
+    /// Fires when the writer has ended: told to, because the log has another owner, or by a panic.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// Lets the writer finish what is queued and end.
+    ///
+    /// # Errors
+    /// It takes longer than `patience`, or it has ended before and did not finish what was queued.
+    pub(crate) async fn stop(self, patience: Duration) -> Result<(), WriterEnd> {
         drop(self.stop);
-        tokio::time::timeout(patience, self.writer).await.is_ok()
+        match tokio::time::timeout(patience, self.writer).await {
+            Err(_) => Err(WriterEnd::Late),
+            Ok(Err(broken)) => Err(WriterEnd::Broken(broken)),
+            Ok(Ok(done)) => done.map_err(WriterEnd::Fenced),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod answers;
 mod assembly;
 mod attach;
 mod calls;
+mod dump;
 mod members;
 mod metrics;
 mod names;

@@ -18,7 +18,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_config::PublishConfig;
-use im_core::{CommitSeq, UserId};
+use im_core::UserId;
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::PeerEvent;
 use tokio::sync::{mpsc, watch};
@@ -131,6 +132,11 @@ impl Publisher {
     pub(crate) fn origins_of(&self, seqs: impl Iterator<Item = CommitSeq>) -> Vec<u64> {
         let origins = self.origins();
         seqs.map(|seq| origins.of(seq)).collect()
+    }
+
+    /// Names of the route servers that are reached, and how far each has confirmed.
+    pub(crate) fn routes(&self) -> Vec<(String, CommitSeq)> {
+        self.lock().confirmations()
     }
 
     /// Position of the log that has been published.

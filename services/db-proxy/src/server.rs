@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::DbProxyConfig;
+use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{Accept, DbProxyAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish, Secret};
+use im_runtime::listen::{self, ListenError};
 use im_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +21,10 @@ use tracing::{info, warn};
 use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
 use crate::answers::{AnswerMetrics, Answers};
-use crate::assembly::{Context, Core};
+use crate::assembly::{Context, Core, WriterEnd};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
+use crate::dump::Dump;
 use crate::metrics::Metrics;
 
 /// Condition of readiness: the store answers.
@@ -64,9 +67,18 @@ pub struct Bound {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// Its port.
+    /// A port cannot be bound.
+    #[error("open a port of db-proxy")]
+    Listen(#[from] ListenError),
+    /// A port cannot be served.
     #[error("serve db-proxy")]
     Serve(#[from] ServeError),
+    /// The log has another owner: another process has taken it.
+    #[error("add to the log as its owner")]
+    Fenced(#[source] FenceLost),
+    /// The writer panicked.
+    #[error("keep the writer running")]
+    Writer(#[source] tokio::task::JoinError),
 }
 
 /// The role, bound but not running yet.
@@ -110,10 +122,10 @@ impl Server {
             stop_links.clone(),
         );
         let guard = |secret| Guard::new(secret, deps.links.clone());
+        let listener = listen::tcp(&config.listen, listen::LINKS).await?;
         let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
             .link::<DbProxyAttach>(Arc::new(attach.clone()))
-            .bind(&config.listen)
-            .await?;
+            .on(listener)?;
         // Who takes over a msg server finds neither this port nor its secret there.
         let admin = if config.admin_listen.is_empty() {
             None
@@ -123,10 +135,13 @@ impl Server {
                 Arc::clone(&accounts),
                 &deps.admin_secret,
             ));
+            let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
-            Some(server.service(service).bind(&config.admin_listen).await?)
+            Some(server.service(service).on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);
+        let dump = Dump::new(&core);
+        deps.process.dumps.register("db_proxy", move || dump.show());
         Ok(Self {
             config,
             deps,
@@ -154,6 +169,10 @@ impl Server {
     }
 
     /// Serves until `stop`; then answers what was taken, stores the read positions, and ends.
+    ///
+    /// # Errors
+    /// A port fails, or the writer ends by itself: everything else stops in order then. What the writer was
+    /// to store stays unanswered if the log has another owner, so that msg servers ask that one.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
@@ -194,8 +213,12 @@ impl Server {
         info!(address = %self.grpc.local_addr(), admin = ?admin_address, "db-proxy serves");
 
         let grpc = self.grpc.run(stop.clone(), LINKS_GRACE);
+        let writer_ended = self.core.ended();
         let links = async {
-            stop.cancelled().await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = writer_ended.cancelled() => stop.cancel(),
+            }
             info!("db-proxy stops");
             self.stop_links.cancel();
             self.link_tasks.close();
@@ -217,9 +240,15 @@ impl Server {
             tokio::join!(or_stop(grpc, &stop), or_stop(admin, &stop), links);
 
         // Nobody asks the writer any more; it ends when its queue is empty, the others follow it.
-        if !self.core.stop(TASKS_GRACE).await {
-            warn!("the writer did not end in time");
-        }
+        let written = match self.core.stop(TASKS_GRACE).await {
+            Ok(()) => Ok(()),
+            Err(WriterEnd::Late) => {
+                warn!("the writer did not end in time");
+                Ok(())
+            }
+            Err(WriterEnd::Fenced(lost)) => Err(ServerError::Fenced(lost)),
+            Err(WriterEnd::Broken(broken)) => Err(ServerError::Writer(broken)),
+        };
         stop_rest.cancel();
         tasks.close();
         if tokio::time::timeout(TASKS_GRACE, tasks.wait())
@@ -229,6 +258,7 @@ impl Server {
             warn!("tasks of db-proxy did not end in time");
         }
         readiness.remove(STORE_READY);
+        written?;
         Ok(served.and(administered)?)
     }
 }

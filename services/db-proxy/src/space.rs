@@ -31,6 +31,11 @@ impl Space {
         body <= self.large_body || !self.is_low.load(Ordering::Relaxed)
     }
 
+    /// Whether little is left, so that large bodies are refused.
+    pub(crate) fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::Relaxed)
+    }
+
     /// What was seen.
     fn see(&self, room: Room, floor: u64) {
         let Room { disk, log_held } = room;
@@ -95,10 +100,12 @@ mod tests {
     use bytes::Bytes;
     use im_config::units::Span;
     use im_core::time::UnixSeconds;
-    use im_core::{CommitSeq, Conversation, MsgId, UserId};
+    use im_core::{Conversation, MsgId, UserId};
+    use im_order::Partition;
     use im_store::testing::TempStore;
     use im_store::{
-        AppendBatch, ConversationRow, MessageRow, MessageStore as _, NewConversation, SqliteOptions,
+        AppendBatch, ConversationRow, MessageRow, MessageStore as _, NewConversation,
+        SqliteOptions, TenureStore as _,
     };
 
     use super::*;
@@ -134,10 +141,12 @@ mod tests {
             row,
             conversation: Conversation::Pair(user(1), user(2)),
         };
+        let owned = temp.store.ownership(Partition::ONLY).await.unwrap();
         let batch = AppendBatch {
+            fence: owned.adding(owned.end.next()),
             new_conversations: if n == 1 { vec![start] } else { Vec::new() },
             messages: vec![MessageRow {
-                seq: CommitSeq(n.into()),
+                seq: owned.end.next(),
                 row,
                 msg_id: MsgId::from_wire(n).unwrap(),
                 sender: user(1),
@@ -160,6 +169,7 @@ mod tests {
             ..SqliteOptions::default()
         };
         let temp = TempStore::open_with(options).await;
+        temp.store.take(Partition::ONLY).await.unwrap();
         store_one(&temp, 1, 1).await;
         let config = WriterConfig {
             free_space_interval: Span::millis(1),

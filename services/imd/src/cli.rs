@@ -35,9 +35,9 @@ pub(crate) enum Command {
     /// Shows or checks the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Copies the store of a data directory into a file, also while a server uses it.
+    /// Copies a store into a file or a stream, also while a server uses it.
     Backup(store::BackupArgs),
-    /// Puts a backup into an empty data directory.
+    /// Puts a backup where there is no store yet.
     Restore(store::RestoreArgs),
     /// Changes the directory of people.
     #[command(subcommand)]
@@ -65,9 +65,13 @@ pub(crate) struct ConfigArgs {
     /// `IMD_MSG__RATE_LIMIT=0`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Data directory of the embedded store (key `data_dir`).
+    /// Data directory: secrets, and the embedded store (key `data_dir`).
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// The store, such as `sqlite:///var/lib/im` (key `store.url`); without it, the embedded one in the data
+    /// directory.
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
     /// File with the installation's secret (key `secret_file`).
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,

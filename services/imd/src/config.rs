@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use im_config::{ImdConfig, Sources, WHERE_ASKED};
 use im_role::{Reach, Role};
+use im_store::{StoreOptions, StoreUrlError, store_at};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
 use crate::manifest::{self, BadManifest};
@@ -40,6 +41,9 @@ pub(crate) enum BadConfig {
         key: &'static str,
         why: &'static str,
     },
+    /// The URL names no store.
+    #[error("use key store.url")]
+    Store(#[from] StoreUrlError),
     /// The secret cannot be used.
     #[error("use key secret_file")]
     Secret(#[from] im_rpc::secret::SecretError),
@@ -170,6 +174,7 @@ pub(crate) fn load(
         config,
         set,
         data_dir,
+        store,
         secret_file,
         log,
     } = args;
@@ -196,6 +201,12 @@ pub(crate) fn load(
     let mut loaded = loaded.config;
     if data_dir.is_some() {
         loaded.data_dir.clone_from(data_dir);
+    }
+    if store.is_some() {
+        loaded.store.url.clone_from(store);
+    }
+    if let Some(url) = &loaded.store.url {
+        store_at(url, &StoreOptions::default())?;
     }
     if secret_file.is_some() {
         loaded.secret_file.clone_from(secret_file);

@@ -29,9 +29,8 @@ enum Differs {
 
 /// Every key that differs beside the addresses of roles. All others are what
 /// [`server_config`](im_operator_api::server_config()) says.
-const DIFFERENT: [(&str, Differs); 3] = [
+const DIFFERENT: [(&str, Differs); 2] = [
     ("admin.listen", Differs::Loopback),
-    ("login.replicas", Differs::LeftOut),
     ("log.filter", Differs::OneFilter),
 ];
 

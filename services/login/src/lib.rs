@@ -16,6 +16,7 @@ mod dump;
 mod http;
 mod listener;
 mod metrics;
+mod replicas;
 mod reports;
 mod server;
 mod table;

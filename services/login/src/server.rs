@@ -1,6 +1,7 @@
 //! The role as a process runs it: three ports and the table behind them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::answer::Answers;
 use crate::http::Limits;
 use crate::listener::{Clients, accept};
 use crate::metrics::{Metrics, Port};
+use crate::replicas;
 use crate::reports::{MSG_SERVER, Reports};
 use crate::table::{LoadTable, Rules};
 
@@ -59,10 +61,10 @@ pub struct Bound {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// A port of clients cannot be bound.
+    /// A port cannot be bound.
     #[error("open a port of the login server")]
     Listen(#[from] ListenError),
-    /// The control port cannot be bound or served.
+    /// The control port cannot be served.
     #[error("serve the control port of the login server")]
     Serve(#[from] ServeError),
 }
@@ -78,6 +80,8 @@ pub struct Server {
     reports: Arc<Reports>,
     tasks: TaskTracker,
     labelled_servers: usize,
+    /// Says how many login servers there are; empty: none does.
+    replicas_file: PathBuf,
 }
 
 /// The link of reports. They show by themselves that a msg server is there: a ping is due only when they
@@ -116,9 +120,10 @@ impl Server {
         let client = listen::tcp(&config.client_listen, BACKLOG).await?;
         let control = match guard {
             Some(guard) => {
+                let listener = listen::tcp(&config.control_listen, listen::LINKS).await?;
                 let grpc = GrpcServer::new(&report_link(&config), guard)
                     .link::<LoginReport>(reports.clone());
-                Some(grpc.bind(&config.control_listen).await?)
+                Some(grpc.on(listener)?)
             }
             None => None,
         };
@@ -152,6 +157,7 @@ impl Server {
             },
         });
         let labelled_servers = config.labelled_servers;
+        let replicas_file = config.replicas_file.clone();
         Ok(Self {
             http,
             client,
@@ -161,6 +167,7 @@ impl Server {
             reports,
             tasks,
             labelled_servers,
+            replicas_file,
         })
     }
 
@@ -195,6 +202,7 @@ impl Server {
             reports,
             tasks,
             labelled_servers,
+            replicas_file,
         } = self;
         info!(http = %bound.http, client = %bound.client, control = ?bound.control, "login serves");
         for (listener, port) in [(http, Port::Http), (client, Port::Binary)] {
@@ -202,6 +210,10 @@ impl Server {
             tasks
                 .clone()
                 .spawn(accept(listener, port, clients, tasks, stop));
+        }
+        if !replicas_file.as_os_str().is_empty() {
+            let table = Arc::clone(&clients.table);
+            tasks.spawn(replicas::follow(replicas_file, table, stop.clone()));
         }
         tasks.spawn(show(clients, labelled_servers, stop.clone()));
         let ending = (stop.clone(), reports.stop().clone());

@@ -271,6 +271,16 @@ impl LoadTable {
         }
     }
 
+    /// So many login servers hand out addresses side by side from now on.
+    pub(crate) const fn set_replicas(&mut self, count: u32) {
+        self.rules.replicas = count;
+    }
+
+    /// How many login servers hand out addresses side by side.
+    pub const fn replicas(&self) -> u32 {
+        self.rules.replicas
+    }
+
     /// A msg server reports.
     pub fn report(&mut self, stream: StreamId, report: LoadReport, now: Instant) -> Reported {
         let Some(address) = address_of(&report) else {

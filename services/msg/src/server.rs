@@ -247,7 +247,7 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         "routes": routes,
         "routes_usable": table.is_usable(),
         "live": progress.is_live,
-        "position": progress.reached.0,
+        "position": progress.reached.to_wire(),
         "draining": drain.is_draining,
     })
 }

@@ -91,7 +91,7 @@ pub struct Kubernetes {
     pub pre_stop_seconds: u8,
     /// Whether the operator reads what the role knows of the load.
     pub tells_load: bool,
-    /// Whether its pods are told how many they are, and so replaced when that changes.
+    /// Whether its pods are told how many they are, in a file that follows their number.
     pub knows_replicas: bool,
     /// Parts of the specification that its pods are made from, as JSON pointers, aside from the role's own
     /// and from what all roles read.

@@ -366,7 +366,7 @@ impl Engine {
         self.metrics.set_sessions(self.directory.class_counts());
         self.metrics
             .position
-            .set(i64::try_from(self.at.seq).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.at.seq.to_wire()).unwrap_or(i64::MAX));
         self.metrics.waiting_logins.set(gauge(self.waiting.len()));
         let lost = self
             .directory
@@ -397,7 +397,7 @@ impl Engine {
         });
         RouteDump {
             writer: self.writer.as_ref().map(|writer| writer.peer.clone()),
-            position: self.at.seq,
+            position: self.at.seq.to_wire(),
             ring: self.at.ring,
             users: self.directory.user_count(),
             pc_sessions,

@@ -9,6 +9,7 @@ use im_proto_rpc::v1::{PublishBatch, PublishReplies, RouteCalls, RouteItems};
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{Accept, Guard, Link, RouteAttach, RoutePublish};
 use im_runtime::Context;
+use im_runtime::listen::{self, ListenError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,7 +46,10 @@ pub struct Bound {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// The port cannot be bound or served.
+    /// The port cannot be bound.
+    #[error("open the route port")]
+    Listen(#[from] ListenError),
+    /// The port cannot be served.
     #[error("serve the route port")]
     Serve(#[from] ServeError),
 }
@@ -101,12 +105,12 @@ impl Server {
         });
         let port = match guard {
             Some(guard) => {
+                let listener = listen::tcp(&config.listen, listen::LINKS).await?;
                 let grpc = GrpcServer::new(&config.link, guard);
                 Some(
                     grpc.link::<RouteAttach>(attach.clone())
                         .link::<RoutePublish>(attach.clone())
-                        .bind(&config.listen)
-                        .await?,
+                        .on(listener)?,
                 )
             }
             None => None,

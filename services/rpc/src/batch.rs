@@ -5,6 +5,7 @@
 //! and inside one process, and what still is too large is cut at the link ([`Batch::parts`]).
 
 use im_config::LinkConfig;
+use im_order::Span;
 use im_proto_rpc::v1::{
     DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
@@ -103,11 +104,15 @@ impl Batch for RouteItems {
         } = self;
         let groups = cut(items, limit.saturating_sub(HEAD), weight);
         let last = groups.len().saturating_sub(1);
-        let part = |(index, items)| Self {
-            after,
-            through: if index == last { through } else { after },
-            ring,
-            items,
+        let whole = Span::from_wire(after, through);
+        let part = |(index, items)| {
+            let span = whole.of_part(index == last);
+            Self {
+                after: span.after().to_wire(),
+                through: span.through().to_wire(),
+                ring,
+                items,
+            }
         };
         groups.into_iter().enumerate().map(part).collect()
     }

@@ -31,11 +31,9 @@ const AFTER_CUT: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The address is taken, or not ours.
-    #[error("listen on {address}")]
-    Listen {
-        /// The address as configured.
-        address: String,
+    /// The listener has no address.
+    #[error("read the address of a listener")]
+    Address {
         /// Cause.
         #[source]
         source: std::io::Error,
@@ -100,14 +98,14 @@ impl GrpcServer {
         self
     }
 
-    /// Binds `host:port`; port 0 lets the kernel choose.
-    pub async fn bind(self, address: &str) -> Result<BoundGrpc, ServeError> {
-        let failed = |source| ServeError::Listen {
-            address: address.to_owned(),
-            source,
-        };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
+    /// Takes the connections of a listener.
+    ///
+    /// # Errors
+    /// The kernel does not say the listener's address.
+    pub fn on(self, listener: TcpListener) -> Result<BoundGrpc, ServeError> {
+        let local = listener
+            .local_addr()
+            .map_err(|source| ServeError::Address { source })?;
         Ok(BoundGrpc {
             config: self.config,
             metrics: self.guard.metrics().clone(),

@@ -6,10 +6,11 @@
 #![allow(clippy::print_stdout, reason = "printing a table is what it is for")]
 
 use bytes::Bytes;
-use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
+use im_core::{Conversation, MsgId, RetryKey, UserId};
+use im_order::{Ownership, Partition};
 use im_store::{
     AppendBatch, ConversationRow, DataDir, MessageRow, MessageStore, NewConversation,
-    SqliteOptions, SqliteStore,
+    SqliteOptions, SqliteStore, TenureStore,
 };
 use nix::sys::resource::{UsageWho, getrusage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -47,7 +48,7 @@ struct Known {
 
 struct Load {
     known: Vec<Known>,
-    seq: u64,
+    owned: Ownership,
     random: StdRng,
 }
 
@@ -60,7 +61,7 @@ async fn run(conversations: u32, batch: usize, messages: usize) -> Result<(), Fa
     let store = open().await?;
     let mut load = Load {
         known: Vec::new(),
-        seq: 0,
+        owned: store.take(Partition::ONLY).await?,
         random: StdRng::seed_from_u64(1),
     };
     load.start(&store, conversations).await?;
@@ -106,7 +107,10 @@ async fn run(conversations: u32, batch: usize, messages: usize) -> Result<(), Fa
 impl Load {
     async fn start(&mut self, store: &SqliteStore, conversations: u32) -> Result<(), Failure> {
         for first in (0..conversations).step_by(256) {
-            let mut batch = AppendBatch::default();
+            let mut batch = AppendBatch {
+                fence: self.owned.standing(),
+                ..AppendBatch::default()
+            };
             for index in first..conversations.min(first + 256) {
                 let pair = (user(2 * index + 1)?, user(2 * index + 2)?);
                 let row = ConversationRow(i64::from(index) + 1);
@@ -127,18 +131,22 @@ impl Load {
     }
 
     fn batch(&mut self, size: usize) -> Result<AppendBatch, Failure> {
-        let mut batch = AppendBatch::default();
+        let end = self.owned.end.plus(u64::try_from(size)?);
+        let mut batch = AppendBatch {
+            fence: self.owned.adding(end),
+            ..AppendBatch::default()
+        };
         for _ in 0..size {
             let index = self.random.random_range(0..self.known.len());
             let known = self.known.get_mut(index).ok_or("no conversation")?;
             let by_low = self.random.random_bool(0.5);
             let mut body = vec![0; 100];
             self.random.fill(body.as_mut_slice());
-            self.seq += 1;
+            self.owned.end = self.owned.end.next();
             known.last_id += 1;
             known.low_sent += u32::from(by_low);
             batch.messages.push(MessageRow {
-                seq: CommitSeq(self.seq),
+                seq: self.owned.end,
                 row: known.row,
                 msg_id: MsgId::from_wire(known.last_id).ok_or("id 0")?,
                 sender: if by_low { known.pair.0 } else { known.pair.1 },

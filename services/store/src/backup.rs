@@ -1,22 +1,29 @@
 //! Copies of a store: made while a server runs, checked, and put back.
 //!
 //! A backup is one database file without a write-ahead log, the store at one moment. A server that goes
-//! on writing meanwhile is not held up (`copy`). The file appears under its name only when it is complete, checked and on disk.
+//! on writing meanwhile is not held up (`copy`). The file appears under its name only when it is complete, checked and on disk;
+//! as a stream (`spool`) it is the same bytes, and its head says how many there are.
 
 mod copy;
+mod head;
 mod skip;
+mod spool;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use im_core::MsgId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::data_dir::database_of;
 use crate::private_file::Draft;
 use crate::{DataDir, DataDirError, sqlite};
+
+pub use spool::{BackupCopy, spool};
 
 /// How long the snapshot waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +37,37 @@ pub enum BackupError {
     /// Backups never overwrite.
     #[error("write to {}: it exists", .0.display())]
     Exists(PathBuf),
+    /// Another process makes a copy of this directory for a stream.
+    #[error("write to {}: another backup of this directory is under way", .0.display())]
+    Busy(PathBuf),
+    /// A copy would fill the file system of the store.
+    #[error(
+        "copy the store within {}: {free} bytes are free, {needed} are needed, and {keep_free} must \
+         stay free", .dir.display()
+    )]
+    NoRoom {
+        /// The data directory.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that the store has now.
+        needed: u64,
+        /// Bytes that are to be left.
+        keep_free: u64,
+    },
+    /// The end is missing.
+    #[error(
+        "read {}: it ends after {found} of {expected} bytes, so it was cut off: make another backup, \
+         or copy it again", .path.display()
+    )]
+    CutOff {
+        /// Which file.
+        path: PathBuf,
+        /// Its length in bytes.
+        found: u64,
+        /// What its head says.
+        expected: u64,
+    },
     /// Only an empty directory is restored into.
     #[error("restore into {}: it is not empty", .0.display())]
     NotEmpty(PathBuf),
@@ -104,11 +142,7 @@ impl From<sqlx::Error> for BackupError {
 
 /// Copies the store of a data directory into a new file; a server may be using the directory.
 pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
-    DataDir::check_layout(data_dir)?;
-    let database = database_of(data_dir);
-    if !database.try_exists().map_err(io_error(&database))? {
-        return Err(BackupError::NotAStore(data_dir.to_path_buf()));
-    }
+    let database = source_of(data_dir)?;
     if to.try_exists().map_err(io_error(to))? {
         return Err(BackupError::Exists(to.to_path_buf()));
     }
@@ -119,16 +153,48 @@ pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     publish(draft, to)
 }
 
+/// The database of a directory that has a store which this release can read.
+fn source_of(data_dir: &Path) -> Result<PathBuf, BackupError> {
+    DataDir::check_layout(data_dir)?;
+    let database = database_of(data_dir);
+    if !database.try_exists().map_err(io_error(&database))? {
+        return Err(BackupError::NotAStore(data_dir.to_path_buf()));
+    }
+    Ok(database)
+}
+
 /// Ids that a restore skips in each conversation unless told otherwise.
 pub const SKIPPED_IDS: u32 = 100_000;
 
 /// Puts a backup into an empty or missing directory, which no process may be using. Every conversation
 /// goes on `skip_ids` above its newest id, since clients may hold messages that the backup does not know;
 /// with 0 it goes on where the backup ended.
+///
+/// # Errors
+///
+/// As [`restore_stream`], and when there is no such file.
 pub async fn restore(from: &Path, data_dir: &Path, skip_ids: u32) -> Result<(), BackupError> {
     if !from.try_exists().map_err(io_error(from))? {
         return Err(BackupError::NoBackup(from.to_path_buf()));
     }
+    let source = File::open(from).map_err(io_error(from))?;
+    restore_stream(source, from, data_dir, skip_ids).await
+}
+
+/// Puts a backup that arrives as a stream into an empty or missing directory, which no process may be
+/// using; `name` is what errors call the stream, and `skip_ids` as in [`restore`]. The folder `lost+found` of a new file system counts as
+/// nothing.
+///
+/// # Errors
+///
+/// The directory is used or not empty; the backup is cut off, damaged, too new or no backup. Nothing of
+/// it is in the directory then.
+pub async fn restore_stream(
+    source: File,
+    name: &Path,
+    data_dir: &Path,
+    skip_ids: u32,
+) -> Result<(), BackupError> {
     let dir = DataDir::lock(data_dir)?;
     if !dir.is_empty().map_err(io_error(dir.path()))? {
         return Err(BackupError::NotEmpty(dir.path().to_path_buf()));
@@ -136,25 +202,43 @@ pub async fn restore(from: &Path, data_dir: &Path, skip_ids: u32) -> Result<(), 
     let database = dir.database();
     let draft = Draft::beside(&database).map_err(io_error(&database))?;
     // Bytes only: who may read the backup is no matter of the store.
-    let mut source = tokio::fs::File::open(from).await.map_err(io_error(from))?;
     let mut target = tokio::fs::OpenOptions::new()
         .write(true)
         .open(draft.path())
         .await
         .map_err(io_error(draft.path()))?;
-    tokio::io::copy(&mut source, &mut target)
+    tokio::io::copy(&mut tokio::fs::File::from_std(source), &mut target)
         .await
-        .map_err(io_error(from))?;
-    tokio::io::AsyncWriteExt::flush(&mut target)
-        .await
-        .map_err(io_error(draft.path()))?;
+        .map_err(io_error(name))?;
+    target.flush().await.map_err(io_error(draft.path()))?;
+    is_whole(draft.path(), name)?;
     // What is checked is what will be used, not what it was copied from.
-    check(draft.path(), from).await?;
+    check(draft.path(), name).await?;
     if skip_ids > 0 {
         skip::skip(draft.path(), skip_ids).await?;
     }
     publish(draft, &database)?;
     Ok(dir.write_version()?)
+}
+
+/// Refuses a database that is shorter than its own head says.
+fn is_whole(copy: &Path, name: &Path) -> Result<(), BackupError> {
+    let mut head = Vec::with_capacity(head::BYTES);
+    let limit = u64::try_from(head::BYTES).unwrap_or(u64::MAX);
+    let file = File::open(copy).map_err(io_error(copy))?;
+    let found = file.metadata().map_err(io_error(copy))?.len();
+    file.take(limit)
+        .read_to_end(&mut head)
+        .map_err(io_error(copy))?;
+    match head::database_bytes(&head) {
+        Some(expected) if found < expected => Err(BackupError::CutOff {
+            path: name.to_path_buf(),
+            found,
+            expected,
+        }),
+        // Whatever else it is, the check of the database says.
+        _ => Ok(()),
+    }
 }
 
 /// Whether a file is a whole store of a version that this release knows; `named` is what errors call it.

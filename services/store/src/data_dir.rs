@@ -1,8 +1,9 @@
 //! The data directory of an embedded store: who may use it, and which layout it has.
 //!
 //! `lock` is locked exclusively as long as a process uses the directory and holds that process's id;
-//! `version` holds the layout's number; `im.db` is the database. The directory is made with mode
-//! 0700, and in one that existed every file has mode 0600: it holds password hashes and messages.
+//! `version` holds the layout's number; `im.db` is the database; `backup.partial` is a copy of it while
+//! a backup leaves as a stream. The directory is made with mode 0700, and in one that existed every file
+//! has mode 0600: it holds password hashes and messages.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -16,6 +17,7 @@ const VERSION: u32 = 1;
 const LOCK_FILE: &str = "lock";
 const VERSION_FILE: &str = "version";
 const DATABASE_FILE: &str = "im.db";
+const SPOOL_FILE: &str = "backup.partial";
 
 /// Files of a store; SQLite gives those beside the database its permissions.
 const OPEN_FILES: [&str; 5] = [
@@ -25,6 +27,9 @@ const OPEN_FILES: [&str; 5] = [
     "im.db-wal",
     "im.db-shm",
 ];
+
+/// Folder for what a check of the file system finds; a new one may have it, and only root looks inside.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// Mode of files that only their owner reads.
 const PRIVATE: u32 = 0o600;
@@ -103,6 +108,7 @@ impl DataDir {
     /// Blocks on the file system for a moment: meant for the start of a process.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
         let dir = Self::lock(path.as_ref())?;
+        clear_spool(dir.path())?;
         if !Self::check_layout(dir.path())? {
             dir.write_version()?;
         }
@@ -246,10 +252,13 @@ impl DataDir {
         database_of(&self.path)
     }
 
-    /// Whether there is nothing in it but the lock.
+    /// Whether there is nothing in it but the lock and what a new file system has.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
         for entry in fs::read_dir(&self.path)? {
-            if entry?.file_name() != LOCK_FILE {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_new = name == LOST_AND_FOUND && entry.file_type()?.is_dir();
+            if name != LOCK_FILE && !is_new {
                 return Ok(false);
             }
         }
@@ -302,6 +311,29 @@ fn make_durably(path: &Path) -> io::Result<()> {
 /// The database file of a directory that this process need not hold.
 pub(crate) fn database_of(dir: &Path) -> PathBuf {
     dir.join(DATABASE_FILE)
+}
+
+/// The copy that a backup makes in a directory before it is written out as a stream.
+pub(crate) fn spool_of(dir: &Path) -> PathBuf {
+    dir.join(SPOOL_FILE)
+}
+
+/// Removes the copy that a killed backup has left; one that is under way holds its lock.
+fn clear_spool(dir: &Path) -> Result<(), DataDirError> {
+    let path = spool_of(dir);
+    let clear = || match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(file) => match file.try_lock() {
+            Ok(()) => fs::remove_file(&path),
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error),
+        },
+    };
+    clear().map_err(|source| DataDirError::Io {
+        path: path.clone(),
+        source,
+    })
 }
 
 /// Makes names in a directory durable.

@@ -1,6 +1,7 @@
 //! What can go wrong in a store.
 
 use im_core::{Classify, ErrorKind};
+use im_order::FenceLost;
 
 /// Error of every store call.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +19,13 @@ pub enum StoreError {
         /// What was to be unique.
         what: &'static str,
     },
-    /// Another writer has stored something under an id that this writer chose: it must drop what it
-    /// remembers, read again and retry.
-    #[error("keep ownership of the log")]
-    Fenced,
+    /// Somebody else has taken the log: nothing that this owner plans is ever stored. It must end.
+    #[error("add to the log as its owner")]
+    Fenced(#[from] FenceLost),
+    /// The log ends elsewhere than the writer believes, or an id or row that it chose is in use: it must
+    /// drop what it remembers, read again and retry.
+    #[error("go on from where the log ends")]
+    Outdated,
     /// The disk is full, read-only or failing, or the database does not answer. Nothing of the call
     /// took effect.
     #[error("reach the database")]
@@ -35,7 +39,7 @@ impl Classify for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Taken { .. } | Self::Fenced => ErrorKind::Conflict,
+            Self::Taken { .. } | Self::Fenced(_) | Self::Outdated => ErrorKind::Conflict,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }

@@ -1,22 +1,26 @@
 //! Durable facts behind traits, with one implementation: SQLite.
 //!
 //! `db-proxy` is the only role that uses this crate. Every write takes effect in one transaction
-//! and is on disk when the call returns (`synchronous=FULL`). There is one writer; the log position
-//! ([`im_core::CommitSeq`]) and the ids inside conversations are chosen by the caller and fenced by
-//! unique keys, so a second writer gets [`StoreError::Fenced`] instead of a duplicate.
+//! and is on disk when the call returns (`synchronous=FULL`). The log has one owner at a
+//! time, who chooses positions ([`im_order::CommitSeq`]) and the ids inside conversations: it takes the log
+//! ([`TenureStore::take`]), and every transaction that adds to the log or changes groups and members
+//! carries its [`im_order::Fence`]. Whoever was owner before gets [`StoreError::Fenced`], and nothing of
+//! theirs is stored.
 
 mod backup;
 mod data_dir;
 mod error;
+mod place;
 mod private_file;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod traits;
 
-pub use backup::{BackupError, SKIPPED_IDS, backup, restore};
+pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_stream, spool};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
+pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, store_in};
 pub use private_file::make_private_file;
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
@@ -32,12 +36,14 @@ pub use traits::directory::{
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
+pub use traits::life::{StoreLife, StoreUsage};
 pub use traits::messages::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
     MessageStore, NewConversation, ReadLimit, RecentKey, Room, StoredMessage,
 };
 pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
+pub use traits::tenures::TenureStore;
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
@@ -49,6 +55,7 @@ pub trait Store:
     + GroupStore
     + DeviceStore
     + MeterStore
+    + TenureStore
 {
 }
 
@@ -61,5 +68,11 @@ impl<T> Store for T where
         + GroupStore
         + DeviceStore
         + MeterStore
+        + TenureStore
 {
 }
+
+/// An open store: what it holds, and its life.
+pub trait OpenStore: Store + StoreLife {}
+
+impl<T: Store + StoreLife> OpenStore for T {}

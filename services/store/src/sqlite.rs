@@ -26,8 +26,10 @@ mod messages;
 mod meters;
 mod open;
 mod options;
+mod place;
 mod rows;
 mod sessions;
+mod tenures;
 mod writer;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub use changes::ChangeCounts;
 pub use maintenance::{LogUse, Maintenance};
 pub(crate) use open::{migrator, schema_version};
 pub use options::{Durability, SqliteOptions};
+pub(crate) use place::SqlitePlace;
 pub(crate) use rows::conversation;
 
 /// A store in a data directory. Clones share it.

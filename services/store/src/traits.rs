@@ -5,6 +5,8 @@ pub(crate) mod administration;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod groups;
+pub(crate) mod life;
 pub(crate) mod messages;
 pub(crate) mod meters;
 pub(crate) mod sessions;
+pub(crate) mod tenures;

@@ -3,6 +3,7 @@
 //! The archive depends on nothing but its inputs: no time stamps, no names of this machine.
 
 pub mod build;
+pub mod index;
 mod tar;
 
 use std::fs;
@@ -70,9 +71,9 @@ impl Image<'_> {
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
         let manifest = manifest.to_string().into_bytes();
-        let index = json!({
+        let layout = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": index::INDEX,
             "manifests": [{
                 "mediaType": MANIFEST,
                 "digest": digest(&manifest),
@@ -89,7 +90,7 @@ impl Image<'_> {
             "oci-layout",
             &Entry::file(br#"{"imageLayoutVersion":"1.0.0"}"#),
         );
-        archive.add("index.json", &Entry::file(index.to_string().as_bytes()));
+        archive.add("index.json", &Entry::file(layout.to_string().as_bytes()));
         archive.add("blobs/", &Entry::folder());
         archive.add("blobs/sha256/", &Entry::folder());
         for blob in [&layer, &config, &manifest] {

@@ -1,4 +1,8 @@
-//! Just enough of the ustar format (POSIX.1-1988) for image layers.
+//! Just enough of the ustar format (POSIX.1-1988) for image layers, and to read what was written here.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, ensure};
 
 /// Size of a header, and the unit to which contents are filled up.
 const BLOCK: usize = 512;
@@ -90,4 +94,41 @@ fn field(header: &mut Vec<u8>, value: &[u8], width: usize) {
     let end = header.len() + width;
     header.extend_from_slice(value);
     header.resize(end, 0);
+}
+
+/// The files of an archive by name.
+pub(super) fn files(archive: &[u8]) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut rest = archive;
+    loop {
+        let (header, content) = rest
+            .split_at_checked(BLOCK)
+            .context("ends within a header")?;
+        if header.iter().all(|byte| *byte == 0) {
+            return Ok(files);
+        }
+        ensure!(
+            header.get(257..262) == Some(b"ustar"),
+            "is no ustar archive"
+        );
+        let name = until_zero(header.get(..100))?;
+        let size = until_zero(header.get(124..136))?;
+        let size = usize::from_str_radix(size.trim(), 8)
+            .with_context(|| format!("{name}: {size:?} is no size"))?;
+        let (file, after) = content
+            .split_at_checked(size)
+            .with_context(|| format!("ends within {name}"))?;
+        if header.get(156) == Some(&b'0') {
+            files.insert(name.to_owned(), file.to_vec());
+        }
+        let fill = size.next_multiple_of(BLOCK) - size;
+        rest = after.get(fill..).context("ends within a block")?;
+    }
+}
+
+fn until_zero(field: Option<&[u8]>) -> anyhow::Result<&str> {
+    let field = field.context("has a short header")?;
+    let end = field.iter().position(|byte| *byte == 0);
+    let text = field.get(..end.unwrap_or(field.len())).unwrap_or_default();
+    std::str::from_utf8(text).context("has a header that is no text")
 }

@@ -89,6 +89,7 @@ fn cluster(wanted: u32, surge: u32, old: u32) -> State {
             min_ready_seconds: 10,
             progress_deadline_seconds: 600,
         },
+        slot_grace_seconds: 3_600,
         drain_max_seconds: 540,
         paused: false,
         revision_history_limit: 2,
@@ -152,6 +153,7 @@ fn slot(index: u32) -> Slot {
             uid: holder.uid,
         }),
         bound: true,
+        unused_since: None,
         address: Some(address(index)),
     }
 }

@@ -11,6 +11,7 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod backup;
 mod charts;
 mod documents;
 mod drift;
@@ -27,3 +28,4 @@ mod rolls;
 mod scale;
 mod secrets;
 mod several;
+mod volume;

@@ -8,6 +8,10 @@ use im_client::{Client, ClientConfig, Event, Events, Password, Profile};
 use im_e2e::people;
 use im_e2e::traffic::Outcome;
 use im_e2e_kube::wait::{LATER, SOON, until};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::ListParams;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -125,6 +129,110 @@ async fn scaling_under_traffic_loses_nothing_and_everybody_is_back() {
     let absence = outcome.absence;
     println!("longest absence of one of our own clients: {absence:?}");
     assert!(absence <= Duration::from_secs(10), "{absence:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_login_replaces_no_pod_and_each_learns_how_many_they_are() {
+    let installation = Installation::new("logins", small(), 0).await.unwrap();
+    let ids = async || -> Option<BTreeMap<String, String>> {
+        let pods = installation.pods("login").await.ok()?;
+        let ready = pods.iter().all(im_e2e_kube::testing::is_ready);
+        let ids = pods
+            .iter()
+            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()));
+        ready.then(|| ids.collect())
+    };
+    let one = ids().await.unwrap();
+    assert_eq!(one.len(), 1);
+    installation
+        .patch(&json!({"roles": {"login": {"replicas": 2}}}))
+        .unwrap();
+    let two = until("two login servers", LATER, async || {
+        ids().await.filter(|ids| ids.len() == 2)
+    })
+    .await
+    .unwrap();
+    for (name, uid) in &one {
+        assert_eq!(two.get(name), Some(uid), "{one:?} {two:?}");
+    }
+    // The kubelet renews mounted files once in a minute or so.
+    for name in two.keys() {
+        until("the number in the pod", 2 * LATER, async || {
+            let logs = installation.namespace.kubectl(&["logs", name]).ok()?;
+            let is_told = ["count=2", "\"count\":2"]
+                .iter()
+                .any(|it| logs.contains(it));
+            is_told.then_some(())
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_nobody_needs_are_given_back_after_their_grace() {
+    let grace = json!({"roles": {"msg": {"replicas": 3, "external": {"slotGraceSeconds": 20}}}});
+    let installation = Installation::new("grace", with(small(), &grace), 2)
+        .await
+        .unwrap();
+    assert_eq!(
+        slots(&installation).await.unwrap().len(),
+        4,
+        "3 and a surge"
+    );
+    installation
+        .patch(&json!({"roles": {"msg": {"replicas": 1}}}))
+        .unwrap();
+    installation.msg_pods(1).await.unwrap();
+    let marked = until("slots say since when they are free", SOON, async || {
+        let slots = slots(&installation).await.ok()?;
+        let free: BTreeMap<String, Timestamp> = slots
+            .iter()
+            .filter_map(|slot| {
+                let since = slot.annotations().get("imcluster.io/unused-since")?;
+                Some((slot.name_any(), since.parse().unwrap()))
+            })
+            .collect();
+        (free.len() >= 2).then_some(free)
+    })
+    .await
+    .unwrap();
+    // What was written by one operator holds for the next.
+    let restart = ["rollout", "restart", "deployment", "im-operator"];
+    installation.namespace.kubectl(&restart).unwrap();
+    let left = until("one slot and one for a surge", LATER, async || {
+        let slots = slots(&installation).await.ok()?;
+        let now = Timestamp::now();
+        for (name, since) in &marked {
+            let age = now.duration_since(*since);
+            let there = slots.iter().any(|slot| slot.name_any() == *name);
+            assert!(there || age.as_secs() >= 20, "{name} went after {age}");
+        }
+        (slots.len() == 2).then_some(slots)
+    })
+    .await
+    .unwrap();
+    assert!(left.iter().any(|slot| {
+        let selector = slot.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|selector| selector.contains_key("imcluster.io/slot"))
+    }));
+    let (client, _events) = installation.client(1).await.unwrap();
+    client.close().await;
+    installation
+        .patch(&json!({"roles": {"msg": {"replicas": 3}}}))
+        .unwrap();
+    installation.msg_pods(3).await.unwrap();
+    installation.ready().await.unwrap();
+    assert_eq!(slots(&installation).await.unwrap().len(), 4);
+    let (client, _events) = installation.client(2).await.unwrap();
+    client.close().await;
+}
+
+/// The Services of slots.
+async fn slots(installation: &Installation) -> anyhow::Result<Vec<Service>> {
+    let services = installation.namespace.api::<Service>();
+    let with_slot = ListParams::default().labels("imcluster.io/slot");
+    Ok(services.list(&with_slot).await?.items)
 }
 
 /// Addresses that the slots with a pod advertise.

@@ -1,11 +1,12 @@
 //! Scenario 8: several ImClusters and operators side by side; a new operator rolls nothing.
 
-use im_e2e_kube::testing::helm;
+use im_e2e_kube::testing::{self, helm};
 use im_e2e_kube::wait::{LATER, until};
 use serde_json::json;
 
 use crate::installation::{
-    Installation, NAME, cluster, install_operator, small, with, with_operator,
+    CHARTS, Installation, NAME, cluster, cluster_alone, install_operator, repository, small, with,
+    with_operator,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +46,8 @@ async fn two_clusters_in_one_namespace_do_not_meet() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_operator_serves_all_namespaces() {
-    let cluster = cluster().await.unwrap();
+    // It would look after namespaces of other tests.
+    let cluster = cluster_alone().await.unwrap();
     let home = with_operator(&cluster, "wide", &["watch.allNamespaces=true"])
         .await
         .unwrap();
@@ -124,4 +126,67 @@ async fn node_ports_are_told_to_clients_at_the_nodes_address() {
     let of_node = nodes.split(' ').any(|node| slot["host"] == node);
     assert!(of_node, "{slot}: {nodes}");
     client.close().await;
+}
+
+/// Of two operators that watch a namespace, the one that came later touches nothing and says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_operator_over_a_namespace_is_idle_and_takes_over_when_the_first_is_gone() {
+    let cluster = cluster().await.unwrap();
+    let claims = ["extraArgs={--claim-duration-seconds=6}"];
+    let namespace = with_operator(&cluster, "owned", &claims).await.unwrap();
+    let installation = Installation::apply_to(namespace, NAME, &small()).unwrap();
+    installation.ready().await.unwrap();
+    let before = installation.pod_ids().await.unwrap();
+
+    let home = cluster.namespace("second").await.unwrap();
+    let name = installation.namespace.name().to_owned();
+    let chart = format!("{CHARTS}/im-operator");
+    let image = testing::operator_image();
+    let (of_operator, tag) = image.rsplit_once(':').unwrap();
+    let servers = testing::image();
+    let values = [
+        format!("image.repository={of_operator}"),
+        format!("image.tag={tag}"),
+        format!("servers.image.repository={}", repository(&servers)),
+        format!("watch.namespaces={{{name}}}"),
+        "replicas=1".to_owned(),
+        claims[0].to_owned(),
+    ];
+    // It is not ready, so nobody waits for it.
+    let mut args = vec!["install", "second", &chart];
+    for value in &values {
+        args.extend(["--set", value]);
+    }
+    home.helm(&args).unwrap();
+    let note = format!("operator {name}/im-operator looks after namespace {name}");
+    until(
+        "the second operator says why it is idle",
+        LATER,
+        async || {
+            let events = installation
+                .namespace
+                .kubectl(&["get", "events", "-o", "yaml"]);
+            events.ok()?.contains(&note).then_some(())
+        },
+    )
+    .await
+    .unwrap();
+    until("its readiness says the same", LATER, async || {
+        let args = ["get", "events", "-o", "yaml"];
+        let events = home.kubectl(&args).ok()?;
+        events.contains("Readiness probe failed").then_some(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(installation.pod_ids().await.unwrap(), before);
+
+    installation
+        .namespace
+        .helm(&["uninstall", "im-operator", "--wait"])
+        .unwrap();
+    installation
+        .patch(&json!({"roles": {"route": {"replicas": 2}}}))
+        .unwrap();
+    installation.ready().await.unwrap();
+    assert_eq!(installation.pods("route").await.unwrap().len(), 2);
 }

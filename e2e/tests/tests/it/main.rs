@@ -20,6 +20,7 @@ mod directory;
 mod disk;
 mod dispatch;
 mod documents;
+mod families;
 mod faults;
 mod followed;
 mod gate;

@@ -72,6 +72,7 @@ const DB_PROXY: &[&str] = &[
     "answers",
     "admin",
     "attach",
+    "dump",
     "server",
 ];
 

@@ -1,12 +1,13 @@
 //! What the operator needs to know of the kinds whose content matters.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    ContainerStateTerminated, ContainerStatus, LoadBalancerIngress, LoadBalancerStatus, Pod,
-    PodTemplateSpec, Service, ServicePort, ServiceSpec, ServiceStatus,
+    ContainerStateTerminated, ContainerStatus, LoadBalancerIngress, LoadBalancerStatus,
+    PersistentVolumeClaim, Pod, PodTemplateSpec, Service, ServicePort, ServiceSpec, ServiceStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -97,7 +98,8 @@ pub(crate) struct PodView {
     /// Kind, name and UID of the controlling owner.
     pub(crate) owner: Option<(String, String, String)>,
     pub(crate) created: Option<Timestamp>,
-    pub(crate) ip: Option<String>,
+    /// Its addresses, at most one of each family, that of the cluster's first family first.
+    pub(crate) ips: Vec<String>,
     pub(crate) node: Option<String>,
     pub(crate) phase: String,
     pub(crate) ready: bool,
@@ -159,6 +161,8 @@ pub(crate) struct WorkloadView {
     pub(crate) observed: bool,
     /// A StatefulSet that never replaces a pod which does not get ready.
     pub(crate) ordered: bool,
+    /// What the StatefulSet's claims of volumes ask for.
+    pub(crate) volume: Option<String>,
     /// The Deployment gave up waiting for progress.
     pub(crate) deadline_exceeded: bool,
     /// Why its controller cannot make pods.
@@ -252,12 +256,19 @@ pub(crate) fn pod(pod: Pod) -> Detail {
         .flatten()
         .find(|owner| owner.controller == Some(true))
         .map(|owner| (owner.kind.clone(), owner.name.clone(), owner.uid.clone()));
+    let ips = status.pod_ips.iter().flatten().map(|it| it.ip.clone());
+    let ips: Vec<String> = ips.filter(|ip| !ip.is_empty()).collect();
+    let ips = if ips.is_empty() {
+        Vec::from_iter(status.pod_ip.filter(|ip| !ip.is_empty()))
+    } else {
+        ips
+    };
     Detail::Pod(Box::new(PodView {
         created: created(&metadata),
         labels: metadata.labels.unwrap_or_default(),
         annotations: ours(metadata.annotations),
         owner,
-        ip: status.pod_ip,
+        ips,
         node: pod.spec.and_then(|spec| spec.node_name),
         ready: ready.is_some_and(|it| it.status == "True"),
         ready_changed: ready
@@ -382,6 +393,7 @@ pub(crate) fn deployment(deployment: Deployment) -> Detail {
             .filter(|it| it.status == "True")
             .map(|it| it.message.clone().unwrap_or_default()),
         ordered: false,
+        volume: None,
         annotations: ours(deployment.metadata.annotations),
     }))
 }
@@ -407,10 +419,29 @@ pub(crate) fn stateful_set(set: StatefulSet) -> Detail {
         available: status.available_replicas.unwrap_or(0),
         observed: status.observed_generation >= set.metadata.generation,
         ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
+        volume: spec.volume_claim_templates.and_then(claimed),
         deadline_exceeded: false,
         failure: None,
         annotations: ours(set.metadata.annotations),
     }))
+}
+
+/// The size in the first of a StatefulSet's claims.
+fn claimed(claims: Vec<PersistentVolumeClaim>) -> Option<String> {
+    let claim = claims.into_iter().next()?.spec?;
+    let size = claim.resources?.requests?.remove("storage")?;
+    Some(size.0)
+}
+
+/// Of several addresses, the first one of this family; a name is of every family.
+fn first_of_family(hosts: impl Iterator<Item = String>, family: Option<&String>) -> Option<String> {
+    let hosts: Vec<String> = hosts.collect();
+    let is_other = |host: &&String| match host.parse::<IpAddr>() {
+        Ok(ip) => family.is_some_and(|family| ip.is_ipv6() != (family == "IPv6")),
+        Err(_) => false,
+    };
+    let found = hosts.iter().find(|host| !is_other(host));
+    found.or_else(|| hosts.first()).cloned()
 }
 
 pub(crate) fn service(service: Service) -> Detail {
@@ -419,7 +450,10 @@ pub(crate) fn service(service: Service) -> Detail {
         .status
         .and_then(|status| status.load_balancer)
         .and_then(|balancer| balancer.ingress)
-        .and_then(|ingress| ingress.into_iter().find_map(|it| it.ip.or(it.hostname)));
+        .and_then(|ingress| {
+            let hosts = ingress.into_iter().filter_map(|it| it.ip.or(it.hostname));
+            first_of_family(hosts, spec.ip_families.iter().flatten().next())
+        });
     Detail::Service(Box::new(ServiceView {
         labels: service.metadata.labels.unwrap_or_default(),
         annotations: ours(service.metadata.annotations),
@@ -437,50 +471,4 @@ pub(crate) fn service(service: Service) -> Detail {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn failure(statuses: serde_json::Value) -> Option<Failure> {
-        let text = json!({"metadata": {}, "status": {"containerStatuses": statuses}});
-        let Detail::Pod(view) = pod(serde_json::from_value(text).unwrap()) else {
-            panic!("a pod")
-        };
-        view.failure
-    }
-
-    fn container(state: serde_json::Value, restarts: i32) -> serde_json::Value {
-        json!([{"name": "msg", "image": "imd:9", "imageID": "", "ready": false,
-            "restartCount": restarts, "state": state,
-            "lastState": {"terminated": {"exitCode": 64, "reason": "Error"}}}])
-    }
-
-    #[test]
-    fn a_crash_loop_has_the_same_words_at_every_step() {
-        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}});
-        let ended = json!({"terminated": {"exitCode": 64, "reason": "Error"}});
-        for state in [waiting, ended, json!({"running": {}})] {
-            let found = failure(container(state, 4)).unwrap();
-            assert_eq!(found.reason, "CrashLoopBackOff");
-            assert_eq!(found.message, "last end: Error, exit code 64");
-        }
-        assert_eq!(failure(container(json!({"running": {}}), 1)), None);
-    }
-
-    #[test]
-    fn a_missing_image_has_the_same_words_at_every_step() {
-        for reason in ["ErrImagePull", "ImagePullBackOff"] {
-            let waiting = json!({"waiting": {"reason": reason, "message": "it varies"}});
-            let found = failure(container(waiting, 0)).unwrap();
-            assert_eq!(found.reason, "ErrImagePull");
-            assert_eq!(found.message, "image imd:9 cannot be pulled");
-        }
-    }
-
-    #[test]
-    fn a_starting_container_has_not_failed() {
-        let starting = json!([{"name": "msg", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ContainerCreating"}}}]);
-        assert_eq!(failure(starting), None);
-    }
-}
+mod tests;

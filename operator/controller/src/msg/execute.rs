@@ -116,7 +116,19 @@ impl Executor<'_> {
                 index,
                 service,
                 was,
-            } => self.unbind(*index, service, was.as_ref(), noted).await,
+            } => self.unbind(*index, service, was.as_ref(), now, noted).await,
+            Action::MarkSlot { index, service } => {
+                let manifest = unused_manifest(self.manifests.slot(*index), now);
+                self.apply_service(manifest, service, noted).await?;
+                Ok(Done::Written(None))
+            }
+            Action::ReleaseSlot { index, service } => {
+                let ObjectRef { name, .. } = service;
+                prune::delete_as_seen(&self.applier, Kind::Service, service).await?;
+                noted.deleted(Kind::Service, name);
+                let note = format!("Slot {index} is given back: no pod needs Service {name}");
+                Ok(Done::Written(Some((Reason::SlotReleased, note))))
+            }
             Action::SetEndpoint { pod, endpoint } => {
                 self.annotate(pod, json!({labels::EXTERNAL_ENDPOINT: endpoint}), noted)
                     .await?;
@@ -260,6 +272,7 @@ impl Executor<'_> {
         index: u32,
         service: &ObjectRef,
         was: Option<&PodId>,
+        now: Timestamp,
         noted: &mut Expectations,
     ) -> Result<Done, ApplyError> {
         if let Some(was) = was {
@@ -273,7 +286,7 @@ impl Executor<'_> {
                 return Ok(Done::Needless);
             }
         }
-        let manifest = slot_manifest(self.manifests.slot(index), index, None, false);
+        let manifest = unused_manifest(self.manifests.slot(index), now);
         self.apply_service(manifest, service, noted).await?;
         Ok(Done::Written(None))
     }
@@ -360,17 +373,9 @@ pub(crate) fn slot_manifest(
     holder: Option<&PodId>,
     bound: bool,
 ) -> Value {
-    if let (Some(holder), Some(metadata)) = (
-        holder,
-        base.get_mut("metadata").and_then(Value::as_object_mut),
-    ) {
-        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(
-                SLOT_POD.to_owned(),
-                json!(format!("{}/{}", holder.name, holder.uid)),
-            );
-        }
+    if let Some(holder) = holder {
+        let text = format!("{}/{}", holder.name, holder.uid);
+        annotate(&mut base, SLOT_POD, text);
     }
     if let (true, Some(selector)) = (
         bound,
@@ -380,6 +385,22 @@ pub(crate) fn slot_manifest(
         selector.insert(labels::SLOT.to_owned(), json!(index.to_string()));
     }
     base
+}
+
+/// The Service of a slot without a holder, which was last used at this time.
+pub(crate) fn unused_manifest(mut base: Value, since: Timestamp) -> Value {
+    annotate(&mut base, labels::UNUSED_SINCE, since.to_string());
+    base
+}
+
+fn annotate(object: &mut Value, key: &str, text: String) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.insert(key.to_owned(), Value::String(text));
+    }
 }
 
 /// Whether a pod may still serve connections of a slot.

@@ -49,6 +49,7 @@ impl Observed<'_> {
                 min_ready_seconds: count(update.min_ready_seconds),
                 progress_deadline_seconds: count(update.progress_deadline_seconds),
             },
+            slot_grace_seconds: count(spec.external.slot_grace_seconds),
             drain_max_seconds: count(spec.drain.max_seconds),
             paused: self.cluster.paused,
             revision_history_limit: count(self.cluster.spec.operation.revision_history_limit),
@@ -138,6 +139,10 @@ impl Observed<'_> {
             index,
             service: object(name, entry),
             bound: view.selector.contains_key(labels::SLOT),
+            unused_since: view
+                .annotations
+                .get(labels::UNUSED_SINCE)
+                .and_then(|since| since.parse().ok()),
             address: self.addresses.of(index, view, pod),
             holder,
         }

@@ -12,6 +12,7 @@ use super::msg::Msg;
 use super::stages::Stages;
 use super::{Look, Trouble};
 use crate::apply::ApplyError;
+use crate::context::Memory;
 use crate::kinds::Kind;
 use crate::load::{Knowledge, rounded};
 use crate::msg::observe::sets;
@@ -27,6 +28,7 @@ impl Look<'_> {
         stages: &Stages,
         msg: &Msg,
         trouble: &Trouble,
+        memory: &Memory,
         previous: &ImClusterStatus,
     ) -> Facts {
         let failing = failing(self.children);
@@ -45,8 +47,10 @@ impl Look<'_> {
             selector: self.cluster.selector_text(Role::MSG),
             paused: self.cluster.paused,
             warnings: self.cluster.warnings.clone(),
+            hints: self.cluster.hints.clone(),
             login_endpoints: self.login_endpoints(),
             database: self.database(stages).await,
+            volume: memory.claim.volume.clone(),
             roles,
             msg: msg.outcome.as_ref().map(|outcome| outcome.summary.clone()),
             assignable: self.assignable(msg, previous),

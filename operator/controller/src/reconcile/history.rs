@@ -23,8 +23,8 @@ impl Look<'_> {
                 Some((kind, planned.child.name().to_owned()))
             })
             .collect();
-        if let Some((_, mirror)) = &memory.mirror {
-            wanted.extend(mirror.iter().map(|it| (it.kind, it.name.clone())));
+        if let Some(mirror) = &memory.mirror {
+            wanted.extend(mirror.objects.iter().map(|it| (it.kind, it.name.clone())));
         } else if self.mirror_rests(memory) {
             let slices = self.children.of(Kind::EndpointSlice);
             wanted.extend(slices.map(|(name, _)| (Kind::EndpointSlice, name.to_owned())));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use im_operator_api::{Mirror, labels};
 use im_operator_plan::Role;
-use im_operator_plan::mirror::{self, Mirrored};
+use im_operator_plan::mirror::{self, Mirrored, Steps};
 use tokio::time::Instant;
 
 use super::{Look, Trouble};
 use crate::apply::Wanted;
-use crate::context::Memory;
+use crate::context::{Memory, Shown};
 use crate::kinds::Kind;
 use crate::load::Knowledge;
 
@@ -24,30 +24,37 @@ impl Look<'_> {
         if self.mirror_rests(memory) {
             return;
         }
-        let slices = mirror::slices(self.cluster, self.owner, &self.mirrored());
-        let fresh: Result<Vec<Wanted>, _> = slices
+        let servers = self.mirrored();
+        let none = Steps::new();
+        let shown = memory.mirror.as_ref().map_or(&none, |shown| &shown.steps);
+        let slices = mirror::slices(self.cluster, self.owner, &servers, shown);
+        let objects: Result<Vec<Wanted>, _> = slices
             .iter()
             .map(|slice| Wanted::new(serde_json::to_value(slice).unwrap_or_default()))
             .collect();
-        let fresh = match fresh {
-            Ok(fresh) => fresh,
+        let fresh = match objects {
+            Ok(objects) => Shown {
+                changed: Instant::now(),
+                objects,
+                steps: mirror::steps(self.cluster, &servers, shown),
+            },
             Err(error) => return trouble.errors.push(error),
         };
         let interval =
             Duration::from_secs(u64::try_from(load.mirror_interval_seconds).unwrap_or(15));
-        let wanted = match memory.mirror.take() {
-            Some((at, old)) if !same(&old, &fresh) && at.elapsed() < interval => {
-                let later = self.now.checked_add(interval.saturating_sub(at.elapsed()));
-                trouble.wake(later.ok());
-                (at, old)
+        let shown = match memory.mirror.take() {
+            Some(old) if same(&old.objects, &fresh.objects) => old,
+            Some(old) if old.changed.elapsed() < interval => {
+                let left = interval.saturating_sub(old.changed.elapsed());
+                trouble.wake(self.now.checked_add(left).ok());
+                old
             }
-            Some((at, old)) if same(&old, &fresh) => (at, old),
-            _ => (Instant::now(), fresh),
+            _ => fresh,
         };
-        for slice in &wanted.1 {
+        for slice in &shown.objects {
             self.ensure_wanted(slice, memory, trouble).await;
         }
-        memory.mirror = Some(wanted);
+        memory.mirror = Some(shown);
     }
 
     /// Whether another process wrote the mirror, and this one does not know the load yet.
@@ -78,7 +85,7 @@ impl Look<'_> {
                 Mirrored {
                     pod: name.to_owned(),
                     uid: entry.seen.uid.clone(),
-                    ip: pod.ip.clone().unwrap_or_default(),
+                    ips: pod.ips.clone(),
                     node: pod.node.clone(),
                     ready: pod.ready
                         && !entry.seen.deleting

@@ -11,7 +11,7 @@ use super::stages::Stages;
 use super::{Look, Trouble};
 use crate::context::Memory;
 use crate::msg::address::Addresses;
-use crate::msg::execute::{Done, Executor, Manifests, slot_manifest};
+use crate::msg::execute::{Done, Executor, Manifests, slot_manifest, unused_manifest};
 use crate::msg::observe::{Observed, owned, sets};
 
 /// What the planner saw and said.
@@ -132,19 +132,19 @@ impl Look<'_> {
         }
         for slot in &state.slots {
             let touched = actions.iter().any(|action| match action {
-                Action::BindSlot { index, .. } | Action::UnbindSlot { index, .. } => {
-                    *index == slot.index
-                }
+                Action::BindSlot { index, .. }
+                | Action::UnbindSlot { index, .. }
+                | Action::MarkSlot { index, .. }
+                | Action::ReleaseSlot { index, .. } => *index == slot.index,
                 _ => false,
             });
             if !touched {
                 let base = manifests.slot(slot.index);
-                wanted.push(slot_manifest(
-                    base,
-                    slot.index,
-                    slot.holder.as_ref(),
-                    slot.bound,
-                ));
+                let holder = slot.holder.as_ref();
+                wanted.push(match slot.unused_since {
+                    Some(since) if holder.is_none() && !slot.bound => unused_manifest(base, since),
+                    _ => slot_manifest(base, slot.index, holder, slot.bound),
+                });
             }
         }
         for value in wanted {

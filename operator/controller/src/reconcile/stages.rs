@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::labels;
-use im_operator_plan::{Child, Desired, Role, names};
+use im_operator_plan::quantity::Quantity;
+use im_operator_plan::{Child, Desired, Role, build, names};
 use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
 
@@ -64,6 +65,7 @@ impl Look<'_> {
             match planned.child.to_json() {
                 Ok(mut value) => {
                     self.leave_to_autoscaler(&planned.child, &mut value);
+                    self.tell_scaled(&planned.child, &mut value);
                     self.ensure(value, memory, trouble).await;
                 }
                 Err(source) => trouble.errors.push(ApplyError::Json {
@@ -75,19 +77,23 @@ impl Look<'_> {
         stages
     }
 
-    /// Whether a StatefulSet of an earlier operator makes way for one that replaces pods which do
-    /// not get ready. That cannot be changed on the object; its pods and volumes stay as they are.
+    /// Whether a StatefulSet makes way for another one: that of an earlier operator for one that replaces
+    /// pods which do not get ready, and one whose claim asks for another size. Neither can be changed on
+    /// the object; its pods and volumes stay as they are.
     async fn makes_way(&self, child: &Child, trouble: &mut Trouble) -> bool {
         let Child::StatefulSet(_) = child else {
             return false;
         };
         let name = child.name();
-        let ordered = self
+        let differs = self
             .children
             .get(Kind::StatefulSet, name)
             .filter(|entry| owned(entry, self.applier.uid))
-            .filter(|entry| entry.detail.workload().is_some_and(|view| view.ordered));
-        let Some(entry) = ordered else {
+            .filter(|entry| {
+                let view = entry.detail.workload();
+                view.is_some_and(|view| view.ordered || self.has_other_size(view))
+            });
+        let Some(entry) = differs else {
             return false;
         };
         let uid = &entry.seen.uid;
@@ -96,6 +102,13 @@ impl Look<'_> {
             Err(error) => trouble.errors.push(error),
         }
         true
+    }
+
+    /// Whether the claim of a StatefulSet asks for another size than the specification.
+    fn has_other_size(&self, view: &WorkloadView) -> bool {
+        let wanted = self.cluster.volume_size();
+        let both = view.volume.as_deref().zip(wanted.as_deref());
+        both.is_some_and(|(live, wanted)| Quantity::parse(live) != Quantity::parse(wanted))
     }
 
     /// Takes the number of pods out of a Deployment of which an autoscaler owns it.
@@ -107,6 +120,20 @@ impl Look<'_> {
             && let Some(spec) = value.get_mut("spec").and_then(|it| it.as_object_mut())
         {
             spec.remove("replicas");
+        }
+    }
+
+    /// Puts the number of pods that an autoscaler has chosen into the ConfigMap that tells it.
+    fn tell_scaled(&self, child: &Child, value: &mut serde_json::Value) {
+        let Child::ConfigMap(_) = child else { return };
+        let pointer = format!("/data/{}", build::REPLICAS);
+        let Some(told) = value.pointer_mut(&pointer) else {
+            return;
+        };
+        let entry = self.children.get(Kind::Deployment, child.name());
+        let view = entry.and_then(|entry| entry.detail.workload());
+        if let Some(view) = view.filter(|view| view.scaled) {
+            *told = view.wanted.max(1).to_string().into();
         }
     }
 

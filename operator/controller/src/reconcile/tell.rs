@@ -71,8 +71,8 @@ impl Look<'_> {
     }
 
     async fn tell_old_keys(&self, facts: &Facts, memory: &mut Memory) {
-        let text = facts.warnings.join("; ");
-        if text != memory.told.old_keys && !text.is_empty() {
+        let text = facts.advice();
+        if text != memory.told.old_keys && !facts.warnings.is_empty() {
             self.say(Reason::OldKeys, &text).await;
         }
         memory.told.old_keys = text;

@@ -1,6 +1,8 @@
 //! Whole looks against an API server that keeps objects and nothing else.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,9 +10,12 @@ use crate::kinds::Kind;
 use crate::testing::Asked;
 use world::{World, key};
 
+mod idle;
 mod recovery;
+mod secrets;
 mod spans;
 mod truth;
+mod volume;
 mod world;
 
 const APPS: &str = "/apis/apps/v1/namespaces/chat";
@@ -190,4 +195,84 @@ async fn never_3_another_operator_with_the_same_inputs_changes_no_template() {
     let after = world.store.lock().unwrap()[&path]["spec"]["template"].clone();
     assert_eq!(after["spec"]["terminationGracePeriodSeconds"], 77);
     assert_eq!(after["metadata"], before["metadata"]);
+}
+
+#[tokio::test]
+async fn slots_that_nobody_needs_are_given_back_over_restarts_and_without_idle_writes() {
+    let mut world = World::new();
+    world.spec = json!({"version": "1.0.0", "load": {"mirror": "None"}});
+    world.install().await;
+    let slots = |world: &World| -> Vec<String> {
+        let store = world.store.lock().unwrap();
+        let paths = store.keys().filter(|path| path.contains("-msg-slot-"));
+        paths.cloned().collect()
+    };
+    assert_eq!(slots(&world).len(), 4, "three pods and a surge");
+    world.spec["roles"]["msg"]["replicas"] = json!(0);
+    world.settle().await;
+    let is_msg = |path: &str| path.contains("/pods/demo-msg-");
+    world.store.lock().unwrap().retain(|path, _| !is_msg(path));
+    world.run_all();
+    world.settle().await;
+    let since = |path: &str| {
+        let store = world.store.lock().unwrap();
+        store[path]["metadata"]["annotations"]["imcluster.io/unused-since"].clone()
+    };
+    let marked: Vec<String> = slots(&world)
+        .into_iter()
+        .filter(|path| since(path).is_string())
+        .collect();
+    assert_eq!(marked.len(), 4, "three were used, one is needed no more");
+    for _ in 0..5 {
+        world.restart();
+        assert_eq!(world.settle().await, [] as [String; 0]);
+    }
+    for path in &marked {
+        world.change(path, |slot| {
+            let annotations = &mut slot["metadata"]["annotations"];
+            annotations["imcluster.io/unused-since"] = json!("2026-01-01T00:00:00Z");
+        });
+    }
+    world.restart();
+    let written = world.settle().await;
+    let deleted = written.iter().filter(|line| line.starts_with("DELETE"));
+    assert_eq!(deleted.count(), 3, "one is for a surge: {written:#?}");
+    assert!(slots(&world)[0].ends_with("-msg-slot-0"), "{written:#?}");
+    assert_eq!(world.settle().await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn another_number_of_login_servers_is_told_to_those_that_stay() {
+    let mut world = World::new();
+    world.spec = json!({"version": "1.0.0", "load": {"mirror": "None"},
+        "roles": {"login": {"replicas": 3}}});
+    world.install().await;
+    let deployment = format!("{APPS}/deployments/demo-login");
+    let told = "/api/v1/namespaces/chat/configmaps/demo-login";
+    let stored = |world: &World, path: &str| world.store.lock().unwrap()[path].clone();
+    let before = stored(&world, &deployment);
+    assert_eq!(stored(&world, told)["data"]["replicas"], "3");
+    world.spec["roles"]["login"]["replicas"] = json!(5);
+    let written = world.settle().await;
+    let after = stored(&world, &deployment);
+    assert_eq!(after["spec"]["replicas"], 5);
+    assert_eq!(after["spec"]["template"], before["spec"]["template"]);
+    assert_eq!(stored(&world, told)["data"]["replicas"], "5");
+    let of_login = written.iter().filter(|line| line.contains("demo-login"));
+    assert_eq!(of_login.count(), 2, "{written:#?}");
+    // An autoscaler chooses another number.
+    world.change(&deployment, |object| {
+        object["spec"]["replicas"] = json!(7);
+        let entry = json!({"manager": "kube-controller-manager", "operation": "Update",
+            "subresource": "scale", "time": "2026-01-02T00:00:00Z",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+        object["metadata"]["managedFields"]
+            .as_array_mut()
+            .unwrap()
+            .push(entry);
+    });
+    world.settle().await;
+    assert_eq!(stored(&world, &deployment)["spec"]["replicas"], 7);
+    assert_eq!(stored(&world, told)["data"]["replicas"], "7");
+    assert_eq!(world.look().await, []);
 }

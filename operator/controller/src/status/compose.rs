@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::roles::RoleFacts;
-use super::{Facts, Invalid, conditions};
-use crate::load::{Knowledge, rounded};
+use super::{Facts, Invalid, Volume, conditions};
+use crate::load::{Knowledge, steady};
 
 /// Slots and drains that a status shows at most.
 const MAX_SLOTS: usize = 64;
@@ -25,6 +25,9 @@ pub(crate) fn status(facts: &Facts, previous: &ImClusterStatus) -> ImClusterStat
     );
     if facts.load.knowledge == Knowledge::NotYet {
         conditions::keep_load(&mut conditions, &previous.conditions);
+    }
+    if facts.volume == Volume::Unknown {
+        conditions::keep_volume(&mut conditions, &previous.conditions, facts.generation);
     }
     let done = facts.roles.iter().all(|role| role.rolled_out);
     let before = previous.roles.clone().unwrap_or_default();
@@ -114,7 +117,8 @@ fn updated(facts: &RoleFacts) -> i32 {
 
 fn msg_status(facts: &Facts, before: Option<&MsgStatus>) -> MsgStatus {
     let load = &facts.load;
-    let connections = load.connections.map(rounded);
+    let shown = before.and_then(|before| before.connections);
+    let connections = load.connections.map(|now| steady(now, shown));
     let utilization = connections.and_then(|connections| {
         let percent = connections.checked_mul(100)?.checked_div(load.capacity)?;
         i32::try_from(percent).ok()

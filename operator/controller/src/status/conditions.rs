@@ -7,7 +7,7 @@ use im_operator_plan::msg::Progress;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Database, Facts, Invalid, role};
+use super::{Database, Facts, Invalid, Volume, role};
 use crate::load::Knowledge;
 
 /// Longest message; the API server takes 32 KiB.
@@ -72,6 +72,10 @@ pub(crate) fn of_facts(facts: &Facts) -> Vec<Finding> {
         addresses(facts),
         database(facts),
     ]);
+    if let Volume::TooSmall { reason, message } = &facts.volume {
+        let kind = name::VOLUME_TOO_SMALL;
+        all.push(finding(kind, true, reason, message.clone()));
+    }
     if !facts.data_is_durable {
         let message =
             "The database is in the dbProxy pod's own directory: everything is lost with the pod";
@@ -116,14 +120,14 @@ pub(crate) fn of_invalid(invalid: &Invalid) -> Vec<Finding> {
     ]
 }
 
-/// A specification that is used, with what of it a later version reads no more.
+/// A specification that is used, with what of it a later version reads no more, and what is seldom meant.
 fn spec_valid(facts: &Facts) -> Finding {
     let reason = if facts.warnings.is_empty() {
         "Valid"
     } else {
         "OldKeys"
     };
-    finding(name::SPEC_VALID, true, reason, facts.warnings.join("; "))
+    finding(name::SPEC_VALID, true, reason, facts.advice())
 }
 
 /// Gives findings their times: the old one where the status is the old one.
@@ -386,6 +390,21 @@ pub(crate) fn keep_load(conditions: &mut [Condition], previous: &[Condition]) {
             };
         }
     }
+}
+
+/// What another process has found out about the volume holds until this one has looked.
+pub(crate) fn keep_volume(
+    conditions: &mut Vec<Condition>,
+    previous: &[Condition],
+    generation: Option<i64>,
+) {
+    let old = previous
+        .iter()
+        .find(|it| it.type_ == name::VOLUME_TOO_SMALL);
+    conditions.extend(old.map(|old| Condition {
+        observed_generation: generation,
+        ..old.clone()
+    }));
 }
 
 fn load(facts: &Facts) -> Finding {

@@ -4,10 +4,12 @@
 //! changed object. So two pods never share a slot, whatever has been observed late.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::types::{Action, Pod, Slot};
-use super::view::{LivePod, View, count};
+use super::view::{LivePod, View, add, count};
 
 /// Labels from this index on are nobody's doing but a user's, and ignored.
 const MAX_SLOTS: u32 = 10_000;
@@ -69,8 +71,14 @@ impl Owners {
     }
 }
 
+/// What is to be done about slots, and when there will be more.
+pub(super) struct Steps {
+    pub(super) actions: Vec<Action>,
+    pub(super) wake_at: Option<Timestamp>,
+}
+
 /// What is to be done about slots. Nothing of it depends on the rest of the plan.
-pub(super) fn actions(view: &View<'_>) -> Vec<Action> {
+pub(super) fn steps(view: &View<'_>) -> Steps {
     let pods: HashMap<&str, &LivePod<'_>> = view
         .pods
         .iter()
@@ -78,7 +86,8 @@ pub(super) fn actions(view: &View<'_>) -> Vec<Action> {
         .collect();
     let mut slots: Vec<&Slot> = view.state.slots.iter().collect();
     slots.sort_by_key(|slot| slot.index);
-    let mut actions = missing(view);
+    let counts = Counts::new(view);
+    let mut actions = counts.missing();
     let mut free = Vec::new();
     for slot in slots {
         let owner = view
@@ -92,37 +101,84 @@ pub(super) fn actions(view: &View<'_>) -> Vec<Action> {
         }
     }
     let waiting = waiting(view);
+    let unused = free.split_off(free.len().min(waiting.len()));
     actions.extend(
         free.into_iter()
             .zip(waiting)
             .map(|(slot, pod)| bind(slot, pod.pod)),
     );
-    actions
+    let mut wake_at = None;
+    // The last ones go first, so that what stays lies together.
+    for slot in unused.into_iter().rev().take(counts.surplus()) {
+        match slot.unused_since.map(|since| end_of_grace(view, since)) {
+            None => actions.push(mark(slot)),
+            Some(end) if end <= view.now => actions.push(release(slot)),
+            Some(end) => wake_at = wake_at.into_iter().chain([end]).min(),
+        }
+    }
+    Steps { actions, wake_at }
 }
 
-/// The slots without a Service: as many as pods may exist, one more for each stuck pod that keeps
-/// its slot, and never fewer than there have been.
-fn missing(view: &View<'_>) -> Vec<Action> {
-    let existing: HashSet<u32> = view.state.slots.iter().map(|slot| slot.index).collect();
-    let stuck = count(
-        view.pods
+/// How many slots there are, and should be.
+struct Counts<'a> {
+    /// Those with a Service.
+    existing: BTreeSet<u32>,
+    /// These, and those of live pods.
+    all: BTreeSet<u32>,
+    owners: &'a Owners,
+    /// At least so many: as many as pods may exist, one more for each stuck pod that keeps its slot.
+    needed: usize,
+    /// No more than so many: more pods may exist for a while.
+    kept: usize,
+}
+
+impl<'a> Counts<'a> {
+    fn new(view: &'a View<'_>) -> Self {
+        let existing: BTreeSet<u32> = view.state.slots.iter().map(|slot| slot.index).collect();
+        let owners = &view.owners;
+        let all = existing
             .iter()
-            .filter(|pod| pod.stuck && view.owners.slot_of(&pod.pod.object.uid).is_some()),
-    );
-    let used = existing
-        .iter()
-        .chain(view.owners.by_slot.keys())
-        .max()
-        .map_or(0, |last| last + 1);
-    let needed = view
-        .max_total()
-        .saturating_add(stuck)
-        .min(MAX_SLOTS)
-        .max(used);
-    (0..needed)
-        .filter(|index| !existing.contains(index))
-        .map(|index| Action::EnsureSlot { index })
-        .collect()
+            .chain(owners.by_slot.keys())
+            .copied()
+            .collect();
+        let stuck = count(
+            view.pods
+                .iter()
+                .filter(|pod| pod.stuck && owners.slot_of(&pod.pod.object.uid).is_some()),
+        );
+        let needed = view.max_total().saturating_add(stuck).min(MAX_SLOTS);
+        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+        Self {
+            existing,
+            all,
+            owners,
+            needed,
+            kept: needed.max(view.pods.len()),
+        }
+    }
+
+    /// Slots of live pods without a Service, and the lowest that there are not yet.
+    fn missing(&self) -> Vec<Action> {
+        let lost = self.owners.by_slot.keys();
+        let lost = lost.filter(|index| !self.existing.contains(index)).copied();
+        let new = (0..MAX_SLOTS).filter(|index| !self.all.contains(index));
+        let new = new.take(self.needed.saturating_sub(self.all.len()));
+        let missing: BTreeSet<u32> = lost.chain(new).collect();
+        missing
+            .into_iter()
+            .map(|index| Action::EnsureSlot { index })
+            .collect()
+    }
+
+    /// Slots that no pod needs.
+    fn surplus(&self) -> usize {
+        self.all.len().saturating_sub(self.kept)
+    }
+}
+
+fn end_of_grace(view: &View<'_>, since: Timestamp) -> Timestamp {
+    let grace = SignedDuration::from_secs(view.state.slot_grace_seconds.into());
+    add(since, grace)
 }
 
 /// What a slot with a live owner needs.
@@ -185,5 +241,19 @@ fn unbind(slot: &Slot) -> Action {
         index: slot.index,
         service: slot.service.clone(),
         was: slot.holder.clone(),
+    }
+}
+
+fn mark(slot: &Slot) -> Action {
+    Action::MarkSlot {
+        index: slot.index,
+        service: slot.service.clone(),
+    }
+}
+
+fn release(slot: &Slot) -> Action {
+    Action::ReleaseSlot {
+        index: slot.index,
+        service: slot.service.clone(),
     }
 }

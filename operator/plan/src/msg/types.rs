@@ -34,6 +34,8 @@ pub struct State {
     pub revision: String,
     /// How a roll may proceed.
     pub rules: UpdateRules,
+    /// Seconds after its last use for which a slot that no pod needs stays.
+    pub slot_grace_seconds: u32,
     /// Longest drain of one pod in seconds; used for the estimate of remaining time.
     pub drain_max_seconds: u32,
     /// Nothing may be changed.
@@ -162,6 +164,9 @@ pub struct Slot {
     pub holder: Option<PodId>,
     /// The Service selects the slot label (of the holder), not every msg pod.
     pub bound: bool,
+    /// When it was last used, from the Service's annotation `imcluster.io/unused-since`; `None` if that
+    /// is not known or it is in use.
+    pub unused_since: Option<Timestamp>,
     /// Address that clients use, `host:port`, once known.
     pub address: Option<String>,
 }
@@ -206,7 +211,8 @@ pub enum Action {
         /// The pod.
         pod: ObjectRef,
     },
-    /// Free a slot whose pod is gone: no holder annotation, and the Service selects every msg pod.
+    /// Free a slot whose pod is gone: no holder annotation, the Service selects every msg pod, and the
+    /// annotation `imcluster.io/unused-since` says from when on (now).
     /// First read the pod `was` from the API server: if it still exists, is not finished, and
     /// either carries this slot's label or no slot label, do nothing.
     UnbindSlot {
@@ -216,6 +222,20 @@ pub enum Action {
         service: ObjectRef,
         /// The holder to be gone.
         was: Option<PodId>,
+    },
+    /// Write the annotation `imcluster.io/unused-since` (now) on a free slot's Service that has none.
+    MarkSlot {
+        /// Index of the slot.
+        index: u32,
+        /// The slot's Service.
+        service: ObjectRef,
+    },
+    /// Delete the Service of a free slot; its UID and `resourceVersion` are preconditions.
+    ReleaseSlot {
+        /// Index of the slot.
+        index: u32,
+        /// The slot's Service.
+        service: ObjectRef,
     },
     /// Write the annotation `imcluster.io/external-endpoint`.
     SetEndpoint {

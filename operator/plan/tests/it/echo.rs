@@ -112,7 +112,10 @@ fn a_role_of_thirty_lines_gets_services_for_clients_and_for_other_roles() {
         let is_headless = spec["clusterIP"] == "None";
         (is_headless, spec["ports"].clone())
     };
-    let port = |name: &str, port: u16| json!([{"name": name, "port": port, "protocol": "TCP", "targetPort": name}]);
+    let port = |name: &str, port: u16| {
+        json!([{"name": name, "port": port, "protocol": "TCP", "targetPort": name,
+            "appProtocol": "tcp"}])
+    };
     assert_eq!(ports("demo-echo"), (false, port("client", 8900)));
     assert_eq!(ports("demo-echo-peer"), (true, port("grpc", 8901)));
 }
@@ -121,8 +124,8 @@ fn a_role_of_thirty_lines_gets_services_for_clients_and_for_other_roles() {
 fn a_role_of_thirty_lines_gets_a_configuration_file_with_its_listeners_and_peers() {
     let file = file(&on(), "echo");
     let text = |table: &str, key: &str| file[table][key].clone();
-    assert_eq!(text("echo", "client_listen").as_str(), Some("0.0.0.0:8900"));
-    assert_eq!(text("echo", "listen").as_str(), Some("0.0.0.0:8901"));
+    assert_eq!(text("echo", "client_listen").as_str(), Some("[::]:8900"));
+    assert_eq!(text("echo", "listen").as_str(), Some("[::]:8901"));
     assert_eq!(text("log", "filter").as_str(), Some("info"));
     let peers = text("peers", "db_proxy");
     assert_eq!(peers[0].as_str(), Some("kubernetes:demo-db-proxy:grpc"));

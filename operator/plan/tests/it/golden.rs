@@ -13,8 +13,10 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 7] = [
     "ephemeral",
+    "ipv6",
+    "dual-stack",
     "node-port",
     "load-balancer",
     "all-fields",

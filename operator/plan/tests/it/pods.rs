@@ -96,19 +96,18 @@ fn files_hold_what_the_servers_need() {
     assert_eq!(msg.peers.login, ["kubernetes:demo-login-control:control"]);
     assert_eq!(msg.peers.route, ["kubernetes:demo-route:grpc"]);
     assert_eq!(msg.peers.db_proxy, ["kubernetes:demo-db-proxy:grpc"]);
-    assert_eq!(msg.admin.listen, "0.0.0.0:9090");
+    assert_eq!(msg.admin.listen, "[::]:9090");
     let login = config(
         json!({"load": {"staleAfterSeconds": 30}, "roles": {"login": {"replicas": 4}}}),
         Role::LOGIN,
     );
-    assert_eq!(
-        (login.login.stale_after, login.login.replicas),
-        (Span::seconds(30), 4)
-    );
+    assert_eq!(login.login.stale_after, Span::seconds(30));
+    let file = login.login.replicas_file;
+    assert_eq!(file.to_str(), Some("/etc/imcluster/replicas"));
     assert!(login.peers.route.is_empty());
     let db_proxy = config(json!({}), Role::DB_PROXY);
-    assert_eq!(db_proxy.db_proxy.listen, "0.0.0.0:10600");
-    assert_eq!(db_proxy.db_proxy.admin_listen, "0.0.0.0:10601");
+    assert_eq!(db_proxy.db_proxy.listen, "[::]:10600");
+    assert_eq!(db_proxy.db_proxy.admin_listen, "[::]:10601");
     let file = db_proxy.db_proxy.admin_secret_file.unwrap();
     assert_eq!(file.to_str(), Some("/run/imcluster/admin/secret"));
     let file = db_proxy.db_proxy.accounts.remember_key_file.unwrap();

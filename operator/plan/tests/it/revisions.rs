@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{built, cluster, owner, read, resolve, templates, validate as check};
+use crate::support::{built, child, cluster, owner, read, resolve, templates, validate as check};
 
 fn hashes(cluster: &Resolved) -> Vec<String> {
     let roles = cluster.roles().into_iter();
@@ -192,8 +192,7 @@ fn a_change_replaces_the_pods_that_it_concerns() {
         ),
         [Role::DB_PROXY]
     );
-    // Each login server must know how many they are.
-    assert_eq!(role("login", json!({"replicas": 3})), [Role::LOGIN]);
+    assert_eq!(role("login", json!({"replicas": 3})), []);
     assert_eq!(role("login", json!({"service": {"type": "NodePort"}})), []);
 }
 
@@ -242,4 +241,27 @@ proptest! {
         };
         prop_assert_eq!(a == b, hash(a) == hash(b));
     }
+}
+
+#[test]
+fn login_servers_are_told_how_many_they_are_beside_what_their_pods_are_made_from() {
+    let with = |replicas: i32| {
+        built(&resolve(
+            json!({"roles": {"login": {"replicas": replicas}}}),
+        ))
+    };
+    let (three, five) = (with(3), with(5));
+    assert_eq!(templates(&three), templates(&five));
+    let data =
+        |desired: &Desired| child(desired, "ConfigMap", "demo-login").unwrap()["data"].clone();
+    assert_eq!(data(&three)["replicas"], "3");
+    assert_eq!(data(&five)["replicas"], "5");
+    assert_eq!(data(&three)["imd.toml"], data(&five)["imd.toml"]);
+    let config = data(&five)["imd.toml"].as_str().unwrap().to_owned();
+    assert!(
+        config.contains("replicas_file = \"/etc/imcluster/replicas\""),
+        "{config}"
+    );
+    let route = child(&five, "ConfigMap", "demo-route").unwrap();
+    assert!(route["data"]["replicas"].is_null());
 }

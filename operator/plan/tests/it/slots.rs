@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{cluster, owner, resolve, validate};
+use crate::support::{built, child, cluster, of_kind, owner, resolve, validate};
 
 fn external(external: Value) -> Value {
     json!({"roles": {"msg": {"external": external}}})
@@ -176,4 +176,27 @@ fn ports_of_slots_that_share_an_address_end_at_the_last_port() {
     assert_eq!(wrong(65_532, 0), "");
     assert!(wrong(65_533, 0).contains("loadBalancer.basePort: 65533 leaves no ports for 4 slots"));
     assert!(wrong(9_000, 443).contains("advertisedPort"));
+}
+
+/// A mesh that guesses what a port carries waits for the client's first bytes.
+#[test]
+fn ports_but_that_of_http_say_that_they_carry_tcp() {
+    let desired = built(&resolve(json!({})));
+    let mut seen = 0;
+    for name in of_kind(&desired, "Service") {
+        let service = child(&desired, "Service", name).unwrap();
+        for port in service["spec"]["ports"].as_array().unwrap() {
+            let expected = if port["name"] == "http" {
+                Value::Null
+            } else {
+                json!("tcp")
+            };
+            assert_eq!(port["appProtocol"], expected, "{name} {port}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 7, "{seen}");
+    let slot = service(&resolve(json!({})), &owner(), 0, true);
+    let port = &slot.spec.unwrap().ports.unwrap()[0];
+    assert_eq!(port.app_protocol.as_deref(), Some("tcp"));
 }

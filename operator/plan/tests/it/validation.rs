@@ -176,3 +176,40 @@ fn an_annotation_pauses_too() {
     paused.metadata.annotations = Some([annotation].into());
     assert!(support::validate(&paused).unwrap().paused);
 }
+
+#[test]
+fn what_is_valid_and_seldom_meant_has_a_hint() {
+    let hints = |spec: Value| resolve(spec).hints;
+    let none: [&str; 0] = [];
+    assert_eq!(hints(json!({})), none);
+    // A pod has a minute more, and cluster-autoscaler gives ten.
+    let drain = |seconds: i32| json!({"roles": {"msg": {"drain": {"maxSeconds": seconds}}}});
+    assert_eq!(hints(drain(540)), none);
+    let found = hints(drain(541));
+    assert!(
+        found.len() == 1 && found[0].contains("--max-graceful-termination-sec to 601"),
+        "{found:?}"
+    );
+    let spec = |policy: &str, kind: &str, cidrs: Value| {
+        json!({
+            "networking": {"networkPolicy": {"clientCidrs": cidrs}},
+            "roles": {
+                "msg": {"external": {"type": kind, "externalTrafficPolicy": policy}},
+                "login": {"service": {"type": kind, "externalTrafficPolicy": policy}},
+            },
+        })
+    };
+    let ranges = json!(["192.0.2.0/24"]);
+    let found = hints(spec("Cluster", "LoadBalancer", ranges.clone()));
+    assert!(
+        found.len() == 2
+            && found[0].contains("spec.roles.msg.external.externalTrafficPolicy")
+            && found[1].contains("spec.roles.login.service.externalTrafficPolicy"),
+        "{found:?}"
+    );
+    assert_eq!(hints(spec("Local", "LoadBalancer", ranges.clone())), none);
+    assert_eq!(hints(spec("Cluster", "LoadBalancer", json!([]))), none);
+    let mut inside = spec("Cluster", "LoadBalancer", ranges);
+    inside["roles"] = json!({});
+    assert_eq!(hints(inside), none);
+}

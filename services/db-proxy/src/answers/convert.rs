@@ -103,7 +103,8 @@ fn known_type(raw: u32) -> Option<MsgType> {
 
 #[cfg(test)]
 mod tests {
-    use im_core::{CommitSeq, Conversation, GroupId, MsgId};
+    use im_core::{Conversation, GroupId, MsgId};
+    use im_order::CommitSeq;
 
     use super::*;
 
@@ -120,7 +121,7 @@ mod tests {
             joined_id: 0,
             removed_at: None,
             newest: StoredMessage {
-                seq: CommitSeq(9),
+                seq: CommitSeq::from_wire(9),
                 msg_id: MsgId::from_wire(newest).unwrap(),
                 sender: user(3),
                 msg_type: 1,

@@ -95,9 +95,12 @@ pub(super) async fn serve(
         closed,
     } = link;
     tasks.spawn(Arc::clone(&served).write(tx, closed.clone()));
+    // When the writer has ended, its answers are not waited for: whoever sent that asks another one.
+    let writer = served.shared.context.writer.clone();
     let stopped = tokio::select! {
         () = closed.cancelled() => false,
         stopped = served.read(&mut rx, &stop) => stopped,
+        () = writer.ended() => true,
     };
     if stopped {
         // Everything that was taken is answered before the link ends; dropping `rx` would end it.
@@ -105,6 +108,7 @@ pub(super) async fn serve(
             () = closed.cancelled() => {}
             () = served.ended.cancelled() => {}
             () = served.open.idle() => {}
+            () = writer.ended() => {}
         }
     } else {
         closed.cancel();

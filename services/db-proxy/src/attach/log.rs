@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use im_core::{CommitSeq, Conversation, GroupId};
+use im_core::{Conversation, GroupId};
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_store::{LogEntry, ReadLimit, StoreError};
 
@@ -17,23 +18,24 @@ impl Shared {
     /// A page of the log after a position, not beyond what has been published: what lies there comes
     /// by itself.
     pub(super) async fn read_log(&self, call: v1::ReadLog) -> Result<v1::LogPage, StoreError> {
-        let nothing = v1::LogPage {
+        let after = CommitSeq::from_wire(call.after);
+        let mut page = v1::LogPage {
             messages: Vec::new(),
             through: call.after,
             more: false,
         };
         let Some(published) = self.context.publisher.position() else {
-            return Ok(nothing);
+            return Ok(page);
         };
-        if published.0 <= call.after {
-            return Ok(nothing);
+        if published <= after {
+            return Ok(page);
         }
         let limit = match call.limit {
             0 => self.config().log_page,
             asked => asked.min(self.config().log_page),
         };
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
-        let mut page = nothing;
+        let mut reached = after;
         let mut room = self.config().log_page_bytes.as_usize();
         while page.messages.len() < limit && room > 0 {
             let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
@@ -42,25 +44,27 @@ impl Shared {
                 bytes: room,
             };
             let store = &self.context.store;
-            let read = store.read_log(CommitSeq(page.through), within).await?;
+            let read = store.read_log(reached, within).await?;
             let publisher = &self.context.publisher;
             let origins = publisher.origins_of(read.iter().map(|entry| entry.message.seq));
             // The store stops at bytes too: only an empty read means the end.
             let nothing_left = read.is_empty();
             let entries = read.into_iter().zip(origins);
             for (entry, origin) in entries.take_while(|(e, _)| e.message.seq <= published) {
+                let seq = entry.message.seq;
                 let message = self.live(entry, origin).await?;
                 let bytes = log_entry(&message);
                 if bytes > room && !page.messages.is_empty() {
                     page.more = true;
                     return Ok(page);
                 }
-                page.through = message.seq;
+                reached = seq;
+                page.through = seq.to_wire();
                 room = room.saturating_sub(bytes);
                 page.messages.push(message);
             }
-            if nothing_left || page.through >= published.0 {
-                page.through = published.0;
+            if nothing_left || reached >= published {
+                page.through = published.to_wire();
                 return Ok(page);
             }
         }
@@ -84,7 +88,7 @@ impl Shared {
             }
         };
         Ok(v1::LiveMessage {
-            seq: message.seq.0,
+            seq: message.seq.to_wire(),
             from: message.sender.get(),
             to,
             msg_id: message.msg_id.get(),

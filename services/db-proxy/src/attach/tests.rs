@@ -6,12 +6,13 @@ use bytes::Bytes;
 use im_config::DbProxyConfig;
 use im_config::units::ByteSize;
 use im_core::UserId;
+use im_order::{CommitSeq, Partition};
 use im_proto_rpc::v1::db_call::Call;
 use im_proto_rpc::v1::db_result::Result as Done;
 use im_proto_rpc::v1::send_done::Outcome;
 use im_rpc::link;
-use im_store::GroupType;
 use im_store::testing::TempStore;
+use im_store::{GroupType, TenureStore as _};
 use tokio::sync::Notify;
 
 use super::*;
@@ -86,7 +87,7 @@ struct Rig {
     answers: Arc<Slow>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    _temp: TempStore,
+    temp: TempStore,
 }
 
 async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
@@ -112,7 +113,7 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
         answers,
         tasks,
         stop,
-        _temp: temp,
+        temp,
     }
 }
 
@@ -235,6 +236,18 @@ async fn sends_are_stored_in_stream_order_and_nonsense_is_refused() {
 }
 
 #[tokio::test]
+async fn a_link_ends_with_unanswered_sends_when_the_log_has_another_owner() {
+    let mut rig = rig(|_| {}).await;
+    rig.call(vec![(1, send(1, 2, 1))]).await;
+    rig.results(1).await;
+    rig.temp.store.take(Partition::ONLY).await.unwrap();
+    rig.call(vec![(2, send(1, 2, 2))]).await;
+    let end = tokio::time::timeout(Duration::from_secs(30), rig.link.rx.recv());
+    assert_eq!(end.await.unwrap(), None, "its peer asks the owner");
+    rig.core.ended().cancelled().await;
+}
+
+#[tokio::test]
 async fn queries_of_one_session_wait_for_each_other_and_nothing_else_does() {
     let mut rig = rig(|_| {}).await;
     let login = v1::LoginCall {
@@ -308,7 +321,7 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
         .context
         .publisher
         .position()
-        .map(|position| position.0)
+        .map(CommitSeq::to_wire)
         != Some(5)
     {
         tokio::task::yield_now().await;

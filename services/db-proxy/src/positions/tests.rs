@@ -1,11 +1,12 @@
 use bytes::Bytes;
 use im_config::units::Span;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, GroupId, MsgId, Peer};
+use im_core::{GroupId, MsgId, Peer};
+use im_order::{CommitSeq, Partition};
 use im_store::testing::TempStore;
 use im_store::{
     AppendBatch, ConversationRow, DirectoryImport, DirectoryStore as _, GroupStore as _, GroupType,
-    ImportedUser, MessageRow, MessageStore as _, NewGroup, SessionStore as _,
+    ImportedUser, MessageRow, MessageStore as _, NewGroup, SessionStore as _, TenureStore as _,
 };
 
 use super::*;
@@ -43,9 +44,11 @@ async fn rig(config: &PositionsConfig) -> Rig {
         members: [1, 2, 3].map(user).into(),
         now,
     };
-    let group: GroupId = temp.store.create_group(&new).await.unwrap();
+    let owned = temp.store.take(Partition::ONLY).await.unwrap();
+    let made = temp.store.create_group(owned.standing(), &new).await;
+    let group: GroupId = made.unwrap();
     let message = |id: u32| MessageRow {
-        seq: CommitSeq(id.into()),
+        seq: CommitSeq::from_wire(id.into()),
         row: new.row,
         msg_id: MsgId::from_wire(id).unwrap(),
         sender: user(1),
@@ -57,6 +60,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
     };
     let messages = (1..=20).map(message).collect();
     let batch = AppendBatch {
+        fence: owned.adding(CommitSeq::from_wire(20)),
         new_conversations: Vec::new(),
         messages,
     };

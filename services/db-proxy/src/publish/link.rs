@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ impl Publisher {
                 () = link.closed.cancelled() => return,
                 replies = link.rx.recv() => match replies {
                     Some(replies) => {
-                        let confirmed = CommitSeq(replies.confirmed);
+                        let confirmed = CommitSeq::from_wire(replies.confirmed);
                         flight.confirmed(confirmed);
                         let mut shards = self.lock();
                         shards.confirmed(registered.id, confirmed);
@@ -78,7 +78,7 @@ impl Publisher {
                     let Ok(permit) = permit else { return };
                     let taken = self.lock().take(registered.id);
                     if let Some(batch) = taken {
-                        flight.sent(CommitSeq(batch.through));
+                        flight.sent(CommitSeq::from_wire(batch.through));
                         permit.send(batch);
                         next_word = Instant::now() + interval;
                     }
@@ -127,15 +127,15 @@ mod tests {
     #[test]
     fn a_batch_is_in_flight_until_its_position_is_confirmed() {
         let mut flight = Flight::default();
-        flight.sent(CommitSeq(0));
+        flight.sent(CommitSeq::START);
         assert_eq!(flight.len(), 1);
-        flight.confirmed(CommitSeq(0));
-        flight.sent(CommitSeq(3));
-        flight.sent(CommitSeq(5));
-        flight.confirmed(CommitSeq(4));
+        flight.confirmed(CommitSeq::START);
+        flight.sent(CommitSeq::from_wire(3));
+        flight.sent(CommitSeq::from_wire(5));
+        flight.confirmed(CommitSeq::from_wire(4));
         assert_eq!(flight.len(), 1);
-        flight.confirmed(CommitSeq(5));
-        flight.sent(CommitSeq(5));
+        flight.confirmed(CommitSeq::from_wire(5));
+        flight.sent(CommitSeq::from_wire(5));
         assert_eq!(flight.len(), 0, "a position that is confirmed already");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 
 use crate::publication::Outgoing;
 
@@ -17,7 +17,7 @@ const COVERED: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     /// Position of the first entry.
-    first: u64,
+    first: CommitSeq,
     epochs: VecDeque<u64>,
 }
 
@@ -25,14 +25,15 @@ impl Origins {
     /// Adds messages in log order.
     pub(super) fn add(&mut self, messages: &[Outgoing]) {
         for Outgoing { message, .. } in messages {
-            if self.first + self.epochs.len() as u64 != message.seq {
+            let seq = CommitSeq::from_wire(message.seq);
+            if self.first.plus(self.epochs.len() as u64) != seq {
                 // Something was committed that was not seen here.
                 self.epochs.clear();
-                self.first = message.seq;
+                self.first = seq;
             }
             if self.epochs.len() == COVERED {
                 self.epochs.pop_front();
-                self.first += 1;
+                self.first = self.first.next();
             }
             self.epochs.push_back(message.origin);
         }
@@ -40,10 +41,10 @@ impl Origins {
 
     /// Epoch of the session that sent a message; 0 when it is not known.
     pub(super) fn of(&self, seq: CommitSeq) -> u64 {
-        let index = seq
-            .0
-            .checked_sub(self.first)
-            .and_then(|index| usize::try_from(index).ok());
+        if seq < self.first {
+            return 0;
+        }
+        let index = usize::try_from(seq.messages_since(self.first)).ok();
         index
             .and_then(|index| self.epochs.get(index))
             .copied()
@@ -77,16 +78,19 @@ mod tests {
         let mut origins = Origins::default();
         origins.add(&[sent(5), sent(6)]);
         assert_eq!(
-            [4, 5, 6, 7].map(|seq| origins.of(CommitSeq(seq))),
+            [4, 5, 6, 7].map(|seq| origins.of(CommitSeq::from_wire(seq))),
             [0, 50, 60, 0]
         );
         let many: Vec<_> = (7..7 + COVERED as u64).map(sent).collect();
         origins.add(&many);
-        assert_eq!(origins.of(CommitSeq(6)), 0);
-        assert_eq!(origins.of(CommitSeq(7)), 70);
+        assert_eq!(origins.of(CommitSeq::from_wire(6)), 0);
+        assert_eq!(origins.of(CommitSeq::from_wire(7)), 70);
         origins.add(&[sent(1_000_000)]);
         assert_eq!(
-            (origins.of(CommitSeq(7)), origins.of(CommitSeq(1_000_000))),
+            (
+                origins.of(CommitSeq::from_wire(7)),
+                origins.of(CommitSeq::from_wire(1_000_000))
+            ),
             (0, 10_000_000)
         );
     }

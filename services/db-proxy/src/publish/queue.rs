@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use im_core::CommitSeq;
+use im_order::{CommitSeq, Span};
 use im_proto_rpc::v1;
 
 /// Bounds of a queue.
@@ -62,12 +62,12 @@ impl Queue {
         if self.complete_to.is_some() {
             return false;
         }
+        let seq = CommitSeq::from_wire(message.seq);
         let size = weight(message.data.len(), message.recipients.len());
         if !self.has_room(size, self.limits) {
-            self.complete_to = Some(CommitSeq(message.seq.saturating_sub(1)));
+            self.complete_to = Some(seq.previous());
             return false;
         }
-        let seq = CommitSeq(message.seq);
         self.push(v1::publish_item::Item::Message(message), size);
         self.last = seq;
         true
@@ -138,13 +138,8 @@ impl Queue {
     }
 
     fn close(&mut self, position: CommitSeq, ring: u64) -> (v1::PublishBatch, usize) {
-        let through = self.complete_to.unwrap_or(position);
-        let batch = v1::PublishBatch {
-            after: self.after.0,
-            through: through.0,
-            ring,
-            items: mem::take(&mut self.items),
-        };
+        let span = Span::between(self.after, self.complete_to.unwrap_or(position));
+        let batch = batch(span, ring, mem::take(&mut self.items));
         // After a gap the next batch starts beyond it, and comes at once: the peer must learn of it.
         self.announce = self.complete_to.take().is_some();
         self.after = position;
@@ -153,15 +148,10 @@ impl Queue {
 
     /// Ends the present batch because it is full; it reaches to its last message.
     fn split(&mut self) {
-        let through = self.last.max(self.after);
-        let batch = v1::PublishBatch {
-            after: self.after.0,
-            through: through.0,
-            // Known when it is taken.
-            ring: 0,
-            items: mem::take(&mut self.items),
-        };
-        self.after = through;
+        let span = Span::between(self.after, self.last);
+        // The ring is known when it is taken.
+        let batch = batch(span, 0, mem::take(&mut self.items));
+        self.after = span.through();
         let bytes = mem::take(&mut self.bytes);
         self.sealed_items += batch.items.len();
         self.sealed_bytes += bytes;
@@ -179,6 +169,15 @@ impl Queue {
         }
         self.bytes += size;
         self.items.push(v1::PublishItem { item: Some(item) });
+    }
+}
+
+fn batch(span: Span, ring: u64, items: Vec<v1::PublishItem>) -> v1::PublishBatch {
+    v1::PublishBatch {
+        after: span.after().to_wire(),
+        through: span.through().to_wire(),
+        ring,
+        items,
     }
 }
 
@@ -213,19 +212,28 @@ mod tests {
 
     #[test]
     fn the_first_batch_states_where_the_log_is_and_later_ones_join_without_a_gap() {
-        let mut queue = Queue::new(WIDE, CommitSeq(7));
-        assert_eq!(shape(queue.take(CommitSeq(7), 1)), Some((7, 7, 0)));
-        assert_eq!(shape(queue.take(CommitSeq(7), 1)), None);
+        let mut queue = Queue::new(WIDE, CommitSeq::from_wire(7));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(7), 1)),
+            Some((7, 7, 0))
+        );
+        assert_eq!(shape(queue.take(CommitSeq::from_wire(7), 1)), None);
         queue.message(message(8));
         queue.message(message(10));
-        assert_eq!(shape(queue.take(CommitSeq(12), 1)), Some((7, 12, 2)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(12), 1)),
+            Some((7, 12, 2))
+        );
         queue.announce();
-        assert_eq!(shape(queue.take(CommitSeq(15), 1)), Some((12, 15, 0)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(15), 1)),
+            Some((12, 15, 0))
+        );
     }
 
     #[test]
     fn messages_beyond_the_bound_are_left_out_and_the_positions_tell() {
-        let mut queue = Queue::new(Limits { items: 2, ..WIDE }, CommitSeq(0));
+        let mut queue = Queue::new(Limits { items: 2, ..WIDE }, CommitSeq::START);
         assert!(queue.message(message(1)));
         assert!(queue.message(message(3)));
         assert!(!queue.message(message(5)));
@@ -234,23 +242,35 @@ mod tests {
             queue.other(v1::publish_item::Item::Kick(v1::Kick::default())),
             "it has more room"
         );
-        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((0, 4, 3)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(9), 1)),
+            Some((0, 4, 3))
+        );
         assert!(queue.has_work(), "the gap is told at once");
-        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((9, 9, 0)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(9), 1)),
+            Some((9, 9, 0))
+        );
         assert!(queue.message(message(10)));
-        assert_eq!(shape(queue.take(CommitSeq(10), 1)), Some((9, 10, 1)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(10), 1)),
+            Some((9, 10, 1))
+        );
     }
 
     #[test]
     fn bytes_are_bounded_as_well_as_items() {
-        let mut queue = Queue::new(Limits { bytes: 200, ..WIDE }, CommitSeq(0));
+        let mut queue = Queue::new(Limits { bytes: 200, ..WIDE }, CommitSeq::START);
         assert!(queue.message(message(1)));
         let large = v1::LiveMessage {
             data: Bytes::from(vec![0; 200]),
             ..message(2)
         };
         assert!(!queue.message(large));
-        assert_eq!(shape(queue.take(CommitSeq(2), 1)), Some((0, 1, 1)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(2), 1)),
+            Some((0, 1, 1))
+        );
     }
 
     #[test]
@@ -259,8 +279,8 @@ mod tests {
             batch_bytes: 250,
             ..WIDE
         };
-        let mut queue = Queue::new(limits, CommitSeq(0));
-        queue.take(CommitSeq(0), 1);
+        let mut queue = Queue::new(limits, CommitSeq::START);
+        queue.take(CommitSeq::START, 1);
         for seq in [1, 2, 5, 7] {
             assert!(queue.message(message(seq)));
         }
@@ -270,30 +290,39 @@ mod tests {
             ..message(9)
         };
         assert!(queue.message(large));
-        let first = queue.take(CommitSeq(10), 1).unwrap();
+        let first = queue.take(CommitSeq::from_wire(10), 1).unwrap();
         assert_eq!(shape(Some(first.clone())), Some((0, 2, 2)));
         assert_eq!(first.ring, 1);
-        queue.seal(CommitSeq(10), 1);
-        assert_eq!(shape(queue.take(CommitSeq(11), 2)), Some((2, 7, 2)));
-        assert_eq!(shape(queue.take(CommitSeq(11), 2)), Some((7, 7, 1)));
-        let last = queue.take(CommitSeq(11), 2).unwrap();
+        queue.seal(CommitSeq::from_wire(10), 1);
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(11), 2)),
+            Some((2, 7, 2))
+        );
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(11), 2)),
+            Some((7, 7, 1))
+        );
+        let last = queue.take(CommitSeq::from_wire(11), 2).unwrap();
         assert_eq!((last.ring, last.after, last.through), (1, 7, 10));
-        assert_eq!(shape(queue.take(CommitSeq(11), 2)), Some((10, 11, 0)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(11), 2)),
+            Some((10, 11, 0))
+        );
         assert!(!queue.has_work());
     }
 
     #[test]
     fn items_of_an_earlier_ring_keep_its_digest() {
-        let mut queue = Queue::new(WIDE, CommitSeq(0));
+        let mut queue = Queue::new(WIDE, CommitSeq::START);
         queue.message(message(1));
-        queue.seal(CommitSeq(1), 5);
+        queue.seal(CommitSeq::from_wire(1), 5);
         queue.message(message(2));
-        let first = queue.take(CommitSeq(2), 6).unwrap();
+        let first = queue.take(CommitSeq::from_wire(2), 6).unwrap();
         assert_eq!((first.ring, first.through, first.items.len()), (5, 1, 1));
-        let second = queue.take(CommitSeq(2), 6).unwrap();
+        let second = queue.take(CommitSeq::from_wire(2), 6).unwrap();
         assert_eq!((second.ring, second.after, second.through), (6, 1, 2));
-        queue.seal(CommitSeq(2), 6);
-        let third = queue.take(CommitSeq(2), 7).unwrap();
+        queue.seal(CommitSeq::from_wire(2), 6);
+        let third = queue.take(CommitSeq::from_wire(2), 7).unwrap();
         assert_eq!(
             (third.ring, third.items.len()),
             (7, 0),
@@ -304,11 +333,17 @@ mod tests {
 
     #[test]
     fn a_skipped_part_of_the_log_is_a_gap() {
-        let mut queue = Queue::new(WIDE, CommitSeq(3));
-        queue.take(CommitSeq(3), 1);
-        queue.skip_from(CommitSeq(3));
+        let mut queue = Queue::new(WIDE, CommitSeq::from_wire(3));
+        queue.take(CommitSeq::from_wire(3), 1);
+        queue.skip_from(CommitSeq::from_wire(3));
         queue.announce();
-        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((3, 3, 0)));
-        assert_eq!(shape(queue.take(CommitSeq(9), 1)), Some((9, 9, 0)));
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(9), 1)),
+            Some((3, 3, 0))
+        );
+        assert_eq!(
+            shape(queue.take(CommitSeq::from_wire(9), 1)),
+            Some((9, 9, 0))
+        );
     }
 }

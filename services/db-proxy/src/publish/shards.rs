@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use im_core::{CommitSeq, UserId};
+use im_core::UserId;
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::publish_item::Item;
 use im_rpc::Ring;
@@ -54,6 +55,13 @@ impl Shards {
             lists: Lists::default(),
             last_id: LinkId(0),
         }
+    }
+
+    /// Names of the live links, and how far each has confirmed.
+    pub(super) fn confirmations(&self) -> Vec<(String, CommitSeq)> {
+        let each = self.shards.iter();
+        each.map(|shard| (shard.name.clone(), shard.confirmed))
+            .collect()
     }
 
     /// Takes up a link; one of the same peer that is still there is replaced.
@@ -260,8 +268,7 @@ impl Shards {
         }
         let slowest = self.shards.iter().map(|shard| shard.confirmed).min();
         if let (Some(slowest), Some(position)) = (slowest, self.position) {
-            self.metrics
-                .publish_lag(position.0.saturating_sub(slowest.0));
+            self.metrics.publish_lag(position.messages_since(slowest));
         }
     }
 

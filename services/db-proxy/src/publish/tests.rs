@@ -54,7 +54,7 @@ impl Rig {
                 message,
                 recipients,
             }],
-            CommitSeq(seq),
+            CommitSeq::from_wire(seq),
         );
     }
 }
@@ -94,16 +94,16 @@ async fn nothing_is_said_before_the_end_of_the_log_is_known() {
     let mut route = rig.route("r").await;
     let early = tokio::time::timeout(Duration::from_secs(90), route.rx.recv()).await;
     assert!(early.is_err());
-    rig.publisher.restart_at(CommitSeq(41));
+    rig.publisher.restart_at(CommitSeq::from_wire(41));
     assert_eq!(shape(&next(&mut route).await), (41, 41, 0));
-    assert_eq!(rig.publisher.position(), Some(CommitSeq(41)));
+    assert_eq!(rig.publisher.position(), Some(CommitSeq::from_wire(41)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn batches_gather_while_two_are_in_flight() {
     let rig = Rig::new(&config());
     let mut route = rig.route("r").await;
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     assert_eq!(shape(&next(&mut route).await), (0, 0, 0));
     rig.send(1, 1, 2);
     assert_eq!(shape(&next(&mut route).await), (0, 1, 1));
@@ -127,7 +127,7 @@ async fn a_silent_log_is_announced_again_and_again() {
     };
     let rig = Rig::new(&config);
     let mut route = rig.route("r").await;
-    rig.publisher.restart_at(CommitSeq(3));
+    rig.publisher.restart_at(CommitSeq::from_wire(3));
     for _ in 0..5 {
         let before = tokio::time::Instant::now();
         assert_eq!(shape(&next(&mut route).await), (3, 3, 0));
@@ -139,7 +139,7 @@ async fn a_silent_log_is_announced_again_and_again() {
 #[tokio::test(start_paused = true)]
 async fn messages_and_events_go_to_the_shards_of_their_users() {
     let rig = Rig::new(&config());
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     let names = ["a", "b", "c"];
     let ring = Ring::new(names);
     let mut routes = Vec::new();
@@ -169,7 +169,8 @@ async fn messages_and_events_go_to_the_shards_of_their_users() {
         message,
         recipients: Recipients::Group(members),
     };
-    rig.publisher.committed(vec![to_all], CommitSeq(1));
+    rig.publisher
+        .committed(vec![to_all], CommitSeq::from_wire(1));
     let event = v1::Event {
         users: (1..=60).collect(),
         ..Default::default()
@@ -218,7 +219,7 @@ async fn messages_and_events_go_to_the_shards_of_their_users() {
 #[tokio::test(start_paused = true)]
 async fn a_pair_in_two_shards_is_told_to_both() {
     let rig = Rig::new(&config());
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     let ring = Ring::new(["a", "b"]);
     let far = (2..100)
         .find(|id| ring.index_of(user(*id)) != ring.index_of(user(1)))
@@ -249,13 +250,13 @@ async fn a_route_server_that_does_not_confirm_holds_up_nobody_and_sees_a_gap() {
         ..config()
     };
     let rig = Rig::new(&config);
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     let mut route = rig.route("r").await;
     assert_eq!(shape(&next(&mut route).await), (0, 0, 0));
     for seq in 1..=100 {
         rig.send(seq, 1, 2);
     }
-    assert_eq!(rig.publisher.position(), Some(CommitSeq(100)));
+    assert_eq!(rig.publisher.position(), Some(CommitSeq::from_wire(100)));
     let batch = next(&mut route).await;
     confirm(&route, batch.through).await;
     let mut position = batch.through;
@@ -279,7 +280,7 @@ async fn a_route_server_that_does_not_confirm_holds_up_nobody_and_sees_a_gap() {
 #[tokio::test(start_paused = true)]
 async fn a_change_of_the_ring_is_told_at_once_to_everybody() {
     let rig = Rig::new(&config());
-    rig.publisher.restart_at(CommitSeq(5));
+    rig.publisher.restart_at(CommitSeq::from_wire(5));
     let mut a = rig.route("a").await;
     let alone = next(&mut a).await;
     assert_eq!(alone.ring, Ring::new(["a"]).digest());
@@ -304,7 +305,7 @@ async fn sessions_are_gathered_from_every_shard_or_from_that_of_one_user() {
         rig.publisher.list_sessions(None).await,
         Err(ListError::NoRoute)
     );
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     assert_eq!(
         rig.publisher.list_sessions(None).await,
         Err(ListError::NoRoute)
@@ -353,7 +354,7 @@ async fn sessions_are_gathered_from_every_shard_or_from_that_of_one_user() {
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_not_answered_ends_in_time() {
     let rig = Rig::new(&config());
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     let mut route = rig.route("a").await;
     next(&mut route).await;
     assert_eq!(
@@ -365,7 +366,7 @@ async fn a_list_that_is_not_answered_ends_in_time() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_handed_over_at_the_end() {
     let rig = Rig::new(&config());
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     let mut route = rig.route("a").await;
     next(&mut route).await;
     rig.send(1, 1, 2);
@@ -380,7 +381,7 @@ async fn what_waits_is_handed_over_at_the_end() {
 async fn of_the_changes_of_one_person_everybody_hears_the_last_one() {
     let rig = Rig::new(&config());
     let mut route = rig.route("a").await;
-    rig.publisher.restart_at(CommitSeq(0));
+    rig.publisher.restart_at(CommitSeq::START);
     next(&mut route).await;
     let event = |command, text: &'static [u8]| v1::Event {
         broadcast: true,

@@ -1,7 +1,8 @@
 //! One commit, and what is true of the store afterwards.
 
 use im_config::WriterConfig;
-use im_core::{Chain, CommitSeq, time::UnixSeconds};
+use im_core::{Chain, time::UnixSeconds};
+use im_order::{CommitSeq, Ownership, Partition, Tenure};
 use im_store::{ReadLimit, StoreError};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -19,12 +20,13 @@ impl Writer {
         }
         let now = UnixSeconds::now();
         load(&mut self.memory, self.store.as_ref(), sends(batches)).await?;
-        let before = self.memory.end;
+        let owned = self.owned();
         let count = batches.iter().map(|batch| batch.sends.len()).sum();
-        let plan = self.memory.plan(sends(batches), count, now);
+        let mut plan = self.memory.plan(sends(batches), count, now);
         if plan.append.messages.is_empty() {
             return Ok(plan);
         }
+        plan.append.fence = owned.adding(self.memory.end);
         let started = Instant::now();
         self.last_commit = Some(started);
         self.last_count = plan.append.messages.len();
@@ -37,13 +39,15 @@ impl Writer {
             }
             Err(error) => {
                 self.memory.forget(sends(batches), &plan);
-                if matches!(error, StoreError::Fenced) {
-                    // Somebody else has written, wherever.
-                    self.memory.clear();
-                }
                 self.end_known = false;
+                match error {
+                    StoreError::Fenced(_) => return Err(error),
+                    // What is remembered is wrong, wherever.
+                    StoreError::Outdated => self.memory.clear(),
+                    _ => {}
+                }
                 // The store says that nothing took effect; believe the log rather than the answer.
-                if self.read_end().await.is_ok() && self.landed(before, &plan).await {
+                if self.read_end().await.is_ok() && self.landed(owned.end, &plan).await {
                     warn!(error = %Chain(&error), "a commit that was reported as failed is stored");
                     return Ok(plan);
                 }
@@ -57,7 +61,7 @@ impl Writer {
         let Some(first) = plan.append.messages.first() else {
             return false;
         };
-        if self.memory.end.0 < before.0 + plan.append.messages.len() as u64 {
+        if self.memory.end < before.plus(plan.append.messages.len() as u64) {
             return false;
         }
         let read = self
@@ -75,9 +79,18 @@ impl Writer {
         })
     }
 
-    /// Reads where the log ends. What lies beyond the published position was not published by this
-    /// process.
+    /// Takes the log at the first call, and sees that it is still ours at later ones. Reads where it ends:
+    /// what lies beyond the published position was not published by this process.
     pub(super) async fn read_end(&mut self) -> Result<(), StoreError> {
+        if self.tenure == Tenure::NONE {
+            self.tenure = self.store.take(Partition::ONLY).await?.tenure;
+            info!(tenure = self.tenure.to_wire(), "took the log");
+        } else {
+            let found = self.store.ownership(Partition::ONLY).await?;
+            if let Some(lost) = self.owned().standing().lost_to(found) {
+                return Err(lost.into());
+            }
+        }
         let (end, row) = self.store.log_end().await?;
         self.memory.end = end;
         self.memory.last_row = row;
@@ -92,6 +105,15 @@ impl Writer {
             self.publisher.restart_at(end);
         }
         Ok(())
+    }
+
+    /// The log as this writer believes to have it.
+    pub(super) fn owned(&self) -> Ownership {
+        Ownership {
+            partition: Partition::ONLY,
+            tenure: self.tenure,
+            end: self.memory.end,
+        }
     }
 
     /// Reads what repetitions are recognised by of messages that others have stored: another process,

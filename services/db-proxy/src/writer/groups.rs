@@ -37,7 +37,10 @@ impl Writer {
             members,
             now,
         };
-        let group = self.store.create_group(&new).await?;
+        let group = self
+            .store
+            .create_group(self.owned().standing(), &new)
+            .await?;
         self.memory.last_row = row;
         let conversation = Conversation::Group(group);
         let known = Known {
@@ -100,7 +103,8 @@ impl Writer {
                 last_id,
                 now,
             };
-            record.version = match self.store.change_members(&stored).await {
+            let fence = self.owned().standing();
+            record.version = match self.store.change_members(fence, &stored).await {
                 Ok(version) => version,
                 Err(error) => {
                     // It may have been stored all the same.

@@ -123,6 +123,19 @@ impl WriterHandle {
         )
     }
 
+    /// Messages and bytes that wait to be stored.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let QueueBounds {
+            messages,
+            bytes,
+            max_messages,
+            max_bytes,
+        } = &*self.bounds;
+        let used =
+            |all: u32, free: &Semaphore| permits(all).saturating_sub(free.available_permits());
+        (used(*max_messages, messages), used(*max_bytes, bytes))
+    }
+
     /// Hands over sends of one link, in order; waits while the queue is full. The results go to the
     /// batch's sink.
     pub(crate) async fn send(&self, mut batch: SendBatch) -> Result<(), WriterError> {
@@ -182,6 +195,11 @@ impl WriterHandle {
             })
             .map_err(|_| WriterError::Stopping)?;
         result.await.map_err(|_| WriterError::Stopping)?
+    }
+
+    /// Waits until the writer has ended: it takes nothing, and answers nothing any more.
+    pub(crate) async fn ended(&self) {
+        self.jobs.closed().await;
     }
 
     async fn room(&self, messages: usize, bytes: usize) -> Result<Room, WriterError> {

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
+use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_store::{AppendBatch, ConversationRow, MessageRow, NewConversation};
 
@@ -153,7 +154,7 @@ impl Memory {
                     .push((send.sender, send.conversation, msg_id.get()));
             }
         }
-        let seq = CommitSeq(self.end.0 + 1);
+        let seq = self.end.next();
         self.end = seq;
         let kept = Kept {
             msg_id,
@@ -175,7 +176,7 @@ impl Memory {
             body: send.body.clone(),
         });
         let message = v1::LiveMessage {
-            seq: seq.0,
+            seq: seq.to_wire(),
             from: send.sender.get(),
             to,
             msg_id: msg_id.get(),

@@ -4,7 +4,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, MsgId, RetryKey};
+use im_core::{MsgId, RetryKey};
+use im_order::CommitSeq;
 use im_store::RecentKey;
 
 /// Where a recognised message went.
@@ -128,7 +129,7 @@ mod tests {
         Kept {
             msg_id: MsgId::from_wire(id).unwrap(),
             time: at(time),
-            seq: CommitSeq(u64::from(id)),
+            seq: CommitSeq::from_wire(u64::from(id)),
         }
     }
 

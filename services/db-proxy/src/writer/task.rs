@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::WriterConfig;
-use im_core::{Chain, CommitSeq, time::UnixSeconds};
+use im_core::{Chain, time::UnixSeconds};
+use im_order::{CommitSeq, FenceLost, Tenure};
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
 use im_trace::hop;
@@ -64,6 +65,8 @@ pub(crate) struct Writer {
     pub(super) end_known: bool,
     /// `memory.retries` has what is stored up to here.
     pub(super) keys_through: Option<CommitSeq>,
+    /// Since when the log is ours; `NONE` before it was taken.
+    pub(super) tenure: Tenure,
     trouble: Trouble,
     reachable: watch::Sender<bool>,
     stopping: Option<Instant>,
@@ -102,7 +105,7 @@ impl Writer {
             groups: Cache::new(config.cached_groups, in_a_row),
             retries: RetryWindow::new(config.retry_keys as usize, window),
             users: Cache::new(config.cached_users, in_a_row),
-            end: CommitSeq(0),
+            end: CommitSeq::START,
             last_row: ConversationRow(0),
             skipped: 0,
         };
@@ -122,6 +125,7 @@ impl Writer {
             last_count: 0,
             end_known: false,
             keys_through: None,
+            tenure: Tenure::NONE,
             trouble: Trouble::default(),
             reachable,
             stopping: None,
@@ -130,40 +134,62 @@ impl Writer {
     }
 
     /// Works until `stop`; then takes nothing new, finishes what is queued, and ends.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        self.find_end(&stop).await;
-        while let Some(job) = self.next(&stop).await {
+    ///
+    /// # Errors
+    /// The log has another owner: what is queued stays unanswered, whoever sent it asks that one.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), FenceLost> {
+        let done = self.work(&stop).await;
+        self.metrics.queue(0);
+        if let Err(lost) = &done {
+            error!(error = %lost, "the writer ends");
+            self.reachable.send_replace(false);
+        }
+        done
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) -> Result<(), FenceLost> {
+        self.find_end(stop).await?;
+        while let Some(job) = self.next(stop).await {
             match job {
                 Job::Sends(batch) => {
                     self.pace().await;
                     let batches = self.gather(batch);
                     self.metrics.queue((self.queue_fill)());
-                    self.store_all(batches, &stop).await;
+                    self.store_all(batches, stop).await?;
                 }
                 Job::Group { job, reply, _room } => {
                     let result = self.change_group(job).await;
+                    let lost = match &result {
+                        Err(WriterError::Store(StoreError::Fenced(lost))) => Some(*lost),
+                        _ => None,
+                    };
                     // The asker may have gone.
                     drop(reply.send(result));
+                    if let Some(lost) = lost {
+                        return Err(lost);
+                    }
                 }
             }
         }
-        self.metrics.queue(0);
+        Ok(())
     }
 
-    /// A store that is not there yet is waited for.
-    async fn find_end(&mut self, stop: &CancellationToken) {
+    /// Takes the log. A store that is not there yet is waited for.
+    async fn find_end(&mut self, stop: &CancellationToken) -> Result<(), FenceLost> {
         let mut wait = self.retry_min();
         while !stop.is_cancelled() {
             match self.read_end().await {
                 Ok(()) => {
                     self.recovered();
-                    return;
+                    break;
                 }
+                Err(StoreError::Fenced(lost)) => return Err(lost),
                 Err(error) => self.failed(&error),
             }
             stop.run_until_cancelled(tokio::time::sleep(wait)).await;
             wait = self.longer(wait);
         }
+        Ok(())
     }
 
     async fn next(&mut self, stop: &CancellationToken) -> Option<Job> {
@@ -218,20 +244,25 @@ impl Writer {
     }
 
     /// Stores batches in order, as often as it takes; those whose time is over are given up.
-    async fn store_all(&mut self, mut batches: Vec<SendBatch>, stop: &CancellationToken) {
+    async fn store_all(
+        &mut self,
+        mut batches: Vec<SendBatch>,
+        stop: &CancellationToken,
+    ) -> Result<(), FenceLost> {
         let mut wait = self.retry_min();
         loop {
             match self.attempt(&batches).await {
                 Ok(plan) => {
                     self.recovered();
                     self.deliver(batches, plan);
-                    return;
+                    return Ok(());
                 }
+                Err(StoreError::Fenced(lost)) => return Err(lost),
                 Err(error) => self.failed(&error),
             }
             self.give_up_expired(&mut batches, stop);
             if batches.is_empty() {
-                return;
+                return Ok(());
             }
             tokio::time::sleep(wait).await;
             wait = self.longer(wait);
@@ -263,7 +294,7 @@ impl Writer {
                         hop!(
                             send.trace,
                             "commit",
-                            seq = kept.seq.0,
+                            seq = kept.seq.to_wire(),
                             msg_id = kept.msg_id.get()
                         );
                         done.wait_ms = counting.add(send.sender, send.body.len());
@@ -395,7 +426,7 @@ fn done(decision: Decision) -> v1::SendDone {
     if let Some(Kept { msg_id, time, seq }) = kept {
         done.msg_id = msg_id.get();
         done.time = time.get();
-        done.seq = seq.0;
+        done.seq = seq.to_wire();
     }
     done
 }

@@ -1,4 +1,5 @@
 mod faulty;
+mod fenced;
 mod groups;
 mod order;
 mod outage;

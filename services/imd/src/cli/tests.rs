@@ -24,9 +24,13 @@ fn every_documented_command_is_understood() {
         "imd config show --config c",
         "imd config check",
         "imd config schema",
+        "imd db-proxy --data-dir d --store sqlite:///s",
         "imd backup --data-dir d --to f",
+        "imd backup --store sqlite:///s --to f",
+        "imd backup --data-dir d --to - --keep-free 1GiB",
         "imd restore --data-dir d --from f",
         "imd restore --data-dir d --from f --skip-ids 0",
+        "imd restore --data-dir d --from -",
         "imd directory import people.csv --server 127.0.0.1:10601",
         "imd directory import - --format yaml --secret-file s",
         "imd admin user add ann --nick Ann --password-file p --data-dir d",
@@ -56,6 +60,8 @@ fn what_makes_no_sense_is_refused() {
         "imd admin session kick ann --epoch xyz",
         "imd admin group create Team",
         "imd backup --data-dir d",
+        "imd backup --to f",
+        "imd backup --data-dir d --to - --keep-free 64",
         "imd check ann --password-file p",
     ] {
         assert!(parse(line).is_err(), "{line}");

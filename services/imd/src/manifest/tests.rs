@@ -203,11 +203,12 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 9] = [
+const OF_A_CLUSTER: [&str; 10] = [
     "data_dir",
     "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
     "db_proxy.admin_secret_file",
+    "login.replicas_file",
     "msg.public_endpoint_file",
     "peers.db_proxy",
     "peers.login",
@@ -283,7 +284,7 @@ spec:
             Some(Differs::LeftOut) => assert_eq!(here, None, "{key}"),
             Some(Differs::OneFilter) => assert!(here.is_some(), "{key}"),
             Some(Differs::Loopback) => {
-                let local = value.as_str().unwrap().replace("0.0.0.0", "127.0.0.1");
+                let local = value.as_str().unwrap().replace("[::]", "127.0.0.1");
                 assert_eq!(here, Some(&Toml::String(local)), "{key}");
             }
         }

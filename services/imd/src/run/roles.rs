@@ -1,6 +1,6 @@
 //! How each role is bound.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use anyhow::Context;
 use im_db_proxy::RememberKeys;
 use im_role::Role;
 use im_rpc::{DbProxyAttach, LoginReport, RouteAttach, RoutePublish, Secret};
+use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
 use super::{Shared, store};
@@ -44,9 +45,9 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
     let config = assembly.shared.config.db_proxy.clone();
     let route = assembly.peers::<RoutePublish>(&config.link)?;
     let shared = &assembly.shared;
-    let store = store::open(shared.data_dir()?, &shared.config.sqlite).await?;
+    let store = store::open(shared.data_dir()?, &shared.config).await?;
     let deps = im_db_proxy::Deps {
-        store: Arc::new(store.clone()),
+        store: Arc::clone(&store) as Arc<dyn Store>,
         route,
         secret: shared.secret.clone(),
         admin_secret: shared.admin_secret()?,
@@ -76,10 +77,8 @@ fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow:
     };
     assembly.note(section, "admin", admin);
     if admin.ip().is_unspecified() {
-        admin.set_ip(match admin.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+        // A listener of all addresses has this one, in either family.
+        admin.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let path = assembly.shared.data_dir()?.join(ADMIN_ADDRESS);
     std::fs::write(&path, format!("{admin}\n")).with_context(|| format!("write {}", path.display()))

@@ -1,22 +1,36 @@
 //! The store of a process that runs db-proxy.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use im_config::SqliteConfig;
-use im_store::{ChangeCounts, DataDir, SqliteOptions, SqliteStore};
+use im_config::{ImdConfig, SqliteConfig};
+use im_store::{
+    ChangeCounts, OpenStore, SqliteOptions, StoreOptions, StoreUsage, store_at, store_in,
+};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-/// Opens the store of this data directory.
-pub(super) async fn open(dir: &Path, config: &SqliteConfig) -> anyhow::Result<SqliteStore> {
-    let dir = DataDir::open(dir)?;
-    Ok(SqliteStore::open(dir, options(config)).await?)
+use crate::config::BadConfig;
+
+/// Opens the store that is configured: by its URL, or in this data directory.
+pub(super) async fn open(
+    data_dir: &Path,
+    config: &ImdConfig,
+) -> anyhow::Result<Arc<dyn OpenStore>> {
+    let options = StoreOptions {
+        sqlite: sqlite(&config.sqlite),
+    };
+    let place = match &config.store.url {
+        Some(url) => store_at(url, &options).map_err(BadConfig::Store)?,
+        None => store_in(data_dir, &options),
+    };
+    Ok(place.open().await?)
 }
 
-fn options(config: &SqliteConfig) -> SqliteOptions {
+fn sqlite(config: &SqliteConfig) -> SqliteOptions {
     SqliteOptions {
         readers: config.readers,
         busy_timeout: config.busy_timeout.duration(),
@@ -34,11 +48,14 @@ fn options(config: &SqliteConfig) -> SqliteOptions {
 
 /// Maintains the store while the others run, and closes it after them.
 pub(super) async fn keep(
-    store: SqliteStore,
+    store: Arc<dyn OpenStore>,
     log: StoreLog,
     stop: CancellationToken,
 ) -> Result<(), im_store::StoreError> {
-    tokio::join!(store.run_maintenance(stop.clone()), log.show(&store, stop));
+    tokio::join!(
+        store.run_maintenance(stop.clone()),
+        log.show(store.as_ref(), stop)
+    );
     store.close().await
 }
 
@@ -93,16 +110,18 @@ impl StoreLog {
         this
     }
 
-    async fn show(&self, store: &SqliteStore, stop: CancellationToken) {
+    async fn show(&self, store: &dyn OpenStore, stop: CancellationToken) {
         let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let mut shown = ChangeCounts::default();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let log = store.log_use();
+            let StoreUsage {
+                log,
+                changes: counts,
+            } = store.usage();
             self.bytes.set(bytes(log.bytes));
             self.limit.set(bytes(log.limit));
             self.held.set(i64::from(log.held));
-            let counts = store.change_counts();
             self.changes.inc_by(counts.changes - shown.changes);
             self.change_commits.inc_by(counts.commits - shown.commits);
             shown = counts;

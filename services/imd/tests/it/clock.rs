@@ -5,10 +5,11 @@ use std::path::Path;
 
 use im_client::{Client, ClientConfig, Error, Password};
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, MsgId, Peer, UserId};
+use im_core::{Conversation, MsgId, Peer, UserId};
+use im_order::Partition;
 use im_store::{
     AccountStore as _, AppendBatch, ConversationRow, DataDir, EVERY_ADDRESS, MessageRow,
-    MessageStore as _, NewConversation, NewFailure, SqliteOptions, SqliteStore,
+    MessageStore as _, NewConversation, NewFailure, SqliteOptions, SqliteStore, TenureStore as _,
 };
 
 use crate::platform::{start, tool};
@@ -103,13 +104,16 @@ async fn a_message_that_lies_in_the_future_hides_no_later_one() {
     let ahead = UnixSeconds::now().saturating_add(AHEAD);
     let store = open(&data).await;
     let row = ConversationRow(1);
+    let owned = store.take(Partition::ONLY).await.unwrap();
+    let seq = owned.end.next();
     let batch = AppendBatch {
+        fence: owned.adding(seq),
         new_conversations: vec![NewConversation {
             row,
             conversation: Conversation::of(user(1), Peer::User(user(2))).unwrap(),
         }],
         messages: vec![MessageRow {
-            seq: CommitSeq(1),
+            seq,
             row,
             msg_id: MsgId::from_wire(1).unwrap(),
             sender: user(1),

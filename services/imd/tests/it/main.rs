@@ -11,8 +11,10 @@
 mod chat;
 mod clock;
 mod doctor;
+mod fenced;
 mod metrics;
 mod people;
 mod platform;
 mod refusals;
+mod stores;
 mod world;

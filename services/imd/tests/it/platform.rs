@@ -1,8 +1,10 @@
 //! A whole platform in one process, and the tools against it.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::world::{Server, finish, imd};
 
@@ -158,6 +160,101 @@ fn the_tools_work_against_a_running_platform() {
     assert!(said.contains("ann"), "{said}");
 }
 
+/// Exit code and standard error of a tool whose standard output goes elsewhere.
+fn complaint_of(mut command: Command) -> (i32, String) {
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// As `kubectl exec POD -- imd backup --to - > FILE` runs it, and a pod that restores.
+#[test]
+fn a_backup_leaves_by_standard_output_and_comes_back_by_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = start(&data);
+    let people = dir.path().join("people.csv");
+    std::fs::write(&people, "name,password\nann,secret\n").unwrap();
+    let import = ["directory", "import", people.to_str().unwrap()];
+    let (code, _, complaint) = tool(&server, &data, &import);
+    assert_eq!(code, 0, "{complaint}");
+    let file = dir.path().join("stream");
+    let mut backup = imd(&["backup", "--to", "-", "--data-dir"]);
+    backup.arg(&data).stdout(File::create(&file).unwrap());
+    let (code, said) = complaint_of(backup);
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    assert_eq!(
+        (code, said),
+        (
+            0,
+            format!("copied and checked: {bytes} bytes follow\nwrote {bytes} bytes\n")
+        )
+    );
+    drop(server);
+
+    let restored = dir.path().join("restored");
+    std::fs::create_dir_all(restored.join("lost+found")).unwrap();
+    let restore = |length: u64| {
+        let input = File::options().read(true).write(true).open(&file).unwrap();
+        input.set_len(length).unwrap();
+        let mut restore = imd(&["restore", "--from", "-", "--data-dir"]);
+        restore.arg(&restored).stdin(input);
+        finish(restore)
+    };
+    let whole = std::fs::read(&file).unwrap();
+    let (code, _, complaint) = restore(bytes - 1);
+    assert_eq!(code, 1);
+    let wanted = format!(
+        "standard input: it ends after {} of {bytes} bytes",
+        bytes - 1
+    );
+    assert!(complaint.contains(&wanted), "{complaint}");
+    std::fs::write(&file, whole).unwrap();
+    let (code, said, complaint) = restore(bytes);
+    assert_eq!(code, 0, "{complaint}");
+    let line = format!("restored {}\n", restored.display());
+    assert!(said.starts_with(&line), "{said}");
+    let again = start(&restored);
+    let (_, said, _) = tool(&again, &restored, &["admin", "user", "list"]);
+    assert!(said.contains("ann"), "{said}");
+}
+
+/// A backup at a terminal would only be noise, and waiting for one from a keyboard is an oversight.
+#[test]
+fn a_backup_neither_goes_to_a_terminal_nor_comes_from_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    drop(start(&data));
+    // The near end of a new terminal, which is one itself.
+    let terminal = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/ptmx")
+            .unwrap()
+    };
+    let mut backup = imd(&["backup", "--to", "-", "--data-dir"]);
+    backup.arg(&data).stdout(terminal());
+    let (code, complaint) = complaint_of(backup);
+    assert_eq!(code, 1);
+    assert!(
+        complaint.contains("standard output is a terminal"),
+        "{complaint}"
+    );
+
+    let mut restore = imd(&["restore", "--from", "-", "--data-dir"]);
+    restore.arg(dir.path().join("new")).stdin(terminal());
+    let (code, _, complaint) = finish(restore);
+    assert_eq!(code, 1);
+    assert!(
+        complaint.contains("standard input is a terminal"),
+        "{complaint}"
+    );
+}
+
 /// Neither the port of msg servers nor their secret leads to the administration.
 #[test]
 fn administrators_have_a_port_and_a_secret_of_their_own() {
@@ -283,5 +380,8 @@ fn a_manifest_runs_in_one_process() {
     let dump = get(&server.address("admin", "http"), "/debug/dump");
     assert!(dump.contains("\"max_sessions\":123"), "{dump}");
     assert!(dump.contains("\"not_stopping\":true"), "{dump}");
+    // db-proxy too shows itself: it reaches its store and the route server of the process.
+    assert!(dump.contains("\"store_reachable\":true"), "{dump}");
+    assert!(dump.contains("\"routes\":[{\"confirmed\":"), "{dump}");
     assert_eq!(server.terminate(), 0);
 }

@@ -69,9 +69,14 @@ impl Server {
     }
 
     /// SIGTERM; the exit code.
-    pub(crate) fn terminate(mut self) -> i32 {
+    pub(crate) fn terminate(self) -> i32 {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         kill(pid, Signal::SIGTERM).unwrap();
+        self.wait()
+    }
+
+    /// Waits until it has ended; the exit code.
+    pub(crate) fn wait(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use im_core::{ClientType, CommitSeq, TerminalClass, UserId};
+use im_core::{ClientType, TerminalClass, UserId};
+use im_order::CommitSeq;
 use im_proto_rpc::v1::SessionInfo;
 
 use crate::ids::LinkId;
@@ -46,7 +47,7 @@ impl Session {
             status,
             login_ms: im_core::time::unix_millis(),
             version,
-            cursor: AtomicU64::new(u64::MAX),
+            cursor: AtomicU64::new(CommitSeq::NEVER.to_wire()),
             owner: AtomicU32::new(LinkId::NONE.0),
             online: AtomicBool::new(false),
             left: AtomicBool::new(false),
@@ -75,15 +76,15 @@ impl Session {
     /// Moves the cursor to this position; false when it is there or beyond. Only the delivery task
     /// calls this.
     pub(crate) fn advance(&self, seq: CommitSeq) -> bool {
-        if seq.0 <= self.cursor.load(Ordering::Relaxed) {
+        if seq <= self.cursor() {
             return false;
         }
-        self.cursor.store(seq.0, Ordering::Relaxed);
+        self.cursor.store(seq.to_wire(), Ordering::Relaxed);
         true
     }
 
     pub(crate) fn cursor(&self) -> CommitSeq {
-        CommitSeq(self.cursor.load(Ordering::Relaxed))
+        CommitSeq::from_wire(self.cursor.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -95,7 +96,7 @@ impl Session {
     }
 
     pub(crate) fn start_at(&self, cursor: CommitSeq) {
-        self.cursor.store(cursor.0, Ordering::Relaxed);
+        self.cursor.store(cursor.to_wire(), Ordering::Relaxed);
     }
 
     pub(crate) fn owner(&self) -> LinkId {

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use im_config::MsgConfig;
-use im_core::{ClientType, CommitSeq};
+use im_core::ClientType;
+use im_order::CommitSeq;
 use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
     Answer, DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
@@ -227,14 +228,14 @@ impl Calls {
 
     /// Reads a page of the log.
     pub(crate) fn read_log(&self, after: CommitSeq, limit: u32) {
-        let after = after.0;
+        let after = after.to_wire();
         let call = Call::ReadLog(ReadLog { after, limit });
         self.push(Class::Own, call, Caller::Log, CALL);
     }
 
     /// Reads a page of the log for sessions that are behind.
     pub(crate) fn catch_up(&self, after: CommitSeq, limit: u32) {
-        let after = after.0;
+        let after = after.to_wire();
         let call = Call::ReadLog(ReadLog { after, limit });
         self.push(Class::Own, call, Caller::CatchUp, CALL);
     }

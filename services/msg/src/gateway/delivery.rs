@@ -12,7 +12,7 @@ mod push;
 
 use std::sync::Arc;
 
-use im_core::CommitSeq;
+use im_order::{CommitSeq, Span};
 use im_proto_rpc::v1::route_item::Item;
 use im_proto_rpc::v1::{LiveMessage, LogPage, RouteCalls, RouteItems, SessionReady};
 use im_rpc::{Link, PeerEvent};
@@ -185,8 +185,8 @@ impl Delivery {
             Some(true) => self.ring_changed(),
             Some(false) => {}
         }
-        let (after, through) = (CommitSeq(after), CommitSeq(through));
-        let verdict = self.position.batch(link, after, through, ring);
+        let span = Span::from_wire(after, through);
+        let verdict = self.position.batch(link, span, ring);
         let mut held = Vec::new();
         let mut bytes = 0;
         for item in items.into_iter().filter_map(|item| item.item) {
@@ -204,7 +204,8 @@ impl Delivery {
                 Item::Ready(ready) => self.ready(link, ready),
                 Item::Snapshot(done) => {
                     if self.links.is_announced(link, done.tag) {
-                        self.position.snapshot_done(link, CommitSeq(done.through));
+                        self.position
+                            .snapshot_done(link, CommitSeq::from_wire(done.through));
                     }
                 }
                 Item::Status(status) => {
@@ -217,13 +218,15 @@ impl Delivery {
         if !held.is_empty() {
             self.position.hold(link, bytes, held);
         }
-        let live = self.position.batch_done(link, through);
+        let live = self.position.batch_done(link, span.through());
         self.replay(live);
     }
 
     /// A session is registered: answers the login, and pushes from here on.
     fn ready(&mut self, link: LinkId, ready: SessionReady) {
-        let cursor = self.position.cursor(link, CommitSeq(ready.through));
+        let cursor = self
+            .position
+            .cursor(link, CommitSeq::from_wire(ready.through));
         let gateway = &self.gateway;
         let table = gateway.routes.table();
         let owner = |user| table.owner(user).map_or(link, |owner| owner.id);
@@ -242,7 +245,9 @@ impl Delivery {
         for message in &page.messages {
             self.deliver(message, None);
         }
-        let live = self.position.page(CommitSeq(page.through), page.more);
+        let live = self
+            .position
+            .page(CommitSeq::from_wire(page.through), page.more);
         self.replay(live);
     }
 
@@ -324,7 +329,7 @@ impl Delivery {
             reached,
         };
         if self.gateway.inbox.show(progress) {
-            info!(live, position = reached.0, "delivery mode changed");
+            info!(live, position = reached.to_wire(), "delivery mode changed");
         }
         self.gateway.env.metrics.pull_mode.set(i64::from(!live));
         let gaps = self.position.gaps();

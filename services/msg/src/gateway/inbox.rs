@@ -1,6 +1,6 @@
 //! What the delivery task is told, and what it shows of itself.
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_proto_rpc::v1::{LogPage, RelatedDone, RouteItems};
 use tokio::sync::{mpsc, watch};
 
@@ -56,7 +56,7 @@ pub(crate) struct Receiver {
 /// Both ends.
 pub(crate) fn inbox() -> (Inbox, Receiver) {
     let (tx, rx) = mpsc::channel(INPUTS);
-    let stored = watch::Sender::new(CommitSeq::default());
+    let stored = watch::Sender::new(CommitSeq::START);
     let receiver = Receiver {
         inputs: rx,
         stored: stored.subscribe(),

@@ -28,7 +28,8 @@ pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener) {
         match accept(&gateway, &listener).await {
             Ok((sock, remote)) => {
                 backoff = Backoff::default();
-                take_in(&gateway, sock, remote.ip());
+                // Those of IPv4 are told apart from IPv6 also where one socket takes both.
+                take_in(&gateway, sock, remote.ip().to_canonical());
             }
             Err(error) => {
                 gateway.env.metrics.accept_errors.inc();

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use im_core::{CommitSeq, UserId};
+use im_core::UserId;
+use im_order::CommitSeq;
 
 use super::registry::SessionMap;
 use crate::connection::{Conn, Phase};

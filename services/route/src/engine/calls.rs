@@ -71,7 +71,7 @@ impl Engine {
                     server,
                     Item::Snapshot(SnapshotDone {
                         tag: end.tag,
-                        through,
+                        through: through.to_wire(),
                     }),
                 );
             }
@@ -179,7 +179,7 @@ impl Engine {
             server,
             Item::Ready(SessionReady {
                 tag,
-                through: self.at.seq,
+                through: self.at.seq.to_wire(),
             }),
         );
     }

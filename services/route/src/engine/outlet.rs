@@ -8,6 +8,7 @@
 //! - A batch has at most so many bytes: what has gathered beyond goes in several, and the position moves
 //!   with the last one.
 
+use im_order::{CommitSeq, Span};
 use im_proto_rpc::v1::route_item::Item;
 use im_proto_rpc::v1::{RouteItem, RouteItems};
 use im_rpc::batch;
@@ -21,7 +22,7 @@ use super::inputs::LinkId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
     /// Everything up to here has been handed on.
-    pub(super) seq: u64,
+    pub(super) seq: CommitSeq,
     /// The writer's ring; 0 without a writer.
     pub(super) ring: u64,
 }
@@ -95,7 +96,7 @@ pub(super) struct Outlet {
     calling: bool,
     bounds: Bounds,
     /// From here on nothing was lost.
-    complete_after: u64,
+    complete_after: CommitSeq,
     /// Whether every session of the server is known: not while it announces them.
     announced: bool,
     /// Ring of the last batch sent.
@@ -108,7 +109,7 @@ impl Outlet {
         link: LinkId,
         tx: mpsc::Sender<RouteItems>,
         closed: CancellationToken,
-        seq: u64,
+        seq: CommitSeq,
         bounds: Bounds,
     ) -> Self {
         Self {
@@ -151,12 +152,12 @@ impl Outlet {
     }
 
     /// The log up to here did not pass through: what lies before is missing at the msg server.
-    pub(super) fn skip_to(&mut self, seq: u64) {
+    pub(super) fn skip_to(&mut self, seq: CommitSeq) {
         self.complete_after = self.complete_after.max(seq);
     }
 
     /// The log went back to here: an older copy of the store was put in place.
-    pub(super) fn go_back_to(&mut self, seq: u64) {
+    pub(super) fn go_back_to(&mut self, seq: CommitSeq) {
         self.complete_after = self.complete_after.min(seq);
     }
 
@@ -166,7 +167,7 @@ impl Outlet {
     }
 
     /// Every session is known: from here on the log is complete.
-    pub(super) fn end_announcing(&mut self, seq: u64) {
+    pub(super) fn end_announcing(&mut self, seq: CommitSeq) {
         self.announced = true;
         self.complete_after = seq;
     }
@@ -244,9 +245,10 @@ impl Outlet {
         } else {
             at.seq
         };
+        let span = Span::between(after, at.seq).of_part(is_last);
         RouteItems {
-            after,
-            through: if is_last { at.seq } else { after },
+            after: span.after().to_wire(),
+            through: span.through().to_wire(),
             ring: at.ring,
             items,
         }

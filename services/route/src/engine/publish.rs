@@ -1,6 +1,7 @@
 //! What the writer says, and the spreading of its log over msg servers.
 
 use futures::stream::StreamExt;
+use im_order::{CommitSeq, Span};
 use im_proto_rpc::v1::publish_item::Item as Published;
 use im_proto_rpc::v1::route_item::Item;
 use im_proto_rpc::v1::{
@@ -30,7 +31,7 @@ pub(super) struct Writer {
     /// Nothing has come over it yet.
     fresh: bool,
     /// To be said when there is room.
-    confirmed: Option<u64>,
+    confirmed: Option<CommitSeq>,
     lists: Vec<SessionList>,
     /// Bytes of a batch of replies.
     batch_bytes: usize,
@@ -43,7 +44,7 @@ impl Writer {
             return;
         }
         let lists = std::mem::take(&mut self.lists);
-        let confirmed = self.confirmed.unwrap_or_default();
+        let confirmed = self.confirmed.unwrap_or_default().to_wire();
         let mut parts = batch::cut(lists, self.batch_bytes, batch::weight).into_iter();
         // The position goes even without lists.
         let mut next = Some(parts.next().unwrap_or_default());
@@ -98,7 +99,7 @@ impl Engine {
     /// Without a writer nothing here is complete: everybody learns it at once.
     pub(super) fn writer_gone(&mut self) {
         if let Some(writer) = self.writer.take() {
-            warn!(peer = %writer.peer, position = self.at.seq, "the writer's link is lost");
+            warn!(peer = %writer.peer, position = self.at.seq.to_wire(), "the writer's link is lost");
         }
         self.metrics.writer_links.set(0);
         self.set_ring(0);
@@ -114,20 +115,22 @@ impl Engine {
             ring,
             items,
         } = batch;
+        let span = Span::from_wire(after, through);
         let fresh = std::mem::take(&mut writer.fresh);
-        if fresh && through < self.at.seq {
-            warn!(from = self.at.seq, to = through, "the log went back");
-            self.at.seq = after.min(through);
+        if fresh && span.through() < self.at.seq {
+            let (from, to) = (self.at.seq.to_wire(), span.through().to_wire());
+            warn!(from, to, "the log went back");
+            self.at.seq = span.after();
             for outlet in self.outlets.iter_mut().flatten() {
                 outlet.go_back_to(self.at.seq);
             }
         }
-        if after > self.at.seq {
+        if !span.joins(self.at.seq) {
             // What lies between concerns msg servers that nobody here can tell.
             self.metrics.log_gaps.inc();
-            self.at.seq = after;
+            self.at.seq = span.after();
             for outlet in self.outlets.iter_mut().flatten() {
-                outlet.skip_to(after);
+                outlet.skip_to(span.after());
             }
         }
         let (mut messages, mut copies) = (0, 0);
@@ -149,7 +152,7 @@ impl Engine {
         }
         self.metrics.messages.inc_by(messages);
         self.metrics.message_copies.inc_by(copies);
-        self.at.seq = self.at.seq.max(through);
+        self.at.seq = self.at.seq.max(span.through());
         self.set_ring(ring);
         if let Some(writer) = &mut self.writer {
             writer.confirmed = Some(self.at.seq);

@@ -55,8 +55,7 @@ async fn both_ends_of_a_silent_link_are_closed_within_the_keep_alive_time() {
     let accept = Arc::new(move |link: Far| links.send(link).unwrap());
     let server = GrpcServer::new(&config, Guard::new(&secret, LinkMetrics::default()))
         .link::<DbProxyAttach>(accept)
-        .bind("127.0.0.1:0")
-        .await
+        .on(TcpListener::bind("127.0.0.1:0").await.unwrap())
         .unwrap();
     let silent = CancellationToken::new();
     let address = proxy(server.local_addr(), silent.clone()).await.to_string();

@@ -11,6 +11,7 @@ use im_rpc::grpc::GrpcDialer;
 use im_rpc::local::LocalDialer;
 use im_rpc::serve::GrpcServer;
 use im_rpc::{DbProxyAttach, Dial, Guard, Link, LinkMetrics, Secret};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -52,8 +53,7 @@ pub(crate) async fn grpc() -> World {
     let guard = Guard::new(&secret, LinkMetrics::default());
     let server = GrpcServer::new(&config(), guard)
         .link::<DbProxyAttach>(accept)
-        .bind("127.0.0.1:0")
-        .await
+        .on(TcpListener::bind("127.0.0.1:0").await.unwrap())
         .unwrap();
     let address = server.local_addr().to_string();
     let stop = CancellationToken::new();

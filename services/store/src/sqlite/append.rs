@@ -55,7 +55,7 @@ impl Prepared {
             ));
         }
         Ok(Self {
-            touched: touched(&batch.messages)?,
+            touched: touched(batch)?,
             batch: batch.clone(),
         })
     }
@@ -75,13 +75,16 @@ impl Prepared {
 }
 
 /// What happens to each conversation, and whether positions and ids follow each other.
-fn touched(messages: &[MessageRow]) -> Result<Vec<(ConversationRow, Touched)>, StoreError> {
+fn touched(batch: &AppendBatch) -> Result<Vec<(ConversationRow, Touched)>, StoreError> {
+    let messages = &batch.messages;
     let mut touched: HashMap<ConversationRow, Touched> = HashMap::with_capacity(messages.len());
-    let first = messages.first().map_or(0, |message| message.seq.0);
-    for ((seq, at), message) in (first..).zip(0..).zip(messages) {
-        if message.seq.0 != seq {
+    let span = batch.fence.span;
+    let mut end = span.after();
+    for (at, message) in messages.iter().enumerate() {
+        end = end.next();
+        if message.seq != end {
             return Err(StoreError::Corrupt(format!(
-                "batch skips log position {seq}"
+                "batch skips log position {end}"
             )));
         }
         let before = message.msg_id.get() - 1;
@@ -104,6 +107,11 @@ fn touched(messages: &[MessageRow]) -> Result<Vec<(ConversationRow, Touched)>, S
                 entry.get_mut().newest = at;
             }
         }
+    }
+    if end != span.through() {
+        return Err(StoreError::Corrupt(format!(
+            "batch of {span} ends at log position {end}"
+        )));
     }
     let mut touched: Vec<_> = touched.into_iter().collect();
     touched.sort_unstable_by_key(|(row, _)| *row);

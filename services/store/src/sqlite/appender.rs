@@ -10,11 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use im_core::Chain;
-use rusqlite::{Connection, OpenFlags, Statement, params};
+use im_order::Fence;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::Prepared;
-use super::rows::{conversation_key, signed, unavailable};
+use super::rows::{conversation_key, signed, unavailable, unsigned};
+use super::tenures::{FENCE, OWNERSHIP, numbers, on_record, refused};
 use super::{Durability, SqliteOptions};
 use crate::{DataDir, MessageRow, NewConversation, StoreError};
 
@@ -253,6 +255,7 @@ impl Settings {
 struct Statements<'c> {
     connection: &'c Connection,
     begin: Statement<'c>,
+    fence: Statement<'c>,
     commit: Statement<'c>,
     roll_back: Statement<'c>,
     message: Statement<'c>,
@@ -267,6 +270,7 @@ impl<'c> Statements<'c> {
         Ok(Self {
             connection,
             begin: connection.prepare("BEGIN IMMEDIATE")?,
+            fence: connection.prepare(FENCE)?,
             commit: connection.prepare("COMMIT")?,
             roll_back: connection.prepare("ROLLBACK")?,
             message: connection.prepare(INSERT_MESSAGE)?,
@@ -280,6 +284,7 @@ impl<'c> Statements<'c> {
     /// One transaction. After an error call [`Self::undo`].
     fn append(&mut self, batch: &Prepared) -> Result<(), StoreError> {
         self.begin.execute([])?;
+        self.hold(&batch.batch.fence)?;
         for start in &batch.batch.new_conversations {
             self.start(batch, start)?;
         }
@@ -292,16 +297,33 @@ impl<'c> Statements<'c> {
                 row.0,
                 touched.before,
                 newest.msg_id.get(),
-                signed(newest.seq.0)?,
+                signed(newest.seq.to_wire())?,
                 newest.time.get(),
                 newest.low_sent,
             ])?;
             if changed != 1 {
-                return Err(StoreError::Fenced);
+                return Err(StoreError::Outdated);
             }
         }
         self.commit.execute([])?;
         Ok(())
+    }
+
+    fn hold(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        if self.fence.execute(numbers(fence)?)? == 1 {
+            return Ok(());
+        }
+        let partition = fence.partition;
+        let row = self
+            .connection
+            .query_row(OWNERSHIP, [partition.to_wire()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        let row = row
+            .map(|(tenure, end)| Ok::<_, StoreError>((unsigned(tenure)?, unsigned(end)?)))
+            .transpose()?;
+        Err(refused(fence, on_record(partition, row)?))
     }
 
     fn start(&mut self, batch: &Prepared, start: &NewConversation) -> Result<(), StoreError> {
@@ -311,7 +333,7 @@ impl<'c> Statements<'c> {
         let touched = batch.touched(start.row);
         let before = touched.map_or(0, |touched| touched.before);
         if before > 0 && self.first_gap.execute(params![row, before])? != 1 {
-            return Err(StoreError::Fenced);
+            return Err(StoreError::Outdated);
         }
         let time = touched.map_or(0, |touched| touched.first_time.get());
         for user in [a, b] {
@@ -323,7 +345,7 @@ impl<'c> Statements<'c> {
     fn insert(&mut self, message: &MessageRow) -> Result<(), StoreError> {
         let key = message.key.as_ref().map(|key| key.0.as_slice());
         self.message.execute(params![
-            signed(message.seq.0)?,
+            signed(message.seq.to_wire())?,
             message.row.0,
             message.msg_id.get(),
             message.sender.get(),

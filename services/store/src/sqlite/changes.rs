@@ -243,7 +243,8 @@ fn same(error: &StoreError) -> StoreError {
     match error {
         StoreError::NotFound { what } => StoreError::NotFound { what },
         StoreError::Taken { what } => StoreError::Taken { what },
-        StoreError::Fenced => StoreError::Fenced,
+        StoreError::Fenced(lost) => StoreError::Fenced(*lost),
+        StoreError::Outdated => StoreError::Outdated,
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::Unavailable(source) => StoreError::Unavailable(source.to_string().into()),
     }

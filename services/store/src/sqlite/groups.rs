@@ -3,11 +3,13 @@
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
+use im_order::Fence;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
-use super::rows::{fenced, group, json_array, number, text, user};
+use super::rows::{group, json_array, number, outdated, text, user};
+use super::tenures::hold;
 use crate::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
     StoreError,
@@ -57,9 +59,10 @@ const SET_SHIELD: &str = "UPDATE member SET shield = ?
 
 #[async_trait]
 impl GroupStore for SqliteStore {
-    async fn create_group(&self, new: &NewGroup) -> Result<GroupId, StoreError> {
+    async fn create_group(&self, fence: Fence, new: &NewGroup) -> Result<GroupId, StoreError> {
         let mut writer = self.inner.writer.lock().await?;
         let mut tx = writer.begin().await?;
+        hold(&mut tx, &fence).await?;
         let done = sqlx::query(INSERT_GROUP)
             .bind(new.row.0)
             .bind(&new.name)
@@ -69,14 +72,14 @@ impl GroupStore for SqliteStore {
             .bind(i64::from(new.now))
             .execute(&mut *tx)
             .await
-            .map_err(fenced)?;
+            .map_err(outdated)?;
         let id = done.last_insert_rowid();
         sqlx::query(INSERT_CONVERSATION)
             .bind(new.row.0)
             .bind(id)
             .execute(&mut *tx)
             .await
-            .map_err(fenced)?;
+            .map_err(outdated)?;
         sqlx::query(INSERT_FIRST_GAP)
             .bind(new.row.0)
             .execute(&mut *tx)
@@ -97,10 +100,11 @@ impl GroupStore for SqliteStore {
             .ok_or_else(|| StoreError::Corrupt(format!("group id {id}")))
     }
 
-    async fn change_members(&self, change: &GroupChange) -> Result<u32, StoreError> {
+    async fn change_members(&self, fence: Fence, change: &GroupChange) -> Result<u32, StoreError> {
         let group = i64::from(change.group.get());
         let mut writer = self.inner.writer.lock().await?;
         let mut tx = writer.begin().await?;
+        hold(&mut tx, &fence).await?;
         let row = sqlx::query(CONVERSATION_AND_VERSION)
             .bind(group)
             .fetch_optional(&mut *tx)

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, MsgId, RetryKey};
+use im_core::{Conversation, MsgId, RetryKey};
+use im_order::CommitSeq;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -107,10 +108,7 @@ const LATEST_ID: &str =
 impl MessageStore for SqliteStore {
     async fn log_end(&self) -> Result<(CommitSeq, ConversationRow), StoreError> {
         let row = sqlx::query(LOG_END).fetch_one(&self.inner.readers).await?;
-        Ok((
-            CommitSeq(position(&row, 0)?),
-            ConversationRow(row.try_get(1)?),
-        ))
+        Ok((position(&row, 0)?, ConversationRow(row.try_get(1)?)))
     }
 
     async fn skipped_ids(&self) -> Result<u32, StoreError> {
@@ -179,7 +177,7 @@ impl MessageStore for SqliteStore {
         limit: ReadLimit,
     ) -> Result<Vec<LogEntry>, StoreError> {
         let rows = sqlx::query(LOG)
-            .bind(signed(after.0)?)
+            .bind(signed(after.to_wire())?)
             .bind(i64::from(limit.rows))
             .bind(size(limit.bytes))
             .fetch_all(&self.inner.readers)
@@ -274,7 +272,7 @@ impl SqliteStore {
             *slot(&mut states, row.try_get(0)?)? = Some(ConversationState {
                 row: ConversationRow(row.try_get(1)?),
                 last_id: number(row, 2)?,
-                last_seq: CommitSeq(position(row, 3)?),
+                last_seq: position(row, 3)?,
                 low_sent: number(row, 4)?,
             });
         }
@@ -285,7 +283,7 @@ impl SqliteStore {
 /// Reads (seq, id, sender, type, time, low_sent, body) from column `at` on.
 pub(super) fn message(row: &SqliteRow, at: usize) -> Result<StoredMessage, StoreError> {
     Ok(StoredMessage {
-        seq: CommitSeq(position(row, at)?),
+        seq: position(row, at)?,
         msg_id: msg_id(row, at + 1)?,
         sender: user(row, at + 2)?,
         msg_type: number(row, at + 3)?,
@@ -303,7 +301,7 @@ fn recent_key(row: &SqliteRow) -> Result<RecentKey, StoreError> {
     Ok(RecentKey {
         key: RetryKey(key),
         msg_id: msg_id(row, 1)?,
-        seq: CommitSeq(position(row, 2)?),
+        seq: position(row, 2)?,
         time: time(row, 3)?,
     })
 }

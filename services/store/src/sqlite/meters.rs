@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use im_core::time::UnixSeconds;
 
 use super::SqliteStore;
-use super::rows::{json_array, number, position, signed, user};
+use super::rows::{count, json_array, number, signed, user};
 use crate::{MeterStore, StoreError, StoredLevel};
 
 const LEVELS: &str = "SELECT user, bytes, at FROM stored_level ORDER BY user";
@@ -21,7 +21,7 @@ impl MeterStore for SqliteStore {
         let level = |row| {
             Ok(StoredLevel {
                 user: user(row, 0)?,
-                bytes: position(row, 1)?,
+                bytes: count(row, 1)?,
                 at: UnixSeconds::from_wire(number(row, 2)?),
             })
         };

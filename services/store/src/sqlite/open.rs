@@ -158,5 +158,6 @@ pub(crate) fn migrator() -> Migrator {
             include_str!("../../migrations/0003_stored.sql"),
         ),
         migration(4, "gaps", include_str!("../../migrations/0004_gaps.sql")),
+        migration(5, "part", include_str!("../../migrations/0005_part.sql")),
     ])
 }

@@ -2,6 +2,7 @@
 
 use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_order::CommitSeq;
 use sqlx::Row;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteRow;
@@ -40,9 +41,17 @@ pub(super) fn time(row: &SqliteRow, at: usize) -> Result<UnixSeconds, StoreError
     number(row, at).map(UnixSeconds::from_wire)
 }
 
-pub(super) fn position(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {
-    let value: i64 = row.try_get(at)?;
-    u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("position {value}")))
+pub(super) fn position(row: &SqliteRow, at: usize) -> Result<CommitSeq, StoreError> {
+    count(row, at).map(CommitSeq::from_wire)
+}
+
+pub(super) fn count(row: &SqliteRow, at: usize) -> Result<u64, StoreError> {
+    unsigned(row.try_get(at)?)
+}
+
+/// SQLite's signed number as a count of something.
+pub(super) fn unsigned(value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("count {value}")))
 }
 
 pub(super) fn text(row: &SqliteRow, at: usize) -> Result<String, StoreError> {
@@ -61,9 +70,9 @@ pub(super) fn msg_id(row: &SqliteRow, at: usize) -> Result<MsgId, StoreError> {
     MsgId::from_wire(number(row, at)?).ok_or_else(|| zero("message"))
 }
 
-/// A log position as SQLite's signed number.
-pub(super) fn signed(position: u64) -> Result<i64, StoreError> {
-    i64::try_from(position).map_err(|_| StoreError::Corrupt(format!("position {position}")))
+/// A count as SQLite's signed number.
+pub(super) fn signed(count: u64) -> Result<i64, StoreError> {
+    i64::try_from(count).map_err(|_| StoreError::Corrupt(format!("count {count}")))
 }
 
 /// A number of bytes as SQLite's signed number; more than that is as much as there can be.
@@ -102,10 +111,10 @@ pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| UNIQUE_CODES.contains(&code))
 }
 
-/// The error of a write whose keys the caller chose: somebody else using them means lost ownership.
-pub(super) fn fenced(error: sqlx::Error) -> StoreError {
+/// The error of a write whose keys the caller chose: they are in use already.
+pub(super) fn outdated(error: sqlx::Error) -> StoreError {
     if is_unique_violation(&error) {
-        StoreError::Fenced
+        StoreError::Outdated
     } else {
         error.into()
     }
@@ -117,13 +126,12 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     code.parse().ok()
 }
 
-/// Only messages are stored this way, whose keys the writer chose: somebody else using them means lost
-/// ownership.
+/// Only messages are stored this way, whose keys the writer chose.
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error().map(|error| error.extended_code);
         match code {
-            Some(code) if UNIQUE_CODES.contains(&code) => Self::Fenced,
+            Some(code) if UNIQUE_CODES.contains(&code) => Self::Outdated,
             Some(code) if CORRUPT_CODES.contains(&(code & 0xff)) => {
                 Self::Corrupt(error.to_string())
             }

@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::messages::message;
-use super::rows::{conversation, conversation_key, number, position, size, time, user};
+use super::rows::{conversation, conversation_key, count, number, size, time, user};
 use crate::{MemberView, Preview, ReadPosition, SessionStore, StoreError, Unread};
 
 /// Positions stored in one statement.
@@ -183,7 +183,7 @@ impl SessionStore for SqliteStore {
             .bind(format!("[{}]", pending.join(",")))
             .fetch_all(&self.inner.readers)
             .await?;
-        let total = rows.first().map_or(Ok(0), |row| position(row, 15))?;
+        let total = rows.first().map_or(Ok(0), |row| count(row, 15))?;
         let views = rows.iter().map(view).collect::<Result<_, _>>()?;
         Ok(Unread { views, total })
     }

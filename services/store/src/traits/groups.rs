@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
+use im_order::Fence;
 
 use crate::{ConversationRow, StoreError};
 
@@ -92,10 +93,18 @@ pub struct GroupChange {
 #[async_trait]
 pub trait GroupStore: Send + Sync + 'static {
     /// Makes a group with its conversation and member rows.
-    async fn create_group(&self, group: &NewGroup) -> Result<GroupId, StoreError>;
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the log has another owner, [`StoreError::Outdated`] when it ends elsewhere
+    /// or when the row is in use, otherwise as every call.
+    async fn create_group(&self, fence: Fence, group: &NewGroup) -> Result<GroupId, StoreError>;
 
     /// Applies a member change and raises the version; returns the new version.
-    async fn change_members(&self, change: &GroupChange) -> Result<u32, StoreError>;
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the log has another owner, [`StoreError::Outdated`] when it ends elsewhere,
+    /// [`StoreError::NotFound`] without such a group, otherwise as every call.
+    async fn change_members(&self, fence: Fence, change: &GroupChange) -> Result<u32, StoreError>;
 
     /// How many groups of this kind a user has made.
     async fn groups_created_by(&self, user: UserId, kind: GroupType) -> Result<u32, StoreError>;

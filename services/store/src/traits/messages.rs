@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, MsgId, RetryKey, UserId};
+use im_core::{Conversation, MsgId, RetryKey, UserId};
+use im_order::{CommitSeq, Fence};
 
 use crate::{ReadPosition, StoreError};
 
@@ -72,6 +73,8 @@ pub struct NewConversation {
 /// One transaction of the writer.
 #[derive(Clone, Debug, Default)]
 pub struct AppendBatch {
+    /// On what condition it is stored; its span is that of the messages.
+    pub fence: Fence,
     /// Pairs that start here; both get a member row. (Groups start with the group.)
     pub new_conversations: Vec<NewConversation>,
     /// Messages in log order.
@@ -173,6 +176,10 @@ pub trait MessageStore: Send + Sync + 'static {
     ) -> Result<Vec<Option<ConversationState>>, StoreError>;
 
     /// Stores a batch whole or not at all; durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the log has another owner, [`StoreError::Outdated`] when it does not end
+    /// where the batch begins or when a row or id of the batch is in use, otherwise as every call.
     async fn append(&self, batch: &AppendBatch) -> Result<(), StoreError>;
 
     /// Log entries after a position in log order, within `limit`. Only an empty list means that there

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_store::{
     BackupError, DataDir, DataDirError, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
     backup, restore, testing::TempStore,
@@ -11,16 +11,16 @@ use im_store::{
 
 use crate::log::{Log, pair};
 
-async fn open(dir: &Path) -> SqliteStore {
+pub(crate) async fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(DataDir::open(dir).unwrap(), SqliteOptions::default())
         .await
         .unwrap()
 }
 
-async fn stored(store: &SqliteStore) -> u64 {
-    let CommitSeq(end) = store.log_end().await.unwrap().0;
+pub(crate) async fn stored(store: &SqliteStore) -> u64 {
+    let end = store.log_end().await.unwrap().0.to_wire();
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), end);
@@ -151,7 +151,7 @@ async fn damaged_and_foreign_files_are_not_restored() {
         assert!(
             matches!(
                 error,
-                BackupError::Damaged { .. } | BackupError::NoBackup(_)
+                BackupError::CutOff { .. } | BackupError::Damaged { .. } | BackupError::NoBackup(_)
             ),
             "{name}: {error}"
         );

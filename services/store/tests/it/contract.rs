@@ -11,6 +11,7 @@ mod logins;
 mod messages;
 mod meters;
 mod sessions;
+mod tenures;
 mod unread_model;
 
 macro_rules! store_contract {
@@ -83,11 +84,11 @@ macro_rules! store_contract {
                 states_come_in_the_order_asked,
                 recent_keys_are_bounded_by_age_and_number,
                 recent_group_senders_are_bounded_by_age_and_number,
-                a_taken_log_position_is_fenced,
-                a_taken_message_id_is_fenced,
-                a_taken_conversation_row_is_fenced,
-                a_conversation_begun_twice_is_fenced,
-                an_outdated_writer_is_fenced_even_with_free_keys,
+                a_taken_log_position_is_refused,
+                a_taken_message_id_is_refused,
+                a_taken_conversation_row_is_refused,
+                a_conversation_begun_twice_is_refused,
+                an_outdated_writer_is_refused_even_with_free_keys,
                 a_batch_with_gaps_is_refused,
                 a_failed_batch_leaves_nothing_behind,
                 bodies_are_opaque,
@@ -107,6 +108,14 @@ macro_rules! store_contract {
                 lists_stop_at_their_bytes_and_leave_long_bodies_out,
                 former_members_have_no_session,
                 related_users_come_from_pairs_groups_and_departments,
+            ]
+            tenures: [
+                a_log_is_taken_at_its_end_and_every_taking_is_a_later_tenure,
+                whoever_has_not_taken_the_log_stores_nothing,
+                after_the_log_was_taken_nothing_of_the_former_owner_is_stored,
+                after_the_log_was_taken_the_former_owner_changes_no_group,
+                a_change_of_a_group_is_refused_where_the_log_does_not_end,
+                a_batch_on_its_way_is_before_the_taking_or_never,
             ]
             unread_model: [agrees_with_a_naive_model]
         } }

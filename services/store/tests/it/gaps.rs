@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use im_core::{CommitSeq, Conversation, GroupId, MsgId};
+use im_core::{Conversation, GroupId, MsgId};
 use im_store::{
     BackupError, ConversationRow, DataDir, GroupStore, MemberChange, MessageStore, Preview,
     ReadLimit, ReadPosition, SessionStore, SqliteOptions, SqliteStore, StoreError, backup, restore,
@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _};
 
 use crate::contract::groups::change;
-use crate::log::{Known, Log, id, pair, user};
+use crate::log::{Known, Log, id, pair, standing, user};
 
 /// A store that was restored, and what its writer knows then.
 struct Restored {
@@ -27,9 +27,9 @@ impl Restored {
         let store = SqliteStore::open(dir, SqliteOptions::default())
             .await
             .unwrap();
-        let (CommitSeq(seq), ConversationRow(last)) = store.log_end().await.unwrap();
+        let (end, ConversationRow(last)) = store.log_end().await.unwrap();
         let mut log = Log {
-            seq,
+            seq: end.to_wire(),
             rows: last,
             ..Log::default()
         };
@@ -154,14 +154,16 @@ async fn who_joins_before_or_after_a_restore_counts_what_came_since() {
     log.send(1, team, 10, "before");
     log.commit(&store).await.unwrap();
     let join = change(group, MemberChange::Add, &[3], 1);
-    store.change_members(&join).await.unwrap();
+    let fence = standing(&store).await;
+    store.change_members(fence, &join).await.unwrap();
     let file = dir.path().join("copy");
     backup(dir.path(), &file).await.unwrap();
     let out = tempfile::tempdir().unwrap();
     let mut again = Restored::new(&file, &out.path().join("a"), 1000, &[team]).await;
     let last = again.log.known[&team].last_id;
     let join = change(group, MemberChange::Add, &[4], last);
-    again.store.change_members(&join).await.unwrap();
+    let fence = standing(&again.store).await;
+    again.store.change_members(fence, &join).await.unwrap();
     assert!(again.store.remove_session(user(2), team).await.unwrap());
     for reader in [3, 4] {
         assert_eq!(again.unread(reader, team, 0).await, 0);
@@ -195,12 +197,12 @@ async fn what_starts_after_a_restore_starts_above_the_gap() {
     assert_eq!(again.send(1, team).await, 1001);
     assert_eq!(again.unread(2, team, 0).await, 1);
 
-    // A writer that does not know of it is stopped, as one that has lost the log is.
+    // A writer that does not know of it is told to read again.
     again.log.send(5, talk, 100, "first");
     let before = again.log.clone();
     again.log.batch.messages[0].msg_id = id(7);
     let refused = again.log.commit(&again.store).await;
-    assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Outdated)), "{refused:?}");
     again.log = before;
     again.log.batch.messages[0].msg_id = id(1001);
     again.log.commit(&again.store).await.unwrap();
@@ -286,7 +288,7 @@ async fn a_backup_of_an_earlier_version_is_restored_with_a_gap() {
         .await
         .unwrap();
     old.execute(
-        "DROP TABLE id_gap; DELETE FROM _sqlx_migrations WHERE version >= 4;
+        "DROP TABLE part; DROP TABLE id_gap; DELETE FROM _sqlx_migrations WHERE version >= 4;
          DELETE FROM meta WHERE name IN ('skipped_ids', 'greatest_group')",
     )
     .await

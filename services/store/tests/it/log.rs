@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, GroupId, MsgId, RetryKey, UserId};
+use im_core::{Conversation, GroupId, MsgId, RetryKey, UserId};
+use im_order::{CommitSeq, Fence, Ownership, Partition, Tenure};
 use im_store::{
     AppendBatch, ConversationRow, GroupType, MessageRow, NewConversation, NewGroup, Store,
     StoreError,
@@ -36,6 +37,8 @@ pub(crate) struct Known {
 /// What a writer remembers, and the batch that it is gathering.
 #[derive(Clone, Default)]
 pub(crate) struct Log {
+    /// Taken with the first commit or group.
+    pub(crate) tenure: Tenure,
     pub(crate) seq: u64,
     pub(crate) rows: i64,
     pub(crate) known: HashMap<Conversation, Known>,
@@ -69,7 +72,7 @@ impl Log {
             known.low_sent += u32::from(low.get() == sender);
         }
         self.batch.messages.push(MessageRow {
-            seq: CommitSeq(self.seq),
+            seq: CommitSeq::from_wire(self.seq),
             row: known.row,
             msg_id: id(known.last_id),
             sender: user(sender),
@@ -84,25 +87,60 @@ impl Log {
 
     /// Stores the batch and begins another.
     pub(crate) async fn commit(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        let batch = std::mem::take(&mut self.batch);
+        self.own(store).await?;
+        let batch = self.fenced();
+        self.batch = AppendBatch::default();
         store.append(&batch).await
+    }
+
+    /// Takes the log, unless that was done.
+    pub(crate) async fn own(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        if self.tenure == Tenure::NONE {
+            self.tenure = store.take(Partition::ONLY).await?.tenure;
+        }
+        Ok(())
+    }
+
+    /// The batch, to be stored where this writer believes that the log ends.
+    pub(crate) fn fenced(&self) -> AppendBatch {
+        let messages = &self.batch.messages;
+        let through = CommitSeq::from_wire(self.seq);
+        let after = messages
+            .first()
+            .map_or(through, |first| first.seq.previous());
+        AppendBatch {
+            fence: self.owned(after).adding(through),
+            ..self.batch.clone()
+        }
+    }
+
+    fn owned(&self, end: CommitSeq) -> Ownership {
+        Ownership {
+            partition: Partition::ONLY,
+            tenure: self.tenure,
+            end,
+        }
     }
 
     /// Makes a group whose creator is its first member.
     pub(crate) async fn group(&mut self, store: &dyn Store, members: &[u32], now: u32) -> GroupId {
+        self.own(store).await.unwrap();
         self.rows += 1;
         let row = ConversationRow(self.rows);
         let members: Vec<UserId> = members.iter().map(|id| user(*id)).collect();
         let group = store
-            .create_group(&NewGroup {
-                row,
-                name: format!("group {}", row.0),
-                avatar: "avatar".into(),
-                creator: members[0],
-                group_type: GroupType::Temporary,
-                members,
-                now: at(now),
-            })
+            .create_group(
+                self.owned(CommitSeq::from_wire(self.seq)).standing(),
+                &NewGroup {
+                    row,
+                    name: format!("group {}", row.0),
+                    avatar: "avatar".into(),
+                    creator: members[0],
+                    group_type: GroupType::Temporary,
+                    members,
+                    now: at(now),
+                },
+            )
             .await
             .unwrap();
         self.known.insert(
@@ -115,6 +153,15 @@ impl Log {
         );
         group
     }
+}
+
+/// The condition of a change by whoever owns the log now; takes it, if that is nobody.
+pub(crate) async fn standing(store: &dyn Store) -> Fence {
+    let mut owned = store.ownership(Partition::ONLY).await.unwrap();
+    if owned.tenure == Tenure::NONE {
+        owned = store.take(Partition::ONLY).await.unwrap();
+    }
+    owned.standing()
 }
 
 /// A key made of one number.

@@ -12,4 +12,7 @@ mod backup;
 mod contract;
 mod gaps;
 mod log;
+mod partitions;
+mod place;
 mod sqlite;
+mod stream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_store::{
     AccountStore, DataDir, DirectoryImport, DirectoryStore, GroupStore, ImportedUser, MemberChange,
     MessageStore, Preview, ReadLimit, SessionStore, SqliteOptions, SqliteStore, StoreError,
@@ -57,7 +57,10 @@ async fn the_log_file_stays_short_under_constant_load() {
     // 8 MB of bodies went through it.
     assert!(greatest < 4 << 20, "{greatest}");
     assert!(greatest > 256 << 10, "{greatest}");
-    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(16_000));
+    assert_eq!(
+        store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(16_000)
+    );
 }
 
 #[tokio::test]
@@ -124,7 +127,10 @@ async fn writes_are_refused_while_a_reader_keeps_the_log_above_its_limit() {
     assert!(store.log_use().held, "shown from half of the limit on");
     // The old snapshot is still whole, and the store readable.
     assert_eq!(reader.messages().await, 40);
-    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+    assert_eq!(
+        store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(log.seq)
+    );
     drop(reader);
     let recovered = async {
         while append(&store, &mut log, 1).await.is_err() {
@@ -180,11 +186,11 @@ async fn a_backup_under_load_delays_no_commit_by_two_seconds_and_holds_everythin
     im_store::restore(&file, &target, 0).await.unwrap();
     let data_dir = im_store::DataDir::open(&target).unwrap();
     let restored = SqliteStore::open(data_dir, small_log()).await.unwrap();
-    let CommitSeq(last) = restored.log_end().await.unwrap().0;
+    let last = restored.log_end().await.unwrap().0.to_wire();
     assert!((before..=end).contains(&last), "{before} {last} {end}");
     assert_eq!(last % 200, 0, "no half batch");
     let entries = restored
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), last);
@@ -257,7 +263,10 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
         "{result:?}"
     );
     // Nothing of what failed is there.
-    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+    assert_eq!(
+        store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(log.seq)
+    );
     assert_eq!(
         store.users_since(at(0), 10_000).await.unwrap().users.len(),
         1
@@ -274,7 +283,10 @@ async fn a_full_database_refuses_writes_until_there_is_space() {
 
     store.limit_pages(None).await.unwrap();
     append(&store, &mut log, 40).await.unwrap();
-    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+    assert_eq!(
+        store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(log.seq)
+    );
 }
 
 #[tokio::test]
@@ -299,7 +311,7 @@ async fn calls_cut_short_at_any_moment_are_whole_or_nothing() {
     }
     append(&store, &mut log, 1).await.unwrap();
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(u64::try_from(entries.len()).unwrap(), 41 + 600 * stored);
@@ -314,7 +326,7 @@ impl SettledEnd for SqliteStore {
     async fn settled_end(&self) -> u64 {
         // A write waits for its turn, and for what is left to be undone.
         self.set_push_shield(user(99), 0).await.unwrap();
-        self.log_end().await.unwrap().0.0
+        self.log_end().await.unwrap().0.to_wire()
     }
 }
 
@@ -330,9 +342,9 @@ async fn a_store_is_found_again_as_it_was_left() {
     let store = SqliteStore::open(data_dir, SqliteOptions::default())
         .await
         .unwrap();
-    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(100));
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq::from_wire(100));
     append(&store, &mut log, 100).await.unwrap();
-    assert_eq!(store.log_end().await.unwrap().0, CommitSeq(200));
+    assert_eq!(store.log_end().await.unwrap().0, CommitSeq::from_wire(200));
 }
 
 #[tokio::test]

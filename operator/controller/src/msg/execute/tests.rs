@@ -166,6 +166,64 @@ async fn never_19_a_slot_is_not_freed_while_its_pod_lives() {
 }
 
 #[tokio::test]
+async fn a_freed_slot_says_since_when_and_a_bound_one_does_not() {
+    let unbind = Action::UnbindSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+        was: None,
+    };
+    let mark = Action::MarkSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+    };
+    for action in [unbind, mark] {
+        let (done, asked) = executed(action, fine).await;
+        assert_eq!((done.unwrap(), asked.len()), (Done::Written(None), 1));
+        let metadata = &asked[0].body["metadata"];
+        assert_eq!(
+            metadata["annotations"][labels::UNUSED_SINCE],
+            "1970-01-01T00:16:40Z"
+        );
+        assert_eq!(metadata["resourceVersion"], "5");
+    }
+    let bind = Action::BindSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+        pod: seen("demo-msg-a-1"),
+    };
+    let (_, asked) = executed(bind, fine).await;
+    for asked in asked.iter().filter(|it| it.path.contains("/services/")) {
+        let annotations = &asked.body["metadata"]["annotations"];
+        assert_eq!(annotations[labels::UNUSED_SINCE], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn a_slot_is_given_back_only_as_it_was_seen() {
+    let release = Action::ReleaseSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+    };
+    let (done, asked) = executed(release.clone(), fine).await;
+    assert!(matches!(
+        done.unwrap(),
+        Done::Written(Some((Reason::SlotReleased, _)))
+    ));
+    assert_eq!(
+        asked[0].line(),
+        "DELETE /api/v1/namespaces/chat/services/demo-msg-slot-2"
+    );
+    assert_eq!(
+        asked[0].body["preconditions"],
+        json!({"uid": "demo-msg-slot-2-uid", "resourceVersion": "5"})
+    );
+    let (done, _) = executed(release.clone(), |_| refusal(409, "Conflict")).await;
+    assert_eq!(done.unwrap(), Done::Stale);
+    let (done, _) = executed(release, |_| not_found()).await;
+    assert_eq!(done.unwrap(), Done::Stale);
+}
+
+#[tokio::test]
 async fn a_replica_set_is_created_and_never_taken_over() {
     let create = Action::CreateReplicaSet {
         revision: "abc".to_owned(),

@@ -1,7 +1,5 @@
 //! What status says is true at every moment, and nothing is written to say it again.
 
-use std::sync::Arc;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -16,6 +16,7 @@ use super::super::*;
 use crate::backoff::Backoff;
 use crate::cache::views::{self, Detail};
 use crate::cache::{Cache, Entry};
+use crate::claims::Claims;
 use crate::context::Memories;
 use crate::kinds::Kind;
 use crate::load::Loads;
@@ -42,6 +43,11 @@ pub(super) struct World {
 
 fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
     let mut store = store.lock().unwrap();
+    // What a test has put there to be refused.
+    if let Some(status) = store.get(&asked.line()) {
+        let code = u16::try_from(status["code"].as_u64().unwrap()).unwrap();
+        return (code, status.clone());
+    }
     match asked.method.as_str() {
         "GET" if asked.path.ends_with("/events") => {
             let events: Vec<Value> = store
@@ -74,6 +80,14 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             }
             let mut new = old.clone().unwrap_or_else(|| json!({}));
             merge(&mut new, &asked.body);
+            if asked.body["kind"] == "Service" {
+                // What is applied no more is gone.
+                for pointer in ["/metadata/annotations", "/spec/selector"] {
+                    if let Some(applied) = asked.body.pointer(pointer) {
+                        new.pointer_mut(pointer).unwrap().clone_from(applied);
+                    }
+                }
+            }
             let version = 1 + old.map_or(0, |old| {
                 old["metadata"]["resourceVersion"]
                     .as_str()
@@ -176,16 +190,28 @@ impl World {
     /// As `look`, with the events.
     pub(super) async fn look_and_tell(&self) -> Vec<Asked> {
         self.show();
+        reconcile(self.object(), Arc::clone(&self.ctx))
+            .await
+            .unwrap();
+        let asked = self.log.take().into_iter();
+        asked.filter(|it| it.method != "GET").collect()
+    }
+
+    /// Looks once, which fails. Returns how long the next look waits.
+    pub(super) async fn failed(&self) -> Duration {
+        self.show();
+        let error = reconcile(self.object(), Arc::clone(&self.ctx)).await;
+        let ReconcileError::Apply(cause) = error.unwrap_err();
+        self.ctx.backoff.failed(&key(), cause.passes())
+    }
+
+    fn object(&self) -> Arc<Guarded> {
         let object = json!({"apiVersion": "imcluster.io/v1alpha1", "kind": "ImCluster",
             "metadata": {"name": "demo", "namespace": "chat", "uid": "u", "generation": 1,
                 "annotations": self.annotations},
             "spec": self.spec, "status": *self.status.lock().unwrap()});
         let object: Guarded = serde_json::from_value(object).unwrap();
-        reconcile(Arc::new(object), Arc::clone(&self.ctx))
-            .await
-            .unwrap();
-        let asked = self.log.take().into_iter();
-        asked.filter(|it| it.method != "GET").collect()
+        Arc::new(object)
     }
 
     /// Looks until nothing is written any more; returns all that was.
@@ -239,6 +265,21 @@ impl World {
                 self.ctx.cache.delete(kind, "chat", name);
             }
         }
+    }
+
+    /// Lets the API server refuse these requests, until `allow`.
+    pub(super) fn refuse(&self, request: &str, code: u16, message: &str) {
+        let (_, mut status) = refusal(code, "Refused");
+        status["message"] = json!(message);
+        self.store
+            .lock()
+            .unwrap()
+            .insert(request.to_owned(), status);
+    }
+
+    /// Ends `refuse`.
+    pub(super) fn allow(&self, request: &str) {
+        self.store.lock().unwrap().remove(request);
     }
 
     pub(super) fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
@@ -340,6 +381,7 @@ fn context(client: Client) -> (Context, impl Stream<Item = ClusterKey> + Send) {
         backoff: Backoff::default(),
         resync: Duration::from_secs(600),
         memories: Memories::default(),
+        claims: Claims::default(),
     };
     (context, queue)
 }

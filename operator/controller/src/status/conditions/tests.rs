@@ -36,6 +36,7 @@ pub(crate) fn facts() -> Facts {
         selector: String::new(),
         paused: false,
         warnings: Vec::new(),
+        hints: Vec::new(),
         login_endpoints: Vec::new(),
         roles: vec![
             role_facts(Role::DB_PROXY, 1),
@@ -70,6 +71,7 @@ pub(crate) fn facts() -> Facts {
             fresh: 3,
             silent: Vec::new(),
         },
+        volume: Volume::LargeEnough,
         database: Database::Ready,
         data_is_durable: true,
         failing: Vec::new(),
@@ -120,6 +122,12 @@ fn old_keys_leave_a_specification_valid_and_are_told_there() {
     facts.warnings = vec!["one".to_owned(), "two".to_owned()];
     let message = check(&facts, "SpecValid", Some(("True", "OldKeys")));
     assert_eq!(message, "one; two");
+    facts.hints = vec!["three".to_owned()];
+    let message = check(&facts, "SpecValid", Some(("True", "OldKeys")));
+    assert_eq!(message, "one; two; three");
+    facts.warnings.clear();
+    let message = check(&facts, "SpecValid", Some(("True", "Valid")));
+    assert_eq!(message, "three");
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl Cluster {
                 replicas,
                 revision: "r0".to_owned(),
                 rules,
+                slot_grace_seconds: 60,
                 drain_max_seconds: 100,
                 paused: false,
                 revision_history_limit: 2,
@@ -216,9 +217,10 @@ impl Cluster {
             Action::CreateReplicaSet { .. }
             | Action::Scale { .. }
             | Action::DeleteReplicaSet { .. } => self.planner.sets = newest.sets,
-            Action::EnsureSlot { .. } | Action::UnbindSlot { .. } => {
-                self.planner.slots = newest.slots;
-            }
+            Action::EnsureSlot { .. }
+            | Action::UnbindSlot { .. }
+            | Action::MarkSlot { .. }
+            | Action::ReleaseSlot { .. } => self.planner.slots = newest.slots,
             Action::BindSlot { .. } => {
                 self.planner.slots = newest.slots;
                 self.planner.pods = newest.pods;
@@ -268,6 +270,7 @@ impl Cluster {
                         service,
                         holder: None,
                         bound: false,
+                        unused_since: None,
                         address: None,
                     };
                     self.slots.push(slot);
@@ -294,8 +297,21 @@ impl Cluster {
                     self.patch_slot(service, |slot| {
                         slot.holder = None;
                         slot.bound = false;
+                        slot.unused_since = Some(now);
                     });
                 }
+            }
+            Action::MarkSlot { service, .. } => {
+                self.patch_slot(service, |slot| slot.unused_since = Some(now));
+            }
+            Action::ReleaseSlot { index, service } => {
+                let used = |sim: &SimPod| !sim.pod.finished && sim.pod.slot == Some(*index);
+                let same = |slot: &Slot| slot.service == *service;
+                assert!(
+                    !self.slots.iter().any(same) || !self.pods.iter().any(used),
+                    "slot {index} of a live pod is given back"
+                );
+                self.slots.retain(|slot| slot.service != *service);
             }
             Action::SetEndpoint { pod, endpoint } => {
                 self.patch_pod(pod, |sim| sim.pod.endpoint = Some(endpoint.clone()));
@@ -350,7 +366,10 @@ impl Cluster {
         let mut service = service.clone();
         let mut writes = writes;
         if seen.as_ref() != Some(&holder) {
-            let claimed = self.patch_slot(&service, |slot| slot.holder = Some(holder));
+            let claimed = self.patch_slot(&service, |slot| {
+                slot.holder = Some(holder);
+                slot.unused_since = None;
+            });
             let Some(claimed) = claimed else { return };
             service = claimed;
             writes -= 1;

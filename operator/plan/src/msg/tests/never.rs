@@ -208,15 +208,70 @@ fn an_address_that_moves_is_advertised_anew() {
 }
 
 #[test]
-fn scaling_down_removes_no_slot_and_deleted_slots_come_back() {
+fn slots_that_no_pod_needs_are_given_back_when_their_grace_is_over() {
     let mut state = settled();
-    state.replicas = 1;
-    assert_eq!(actions(&state), ["commit a", "commit b"]);
     state.replicas = 0;
     (state.pods, state.replica_sets[0]) = (Vec::new(), set("v1", 0));
     hold(&mut state);
-    assert_eq!(actions(&state), NOTHING);
+    // One stays for a pod of a surge. The time of last use of one is not known.
+    for (slot, age) in [(0, 9_999), (1, 3_599), (3, 3_600)] {
+        state.slots[slot].unused_since = Some(ago(age));
+    }
+    state.slots[2].unused_since = None;
+    let outcome = planned(&state);
+    assert_eq!(actions(&state), ["release 3", "mark 2"]);
+    assert_eq!(outcome.wake_at, Some(NOW + SignedDuration::from_secs(1)));
+    state.slots.truncate(2);
+    state.slots[1].unused_since = Some(ago(3_600));
+    assert_eq!(actions(&state), ["release 1"]);
+    state.slots.truncate(1);
+    let outcome = planned(&state);
+    assert_eq!((outcome.actions.len(), outcome.wake_at), (0, None));
+}
 
+#[test]
+fn slots_of_pods_that_go_stay_until_the_pods_are_gone() {
+    let mut state = settled();
+    state.replicas = 1;
+    state.slots[3].unused_since = Some(ago(9_999));
+    assert_eq!(
+        actions(&state),
+        ["release 3", "commit a", "commit b"],
+        "three pods, three slots"
+    );
+    state.slots.pop();
+    let end = NOW + SignedDuration::from_secs(600);
+    for name in ["a", "b"] {
+        committed(&mut state, name);
+        at(&mut state, name).terminating = Some(end);
+    }
+    state.replica_sets[0] = set("v1", 1);
+    assert_eq!(actions(&state), NOTHING);
+    state.pods.retain(|pod| pod.object.name == "c");
+    assert_eq!(actions(&state), ["unbind 0", "unbind 1"]);
+    hold(&mut state);
+    for (slot, age) in [(0, 9_999), (1, 9_999)] {
+        state.slots[slot].unused_since = Some(ago(age));
+    }
+    assert_eq!(
+        actions(&state),
+        ["release 1"],
+        "slot 2 is used, 0 is for a surge"
+    );
+}
+
+#[test]
+fn a_slot_that_is_free_but_needed_is_neither_marked_nor_given_back() {
+    let mut state = settled();
+    state.slots[3].unused_since = None;
+    assert_eq!(actions(&state), NOTHING);
+    state.slots[3].unused_since = Some(ago(1_000_000));
+    let outcome = planned(&state);
+    assert_eq!((outcome.actions.len(), outcome.wake_at), (0, None));
+}
+
+#[test]
+fn deleted_slots_come_back() {
     let mut state = settled();
     state.slots.remove(1);
     assert_eq!(actions(&state), ["ensure 1"]);

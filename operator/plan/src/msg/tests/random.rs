@@ -247,6 +247,20 @@ fn check_end(cluster: &Cluster, outcome: &Outcome) {
     }
 }
 
+/// Slots that no pod needs are given back.
+fn check_number_of_slots(state: &State) {
+    let live = state.pods.iter().filter(|pod| !pod.finished);
+    let lost = live.clone().filter(|pod| pod.terminating.is_some()).count();
+    let least = (state.replicas + state.rules.max_surge) as usize;
+    let most = (least + lost).max(live.count());
+    let slots = state.slots.len();
+    assert!(
+        (least..=most).contains(&slots),
+        "{slots} slots, {least} to {most} are of use: {:?}",
+        state.slots
+    );
+}
+
 /// Lets the cluster come to rest as it is, then with a good revision and all loads known.
 fn end(cluster: &mut Cluster, random: &mut StdRng) {
     cluster.want.paused = false;
@@ -262,6 +276,7 @@ fn end(cluster: &mut Cluster, random: &mut StdRng) {
     cluster.pods.iter_mut().for_each(|sim| sim.starts = starts);
     let outcome = settle(cluster, random);
     check_end(cluster, &outcome);
+    check_number_of_slots(&cluster.truth());
 }
 
 /// Everything that can go wrong goes wrong. The budget is checked on what the planner saw.

@@ -65,6 +65,7 @@ pub(super) fn free(index: u32) -> Slot {
         service,
         holder: None,
         bound: false,
+        unused_since: Some(ago(5)),
         address: Some(address(index)),
     }
 }
@@ -81,6 +82,7 @@ pub(super) fn settled() -> State {
             min_ready_seconds: 10,
             progress_deadline_seconds: 600,
         },
+        slot_grace_seconds: 3_600,
         drain_max_seconds: 540,
         paused: false,
         revision_history_limit: 2,
@@ -102,6 +104,7 @@ pub(super) fn hold(state: &mut State) {
     for slot in &mut state.slots {
         let holder = state.pods.iter().find(|pod| pod.slot == Some(slot.index));
         slot.bound = holder.is_some();
+        slot.unused_since = slot.unused_since.filter(|_| holder.is_none());
         slot.holder = holder.map(|pod| PodId {
             name: pod.object.name.clone(),
             uid: pod.object.uid.clone(),
@@ -162,6 +165,8 @@ fn short(action: &Action) -> String {
         Action::EnsureSlot { index } => format!("ensure {index}"),
         Action::BindSlot { index, pod, .. } => format!("bind {index} {}", pod.name),
         Action::UnbindSlot { index, .. } => format!("unbind {index}"),
+        Action::MarkSlot { index, .. } => format!("mark {index}"),
+        Action::ReleaseSlot { index, .. } => format!("release {index}"),
         Action::SetEndpoint { pod, endpoint } => format!("endpoint {} {endpoint}", pod.name),
         Action::CommitDrain { pod, .. } => format!("commit {}", pod.name),
         Action::CancelDrain { pod } => format!("cancel {}", pod.name),

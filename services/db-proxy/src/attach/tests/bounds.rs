@@ -265,7 +265,14 @@ async fn a_log_page_ends_at_its_bytes_and_says_that_there_is_more() {
     let sends = (1..=5).map(|n| (u64::from(n), send(1, 2, n)));
     rig.call(sends.collect()).await;
     rig.results(5).await;
-    while rig.core.context.publisher.position().map(|seq| seq.0) != Some(5) {
+    while rig
+        .core
+        .context
+        .publisher
+        .position()
+        .map(CommitSeq::to_wire)
+        != Some(5)
+    {
         tokio::task::yield_now().await;
     }
     let mut after = 0;

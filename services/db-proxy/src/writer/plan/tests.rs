@@ -87,7 +87,7 @@ impl Model {
             msg_id: MsgId::from_wire(last.as_ref().map_or(0, |row| row.kept.msg_id.get()) + 1)
                 .unwrap(),
             time: now,
-            seq: CommitSeq(self.log.len() as u64 + 1),
+            seq: CommitSeq::from_wire(self.log.len() as u64 + 1),
         };
         self.log.push(Row {
             conversation: send.conversation,
@@ -104,7 +104,7 @@ impl Model {
 
     /// What `load` does over a real store.
     fn load(&self, memory: &mut Memory, sends: &[Incoming]) {
-        memory.end = CommitSeq(self.log.len() as u64);
+        memory.end = CommitSeq::from_wire(self.log.len() as u64);
         memory.last_row = ConversationRow(i64::try_from(self.rows.len()).unwrap());
         for send in sends {
             let conversation = send.conversation;
@@ -150,7 +150,7 @@ fn memory() -> Memory {
         groups: Cache::new(4, 32),
         retries: RetryWindow::new(10_000, 600),
         users: Cache::new(4, 32),
-        end: CommitSeq(0),
+        end: CommitSeq::START,
         last_row: ConversationRow(0),
         skipped: 0,
     }
@@ -281,7 +281,7 @@ proptest! {
                 plan.outgoing.iter().map(|outgoing| outgoing.message.seq).collect();
             prop_assert_eq!(
                 published,
-                stored.iter().map(|row| row.kept.seq.0).collect::<Vec<_>>()
+                stored.iter().map(|row| row.kept.seq.to_wire()).collect::<Vec<_>>()
             );
             let of_groups = stored.iter()
                 .filter(|row| matches!(row.conversation, Conversation::Group(_)))

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
-use im_core::{CommitSeq, Conversation, GroupId, MsgId, UserId};
+use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_order::{CommitSeq, Fence, Ownership, Partition};
 use im_store::*;
 
 /// Faults to come.
@@ -17,6 +18,8 @@ pub(super) struct Faults {
     pub(super) appends: AtomicUsize,
     /// So many appends are stored and report a failure all the same.
     pub(super) answers: AtomicUsize,
+    /// So many appends find that the writer is wrong about the store.
+    pub(super) outdated: AtomicUsize,
     /// Appends that were tried.
     pub(super) tried: AtomicUsize,
 }
@@ -104,6 +107,9 @@ impl MessageStore for Faulty {
         self.check()?;
         if next(&self.faults.appends) {
             return Err(broken());
+        }
+        if next(&self.faults.outdated) {
+            return Err(StoreError::Outdated);
         }
         self.inner.append(batch).await?;
         if next(&self.faults.answers) {
@@ -207,13 +213,17 @@ pass_on!(SessionStore {
     fn related_users(user: UserId, since: UnixSeconds, limit: u32) -> Vec<UserId>;
 });
 pass_on!(GroupStore {
-    fn create_group(group: &NewGroup) -> GroupId;
-    fn change_members(change: &GroupChange) -> u32;
+    fn create_group(fence: Fence, group: &NewGroup) -> GroupId;
+    fn change_members(fence: Fence, change: &GroupChange) -> u32;
     fn groups_created_by(user: UserId, kind: GroupType) -> u32;
     fn groups(ids: &[GroupId]) -> Vec<GroupRecord>;
     fn groups_of(user: Option<UserId>) -> Vec<GroupRecord>;
     fn members(group: GroupId) -> Vec<GroupMember>;
     fn set_shield(group: GroupId, user: UserId, shielded: bool) -> bool;
+});
+pass_on!(TenureStore {
+    fn take(partition: Partition) -> Ownership;
+    fn ownership(partition: Partition) -> Ownership;
 });
 pass_on!(MeterStore {
     fn stored_levels() -> Vec<StoredLevel>;

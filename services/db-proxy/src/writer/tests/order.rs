@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use im_config::WriterConfig;
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_proto_rpc::v1::publish_item::Item;
 use im_store::{MessageStore as _, ReadLimit};
 
@@ -78,7 +78,10 @@ async fn results_come_in_stream_order_and_what_is_refused_is_not_stored() {
             (4, Outcome::Stored)
         ]
     );
-    assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(1));
+    assert_eq!(
+        ground.temp.store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(1)
+    );
     assert_eq!(
         rig.positions
             .current(user(1), Conversation::Group(group))
@@ -127,7 +130,10 @@ async fn a_retry_gets_the_same_id_also_after_a_restart() {
             "sequence 0 never marks a retry"
         );
     }
-    assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(305));
+    assert_eq!(
+        ground.temp.store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(305)
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use im_config::WriterConfig;
 use im_config::units::ByteSize;
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_store::MessageStore as _;
 
 use super::rig::{Ground, text};
@@ -57,7 +57,10 @@ async fn stopping_finishes_what_is_queued_and_takes_nothing_new() {
     let sink = rig.stop().await;
     let results = sink.take_now(&Limits::results(100)).results;
     assert_eq!(results.len(), 20);
-    assert_eq!(ground.temp.store.log_end().await.unwrap().0, CommitSeq(20));
+    assert_eq!(
+        ground.temp.store.log_end().await.unwrap().0,
+        CommitSeq::from_wire(20)
+    );
     let late = SendBatch::new(Vec::new(), sink);
     assert!(matches!(
         handle.send(late).await,

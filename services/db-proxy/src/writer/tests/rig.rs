@@ -176,7 +176,7 @@ impl Rig {
 
     /// Stops as the role does: the writer finishes what is queued.
     pub(super) async fn stop(self) -> Arc<Results> {
-        assert!(self.core.stop(PATIENCE).await);
+        self.core.stop(PATIENCE).await.unwrap();
         self.sink
     }
 }

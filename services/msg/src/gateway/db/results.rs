@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use im_codec::{Command, Header, encode, encode_raw};
-use im_core::{CommitSeq, SessionType};
+use im_core::SessionType;
+use im_order::CommitSeq;
 use im_proto_rpc::v1::{Answer, DbResults, SendDone, answer, db_result, send_done};
 use im_proto_teamtalk::message::ImMsgDataAck;
 use im_trace::hop;
@@ -27,11 +28,11 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
     let done = gateway.db.complete(batch.results);
     // The window may be open again.
     gateway.db.wake();
-    let mut newest = 0;
+    let mut newest = CommitSeq::START;
     for (call, result) in done {
         match (call, result) {
             (InFlight::Send { sending, .. }, Some(db_result::Result::Send(result))) => {
-                newest = newest.max(result.seq);
+                newest = newest.max(CommitSeq::from_wire(result.seq));
                 stored(gateway, &sending, &result, &mut touched);
                 gateway.db.release(&sending);
             }
@@ -87,8 +88,8 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
     for conn in &touched {
         conn.flush(&gateway.output);
     }
-    if newest != 0 {
-        gateway.inbox.stored(CommitSeq(newest));
+    if newest > CommitSeq::START {
+        gateway.inbox.stored(newest);
     }
     for input in inputs {
         gateway.inbox.send(input).await;

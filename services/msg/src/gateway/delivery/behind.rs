@@ -8,7 +8,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use im_core::CommitSeq;
+use im_order::CommitSeq;
 use im_proto_rpc::v1::LogPage;
 use tokio::time::Instant;
 
@@ -41,7 +41,7 @@ pub(super) struct Behind {
 impl Behind {
     /// A message did not fit: the session is behind from here on.
     pub(super) fn add(&mut self, conn: &Arc<Conn>, session: &Session, seq: CommitSeq) {
-        session.start_at(CommitSeq(seq.0.saturating_sub(1)));
+        session.start_at(seq.previous());
         session.set_behind(true);
         let entry = Entry {
             conn: Arc::downgrade(conn),
@@ -126,7 +126,7 @@ impl Delivery {
         let sessions = &mut self.behind.sessions;
         let mut pushed = 0;
         for message in &page.messages {
-            let seq = CommitSeq(message.seq);
+            let seq = CommitSeq::from_wire(message.seq);
             for user in &message.recipients {
                 gateway.sessions.of_user(*user, |conn| {
                     let Some(session) = conn.session() else {
@@ -141,7 +141,7 @@ impl Delivery {
                     match conn.message(&gateway.output, message_frame(message)) {
                         Appended::First => touched.add(conn),
                         Appended::Full => {
-                            session.start_at(CommitSeq(seq.0.saturating_sub(1)));
+                            session.start_at(seq.previous());
                             entry.reads = false;
                             return;
                         }
@@ -152,7 +152,7 @@ impl Delivery {
             }
         }
         gateway.env.metrics.messages_out.inc_by(pushed);
-        let through = CommitSeq(page.through);
+        let through = CommitSeq::from_wire(page.through);
         sessions.retain(|_, entry| {
             let conn = entry.conn.upgrade();
             let Some(session) = conn.as_ref().and_then(|conn| conn.session()) else {

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use im_core::CommitSeq;
+use im_order::{CommitSeq, Span};
 
 use crate::ids::LinkId;
 
@@ -104,7 +104,7 @@ impl<T> Position<T> {
             links: BTreeMap::new(),
             read: None,
             at_end: false,
-            stored: CommitSeq::default(),
+            stored: CommitSeq::START,
             held: Vec::new(),
             held_bytes: 0,
             max_held_bytes,
@@ -165,13 +165,7 @@ impl<T> Position<T> {
     }
 
     /// A batch came. Call [`Self::batch_done`] after its items are worked on.
-    pub(crate) fn batch(
-        &mut self,
-        link: LinkId,
-        after: CommitSeq,
-        through: CommitSeq,
-        ring: u64,
-    ) -> Verdict {
+    pub(crate) fn batch(&mut self, link: LinkId, span: Span, ring: u64) -> Verdict {
         let own_ring = self.ring;
         let live = self.mode == Mode::Live;
         let Some(state) = self.links.get_mut(&link) else {
@@ -180,9 +174,9 @@ impl<T> Position<T> {
         };
         state.ring = ring;
         if live {
-            if ring == own_ring && after <= state.have {
+            if ring == own_ring && span.joins(state.have) {
                 state.before = state.have;
-                state.have = state.have.max(through);
+                state.have = state.have.max(span.through());
                 return Verdict::Deliver;
             }
             if ring == own_ring {
@@ -204,10 +198,10 @@ impl<T> Position<T> {
             self.pull();
             return Verdict::Drop;
         }
-        if after > seen {
+        if !span.joins(seen) {
             // A hole between what is held and this batch: the log must fill it.
             self.gaps += 1;
-            state.target = state.target.max(after);
+            state.target = state.target.max(span.after());
         }
         Verdict::Hold
     }

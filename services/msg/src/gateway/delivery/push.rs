@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use im_codec::{Command, encode, encode_raw};
 use im_config::MsgConfig;
-use im_core::{CommitSeq, TerminalClass};
+use im_core::TerminalClass;
+use im_order::CommitSeq;
 use im_proto_rpc::v1::{Event, Kick, LiveMessage, PcStatus};
 use im_proto_teamtalk::base::UserStatType;
 use im_proto_teamtalk::buddy::ImpcLoginStatusNotify;
@@ -115,7 +116,7 @@ impl Delivery {
                 let Some(session) = conn.session() else {
                     return;
                 };
-                let seq = CommitSeq(message.seq);
+                let seq = CommitSeq::from_wire(message.seq);
                 if session.epoch == message.origin
                     || link.is_some_and(|link| session.owner() != link)
                 {

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use im_core::{CommitSeq, Conversation};
+use im_core::Conversation;
+use im_order::CommitSeq;
 use im_store::{DataDir, Durability, MessageStore, SqliteOptions, SqliteStore, StoreError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
@@ -102,7 +103,7 @@ fn fill(log: &mut Log, random: &mut StdRng) {
         let high = random.random_range(low + 1..=USERS);
         let sender = if random.random_bool(0.5) { low } else { high };
         let row = log.send(sender, pair(low, high), 100, "");
-        row.body = body_of(row.seq.0).into();
+        row.body = body_of(row.seq.to_wire()).into();
     }
 }
 
@@ -118,9 +119,9 @@ async fn append_for_ever(store: &SqliteStore) {
 
 /// What a writer must know to go on.
 async fn remembered(store: &SqliteStore) -> Log {
-    let (CommitSeq(seq), rows) = store.log_end().await.unwrap();
+    let (end, rows) = store.log_end().await.unwrap();
     let mut log = Log {
-        seq,
+        seq: end.to_wire(),
         rows: rows.0,
         ..Log::default()
     };
@@ -174,7 +175,7 @@ async fn survive_failure(store: &SqliteStore) {
             );
             assert_eq!(
                 store.log_end().await.unwrap().0,
-                CommitSeq(before.seq),
+                CommitSeq::from_wire(before.seq),
                 "still readable"
             );
         }
@@ -182,7 +183,10 @@ async fn survive_failure(store: &SqliteStore) {
         // Nothing was reopened, and the same positions are free for other messages.
         fill(&mut log, &mut random);
         log.commit(store).await.unwrap();
-        assert_eq!(store.log_end().await.unwrap().0, CommitSeq(log.seq));
+        assert_eq!(
+            store.log_end().await.unwrap().0,
+            CommitSeq::from_wire(log.seq)
+        );
     }
     println!("survived");
 }

@@ -19,9 +19,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 
-use im_core::{CommitSeq, Conversation};
+use im_core::Conversation;
+use im_order::{CommitSeq, Partition};
 use im_store::{
-    DataDir, Durability, LogEntry, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
+    DataDir, Durability, LogEntry, MessageStore, ReadLimit, SqliteOptions, SqliteStore, TenureStore,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -181,9 +182,11 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
     let store = SqliteStore::open(DataDir::open(dir).unwrap(), SqliteOptions::default())
         .await
         .expect("open after the crash");
-    let (CommitSeq(end), _) = store.log_end().await.unwrap();
+    let end = store.log_end().await.unwrap().0.to_wire();
+    let owned = store.take(Partition::ONLY).await.unwrap();
+    assert_eq!(owned.end.to_wire(), end, "the partition ends elsewhere");
     let entries: Vec<LogEntry> = store
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(
@@ -193,7 +196,7 @@ async fn check_store(dir: &Path) -> (u64, HashMap<Conversation, u32>) {
     );
     let mut newest: HashMap<Conversation, u32> = HashMap::new();
     for (seq, entry) in (1..).zip(&entries) {
-        assert_eq!(entry.message.seq, CommitSeq(seq));
+        assert_eq!(entry.message.seq, CommitSeq::from_wire(seq));
         assert_eq!(entry.message.body, body_of(seq));
         let last = newest.entry(entry.conversation).or_default();
         *last += 1;

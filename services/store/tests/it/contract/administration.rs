@@ -4,7 +4,7 @@ use im_store::{
 };
 
 use super::accounts::{import, person};
-use crate::log::{at, user};
+use crate::log::{at, standing, user};
 
 fn group(id: u32) -> im_core::GroupId {
     im_core::GroupId::from_wire(id).unwrap()
@@ -117,7 +117,10 @@ pub(super) async fn groups_are_listed_by_page_and_renamed(store: &dyn Store) {
             members: members.iter().map(|id| user(*id)).collect(),
             now: at(10),
         };
-        store.create_group(&group).await.unwrap();
+        store
+            .create_group(standing(store).await, &group)
+            .await
+            .unwrap();
     }
     let page = |matching: &str, after, limit| ListPage {
         matching: matching.to_owned(),
@@ -153,7 +156,10 @@ pub(super) async fn groups_are_listed_by_page_and_renamed(store: &dyn Store) {
         last_id: 0,
         now: at(95),
     };
-    store.change_members(&change).await.unwrap();
+    store
+        .change_members(standing(store).await, &change)
+        .await
+        .unwrap();
     assert_eq!(list(None, page("", 0, 9)).await, [1, 3]);
 }
 

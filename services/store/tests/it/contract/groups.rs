@@ -4,7 +4,7 @@ use im_store::{
     StoreError,
 };
 
-use crate::log::{Log, at, user};
+use crate::log::{Log, at, standing, user};
 
 pub(crate) fn change(
     group: GroupId,
@@ -83,31 +83,46 @@ pub(super) async fn a_group_needs_a_free_conversation_row(store: &dyn Store) {
     log.send(1, crate::log::pair(1, 2), 10, "x");
     log.commit(store).await.unwrap();
     let result = store
-        .create_group(&new_group(1, 1, GroupType::Normal, 10))
+        .create_group(
+            standing(store).await,
+            &new_group(1, 1, GroupType::Normal, 10),
+        )
         .await;
-    assert!(matches!(result, Err(StoreError::Fenced)), "{result:?}");
+    assert!(matches!(result, Err(StoreError::Outdated)), "{result:?}");
     assert_eq!(store.groups_of(None).await.unwrap(), []);
     store
-        .create_group(&new_group(2, 1, GroupType::Normal, 10))
+        .create_group(
+            standing(store).await,
+            &new_group(2, 1, GroupType::Normal, 10),
+        )
         .await
         .unwrap();
     let result = store
-        .create_group(&new_group(2, 1, GroupType::Normal, 10))
+        .create_group(
+            standing(store).await,
+            &new_group(2, 1, GroupType::Normal, 10),
+        )
         .await;
-    assert!(matches!(result, Err(StoreError::Fenced)), "{result:?}");
+    assert!(matches!(result, Err(StoreError::Outdated)), "{result:?}");
 }
 
 pub(super) async fn adds_and_removes_members_with_versions(store: &dyn Store) {
     let mut log = Log::default();
     let group = log.group(store, &[1, 2], 100).await;
     let version = store
-        .change_members(&change(group, MemberChange::Add, &[7, 4], 0))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Add, &[7, 4], 0),
+        )
         .await
         .unwrap();
     assert_eq!(version, 2);
     assert_eq!(member_ids(store, group).await, [1, 2, 4, 7]);
     let version = store
-        .change_members(&change(group, MemberChange::Remove, &[2, 7], 0))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Remove, &[2, 7], 0),
+        )
         .await
         .unwrap();
     assert_eq!(version, 3);
@@ -126,13 +141,19 @@ pub(super) async fn joining_anew_hides_what_came_before(store: &dyn Store) {
     log.commit(store).await.unwrap();
     store.set_shield(group, user(2), true).await.unwrap();
     store
-        .change_members(&change(group, MemberChange::Remove, &[2], 3))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Remove, &[2], 3),
+        )
         .await
         .unwrap();
     log.send(1, conversation, 100, "meanwhile");
     log.commit(store).await.unwrap();
     store
-        .change_members(&change(group, MemberChange::Add, &[2, 8], 4))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Add, &[2, 8], 4),
+        )
         .await
         .unwrap();
     let members = store.members(group).await.unwrap();
@@ -159,7 +180,10 @@ pub(super) async fn joining_anew_hides_what_came_before(store: &dyn Store) {
     );
     // Adding a member who is one changes nothing of his membership.
     store
-        .change_members(&change(group, MemberChange::Add, &[1], 4))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Add, &[1], 4),
+        )
         .await
         .unwrap();
     assert_eq!(store.members(group).await.unwrap()[0], joined(1, 0));
@@ -168,7 +192,10 @@ pub(super) async fn joining_anew_hides_what_came_before(store: &dyn Store) {
 pub(super) async fn changing_a_missing_group_is_not_found(store: &dyn Store) {
     let missing = GroupId::from_wire(99).unwrap();
     let result = store
-        .change_members(&change(missing, MemberChange::Add, &[1], 0))
+        .change_members(
+            standing(store).await,
+            &change(missing, MemberChange::Add, &[1], 0),
+        )
         .await;
     assert!(
         matches!(result, Err(StoreError::NotFound { what: "group" })),
@@ -185,13 +212,16 @@ pub(super) async fn lists_groups_most_recently_changed_first(store: &dyn Store) 
     ] {
         ids.push(
             store
-                .create_group(&new_group(row, creator, kind, now))
+                .create_group(standing(store).await, &new_group(row, creator, kind, now))
                 .await
                 .unwrap(),
         );
     }
     store
-        .change_members(&change(ids[0], MemberChange::Add, &[2], 0))
+        .change_members(
+            standing(store).await,
+            &change(ids[0], MemberChange::Add, &[2], 0),
+        )
         .await
         .unwrap();
     let of = async |user: Option<UserId>| -> Vec<GroupId> {
@@ -253,7 +283,10 @@ pub(super) async fn shields_are_kept_per_member(store: &dyn Store) {
     assert!(store.set_shield(group, user(2), false).await.unwrap());
     assert_eq!(shields(group).await, [false, false]);
     store
-        .change_members(&change(group, MemberChange::Remove, &[2], 0))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Remove, &[2], 0),
+        )
         .await
         .unwrap();
     assert!(

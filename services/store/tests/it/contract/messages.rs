@@ -1,5 +1,6 @@
 use bytes::Bytes;
-use im_core::{CommitSeq, Conversation, GroupId};
+use im_core::{Conversation, GroupId};
+use im_order::CommitSeq;
 use im_store::{
     AppendBatch, ConversationRow, ConversationState, MESSAGE_BYTES, NewConversation, Preview,
     ReadLimit, RecentKey, Store, StoreError, StoredMessage,
@@ -12,11 +13,11 @@ const NOBODY: u32 = 77;
 pub(super) async fn an_empty_store_has_an_empty_log(store: &dyn Store) {
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(0), ConversationRow(0))
+        (CommitSeq::START, ConversationRow(0))
     );
     assert_eq!(
         store
-            .read_log(CommitSeq(0), ReadLimit::rows(10))
+            .read_log(CommitSeq::START, ReadLimit::rows(10))
             .await
             .unwrap(),
         []
@@ -43,7 +44,7 @@ pub(super) async fn stores_and_reads_back(store: &dyn Store) {
     let sent = log.batch.messages.clone();
     log.commit(store).await.unwrap();
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(10))
+        .read_log(CommitSeq::START, ReadLimit::rows(10))
         .await
         .unwrap();
     assert_eq!(entries.len(), 2);
@@ -60,7 +61,7 @@ pub(super) async fn stores_and_reads_back(store: &dyn Store) {
     }
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(2), ConversationRow(1))
+        (CommitSeq::from_wire(2), ConversationRow(1))
     );
 }
 
@@ -78,10 +79,10 @@ pub(super) async fn batches_of_every_size_are_stored_whole(store: &dyn Store) {
     }
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(log.seq), ConversationRow(log.rows))
+        (CommitSeq::from_wire(log.seq), ConversationRow(log.rows))
     );
     let entries = store
-        .read_log(CommitSeq(0), ReadLimit::rows(u32::MAX))
+        .read_log(CommitSeq::START, ReadLimit::rows(u32::MAX))
         .await
         .unwrap();
     assert_eq!(entries.len(), usize::try_from(log.seq).unwrap());
@@ -108,10 +109,13 @@ pub(super) async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
     }
     log.commit(store).await.unwrap();
     let page = store
-        .read_log(CommitSeq(10), ReadLimit::rows(7))
+        .read_log(CommitSeq::from_wire(10), ReadLimit::rows(7))
         .await
         .unwrap();
-    let seqs: Vec<u64> = page.iter().map(|entry| entry.message.seq.0).collect();
+    let seqs: Vec<u64> = page
+        .iter()
+        .map(|entry| entry.message.seq.to_wire())
+        .collect();
     assert_eq!(seqs, [11, 12, 13, 14, 15, 16, 17]);
     for (n, entry) in (10..).zip(&page) {
         assert_eq!(entry.conversation, conversations[n % 3]);
@@ -119,14 +123,14 @@ pub(super) async fn the_log_is_read_in_order_and_pages(store: &dyn Store) {
     }
     assert_eq!(
         store
-            .read_log(CommitSeq(30), ReadLimit::rows(7))
+            .read_log(CommitSeq::from_wire(30), ReadLimit::rows(7))
             .await
             .unwrap(),
         []
     );
     assert_eq!(
         store
-            .read_log(CommitSeq(u64::MAX >> 1), ReadLimit::rows(7))
+            .read_log(CommitSeq::from_wire(u64::MAX >> 1), ReadLimit::rows(7))
             .await
             .unwrap(),
         []
@@ -220,7 +224,7 @@ pub(super) async fn states_come_in_the_order_asked(store: &dyn Store) {
         Some(ConversationState {
             row,
             last_id,
-            last_seq: CommitSeq(last_seq),
+            last_seq: CommitSeq::from_wire(last_seq),
             low_sent,
         })
     };
@@ -249,7 +253,7 @@ pub(super) async fn recent_keys_are_bounded_by_age_and_number(store: &dyn Store)
     let wanted = RecentKey {
         key: key(10),
         msg_id: id(5),
-        seq: CommitSeq(10),
+        seq: CommitSeq::from_wire(10),
         time: at(110),
     };
     assert_eq!(store.recent_keys(at(110), 100).await.unwrap(), [wanted]);
@@ -305,11 +309,11 @@ async fn three_messages(store: &dyn Store) -> Log {
     log
 }
 
-/// The batch must be fenced, and leave the store as it was.
-async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
+/// The batch must be refused, and leave the store as it was.
+async fn check_outdated(store: &dyn Store, log: &Log) {
     let (seq, rows) = store.log_end().await.unwrap();
-    let result = store.append(batch).await;
-    assert!(matches!(result, Err(StoreError::Fenced)), "{result:?}");
+    let result = store.append(&log.fenced()).await;
+    assert!(matches!(result, Err(StoreError::Outdated)), "{result:?}");
     assert_eq!(store.log_end().await.unwrap(), (seq, rows));
     assert_eq!(state_of(store, pair(1, 2)).await.last_id, 3);
     assert_eq!(
@@ -321,41 +325,41 @@ async fn check_fenced(store: &dyn Store, batch: &AppendBatch) {
     );
 }
 
-pub(super) async fn a_taken_log_position_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_log_position_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.seq = 2;
     log.send(1, pair(1, 3), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn a_taken_message_id_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_message_id_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.known.get_mut(&pair(1, 2)).unwrap().last_id = 2;
     log.send(1, pair(1, 3), 100, "x");
     log.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn a_taken_conversation_row_is_fenced(store: &dyn Store) {
+pub(super) async fn a_taken_conversation_row_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.rows = 0;
     log.send(1, pair(1, 3), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn a_conversation_begun_twice_is_fenced(store: &dyn Store) {
+pub(super) async fn a_conversation_begun_twice_is_refused(store: &dyn Store) {
     let mut log = three_messages(store).await;
     log.known.clear();
     log.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
-pub(super) async fn an_outdated_writer_is_fenced_even_with_free_keys(store: &dyn Store) {
+pub(super) async fn an_outdated_writer_is_refused_even_with_free_keys(store: &dyn Store) {
     let mut log = three_messages(store).await;
     // It has missed nothing of the log, but believes that the conversation is longer.
     log.known.get_mut(&pair(1, 2)).unwrap().last_id = 7;
     log.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &log.batch).await;
+    check_outdated(store, &log).await;
 }
 
 pub(super) async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
@@ -374,12 +378,12 @@ pub(super) async fn a_batch_with_gaps_is_refused(store: &dyn Store) {
         conversation: Conversation::Group(GroupId::from_wire(9).unwrap()),
     });
     for log in [gap_in_log, gap_in_ids, group] {
-        let result = store.append(&log.batch).await;
+        let result = store.append(&log.fenced()).await;
         assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
     }
     assert_eq!(
         store.log_end().await.unwrap(),
-        (CommitSeq(3), ConversationRow(1))
+        (CommitSeq::from_wire(3), ConversationRow(1))
     );
 }
 
@@ -392,7 +396,7 @@ pub(super) async fn a_failed_batch_leaves_nothing_behind(store: &dyn Store) {
     }
     bad.known.get_mut(&pair(1, 2)).unwrap().last_id = 2;
     bad.send(1, pair(1, 2), 100, "x");
-    check_fenced(store, &bad.batch).await;
+    check_outdated(store, &bad).await;
     // The store goes on.
     log.send(1, pair(1, 3), 100, "y");
     log.commit(store).await.unwrap();
@@ -446,10 +450,16 @@ pub(super) async fn reads_stop_at_their_bytes(store: &dyn Store) {
     }
     let named = store.by_ids(pair(1, 2), &[1, 2, 3], 0, within(few));
     assert_eq!(ids(named.await.unwrap()), [3, 2]);
-    let entries = store.read_log(CommitSeq(1), within(few)).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq::from_wire(1), within(few))
+        .await
+        .unwrap();
     let messages = entries.into_iter().map(|entry| entry.message);
     assert_eq!(ids(messages.collect()), [2, 3]);
-    let entries = store.read_log(CommitSeq(3), within(few)).await.unwrap();
+    let entries = store
+        .read_log(CommitSeq::from_wire(3), within(few))
+        .await
+        .unwrap();
     let messages = entries.into_iter().map(|entry| entry.message);
     assert_eq!(ids(messages.collect()), [4], "the first one comes whole");
 }

@@ -6,7 +6,7 @@ use im_store::{
 
 use super::accounts::{import, person};
 use super::groups::change;
-use crate::log::{Log, at, id, pair, user};
+use crate::log::{Log, at, id, pair, standing, user};
 
 fn position(reader: u32, conversation: Conversation, read_id: u32) -> ReadPosition {
     ReadPosition {
@@ -109,7 +109,10 @@ pub(super) async fn a_group_is_recent_once_it_has_a_message_for_the_member(store
     log.send(1, conversation, 10, "x");
     log.commit(store).await.unwrap();
     store
-        .change_members(&change(group, MemberChange::Add, &[3], 1))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Add, &[3], 1),
+        )
         .await
         .unwrap();
     assert_eq!(recents(store, 2, 0, 10).await, [conversation]);
@@ -228,7 +231,10 @@ pub(super) async fn read_positions_of_strangers_are_not_stored(store: &dyn Store
         "the good one is"
     );
     store
-        .change_members(&change(group, MemberChange::Remove, &[1], 1))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Remove, &[1], 1),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -283,7 +289,10 @@ pub(super) async fn unread_counts_of_groups_begin_at_the_join(store: &dyn Store)
     }
     log.commit(store).await.unwrap();
     store
-        .change_members(&change(group, MemberChange::Add, &[3], 4))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Add, &[3], 4),
+        )
         .await
         .unwrap();
     log.send(1, conversation, 10, "x");
@@ -341,7 +350,10 @@ pub(super) async fn former_members_have_no_session(store: &dyn Store) {
     log.send(1, conversation, 10, "x");
     log.commit(store).await.unwrap();
     store
-        .change_members(&change(group, MemberChange::Remove, &[2], 1))
+        .change_members(
+            standing(store).await,
+            &change(group, MemberChange::Remove, &[2], 1),
+        )
         .await
         .unwrap();
     assert_eq!(recents(store, 2, 0, 10).await, []);
@@ -370,7 +382,10 @@ pub(super) async fn related_users_come_from_pairs_groups_and_departments(store: 
     log.group(store, &[1, 11, 12], 5).await;
     let left = log.group(store, &[1, 13], 5).await;
     store
-        .change_members(&change(left, MemberChange::Remove, &[1], 0))
+        .change_members(
+            standing(store).await,
+            &change(left, MemberChange::Remove, &[1], 0),
+        )
         .await
         .unwrap();
     log.group(store, &[20, 21], 5).await;

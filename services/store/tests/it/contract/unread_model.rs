@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::groups::change;
-use crate::log::{Log, at, pair, user};
+use crate::log::{Log, at, pair, standing, user};
 
 const USERS: u32 = 4;
 const RUNS: u32 = 12;
@@ -162,7 +162,10 @@ async fn play(store: &dyn Store, log: &mut Log, base: u32, steps: &[Step]) {
                 let last_id = u32::try_from(models[0].senders.len()).unwrap();
                 if models[0].members.remove(&(base + member)).is_some() {
                     let change = change(group, MemberChange::Remove, &[base + member], last_id);
-                    store.change_members(&change).await.unwrap();
+                    store
+                        .change_members(standing(store).await, &change)
+                        .await
+                        .unwrap();
                 }
             }
             Step::Join { member } => {
@@ -172,7 +175,10 @@ async fn play(store: &dyn Store, log: &mut Log, base: u32, steps: &[Step]) {
                 {
                     entry.insert(Seen::default());
                     let change = change(group, MemberChange::Add, &[base + member], last_id);
-                    store.change_members(&change).await.unwrap();
+                    store
+                        .change_members(standing(store).await, &change)
+                        .await
+                        .unwrap();
                 }
             }
         }

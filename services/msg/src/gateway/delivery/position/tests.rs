@@ -12,7 +12,11 @@ const ONE: LinkId = LinkId(1);
 const TWO: LinkId = LinkId(2);
 
 fn at(position: u64) -> CommitSeq {
-    CommitSeq(position)
+    CommitSeq::from_wire(position)
+}
+
+fn span(after: u64, through: u64) -> Span {
+    Span::from_wire(after, through)
 }
 
 /// A machine that is live on links 1 and 2 at this position.
@@ -22,7 +26,7 @@ fn live_at(through: u64) -> Position<&'static str> {
     position.set_ring(OWN, &[ONE, TWO]);
     position.cursor(ONE, through);
     for link in [ONE, TWO] {
-        position.batch(link, through, through, OWN);
+        position.batch(link, Span::at(through), OWN);
         position.snapshot_done(link, through);
         position.batch_done(link, through);
     }
@@ -33,18 +37,18 @@ fn live_at(through: u64) -> Position<&'static str> {
 #[test]
 fn live_messages_are_delivered_while_batches_follow_each_other() {
     let mut position = live_at(10);
-    assert_eq!(position.batch(ONE, at(10), at(12), OWN), Verdict::Deliver);
+    assert_eq!(position.batch(ONE, span(10, 12), OWN), Verdict::Deliver);
     assert_eq!(position.batch_done(ONE, at(12)), None);
-    assert_eq!(position.batch(ONE, at(12), at(15), OWN), Verdict::Deliver);
+    assert_eq!(position.batch(ONE, span(12, 15), OWN), Verdict::Deliver);
     assert_eq!(position.next_read(), Read::Nothing);
 }
 
 #[test]
 fn a_gap_makes_the_log_be_read_from_the_lowest_position() {
     let mut position = live_at(10);
-    position.batch(ONE, at(10), at(20), OWN);
+    position.batch(ONE, span(10, 20), OWN);
     position.batch_done(ONE, at(20));
-    assert_eq!(position.batch(TWO, at(13), at(20), OWN), Verdict::Drop);
+    assert_eq!(position.batch(TWO, span(13, 20), OWN), Verdict::Drop);
     assert_eq!(position.batch_done(TWO, at(20)), None);
     assert_eq!(position.gaps(), 1);
     assert_eq!(position.next_read(), Read::Now(at(10)));
@@ -55,7 +59,7 @@ fn a_gap_makes_the_log_be_read_from_the_lowest_position() {
 #[test]
 fn a_gap_at_the_end_of_the_log_is_found_by_an_announcement() {
     let mut position = live_at(10);
-    assert_eq!(position.batch(ONE, at(11), at(11), OWN), Verdict::Drop);
+    assert_eq!(position.batch(ONE, span(11, 11), OWN), Verdict::Drop);
     position.batch_done(ONE, at(11));
     assert_eq!(position.next_read(), Read::Now(at(10)));
 }
@@ -63,7 +67,7 @@ fn a_gap_at_the_end_of_the_log_is_found_by_an_announcement() {
 #[test]
 fn another_ring_than_ours_means_the_log() {
     let mut position = live_at(10);
-    assert_eq!(position.batch(ONE, at(10), at(11), OWN + 1), Verdict::Drop);
+    assert_eq!(position.batch(ONE, span(10, 11), OWN + 1), Verdict::Drop);
     position.batch_done(ONE, at(11));
     assert_eq!(position.page(at(11), false), None);
     assert_eq!(position.mode(), Mode::Pull);
@@ -79,7 +83,7 @@ fn another_ring_than_ours_means_the_log() {
         "a message of this server is there"
     );
     position.page(at(12), false);
-    position.batch(ONE, at(11), at(12), OWN);
+    position.batch(ONE, span(11, 12), OWN);
     assert_eq!(position.batch_done(ONE, at(12)), Some(vec![]));
     assert_eq!(position.mode(), Mode::Live);
 }
@@ -89,12 +93,12 @@ fn nothing_is_live_before_every_link_has_confirmed_our_sessions() {
     let mut position: Position<()> = Position::new(1_000);
     position.cursor(ONE, at(5));
     position.set_ring(OWN, &[ONE, TWO]);
-    position.batch(ONE, at(5), at(5), OWN);
+    position.batch(ONE, span(5, 5), OWN);
     position.snapshot_done(ONE, at(5));
     assert_eq!(position.batch_done(ONE, at(5)), None);
-    assert_eq!(position.batch(TWO, at(5), at(9), OWN), Verdict::Drop);
+    assert_eq!(position.batch(TWO, span(5, 9), OWN), Verdict::Drop);
     assert_eq!(position.batch_done(TWO, at(9)), None);
-    position.batch(TWO, at(9), at(9), OWN);
+    position.batch(TWO, span(9, 9), OWN);
     position.snapshot_done(TWO, at(9));
     assert_eq!(
         position.batch_done(TWO, at(9)),
@@ -107,26 +111,26 @@ fn nothing_is_live_before_every_link_has_confirmed_our_sessions() {
 #[test]
 fn live_messages_are_held_while_the_end_of_the_log_is_read() {
     let mut position = live_at(10);
-    position.batch(ONE, at(11), at(20), OWN);
+    position.batch(ONE, span(11, 20), OWN);
     position.batch_done(ONE, at(20));
     // The page was made before 20 was committed.
     assert_eq!(position.page(at(18), false), None);
     assert_eq!(position.mode(), Mode::Join);
-    assert_eq!(position.batch(ONE, at(20), at(22), OWN), Verdict::Hold);
+    assert_eq!(position.batch(ONE, span(20, 22), OWN), Verdict::Hold);
     position.hold(ONE, 10, "21 and 22");
     assert_eq!(position.batch_done(ONE, at(22)), None);
     assert_eq!(position.page(at(21), true), Some(vec![(ONE, "21 and 22")]));
     assert_eq!(position.mode(), Mode::Live);
-    assert_eq!(position.batch(ONE, at(22), at(23), OWN), Verdict::Deliver);
+    assert_eq!(position.batch(ONE, span(22, 23), OWN), Verdict::Deliver);
 }
 
 #[test]
 fn held_messages_beyond_the_bound_are_left_to_the_log() {
     let mut position = live_at(10);
-    position.batch(ONE, at(11), at(20), OWN);
+    position.batch(ONE, span(11, 20), OWN);
     position.batch_done(ONE, at(20));
     position.page(at(18), false);
-    assert_eq!(position.batch(ONE, at(20), at(22), OWN), Verdict::Hold);
+    assert_eq!(position.batch(ONE, span(20, 22), OWN), Verdict::Hold);
     position.hold(ONE, 1_001, "too much");
     position.batch_done(ONE, at(22));
     assert_eq!(position.mode(), Mode::Pull);
@@ -137,10 +141,10 @@ fn held_messages_beyond_the_bound_are_left_to_the_log() {
 #[test]
 fn a_hole_among_held_messages_is_filled_by_the_log() {
     let mut position = live_at(10);
-    position.batch(ONE, at(11), at(20), OWN);
+    position.batch(ONE, span(11, 20), OWN);
     position.batch_done(ONE, at(20));
     position.page(at(18), false);
-    assert_eq!(position.batch(ONE, at(25), at(26), OWN), Verdict::Hold);
+    assert_eq!(position.batch(ONE, span(25, 26), OWN), Verdict::Hold);
     position.hold(ONE, 1, "26");
     position.batch_done(ONE, at(26));
     assert_eq!(
@@ -173,7 +177,7 @@ fn without_sessions_the_position_follows_without_reading() {
     assert!(!position.nobody_here());
     assert_eq!(position.next_read(), Read::Nothing);
     position.set_ring(OWN, &[ONE]);
-    position.batch(ONE, at(900), at(1_000), OWN);
+    position.batch(ONE, span(900, 1_000), OWN);
     position.snapshot_done(ONE, at(1_000));
     position.batch_done(ONE, at(1_000));
     assert!(position.nobody_here());

@@ -28,8 +28,7 @@ enum Item {
 
 #[derive(Debug)]
 struct Batch {
-    after: CommitSeq,
-    through: CommitSeq,
+    span: Span,
     ring: u64,
     items: Vec<Item>,
 }
@@ -94,7 +93,7 @@ impl World {
     }
 
     fn end(&self) -> CommitSeq {
-        CommitSeq(self.log.len() as u64)
+        CommitSeq::from_wire(self.log.len() as u64)
     }
 
     fn route(&mut self, n: usize) -> &mut RouteServer {

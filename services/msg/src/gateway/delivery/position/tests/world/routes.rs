@@ -8,7 +8,7 @@ impl World {
         for mask in masks {
             let users = (1..=USERS).filter(|user| mask >> user & 1 == 1).collect();
             self.log.push(Message {
-                seq: CommitSeq(self.end().0 + 1),
+                seq: self.end().next(),
                 users,
             });
         }
@@ -38,8 +38,7 @@ impl World {
                 }
             }
             link.queue.push_back(Batch {
-                after: link.sent,
-                through: end,
+                span: Span::between(link.sent, end),
                 ring: ring.digest(),
                 items,
             });
@@ -56,7 +55,7 @@ impl World {
             .and_then(|link| link.queue.back_mut())
         {
             batch.items.retain(|item| !matches!(item, Item::Message(_)));
-            batch.after = batch.through;
+            batch.span = Span::at(batch.span.through());
         }
     }
 
@@ -71,15 +70,16 @@ impl World {
         match link.queue.back_mut() {
             Some(first) if first.ring == last.ring => {
                 // A snapshot or a loss moves the beginning.
-                if last.after > first.through
+                let (mut after, behind) = (first.span.after(), last.span);
+                if !behind.joins(first.span.through())
                     || last
                         .items
                         .iter()
                         .any(|item| matches!(item, Item::Snapshot { .. }))
                 {
-                    first.after = last.after;
+                    after = behind.after();
                 }
-                first.through = last.through;
+                first.span = Span::between(after, behind.through());
                 first.items.extend(last.items);
             }
             _ => link.queue.push_back(last),
@@ -110,8 +110,7 @@ impl World {
             let at = route.at;
             if let Some(link) = &mut route.link {
                 link.queue.push_back(Batch {
-                    after: link.sent,
-                    through: at.max(link.sent),
+                    span: Span::between(link.sent, at),
                     ring,
                     items: Vec::new(),
                 });
@@ -132,8 +131,7 @@ impl World {
         if up {
             let at = route.at;
             let first = Batch {
-                after: at,
-                through: at,
+                span: Span::at(at),
                 ring,
                 items: Vec::new(),
             };

@@ -47,8 +47,7 @@ impl World {
             let at = route.at;
             let link = route.link.as_mut().unwrap();
             link.queue.push_back(Batch {
-                after: at,
-                through: at,
+                span: Span::at(at),
                 ring: digest,
                 items: vec![Item::Snapshot {
                     tag: self.generation,
@@ -82,17 +81,15 @@ impl World {
                 continue;
             }
             link.known.insert(user);
-            let after = link.sent;
             link.queue.push_back(Batch {
-                after,
-                through: at.max(after),
+                span: Span::between(link.sent, at),
                 ring: digest,
                 items: vec![Item::Ready {
                     session: index,
                     through: at,
                 }],
             });
-            link.sent = at.max(after);
+            link.sent = at.max(link.sent);
         }
     }
 
@@ -116,7 +113,7 @@ impl World {
             user,
             owner,
             start: None,
-            cursor: CommitSeq(u64::MAX),
+            cursor: CommitSeq::NEVER,
             got: Vec::new(),
         };
         self.sessions.push(session);
@@ -136,9 +133,7 @@ impl World {
         if (before == 0) != (batch.ring == 0) {
             self.ring_changed();
         }
-        let verdict = self
-            .position
-            .batch(id, batch.after, batch.through, batch.ring);
+        let verdict = self.position.batch(id, batch.span, batch.ring);
         let mut held = Vec::new();
         for item in batch.items {
             match item {
@@ -166,7 +161,7 @@ impl World {
         if !held.is_empty() {
             self.position.hold(id, held.len(), held);
         }
-        let live = self.position.batch_done(id, batch.through);
+        let live = self.position.batch_done(id, batch.span.through());
         self.replay(live);
         true
     }
@@ -194,7 +189,7 @@ impl World {
     /// Asks for a page, or gets the one that was asked for.
     pub(in super::super) fn read(&mut self, limit: u64) {
         if let Some(after) = self.reading.take() {
-            let through = CommitSeq(after.0 + limit).min(self.end()).max(after);
+            let through = after.plus(limit).min(self.end()).max(after);
             let page: Vec<Message> = self
                 .log
                 .iter()

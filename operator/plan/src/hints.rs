@@ -1,0 +1,48 @@
+//! What of a specification is valid and seldom meant.
+
+use im_operator_api::{ExternalType, ImClusterSpec, ServiceType, TrafficPolicy};
+
+use crate::{Role, pod};
+
+/// Seconds that cluster-autoscaler gives the pods of a node that it removes, unless told otherwise.
+const AUTOSCALER_GRACE: i32 = 600;
+
+/// A line for each.
+pub(crate) fn of(spec: &ImClusterSpec) -> Vec<String> {
+    let msg = &spec.roles.msg;
+    let mut hints = Vec::new();
+    let grace = pod::grace(spec, Role::MSG);
+    if grace > AUTOSCALER_GRACE {
+        hints.push(format!(
+            "spec.roles.msg.drain.maxSeconds: {}: cluster-autoscaler cuts pods of a node that it removes off \
+             after {AUTOSCALER_GRACE} s; set its --max-graceful-termination-sec to {grace} or more",
+            msg.drain.max_seconds
+        ));
+    }
+    let external = &msg.external;
+    let service = &spec.roles.login.service;
+    let from_outside = [
+        (
+            "msg.external",
+            external.kind != ExternalType::None,
+            external.external_traffic_policy,
+        ),
+        (
+            "login.service",
+            service.kind != ServiceType::ClusterIP,
+            service.external_traffic_policy,
+        ),
+    ];
+    let policy = &spec.networking.network_policy;
+    for (field, is_open, traffic) in from_outside {
+        let hides = is_open && traffic == TrafficPolicy::Cluster;
+        if hides && policy.enabled && !policy.client_cidrs.is_empty() {
+            hints.push(format!(
+                "spec.networking.networkPolicy.clientCidrs: with spec.roles.{field}.externalTrafficPolicy \
+                 Cluster, many networks show the address of a node instead of the client's: clients are \
+                 refused, or all let in; Local keeps it"
+            ));
+        }
+    }
+    hints
+}
