@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::cache::ClusterKey;
-use crate::lease::{Observed, Seat, Timing, Tried, Turn};
-use crate::triggers::Triggers;
+use crate::lease::{LeaderElection, Observed, Timing, Tried, Turn};
+use crate::work_queue::WorkQueue;
 
 /// Name of the Lease in every namespace that has ImClusters.
 pub(crate) const LEASE: &str = "imcluster-operator";
@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     /// Namespace and name of the installation.
     pub(crate) installation: String,
     pub(crate) timing: Timing,
-    pub(crate) triggers: Triggers,
+    pub(crate) work_queue: WorkQueue,
     pub(crate) readiness: Readiness,
     pub(crate) tasks: TaskTracker,
     /// Ends with the process.
@@ -161,7 +161,7 @@ impl Shared {
         }
         space.claim = claim;
         let clusters = space.clusters.iter().cloned();
-        clusters.for_each(|cluster| self.settings.triggers.add(cluster));
+        clusters.for_each(|cluster| self.settings.work_queue.add(cluster));
         self.show(&spaces);
     }
 
@@ -189,7 +189,7 @@ impl Shared {
 /// Claims a namespace and keeps it, for ever.
 async fn hold(shared: Arc<Shared>, namespace: String) {
     let settings = &shared.settings;
-    let seat = Seat::new(
+    let seat = LeaderElection::new(
         settings.client.clone(),
         &namespace,
         LEASE,

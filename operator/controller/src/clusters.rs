@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::ClusterKey;
 use crate::metrics::{Metrics, WatchLabels};
-use crate::triggers::Triggers;
+use crate::work_queue::WorkQueue;
 
 /// An ImCluster, or why it cannot be read.
 pub(crate) type Guarded = DeserializeGuard<ImCluster>;
@@ -41,7 +41,7 @@ pub(crate) fn reference(key: &ClusterKey) -> ObjectRef<Guarded> {
 pub(crate) fn follow(
     client: &Client,
     namespace: Option<&str>,
-    triggers: Triggers,
+    work_queue: WorkQueue,
     metrics: Metrics,
     stop: CancellationToken,
     tasks: &TaskTracker,
@@ -53,7 +53,7 @@ pub(crate) fn follow(
         .modify(|object| object.meta_mut().managed_fields = None);
     let events = reflector::reflector(writer, events);
     tasks.spawn(async move {
-        stop.run_until_cancelled(intake(events.boxed(), triggers, metrics))
+        stop.run_until_cancelled(intake(events.boxed(), work_queue, metrics))
             .await;
     });
     reader
@@ -61,7 +61,7 @@ pub(crate) fn follow(
 
 async fn intake(
     mut events: impl Stream<Item = watcher::Result<Event<Guarded>>> + Unpin,
-    triggers: Triggers,
+    work_queue: WorkQueue,
     metrics: Metrics,
 ) {
     let mut known: HashMap<ClusterKey, Look> = HashMap::new();
@@ -73,23 +73,23 @@ async fn intake(
                 let key = key(&object);
                 let look = look(&object);
                 if before.remove(&key).as_ref() != Some(&look) {
-                    triggers.add(key.clone());
+                    work_queue.add(key.clone());
                 }
                 known.insert(key, look);
             }
-            Ok(Event::InitDone) => before.drain().for_each(|(key, _)| triggers.add(key)),
+            Ok(Event::InitDone) => before.drain().for_each(|(key, _)| work_queue.add(key)),
             Ok(Event::Apply(object)) => {
                 let key = key(&object);
                 let look = look(&object);
                 if known.get(&key) != Some(&look) {
-                    triggers.add(key.clone());
+                    work_queue.add(key.clone());
                     known.insert(key, look);
                 }
             }
             Ok(Event::Delete(object)) => {
                 let key = key(&object);
                 known.remove(&key);
-                triggers.add(key);
+                work_queue.add(key);
             }
             Err(error) => {
                 let kind = "ImCluster";
@@ -139,9 +139,9 @@ mod tests {
     }
 
     async fn triggered(events: Vec<Event<Guarded>>) -> Vec<String> {
-        let (triggers, queue) = Triggers::new(Metrics::unregistered());
+        let (work_queue, queue) = WorkQueue::new(Metrics::unregistered());
         let events = stream::iter(events.into_iter().map(Ok));
-        intake(events, triggers, Metrics::unregistered()).await;
+        intake(events, work_queue, Metrics::unregistered()).await;
         queue.map(|key| key.name).collect().await
     }
 

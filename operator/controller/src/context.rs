@@ -21,19 +21,19 @@ use crate::expectations::Expectations;
 use crate::load::Loads;
 use crate::metrics::{ClusterLabels, Metrics};
 use crate::nodes::Nodes;
-use crate::notices::Notices;
+use crate::recorder::EventRecorder;
 use crate::secret::Text;
 use crate::status::Volume;
-use crate::triggers::Triggers;
+use crate::work_queue::WorkQueue;
 
 /// What all reconciliations share.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
     pub(crate) cache: Cache,
-    pub(crate) triggers: Triggers,
+    pub(crate) work_queue: WorkQueue,
     pub(crate) loads: Loads,
-    pub(crate) notices: Notices,
+    pub(crate) recorder: EventRecorder,
     pub(crate) metrics: Metrics,
     pub(crate) nodes: Nodes,
     pub(crate) backoff: Backoff,
@@ -68,7 +68,7 @@ pub(crate) struct Memory {
     pub(crate) claim: ClaimMemory,
     /// Since when every look met something that could not be written.
     pub(crate) unwritten_since: Option<Instant>,
-    pub(crate) told: Told,
+    pub(crate) told: LastReported,
 }
 
 /// What was last seen of the claim of the database's volume.
@@ -91,7 +91,7 @@ pub(crate) struct Shown {
 
 /// What was told in events and counters, so that it is told once.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct LastReported {
     pub(crate) invalid: String,
     pub(crate) stalled: String,
     /// Why the volume is too small.
@@ -106,7 +106,7 @@ pub(crate) struct Told {
     pub(crate) late: BTreeSet<&'static str>,
 }
 
-impl Told {
+impl LastReported {
     /// What the process that wrote a status has told, as far as the status shows.
     pub(crate) fn of_status(status: &ImClusterStatus) -> Self {
         let find = |kind: &str| status.conditions.iter().find(|it| it.type_ == kind);

@@ -115,7 +115,7 @@ impl Turn {
 
 /// A seat for one of several replicas.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct LeaderElection {
     api: Api<Lease>,
     name: String,
     identity: String,
@@ -163,7 +163,7 @@ enum Step {
     Wait,
 }
 
-impl Seat {
+impl LeaderElection {
     pub(crate) fn new(
         client: Client,
         namespace: &str,

@@ -21,7 +21,7 @@ use tracing::debug;
 
 use crate::cache::{Cache, ClusterKey};
 use crate::kinds::Kind;
-use crate::triggers::Triggers;
+use crate::work_queue::WorkQueue;
 
 mod http;
 mod table;
@@ -68,7 +68,7 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug)]
 pub(crate) struct Loads {
     cache: Cache,
-    triggers: Triggers,
+    work_queue: WorkQueue,
     known: Arc<Mutex<HashMap<ClusterKey, Known>>>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -87,13 +87,13 @@ struct Known {
 impl Loads {
     pub(crate) fn new(
         cache: Cache,
-        triggers: Triggers,
+        work_queue: WorkQueue,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         Self {
             cache,
-            triggers,
+            work_queue,
             known: Arc::default(),
             permits: Arc::new(Semaphore::new(READS)),
             tasks,
@@ -159,7 +159,7 @@ impl Loads {
                 news
             });
             if news {
-                self.triggers.add(cluster.clone());
+                self.work_queue.add(cluster.clone());
             }
             // Clusters that started together drift apart.
             let spread = reading.interval.mul_f64(rand::random_range(0.95..1.05));

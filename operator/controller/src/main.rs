@@ -27,18 +27,18 @@ mod load;
 mod metrics;
 mod msg;
 mod nodes;
-mod notices;
 mod ownership;
 mod prune;
 mod rbac;
 mod reconcile;
+mod recorder;
 mod run;
 mod secret;
 mod status;
 #[cfg(test)]
 mod testing;
-mod triggers;
 mod watch;
+mod work_queue;
 
 /// Threads of the runtime: the work is waiting, and 16 reconciliations keep two threads busy.
 const WORKERS: usize = 2;

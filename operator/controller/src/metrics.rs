@@ -183,7 +183,7 @@ impl Metrics {
             "Clusters that wait",
             it.queue_depth.clone(),
         );
-        r.register("workqueue_adds", "Triggers", it.queue_adds.clone());
+        r.register("workqueue_adds", "WorkQueue", it.queue_adds.clone());
         r.register(
             "workqueue_queue_duration_seconds",
             "From the first trigger to the start of the work",

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use crate::cache::ClusterKey;
 use crate::msg::address::Node;
-use crate::triggers::Triggers;
+use crate::work_queue::WorkQueue;
 
 /// Longest wait for the first list.
 const FIRST_LIST: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ const LEAVING: [&str; 3] = [
 pub(crate) struct Nodes {
     seen: Arc<Mutex<Seen>>,
     listed: Arc<signal::Sender<bool>>,
-    triggers: Triggers,
+    work_queue: WorkQueue,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -52,11 +52,11 @@ struct Seen {
 }
 
 impl Nodes {
-    pub(crate) fn new(triggers: Triggers, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(crate) fn new(work_queue: WorkQueue, tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self {
             seen: Arc::default(),
             listed: Arc::new(signal::Sender::new(false)),
-            triggers,
+            work_queue,
             tasks,
             stop,
         }
@@ -125,7 +125,7 @@ impl Nodes {
             if seen.nodes != before {
                 seen.readers
                     .iter()
-                    .for_each(|key| self.triggers.add(key.clone()));
+                    .for_each(|key| self.work_queue.add(key.clone()));
             }
         }
     }
@@ -192,9 +192,9 @@ mod tests {
     }
 
     fn nodes() -> (Nodes, impl Stream<Item = ClusterKey>) {
-        let (triggers, queue) = Triggers::new(Metrics::unregistered());
+        let (work_queue, queue) = WorkQueue::new(Metrics::unregistered());
         let stop = CancellationToken::new();
-        (Nodes::new(triggers, TaskTracker::new(), stop), queue)
+        (Nodes::new(work_queue, TaskTracker::new(), stop), queue)
     }
 
     fn names(nodes: &Nodes) -> Vec<String> {
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(names(&nodes), ["a", "b"]);
         let mut queue = std::pin::pin!(queue);
         assert_eq!(queue.next().await, Some(key.clone()));
-        nodes.triggers.begin(&key);
+        nodes.work_queue.begin(&key);
         let events = [Event::Apply(kube("a", "Unknown", none.clone()))];
         nodes.follow(stream::iter(events).map(Ok)).await;
         assert_eq!(names(&nodes), ["b"]);

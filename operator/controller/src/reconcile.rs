@@ -20,11 +20,11 @@ use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, ClusterKey};
 use crate::claims::Claim;
 use crate::clusters::{self, Guarded};
-use crate::context::{self, Context, Memory, Told};
+use crate::context::{self, Context, LastReported, Memory};
 use crate::load::{Load, Reading};
 use crate::metrics::{CONTROLLER_LABELS, Outcome};
 use crate::msg::address::Node;
-use crate::notices::Reason;
+use crate::recorder::Reason;
 use crate::secret;
 use crate::status::{Facts, Invalid, compose, write};
 
@@ -57,7 +57,7 @@ pub(crate) enum ReconcileError {
 }
 
 /// One look, with what it found.
-pub(crate) struct Look<'a> {
+pub(crate) struct Reconciliation<'a> {
     pub(crate) ctx: &'a Context,
     pub(crate) key: &'a ClusterKey,
     pub(crate) cluster: &'a Resolved,
@@ -95,7 +95,7 @@ pub(crate) async fn reconcile(
     ctx: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     let key = clusters::key(object.as_ref());
-    ctx.triggers.begin(&key);
+    ctx.work_queue.begin(&key);
     let workers = ctx
         .metrics
         .active_workers
@@ -196,7 +196,7 @@ async fn idle(
             ctx.claims.installation()
         );
         let reason = Reason::LookedAfterByAnother;
-        ctx.notices.say(about, reason, &note).await;
+        ctx.recorder.record(about, reason, &note).await;
     }
     memory.idle = Some(claim);
     true
@@ -228,7 +228,7 @@ async fn invalid(
     let status = compose::invalid(&facts, &previous);
     finish(status, &previous, ctx, key, memory).await?;
     if memory.told.invalid != text {
-        ctx.notices.say(about, Reason::SpecInvalid, &text).await;
+        ctx.recorder.record(about, Reason::SpecInvalid, &text).await;
         memory.told.invalid = text;
     }
     // Only a change can help.
@@ -266,7 +266,7 @@ async fn valid(
         name: key.name.clone(),
         uid: uid.clone(),
     };
-    let look = Look {
+    let look = Reconciliation {
         ctx,
         key,
         cluster,
@@ -334,7 +334,7 @@ fn previous_status(live: Option<ImClusterStatus>, memory: &mut Memory) -> ImClus
         return written.clone();
     }
     let previous = live.unwrap_or_default();
-    memory.told = Told::of_status(&previous);
+    memory.told = LastReported::of_status(&previous);
     previous
 }
 
@@ -355,7 +355,7 @@ async fn finish(
     Ok(())
 }
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Makes sure that the installation's secret, the administrators' and the key of remembered logins exist.
     async fn secrets(&self, memory: &mut Memory, trouble: &mut Trouble) {
         let due = memory
@@ -415,22 +415,22 @@ impl Look<'_> {
                     "Secret {name} has another text: pods take it over by themselves within two \
                      minutes, and those that do not share a value meanwhile cannot talk to each other"
                 );
-                self.say(Reason::SecretChanged, &note).await;
+                self.record(Reason::SecretChanged, &note).await;
             }
             secret::Kept::Overlapping => {
                 let note = format!(
                     "Secret {name} has another text: it holds the old and the new one from now on, the \
                      new one first in two minutes, and the new one alone in two more"
                 );
-                self.say(Reason::SecretChanged, &note).await;
+                self.record(Reason::SecretChanged, &note).await;
             }
             secret::Kept::Advanced => {
                 let note = format!("Secret {name} is one step further on the way to its new text");
-                self.say(Reason::SecretRotated, &note).await;
+                self.record(Reason::SecretRotated, &note).await;
             }
             secret::Kept::Restored => {
                 let note = format!("Secret {name} was gone and has its old text again");
-                self.say(Reason::SecretRestored, &note).await;
+                self.record(Reason::SecretRestored, &note).await;
             }
             secret::Kept::Replaced => {
                 let then = if name == names::remember_secret(&self.key.name) {
@@ -439,15 +439,15 @@ impl Look<'_> {
                     "change operation.restartTrigger, so that all pods use it"
                 };
                 let note = format!("Secret {name} was missing and has a new text: {then}");
-                self.say(Reason::SecretReplaced, &note).await;
+                self.record(Reason::SecretReplaced, &note).await;
             }
             secret::Kept::Foreign => trouble.conflicts.push(format!("Secret {name}")),
         }
     }
 
     /// Says that something happened to this cluster.
-    pub(crate) async fn say(&self, reason: Reason, note: &str) {
-        self.ctx.notices.say(self.about, reason, note).await;
+    pub(crate) async fn record(&self, reason: Reason, note: &str) {
+        self.ctx.recorder.record(self.about, reason, note).await;
     }
 
     /// When to look again.

@@ -27,14 +27,14 @@ use crate::claims::{self, Claims};
 use crate::cli::{LogFormat, RunArgs};
 use crate::clusters;
 use crate::context::{Context, Memories};
-use crate::lease::{Seat, Timing, Turn};
+use crate::lease::{LeaderElection, Timing, Turn};
 use crate::load::Loads;
 use crate::metrics::{CONTROLLER_LABELS, Metrics, QUEUE_LABELS};
 use crate::nodes::Nodes;
-use crate::notices::Notices;
 use crate::reconcile;
-use crate::triggers::Triggers;
+use crate::recorder::EventRecorder;
 use crate::watch::{SYNC_LIMIT, Synced, Watches};
+use crate::work_queue::WorkQueue;
 
 /// A process without a heartbeat for this long is restarted.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -181,7 +181,7 @@ impl Operator<'_> {
         // A replica without the lease is ready: it has nothing to wait for but its turn.
         process.readiness.set(CACHES, true);
         self.lead(false);
-        let seat = Seat::new(
+        let seat = LeaderElection::new(
             self.client.clone(),
             &self.own_namespace,
             &self.args.lease_name,
@@ -262,13 +262,13 @@ impl Operator<'_> {
                 .set(0);
             let objects = work.stores.iter().flat_map(Store::state);
             let keys = objects.map(|object| clusters::key(object.as_ref()));
-            work.ctx.triggers.restart(keys);
+            work.ctx.work_queue.restart(keys);
         }
         self.apply(work).await;
     }
 
     /// Namespaces are claimed for this installation, unless replicas are not told apart either.
-    fn claims(&self, triggers: Triggers, readiness: &Readiness) -> Claims {
+    fn claims(&self, work_queue: WorkQueue, readiness: &Readiness) -> Claims {
         if self.args.no_lease {
             return Claims::default();
         }
@@ -276,7 +276,7 @@ impl Operator<'_> {
             client: self.client.clone(),
             installation: format!("{}/{}", self.own_namespace, self.args.lease_name),
             timing: Timing::of_claims(self.args.claim_duration_seconds),
-            triggers,
+            work_queue,
             readiness: readiness.clone(),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -286,7 +286,7 @@ impl Operator<'_> {
     /// Starts the watches on children.
     fn watch(&self, readiness: &Readiness) -> Work {
         let args = self.args;
-        let (triggers, queue) = Triggers::new(self.metrics.clone());
+        let (work_queue, queue) = WorkQueue::new(self.metrics.clone());
         let cache = Cache::default();
         let ctx = Arc::new(Context {
             client: self.client.clone(),
@@ -299,20 +299,20 @@ impl Operator<'_> {
                 ..Settings::default()
             },
             cache: cache.clone(),
-            triggers: triggers.clone(),
+            work_queue: work_queue.clone(),
             loads: Loads::new(
                 cache.clone(),
-                triggers.clone(),
+                work_queue.clone(),
                 self.tasks.clone(),
                 self.stop.clone(),
             ),
-            notices: Notices::new(self.client.clone(), &self.identity),
+            recorder: EventRecorder::new(self.client.clone(), &self.identity),
             metrics: self.metrics.clone(),
-            nodes: Nodes::new(triggers.clone(), self.tasks.clone(), self.stop.clone()),
+            nodes: Nodes::new(work_queue.clone(), self.tasks.clone(), self.stop.clone()),
             backoff: Backoff::default(),
             resync: Duration::from_secs(args.resync_seconds),
             memories: Memories::default(),
-            claims: self.claims(triggers.clone(), readiness),
+            claims: self.claims(work_queue.clone(), readiness),
         });
         info!(scopes = ?self.scopes, "listing");
         let synced = self.scopes_and_watchers().map(|(namespace, client)| {
@@ -320,7 +320,7 @@ impl Operator<'_> {
                 client: client.clone(),
                 namespace: namespace.clone(),
                 cache: cache.clone(),
-                triggers: triggers.clone(),
+                work_queue: work_queue.clone(),
                 metrics: self.metrics.clone(),
                 stop: self.stop.clone(),
                 tasks: self.tasks.clone(),
@@ -341,7 +341,7 @@ impl Operator<'_> {
             clusters::follow(
                 client,
                 namespace.as_deref(),
-                ctx.triggers.clone(),
+                ctx.work_queue.clone(),
                 self.metrics.clone(),
                 self.stop.clone(),
                 &self.tasks,
@@ -403,7 +403,7 @@ impl Operator<'_> {
                                 namespace: reference.namespace.clone().unwrap_or_default(),
                                 name: reference.name.clone(),
                             };
-                            ctx.triggers.begin(&key);
+                            ctx.work_queue.begin(&key);
                             ctx.forget(&key);
                             debug!(%reference, "gone");
                         }

@@ -28,7 +28,7 @@ use crate::cache::{Cache, ClusterKey, Entry};
 use crate::kinds::Kind;
 use crate::metrics::{Metrics, WatchLabels};
 use crate::ownership::Seen;
-use crate::triggers::Triggers;
+use crate::work_queue::WorkQueue;
 
 /// What every watch of a scope shares.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub(crate) struct Watches {
     /// `None`: every namespace.
     pub(crate) namespace: Option<String>,
     pub(crate) cache: Cache,
-    pub(crate) triggers: Triggers,
+    pub(crate) work_queue: WorkQueue,
     pub(crate) metrics: Metrics,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -127,7 +127,7 @@ impl Watches {
             kind,
             namespace: self.namespace.clone(),
             cache: self.cache.clone(),
-            triggers: self.triggers.clone(),
+            work_queue: self.work_queue.clone(),
             shown: HashSet::new(),
             listed: Some(synced.clone()),
             detail,
@@ -197,7 +197,7 @@ struct Intake<K> {
     kind: Kind,
     namespace: Option<String>,
     cache: Cache,
-    triggers: Triggers,
+    work_queue: WorkQueue,
     shown: HashSet<(String, String)>,
     listed: Option<signal::Sender<usize>>,
     detail: fn(K) -> Detail,
@@ -216,7 +216,7 @@ impl<K: Resource<DynamicType = ()>> Intake<K> {
                 let shown = std::mem::take(&mut self.shown);
                 let namespace = self.namespace.as_deref();
                 for cluster in self.cache.retain(self.kind, namespace, &shown) {
-                    self.triggers.add(cluster);
+                    self.work_queue.add(cluster);
                 }
                 if let Some(listed) = self.listed.take() {
                     listed.send_modify(|count| *count += 1);
@@ -227,7 +227,7 @@ impl<K: Resource<DynamicType = ()>> Intake<K> {
                 let namespace = object.namespace().unwrap_or_default();
                 if let Some(cluster) = self.cache.delete(self.kind, &namespace, &object.name_any())
                 {
-                    self.triggers.add(cluster);
+                    self.work_queue.add(cluster);
                 }
             }
         }
@@ -238,7 +238,7 @@ impl<K: Resource<DynamicType = ()>> Intake<K> {
         let namespace = object.namespace().unwrap_or_default();
         let Some(instance) = object.labels().get(labels::INSTANCE).cloned() else {
             if let Some(cluster) = self.cache.delete(self.kind, &namespace, &name) {
-                self.triggers.add(cluster);
+                self.work_queue.add(cluster);
             }
             return;
         };
@@ -252,7 +252,7 @@ impl<K: Resource<DynamicType = ()>> Intake<K> {
             detail: (self.detail)(object),
         };
         for cluster in self.cache.apply(self.kind, cluster, &name, entry) {
-            self.triggers.add(cluster);
+            self.work_queue.add(cluster);
         }
     }
 }

@@ -40,17 +40,17 @@ pub(crate) struct Installation {
     pub(crate) claims: Claims,
     readiness: Readiness,
     queue: Pin<Box<dyn Stream<Item = ClusterKey> + Send>>,
-    triggers: Triggers,
+    work_queue: WorkQueue,
 }
 
 pub(crate) fn installation(client: &Client, name: &str) -> Installation {
-    let (triggers, queue) = Triggers::new(Metrics::unregistered());
+    let (work_queue, queue) = WorkQueue::new(Metrics::unregistered());
     let readiness = Readiness::default();
     let claims = Claims::new(Settings {
         client: client.clone(),
         installation: name.to_owned(),
         timing: Timing::of_claims(60),
-        triggers: triggers.clone(),
+        work_queue: work_queue.clone(),
         readiness: readiness.clone(),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
@@ -59,7 +59,7 @@ pub(crate) fn installation(client: &Client, name: &str) -> Installation {
         claims,
         readiness,
         queue: queue.boxed(),
-        triggers,
+        work_queue,
     }
 }
 
@@ -68,7 +68,7 @@ impl Installation {
     pub(crate) async fn asked_for(&mut self) -> Claim {
         let limit = Duration::from_secs(90);
         let next = timeout(limit, self.queue.next()).await.unwrap().unwrap();
-        self.triggers.begin(&next);
+        self.work_queue.begin(&next);
         self.claims.of(&next)
     }
 }

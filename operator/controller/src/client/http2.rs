@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::cache::Cache;
-use crate::triggers::Triggers;
 use crate::watch::Watches;
+use crate::work_queue::WorkQueue;
 
 /// A certificate for 127.0.0.1 that signs itself, and its key: of these tests, and of nothing else.
 const CERTIFICATE: &str = "MIIBkDCCATagAwIBAgIUdzt844onopKM0i4woXUhgyCMh8cwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3\
@@ -116,7 +116,7 @@ async fn a_hundred_namespaces_take_four_connections() {
     };
     let watchers: Vec<Client> = (0..connections(100, 490)).map(|_| client()).collect();
     warm(&watchers).await;
-    let (triggers, _queue) = Triggers::new(metrics.clone());
+    let (work_queue, _queue) = WorkQueue::new(metrics.clone());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let namespaces = (0..100).map(|number| format!("chat-{number}"));
     let synced = namespaces
@@ -126,7 +126,7 @@ async fn a_hundred_namespaces_take_four_connections() {
                 client: client.clone(),
                 namespace: Some(namespace),
                 cache: Cache::default(),
-                triggers: triggers.clone(),
+                work_queue: work_queue.clone(),
                 metrics: metrics.clone(),
                 stop: stop.clone(),
                 tasks: tasks.clone(),

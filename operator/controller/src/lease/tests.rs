@@ -18,9 +18,9 @@ fn held_by(holder: &str) -> Lease {
     }
 }
 
-fn seat(client: Client) -> Seat {
+fn seat(client: Client) -> LeaderElection {
     let timing = Timing::new(15, 12, 1).unwrap();
-    Seat::new(client, "chat", "im-operator", "a", timing, Turn::default())
+    LeaderElection::new(client, "chat", "im-operator", "a", timing, Turn::default())
 }
 
 /// An API server that is away from one second to another.

@@ -16,9 +16,9 @@ use crate::cache::Children;
 use crate::cache::views::DELETION_COST;
 use crate::expectations::Expectations;
 use crate::kinds::Kind;
-use crate::notices::Reason;
 use crate::ownership::MANAGER;
 use crate::prune;
+use crate::recorder::Reason;
 
 /// What the builders make for the actions.
 pub(crate) trait Manifests: Sync {

@@ -8,7 +8,7 @@ use im_operator_plan::Resolved;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
 
-use super::Look;
+use super::Reconciliation;
 use crate::apply::ApplyError;
 use crate::cache::ClusterKey;
 use crate::context::{Context, Memory};
@@ -41,7 +41,7 @@ pub(super) async fn nodes(cluster: &Resolved, key: &ClusterKey, ctx: &Context) -
 
 /// The stored revisions of this cluster. Each is read once: their content never changes.
 pub(super) async fn revisions(
-    look: &Look<'_>,
+    look: &Reconciliation<'_>,
     memory: &mut Memory,
 ) -> Result<Vec<ControllerRevision>, ApplyError> {
     let api: Api<ControllerRevision> =

@@ -10,7 +10,7 @@ use kube::Api;
 
 use super::msg::Msg;
 use super::stages::Stages;
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::apply::ApplyError;
 use crate::context::Memory;
 use crate::kinds::Kind;
@@ -20,7 +20,7 @@ use crate::status::failing::failing;
 use crate::status::roles::{Observed, RoleFacts};
 use crate::status::{Database, Facts, LoadFacts};
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Everything that the status is made from.
     pub(crate) async fn facts(
         &self,

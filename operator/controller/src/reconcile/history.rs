@@ -7,12 +7,12 @@ use im_operator_plan::{Desired, Role};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::context::Memory;
 use crate::kinds::Kind;
 use crate::prune;
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Deletes children that are not wanted any more.
     pub(crate) async fn prune(&self, desired: &Desired, memory: &Memory, trouble: &mut Trouble) {
         let mut wanted: HashSet<(Kind, String)> = desired

@@ -7,13 +7,13 @@ use im_operator_plan::Role;
 use im_operator_plan::mirror::{self, Mirrored, Steps};
 use tokio::time::Instant;
 
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::apply::Wanted;
 use crate::context::{Memory, Shown};
 use crate::kinds::Kind;
 use crate::load::Knowledge;
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Brings the mirror up to date, not more often than `mirrorIntervalSeconds`.
     pub(crate) async fn mirror(&self, memory: &mut Memory, trouble: &mut Trouble) {
         let load = &self.cluster.spec.load;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::stages::Stages;
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::context::Memory;
 use crate::msg::address::Addresses;
 use crate::msg::execute::{Done, Executor, Manifests, slot_manifest, unused_manifest};
@@ -22,7 +22,7 @@ pub(crate) struct Msg {
     pub(crate) outcome: Option<Outcome>,
 }
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Takes the next steps for msg.
     pub(crate) async fn msg(
         &self,
@@ -100,7 +100,7 @@ impl Look<'_> {
                 .execute(action, self.now, &mut memory.expectations)
                 .await
             {
-                Ok(Done::Written(Some((reason, note)))) => self.say(reason, &note).await,
+                Ok(Done::Written(Some((reason, note)))) => self.record(reason, &note).await,
                 Ok(Done::Written(None) | Done::Needless) => {}
                 Ok(Done::Stale) => trouble.stale = true,
                 Ok(Done::Foreign(what)) => trouble.conflicts.push(what),
@@ -164,7 +164,7 @@ impl Look<'_> {
 
 /// What the builders make for msg.
 struct MsgManifests<'a> {
-    look: &'a Look<'a>,
+    look: &'a Reconciliation<'a>,
     desired: &'a Desired,
     templates: &'a Templates,
 }

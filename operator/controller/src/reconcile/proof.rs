@@ -4,7 +4,7 @@ use im_operator_plan::{Child, Desired, Role, names, proof};
 use jiff::SignedDuration;
 
 use super::stages::Stages;
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::apply::ApplyError;
 use crate::cache::Entry;
 use crate::cache::views::PodView;
@@ -17,7 +17,7 @@ use crate::prune;
 /// gets it without a proof.
 const LIMIT: SignedDuration = SignedDuration::from_secs(120);
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Holds db-proxy back while its new image is not proved, and sees to the proof.
     pub(crate) async fn prove(
         &self,

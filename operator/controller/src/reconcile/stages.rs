@@ -12,14 +12,14 @@ use im_operator_plan::{Child, Desired, Role, build, names};
 use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::apply::{ApplyError, Ensured, Wanted};
 use crate::cache::Entry;
 use crate::cache::views::{PodView, WorkloadView};
 use crate::context::Memory;
 use crate::kinds::Kind;
 use crate::msg::observe::{owned, sets};
-use crate::notices::Reason;
+use crate::recorder::Reason;
 use crate::status::roles::RoleFacts;
 
 /// How far the roles are.
@@ -41,7 +41,7 @@ const MISSING: SignedDuration = SignedDuration::from_secs(5);
 /// Time without progress after which a StatefulSet counts as stuck, as for Deployments.
 const STATEFUL_DEADLINE: SignedDuration = SignedDuration::from_secs(600);
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Applies all children but those of single pods.
     pub(crate) async fn stages(
         &self,
@@ -192,7 +192,7 @@ impl Look<'_> {
             Ok(Ensured::Corrected(path)) => {
                 self.ctx.metrics.drifted(&self.labels());
                 let note = format!("{what} was changed by others at {path}, and put right");
-                self.say(Reason::DriftCorrected, &note).await;
+                self.record(Reason::DriftCorrected, &note).await;
             }
             Ok(Ensured::Foreign) => trouble.conflicts.push(what),
             Ok(Ensured::Deleting) => trouble.stale = true,

@@ -6,14 +6,14 @@ use im_operator_api::{ImClusterStatus, SlotState, condition};
 use im_operator_plan::Role;
 use tokio::time::Instant;
 
-use super::Look;
+use super::Reconciliation;
 use super::facts::age_seconds;
 use crate::context::Memory;
 use crate::metrics::{CONTROLLER_LABELS, ClusterFigures};
-use crate::notices::Reason;
+use crate::recorder::Reason;
 use crate::status::{Database, Facts};
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Tells what changed since the last look.
     pub(crate) async fn tell(&self, facts: &Facts, status: &ImClusterStatus, memory: &mut Memory) {
         self.show(facts, status);
@@ -63,9 +63,9 @@ impl Look<'_> {
         memory.told.paused = facts.paused;
         if facts.paused {
             let note = "Nothing but status is written until it is resumed";
-            self.say(Reason::Paused, note).await;
+            self.record(Reason::Paused, note).await;
         } else {
-            self.say(Reason::Resumed, "The installation is looked after again")
+            self.record(Reason::Resumed, "The installation is looked after again")
                 .await;
         }
     }
@@ -73,7 +73,7 @@ impl Look<'_> {
     async fn tell_old_keys(&self, facts: &Facts, memory: &mut Memory) {
         let text = facts.advice();
         if text != memory.told.old_keys && !facts.warnings.is_empty() {
-            self.say(Reason::OldKeys, &text).await;
+            self.record(Reason::OldKeys, &text).await;
         }
         memory.told.old_keys = text;
     }
@@ -95,7 +95,7 @@ impl Look<'_> {
                         .get_or_create_owned(&CONTROLLER_LABELS)
                         .observe(seconds);
                     let note = format!("Every {field} pod has revision {revision}");
-                    self.say(Reason::RolloutCompleted, &note).await;
+                    self.record(Reason::RolloutCompleted, &note).await;
                 }
                 Some((revision, _)) if revision == role.update_revision => {}
                 _ if rolling && !facts.paused => {
@@ -108,7 +108,7 @@ impl Look<'_> {
                             "{field} goes to revision {}: {reason}",
                             role.update_revision
                         );
-                        self.say(Reason::RolloutStarted, &note).await;
+                        self.record(Reason::RolloutStarted, &note).await;
                     }
                 }
                 _ => {}
@@ -119,7 +119,7 @@ impl Look<'_> {
                     .iter()
                     .find(|it| it.type_ == condition::PROGRESSING);
                 let note = found.map_or(field, |it| it.message.as_str());
-                self.say(Reason::RolloutStalled, note).await;
+                self.record(Reason::RolloutStalled, note).await;
             }
         }
     }
@@ -149,7 +149,7 @@ impl Look<'_> {
             } else {
                 Reason::ApplyFailed
             };
-            self.say(reason, &text).await;
+            self.record(reason, &text).await;
         }
         memory.told.stalled = text;
     }
@@ -167,7 +167,7 @@ impl Look<'_> {
             .filter(|pod| failing.contains(&pod.pod))
         {
             if !memory.told.failing.contains(&pod.pod) {
-                self.say(Reason::PodFailing, &pod.line()).await;
+                self.record(Reason::PodFailing, &pod.line()).await;
             }
         }
         let class = "StorageClass".to_owned();
@@ -175,7 +175,7 @@ impl Look<'_> {
             if !memory.told.failing.contains(&class) {
                 let note =
                     "The claim for the database names no StorageClass and there is no default one";
-                self.say(Reason::StorageClassMissing, note).await;
+                self.record(Reason::StorageClassMissing, note).await;
             }
             failing.insert(class);
         }
@@ -188,7 +188,7 @@ impl Look<'_> {
         for pod in ended {
             if self.children.get(crate::kinds::Kind::Pod, &pod).is_none() {
                 let note = format!("Pod {pod} has let its clients go and is gone");
-                self.say(Reason::DrainCompleted, &note).await;
+                self.record(Reason::DrainCompleted, &note).await;
             }
         }
         memory.told.drains = drains;
@@ -209,7 +209,7 @@ impl Look<'_> {
             .collect();
         for slot in without.intersection(&memory.told.addresses) {
             let note = format!("Slot {slot} has lost its address");
-            self.say(Reason::SlotAddressLost, &note).await;
+            self.record(Reason::SlotAddressLost, &note).await;
         }
         memory.told.addresses = known;
     }

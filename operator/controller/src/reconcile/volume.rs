@@ -14,17 +14,17 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{Look, Trouble};
+use super::{Reconciliation, Trouble};
 use crate::apply::ApplyError;
 use crate::context::Memory;
-use crate::notices::Reason;
 use crate::ownership::MANAGER;
+use crate::recorder::Reason;
 use crate::status::Volume;
 
 /// Claims are not watched: one that is to grow is read this often.
 const AGAIN: Duration = Duration::from_secs(10);
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Makes the claim be as it should be: without the label by which tools that apply manifests would
     /// delete it, and as large as the specification says. One that needs nothing more is read once by
     /// each process, and after another size is asked for.
@@ -67,12 +67,12 @@ impl Look<'_> {
                     RESIZING | PENDING => Reason::VolumeGrowing,
                     _ => Reason::VolumeNotGrown,
                 };
-                self.say(reason, message).await;
+                self.record(reason, message).await;
                 told.clone_from(message);
             }
             Volume::LargeEnough if !told.is_empty() => {
                 let note = format!("the volume has {}", memory.claim.wanted);
-                self.say(Reason::VolumeGrown, &note).await;
+                self.record(Reason::VolumeGrown, &note).await;
                 told.clear();
             }
             _ => {}

@@ -22,10 +22,10 @@ use crate::kinds::Kind;
 use crate::load::Loads;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
-use crate::notices::Notices;
 use crate::ownership::{MANAGER, Seen};
+use crate::recorder::EventRecorder;
 use crate::testing::{self, Asked, Log, not_found, refusal};
-use crate::triggers::Triggers;
+use crate::work_queue::WorkQueue;
 
 pub(super) type Store = Arc<Mutex<BTreeMap<String, Value>>>;
 
@@ -164,7 +164,7 @@ impl World {
     pub(super) async fn asked_for(&mut self) {
         let asked = tokio::time::timeout(Duration::from_secs(30), self.queue.next()).await;
         assert_eq!(asked.unwrap(), Some(key()));
-        self.ctx.triggers.begin(&key());
+        self.ctx.work_queue.begin(&key());
     }
 
     /// A condition of the status as written: its status and reason.
@@ -366,17 +366,22 @@ pub(super) fn key() -> ClusterKey {
 fn context(client: Client) -> (Context, impl Stream<Item = ClusterKey> + Send) {
     let metrics = Metrics::unregistered();
     let cache = Cache::default();
-    let (triggers, queue) = Triggers::new(metrics.clone());
+    let (work_queue, queue) = WorkQueue::new(metrics.clone());
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let context = Context {
         settings: Settings::default(),
-        loads: Loads::new(cache.clone(), triggers.clone(), tasks.clone(), stop.clone()),
-        nodes: Nodes::new(triggers.clone(), tasks, stop),
-        notices: Notices::new(client.clone(), "test"),
+        loads: Loads::new(
+            cache.clone(),
+            work_queue.clone(),
+            tasks.clone(),
+            stop.clone(),
+        ),
+        nodes: Nodes::new(work_queue.clone(), tasks, stop),
+        recorder: EventRecorder::new(client.clone(), "test"),
         client,
         cache,
-        triggers,
+        work_queue,
         metrics,
         backoff: Backoff::default(),
         resync: Duration::from_secs(600),

@@ -15,17 +15,17 @@ use crate::metrics::{Metrics, QUEUE_LABELS};
 /// A cluster waits in the queue once, however often it is named, so the queue is bounded by the
 /// number of clusters.
 #[derive(Clone, Debug)]
-pub(crate) struct Triggers {
+pub(crate) struct WorkQueue {
     waiting: Arc<Mutex<HashMap<ClusterKey, Instant>>>,
     sender: mpsc::UnboundedSender<ClusterKey>,
     metrics: Metrics,
 }
 
-impl Triggers {
+impl WorkQueue {
     /// The queue, and what comes out of it.
     pub(crate) fn new(metrics: Metrics) -> (Self, impl Stream<Item = ClusterKey> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let triggers = Self {
+        let work_queue = Self {
             waiting: Arc::default(),
             sender,
             metrics,
@@ -34,7 +34,7 @@ impl Triggers {
             let key = receiver.recv().await?;
             Some((key, receiver))
         });
-        (triggers, stream.boxed())
+        (work_queue, stream.boxed())
     }
 
     /// Says that a cluster needs a look.
@@ -92,22 +92,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_waits_once_until_its_look_begins() {
-        let (triggers, stream) = Triggers::new(Metrics::unregistered());
+        let (work_queue, stream) = WorkQueue::new(Metrics::unregistered());
         let mut stream = std::pin::pin!(stream);
         let key = ClusterKey {
             namespace: "chat".to_owned(),
             name: "demo".to_owned(),
         };
-        triggers.add(key.clone());
-        triggers.add(key.clone());
+        work_queue.add(key.clone());
+        work_queue.add(key.clone());
         assert_eq!(stream.next().await, Some(key.clone()));
-        triggers.begin(&key);
-        triggers.add(key.clone());
+        work_queue.begin(&key);
+        work_queue.add(key.clone());
         assert_eq!(stream.next().await, Some(key.clone()));
         // It was taken from the queue, and its look never began.
-        triggers.restart([key.clone()]);
+        work_queue.restart([key.clone()]);
         assert_eq!(stream.next().await, Some(key));
-        drop(triggers);
+        drop(work_queue);
         assert_eq!(stream.next().await, None);
     }
 }

@@ -115,15 +115,15 @@ const MAX_NOTE: usize = 1024;
 
 /// Writes events of all clusters.
 #[derive(Clone)]
-pub(crate) struct Notices(Recorder);
+pub(crate) struct EventRecorder(Recorder);
 
-impl std::fmt::Debug for Notices {
+impl std::fmt::Debug for EventRecorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Notices")
+        f.write_str("EventRecorder")
     }
 }
 
-impl Notices {
+impl EventRecorder {
     pub(crate) fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter {
             controller: "imcluster.io/operator".to_owned(),
@@ -133,7 +133,7 @@ impl Notices {
     }
 
     /// Says that something happened.
-    pub(crate) async fn say(&self, about: &ObjectReference, reason: Reason, note: &str) {
+    pub(crate) async fn record(&self, about: &ObjectReference, reason: Reason, note: &str) {
         let namespace = about.namespace.as_deref().unwrap_or_default();
         let name = about.name.as_deref().unwrap_or_default();
         info!(namespace, name, reason = reason.as_str(), note, "event");
