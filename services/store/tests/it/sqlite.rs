@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::groups::change;
-use crate::log::{Log, at, pair, user};
+use crate::log::{Log, at, pair, standing, user};
 
 fn small_log() -> SqliteOptions {
     SqliteOptions {
@@ -456,7 +456,7 @@ async fn who_has_left_keeps_a_row_with_its_time_and_author() {
         .unwrap();
     for (step, is_member) in [(MemberChange::Remove, 0), (MemberChange::Add, 1)] {
         store
-            .change_members(&change(group, step, &[2], 0))
+            .change_members(standing(&store).await, &change(group, step, &[2], 0))
             .await
             .unwrap();
         let row = sqlx::query(
