@@ -61,7 +61,7 @@ pub(crate) struct BackupArgs {
     #[arg(long, value_name = "FILE|-")]
     to: PathBuf,
     /// With `--to -`: room that the copy must leave in the file system of the store's directory.
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(64))]
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(64), help_heading = "Room on the disk")]
     keep_free: ByteSize,
 }
 
@@ -78,7 +78,12 @@ pub(crate) struct RestoreArgs {
     from: PathBuf,
     /// Ids that every conversation skips, so that no new message gets one under which clients hold a
     /// message that the backup did not know. 0 skips none.
-    #[arg(long, value_name = "N", default_value_t = im_store::SKIPPED_IDS)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = im_store::SKIPPED_IDS,
+        help_heading = "Ids of messages"
+    )]
     skip_ids: u32,
 }
 

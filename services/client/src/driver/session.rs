@@ -71,6 +71,12 @@ impl Driver {
             None => self.serve(&mut session, &mut stream, &mut buffer).await,
         };
         if matches!(end, End::Stopped) {
+            // What has no answer, such as a read mark, counts as sent for whoever has closed the client.
+            while let Ok(request) = self.requests.try_recv() {
+                if matches!(request, Request::Tell { .. }) {
+                    self.take_request(&mut session, request);
+                }
+            }
             farewell(&mut stream, &mut session.out).await;
         }
         session.pending.fail_all();
