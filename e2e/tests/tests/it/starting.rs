@@ -167,7 +167,7 @@ async fn a_wrong_secret_is_refused_counted_and_told() {
     let lines = process
         .log()
         .lines()
-        .filter(|line| line.contains("secret"))
+        .filter(|line| line.contains("without the secret"))
         .count();
     assert_eq!(lines, 1, "one line for one reason: {}", process.log());
     // The file that all-in-one made is for its owner only.
