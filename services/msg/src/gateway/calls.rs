@@ -68,6 +68,13 @@ pub(crate) enum Caller {
         parts: Vec<Answer>,
         trace: Trace,
     },
+    /// A request of a client that has no answer: it is carried out although its connection may be gone, for
+    /// which it counts until it is done.
+    Told {
+        conn: Weak<Conn>,
+        /// What it counts for on its connection.
+        bytes: u32,
+    },
     /// A login.
     Login(LoginAttempt),
     /// Nobody waits for the answer.
@@ -81,11 +88,12 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
+    /// The connection with which it ends.
     fn conn(&self) -> Option<&Weak<Conn>> {
         match self {
             Self::Client { conn, .. } => Some(conn),
             Self::Login(attempt) => Some(&attempt.conn),
-            Self::Nobody | Self::Log | Self::CatchUp | Self::Related => None,
+            Self::Told { .. } | Self::Nobody | Self::Log | Self::CatchUp | Self::Related => None,
         }
     }
 }
@@ -118,6 +126,11 @@ impl Bounds {
             logins: config.logins_in_flight as usize,
         }
     }
+}
+
+/// What a question counts for, bytes.
+fn weight(query: &Query) -> u32 {
+    u32::try_from(query.body.len()).unwrap_or(u32::MAX - CALL) + CALL
 }
 
 /// All calls to db-proxy.
@@ -190,7 +203,7 @@ impl Calls {
     /// Asks on behalf of a client. The caller has checked that there is a link; one that is lost now
     /// leaves the question unanswered.
     pub(crate) fn query(&self, query: Query, conn: &Arc<Conn>, seq: u16) {
-        let bytes = u32::try_from(query.body.len()).unwrap_or(u32::MAX - CALL) + CALL;
+        let bytes = weight(&query);
         conn.query_sent(bytes);
         self.queries.take(bytes);
         let conn = Arc::downgrade(conn);
@@ -201,6 +214,16 @@ impl Calls {
             parts: Vec::new(),
             trace: Trace::sample(),
         };
+        self.push(Class::Query, Call::Query(query), caller, bytes);
+    }
+
+    /// Has a request of a client carried out that has no answer.
+    pub(crate) fn told(&self, query: Query, conn: &Arc<Conn>) {
+        let bytes = weight(&query);
+        conn.query_sent(bytes);
+        self.queries.take(bytes);
+        let conn = Arc::downgrade(conn);
+        let caller = Caller::Told { conn, bytes };
         self.push(Class::Query, Call::Query(query), caller, bytes);
     }
 
@@ -288,7 +311,7 @@ impl Calls {
 
     /// A call other than a message is done with, answered or not.
     pub(super) fn done(&self, caller: &Caller) {
-        if let Caller::Client { conn, bytes, .. } = caller {
+        if let Caller::Client { conn, bytes, .. } | Caller::Told { conn, bytes } = caller {
             self.queries.give_back(*bytes);
             if let Some(conn) = conn.upgrade() {
                 conn.query_done(*bytes);

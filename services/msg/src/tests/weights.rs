@@ -6,6 +6,7 @@ use im_config::units::{ByteSize, Span};
 use im_proto_rpc::v1::{Audience, Event, db_call, route_item};
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImUsersInfoReq, ImUsersStatReq, ImUsersStatRsp};
 use im_proto_teamtalk::login::{ImLoginReq, ImLoginRes};
+use im_proto_teamtalk::message::ImMsgDataReadAck;
 use im_proto_teamtalk::switch::Imp2pCmdMsg;
 
 use super::rig::*;
@@ -115,6 +116,30 @@ async fn requests_of_a_client_that_has_gone_are_cancelled_and_its_messages_are_s
     })
     .await;
     assert_eq!(rig.db.state().sends.len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_mark_is_carried_out_although_its_client_has_gone() {
+    let rig = Rig::start().await;
+    let mut client = rig.client(7, WINDOWS).await;
+    rig.db.state().holds = true;
+    let read = ImMsgDataReadAck {
+        user_id: 7,
+        session_id: 8,
+        msg_id: 5,
+        session_type: 1,
+    };
+    client.send(Command::MsgDataReadAck, 1, &read).await;
+    until("it is passed on", || rig.gateway.db.sizes().1 == 1).await;
+    drop(client);
+    let metrics = &rig.gateway.env.metrics;
+    until("the socket is closed", || metrics.connections.get() == 0).await;
+    assert!(rig.gateway.queries.used() > 0, "it counts until it is done");
+    rig.db.release();
+    until("it is done", || rig.gateway.queries.used() == 0).await;
+    let db = rig.db.state();
+    assert_eq!(db.queries[0].command, 0x0303);
+    assert!(db.cancelled.is_empty());
 }
 
 fn ours(name: &str) -> ImLoginReq {

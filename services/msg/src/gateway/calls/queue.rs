@@ -210,7 +210,7 @@ impl Queue {
 
     fn lane_of(&mut self, caller: &Caller) -> &mut Lane {
         self.lane(match caller {
-            Caller::Client { .. } | Caller::Nobody => Class::Query,
+            Caller::Client { .. } | Caller::Told { .. } | Caller::Nobody => Class::Query,
             Caller::Login(_) => Class::Login,
             Caller::Log | Caller::CatchUp | Caller::Related => Class::Own,
         })

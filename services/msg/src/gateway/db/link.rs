@@ -129,7 +129,7 @@ async fn lost(gateway: &Arc<Gateway>) {
         // Whatever was in flight on a lost link is never answered.
         gateway.db.done(&caller);
         match caller {
-            Caller::Client { .. } | Caller::Nobody => {}
+            Caller::Client { .. } | Caller::Told { .. } | Caller::Nobody => {}
             Caller::Login(attempt) => {
                 if let Some(conn) = attempt.conn.upgrade() {
                     handle::refuse_no_db(gateway, &conn, attempt.seq);

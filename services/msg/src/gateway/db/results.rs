@@ -77,6 +77,7 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
                 inputs.push(Input::Related(related));
             }
             (InFlight::Other(Caller::Related), _) => inputs.push(Input::RelatedFailed),
+            (InFlight::Other(caller @ Caller::Told { .. }), _) => gateway.db.done(&caller),
             (InFlight::Other(Caller::Nobody), _) => {}
             (InFlight::Send { sending, .. }, _) => {
                 warn!("a message was answered with something else");

@@ -41,7 +41,11 @@ pub(super) fn ask(request: &Request<'_>) {
         body: Bytes::copy_from_slice(body),
         takes_parts: true,
     };
-    gateway.db.query(query, conn, seq);
+    if command == Command::MsgDataReadAck {
+        gateway.db.told(query, conn);
+    } else {
+        gateway.db.query(query, conn, seq);
+    }
 }
 
 /// Answers as the original does without a database; most requests stay unanswered.
