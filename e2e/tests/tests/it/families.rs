@@ -1,6 +1,6 @@
-//! Servers at the addresses of both families, as the operator starts them.
+//! Servers, their links and their clients without any address of IPv4.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::support::*;
 
 const READY: Duration = Duration::from_mins(1);
 
-/// A port that is free in both families. Each role wants to know those of others before they listen.
+/// A port of the loopback address that is free. Each role wants to know those of others before they listen.
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let listener = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-/// A role's process with listeners at all addresses.
+/// A role's process with listeners at the loopback address.
 fn start(dir: &Path, role: &str, listeners: &[(&str, u16)], set: &[String]) -> Process {
     let secret = dir.join("secret").display().to_string();
     let mut args = vec![role.to_owned(), "--secret-file".to_owned(), secret];
     let listeners = listeners.iter().chain(&[("admin.listen", 0)]);
-    let listeners = listeners.map(|(key, port)| format!("{key}=\"[::]:{port}\""));
+    let listeners = listeners.map(|(key, port)| format!("{key}=\"[::1]:{port}\""));
     for setting in listeners.chain(set.iter().cloned()) {
         args.extend(["--set".to_owned(), setting]);
     }
@@ -41,9 +41,9 @@ fn peer(kind: &str, port: u16) -> String {
     format!("peers.{kind}=[\"{kind}={address}\"]")
 }
 
-/// Roles find each other over IPv6 alone, clients come over either family, and are told an IPv6 address.
+/// Roles find each other, and clients are sent to an address and come to it, over IPv6 alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_processes_serve_clients_of_both_families() {
+async fn four_processes_serve_clients_over_ipv6_alone() {
     if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         println!("skipped: this machine has no IPv6");
         return;
@@ -109,7 +109,7 @@ async fn four_processes_serve_clients_of_both_families() {
         Client::connect(config).await.unwrap()
     };
     let (first, _) = enter((Ipv6Addr::LOCALHOST, http).into(), 1).await;
-    let (second, mut events) = enter((Ipv4Addr::LOCALHOST, http).into(), 2).await;
+    let (second, mut events) = enter((Ipv6Addr::LOCALHOST, http).into(), 2).await;
     for client in [&first, &second] {
         let told = client.server_address();
         assert!(told.starts_with("[::1]:"), "{told}");
