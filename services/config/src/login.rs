@@ -1,5 +1,6 @@
 //! Configuration of the login role.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -69,6 +70,11 @@ pub struct LoginConfig {
     pub linger: Span,
     /// Msg servers that have a load metric of their own, the first ones by name.
     pub labelled_servers: usize,
+}
+
+impl LoginConfig {
+    /// How many login servers an installation may have.
+    pub const REPLICAS: RangeInclusive<u32> = 1..=1_000;
 }
 
 impl Default for LoginConfig {
@@ -159,7 +165,7 @@ impl Check for LoginConfig {
             last_known,
             &(Span::ZERO..=Span::seconds(3_600)),
         );
-        checker.range("replicas", replicas, &(1..=1_000));
+        checker.range("replicas", replicas, &Self::REPLICAS);
         checker.range(
             "reservation",
             reservation,

@@ -4,65 +4,38 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use im_config::LoginConfig;
+use im_runtime::follow;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::table::LoadTable;
 
-/// The file is read this often. Its directory is not watched: a mounted volume changes by links, and a file
-/// this small costs less to read than to watch.
-const PERIOD: Duration = Duration::from_secs(1);
-
 /// Longest file, bytes.
 const MAX_BYTES: u64 = 64;
 
-/// Most login servers, as in the configuration.
-const MOST: u32 = 1_000;
-
-/// Reads the file again and again until `stop` fires. What is no number changes nothing.
+/// Follows the file until `stop` fires. What is no number changes nothing.
 pub(crate) async fn follow(file: PathBuf, table: Arc<Mutex<LoadTable>>, stop: CancellationToken) {
-    let mut known: Option<String> = None;
-    loop {
-        let text = read(&file).await;
-        if known.as_ref() != Some(&text) {
-            take(&file, &text, &table);
-            known = Some(text);
-        }
-        let pause = tokio::time::sleep(PERIOD);
-        if stop.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// The text of the file; empty when there is none.
-async fn read(path: &Path) -> String {
-    let mut bytes = Vec::new();
-    match tokio::fs::File::open(path).await {
-        Ok(file) => drop(file.take(MAX_BYTES).read_to_end(&mut bytes).await),
-        Err(_) => return String::new(),
-    }
-    String::from_utf8_lossy(&bytes).trim().to_owned()
+    follow::text(&file, MAX_BYTES, &stop, |text| take(&file, text, &table)).await;
 }
 
 fn take(file: &Path, text: &str, table: &Mutex<LoadTable>) {
     let file = file.display();
-    match text.parse().ok().filter(|count| (1..=MOST).contains(count)) {
+    let range = LoginConfig::REPLICAS;
+    match text.parse().ok().filter(|count| range.contains(count)) {
         Some(count) => {
             info!(%file, count, "so many login servers hand out addresses");
             let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
             table.set_replicas(count);
         }
-        None => warn!(%file, text, "read the number of login servers, 1 to {MOST}, failed"),
+        None => warn!(%file, text, ?range, "read the number of login servers failed"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use im_config::LoginConfig;
+    use im_runtime::follow::PERIOD;
 
     use super::*;
     use crate::table::Rules;

@@ -1,11 +1,12 @@
 //! What every process needs around its roles: telemetry, metrics, readiness, the admin port,
-//! listeners, signals, limits of the system, and the ready file.
+//! listeners, files that are followed, signals, limits of the system, and the ready file.
 //!
 //! Nothing here is global but the log subscriber: a process (or a test) makes a [`Context`] and
 //! hands it to the roles that it runs.
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod follow;
 pub mod limits;
 pub mod listen;
 pub mod process;
