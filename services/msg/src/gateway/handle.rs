@@ -92,7 +92,8 @@ pub(crate) fn frame(
                 query::ask(&request);
             }
         }
-        Handler::ReadAck | Handler::Query | Handler::Change => query::ask(&request),
+        Handler::Query | Handler::Change => query::ask(&request),
+        Handler::ReadAck => query::tell(&request),
         Handler::Presence => presence::ask(&request),
         Handler::Signal => signal::relay(&request),
         Handler::File => file::answer(&request),

@@ -14,38 +14,47 @@ use crate::metrics::Refusal;
 
 const FAILED: u32 = 1;
 
-/// Passes a request on.
+/// Passes a request on that is answered.
 pub(super) fn ask(request: &Request<'_>) {
+    if let Some(query) = query(request) {
+        request.gateway.db.query(query, request.conn, request.seq);
+    }
+}
+
+/// Passes a request on that has no answer.
+pub(super) fn tell(request: &Request<'_>) {
+    if let Some(query) = query(request) {
+        request.gateway.db.told(query, request.conn);
+    }
+}
+
+/// What db-proxy is asked; `None` for what is malformed, and where there is no db-proxy, for which the
+/// client has its answer then.
+fn query(request: &Request<'_>) -> Option<Query> {
     let Request {
         gateway,
-        conn,
         session,
         command,
-        seq,
         body,
+        ..
     } = *request;
     if validate(command.message(), body).is_err() {
         gateway.env.metrics.refused(Refusal::Malformed);
-        return;
+        return None;
     }
     if !gateway.db.is_up() {
         gateway.env.metrics.refused(Refusal::NoDbProxy);
         without_db(request);
-        return;
+        return None;
     }
-    let query = Query {
+    Some(Query {
         user: session.user.get(),
         origin: session.epoch,
         client_type: session.client.to_wire(),
         command: u32::from(command.id()),
         body: Bytes::copy_from_slice(body),
         takes_parts: true,
-    };
-    if command == Command::MsgDataReadAck {
-        gateway.db.told(query, conn);
-    } else {
-        gateway.db.query(query, conn, seq);
-    }
+    })
 }
 
 /// Answers as the original does without a database; most requests stay unanswered.
