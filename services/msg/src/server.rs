@@ -70,8 +70,8 @@ pub enum ServerError {
     /// The client port cannot be bound.
     #[error("open the client port")]
     Listen(#[from] ListenError),
-    /// The runtime of the client port has ended.
-    #[error("open the client port on its thread")]
+    /// Opening the client port, or taking connections in, was broken off: a panic, or the runtime has ended.
+    #[error("take connections in")]
     Door(#[source] JoinError),
     /// The client port has no address.
     #[error("read the address of the client port")]
@@ -202,13 +202,19 @@ impl Server {
             env.tasks.spawn(endpoint::follow(Arc::clone(&gateway)));
         }
         let accepting = accept::run(Arc::clone(&gateway), listener);
-        let accepting = AbortOnDropHandle::new(door.spawn(accepting));
-        stop.cancelled().await;
+        let mut accepting = AbortOnDropHandle::new(door.spawn(accepting));
+        // A server that takes nobody in any more leaves, and says why.
+        let broken = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut accepting => Some(ended),
+        };
         // Clients that were sent here before the login servers knew are still let in.
         drain::announce(&gateway).await;
-        accepting.abort();
-        // The port is closed when its task is gone, which an abort makes of it.
-        accepting.await.ok();
+        if broken.is_none() {
+            accepting.abort();
+            // The port is closed when its task is gone, which an abort makes of it.
+            accepting.await.ok();
+        }
         drain::close_all(&gateway).await;
         env.stop.cancel();
         env.tasks.close();
@@ -216,7 +222,7 @@ impl Server {
             warn!(tasks = env.tasks.len(), "tasks did not end in time");
         }
         info!(server = %env.name, "stopped");
-        Ok(())
+        broken.unwrap_or(Ok(())).map_err(ServerError::Door)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use super::rig::*;
+use crate::server::ServerError;
 
 fn one_thread() -> Runtime {
     let mut runtime = Builder::new_multi_thread();
@@ -42,4 +43,15 @@ fn connections_are_taken_in_while_every_other_thread_is_held() {
     stopped.unwrap().unwrap().unwrap();
     // The port is closed with its server.
     assert!(TcpStream::connect(rig.addr).is_err());
+}
+
+#[test]
+fn a_server_that_can_take_nobody_in_any_more_ends_and_says_so() {
+    let (main, door) = (one_thread(), one_thread());
+    let starting = Rig::start_behind(door.handle().clone(), config(), &["route-a"]);
+    let rig = main.block_on(starting);
+    door.shutdown_background();
+    let ended =
+        main.block_on(async { tokio::time::timeout(Duration::from_secs(10), rig.run).await });
+    assert!(matches!(ended.unwrap().unwrap(), Err(ServerError::Door(_))));
 }
