@@ -4,6 +4,7 @@
 //! What cannot be noticed, since it changes nothing that is promised, stands with its reason in
 //! `.cargo/mutants.toml`.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::bail;
@@ -84,6 +85,7 @@ pub(crate) fn run(name: Option<&str>) -> anyhow::Result<()> {
     }
     let cargo_mutants = tools::cargo_mutants()?;
     let out = root()?.join("target/mutants");
+    let mut failed = Vec::new();
     for core in chosen {
         println!("    {}", core.name);
         let mut command = Command::new(&cargo_mutants);
@@ -91,22 +93,34 @@ pub(crate) fn run(name: Option<&str>) -> anyhow::Result<()> {
         for file in core.files {
             command.args(["--file", file]);
         }
-        command.arg("--output").arg(out.join(core.name));
+        let out = out.join(core.name);
+        fs::create_dir_all(&out)?;
+        command.arg("--output").arg(&out);
         // What is built stays for the next run, and the tests of the crate are enough.
         command.env(
             "CARGO_TARGET_DIR",
             tools::cache_dir()?.join("mutants-target"),
         );
         command.args(["--minimum-test-timeout", "60", "--", "--locked"]);
-        step(&limits::MUTANTS, &mut command)?;
+        if let Err(error) = step(&limits::MUTANTS, &mut command) {
+            failed.push(format!(
+                "{}: {error}: see {}/mutants.out",
+                core.name,
+                out.display()
+            ));
+        }
+    }
+    if !failed.is_empty() {
+        bail!(
+            "changes that no test noticed, or no result:\n  {}",
+            failed.join("\n  ")
+        );
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
