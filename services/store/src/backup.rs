@@ -182,8 +182,8 @@ pub async fn restore(from: &Path, data_dir: &Path, skip_ids: u32) -> Result<(), 
 }
 
 /// Puts a backup that arrives as a stream into an empty or missing directory, which no process may be
-/// using; `name` is what errors call the stream, and `skip_ids` as in [`restore`]. The folder `lost+found` of a new file system counts as
-/// nothing.
+/// using; `name` is what errors call the stream, and `skip_ids` as in [`restore`]. The folder `lost+found`
+/// of a new file system counts as nothing.
 ///
 /// # Errors
 ///
