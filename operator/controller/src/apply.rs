@@ -302,6 +302,10 @@ impl Proof {
         }
     }
 
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
+    }
+
     /// resourceVersion of the object after our write, if it was written.
     pub(crate) fn written(&self) -> Option<&str> {
         self.written.as_deref()

@@ -10,6 +10,7 @@ use crate::kinds::Kind;
 use crate::testing::Asked;
 use world::{World, key};
 
+mod cost;
 mod idle;
 mod recovery;
 mod secrets;

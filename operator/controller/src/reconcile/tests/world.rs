@@ -189,12 +189,17 @@ impl World {
 
     /// As `look`, with the events.
     pub(super) async fn look_and_tell(&self) -> Vec<Asked> {
+        let asked = self.look_and_ask().await.into_iter();
+        asked.filter(|it| it.method != "GET").collect()
+    }
+
+    /// As `look_and_tell`, with what was read.
+    pub(super) async fn look_and_ask(&self) -> Vec<Asked> {
         self.show();
         reconcile(self.object(), Arc::clone(&self.ctx))
             .await
             .unwrap();
-        let asked = self.log.take().into_iter();
-        asked.filter(|it| it.method != "GET").collect()
+        self.log.take()
     }
 
     /// Looks once, which fails. Returns how long the next look waits.
@@ -385,6 +390,7 @@ fn context(client: Client) -> (Context, impl Stream<Item = ClusterKey> + Send) {
         metrics,
         backoff: Backoff::default(),
         resync: Duration::from_secs(600),
+        status_rest: Duration::ZERO,
         memories: Memories::default(),
         claims: Claims::default(),
     };
