@@ -34,6 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-login", SERVICE),
     ("im-msg", SERVICE),
     ("im-route", SERVICE),
+    ("im-writer", WRITER),
+    ("im-accounts", ACCOUNTS),
+    ("im-answers", ANSWERS),
     ("im-db-proxy", DB_PROXY),
     ("imd", IMD),
     ("im-operator-api", &["im-role", "im-config"]),
@@ -74,6 +77,41 @@ const SERVICE: &[&str] = &[
     "im-trace",
 ];
 
+/// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
+const WRITER: &[&str] = &[
+    "im-core",
+    "im-order",
+    "im-config",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-trace",
+    "im-store",
+];
+
+/// Logins: they know neither the log nor any link.
+const ACCOUNTS: &[&str] = &[
+    "im-core",
+    "im-config",
+    "im-runtime",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-store",
+];
+
+/// Answers: they change groups through the writer, and people through their accounts.
+const ANSWERS: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-runtime",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-store",
+    "im-writer",
+    "im-accounts",
+];
+
 /// The one role that may use the store.
 const DB_PROXY: &[&str] = &[
     "im-core",
@@ -87,6 +125,9 @@ const DB_PROXY: &[&str] = &[
     "im-proto-teamtalk",
     "im-trace",
     "im-store",
+    "im-writer",
+    "im-accounts",
+    "im-answers",
 ];
 
 const IMD: &[&str] = &[
@@ -161,6 +202,9 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-login",
             "im-msg",
             "im-route",
+            "im-writer",
+            "im-accounts",
+            "im-answers",
             "im-db-proxy",
             "imd",
             "im-operator",
