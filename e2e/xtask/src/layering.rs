@@ -269,6 +269,49 @@ mod tests {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
+    /// Ours that `deny.toml` lets use a package, if it says who may.
+    fn wrappers<'a>(deny: &'a str, package: &str) -> Option<Vec<&'a str>> {
+        let (_, entry) = deny.split_once(&format!("{{ name = \"{package}\", wrappers = ["))?;
+        let (names, _) = entry.split_once(']')?;
+        let names = names.split('"').skip(1).step_by(2);
+        let ours = names.filter(|name| name.starts_with("im-") || *name == "imd");
+        Some(ours.collect())
+    }
+
+    #[test]
+    fn deny_toml_lets_the_same_crates_use_a_package_and_none_but_tests_besides() {
+        let metadata = MetadataCommand::new()
+            .no_deps()
+            .exec()
+            .expect("read cargo metadata");
+        let path = metadata.workspace_root.join("deny.toml");
+        let deny = std::fs::read_to_string(path).expect("read deny.toml");
+        let is_for_tests = |name: &str, third: &str| {
+            let package = metadata.packages.iter().find(|it| it.name.as_str() == name);
+            let uses = package.into_iter().flat_map(|it| &it.dependencies);
+            let kinds: Vec<_> = uses
+                .filter(|it| it.name == third)
+                .map(|it| it.kind)
+                .collect();
+            kinds == [DependencyKind::Development]
+        };
+        let mut compared = 0;
+        for (third, users) in RESTRICTED {
+            let Some(named) = wrappers(&deny, third) else {
+                continue;
+            };
+            compared += 1;
+            for user in *users {
+                assert!(named.contains(user), "deny.toml keeps {user} from {third}");
+            }
+            for name in named {
+                let may = users.contains(&name) || is_for_tests(name, third);
+                assert!(may, "deny.toml lets {name} use {third}");
+            }
+        }
+        assert_eq!(compared, 3, "sqlx, rusqlite and tonic");
+    }
+
     #[test]
     fn every_listed_crate_exists() {
         let metadata = MetadataCommand::new()

@@ -4,6 +4,7 @@
 //! Pure data and functions. This crate performs no I/O and knows neither a runtime nor a protocol.
 
 mod accept;
+mod backoff;
 mod cache;
 mod conversation;
 mod error;
@@ -17,6 +18,7 @@ pub mod text;
 pub mod time;
 
 pub use accept::AcceptBackoff;
+pub use backoff::Backoff;
 pub use cache::Cache;
 pub use conversation::{Conversation, Peer, SessionType};
 pub use error::{Chain, Classify, ErrorKind};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_config::WriterConfig;
-use im_core::{Cache, Chain, time::UnixSeconds};
+use im_core::{Backoff, Cache, Chain, time::UnixSeconds};
 use im_order::{CommitSeq, FenceLost, Tenure};
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
@@ -175,7 +175,7 @@ impl Writer {
 
     /// Takes the log. A store that is not there yet is waited for.
     async fn find_end(&mut self, stop: &CancellationToken) -> Result<(), FenceLost> {
-        let mut wait = self.retry_min();
+        let mut waits = self.waits();
         while !stop.is_cancelled() {
             match self.read_end().await {
                 Ok(()) => {
@@ -185,8 +185,8 @@ impl Writer {
                 Err(StoreError::Fenced(lost)) => return Err(lost),
                 Err(error) => self.failed(&error),
             }
-            stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-            wait = self.longer(wait);
+            stop.run_until_cancelled(tokio::time::sleep(waits.step()))
+                .await;
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Writer {
         mut batches: Vec<SendBatch>,
         stop: &CancellationToken,
     ) -> Result<(), FenceLost> {
-        let mut wait = self.retry_min();
+        let mut waits = self.waits();
         loop {
             match self.attempt(&batches).await {
                 Ok(plan) => {
@@ -263,8 +263,7 @@ impl Writer {
             if batches.is_empty() {
                 return Ok(());
             }
-            tokio::time::sleep(wait).await;
-            wait = self.longer(wait);
+            tokio::time::sleep(waits.step()).await;
         }
     }
 
@@ -398,17 +397,10 @@ impl Writer {
         }
     }
 
-    fn retry_min(&self) -> Duration {
-        self.config
-            .retry_min
-            .duration()
-            .max(Duration::from_millis(1))
-    }
-
-    fn longer(&self, wait: Duration) -> Duration {
-        (wait * 2)
-            .min(self.config.retry_max.duration())
-            .max(self.retry_min())
+    /// Waits between attempts at a store that fails.
+    fn waits(&self) -> Backoff {
+        let (min, max) = (self.config.retry_min, self.config.retry_max);
+        Backoff::new(min.duration().max(Duration::from_millis(1)), max.duration())
     }
 }
 
