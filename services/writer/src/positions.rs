@@ -88,6 +88,9 @@ impl Positions {
 
     /// Raises a read position. `true` when that changed it: the user had read less before. Waits
     /// while too many positions wait for the store.
+    ///
+    /// # Errors
+    /// The store does not tell the position so far; nothing is changed.
     pub async fn note(
         &self,
         user: UserId,
@@ -122,6 +125,9 @@ impl Positions {
     }
 
     /// The read position of a user in a conversation.
+    ///
+    /// # Errors
+    /// It is not in memory, and the store fails.
     pub async fn current(
         &self,
         user: UserId,

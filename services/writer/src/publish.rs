@@ -144,7 +144,11 @@ impl Publisher {
         *self.0.position.borrow()
     }
 
-    /// Sessions that are online, of one user or of all, as the route servers know them.
+    /// Sessions that are online, of one user or of all, as the route servers know them. Waits for
+    /// `publish.list_timeout` at most.
+    ///
+    /// # Errors
+    /// Too many lists are being gathered, no route server is linked, or one does not answer in time.
     pub async fn list_sessions(
         &self,
         user: Option<UserId>,
