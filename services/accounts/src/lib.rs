@@ -10,8 +10,6 @@
 //! * `profile` – a person as clients are shown them.
 //! * `accounts` – the logins themselves.
 
-#![warn(clippy::missing_errors_doc)]
-
 mod accounts;
 pub mod names;
 mod profile;

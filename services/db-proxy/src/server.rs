@@ -97,6 +97,9 @@ pub struct Server {
 
 impl Server {
     /// Binds the port. Nothing is served before [`Server::run`].
+    ///
+    /// # Errors
+    /// A port cannot be bound.
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);

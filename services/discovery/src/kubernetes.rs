@@ -59,6 +59,9 @@ pub enum KubernetesError {
 
 impl Kubernetes {
     /// Reads the ServiceAccount mount. Must be called within a runtime; nothing is connected yet.
+    ///
+    /// # Errors
+    /// The mount is missing, or what is in it cannot be used.
     pub fn in_cluster() -> Result<Self, KubernetesError> {
         let mut config = Config::incluster().map_err(KubernetesError::Account)?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);

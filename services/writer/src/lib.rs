@@ -15,8 +15,6 @@
 //! * `writer` – the one task that adds to the log: messages, groups, members.
 //! * `assembly` – puts these together, once.
 
-#![warn(clippy::missing_errors_doc)]
-
 mod assembly;
 mod members;
 mod metrics;
