@@ -104,6 +104,8 @@ pub(crate) struct LastReported {
     /// Role, revision and start of rolls that are running.
     pub(crate) rolls: HashMap<&'static str, (String, Instant)>,
     pub(crate) late: BTreeSet<&'static str>,
+    /// When it was last said that an autoscaler sets what the planner sets.
+    pub(crate) scaled: Option<Instant>,
 }
 
 impl LastReported {

@@ -20,6 +20,7 @@ pub(crate) enum Reason {
     DrainCancelled,
     ScaledUp,
     ScaledDown,
+    ScaledByOthers,
     SlotAddressReady,
     SlotAddressLost,
     SlotReleased,
@@ -53,6 +54,7 @@ impl Reason {
             Self::DrainCancelled => "DrainCancelled",
             Self::ScaledUp => "ScaledUp",
             Self::ScaledDown => "ScaledDown",
+            Self::ScaledByOthers => "ScaledByOthers",
             Self::SlotAddressReady => "SlotAddressReady",
             Self::SlotAddressLost => "SlotAddressLost",
             Self::SlotReleased => "SlotReleased",
@@ -95,6 +97,7 @@ impl Reason {
             | Self::VolumeGrowing
             | Self::VolumeGrown => EventType::Normal,
             Self::RolloutStalled
+            | Self::ScaledByOthers
             | Self::SlotAddressLost
             | Self::SpecInvalid
             | Self::OldKeys

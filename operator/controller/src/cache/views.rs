@@ -133,6 +133,8 @@ pub(crate) struct ReplicaSetView {
     /// Image of its first container.
     pub(crate) image: Option<String>,
     pub(crate) wanted: i32,
+    /// An autoscaler chose that number.
+    pub(crate) scaled: bool,
     pub(crate) replicas: i32,
     pub(crate) ready: i32,
     /// Its controller has seen the present spec.
@@ -357,6 +359,7 @@ pub(crate) fn replica_set(set: ReplicaSet) -> Detail {
     Detail::ReplicaSet(Box::new(ReplicaSetView {
         image: spec.template.as_ref().and_then(image),
         created: created(&set.metadata),
+        scaled: scaled(&set.metadata),
         observed: status.observed_generation >= set.metadata.generation,
         labels: set.metadata.labels.unwrap_or_default(),
         annotations: ours(set.metadata.annotations),

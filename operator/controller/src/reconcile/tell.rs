@@ -1,6 +1,7 @@
 //! What a look tells in events and metrics, each change once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use im_operator_api::{ImClusterStatus, SlotState, condition};
 use im_operator_plan::Role;
@@ -10,8 +11,12 @@ use super::Reconciliation;
 use super::facts::age_seconds;
 use crate::context::Memory;
 use crate::metrics::{CONTROLLER_LABELS, ClusterFigures};
+use crate::msg::observe::{owned, sets};
 use crate::recorder::Reason;
 use crate::status::{Database, Facts};
+
+/// What an autoscaler does every 15 s is said again after this time.
+const AUTOSCALED_AGAIN: Duration = Duration::from_secs(1800);
 
 impl Reconciliation<'_> {
     /// Tells what changed since the last look.
@@ -24,6 +29,7 @@ impl Reconciliation<'_> {
         self.tell_failing(facts, memory).await;
         self.tell_drains(facts, memory).await;
         self.tell_addresses(facts, memory).await;
+        self.tell_autoscaled(memory).await;
     }
 
     fn show(&self, facts: &Facts, status: &ImClusterStatus) {
@@ -212,6 +218,25 @@ impl Reconciliation<'_> {
             self.record(Reason::SlotAddressLost, &note).await;
         }
         memory.told.addresses = known;
+    }
+
+    /// An autoscaler on a ReplicaSet of msg is undone at each of its turns: it belongs on the ImCluster.
+    async fn tell_autoscaled(&self, memory: &mut Memory) {
+        let of_ours = sets(self.children).filter(|(_, entry, _)| owned(entry, self.applier.uid));
+        let mut scaled = of_ours.filter(|(_, _, view)| view.scaled);
+        let Some((name, _, _)) = scaled.next() else {
+            return;
+        };
+        let told = memory.told.scaled;
+        if told.is_none_or(|told| told.elapsed() >= AUTOSCALED_AGAIN) {
+            let cluster = &self.key.name;
+            let note = format!(
+                "An autoscaler sets the pods of ReplicaSet {name}, which the operator puts back: let it scale \
+                 ImCluster {cluster} instead (scaleTargetRef of kind ImCluster)"
+            );
+            self.record(Reason::ScaledByOthers, &note).await;
+            memory.told.scaled = Some(Instant::now());
+        }
     }
 }
 

@@ -198,3 +198,45 @@ async fn the_number_of_pods_is_left_to_an_autoscaler_and_to_nobody_else() {
     let found = world.store.lock().unwrap()[&login]["spec"]["replicas"].clone();
     assert_eq!(found, 2, "as the specification says");
 }
+
+#[tokio::test]
+async fn an_autoscaler_on_the_pods_of_msg_is_undone_and_told_where_it_belongs_once() {
+    let world = World::new();
+    world.install().await;
+    let is_msg = |path: &&String| path.contains("/replicasets/demo-msg-");
+    let set = {
+        let store = world.store.lock().unwrap();
+        store.keys().find(is_msg).unwrap().clone()
+    };
+    let by_autoscaler = json!({"manager": "kube-controller-manager", "operation": "Update",
+        "subresource": "scale", "time": "2026-01-02T00:00:00Z",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+    let replicas = |world: &World| world.store.lock().unwrap()[&set]["spec"]["replicas"].clone();
+    let before = replicas(&world);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        world.change(&set, |object| {
+            object["spec"]["replicas"] = json!(9);
+            let entries = object["metadata"]["managedFields"].as_array_mut();
+            entries.unwrap().push(by_autoscaler.clone());
+        });
+        let written = world.look_and_tell().await;
+        told.extend(
+            written
+                .into_iter()
+                .filter(|it| it.body["reason"] == "ScaledByOthers"),
+        );
+        assert_eq!(replicas(&world), before, "put back");
+        // What was put back is the operator's again.
+        world.change(&set, |object| {
+            let entries = object["metadata"]["managedFields"].as_array_mut();
+            entries.unwrap().retain(|it| it["subresource"] != "scale");
+        });
+    }
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let note = told[0].body["note"].as_str().unwrap();
+    let name = set.rsplit('/').next().unwrap();
+    assert!(note.contains(name), "{note}");
+    assert!(note.contains("kind ImCluster"), "{note}");
+    assert_eq!(told[0].body["type"], "Warning");
+}
