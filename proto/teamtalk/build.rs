@@ -145,7 +145,8 @@ fn write_kinds(out: &mut String, entries: &[Entry<'_>]) -> Result<(), Failure> {
     writeln!(out, "        }}\n    }}\n")?;
     writeln!(
         out,
-        "    /// Checks, decodes and encodes a body again, whatever its kind."
+        "    /// Checks, decodes and encodes a body again, whatever its kind.\n    ///\n    /// # Errors\n    \
+         /// As [`decode_checked`]."
     )?;
     writeln!(
         out,

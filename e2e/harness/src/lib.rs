@@ -6,6 +6,7 @@
 #![allow(
     clippy::panic,
     clippy::print_stderr,
+    clippy::missing_errors_doc,
     reason = "a test fixture reports by failing the test, with the log of the process on stderr"
 )]
 

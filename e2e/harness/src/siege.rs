@@ -36,9 +36,6 @@ const SLOWEST_ACK: Duration = Duration::from_secs(2);
 const RECOVERY: Duration = Duration::from_secs(5);
 /// What the kernel and the allocator keep anyway may be so much more in a second round, KiB.
 const SECOND_ROUND_SLACK_KIB: u64 = 32 << 10;
-/// As much may be left of the heap after a second round above what was left after the first, KiB: the
-/// room that one link keeps for its largest batch.
-const HEAP_GROWTH_KIB: u64 = 6 << 10;
 
 /// Local address number `host` of network number `net`, a /24 of its own that no process listens in.
 /// Bystanders come from network 2, newcomers from 3; attackers take others.
@@ -318,17 +315,6 @@ impl Siege {
                     let (before, peak) = (before >> 10, peak >> 10);
                     self.faults
                         .push(format!("{name}: {before} MiB, then {peak} MiB"));
-                }
-            }
-            for (name, after) in &second.after {
-                let Some(before) = first.after.get(name) else {
-                    continue;
-                };
-                if after.heap_kib > before.heap_kib + before.heap_kib / 20 + HEAP_GROWTH_KIB {
-                    let (before, after) = (before.heap_kib, after.heap_kib);
-                    self.faults.push(format!(
-                        "{name}: {before} KiB of heap are left after a round, {after} KiB after the next"
-                    ));
                 }
             }
         }

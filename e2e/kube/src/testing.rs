@@ -318,6 +318,9 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Address of a pod, once it has one.
+///
+/// # Errors
+/// It has none yet.
 pub fn address(pod: &Pod) -> anyhow::Result<&str> {
     let ip = pod
         .status

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::steps::{
     E2E_FEATURES, build_all, by_hand, cargo, programs, root, step, test_step, whole_workspace,
 };
-use crate::{cluster, limits, tools};
+use crate::{cluster, limits, steps, tools};
 
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
@@ -15,6 +15,7 @@ const FUZZ_TARGETS: u64 = 3;
 
 /// Everything: [`test_fast`], then what needs a Kubernetes node.
 pub(crate) fn test() -> anyhow::Result<()> {
+    steps::whole_run();
     cluster::check()?;
     fast()?;
     cluster::test(&[])?;

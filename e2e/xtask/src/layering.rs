@@ -34,6 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-login", SERVICE),
     ("im-msg", SERVICE),
     ("im-route", SERVICE),
+    ("im-writer", WRITER),
+    ("im-accounts", ACCOUNTS),
+    ("im-answers", ANSWERS),
     ("im-db-proxy", DB_PROXY),
     ("imd", IMD),
     ("im-operator-api", &["im-role", "im-config"]),
@@ -74,6 +77,41 @@ const SERVICE: &[&str] = &[
     "im-trace",
 ];
 
+/// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
+const WRITER: &[&str] = &[
+    "im-core",
+    "im-order",
+    "im-config",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-trace",
+    "im-store",
+];
+
+/// Logins: they know neither the log nor any link.
+const ACCOUNTS: &[&str] = &[
+    "im-core",
+    "im-config",
+    "im-runtime",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-store",
+];
+
+/// Answers: they change groups through the writer, and people through their accounts.
+const ANSWERS: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-runtime",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-store",
+    "im-writer",
+    "im-accounts",
+];
+
 /// The one role that may use the store.
 const DB_PROXY: &[&str] = &[
     "im-core",
@@ -87,6 +125,9 @@ const DB_PROXY: &[&str] = &[
     "im-proto-teamtalk",
     "im-trace",
     "im-store",
+    "im-writer",
+    "im-accounts",
+    "im-answers",
 ];
 
 const IMD: &[&str] = &[
@@ -161,6 +202,9 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-login",
             "im-msg",
             "im-route",
+            "im-writer",
+            "im-accounts",
+            "im-answers",
             "im-db-proxy",
             "imd",
             "im-operator",
@@ -223,6 +267,49 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// Ours that `deny.toml` lets use a package, if it says who may.
+    fn wrappers<'a>(deny: &'a str, package: &str) -> Option<Vec<&'a str>> {
+        let (_, entry) = deny.split_once(&format!("{{ name = \"{package}\", wrappers = ["))?;
+        let (names, _) = entry.split_once(']')?;
+        let names = names.split('"').skip(1).step_by(2);
+        let ours = names.filter(|name| name.starts_with("im-") || *name == "imd");
+        Some(ours.collect())
+    }
+
+    #[test]
+    fn deny_toml_lets_the_same_crates_use_a_package_and_none_but_tests_besides() {
+        let metadata = MetadataCommand::new()
+            .no_deps()
+            .exec()
+            .expect("read cargo metadata");
+        let path = metadata.workspace_root.join("deny.toml");
+        let deny = std::fs::read_to_string(path).expect("read deny.toml");
+        let is_for_tests = |name: &str, third: &str| {
+            let package = metadata.packages.iter().find(|it| it.name.as_str() == name);
+            let uses = package.into_iter().flat_map(|it| &it.dependencies);
+            let kinds: Vec<_> = uses
+                .filter(|it| it.name == third)
+                .map(|it| it.kind)
+                .collect();
+            kinds == [DependencyKind::Development]
+        };
+        let mut compared = 0;
+        for (third, users) in RESTRICTED {
+            let Some(named) = wrappers(&deny, third) else {
+                continue;
+            };
+            compared += 1;
+            for user in *users {
+                assert!(named.contains(user), "deny.toml keeps {user} from {third}");
+            }
+            for name in named {
+                let may = users.contains(&name) || is_for_tests(name, third);
+                assert!(may, "deny.toml lets {name} use {third}");
+            }
+        }
+        assert_eq!(compared, 3, "sqlx, rusqlite and tonic");
     }
 
     #[test]

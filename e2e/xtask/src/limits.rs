@@ -1,9 +1,25 @@
 //! How long each step may take, and each test in it: one table.
 //!
-//! A limit is there to name what hangs, not to measure: it is several times what a cold run on two
-//! busy cores takes.
+//! A limit is there to name what hangs, not to measure. A step of `make test` has about what it takes on
+//! two cores with empty caches, and the run has [`RESERVE`] besides: whichever step is late may use it up.
+//! All of them and the reserve are 75 minutes.
 
 use std::time::Duration;
+
+/// What the steps of `make test` may take together above their limits, seconds.
+const RESERVE: u64 = 420;
+/// The same for a run of some steps only, which builds what those before it would have built.
+const RESERVE_OF_A_PART: u64 = 2_400;
+
+/// What the steps of a run may take together above their limits.
+pub(crate) fn reserve(whole_run: bool) -> Duration {
+    let seconds = if whole_run {
+        RESERVE
+    } else {
+        RESERVE_OF_A_PART
+    };
+    Duration::from_secs(seconds.saturating_mul(factor()))
+}
 
 /// A step of a run: its name, what it may take, and why so much.
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +50,19 @@ impl Step {
     }
 }
 
+/// Every limit is so many times as long: for machines that are slower than two cores of today.
+pub(crate) const FACTOR: &str = "IM_LIMITS";
+
 /// `make torture` kills five times as often, and takes parts of Kubernetes away for five times as long.
 fn factor() -> u64 {
-    if std::env::var_os("IM_TORTURE").is_some() {
-        6
-    } else {
-        1
-    }
+    let torture = std::env::var_os("IM_TORTURE").map_or(1, |_| 6);
+    let asked = std::env::var(FACTOR).ok();
+    torture * asked.and_then(|text| times(&text)).unwrap_or(1)
+}
+
+/// A factor as people write it, if it is one.
+fn times(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|times| (1..=100).contains(times))
 }
 
 const fn row(name: &'static str, seconds: u64, why: &'static str) -> Step {
@@ -68,34 +90,34 @@ macro_rules! table {
 
 table! {
     // Code.
-    FORMAT = row("format", 120, "reads every source file");
-    LINTS = row("lints", 3_600, "checks every crate and what it uses, from nothing");
-    TOOL = row("build a tool", 1_800, "built once per version, from nothing");
-    DENY = row("bans, licences, sources", 600, "reads the lock file, fetches what it names");
-    UNIT = tests("unit and one-process tests", 5_400, 120, "builds every test, from nothing; a test computes");
+    FORMAT = row("format", 20, "reads every source file");
+    LINTS = row("lints", 320, "checks every crate and what it uses, from nothing");
+    TOOL = row("build a tool", 260, "built once per version, from nothing");
+    DENY = row("bans, licences, sources", 20, "reads the lock file, fetches what it names");
+    UNIT = tests("unit and one-process tests", 840, 120, "builds every test, from nothing; a test computes");
     CRATE_LINTS = row("lints of the crate", 1_800, "checks what it uses, from nothing");
     CRATE_TESTS = tests("tests of the crate", 1_800, 120, "builds what it uses, from nothing; a test computes");
-    BUILD = row("build all programs", 3_600, "builds every program and test, from nothing");
-    E2E = tests("end-to-end tests", 3_600, 300, "real processes, two tests at a time; a test kills its servers 70 times");
-    DOC = row("documentation", 1_800, "documents every crate, from nothing");
-    FUZZ = row("fuzz targets", 1_200, "builds the targets with coverage, from nothing");
+    BUILD = row("build all programs", 190, "builds every program and test, from nothing");
+    E2E = tests("end-to-end tests", 330, 300, "real processes, two tests at a time; a test kills its servers 70 times");
+    DOC = row("documentation", 80, "documents every crate, from nothing");
+    FUZZ = row("fuzz targets", 90, "builds the targets with coverage, from nothing");
     // A Kubernetes node.
-    CHARTS = tests("tests of the charts", 1_200, 120, "runs Helm once per case");
-    NODE_PROGRAMS = row("programs of the node", 5_400, "Kubernetes is built once per version, from nothing");
-    NODE_UP = row("start a Kubernetes node", 5_400, "Kubernetes is built once per version, from nothing");
-    NODE_DOWN = row("end the node", 300, "ends every pod of it");
-    NODE_EARLIER = row("end an earlier node", 300, "ends every pod of it");
-    IMAGES = row("images", 900, "packs the programs, built before");
+    CHARTS = tests("tests of the charts", 40, 40, "runs Helm once per case");
+    NODE_PROGRAMS = row("programs of the node", 500, "Kubernetes is built once per version, from nothing");
+    NODE_UP = row("start a Kubernetes node", 40, "Kubernetes is built once per version, from nothing");
+    NODE_DOWN = row("end the node", 30, "ends every pod of it");
+    NODE_EARLIER = row("end an earlier node", 10, "ends every pod of it");
+    IMAGES = row("images", 30, "packs the programs, built before");
     RELEASE_IMAGES = row("images of a release", 7_200, "builds the programs for two processors, optimised");
     INDEX = row("one image over processors", 300, "reads and writes archives");
     COMMIT = row("time of the commit", 60, "asks git");
     PACKAGE = row("package a chart", 120, "runs Helm once");
     SUMS = row("checksums", 300, "reads every file of the release");
     ADVISORIES = row("advisories", 600, "fetches the database of advisories");
-    IMPORT = row("import images", 600, "unpacks them on the node");
-    CLUSTER = tests("tests on the node", 7_200, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
-    RULES = row("rules of the operator", 60, "prints them");
-    AUDIT = row("compare the operator's rules with what it did", 300, "reads the API server's audit log of all tests");
+    IMPORT = row("import images", 40, "unpacks them on the node");
+    CLUSTER = tests("tests on the node", 1_000, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
+    RULES = row("rules of the operator", 5, "prints them");
+    AUDIT = row("compare the operator's rules with what it did", 20, "reads the API server's audit log of all tests");
     // A kind cluster.
     KIND_ASK = row("ask kind and Docker", 120, "one call of a program");
     KIND_UP = row("make a kind cluster", 1_200, "fetches the image of its node");
@@ -120,6 +142,43 @@ mod tests {
             let earlier = ALL.iter().take(place);
             assert!(earlier.into_iter().all(|other| other.name != step.name));
         }
+    }
+
+    /// `make test` from empty caches runs these.
+    const WHOLE_RUN: &[Step] = &[
+        FORMAT,
+        LINTS,
+        TOOL,
+        DENY,
+        UNIT,
+        BUILD,
+        E2E,
+        DOC,
+        FUZZ.plus(9),
+        BUILD,
+        CHARTS,
+        NODE_EARLIER,
+        NODE_PROGRAMS,
+        NODE_UP,
+        IMAGES,
+        IMPORT,
+        CLUSTER,
+        RULES,
+        AUDIT,
+        NODE_DOWN,
+    ];
+
+    #[test]
+    fn the_limits_of_a_whole_run_add_up_to_75_minutes_at_most() {
+        let seconds: u64 = WHOLE_RUN.iter().map(|step| step.seconds).sum();
+        let most = seconds + RESERVE;
+        assert!(most <= 75 * 60, "{most} s");
+    }
+
+    #[test]
+    fn a_factor_is_a_whole_number_from_1_to_100() {
+        assert_eq!(["1", "3", "100"].map(times), [Some(1), Some(3), Some(100)]);
+        assert_eq!(["0", "101", "-1", "2.5", ""].map(times), [None; 5]);
     }
 
     #[test]

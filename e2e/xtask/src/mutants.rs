@@ -36,13 +36,13 @@ const CORES: &[Core] = &[
     ),
     core(
         "writer-plan",
-        "im-db-proxy",
-        &["services/db-proxy/src/writer/plan.rs"],
+        "im-writer",
+        &["services/writer/src/writer/plan.rs"],
     ),
     core(
         "retry-window",
-        "im-db-proxy",
-        &["services/db-proxy/src/writer/retries.rs"],
+        "im-writer",
+        &["services/writer/src/writer/retries.rs"],
     ),
     core(
         "directory",

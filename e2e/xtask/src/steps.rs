@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -95,20 +95,29 @@ pub(crate) fn by_hand(name: &str, command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// What was run so far.
-static RUN: Mutex<Ledger> = Mutex::new(Ledger::new());
+static RUN: LazyLock<Mutex<Ledger>> =
+    LazyLock::new(|| Mutex::new(Ledger::new(limits::reserve(false))));
 
-/// Steps so far, what each took, and what they have left over of their limits: a step that is late is
-/// helped by those that were early, and all together take no longer than the sum of their limits.
+/// The run has every step of `make test`: call it before the first.
+pub(crate) fn whole_run() {
+    if let Ok(mut ledger) = RUN.lock() {
+        *ledger = Ledger::new(limits::reserve(true));
+    }
+}
+
+/// Steps so far, what each took, and what is left over of their limits and of the run's reserve: a step
+/// that is late is helped by those that were early, and all together take no longer than the sum of their
+/// limits and the reserve.
 struct Ledger {
     times: Vec<(&'static str, Duration)>,
     spare: Duration,
 }
 
 impl Ledger {
-    const fn new() -> Self {
+    const fn new(reserve: Duration) -> Self {
         Self {
             times: Vec::new(),
-            spare: Duration::ZERO,
+            spare: reserve,
         }
     }
 
@@ -152,8 +161,9 @@ fn judge(step: &Step, limit: Duration, end: End, running: &[String]) -> anyhow::
         End::Exit(status) if status.success() => Ok(()),
         End::Exit(status) => bail!("step failed: {name} ({status})"),
         End::Limit => bail!(
-            "step hangs: {name}: ended after {} s, its limit ({why}){tests}",
-            limit.as_secs()
+            "step hangs: {name}: ended after {} s, its limit ({why}); a slow machine gets more with {}=2{tests}",
+            limit.as_secs(),
+            limits::FACTOR
         ),
         End::Watched(reason) => bail!("step hangs: {name}: {reason}{tests}"),
         End::Signal(signal) => bail!("step ended: {name}: {signal}{tests}"),
@@ -218,11 +228,11 @@ mod tests {
     #[test]
     fn what_early_steps_leave_over_helps_late_ones_and_never_more_than_the_sum() {
         let seconds = Duration::from_secs;
-        let mut ledger = Ledger::new();
-        assert_eq!(ledger.allow(seconds(60)), seconds(60));
-        ledger.took("a", seconds(20), seconds(60));
-        assert_eq!(ledger.allow(seconds(100)), seconds(140));
-        ledger.took("b", seconds(130), seconds(140));
+        let mut ledger = Ledger::new(seconds(7));
+        assert_eq!(ledger.allow(seconds(60)), seconds(67));
+        ledger.took("a", seconds(20), seconds(67));
+        assert_eq!(ledger.allow(seconds(100)), seconds(147));
+        ledger.took("b", seconds(137), seconds(147));
         assert_eq!(ledger.allow(seconds(5)), seconds(15));
         // What is over its limit is ended a moment late.
         ledger.took("c", seconds(16), seconds(15));
@@ -247,7 +257,8 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "step hangs: format: ended after {limit} s, its limit (reads every source file)"
+                "step hangs: format: ended after {limit} s, its limit (reads every source file); a slow \
+                 machine gets more with IM_LIMITS=2"
             )
         );
     }

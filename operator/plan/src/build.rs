@@ -93,6 +93,9 @@ impl Child {
     }
 
     /// As a manifest, with `apiVersion` and `kind`.
+    ///
+    /// # Errors
+    /// Never for what this crate builds: none of its maps has keys that JSON cannot have.
     pub fn to_json(&self) -> serde_json::Result<serde_json::Value> {
         match self {
             Self::ServiceAccount(object) => serde_json::to_value(object),

@@ -56,6 +56,9 @@ pub enum DecodeError {
 }
 
 /// Checks a body and decodes it. `bytes` fields share the memory of `body`.
+///
+/// # Errors
+/// It breaks a rule of its message, or prost cannot read it.
 #[inline]
 pub fn decode_checked<M: TeamtalkMessage>(body: Bytes) -> Result<M, DecodeError> {
     validate(M::KIND, &body)?;
@@ -63,6 +66,9 @@ pub fn decode_checked<M: TeamtalkMessage>(body: Bytes) -> Result<M, DecodeError>
 }
 
 /// Checks a body without decoding it.
+///
+/// # Errors
+/// The first rule of its message that it breaks.
 #[inline]
 pub fn validate(kind: MessageKind, body: &[u8]) -> Result<(), Violation> {
     check(kind.rule(), body, MAX_DEPTH)

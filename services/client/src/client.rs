@@ -76,6 +76,9 @@ impl std::future::Future for Sending {
 impl Client {
     /// Finds a msg server, connects and logs in. Any failure of this first attempt is returned;
     /// later losses of the connection are repaired as the configuration says.
+    ///
+    /// # Errors
+    /// No msg server is found or reached, or it refuses the login.
     pub async fn connect(config: ClientConfig) -> Result<(Self, Events), Error> {
         let config = Arc::new(config);
         let stop = CancellationToken::new();
@@ -132,6 +135,9 @@ impl Client {
     }
 
     /// Waits until it is logged in (or not), forever if need be; fails when the client ends first.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
     pub async fn wait_connected(&self, connected: bool) -> Result<(), Error> {
         let mut state = self.inner.state.clone();
         state
@@ -142,11 +148,17 @@ impl Client {
     }
 
     /// Encrypts and sends a text; returns when the server has stored it.
+    ///
+    /// # Errors
+    /// As [`Client::post_text`], or the message is not acknowledged in time.
     pub async fn send_text(&self, peer: Peer, text: &str) -> Result<SendAck, Error> {
         self.post_text(peer, text).await?.await
     }
 
     /// Sends a voice message of so many seconds.
+    ///
+    /// # Errors
+    /// As [`Client::send_raw`].
     pub async fn send_voice(
         &self,
         peer: Peer,
@@ -162,12 +174,18 @@ impl Client {
     }
 
     /// Sends a message with this type and content, whatever they are.
+    ///
+    /// # Errors
+    /// As [`Client::post_raw`], or the message is not acknowledged in time.
     pub async fn send_raw(&self, peer: Peer, kind: MsgType, data: Bytes) -> Result<SendAck, Error> {
         self.post_raw(peer, kind, data).await?.await
     }
 
     /// Encrypts and queues a text; the returned future resolves to its ack. Texts leave in the
     /// order of these calls.
+    ///
+    /// # Errors
+    /// The text cannot be encrypted, or the client ends first.
     pub async fn post_text(&self, peer: Peer, text: &str) -> Result<Sending, Error> {
         let kind = match peer.session_type() {
             SessionType::Single => MsgType::SingleText,
@@ -178,6 +196,9 @@ impl Client {
     }
 
     /// Queues a message; the returned future resolves to its ack. Waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
     pub async fn post_raw(&self, peer: Peer, kind: MsgType, data: Bytes) -> Result<Sending, Error> {
         let (reply, answer) = oneshot::channel();
         let outgoing = Outgoing {
@@ -204,6 +225,9 @@ impl Client {
 
     /// Sends any request and waits for its answer. While the connection is being replaced the
     /// request waits, too.
+    ///
+    /// # Errors
+    /// The command has no such answer, there is none in time, it breaks the protocol, or the client ends.
     pub async fn request<Req: TeamtalkMessage, Rsp: TeamtalkMessage>(
         &self,
         command: Command,
@@ -214,6 +238,9 @@ impl Client {
 
     /// The same under a sequence number of the caller's choice, such as the Windows client's tags
     /// of history requests.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn request_seq<Req: TeamtalkMessage, Rsp: TeamtalkMessage>(
         &self,
         command: Command,
@@ -247,6 +274,9 @@ impl Client {
     }
 
     /// Sends something that has no answer.
+    ///
+    /// # Errors
+    /// The command does not carry this message, or the client ends.
     pub async fn notify<M: TeamtalkMessage>(
         &self,
         command: Command,
@@ -270,6 +300,9 @@ impl Client {
 
     /// Drops the connection without a word, as a lost network does; the client reconnects as
     /// configured.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
     pub async fn break_connection(&self) -> Result<(), Error> {
         self.inner
             .requests

@@ -88,6 +88,9 @@ impl Classify for DispatchError {
 }
 
 /// Asks over HTTP: `GET /msg_server`.
+///
+/// # Errors
+/// The text is no URL, there is no answer in time, or none that names a msg server.
 pub async fn lookup(
     url: &str,
     local: Option<IpAddr>,
@@ -100,6 +103,9 @@ pub async fn lookup(
 }
 
 /// Asks over the binary port: 0x0101.
+///
+/// # Errors
+/// There is no answer in time, or none that names a msg server.
 pub async fn lookup_binary(address: &str, wait: Duration) -> Result<Endpoint, DispatchError> {
     let exchange = async {
         let mut connection = RawConn::connect(address).await?;

@@ -64,11 +64,17 @@ pub struct RawConn {
 
 impl RawConn {
     /// Connects to `host:port`.
+    ///
+    /// # Errors
+    /// Nobody takes the connection.
     pub async fn connect(address: &str) -> Result<Self, RawError> {
         Ok(Self::new(dispatch::connect(address, None).await?))
     }
 
     /// Connects from a certain local address, such as 127.0.0.5.
+    ///
+    /// # Errors
+    /// As [`RawConn::connect`], or the local address is none of this machine.
     pub async fn connect_from(address: &str, local: IpAddr) -> Result<Self, RawError> {
         Ok(Self::new(dispatch::connect(address, Some(local)).await?))
     }
@@ -90,11 +96,17 @@ impl RawConn {
     }
 
     /// The server's address.
+    ///
+    /// # Errors
+    /// The socket does not tell.
     pub fn peer_addr(&self) -> Result<SocketAddr, RawError> {
         Ok(self.stream.peer_addr()?)
     }
 
     /// The own address.
+    ///
+    /// # Errors
+    /// The socket does not tell.
     pub fn local_addr(&self) -> Result<SocketAddr, RawError> {
         Ok(self.stream.local_addr()?)
     }
@@ -110,11 +122,17 @@ impl RawConn {
     }
 
     /// Sends bytes as they are: a frame, several, or a piece of one.
+    ///
+    /// # Errors
+    /// The connection is gone.
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), RawError> {
         Ok(self.stream.write_all(bytes).await?)
     }
 
     /// Sends a message with the header of our own client.
+    ///
+    /// # Errors
+    /// The connection is gone.
     pub async fn send<M: TeamtalkMessage>(
         &mut self,
         command: Command,
@@ -125,11 +143,17 @@ impl RawConn {
     }
 
     /// The next frame, if it comes within `wait`. Cancellation-safe.
+    ///
+    /// # Errors
+    /// As [`RawConn::recv_until`].
     pub async fn recv(&mut self, wait: Duration) -> Result<Frame, RawError> {
         self.recv_until(Instant::now() + wait).await
     }
 
     /// The next frame, if it comes until then. Cancellation-safe.
+    ///
+    /// # Errors
+    /// The time is over, the connection ends, or what comes is no frame.
     pub async fn recv_until(&mut self, deadline: Instant) -> Result<Frame, RawError> {
         loop {
             if let Some(frame) = next_frame(&mut self.buffer, self.limit)? {
@@ -146,6 +170,9 @@ impl RawConn {
     }
 
     /// The next frame, which must be this command; its body decoded.
+    ///
+    /// # Errors
+    /// As [`RawConn::recv`], another command comes, or its body breaks the protocol.
     pub async fn expect<M: TeamtalkMessage>(
         &mut self,
         command: Command,
@@ -162,6 +189,9 @@ impl RawConn {
     }
 
     /// The next frame with this command; others before it are dropped.
+    ///
+    /// # Errors
+    /// As [`RawConn::recv`].
     pub async fn wait_for(&mut self, command: Command, wait: Duration) -> Result<Frame, RawError> {
         let deadline = Instant::now() + wait;
         loop {
@@ -173,6 +203,9 @@ impl RawConn {
     }
 
     /// Logs in with sequence number 1; the answer must come first of all frames and be a success.
+    ///
+    /// # Errors
+    /// As [`RawConn::expect`], or the server refuses.
     pub async fn login(
         &mut self,
         user: &str,
@@ -190,11 +223,17 @@ impl RawConn {
     }
 
     /// Ends the own direction; the server may still send.
+    ///
+    /// # Errors
+    /// The connection is gone.
     pub async fn half_close(&mut self) -> Result<(), RawError> {
         Ok(self.stream.shutdown().await?)
     }
 
     /// Waits until the server closes, and returns the frames that came before.
+    ///
+    /// # Errors
+    /// The connection is still open when the time is over, or what comes is no frame.
     pub async fn wait_closed(&mut self, wait: Duration) -> Result<Vec<Frame>, RawError> {
         let deadline = Instant::now() + wait;
         let mut frames = Vec::new();
@@ -209,6 +248,9 @@ impl RawConn {
     }
 
     /// The frames that come during this time; the connection must stay open.
+    ///
+    /// # Errors
+    /// The connection ends, or what comes is no frame.
     pub async fn collect(&mut self, time: Duration) -> Result<Vec<Frame>, RawError> {
         let deadline = Instant::now() + time;
         let mut frames = Vec::new();
@@ -223,6 +265,9 @@ impl RawConn {
 
     /// Sends a heartbeat and waits for its echo: afterwards the server has handled everything that
     /// was sent before. Frames before the echo are returned.
+    ///
+    /// # Errors
+    /// As [`RawConn::recv`].
     pub async fn settle(&mut self, seq: u16, wait: Duration) -> Result<Vec<Frame>, RawError> {
         self.send_bytes(&im_codec::heartbeat(seq)).await?;
         let deadline = Instant::now() + wait;

@@ -125,6 +125,9 @@ impl FrameRef<'_> {
 
 /// The length of the frame that starts here, checked; nothing while fewer than four bytes are
 /// there.
+///
+/// # Errors
+/// The length is below that of a header, or above `limit`.
 #[inline]
 pub fn peek_len(bytes: &[u8], limit: FrameLimit) -> Result<Option<usize>, FrameError> {
     let Some(first) = bytes.first_chunk::<4>() else {
@@ -144,6 +147,9 @@ pub fn peek_len(bytes: &[u8], limit: FrameLimit) -> Result<Option<usize>, FrameE
 }
 
 /// The first frame of a slice and what follows it; nothing while it is incomplete.
+///
+/// # Errors
+/// As [`peek_len`].
 #[inline]
 pub fn split_frame(
     bytes: &[u8],
@@ -169,6 +175,9 @@ pub fn split_frame(
 
 /// Takes the first frame out of a buffer; nothing while it is incomplete. The body shares the
 /// buffer's memory and keeps all of it alive: copy what must live long.
+///
+/// # Errors
+/// As [`peek_len`]; the buffer is left as it is.
 #[inline]
 pub fn next_frame(buffer: &mut BytesMut, limit: FrameLimit) -> Result<Option<Frame>, FrameError> {
     let Some(length) = peek_len(buffer, limit)? else {

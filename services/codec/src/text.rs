@@ -90,6 +90,9 @@ impl TextCipher {
     }
 
     /// Encrypts; the result is what `msg_data` of a text message holds.
+    ///
+    /// # Errors
+    /// The text is empty, or of 4 GiB or more.
     pub fn encrypt(&self, text: &[u8]) -> Result<String, TextError> {
         let length = u32::try_from(text.len()).map_err(|_| TextError::Empty)?;
         if length == 0 {
@@ -107,6 +110,9 @@ impl TextCipher {
     }
 
     /// Decrypts `msg_data` of a text message.
+    ///
+    /// # Errors
+    /// It is empty, or not what [`TextCipher::encrypt`] makes under this key.
     pub fn decrypt(&self, ciphertext: &[u8]) -> Result<Vec<u8>, TextError> {
         if ciphertext.is_empty() {
             return Err(TextError::Empty);

@@ -145,6 +145,9 @@ pub trait Check {
     fn check(&self, checker: &mut Checker);
 
     /// Judges this table alone.
+    ///
+    /// # Errors
+    /// Every bound that a key breaks.
     fn validate(&self) -> Result<(), Violations> {
         let mut checker = Checker::default();
         self.check(&mut checker);
@@ -316,6 +319,9 @@ impl Checker {
     }
 
     /// The verdict.
+    ///
+    /// # Errors
+    /// Every bound that a key has broken.
     pub fn finish(self) -> Result<(), Violations> {
         if self.found.is_empty() {
             Ok(())

@@ -43,6 +43,9 @@ impl fmt::Display for ServicePort {
 
 impl PeerSource {
     /// Reads a list of peers. Addresses are not looked at.
+    ///
+    /// # Errors
+    /// A Service of Kubernetes is not well-formed, or has other entries beside it.
     pub fn of<S: AsRef<str>>(list: &[S]) -> Result<Self, PeerSourceError> {
         let mut entries = list.iter().map(|entry| entry.as_ref().trim());
         let Some(entry) = entries.find(|entry| entry.starts_with(KUBERNETES_PREFIX)) else {

@@ -110,6 +110,9 @@ impl ImdConfig {
     }
 
     /// This configuration as a file.
+    ///
+    /// # Errors
+    /// Never for a configuration that was read: TOML can hold all of its values.
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string_pretty(self)
     }

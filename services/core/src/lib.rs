@@ -1,9 +1,11 @@
-//! Domain vocabulary of all roles: ids, terminals, conversations, error classes, networks and
-//! the places that their connections share.
+//! Domain vocabulary of all roles: ids, terminals, conversations, error classes, networks,
+//! the places that their connections share, and a bounded memory of what was used lately.
 //!
 //! Pure data and functions. This crate performs no I/O and knows neither a runtime nor a protocol.
 
 mod accept;
+mod backoff;
+mod cache;
 mod conversation;
 mod error;
 mod ids;
@@ -16,6 +18,8 @@ pub mod text;
 pub mod time;
 
 pub use accept::AcceptBackoff;
+pub use backoff::Backoff;
+pub use cache::Cache;
 pub use conversation::{Conversation, Peer, SessionType};
 pub use error::{Chain, Classify, ErrorKind};
 pub use ids::{DepartmentId, Epoch, GroupId, MsgId, UserId};

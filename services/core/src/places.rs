@@ -103,6 +103,9 @@ impl<T> Places<T> {
 
     /// A connection has come. Gives it a place, silent from now on, and what tells the connection that
     /// loses its own for it, if one does.
+    ///
+    /// # Errors
+    /// The places of its network or all of them are taken, and nobody may give way.
     pub fn enter(&mut self, from: IpAddr, evict: T) -> Result<(Ticket, Option<T>), Refusal> {
         let victim = self.room_for(from)?;
         let evicted = match victim {

@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use im_accounts::{Accounts, HashError, SetPasswordError, names};
 use im_config::DbProxyConfig;
 use im_core::{Classify as _, ErrorKind, UserId};
 use im_proto_rpc::v1::admin_server::Admin;
@@ -32,17 +33,13 @@ use im_proto_rpc::v1::{
 };
 use im_rpc::Secret;
 use im_store::{Store, StoreError, UserProfile};
+use im_writer::{Context, GroupRefusal, ListError, Publisher, WriterError, WriterHandle};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::error;
 
 use self::audit::Entry;
 use self::cursor::Cursors;
-use crate::accounts::{Accounts, HashError, SetPasswordError};
-use crate::assembly::Context;
-use crate::names;
-use crate::publish::{ListError, Publisher};
-use crate::writer::{GroupRefusal, WriterError, WriterHandle};
 
 /// The service `im.v1.Admin`.
 pub(crate) struct AdminService {

@@ -22,13 +22,13 @@ use std::sync::Arc;
 use im_config::AttachConfig;
 use im_proto_rpc::v1;
 use im_rpc::{Accept, Link};
+use im_writer::{Context, SendRules};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::assembly::Context;
 use crate::calls::{AnswerQueries, CheckLogins};
-use crate::writer::SendRules;
+use crate::metrics::AttachMetrics;
 
 /// Takes over links of msg servers.
 #[derive(Clone)]
@@ -44,6 +44,7 @@ struct Shared {
     context: Context,
     answers: Arc<dyn AnswerQueries>,
     logins: Arc<dyn CheckLogins>,
+    metrics: AttachMetrics,
     rules: SendRules,
     /// Queries that may still run.
     query_room: Semaphore,
@@ -70,7 +71,7 @@ impl Shared {
         let free =
             self.answer_bytes.available_permits() + self.large_answer_bytes.available_permits();
         let used = all.saturating_sub(free);
-        self.context.metrics.answer_bytes(used);
+        self.metrics.answer_bytes(used);
     }
 }
 
@@ -80,6 +81,7 @@ impl Attach {
         context: Context,
         answers: Arc<dyn AnswerQueries>,
         logins: Arc<dyn CheckLogins>,
+        metrics: AttachMetrics,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -91,10 +93,11 @@ impl Attach {
             login_room: semaphore(config.logins),
             answer_bytes: semaphore(config.answer_bytes.as_usize()),
             large_answer_bytes: semaphore(config.large_answer_bytes.as_usize()),
-            related: related::Relations::new(config, context.metrics.clone()),
+            related: related::Relations::new(config, metrics.clone()),
             rules: SendRules::from(&context.config.writer),
             answers,
             logins,
+            metrics,
             context,
         };
         Self {

@@ -1,24 +1,11 @@
 //! What links of msg servers may ask, as the links see those who answer.
 
-mod answered;
-
 use async_trait::async_trait;
+use im_accounts::Accounts;
+use im_answers::{Answered, Answers, Cost};
 use im_proto_rpc::v1;
 
-pub(crate) use answered::{Answered, Body, Parts};
-
-/// What a query may cost, known before it is begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cost {
-    /// Most bytes that its answer takes while it is made, copies included.
-    pub(crate) bytes: usize,
-    /// It is about long lists, which have room of their own.
-    pub(crate) large: bool,
-    /// It changes something: once begun it is not given up half-way.
-    pub(crate) changes: bool,
-}
-
-/// Answers client requests from the store. Implemented by `answers::Answers`.
+/// Answers client requests from the store.
 ///
 /// Queries of one session run one after the other, others at the same time.
 #[async_trait]
@@ -31,7 +18,7 @@ pub(crate) trait AnswerQueries: Send + Sync + 'static {
     async fn answer(&self, query: v1::Query) -> Answered;
 }
 
-/// Checks logins. Implemented by `accounts::Accounts`.
+/// Checks logins.
 #[async_trait]
 pub(crate) trait CheckLogins: Send + Sync + 'static {
     /// Verifies a name and password. May be dropped half-way.
@@ -39,4 +26,26 @@ pub(crate) trait CheckLogins: Send + Sync + 'static {
 
     /// What a login is told that cannot be taken in hand now.
     fn busy(&self) -> v1::LoginDone;
+}
+
+#[async_trait]
+impl AnswerQueries for Answers {
+    fn cost(&self, query: &v1::Query) -> Cost {
+        Self::cost(self, query)
+    }
+
+    async fn answer(&self, query: v1::Query) -> Answered {
+        Self::answer(self, query).await
+    }
+}
+
+#[async_trait]
+impl CheckLogins for Accounts {
+    async fn login(&self, call: v1::LoginCall) -> v1::LoginDone {
+        Self::login(self, call).await
+    }
+
+    fn busy(&self) -> v1::LoginDone {
+        Self::busy(self)
+    }
 }

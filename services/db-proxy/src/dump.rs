@@ -4,10 +4,7 @@ use im_order::CommitSeq;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::assembly::{Context, Core};
-use crate::publish::Publisher;
-use crate::space::Space;
-use crate::writer::WriterHandle;
+use im_writer::{Context, Core, Publisher, Space, WriterHandle};
 
 /// What is shown, without what would keep a stopped role alive.
 pub(crate) struct Dump {

@@ -1,21 +1,10 @@
-//! What the hot half of this role counts.
-
-use std::sync::Arc;
+//! What the links of msg servers count.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-
-use crate::support::RejectReason;
-
-/// Label of refused messages.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
 
 /// A class of calls of msg servers, with bounds of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,249 +31,51 @@ struct ClassLabel {
     class: &'static str,
 }
 
-/// How many things the writer remembers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memories {
-    pub(crate) conversations: usize,
-    pub(crate) groups: usize,
-    pub(crate) users: usize,
-    pub(crate) retry_keys: usize,
-}
-
-/// Counters of the writer, the publisher, the links and the read positions; cheap to clone. `Default`
-/// counts without showing it to anybody.
+/// Counters of the links; cheap to clone. `Default` counts without showing it to anybody.
 #[derive(Clone, Default)]
-pub(crate) struct Metrics(Arc<Inner>);
-
-struct Inner {
-    batch_messages: Histogram,
-    commit_seconds: Histogram,
-    queued: Gauge,
-    stored: Counter,
-    repeated: Counter,
-    refused: Family<ReasonLabel, Counter>,
-    failed: Counter,
-    store_errors: Counter,
-    cached_conversations: Gauge,
-    cached_groups: Gauge,
-    cached_users: Gauge,
-    cached_positions: Gauge,
-    cached_relations: Gauge,
-    cut_relations: Counter,
-    changes_told_early: Counter,
-    incomplete_lists: Counter,
-    retry_keys: Gauge,
-    publish_drops: Counter,
-    publish_lag: Gauge,
-    publish_links: Gauge,
-    positions_pending: Gauge,
-    position_flushes: Counter,
+pub(crate) struct AttachMetrics {
     queries: Gauge,
     links: Gauge,
     turned_away: Family<ClassLabel, Counter>,
     withdrawn: Family<ClassLabel, Counter>,
-    gathered_changes: Counter,
-    free_space: Gauge,
-    stored_users: Gauge,
-    stored_limited: Counter,
     answer_bytes: Gauge,
+    cached_relations: Gauge,
+    cut_relations: Counter,
 }
 
-impl Default for Inner {
-    fn default() -> Self {
-        Self {
-            batch_messages: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
-            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
-            queued: Gauge::default(),
-            stored: Counter::default(),
-            repeated: Counter::default(),
-            refused: Family::default(),
-            failed: Counter::default(),
-            store_errors: Counter::default(),
-            cached_conversations: Gauge::default(),
-            cached_groups: Gauge::default(),
-            cached_users: Gauge::default(),
-            cached_positions: Gauge::default(),
-            cached_relations: Gauge::default(),
-            cut_relations: Counter::default(),
-            changes_told_early: Counter::default(),
-            incomplete_lists: Counter::default(),
-            retry_keys: Gauge::default(),
-            publish_drops: Counter::default(),
-            publish_lag: Gauge::default(),
-            publish_links: Gauge::default(),
-            positions_pending: Gauge::default(),
-            position_flushes: Counter::default(),
-            queries: Gauge::default(),
-            links: Gauge::default(),
-            turned_away: Family::default(),
-            withdrawn: Family::default(),
-            gathered_changes: Counter::default(),
-            free_space: Gauge::default(),
-            stored_users: Gauge::default(),
-            stored_limited: Counter::default(),
-            answer_bytes: Gauge::default(),
-        }
-    }
-}
-
-impl Metrics {
+impl AttachMetrics {
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        let inner = Inner::default();
+        let this = Self::default();
         let it = registry.sub_registry_with_prefix("im_db_proxy");
-        it.register(
-            "batch_messages",
-            "Messages per commit",
-            inner.batch_messages.clone(),
-        );
-        it.register(
-            "commit_seconds",
-            "Time of one commit",
-            inner.commit_seconds.clone(),
-        );
-        it.register(
-            "queued_messages",
-            "Messages waiting for the writer",
-            inner.queued.clone(),
-        );
-        it.register(
-            "stored_messages",
-            "Messages committed",
-            inner.stored.clone(),
-        );
-        it.register(
-            "repeated_messages",
-            "Sends recognised as retries",
-            inner.repeated.clone(),
-        );
-        it.register(
-            "refused_messages",
-            "Sends refused by a rule",
-            inner.refused.clone(),
-        );
-        it.register(
-            "failed_messages",
-            "Sends given up unstored",
-            inner.failed.clone(),
-        );
-        it.register(
-            "store_errors",
-            "Failed attempts of the writer",
-            inner.store_errors.clone(),
-        );
-        it.register(
-            "cached_conversations",
-            "Conversations remembered by the writer",
-            inner.cached_conversations.clone(),
-        );
-        it.register(
-            "cached_groups",
-            "Groups remembered by the writer",
-            inner.cached_groups.clone(),
-        );
-        it.register(
-            "cached_users",
-            "People that the writer remembers to exist",
-            inner.cached_users.clone(),
-        );
-        it.register(
-            "cached_positions",
-            "Read positions remembered after their flush",
-            inner.cached_positions.clone(),
-        );
-        it.register(
-            "cached_relations",
-            "People whose relations are remembered",
-            inner.cached_relations.clone(),
-        );
-        it.register(
-            "cut_relations",
-            "People with more relations than are told of their presence",
-            inner.cut_relations.clone(),
-        );
-        it.register(
-            "changes_told_early",
-            "Times that so many changes of people had gathered that all were told at once",
-            inner.changes_told_early.clone(),
-        );
-        it.register(
-            "incomplete_lists",
-            "Lists of sessions that a route server did not answer in time",
-            inner.incomplete_lists.clone(),
-        );
-        it.register(
-            "retry_keys",
-            "Retry keys remembered",
-            inner.retry_keys.clone(),
-        );
-        it.register(
-            "publish_dropped_messages",
-            "Messages left out for a route server, to be read from the log",
-            inner.publish_drops.clone(),
-        );
-        it.register(
-            "publish_lag_messages",
-            "Log entries that the slowest route server has not confirmed",
-            inner.publish_lag.clone(),
-        );
-        it.register(
-            "publish_links",
-            "Route servers linked",
-            inner.publish_links.clone(),
-        );
-        it.register(
-            "pending_positions",
-            "Read positions waiting for their flush",
-            inner.positions_pending.clone(),
-        );
-        it.register(
-            "position_flushes",
-            "Flushes of read positions",
-            inner.position_flushes.clone(),
-        );
-        it.register("running_queries", "Queries in hand", inner.queries.clone());
-        it.register(
-            "attached_links",
-            "Links of msg servers",
-            inner.links.clone(),
-        );
+        it.register("running_queries", "Queries in hand", this.queries.clone());
+        it.register("attached_links", "Links of msg servers", this.links.clone());
         it.register(
             "turned_away_calls",
             "Calls of msg servers beyond the bounds of their class",
-            inner.turned_away.clone(),
+            this.turned_away.clone(),
         );
         it.register(
             "withdrawn_calls",
             "Calls whose callers had gone before they were answered",
-            inner.withdrawn.clone(),
-        );
-        it.register(
-            "gathered_changes",
-            "Changes of people that a later one replaced before anybody was told",
-            inner.gathered_changes.clone(),
+            this.withdrawn.clone(),
         );
         it.register(
             "answer_bytes",
             "Bytes of answers that are being made or have not left",
-            inner.answer_bytes.clone(),
+            this.answer_bytes.clone(),
         );
         it.register(
-            "free_space_bytes",
-            "Free space of the store's file system",
-            inner.free_space.clone(),
+            "cached_relations",
+            "People whose relations are remembered",
+            this.cached_relations.clone(),
         );
         it.register(
-            "stored_users",
-            "People whose stored bytes are counted: they have stored something lately",
-            inner.stored_users.clone(),
+            "cut_relations",
+            "People with more relations than are told of their presence",
+            this.cut_relations.clone(),
         );
-        it.register(
-            "stored_limited",
-            "Messages whose senders were told to wait, since they have stored as much as they may",
-            inner.stored_limited.clone(),
-        );
-        Self(Arc::new(inner))
+        this
     }
 
     pub(crate) fn turned_away(&self, class: Class) {
@@ -292,154 +83,51 @@ impl Metrics {
     }
 
     pub(crate) fn turned_away_many(&self, class: Class, calls: usize) {
-        self.0
-            .turned_away
+        self.turned_away
             .get_or_create(&class.label())
             .inc_by(calls as u64);
     }
 
     pub(crate) fn withdrawn(&self, class: Class) {
-        self.0.withdrawn.get_or_create(&class.label()).inc();
+        self.withdrawn.get_or_create(&class.label()).inc();
     }
 
     pub(crate) fn answer_bytes(&self, bytes: usize) {
-        set(&self.0.answer_bytes, bytes);
-    }
-
-    pub(crate) fn change_replaced(&self) {
-        self.0.gathered_changes.inc();
-    }
-
-    pub(crate) fn free_space(&self, bytes: u64) {
-        self.0
-            .free_space
-            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    pub(crate) fn stored_users(&self, users: usize) {
-        set(&self.0.stored_users, users);
-    }
-
-    pub(crate) fn stored_limited(&self) {
-        self.0.stored_limited.inc();
+        set(&self.answer_bytes, bytes);
     }
 
     #[cfg(test)]
     pub(crate) fn turned_away_of(&self, class: Class) -> u64 {
-        self.0.turned_away.get_or_create(&class.label()).get()
+        self.turned_away.get_or_create(&class.label()).get()
     }
 
     #[cfg(test)]
     pub(crate) fn withdrawn_of(&self, class: Class) -> u64 {
-        self.0.withdrawn.get_or_create(&class.label()).get()
-    }
-
-    pub(crate) fn committed(&self, messages: usize, seconds: f64) {
-        self.0
-            .batch_messages
-            .observe(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
-        self.0.commit_seconds.observe(seconds);
-        self.0.stored.inc_by(messages as u64);
-    }
-
-    pub(crate) fn repeated(&self, messages: u64) {
-        self.0.repeated.inc_by(messages);
-    }
-
-    pub(crate) fn refused(&self, reason: RejectReason) {
-        self.0
-            .refused
-            .get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            })
-            .inc();
-    }
-
-    pub(crate) fn failed(&self, messages: usize) {
-        self.0.failed.inc_by(messages as u64);
-    }
-
-    pub(crate) fn store_error(&self) {
-        self.0.store_errors.inc();
-    }
-
-    pub(crate) fn queue(&self, messages: usize) {
-        set(&self.0.queued, messages);
-    }
-
-    pub(crate) fn memories(&self, memories: Memories) {
-        set(&self.0.cached_conversations, memories.conversations);
-        set(&self.0.cached_groups, memories.groups);
-        set(&self.0.cached_users, memories.users);
-        set(&self.0.retry_keys, memories.retry_keys);
+        self.withdrawn.get_or_create(&class.label()).get()
     }
 
     pub(crate) fn cached_relations(&self, users: usize) {
-        set(&self.0.cached_relations, users);
+        set(&self.cached_relations, users);
     }
 
     pub(crate) fn relations_cut(&self) {
-        self.0.cut_relations.inc();
-    }
-
-    pub(crate) fn changes_told_early(&self) {
-        self.0.changes_told_early.inc();
-    }
-
-    pub(crate) fn list_incomplete(&self) {
-        self.0.incomplete_lists.inc();
-    }
-
-    pub(crate) fn publish_dropped(&self) {
-        self.0.publish_drops.inc();
-    }
-
-    pub(crate) fn publish_lag(&self, entries: u64) {
-        self.0
-            .publish_lag
-            .set(i64::try_from(entries).unwrap_or(i64::MAX));
-    }
-
-    pub(crate) fn publish_links(&self, links: usize) {
-        set(&self.0.publish_links, links);
-    }
-
-    pub(crate) fn positions(&self, pending: usize, cached: usize) {
-        set(&self.0.positions_pending, pending);
-        set(&self.0.cached_positions, cached);
-    }
-
-    pub(crate) fn positions_flushed(&self) {
-        self.0.position_flushes.inc();
+        self.cut_relations.inc();
     }
 
     /// Counts a query while the guard lives.
     pub(crate) fn query(&self) -> Held {
-        Held::new(&self.0.queries)
+        Held::new(&self.queries)
     }
 
     /// Counts a link while the guard lives.
     pub(crate) fn link(&self) -> Held {
-        Held::new(&self.0.links)
+        Held::new(&self.links)
     }
 
-    /// Changes told early, relations remembered, relations cut.
+    /// Relations remembered, relations cut.
     #[cfg(test)]
-    pub(crate) fn reached(&self) -> (u64, i64, u64) {
-        (
-            self.0.changes_told_early.get(),
-            self.0.cached_relations.get(),
-            self.0.cut_relations.get(),
-        )
-    }
-
-    #[cfg(test)]
-    pub(crate) fn totals(&self) -> (u64, u64, u64) {
-        (
-            self.0.stored.get(),
-            self.0.repeated.get(),
-            self.0.failed.get(),
-        )
+    pub(crate) fn relations(&self) -> (i64, u64) {
+        (self.cached_relations.get(), self.cut_relations.get())
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use im_answers::{Answered, Parts};
 use im_proto_rpc::v1;
+use im_writer::SendSink;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-
-use crate::calls::{Answered, Parts};
 
 /// Bytes that any result costs besides its contents.
 const FIXED: usize = 64;
@@ -88,9 +88,9 @@ impl Limits {
     }
 }
 
-impl Results {
+impl SendSink for Results {
     /// Adds results of a few bytes that hold nothing; never waits.
-    pub(crate) fn push(&self, results: Vec<v1::DbResult>) {
+    fn push(&self, results: Vec<v1::DbResult>) {
         if results.is_empty() {
             return;
         }
@@ -104,7 +104,9 @@ impl Results {
         }
         self.ready.notify_one();
     }
+}
 
+impl Results {
     /// Adds one result that holds something; never waits.
     pub(crate) fn push_held(&self, result: v1::DbResult, hold: Hold) {
         self.lock().others.push_back((result, hold));

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use im_accounts::{AccountMetrics, Accounts, RememberKeys};
+use im_answers::{AnswerMetrics, Answers};
 use im_config::DbProxyConfig;
 use im_order::FenceLost;
 use im_proto_rpc::v1;
@@ -13,19 +15,17 @@ use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{Accept, DbProxyAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish, Secret};
 use im_runtime::listen::{self, ListenError};
 use im_store::Store;
+use im_writer::{Context, Core, Metrics, WriterEnd};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::accounts::{AccountMetrics, Accounts, RememberKeys};
 use crate::admin::AdminService;
-use crate::answers::{AnswerMetrics, Answers};
-use crate::assembly::{Context, Core, WriterEnd};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::dump::Dump;
-use crate::metrics::Metrics;
+use crate::metrics::AttachMetrics;
 
 /// Condition of readiness: the store answers.
 const STORE_READY: &str = "store";
@@ -97,16 +97,20 @@ pub struct Server {
 
 impl Server {
     /// Binds the port. Nothing is served before [`Server::run`].
+    ///
+    /// # Errors
+    /// A port cannot be bound.
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
         let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
         let context = &core.context;
-        let accounts = Accounts::new(
-            context,
+        let accounts = Arc::new(Accounts::new(
+            Arc::clone(&context.store),
+            config.accounts.clone(),
             deps.remember_keys.clone(),
             registered.register(AccountMetrics::register),
-        );
+        ));
         let answers = Answers::new(
             context,
             Arc::clone(&accounts),
@@ -118,6 +122,7 @@ impl Server {
             context.clone(),
             answers,
             Arc::clone(&accounts) as Arc<dyn CheckLogins>,
+            registered.register(AttachMetrics::register),
             link_tasks.clone(),
             stop_links.clone(),
         );
@@ -184,7 +189,11 @@ impl Server {
         tasks.spawn(async move { stored.run(stop_stored).await });
         let (accounts, stop_accounts) = (self.accounts, stop_rest.clone());
         let publisher = self.core.context.publisher.clone();
-        tasks.spawn(async move { accounts.run(publisher, stop_accounts).await });
+        let online = move || {
+            let publisher = publisher.clone();
+            async move { publisher.list_sessions(None).await.ok() }
+        };
+        tasks.spawn(async move { accounts.run(online, stop_accounts).await });
         let Context {
             space,
             store,

@@ -9,14 +9,13 @@
 //! at all: then somebody has deleted the Service, not its pods. A Service without pods has a slice
 //! that is empty, and that empties the list.
 
-mod backoff;
 mod merge;
 mod slices;
 
 use std::time::Duration;
 
 use futures::StreamExt;
-use im_core::Chain;
+use im_core::{Backoff, Chain};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher;
 use kube::{Api, Client, Config};
@@ -25,7 +24,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::{Discover, Endpoint};
-use backoff::Backoff;
 use slices::Slices;
 
 /// Label by which slices name their Service.
@@ -61,6 +59,9 @@ pub enum KubernetesError {
 
 impl Kubernetes {
     /// Reads the ServiceAccount mount. Must be called within a runtime; nothing is connected yet.
+    ///
+    /// # Errors
+    /// The mount is missing, or what is in it cannot be used.
     pub fn in_cluster() -> Result<Self, KubernetesError> {
         let mut config = Config::incluster().map_err(KubernetesError::Account)?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
@@ -157,11 +158,22 @@ impl Follower {
     }
 }
 
+/// Waits between attempts to reach the API server.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(8));
+
 /// Failures in a row.
-#[derive(Default)]
 struct Trouble {
     backoff: Backoff,
     is_told: bool,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self {
+            backoff: BACKOFF,
+            is_told: false,
+        }
+    }
 }
 
 impl Trouble {
@@ -173,11 +185,13 @@ impl Trouble {
         } else {
             debug!(service, error = %Chain(&error), "the API server still does not answer");
         }
-        tokio::time::sleep(self.backoff.next()).await;
+        // The servers of a large cluster do not come back in step.
+        let part = rand::random_range(0.5..=1.0);
+        tokio::time::sleep(self.backoff.step().mul_f64(part)).await;
     }
 
     fn is_over(&mut self, service: &str) {
-        self.backoff = Backoff::default();
+        self.backoff = BACKOFF;
         if std::mem::take(&mut self.is_told) {
             info!(service, "the API server answers again");
         }

@@ -24,6 +24,9 @@ pub enum EndpointError {
 
 impl Endpoint {
     /// Reads `host:port`, whose name is the text itself, or `name=host:port`.
+    ///
+    /// # Errors
+    /// It has neither form, or its port is none.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let text = text.trim();
         let (name, address) = text.split_once('=').unwrap_or((text, text));
@@ -49,6 +52,9 @@ impl StaticList {
     }
 
     /// Reads a list of `host:port` or `name=host:port`.
+    ///
+    /// # Errors
+    /// An entry is not well-formed, or two have one name.
     pub fn parse<S: AsRef<str>>(entries: &[S]) -> Result<Self, EndpointError> {
         let mut endpoints: Vec<Endpoint> = Vec::with_capacity(entries.len());
         for entry in entries {

@@ -36,16 +36,27 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const BAD_CONFIGURATION: u8 = 64;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse()) {
+    let cli = Cli::parse();
+    let is_server = matches!(cli.command, Command::AllInOne(_) | Command::Role(_));
+    match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
-            output::complain(&error);
-            if error.is::<config::BadConfig>() {
-                ExitCode::from(BAD_CONFIGURATION)
+            if is_server {
+                output::complain_in_a_line(&error);
             } else {
-                ExitCode::FAILURE
+                output::complain(&error);
             }
+            exit_code(&error)
         }
+    }
+}
+
+/// How the program ends with an error.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<config::BadConfig>() {
+        ExitCode::from(BAD_CONFIGURATION)
+    } else {
+        ExitCode::FAILURE
     }
 }
 

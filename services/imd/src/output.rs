@@ -2,7 +2,7 @@
 //!
 //! Whatever passes through here is harmless to a terminal, whoever wrote it: see [`im_core::text`].
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use im_core::text::{is_unseen, printable};
 use serde_json::Value;
@@ -46,8 +46,23 @@ pub(crate) fn print_json(value: &Value) {
 
 /// Prints an error with its causes.
 pub(crate) fn complain(error: &anyhow::Error) {
-    let mut text = format!("imd: {error}");
+    note(&format!("imd: {}", causes(error)));
+}
+
+/// The same on one line, whatever lines its causes have: who reads a server's log takes each for another
+/// event. At a terminal it keeps them.
+pub(crate) fn complain_in_a_line(error: &anyhow::Error) {
+    if io::stderr().is_terminal() {
+        complain(error);
+    } else {
+        note(&format!("imd: {}", one_line(&causes(error))));
+    }
+}
+
+/// An error with its causes, each once.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
     let mut last = error.to_string();
+    let mut text = last.clone();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // A transparent error repeats its source.
@@ -57,7 +72,13 @@ pub(crate) fn complain(error: &anyhow::Error) {
         }
         last = cause;
     }
-    note(&text);
+    text
+}
+
+/// A text with its lines behind one another.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// Rows under headings, or the same as JSON.
@@ -136,6 +157,14 @@ pub(crate) fn show(json: bool, value: &Value, text: impl FnOnce() -> String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_many_lines_is_one_with_every_cause_once() {
+        let error = anyhow::anyhow!("line 2\n  |\n2 | x = 1\n").context("read f");
+        assert_eq!(one_line(&causes(&error)), "read f: line 2 | 2 | x = 1");
+        let same = anyhow::anyhow!("listen").context("listen").context("start");
+        assert_eq!(causes(&same), "start: listen");
+    }
 
     #[test]
     fn columns_are_aligned() {

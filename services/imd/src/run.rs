@@ -33,7 +33,7 @@ use im_store::DataDir;
 use prometheus_client::metrics::info::Info;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 
 use crate::cli::{AllInOneArgs, RoleArgs};
 use crate::{config, output};
@@ -170,8 +170,40 @@ async fn serve(
     let telemetry = telemetry::init(&config.log, &config.trace, &plan.service())
         .map_err(config::BadConfig::Telemetry)?;
     let outcome = run(plan, config, secrets, ready_file, aside, signals).await;
+    let outcome = outcome.or_else(tell);
     telemetry.finish().await;
     outcome
+}
+
+/// How a server ended that nobody asked to.
+enum Failed {
+    /// Before it ran.
+    Start(anyhow::Error),
+    /// A role ended.
+    Role(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// Says in the log why the server has not started or has ended, on one line with all causes. Where the
+/// filter shows no such line, the error is the caller's to say.
+fn tell(failed: Failed) -> anyhow::Result<ExitCode> {
+    let is_start = matches!(failed, Failed::Start(_));
+    let (Failed::Start(error) | Failed::Role(error)) = failed;
+    if !tracing::enabled!(Level::ERROR) {
+        return Err(error);
+    }
+    let causes = output::one_line(&output::causes(&error));
+    if is_start {
+        error!(error = causes, "not started");
+    } else {
+        error!(error = causes, "a role failed, so all have ended");
+    }
+    Ok(crate::exit_code(&error))
 }
 
 async fn run(
@@ -181,7 +213,7 @@ async fn run(
     ready_file: Option<PathBuf>,
     aside: Aside,
     signals: Signals,
-) -> anyhow::Result<ExitCode> {
+) -> Result<ExitCode, Failed> {
     match limits::raise_open_files() {
         Ok(limit) => info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -245,7 +277,7 @@ async fn run(
     }
     match (stop, ended) {
         (Stop::InTime, Some(ended)) => {
-            ended?;
+            ended.map_err(Failed::Role)?;
             info!("stopped");
             Ok(ExitCode::SUCCESS)
         }

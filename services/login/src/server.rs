@@ -96,6 +96,9 @@ fn report_link(config: &LoginConfig) -> LinkConfig {
 
 impl Server {
     /// Binds the ports. Msg servers of the same process may report from now on.
+    ///
+    /// # Errors
+    /// A port cannot be bound.
     pub async fn bind(config: LoginConfig, deps: Deps) -> Result<Self, ServerError> {
         let Deps { context, guard } = deps;
         let metrics = context.metrics.register(Metrics::register);
@@ -192,6 +195,9 @@ impl Server {
     }
 
     /// Serves until `stop` fires and everything has ended.
+    ///
+    /// # Errors
+    /// The control port cannot be served.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
             http,

@@ -94,6 +94,9 @@ pub struct Server {
 
 impl Server {
     /// Binds the client port. Clients that come before [`Self::run`] wait in the kernel.
+    ///
+    /// # Errors
+    /// The client port cannot be bound, or the configuration cannot be used.
     pub async fn bind(config: MsgConfig, deps: Deps) -> Result<Self, ServerError> {
         let Deps {
             context,
@@ -158,6 +161,9 @@ impl Server {
 
     /// Serves until `stop` fires; then drains: tells the login servers, closes all connections at a
     /// bounded rate after their messages are acknowledged, and ends.
+    ///
+    /// # Errors
+    /// What takes connections in has ended by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
             gateway,

@@ -94,6 +94,9 @@ pub struct Server {
 
 impl Server {
     /// Binds the port. Links that come before [`Self::run`] wait.
+    ///
+    /// # Errors
+    /// The port cannot be bound.
     pub async fn bind(config: RouteConfig, deps: Deps) -> Result<Self, ServerError> {
         let Deps { context, guard } = deps;
         let metrics = context.metrics.register(Metrics::register);
@@ -161,6 +164,9 @@ impl Server {
     }
 
     /// Serves until `stop` fires and every link has ended.
+    ///
+    /// # Errors
+    /// The port fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
             engine,

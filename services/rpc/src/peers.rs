@@ -7,14 +7,13 @@
 //! *Invariant*: for one peer the owner sees Up, Down, Up, Down, …, starting with Up, and a Down for
 //! every Up unless everything stops.
 
-mod backoff;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use im_config::LinkConfig;
-use im_core::Chain;
+use im_core::{Backoff, Chain};
 use im_discovery::{Discover, Endpoint, StaticList};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -27,7 +26,6 @@ use crate::link::{Accept, Dial, DialError, Link};
 use crate::local::LocalConnect;
 use crate::metrics::{DialResult, LinkMetrics};
 use crate::secret::Secret;
-use backoff::Backoff;
 
 /// What happens to the link to a peer.
 #[derive(Debug)]
@@ -204,6 +202,11 @@ struct Keeper<Out, In> {
     events: mpsc::Sender<PeerEvent<Out, In>>,
 }
 
+/// Between half of a wait and all of it, so that links that were cut together are not dialed together.
+fn with_jitter(wait: Duration) -> Duration {
+    wait.mul_f64(rand::random_range(0.5..=1.0))
+}
+
 impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
     /// Keeps a link to one peer until `stop` (everything stops, links are left alone) or `removed`
     /// (the peer left the list, its link is closed).
@@ -243,7 +246,7 @@ impl<Out: Send + 'static, In: Send + 'static> Keeper<Out, In> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = removed.cancelled() => return,
-                () = tokio::time::sleep(backoff.next()) => {}
+                () = tokio::time::sleep(with_jitter(backoff.step())) => {}
             }
         }
     }
@@ -311,4 +314,17 @@ enum Trouble {
     None,
     Unreachable,
     Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_leaves_a_wait_between_half_of_it_and_all() {
+        let wait = Duration::from_millis(100);
+        let waits: Vec<_> = (0..100).map(|_| with_jitter(wait)).collect();
+        assert!(waits.iter().all(|it| (wait / 2..=wait).contains(it)));
+        assert!(waits.iter().any(|it| *it != waits[0]), "they differ");
+    }
 }

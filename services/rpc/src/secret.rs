@@ -105,11 +105,17 @@ impl Values {
 
 impl Secret {
     /// Takes the values of a secret as text, one a line; white space around them is dropped.
+    ///
+    /// # Errors
+    /// It is no text of visible ASCII characters, or the number or length of its lines is out of bounds.
     pub fn new(text: &str) -> Result<Self, SecretError> {
         Values::parse(text).map(|values| Self(Arc::new(RwLock::new(values))))
     }
 
     /// Reads the values from a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no secret.
     pub fn load(path: &Path) -> Result<Self, SecretError> {
         Values::load(path).map(|values| Self(Arc::new(RwLock::new(values))))
     }
@@ -138,6 +144,9 @@ impl Secret {
 
     /// Takes over the values of the file when they are others. A file that cannot be used changes
     /// nothing. Returns whether something changed.
+    ///
+    /// # Errors
+    /// As [`Secret::load`]; nothing is changed then.
     pub fn reload(&self, path: &Path) -> Result<bool, SecretError> {
         let values = Values::load(path)?;
         if values.digests == self.read().digests {

@@ -137,6 +137,9 @@ impl BoundGrpc {
     ///
     /// Links end when their owners drop them; the owner that wants to stop does so after its last
     /// results.
+    ///
+    /// # Errors
+    /// The port fails.
     pub async fn run(self, shutdown: CancellationToken, grace: Duration) -> Result<(), ServeError> {
         let cut = CancellationToken::new();
         let incoming = Incoming::new(self.listener, &self.config, self.metrics, cut.clone());

@@ -52,6 +52,9 @@ struct Shared {
 impl Admin {
     /// Binds the port. The process counts as stuck when the heartbeat of one of its runtimes is older
     /// than `limit`.
+    ///
+    /// # Errors
+    /// The port cannot be bound.
     pub async fn bind(
         address: &str,
         context: Context,
@@ -85,6 +88,9 @@ impl Admin {
     }
 
     /// Serves until `stop` fires.
+    ///
+    /// # Errors
+    /// The port fails.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
         let routes = Router::new()
             .route("/livez", get(livez))

@@ -59,7 +59,7 @@ mod tests {
             let (file, told, stop) = (file.clone(), Arc::clone(&told), stop.clone());
             async move {
                 let tell = |text: &str| told.lock().unwrap().push(text.to_owned());
-                self::text(&file, 4, &stop, tell).await;
+                self::text(&file, 6, &stop, tell).await;
             }
         });
         let seen = async |texts: &[&str]| {
@@ -74,7 +74,7 @@ mod tests {
         seen(&[""]).await;
         std::fs::write(&file, " one \n").unwrap();
         seen(&["", "one"]).await;
-        std::fs::write(&file, "seven").unwrap();
+        std::fs::write(&file, "seventeen").unwrap();
         seen(&["", "one", ""]).await;
         std::fs::write(&file, "four").unwrap();
         seen(&["", "one", "", "four"]).await;

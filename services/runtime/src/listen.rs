@@ -91,6 +91,9 @@ fn bind(address: SocketAddr, backlog: i32, socket: MakeSocket) -> io::Result<Tcp
 }
 
 /// Sends small frames at once, and notices a peer that vanished without a word within minutes.
+///
+/// # Errors
+/// The socket is gone.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_keepalive(true)

@@ -19,6 +19,9 @@ impl Metrics {
     }
 
     /// All metrics as OpenMetrics text.
+    ///
+    /// # Errors
+    /// A metric cannot be written as text.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,9 @@ use std::path::Path;
 pub type Addresses = BTreeMap<String, BTreeMap<String, SocketAddr>>;
 
 /// Writes the addresses as JSON. A reader sees the whole file or none.
+///
+/// # Errors
+/// The file cannot be written or put into its place.
 pub fn write(path: &Path, addresses: &Addresses) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(addresses)?;
     text.push(b'\n');

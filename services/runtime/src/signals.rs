@@ -27,6 +27,9 @@ pub enum Stop {
 
 impl Signals {
     /// Takes over the signals; they do not kill the process any more.
+    ///
+    /// # Errors
+    /// The operating system refuses.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -62,6 +62,9 @@ pub struct Telemetry {
 }
 
 /// Starts logs, and traces when an endpoint is set. Call it once, inside the runtime.
+///
+/// # Errors
+/// `log.filter` cannot be read, `trace.endpoint` cannot be used, or this was called before.
 pub fn init(
     log: &LogConfig,
     trace: &TraceConfig,

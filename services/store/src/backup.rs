@@ -141,6 +141,9 @@ impl From<sqlx::Error> for BackupError {
 }
 
 /// Copies the store of a data directory into a new file; a server may be using the directory.
+///
+/// # Errors
+/// There is no store, the file is there already or cannot be written, or what was copied is not whole.
 pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     let database = source_of(data_dir)?;
     if to.try_exists().map_err(io_error(to))? {

@@ -106,6 +106,9 @@ impl DataDir {
     /// Opens a directory, makes it when missing, and locks it.
     ///
     /// Blocks on the file system for a moment: meant for the start of a process.
+    ///
+    /// # Errors
+    /// It cannot be made or locked, another process has it, or what is in it is no data of this version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
         let dir = Self::lock(path.as_ref())?;
         clear_spool(dir.path())?;
@@ -116,6 +119,9 @@ impl DataDir {
     }
 
     /// Makes a directory when it is missing, for its owner only and durably.
+    ///
+    /// # Errors
+    /// Something else has its name, or it cannot be made.
     pub fn make(path: &Path) -> Result<(), DataDirError> {
         let found = fs::metadata(path);
         if found.is_ok_and(|found| !found.is_dir()) {

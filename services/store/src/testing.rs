@@ -59,6 +59,9 @@ impl ForeignReader {
 
 impl SqliteStore {
     /// Bounds the database file, as a full disk would; `None` lifts the bound.
+    ///
+    /// # Errors
+    /// The database does not answer.
     pub async fn limit_pages(&self, pages: Option<u32>) -> Result<(), StoreError> {
         let pages = pages.unwrap_or(u32::MAX - 1);
         let sql = format!("PRAGMA max_page_count = {pages}");

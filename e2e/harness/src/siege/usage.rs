@@ -11,7 +11,8 @@ use crate::process::Process;
 /// Time for a reading of a process that is not stuck.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Caches fill with the first people who come, and each direction of a link keeps the room that its
-/// largest batch took, of 4 MiB at most; KiB.
+/// largest batch took, of 4 MiB at most: two links of a msg server carry what clients send; KiB. It
+/// holds after every round, against what there was before the first.
 const HEAP_SLACK_KIB: u64 = 16 << 10;
 /// The store opens its readers when they are first needed.
 const DESCRIPTOR_SLACK: usize = 32;

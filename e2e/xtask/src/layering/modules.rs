@@ -7,6 +7,9 @@
 /// Crates that are held to an order: source folder, modules from the bottom up.
 const ORDERS: &[(&str, &[&str])] = &[
     ("services/msg/src", MSG),
+    ("services/writer/src", WRITER),
+    ("services/accounts/src", ACCOUNTS),
+    ("services/answers/src", ANSWERS),
     ("services/db-proxy/src", DB_PROXY),
 ];
 
@@ -53,27 +56,25 @@ const MSG: &[&str] = &[
     "server",
 ];
 
-const DB_PROXY: &[&str] = &[
-    "support",
-    "names",
+const WRITER: &[&str] = &[
     "members",
     "publication",
-    "profile",
-    "calls",
+    "reject",
     "metrics",
-    "results",
     "space",
     "stored",
     "publish",
     "positions",
     "writer",
     "assembly",
-    "accounts",
-    "answers",
-    "admin",
-    "attach",
-    "dump",
-    "server",
+];
+
+const ACCOUNTS: &[&str] = &["names", "profile", "accounts"];
+
+const ANSWERS: &[&str] = &["answered", "hourly", "striped_locks", "answers"];
+
+const DB_PROXY: &[&str] = &[
+    "calls", "metrics", "results", "admin", "attach", "dump", "server",
 ];
 
 /// What is wrong in one file: `module` is its path inside the crate, `order` the crate's list.

@@ -62,6 +62,9 @@ fn ids(users: &[UserId]) -> Vec<u32> {
 /// Session and push settings.
 impl Client {
     /// Ends the session at the server (0x0105) and closes.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn logout(&self) -> Answer<ImLogoutRsp> {
         let answer = self.request(Command::LogoutReq, &ImLogoutReq {}).await;
         self.close().await;
@@ -69,6 +72,9 @@ impl Client {
     }
 
     /// Stores a push token; an empty one forgets it. Phones only.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn set_device_token(&self, token: &str) -> Answer<ImDeviceTokenRsp> {
         let request = ImDeviceTokenReq {
             user_id: self.named(),
@@ -80,6 +86,9 @@ impl Client {
     }
 
     /// Ends this user's PC session. Phones only.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn kick_pc(&self) -> Answer<ImKickPcClientRsp> {
         let request = ImKickPcClientReq {
             user_id: self.named(),
@@ -88,6 +97,9 @@ impl Client {
     }
 
     /// Sets the night-time push shield.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn set_push_shield(&self, on: bool) -> Answer<ImPushShieldRsp> {
         let request = ImPushShieldReq {
             user_id: self.named(),
@@ -98,6 +110,9 @@ impl Client {
     }
 
     /// Asks for the night-time push shield.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn push_shield(&self) -> Answer<ImQueryPushShieldRsp> {
         let request = ImQueryPushShieldReq {
             user_id: self.named(),
@@ -108,6 +123,9 @@ impl Client {
 
     /// Sends a heartbeat and waits for its echo: the server has then handled everything that this
     /// client wrote before.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn heartbeat(&self) -> Answer<()> {
         self.request::<_, ImHeartBeat>(Command::HeartBeat, &ImHeartBeat {})
             .await
@@ -118,6 +136,9 @@ impl Client {
 /// Directory, presence, recent conversations.
 impl Client {
     /// Everybody who changed since then; 0 for all.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn all_users(&self, since: u32) -> Answer<ImAllUserRsp> {
         let request = ImAllUserReq {
             user_id: self.named(),
@@ -128,6 +149,9 @@ impl Client {
     }
 
     /// The records of these people.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn users_info(&self, users: &[UserId]) -> Answer<Vec<UserInfo>> {
         let request = ImUsersInfoReq {
             user_id: self.named(),
@@ -139,6 +163,9 @@ impl Client {
     }
 
     /// Departments that changed since then; 0 for all.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn departments(&self, since: u32) -> Answer<ImDepartmentRsp> {
         let request = ImDepartmentReq {
             user_id: self.named(),
@@ -149,6 +176,9 @@ impl Client {
     }
 
     /// The presence of these people, in the same order.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn presence(&self, users: &[UserId]) -> Answer<Vec<UserStat>> {
         let request = ImUsersStatReq {
             user_id: self.named(),
@@ -160,6 +190,9 @@ impl Client {
     }
 
     /// Recent conversations that changed since then; 0 for all.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn recent_sessions(&self, since: u32) -> Answer<ImRecentContactSessionRsp> {
         let request = ImRecentContactSessionReq {
             user_id: self.named(),
@@ -171,6 +204,9 @@ impl Client {
     }
 
     /// Hides a recent conversation.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn remove_session(&self, peer: Peer) -> Answer<ImRemoveSessionRsp> {
         let request = ImRemoveSessionReq {
             user_id: self.named(),
@@ -182,6 +218,9 @@ impl Client {
     }
 
     /// Sets the own signature.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn change_signature(&self, text: &str) -> Answer<ImChangeSignInfoRsp> {
         let request = ImChangeSignInfoReq {
             user_id: self.named(),
@@ -192,6 +231,9 @@ impl Client {
     }
 
     /// Sets the own avatar.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn change_avatar(&self, url: &str) -> Answer<ImChangeAvatarRsp> {
         let request = ImChangeAvatarReq {
             user_id: self.named(),
@@ -205,6 +247,9 @@ impl Client {
 /// Messages.
 impl Client {
     /// What was not read yet.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn unread(&self) -> Answer<ImUnreadMsgCntRsp> {
         let request = ImUnreadMsgCntReq {
             user_id: self.named(),
@@ -214,6 +259,9 @@ impl Client {
     }
 
     /// At most `count` messages backwards from `begin` (0: from the newest).
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn history(&self, peer: Peer, begin: u32, count: u32) -> Answer<ImGetMsgListRsp> {
         self.request(
             Command::GetMsgListReq,
@@ -224,6 +272,9 @@ impl Client {
 
     /// The same under a tag of the Windows client: 0xff01 and 0xff02 for history, 0xff03 for
     /// unread messages.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn history_tagged(
         &self,
         tag: u16,
@@ -248,6 +299,9 @@ impl Client {
     }
 
     /// The newest message id of a conversation, 0 when it is empty.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn latest_msg_id(&self, peer: Peer) -> Answer<u32> {
         let request = ImGetLatestMsgIdReq {
             user_id: self.named(),
@@ -261,6 +315,9 @@ impl Client {
     }
 
     /// Certain messages of a conversation.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn messages_by_id(&self, peer: Peer, msg_ids: &[u32]) -> Answer<ImGetMsgByIdRsp> {
         let request = ImGetMsgByIdReq {
             user_id: self.named(),
@@ -273,6 +330,9 @@ impl Client {
     }
 
     /// Says that a conversation was read up to this message. Has no answer.
+    ///
+    /// # Errors
+    /// As [`Client::notify`].
     pub async fn read_ack(&self, peer: Peer, msg_id: u32) -> Answer<()> {
         let message = ImMsgDataReadAck {
             user_id: self.named(),
@@ -284,6 +344,9 @@ impl Client {
     }
 
     /// Says that a message arrived. Has no answer.
+    ///
+    /// # Errors
+    /// As [`Client::notify`].
     pub async fn receipt(&self, peer: Peer, msg_id: u32) -> Answer<()> {
         let message = ImMsgDataAck {
             user_id: self.named(),
@@ -295,6 +358,9 @@ impl Client {
     }
 
     /// The server's clock, Unix seconds.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn server_time(&self) -> Answer<u32> {
         let answer: ImClientTimeRsp = self
             .request(Command::ClientTimeReq, &ImClientTimeReq {})
@@ -303,6 +369,9 @@ impl Client {
     }
 
     /// Sends a signal to another user's terminals. Has no answer.
+    ///
+    /// # Errors
+    /// As [`Client::notify`].
     pub async fn signal(&self, to: UserId, json: &str) -> Answer<()> {
         let message = Imp2pCmdMsg {
             from_user_id: self.named(),
@@ -316,6 +385,9 @@ impl Client {
 /// Groups.
 impl Client {
     /// The fixed groups of this user and their versions.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn normal_groups(&self) -> Answer<Vec<GroupVersionInfo>> {
         let request = ImNormalGroupListReq {
             user_id: self.named(),
@@ -327,6 +399,9 @@ impl Client {
     }
 
     /// What is newer than these versions; version 0 for everything.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn group_info(&self, groups: &[(GroupId, u32)]) -> Answer<Vec<GroupInfo>> {
         let group_version_list = groups
             .iter()
@@ -345,6 +420,9 @@ impl Client {
     }
 
     /// Creates a temporary group of these members; the creator has to be among them.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn create_group(
         &self,
         name: &str,
@@ -363,6 +441,9 @@ impl Client {
     }
 
     /// Adds members to a group or removes them.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn change_members(
         &self,
         group: GroupId,
@@ -380,6 +461,9 @@ impl Client {
     }
 
     /// Silences a group's pushes for this user, or not.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn shield_group(&self, group: GroupId, silent: bool) -> Answer<ImGroupShieldRsp> {
         let request = ImGroupShieldReq {
             user_id: self.named(),
@@ -394,6 +478,9 @@ impl Client {
 /// Files, as far as msg servers answer.
 impl Client {
     /// Asks for a transfer.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn offer_file(&self, offer: &FileOffer) -> Answer<ImFileRsp> {
         let request = ImFileReq {
             from_user_id: self.named(),
@@ -406,6 +493,9 @@ impl Client {
     }
 
     /// Files that wait for this user.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
     pub async fn offline_files(&self) -> Answer<ImFileHasOfflineRsp> {
         let request = ImFileHasOfflineReq {
             user_id: self.named(),
@@ -415,6 +505,9 @@ impl Client {
     }
 
     /// Says that a file was uploaded for somebody. Has no answer.
+    ///
+    /// # Errors
+    /// As [`Client::notify`].
     pub async fn add_offline_file(&self, offer: &FileOffer, task_id: &str) -> Answer<()> {
         let message = ImFileAddOfflineReq {
             from_user_id: self.named(),
@@ -427,6 +520,9 @@ impl Client {
     }
 
     /// Says that a waiting file was fetched or refused. Has no answer.
+    ///
+    /// # Errors
+    /// As [`Client::notify`].
     pub async fn delete_offline_file(&self, from: UserId, task_id: &str) -> Answer<()> {
         let message = ImFileDelOfflineReq {
             from_user_id: from.get(),

@@ -132,3 +132,18 @@ fn an_incomplete_frame_is_left_alone() {
         assert_eq!(buffer, part);
     }
 }
+
+#[test]
+fn the_limits_are_what_their_comments_say() {
+    assert_eq!(DEFAULT_MAX_INBOUND, limit(1 << 20));
+    assert_eq!(DEFAULT_MAX_FROM_SERVER, limit(64 << 20));
+}
+
+#[test]
+fn an_encoded_frame_is_sent_as_it_is_behind_what_waits() {
+    let mut buffer = BytesMut::from(&b"waits"[..]);
+    let frame = encode_raw(Command::HeartBeat, 3, b"body");
+    let mut codec = FrameDecoder::new(DEFAULT_MAX_INBOUND);
+    codec.encode(frame.clone(), &mut buffer).unwrap();
+    assert_eq!(buffer, [b"waits", &frame[..]].concat());
+}

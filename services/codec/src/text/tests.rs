@@ -253,3 +253,8 @@ fn only_ciphertext_of_this_key_is_fit_for_delivery() {
     assert_eq!(other.decrypt(secret.as_bytes()).as_deref(), Ok(&b"abc"[..]));
     assert!(!cipher.is_ciphertext(secret.as_bytes()));
 }
+
+#[test]
+fn a_cipher_is_named_without_its_key() {
+    assert_eq!(format!("{:?}", TextCipher::default()), "TextCipher");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use im_answers::{affected, change_notify};
 use im_core::text::{first_unseen, unseen_kind};
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
@@ -11,13 +12,13 @@ use im_proto_rpc::v1::{
 };
 use im_proto_teamtalk::base::GroupModifyType;
 use im_store::{GroupType, ListPage, MemberChange, StoreError};
+use im_writer::{
+    ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, Publication, WriterError,
+};
 use prost::Message as _;
 
 use super::cursor::{List, Listed, id_of};
 use super::{AdminError, AdminService};
-use crate::answers::{affected, change_notify};
-use crate::publication::Publication;
-use crate::writer::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
 
 /// Groups in one answer: the default, and the most.
 const LIST_DEFAULT: u32 = 200;

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt as _};
+use im_accounts::names::{Named, Names};
+use im_accounts::{Accounts, Imported, digest_of};
 use im_config::DbProxyConfig;
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
@@ -11,6 +13,7 @@ use im_proto_rpc::v1::{
     import_item::Item,
 };
 use im_store::{DirectoryImport, ImportChange, ImportOutcome, Store};
+use im_writer::{Publication, Publisher};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -19,10 +22,6 @@ use super::audit::Entry;
 use super::rows::{Line, Rows, sex_word, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
-use crate::accounts::{Accounts, Imported, digest_of};
-use crate::names::{Named, Names};
-use crate::publication::Publication;
-use crate::publish::Publisher;
 
 /// Progress is told once per so many lines.
 const LINES_PER_PROGRESS: usize = 1_000;

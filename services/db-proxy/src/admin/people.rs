@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
+use im_accounts::names::{Named, Names};
+use im_accounts::{ACTIVE, digest_of};
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     AddUserRequest, DirectoryRow, ListUsersRequest, MoveUserRequest, RemoveUserRequest,
     RemovedUser, RenameUserRequest, SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
 use im_store::{DirectoryImport, ImportedUser, MemberChange, UserProfile};
+use im_writer::Publication;
 
 use super::cursor::{List, Listed, id_of};
 use super::rows::{Rows, STATUSES, status_number, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
-use crate::accounts::{ACTIVE, digest_of};
-use crate::names::{Named, Names};
-use crate::publication::Publication;
 
 /// People in one answer: the default, and the most.
 const LIST_DEFAULT: u32 = 1_000;

@@ -7,8 +7,7 @@ use im_core::text::{first_unseen, unseen_kind};
 use im_proto_rpc::v1::{DirectoryRow, ImportError};
 use im_store::ImportedUser;
 
-use crate::accounts::{HashPolicy, StoredHash};
-use crate::names;
+use im_accounts::{HashPolicy, names};
 
 /// Android takes ids from here on for its own.
 const FIRST_LOCAL_ID: u32 = 90_000_000;
@@ -132,7 +131,7 @@ impl Rows {
         }
         let hash = given(Some(row.password_hash));
         if let Some(hash) = &hash
-            && let Err(error) = StoredHash::parse(hash, &self.policy)
+            && let Err(error) = self.policy.check(hash)
         {
             found.push(format!("password_hash {error}"));
         }

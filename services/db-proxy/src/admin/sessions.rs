@@ -6,10 +6,10 @@ use im_proto_rpc::v1::{
     sessions_reply,
 };
 use im_proto_teamtalk::base::KickReasonType;
+use im_writer::Publication;
 
 use super::cursor::{List, Listed};
 use super::{AdminError, AdminService};
-use crate::publication::Publication;
 
 /// Sessions in one answer: the default, and the most.
 const LIST_DEFAULT: u32 = 1_000;

@@ -1,10 +1,14 @@
 //! Administration over a real store and writer (imports, people,
 //! groups, sessions).
 
-use tokio::time::Instant;
+use im_accounts::{RememberKeys, digest_of};
+use im_answers::testing::{self, small_config, user};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use im_codec::Command;
+use im_config::DbProxyConfig;
 use im_core::ClientType;
 use im_proto_rpc::v1::{
     AddUserRequest, Audience, ChangeGroupMembersRequest, CreateGroupRequest, DirectoryRow,
@@ -14,16 +18,56 @@ use im_proto_rpc::v1::{
 };
 use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
 use im_store::AccountStore as _;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 mod names;
 mod rehearsed;
 mod removal;
 
+use super::AdminService;
 use super::audit::Entry;
-use crate::accounts::digest_of;
-use crate::answers::tests::rig::{Rig, small_config, user};
-use crate::calls::CheckLogins as _;
+
+/// Administration over the parts that answer.
+struct Rig {
+    parts: testing::Rig,
+    admin: AdminService,
+}
+
+impl Deref for Rig {
+    type Target = testing::Rig;
+
+    fn deref(&self) -> &testing::Rig {
+        &self.parts
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut testing::Rig {
+        &mut self.parts
+    }
+}
+
+impl Rig {
+    async fn new() -> Self {
+        Self::over(testing::Rig::new().await)
+    }
+
+    async fn with(config: DbProxyConfig) -> Self {
+        Self::over(testing::Rig::with(config).await)
+    }
+
+    /// Remembers verified logins under these keys.
+    async fn remembering(keys: RememberKeys) -> Self {
+        Self::over(testing::Rig::remembering(keys).await)
+    }
+
+    fn over(parts: testing::Rig) -> Self {
+        let accounts = Arc::clone(&parts.accounts);
+        let admin = AdminService::new(&parts.context, accounts, &im_rpc::Secret::generate());
+        Self { parts, admin }
+    }
+}
 
 fn row(line: u32, name: &str) -> DirectoryRow {
     DirectoryRow {
@@ -439,9 +483,9 @@ async fn sessions_are_listed_by_name_and_kicked() {
         client_version: "1".to_owned(),
     };
     let writer = rig.context.writer.clone();
-    let admin = crate::admin::AdminService::new(
+    let admin = AdminService::new(
         &rig.context,
-        std::sync::Arc::clone(&rig.accounts),
+        Arc::clone(&rig.accounts),
         &im_rpc::Secret::generate(),
     );
     // Two pages, the second one by the cursor of the first.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 
-use crate::writer::{SendBatch, WriterError, WriterHandle};
+use im_writer::{SendBatch, WriterError, WriterHandle};
 
 /// Hands one batch over.
 type Feeding = Pin<Box<dyn Future<Output = Result<(), WriterError>> + Send>>;

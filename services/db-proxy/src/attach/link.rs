@@ -9,6 +9,7 @@ use im_core::Chain;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use im_store::StoreError;
+use im_writer::{MAX_JOB_SENDS, RejectReason, SendBatch, SendSink as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,8 +22,6 @@ use super::queries::QueryCall;
 use super::sessions::Sessions;
 use crate::metrics::Class;
 use crate::results::{Hold, Limits, Results, Taken};
-use crate::support::RejectReason;
-use crate::writer::{MAX_JOB_SENDS, SendBatch};
 
 /// Wait before a log page that could not be read is tried again.
 const READ_AGAIN: Duration = Duration::from_millis(200);
@@ -76,7 +75,7 @@ pub(super) async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let _held = shared.context.metrics.link();
+    let _held = shared.metrics.link();
     info!(peer = link.peer, "msg server is attached");
     let config = shared.config();
     let served = Arc::new(Served {
@@ -231,7 +230,7 @@ impl Served {
             }
         }
         if lost > 0 {
-            shared.context.metrics.turned_away_many(Class::Send, lost);
+            shared.metrics.turned_away_many(Class::Send, lost);
             shared.context.metrics.failed(lost);
         }
         self.results.push(answered);
@@ -294,7 +293,7 @@ impl Served {
             loop {
                 let all = Arc::clone(&self.shared.read_room);
                 let all = all.acquire_owned().await.ok()?;
-                let _query = self.shared.context.metrics.query();
+                let _query = self.shared.metrics.query();
                 match read().await {
                     Ok(value) => return Some((value, vec![own, all])),
                     Err(error) if failed => debug!(error = %Chain(&error), "read failed again"),

@@ -6,9 +6,9 @@ use im_core::{Conversation, GroupId};
 use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_store::{LogEntry, ReadLimit, StoreError};
+use im_writer::Members;
 
 use super::Shared;
-use crate::members::Members;
 use crate::results::log_entry;
 
 /// Entries of one read of the store.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use im_answers::Cost;
 use im_proto_rpc::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::link::Served;
-use crate::calls::Cost;
 use crate::metrics::Class;
 use crate::results::Hold;
 
@@ -39,7 +39,7 @@ impl Served {
             Arc::clone(&slots.query_bytes).try_acquire_many_owned(bytes),
         ];
         let [Ok(place), Ok(bytes)] = place else {
-            self.shared.context.metrics.turned_away(Class::Query);
+            self.shared.metrics.turned_away(Class::Query);
             let failed = v1::Answer {
                 outcome: v1::answer::Outcome::Failed.into(),
                 ..Default::default()
@@ -85,7 +85,7 @@ impl Served {
             return;
         };
         let answer = {
-            let _running = self.shared.context.metrics.query();
+            let _running = self.shared.metrics.query();
             let answer = self.shared.answers.answer(query);
             if cost.changes {
                 answer.await
@@ -151,7 +151,7 @@ impl Served {
             Arc::clone(&self.shared.login_room).try_acquire_owned(),
         ];
         let [Ok(own), Ok(all)] = place else {
-            self.shared.context.metrics.turned_away(Class::Login);
+            self.shared.metrics.turned_away(Class::Login);
             let busy = self.shared.logins.busy();
             self.push_light(tag, v1::db_result::Result::Login(busy));
             return;
@@ -196,7 +196,7 @@ impl Served {
         };
         call.token.cancel();
         self.open.remove(1);
-        self.shared.context.metrics.withdrawn(class);
+        self.shared.metrics.withdrawn(class);
     }
 }
 

@@ -4,13 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use im_config::AttachConfig;
-use im_core::{UserId, time::UnixSeconds};
+use im_core::{Cache, UserId, time::UnixSeconds};
 use im_proto_rpc::v1;
 use im_store::{Store, StoreError};
 use tokio::time::Instant;
 
-use crate::metrics::Metrics;
-use crate::support::Cache;
+use crate::metrics::AttachMetrics;
 
 /// The related people of a user, and when they were read.
 type Known = (Instant, Arc<[u32]>);
@@ -21,11 +20,11 @@ pub(super) struct Relations {
     max_age: Duration,
     limit: u32,
     seconds: u32,
-    metrics: Metrics,
+    metrics: AttachMetrics,
 }
 
 impl Relations {
-    pub(super) fn new(config: &AttachConfig, metrics: Metrics) -> Self {
+    pub(super) fn new(config: &AttachConfig, metrics: AttachMetrics) -> Self {
         Self {
             known: Mutex::new(Cache::new(config.related_cache, 1)),
             max_age: config.related_cache_time.duration(),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use im_answers::{Answered, Cost};
 use im_config::DbProxyConfig;
 use im_config::units::ByteSize;
 use im_core::UserId;
@@ -13,14 +14,11 @@ use im_proto_rpc::v1::send_done::Outcome;
 use im_rpc::link;
 use im_store::testing::TempStore;
 use im_store::{GroupType, TenureStore as _};
+use im_writer::testing::people;
+use im_writer::{Core, CreateGroup, Metrics};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::assembly::Core;
-use crate::assembly::testing::people;
-use crate::calls::{Answered, Cost};
-use crate::metrics::Metrics;
-use crate::writer::CreateGroup;
 
 /// Commands from here on change something.
 const CHANGES: u32 = 100;
@@ -84,6 +82,7 @@ impl CheckLogins for Logins {
 struct Rig {
     link: Link<v1::DbCalls, v1::DbResults>,
     core: Core,
+    metrics: AttachMetrics,
     answers: Arc<Slow>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -96,12 +95,14 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let temp = people().await;
     let store = Arc::new(temp.store.clone());
     let core = Core::start(Arc::new(config), store, Metrics::default());
+    let metrics = AttachMetrics::default();
     let answers = Arc::new(Slow::default());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let attach = Attach::new(
         core.context.clone(),
         Arc::clone(&answers) as Arc<dyn AnswerQueries>,
         Arc::new(Logins),
+        metrics.clone(),
         tasks.clone(),
         stop.clone(),
     );
@@ -110,6 +111,7 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     Rig {
         link: near,
         core,
+        metrics,
         answers,
         tasks,
         stop,
@@ -404,8 +406,7 @@ async fn relations_beyond_the_bound_are_left_out_and_counted() {
     };
     let related: Vec<usize> = done.entries.iter().map(|e| e.related.len()).collect();
     assert_eq!(related, [2, 0]);
-    let (_, remembered, cut) = rig.core.context.metrics.reached();
-    assert_eq!((remembered, cut), (2, 1));
+    assert_eq!(rig.metrics.relations(), (2, 1));
 }
 
 #[tokio::test]

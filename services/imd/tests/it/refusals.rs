@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use crate::platform::PORTS;
 use crate::world::{finish, imd};
 
 /// EX_USAGE.
@@ -143,6 +144,70 @@ fn an_occupied_port_ends_the_start_and_is_named() {
             "{key}: {said}"
         );
     }
+}
+
+/// What stands in the log of a start that fails: the only line that says why, in each of these cases.
+#[test]
+fn a_start_that_fails_leaves_one_line_with_all_causes() {
+    let dir = tempfile::tempdir().unwrap();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
+    let start = |data: &str, more: &[&str]| {
+        let mut command = imd(&["all-in-one", "--data-dir"]);
+        command.arg(dir.path().join(data)).args(PORTS).args(more);
+        let (code, _, said) = finish(command);
+        assert_ne!(code, 0, "{said}");
+        (code, said)
+    };
+    let taken = format!("msg.listen={address}");
+
+    // In the log, as it is configured.
+    let json = ["--set", "log.format=json", "--set", &taken];
+    let (code, said) = start("json", &json);
+    assert_eq!(code, 1, "{said}");
+    let lines: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| {
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("a line of the log: {line}"))
+        })
+        .collect();
+    let errors: Vec<_> = lines
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
+    assert_eq!(errors.len(), 1, "{said}");
+    assert_eq!(errors[0]["message"], "not started");
+    let causes = errors[0]["error"].as_str().unwrap();
+    assert!(
+        causes.contains(&format!("listen on {address}: ")),
+        "{causes}"
+    );
+    assert!(causes.contains("Address already in use"), "{causes}");
+    assert!(!causes.contains('\n'), "{causes}");
+
+    let (_, said) = start("text", &["--set", "log.format=human", "--set", &taken]);
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
+    assert!(said.contains("not started"), "{said}");
+
+    // On standard error where the log shows no such line, or is not there yet.
+    let (_, said) = start("off", &["--set", "log.filter=off", "--set", &taken]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.starts_with("imd: ") && said.contains("Address already in use"),
+        "{said}"
+    );
+    let file = dir.path().join("imd.toml");
+    std::fs::write(&file, "[msg]\nno_such_key = 1\n").unwrap();
+    let (code, said) = start("file", &["--config", file.to_str().unwrap()]);
+    assert_eq!(
+        (code, said.lines().count()),
+        (BAD_CONFIGURATION, 1),
+        "{said}"
+    );
+    assert!(
+        said.contains("line 2") && said.contains("no_such_key"),
+        "{said}"
+    );
 }
 
 #[test]

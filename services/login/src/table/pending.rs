@@ -96,6 +96,35 @@ mod tests {
     }
 
     #[test]
+    fn each_is_forgotten_with_the_others_of_its_step() {
+        let lifetime = Duration::from_secs(32);
+        let start = Instant::now();
+        let mut pending = Pending::new(lifetime);
+        for ms in [0, 999, 1_000, 31_999] {
+            pending.add(start + Duration::from_millis(ms));
+        }
+        pending.forget_before(start + lifetime);
+        assert_eq!(pending.count(), 2);
+        pending.forget_before(start + lifetime + Duration::from_secs(1));
+        assert_eq!(pending.count(), 1);
+    }
+
+    #[test]
+    fn what_was_seen_is_not_forgotten_once_more() {
+        let lifetime = Duration::from_secs(32);
+        for seen in [1, 2] {
+            let start = Instant::now();
+            let mut pending = Pending::new(lifetime);
+            pending.add(start);
+            pending.add(start);
+            pending.seen(seen);
+            pending.add(start + lifetime / 2);
+            pending.forget_before(start + lifetime);
+            assert_eq!(pending.count(), 1, "{seen}");
+        }
+    }
+
+    #[test]
     fn without_a_lifetime_nothing_is_pending() {
         let mut pending = Pending::new(Duration::ZERO);
         pending.add(Instant::now());

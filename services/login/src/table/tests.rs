@@ -475,9 +475,44 @@ fn a_msg_server_of_the_same_process_is_where_the_client_came() {
     }
     let named = Choice::LastKnown(address("10.0.0.1", "chat.example.com"));
     assert_eq!(named.clone().seen_from(here), named);
+    assert_eq!(named.clone().seen_from(None), named);
+    for (told, seen) in [
+        (address("*", "10.0.0.1"), address("192.0.2.7", "10.0.0.1")),
+        (address("10.0.0.1", "*"), address("10.0.0.1", "192.0.2.7")),
+    ] {
+        let choice = Choice::Fresh(told);
+        assert_eq!(choice.clone().seen_from(here), Choice::Fresh(seen));
+        assert_eq!(choice.seen_from(None), Choice::Nobody);
+    }
     assert_eq!(
         Choice::Fresh(address("*", "*")).seen_from(None),
         Choice::Nobody
     );
     assert_eq!(Choice::AllFull.seen_from(here), Choice::AllFull);
+}
+
+#[test]
+fn a_report_is_fresh_until_its_very_last_moment() {
+    let mut table = Table::new();
+    table.sessions("M1", 0);
+    assert!(table.table.any_accepting(table.now));
+    table.now += rules().stale_after;
+    assert!(table.table.any_accepting(table.now));
+    assert_eq!(table.chosen(), "M1");
+    table.pass(1);
+    assert!(!table.table.any_accepting(table.now));
+    assert!(matches!(table.choice(), Choice::LastKnown(_)));
+}
+
+#[test]
+fn a_reserve_is_touched_after_every_promise() {
+    let soft = |server, sessions, soft_max_sessions| LoadReport {
+        soft_max_sessions,
+        ..report(server, sessions)
+    };
+    let mut table = Table::new();
+    table.report(soft("M1", 10, 10));
+    table.report(soft("M2", 11, 12));
+    // The second of them is promised to more people than it has room for from then on.
+    assert_eq!(table.burst(2, &["M1", "M2"]), [0, 2]);
 }

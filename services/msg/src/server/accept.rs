@@ -5,10 +5,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use im_core::Chain;
+use im_core::{AcceptBackoff, Chain};
 use im_runtime::listen;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::connection::pace::Pace;
@@ -16,24 +16,25 @@ use crate::connection::{Conn, read};
 use crate::gateway::Gateway;
 use crate::transport::Transport;
 
-/// Longest wait after a failed accept.
-const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
-
 /// Takes connections in, for ever.
 pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener) {
-    let mut backoff = Backoff::default();
+    let (mut backoff, opened) = (AcceptBackoff::default(), Instant::now());
     let mut pace = Pace::new(gateway.env.config.accept_rate);
     loop {
         pace.turn().await;
         match accept(&gateway, &listener).await {
             Ok((sock, remote)) => {
-                backoff = Backoff::default();
+                backoff.succeeded();
                 // Those of IPv4 are told apart from IPv6 also where one socket takes both.
                 take_in(&gateway, sock, remote.ip().to_canonical());
             }
             Err(error) => {
                 gateway.env.metrics.accept_errors.inc();
-                backoff.failed(&error).await;
+                let (wait, log) = backoff.failed(opened.elapsed());
+                if log {
+                    warn!(error = %Chain(&error), "accept failed");
+                }
+                tokio::time::sleep(wait).await;
             }
         }
     }
@@ -70,26 +71,4 @@ fn take_in(gateway: &Arc<Gateway>, sock: TcpStream, remote: IpAddr) {
     gateway
         .env
         .spawn_client(read::run(Arc::clone(gateway), conn));
-}
-
-/// Waits longer after each failure in a row, such as too many open files.
-#[derive(Default)]
-struct Backoff {
-    failures: u32,
-    warned: Option<Instant>,
-}
-
-impl Backoff {
-    async fn failed(&mut self, error: &io::Error) {
-        if self
-            .warned
-            .is_none_or(|at| at.elapsed() > Duration::from_secs(10))
-        {
-            self.warned = Some(Instant::now());
-            warn!(error = %Chain(&error), "accept failed");
-        }
-        let wait = Duration::from_millis(5 << self.failures.min(10)).min(ACCEPT_BACKOFF);
-        self.failures += 1;
-        tokio::time::sleep(wait).await;
-    }
 }

@@ -49,7 +49,10 @@ impl Told<'_> {
     }
 
     fn tick(&mut self) -> (Vec<u32>, Vec<u32>) {
-        let mut tick = self.0.take_tick().unwrap_or_default();
+        let waiting = self.0.has_changes();
+        let tick = self.0.take_tick();
+        assert_eq!((waiting, self.0.has_changes()), (tick.is_some(), false));
+        let mut tick = tick.unwrap_or_default();
         tick.online.sort_unstable();
         tick.offline.sort_unstable();
         (tick.online, tick.offline)
@@ -395,6 +398,7 @@ fn sessions_are_listed_with_their_server() {
     };
     assert_eq!(told.0.list(10, 9), (vec![expected], false));
     assert_eq!(told.0.list(0, 9).0.len(), 2);
+    assert!(!told.0.list(0, 2).1, "as many as there are are all");
     let (cut, was_cut) = told.0.list(0, 1);
     assert_eq!((cut.len(), was_cut), (1, true));
 }

@@ -121,6 +121,9 @@ impl<K: LinkKind> Dial<K::Call, K::Item> for GrpcDialer<K> {
 }
 
 /// Opens a connection to `host:port`; the name is resolved now.
+///
+/// # Errors
+/// The address is none, or nobody takes the connection in time.
 pub async fn channel(
     address: &str,
     config: &LinkConfig,

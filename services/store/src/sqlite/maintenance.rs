@@ -120,6 +120,9 @@ impl SqliteStore {
     }
 
     /// One round: checkpoints if the write-ahead log has grown enough.
+    ///
+    /// # Errors
+    /// The database does not answer; the next round tries again.
     pub async fn maintain(&self) -> Result<Maintenance, StoreError> {
         let options = &self.inner.options;
         let mut state = self.inner.maintenance.lock().await;

@@ -28,6 +28,9 @@ const MAINTENANCE_CACHE_KIB: u32 = 1024;
 impl SqliteStore {
     /// Opens the database of a data directory, makes it when missing, and brings its schema up to
     /// date.
+    ///
+    /// # Errors
+    /// The database cannot be opened, or is of a later version.
     pub async fn open(dir: DataDir, options: SqliteOptions) -> Result<Self, StoreError> {
         dir.make_database()
             .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
@@ -96,6 +99,9 @@ impl SqliteStore {
 
     /// Closes all connections; the write-ahead log is merged into the database on the way. The store
     /// must not be used afterwards.
+    ///
+    /// # Errors
+    /// The log could not be merged; it is when the store is opened again.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.readers.close().await;
         self.close_maintenance().await?;

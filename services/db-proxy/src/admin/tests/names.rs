@@ -184,7 +184,7 @@ async fn a_dry_run_tells_everything_and_changes_nothing() {
 
 #[tokio::test]
 async fn an_unchanged_person_costs_no_hash() {
-    let keys = crate::accounts::RememberKeys::new("the key of the tests, long enough for one");
+    let keys = RememberKeys::new("the key of the tests, long enough for one");
     let rig = Rig::remembering(keys.unwrap()).await;
     let file = || {
         let people = (0..5).map(|n| DirectoryRow {

@@ -35,10 +35,6 @@ impl Rig {
         }
         assert_eq!(self.asked(count).await.len(), count);
     }
-
-    fn metrics(&self) -> &Metrics {
-        &self.core.context.metrics
-    }
 }
 
 #[tokio::test]
@@ -67,8 +63,8 @@ async fn a_class_that_is_full_is_turned_away_at_once_and_stops_no_other() {
         panic!()
     };
     assert_eq!((*tag, busy.result_code), (5, 2));
-    assert_eq!(rig.metrics().turned_away_of(Class::Query), 1);
-    assert_eq!(rig.metrics().turned_away_of(Class::Login), 1);
+    assert_eq!(rig.metrics.turned_away_of(Class::Query), 1);
+    assert_eq!(rig.metrics.turned_away_of(Class::Login), 1);
 
     rig.call(vec![
         (6, send(1, 2, 1)),
@@ -130,8 +126,8 @@ async fn who_has_gone_is_not_worked_for_and_gives_everything_back() {
     rig.asked_only(2).await;
     rig.call(vec![(6, query(1, 40))]).await;
     assert_eq!(rig.asked(3).await[2], (1, 40));
-    assert_eq!(rig.metrics().withdrawn_of(Class::Query), 2);
-    assert_eq!(rig.metrics().withdrawn_of(Class::Login), 1);
+    assert_eq!(rig.metrics.withdrawn_of(Class::Query), 2);
+    assert_eq!(rig.metrics.withdrawn_of(Class::Login), 1);
 }
 
 #[tokio::test]

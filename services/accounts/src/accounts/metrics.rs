@@ -1,0 +1,160 @@
+//! What logins count.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::queue::Bound;
+
+im_core::label_values!(LoginResult);
+
+/// How a login ended, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LoginResult {
+    /// Good.
+    Ok,
+    /// Wrong name or password, or not active.
+    Wrong,
+    /// Too many failures before.
+    LockedOut,
+    /// Not to be checked in time.
+    Busy,
+    /// The store does not answer.
+    Failed,
+}
+
+impl LoginResult {
+    /// The number that original database servers answer; they have none for a login that should be
+    /// tried again later.
+    pub(super) const fn code(self) -> u32 {
+        match self {
+            Self::Ok => 0,
+            Self::Wrong => 1,
+            Self::Failed => 2,
+            Self::LockedOut => 6,
+            Self::Busy => 7,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: LoginResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+/// Counters of logins. `Default` counts without showing it to anybody.
+#[derive(Clone, Debug, Default)]
+pub struct AccountMetrics {
+    logins: Family<ResultLabel, Counter>,
+    limits: Family<LimitLabel, Counter>,
+    waiting: Gauge,
+    hashes: Counter,
+    remembered: Counter,
+    remembered_writes: Counter,
+    remembered_dropped: Counter,
+}
+
+impl AccountMetrics {
+    /// Counters that this registry shows.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        registry.register(
+            "im_db_proxy_logins",
+            "Logins by result",
+            this.logins.clone(),
+        );
+        registry.register(
+            "im_db_proxy_logins_limited",
+            "Logins that met a limit, by limit",
+            this.limits.clone(),
+        );
+        registry.register(
+            "im_db_proxy_logins_waiting",
+            "Logins that wait for a password hash",
+            this.waiting.clone(),
+        );
+        registry.register(
+            "im_db_proxy_password_hashes",
+            "Password hashes computed",
+            this.hashes.clone(),
+        );
+        registry.register(
+            "im_db_proxy_remembered_logins",
+            "Logins whose credentials were verified before",
+            this.remembered.clone(),
+        );
+        registry.register(
+            "im_db_proxy_remembered_logins_stored",
+            "Verified credentials whose time was stored",
+            this.remembered_writes.clone(),
+        );
+        registry.register(
+            "im_db_proxy_remembered_logins_dropped",
+            "Verified credentials that were not stored, because too many waited or the store failed",
+            this.remembered_dropped.clone(),
+        );
+        this
+    }
+
+    pub(super) fn login(&self, result: LoginResult) {
+        self.logins.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(super) fn shed(&self, bound: Bound) {
+        self.limit(match bound {
+            Bound::All => "waiting_all",
+            Bound::Network => "waiting_network",
+            Bound::Address => "waiting_address",
+            Bound::Name => "waiting_name",
+            Bound::Patience => "patience",
+        });
+    }
+
+    /// A name or digest was longer than any can be.
+    pub(super) fn oversized(&self) {
+        self.limit("oversized");
+    }
+
+    /// A login had to wait because of failures before it.
+    pub(super) fn slowed(&self) {
+        self.limit("slowed");
+    }
+
+    pub(super) fn waiting(&self, count: usize) {
+        self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn hashed(&self) {
+        self.hashes.inc();
+    }
+
+    pub(super) fn remembered(&self) {
+        self.remembered.inc();
+    }
+
+    pub(super) fn remembered_stored(&self, count: usize) {
+        self.remembered_writes
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn remembered_dropped(&self, count: usize) {
+        self.remembered_dropped
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    fn limit(&self, limit: &'static str) {
+        self.limits.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn hashes(&self) -> u64 {
+        self.hashes.get()
+    }
+}
