@@ -16,7 +16,9 @@ use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
 use im_store::AccountStore as _;
 use tonic::{Code, Status};
 
+mod moved;
 mod names;
+mod paged;
 mod rehearsed;
 mod removal;
 
