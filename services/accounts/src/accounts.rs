@@ -210,12 +210,18 @@ impl Accounts {
         Ok(result?)
     }
 
-    /// Names that are locked or slowed down, newest first.
+    /// Names that are locked or slowed down, newest first: one of them or, with "", all; those behind a
+    /// place; the first `limit` of them.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn locks(&self) -> Result<Vec<LoginFailures>, StoreError> {
-        self.lockout.list().await
+    pub async fn locks(
+        &self,
+        name: &str,
+        behind: Option<u128>,
+        limit: u32,
+    ) -> Result<Vec<LoginFailures>, StoreError> {
+        self.lockout.list(name, behind, limit).await
     }
 
     /// When a lock ends whose last failure was at this time.

@@ -27,9 +27,10 @@ use im_proto_rpc::v1::{
     CreateGroupRequest, DepartmentList, DepartmentRecord, GroupList, GroupRecord, ImportItem,
     ImportProgress, KickReply, KickSessionRequest, ListDepartmentsRequest, ListGroupsRequest,
     ListLocksRequest, ListRefusalsRequest, ListSessionsRequest, ListUsersRequest, LockList,
-    MoveUserRequest, RefusalList, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest,
-    RemovedUser, RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, SessionsReply,
-    SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
+    MoveDepartmentRequest, MoveUserRequest, RefusalList, RemoveDepartmentRequest,
+    RemoveGroupRequest, RemoveUserRequest, RemovedUser, RenameDepartmentRequest,
+    RenameGroupRequest, RenameUserRequest, SessionsReply, SetGroupOwnerRequest, SetPasswordRequest,
+    SetUserStatusRequest, UserList, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::{Store, StoreError, UserProfile};
@@ -280,6 +281,14 @@ impl Admin for AdminService {
         entry.end(self.rename_a_group(request.into_inner()).await)
     }
 
+    async fn set_group_owner(
+        &self,
+        request: Request<SetGroupOwnerRequest>,
+    ) -> Result<Response<GroupRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.give_a_group(request.into_inner()).await)
+    }
+
     async fn remove_group(
         &self,
         request: Request<RemoveGroupRequest>,
@@ -290,9 +299,10 @@ impl Admin for AdminService {
 
     async fn list_departments(
         &self,
-        _request: Request<ListDepartmentsRequest>,
+        request: Request<ListDepartmentsRequest>,
     ) -> Result<Response<DepartmentList>, Status> {
-        Ok(Response::new(self.all_departments().await?))
+        let list = self.list_tree(request.into_inner()).await?;
+        Ok(Response::new(list))
     }
 
     async fn rename_department(
@@ -301,6 +311,14 @@ impl Admin for AdminService {
     ) -> Result<Response<DepartmentRecord>, Status> {
         let entry = Entry::begin(&request)?;
         entry.end(self.rename_a_department(request.into_inner()).await)
+    }
+
+    async fn move_department(
+        &self,
+        request: Request<MoveDepartmentRequest>,
+    ) -> Result<Response<DepartmentRecord>, Status> {
+        let entry = Entry::begin(&request)?;
+        entry.end(self.move_a_department(request.into_inner()).await)
     }
 
     async fn remove_department(
@@ -328,9 +346,9 @@ impl Admin for AdminService {
 
     async fn list_locks(
         &self,
-        _request: Request<ListLocksRequest>,
+        request: Request<ListLocksRequest>,
     ) -> Result<Response<LockList>, Status> {
-        Ok(Response::new(self.locks().await?))
+        Ok(Response::new(self.locks(request.into_inner()).await?))
     }
 
     async fn clear_lock(

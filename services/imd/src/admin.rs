@@ -37,6 +37,7 @@ Examples:
   imd admin user refusals ann --data-dir data      why can ann not log in?
   imd admin group create \"The team\" --owner ann --member ben --data-dir data
   imd admin user move ann Company/Sales --data-dir data
+  imd admin department move Company/Sales Company/Europe --data-dir data
   imd admin department rename Company/Salse Sales --data-dir data
   imd admin session kick ann --server db:10601 --secret-file admin-secret")]
 pub(crate) struct AdminArgs {

@@ -24,8 +24,8 @@ pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, st
 pub use private_file::make_private_file;
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
-    AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, LoginFailures,
-    MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
+    AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, FailurePage,
+    FailureQuery, LoginFailures, MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
 pub use traits::administration::{AdministrationStore, ListPage};
 pub use traits::devices::{DeviceStore, DeviceToken};

@@ -22,7 +22,7 @@ async fn all_users(asker: &mut Terminal, since: u32) -> ImAllUserRsp {
     asker.ask(Command::AllUserReq, &request).await
 }
 
-async fn departments(asker: &mut Terminal, since: u32) -> ImDepartmentRsp {
+pub(crate) async fn departments(asker: &mut Terminal, since: u32) -> ImDepartmentRsp {
     let request = ImDepartmentReq {
         user_id: 0,
         latest_update_time: since,
@@ -42,7 +42,7 @@ async fn details(asker: &mut Terminal, wanted: &[u32]) -> Vec<UserInfo> {
     answer.user_info_list
 }
 
-fn import(platform: &Platform, csv: &str) {
+pub(crate) fn import(platform: &Platform, csv: &str) {
     let file = platform.dir().join("change.csv");
     std::fs::write(&file, csv).unwrap();
     platform.import_file(&file).unwrap();

@@ -20,7 +20,7 @@ fn create_request(name: &str, members: &[u32]) -> ImGroupCreateReq {
 }
 
 /// Group infos for (group, version held).
-async fn infos(
+pub(crate) async fn infos(
     asker: &mut Terminal,
     groups: &[(u32, u32)],
 ) -> Vec<im_proto_teamtalk::base::GroupInfo> {

@@ -15,6 +15,7 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod administrators;
 mod audit;
 mod directory;
 mod disk;

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use im_config::AccountsConfig;
 use im_core::time::UnixSeconds;
 use im_runtime::Throttle;
-use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, Store, StoreError};
+use im_store::{EVERY_ADDRESS, FailureQuery, LoginFailures, NewFailure, Store, StoreError};
 use tracing::warn;
 
 use super::gate::{Gates, Waits};
@@ -31,9 +31,6 @@ use super::queue::Key;
 
 /// A network locks a name after so many times the failures of one address.
 const ADDRESSES_PER_NETWORK: u32 = 2;
-
-/// Locks in one answer to an administrator.
-const LIST_MAX: u32 = 10_000;
 
 /// A login as far as failures are concerned.
 pub(super) struct Attempt {
@@ -200,24 +197,42 @@ impl Lockout {
             .await
     }
 
-    /// Names that are locked or slowed down, newest first.
-    pub(super) async fn list(&self) -> Result<Vec<LoginFailures>, StoreError> {
+    /// Names that are locked or slowed down, newest first: one of them or, with "", all; those behind a
+    /// place; the first `limit` of them.
+    pub(super) async fn list(
+        &self,
+        name: &str,
+        behind: Option<u128>,
+        limit: u32,
+    ) -> Result<Vec<LoginFailures>, StoreError> {
         let now = UnixSeconds::now();
         let [address, network, every] = self.limits();
-        let above = address.min(network).min(every);
-        let mut found = self
-            .store
-            .list_login_failures(above, self.since(now), now, LIST_MAX)
-            .await?;
-        found.retain(|failures| {
-            let limit = match failures.address.as_str() {
-                EVERY_ADDRESS => every,
-                place if is_network(place) => network,
-                _ => address,
-            };
-            failures.count > limit
-        });
-        Ok(found)
+        let mut query = FailureQuery {
+            name,
+            above: address.min(network).min(every),
+            since: self.since(now),
+            now,
+            behind,
+            limit,
+        };
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        loop {
+            let page = self.store.list_login_failures(&query).await?;
+            found.extend(page.failures.into_iter().filter(|failures| {
+                let limit = match failures.address.as_str() {
+                    EVERY_ADDRESS => every,
+                    place if is_network(place) => network,
+                    _ => address,
+                };
+                failures.count > limit
+            }));
+            query.behind = page.next;
+            if page.next.is_none() || found.len() >= most {
+                found.truncate(most);
+                return Ok(found);
+            }
+        }
     }
 
     async fn standing_with(

@@ -3,9 +3,9 @@
 use im_core::text::is_unseen;
 use im_proto_rpc::v1::{
     AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateGroupRequest,
-    KickSessionRequest, MoveUserRequest, RemoveDepartmentRequest, RemoveGroupRequest,
-    RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest,
-    SetPasswordRequest, SetUserStatusRequest,
+    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, RemoveDepartmentRequest,
+    RemoveGroupRequest, RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest,
+    RenameUserRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
 };
 use im_rpc::Credential;
 use tonic::{Request, Response, Status};
@@ -199,9 +199,13 @@ changes! {
         format!("group {} add {:?} remove {:?}", it.group, it.add, it.remove)
     };
     RenameGroupRequest, "RenameGroup", it => format!("group {} to {:?}", it.group, it.name);
+    SetGroupOwnerRequest, "SetGroupOwner", it => format!("group {} to user {}", it.group, it.owner);
     RemoveGroupRequest, "RemoveGroup", it => format!("group {}", it.group);
     RenameDepartmentRequest, "RenameDepartment", it => {
         format!("department {:?} to {:?}", it.path, it.name)
+    };
+    MoveDepartmentRequest, "MoveDepartment", it => {
+        format!("department {:?} under {:?}", it.path, it.into)
     };
     RemoveDepartmentRequest, "RemoveDepartment", it => {
         format!("department {:?} into {:?}", it.path, it.into)

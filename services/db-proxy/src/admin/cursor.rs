@@ -20,6 +20,8 @@ pub(super) enum List {
     Users = 1,
     Groups = 2,
     Sessions = 3,
+    Departments = 4,
+    Locks = 5,
 }
 
 /// One list: which, and what it was restricted to.

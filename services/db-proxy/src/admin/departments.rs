@@ -1,16 +1,22 @@
-//! Departments: seen, renamed, taken out of the tree. Imports make them.
+//! Departments: seen, renamed, moved, taken out of the tree. Imports make them.
 
 use std::collections::HashMap;
 
 use im_core::text::{first_unseen, unseen_kind};
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    DepartmentList, DepartmentRecord, RemoveDepartmentRequest, RenameDepartmentRequest,
+    DepartmentList, DepartmentRecord, ListDepartmentsRequest, MoveDepartmentRequest,
+    RemoveDepartmentRequest, RenameDepartmentRequest,
 };
+use im_store::StoreError;
 
+use super::cursor::{List, Listed, id_of};
 use super::people::path;
-use super::rows::MAX_DEPARTMENT_NAME;
+use super::rows::{MAX_DEPARTMENT_DEPTH, MAX_DEPARTMENT_NAME};
 use super::{AdminError, AdminService};
+
+/// Departments in one answer, also by default: their paths fit into a message of gRPC's 4 MiB.
+const LIST_MAX: u32 = 1_000;
 
 /// Departments that clients are told to forget.
 const REMOVED: u32 = 1;
@@ -34,8 +40,52 @@ impl Tree {
         Ok(parent)
     }
 
-    fn has_children(&self, id: u32) -> bool {
-        self.0.values().any(|(parent, _)| *parent == id)
+    fn children(&self, id: u32) -> impl Iterator<Item = u32> {
+        let below = self.0.iter().filter(move |(_, (parent, _))| *parent == id);
+        below.map(|(child, _)| *child)
+    }
+
+    /// This department and those above it, upwards.
+    fn upwards(&self, id: u32) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut next = id;
+        while let Some((parent, _)) = self.0.get(&next)
+            && !found.contains(&next)
+        {
+            found.push(next);
+            next = *parent;
+        }
+        found
+    }
+
+    /// How many departments lie above one another from this one down.
+    fn height(&self, id: u32) -> usize {
+        let levels = std::iter::successors(Some(vec![id]), |level| {
+            let below: Vec<u32> = level.iter().flat_map(|id| self.children(*id)).collect();
+            (!below.is_empty()).then_some(below)
+        });
+        // A tree that contradicts itself has no end.
+        levels.take(self.0.len()).count()
+    }
+
+    /// Whether a department can be put under another one, 0 for none.
+    fn judge_move(&self, id: u32, into: u32) -> Result<(), AdminError> {
+        let above = self.upwards(into);
+        if above.contains(&id) {
+            let (moved, into) = (path(id, &self.0), path(into, &self.0));
+            return Err(AdminError::Refused(if moved == into {
+                format!("{moved:?} cannot lie below itself")
+            } else {
+                format!("{moved:?} cannot be put under {into:?}, which lies below it")
+            }));
+        }
+        let depth = above.len() + self.height(id);
+        if depth > MAX_DEPARTMENT_DEPTH {
+            return Err(AdminError::Refused(format!(
+                "departments lie at most {MAX_DEPARTMENT_DEPTH} deep, these would {depth}"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -59,20 +109,48 @@ impl AdminService {
         })
     }
 
-    pub(super) async fn all_departments(&self) -> Result<DepartmentList, AdminError> {
+    /// By path. Who renames or moves departments between two pages may see one twice, or not at all.
+    pub(super) async fn list_tree(
+        &self,
+        request: ListDepartmentsRequest,
+    ) -> Result<DepartmentList, AdminError> {
+        let limit = match request.limit {
+            0 => LIST_MAX,
+            limit => limit.min(LIST_MAX),
+        };
+        let listed = Listed {
+            list: List::Departments,
+            filters: &[],
+        };
+        let behind = self.cursors.read(listed, &request.cursor)?.map(id_of);
         let tree = self.tree().await?;
+        // The last one of a page may have been removed since.
+        let all = self.departments().await?;
+        let behind = behind.map(|id| (path(id, &all), id));
         let sizes: HashMap<u32, u32> = self.store.department_sizes().await?.into_iter().collect();
-        let mut departments: Vec<_> = tree
-            .0
-            .keys()
-            .map(|id| DepartmentRecord {
-                id: *id,
-                path: path(*id, &tree.0),
-                people: sizes.get(id).copied().unwrap_or(0),
-            })
-            .collect();
-        departments.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(DepartmentList { departments })
+        let paths = tree.0.keys().map(|id| (path(*id, &tree.0), *id));
+        let mut found: Vec<_> = paths.filter(|one| Some(one) > behind.as_ref()).collect();
+        found.sort();
+        let next = self.next_page(listed, &mut found, limit, |(_, id)| (*id).into());
+        let departments = found.into_iter().map(|(path, id)| DepartmentRecord {
+            id,
+            path,
+            people: sizes.get(&id).copied().unwrap_or(0),
+        });
+        Ok(DepartmentList {
+            departments: departments.collect(),
+            next,
+        })
+    }
+
+    /// Whether a department, removed or not, other than `id` has this name under this parent. Removed
+    /// ones keep theirs, since an import brings them back.
+    async fn is_taken(&self, id: u32, parent: u32, name: &str) -> Result<bool, AdminError> {
+        let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
+        let is_same = |one: &im_store::DepartmentRecord| {
+            one.id != id && one.parent == parent && one.name == name
+        };
+        Ok(records.iter().any(is_same))
     }
 
     /// Only the last name of the path changes; people and whatever is below stay in it.
@@ -103,19 +181,52 @@ impl AdminService {
             ))
         };
         if request.dry_run {
-            let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
             let parent = tree.0.get(&id).map_or(0, |(parent, _)| *parent);
-            let is_same = |one: &im_store::DepartmentRecord| {
-                one.id != id && one.parent == parent && one.name == name
-            };
-            if records.iter().any(is_same) {
+            if self.is_taken(id, parent, name).await? {
                 return Err(taken());
             }
             return self.department(id, &tree).await;
         }
         let renamed = self.store.rename_department(id, name, UnixSeconds::now());
         renamed.await.map_err(|error| match error {
-            im_store::StoreError::Taken { .. } => taken(),
+            StoreError::Taken { .. } => taken(),
+            error => error.into(),
+        })?;
+        self.department(id, &self.tree().await?).await
+    }
+
+    /// People and whatever is below the department stay in it. Clients read the new place in the tree when
+    /// they ask for departments after their next login.
+    pub(super) async fn move_a_department(
+        &self,
+        request: MoveDepartmentRequest,
+    ) -> Result<DepartmentRecord, AdminError> {
+        // Two that are moved under each other at once would be a circle.
+        let _changing = self.changing.lock().await;
+        let tree = self.tree().await?;
+        let id = tree.find(&request.path)?;
+        let into = match request.into.trim() {
+            "" => 0,
+            path => tree.find(path)?,
+        };
+        tree.judge_move(id, into)?;
+        let (parent, name) = tree.0.get(&id).cloned().unwrap_or_default();
+        let taken = || {
+            AdminError::Exists(format!(
+                "a department {name:?} is, or was, under {:?}: move people there by an import, and \
+                 remove this one",
+                request.into
+            ))
+        };
+        if request.dry_run || parent == into {
+            if self.is_taken(id, into, &name).await? {
+                return Err(taken());
+            }
+            return self.department(id, &tree).await;
+        }
+        let moved = self.store.move_department(id, into, UnixSeconds::now());
+        moved.await.map_err(|error| match error {
+            StoreError::Taken { .. } => taken(),
             error => error.into(),
         })?;
         self.department(id, &self.tree().await?).await
@@ -125,6 +236,8 @@ impl AdminService {
         &self,
         request: RemoveDepartmentRequest,
     ) -> Result<DepartmentRecord, AdminError> {
+        // Nothing is put below it meanwhile.
+        let _changing = self.changing.lock().await;
         let tree = self.tree().await?;
         let id = tree.find(&request.path)?;
         let into = match request.into.as_str() {
@@ -132,7 +245,7 @@ impl AdminService {
             path => tree.find(path)?,
         };
         let record = self.department(id, &tree).await?;
-        if tree.has_children(id) {
+        if tree.children(id).next().is_some() {
             return Err(AdminError::Refused(format!(
                 "{:?} has departments below it: remove those first",
                 record.path

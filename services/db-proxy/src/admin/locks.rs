@@ -1,14 +1,34 @@
 //! Names with too many failed logins, and why logins were refused.
 
+use im_accounts::names;
 use im_proto_rpc::v1::{
-    ClearLockReply, ClearLockRequest, LockList, LockRecord, RefusalList, RefusalRecord,
+    ClearLockReply, ClearLockRequest, ListLocksRequest, LockList, LockRecord, RefusalList,
+    RefusalRecord,
 };
 
+use super::cursor::{List, Listed};
 use super::{AdminError, AdminService};
 
+/// Locks in one answer: the default, and the most.
+const LIST_DEFAULT: u32 = 1_000;
+const LIST_MAX: u32 = 10_000;
+
 impl AdminService {
-    pub(super) async fn locks(&self) -> Result<LockList, AdminError> {
-        let failures = self.accounts.locks().await?;
+    /// Of one name, whether somebody has it or not, or of all.
+    pub(super) async fn locks(&self, request: ListLocksRequest) -> Result<LockList, AdminError> {
+        let limit = match request.limit {
+            0 => LIST_DEFAULT,
+            limit => limit.min(LIST_MAX),
+        };
+        let filters = [request.name.as_str()];
+        let listed = Listed {
+            list: List::Locks,
+            filters: &filters,
+        };
+        let behind = self.cursors.read(listed, &request.cursor)?;
+        let name = names::canonical(&request.name);
+        let mut failures = self.accounts.locks(&name, behind, limit + 1).await?;
+        let next = self.next_page(listed, &mut failures, limit, |failures| failures.place);
         let locks = failures.into_iter().map(|failures| LockRecord {
             ends: self.accounts.lock_ends(failures.newest).get(),
             name: failures.name,
@@ -18,6 +38,7 @@ impl AdminService {
         });
         Ok(LockList {
             locks: locks.collect(),
+            next,
         })
     }
 
@@ -41,12 +62,15 @@ impl AdminService {
         &self,
         request: ClearLockRequest,
     ) -> Result<ClearLockReply, AdminError> {
+        let name = names::canonical(&request.name);
+        if name.is_empty() {
+            return Err(AdminError::Invalid("the name is missing".to_owned()));
+        }
         let forgotten = if request.dry_run {
-            let locks = self.accounts.locks().await?;
-            let held = locks.iter().filter(|lock| lock.name == request.name);
-            held.map(|_| 1_u64).sum()
+            let locks = self.accounts.locks(&name, None, LIST_MAX).await?;
+            u64::try_from(locks.len()).unwrap_or(u64::MAX)
         } else {
-            self.accounts.unlock(&request.name).await?
+            self.accounts.unlock(&name).await?
         };
         Ok(ClearLockReply {
             forgotten: u32::try_from(forgotten).unwrap_or(u32::MAX),

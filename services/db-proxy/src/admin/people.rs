@@ -257,7 +257,8 @@ impl AdminService {
         Ok(record(profile, &self.departments().await?))
     }
 
-    async fn departments(&self) -> Result<HashMap<u32, (u32, String)>, AdminError> {
+    /// All that there ever were, by id: parent and name.
+    pub(super) async fn departments(&self) -> Result<HashMap<u32, (u32, String)>, AdminError> {
         let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
         Ok(records
             .into_iter()

@@ -16,7 +16,7 @@ const FIRST_LOCAL_ID: u32 = 90_000_000;
 const MAX_TEXT: usize = 255;
 const MAX_PASSWORD: usize = 1_024;
 pub(super) const MAX_DEPARTMENT_NAME: usize = 64;
-const MAX_DEPARTMENT_DEPTH: usize = 16;
+pub(super) const MAX_DEPARTMENT_DEPTH: usize = 16;
 
 /// Words for `IM.BaseDefine.UserInfo.status`.
 pub(super) const STATUSES: [&str; 5] = ["active", "trial", "regular", "left", "intern"];

@@ -21,7 +21,9 @@ use im_store::AccountStore as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+mod moved;
 mod names;
+mod paged;
 mod rehearsed;
 mod removal;
 

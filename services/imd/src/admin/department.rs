@@ -2,24 +2,37 @@
 
 use clap::Subcommand;
 use im_proto_rpc::v1::{
-    DepartmentRecord, ListDepartmentsRequest, RemoveDepartmentRequest, RenameDepartmentRequest,
+    DepartmentRecord, ListDepartmentsRequest, MoveDepartmentRequest, RemoveDepartmentRequest,
+    RenameDepartmentRequest,
 };
 use serde_json::{Value, json};
 
-use super::Judge;
+use super::{Judge, Page};
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show, tell_dry_run};
+use crate::output::{Table, show, tell_dry_run, tell_more};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DepartmentCommand {
-    /// Lists departments and how many people are in each.
-    List,
+    /// Lists departments, by path, and how many people are in each.
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
     /// Gives a department another name; people and departments below it stay in it.
     Rename {
         /// Path such as Company/Research.
         path: String,
         /// The new last name of the path.
         name: String,
+        #[command(flatten)]
+        judge: Judge,
+    },
+    /// Puts a department, with its people and whatever is below it, under another one.
+    Move {
+        /// Path such as Company/Research.
+        path: String,
+        /// Path of the department that it is put under; "" for none.
+        into: String,
         #[command(flatten)]
         judge: Judge,
     },
@@ -47,14 +60,16 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let mut admin = server.connect().await?;
     let (done, answer, dry_run) = match command {
-        DepartmentCommand::List => {
-            let answer = admin.list_departments(ListDepartmentsRequest {}).await;
-            let departments = answer
-                .map_err(|status| refusal(&status))?
-                .into_inner()
-                .departments;
-            let value = Value::Array(departments.iter().map(as_json).collect());
-            show(json, &value, || table(&departments));
+        DepartmentCommand::List { page } => {
+            let request = ListDepartmentsRequest {
+                limit: page.limit,
+                cursor: page.cursor,
+            };
+            let list = admin.list_departments(request).await;
+            let list = list.map_err(|status| refusal(&status))?.into_inner();
+            let value = Value::Array(list.departments.iter().map(as_json).collect());
+            show(json, &value, || table(&list.departments));
+            tell_more(&list.next);
             return Ok(());
         }
         DepartmentCommand::Rename { path, name, judge } => {
@@ -66,6 +81,15 @@ pub(super) async fn run(
             };
             let answer = admin.rename_department(request).await;
             ("renamed", answer, dry_run)
+        }
+        DepartmentCommand::Move { path, into, judge } => {
+            let dry_run = judge.dry_run;
+            let request = MoveDepartmentRequest {
+                path,
+                into,
+                dry_run,
+            };
+            ("moved", admin.move_department(request).await, dry_run)
         }
         DepartmentCommand::Remove { path, into, judge } => {
             let dry_run = judge.dry_run;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use im_proto_rpc::v1::{
     ChangeGroupMembersRequest, CreateGroupRequest, GroupRecord, ListGroupsRequest,
-    RemoveGroupRequest, RenameGroupRequest,
+    RemoveGroupRequest, RenameGroupRequest, SetGroupOwnerRequest,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +66,15 @@ pub(super) enum GroupCommand {
         #[command(flatten)]
         judge: Judge,
     },
+    /// Makes a member the owner, who may change the members; the one before stays a member.
+    SetOwner {
+        /// Id of the group.
+        group: u32,
+        /// Login name of a member.
+        owner: String,
+        #[command(flatten)]
+        judge: Judge,
+    },
     /// Takes all members out, so that the group is in nobody's list. What was written stays stored.
     Dissolve {
         /// Id of the group.
@@ -119,6 +128,19 @@ pub(super) async fn run(
                 dry_run,
             };
             (admin.rename_group(request).await, dry_run)
+        }
+        GroupCommand::SetOwner {
+            group,
+            owner,
+            judge,
+        } => {
+            let dry_run = judge.dry_run;
+            let request = SetGroupOwnerRequest {
+                group,
+                owner,
+                dry_run,
+            };
+            (admin.set_group_owner(request).await, dry_run)
         }
         GroupCommand::Dissolve { group, judge } => {
             let dry_run = judge.dry_run;

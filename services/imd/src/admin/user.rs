@@ -77,7 +77,13 @@ pub(super) enum UserCommand {
         judge: Judge,
     },
     /// Lists names with too many failed logins, and where they came from.
-    Locks,
+    Locks {
+        /// Login name; without it all.
+        #[arg(default_value = "", hide_default_value = true)]
+        name: String,
+        #[command(flatten)]
+        page: Page,
+    },
     /// Forgets the failed logins of a name.
     Unlock {
         /// Login name.
@@ -192,10 +198,15 @@ pub(super) async fn run(
             tell_more(&list.next);
             return Ok(());
         }
-        UserCommand::Locks => {
-            let request = ListLocksRequest {};
+        UserCommand::Locks { name, page } => {
+            let request = ListLocksRequest {
+                name,
+                limit: page.limit,
+                cursor: page.cursor,
+            };
             let list = take(server.connect().await?.list_locks(request).await)?;
             show_locks(json, &list.locks);
+            tell_more(&list.next);
             return Ok(());
         }
         UserCommand::Refusals { name } => {

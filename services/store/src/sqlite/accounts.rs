@@ -11,8 +11,8 @@ use super::directory::next_stamp;
 use super::failures;
 use super::rows::{json_array, number, text, time, user};
 use crate::{
-    AccountStore, Credentials, LoginFailures, MAC_BYTES, NewFailure, Remembered, StoreError,
-    UserProfile, VerifiedLogin,
+    AccountStore, Credentials, FailurePage, FailureQuery, MAC_BYTES, NewFailure, Remembered,
+    StoreError, UserProfile, VerifiedLogin,
 };
 
 /// Columns of a profile, in the order in which [`profile`] reads them.
@@ -257,13 +257,10 @@ impl AccountStore for SqliteStore {
 
     async fn list_login_failures(
         &self,
-        above: u32,
-        since: UnixSeconds,
-        now: UnixSeconds,
-        limit: u32,
-    ) -> Result<Vec<LoginFailures>, StoreError> {
+        query: &FailureQuery<'_>,
+    ) -> Result<FailurePage, StoreError> {
         let mut connection = self.inner.readers.acquire().await?;
-        failures::list(&mut connection, above, since, now, limit).await
+        failures::list(&mut connection, query).await
     }
 
     async fn forget_login_failures(&self, name: &str) -> Result<u64, StoreError> {

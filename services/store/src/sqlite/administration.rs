@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
+use sqlx::{Encode, Sqlite, Type};
 
 use super::SqliteStore;
 use super::accounts::contains;
@@ -25,28 +26,36 @@ const LIST_GROUPS: &str = "SELECT g.id, g.name, g.avatar, g.creator, g.type, g.v
     ORDER BY g.id LIMIT ?4";
 const RENAME_GROUP: &str =
     "UPDATE chat_group SET name = ?, version = version + 1, updated = ? WHERE id = ?";
+/// ?1 owner, ?2 time, ?3 group.
+const SET_GROUP_OWNER: &str =
+    "UPDATE chat_group SET creator = ?1, version = version + 1, updated = ?2
+    WHERE id = ?3 AND EXISTS (SELECT 1 FROM member AS m WHERE m.conv = chat_group.conv
+                              AND m.user = ?1 AND m.grouped = 1 AND m.active = 1)";
 const SIZES: &str = "SELECT department, count(*) FROM account WHERE status <> 3 AND department <> 0
     GROUP BY department ORDER BY department";
 const RENAME_DEPARTMENT: &str = "UPDATE department SET name = ?, stamp = ? WHERE id = ?";
+const MOVE_DEPARTMENT: &str = "UPDATE department SET parent = ?, stamp = ? WHERE id = ?";
 const REMOVE_DEPARTMENT: &str = "UPDATE department SET status = 1, stamp = ? WHERE id = ?";
 const MOVE_PEOPLE: &str = "UPDATE account SET department = ?, stamp = ? WHERE department = ?";
 
 impl SqliteStore {
-    /// Runs a statement that sets a name, a stamp and then takes the id.
-    async fn set_name(
+    /// Runs a statement that sets a value, a stamp and then takes the id.
+    async fn set<V>(
         &self,
         statement: &'static str,
         what: &'static str,
         id: u32,
-        name: &str,
+        value: V,
         now: UnixSeconds,
-    ) -> Result<(), StoreError> {
-        let name = name.to_owned();
+    ) -> Result<(), StoreError>
+    where
+        V: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send + 'static,
+    {
         self.change(move |connection| {
             Box::pin(async move {
                 let stamp = next_stamp(connection, now).await?;
                 let done = sqlx::query(statement)
-                    .bind(name)
+                    .bind(value)
                     .bind(i64::from(stamp))
                     .bind(i64::from(id))
                     .execute(connection)
@@ -82,7 +91,7 @@ impl AdministrationStore for SqliteStore {
         name: &str,
         now: UnixSeconds,
     ) -> Result<(), StoreError> {
-        self.set_name(RENAME_ACCOUNT, "user", user.get(), name, now)
+        self.set(RENAME_ACCOUNT, "user", user.get(), name.to_owned(), now)
             .await
     }
 
@@ -92,7 +101,7 @@ impl AdministrationStore for SqliteStore {
         name: &str,
         now: UnixSeconds,
     ) -> Result<(), StoreError> {
-        self.set_name(REMOVE_ACCOUNT, "user", user.get(), name, now)
+        self.set(REMOVE_ACCOUNT, "user", user.get(), name.to_owned(), now)
             .await?;
         let query = sqlx::query(CLEAR_TOKEN).bind(i64::from(user.get()));
         self.change_rows(query).await?;
@@ -130,6 +139,24 @@ impl AdministrationStore for SqliteStore {
         }
     }
 
+    async fn set_group_owner(
+        &self,
+        group: GroupId,
+        owner: UserId,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(SET_GROUP_OWNER)
+            .bind(i64::from(owner.get()))
+            .bind(i64::from(now))
+            .bind(i64::from(group.get()));
+        match self.change_rows(query).await? {
+            0 => Err(StoreError::NotFound {
+                what: "member of the group",
+            }),
+            _ => Ok(()),
+        }
+    }
+
     async fn department_sizes(&self) -> Result<Vec<(u32, u32)>, StoreError> {
         let rows = sqlx::query(SIZES).fetch_all(&self.inner.readers).await?;
         rows.iter()
@@ -143,7 +170,19 @@ impl AdministrationStore for SqliteStore {
         name: &str,
         now: UnixSeconds,
     ) -> Result<(), StoreError> {
-        self.set_name(RENAME_DEPARTMENT, "department", department, name, now)
+        let name = name.to_owned();
+        self.set(RENAME_DEPARTMENT, "department", department, name, now)
+            .await
+    }
+
+    async fn move_department(
+        &self,
+        department: u32,
+        parent: u32,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
+        let parent = i64::from(parent);
+        self.set(MOVE_DEPARTMENT, "department", department, parent, now)
             .await
     }
 

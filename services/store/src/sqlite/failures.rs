@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::text;
-use crate::{EVERY_ADDRESS, LoginFailures, NewFailure, StoreError};
+use crate::{EVERY_ADDRESS, FailurePage, FailureQuery, LoginFailures, NewFailure, StoreError};
 
 /// Failures remembered per (name, address) at most; any bound of theirs lies below.
 const MAX_FAILURES: usize = 128;
@@ -23,9 +23,11 @@ const CLEAR: &str = "DELETE FROM login_failure WHERE name = ? AND address = ?";
 const REDUCE: &str =
     "UPDATE login_failure SET newest = ?, times = ? WHERE name = ? AND address = ?";
 const FORGET: &str = "DELETE FROM login_failure WHERE name = ?";
-const LIST: &str = "SELECT times, name, address FROM login_failure
-    WHERE newest >= ?1 AND newest <= ?2 AND length(times) > 4 * ?3
-    ORDER BY newest DESC, id DESC LIMIT ?4";
+/// ?1 and ?2 from when to when, ?3 above, ?4 name or all, ?5 and ?6 behind which time and row, ?7 rows.
+const LIST: &str = "SELECT times, name, address, newest, id FROM login_failure
+    WHERE newest >= ?1 AND newest <= ?2 AND length(times) > 4 * ?3 AND (?4 = '' OR name = ?4)
+      AND (newest < ?5 OR (newest = ?5 AND id < ?6))
+    ORDER BY newest DESC, id DESC LIMIT ?7";
 
 /// Column `kind`.
 mod kind {
@@ -131,33 +133,53 @@ pub(super) async fn clear(
 
 pub(super) async fn list(
     connection: &mut SqliteConnection,
-    above: u32,
-    since: UnixSeconds,
-    now: UnixSeconds,
-    limit: u32,
-) -> Result<Vec<LoginFailures>, StoreError> {
+    query: &FailureQuery<'_>,
+) -> Result<FailurePage, StoreError> {
+    let (time, id) = query.behind.map_or((i64::MAX, i64::MAX), split_place);
     let rows = sqlx::query(LIST)
-        .bind(i64::from(since))
-        .bind(i64::from(now))
-        .bind(i64::from(above))
-        .bind(i64::from(limit))
+        .bind(i64::from(query.since))
+        .bind(i64::from(query.now))
+        .bind(i64::from(query.above))
+        .bind(query.name)
+        .bind(time)
+        .bind(id)
+        .bind(i64::from(query.limit))
         .fetch_all(connection)
         .await?;
-    let mut found = Vec::with_capacity(rows.len());
+    let mut failures = Vec::with_capacity(rows.len());
+    let mut last = None;
     for row in &rows {
+        let place = place(row)?;
+        last = Some(place);
         let mut times = times(row)?;
-        times.retain(|time| (since..=now).contains(time));
-        let Some(newest) = times.iter().max().filter(|_| count(&times) > above) else {
+        times.retain(|time| (query.since..=query.now).contains(time));
+        let Some(newest) = times.iter().max().filter(|_| count(&times) > query.above) else {
             continue;
         };
-        found.push(LoginFailures {
+        failures.push(LoginFailures {
             name: text(row, 1)?,
             address: text(row, 2)?,
             count: count(&times),
             newest: *newest,
+            place,
         });
     }
-    Ok(found)
+    let is_full = usize::try_from(query.limit).is_ok_and(|limit| rows.len() >= limit);
+    Ok(FailurePage {
+        failures,
+        next: last.filter(|_| is_full),
+    })
+}
+
+/// The time of the newest failure, then the row.
+fn place(row: &SqliteRow) -> Result<u128, StoreError> {
+    let (time, id): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
+    Ok(u128::from(time.unsigned_abs()) << 64 | u128::from(id.unsigned_abs()))
+}
+
+fn split_place(place: u128) -> (i64, i64) {
+    let part = |bits: u128| i64::try_from(bits).unwrap_or(i64::MAX);
+    (part(place >> 64), part(place & u128::from(u64::MAX)))
 }
 
 pub(super) async fn forget(

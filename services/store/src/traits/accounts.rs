@@ -123,6 +123,34 @@ pub struct LoginFailures {
     pub count: u32,
     /// When the last one was.
     pub newest: UnixSeconds,
+    /// Where they stand in the list: those behind have smaller places.
+    pub place: u128,
+}
+
+/// Which failures are listed.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureQuery<'a> {
+    /// Login name; empty = all.
+    pub name: &'a str,
+    /// Only more than so many.
+    pub above: u32,
+    /// Failures before this time do not count.
+    pub since: UnixSeconds,
+    /// Nor do those after this one.
+    pub now: UnixSeconds,
+    /// Only those behind this place.
+    pub behind: Option<u128>,
+    /// Most rows that are looked at.
+    pub limit: u32,
+}
+
+/// Part of the failures, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailurePage {
+    /// What was found.
+    pub failures: Vec<LoginFailures>,
+    /// Where the next part begins; `None` when nothing follows.
+    pub next: Option<u128>,
 }
 
 /// Accounts and profiles.
@@ -203,15 +231,11 @@ pub trait AccountStore: Send + Sync + 'static {
     /// at the others.
     async fn clear_login_failures(&self, name: &str, addresses: &[&str]) -> Result<(), StoreError>;
 
-    /// Names and addresses with more than `above` failures from `since` to `now`, newest first, at
-    /// most `limit`.
+    /// Names and addresses with so many failures, newest first.
     async fn list_login_failures(
         &self,
-        above: u32,
-        since: UnixSeconds,
-        now: UnixSeconds,
-        limit: u32,
-    ) -> Result<Vec<LoginFailures>, StoreError>;
+        query: &FailureQuery<'_>,
+    ) -> Result<FailurePage, StoreError>;
 
     /// Forgets all failures of a name; how many addresses there were.
     async fn forget_login_failures(&self, name: &str) -> Result<u64, StoreError>;

@@ -67,6 +67,18 @@ pub trait AdministrationStore: Send + Sync + 'static {
         now: UnixSeconds,
     ) -> Result<(), StoreError>;
 
+    /// Makes a member the creator of a group and raises its version, so that clients ask for it again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] without such a group, or when they are no member of it.
+    async fn set_group_owner(
+        &self,
+        group: GroupId,
+        owner: UserId,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError>;
+
     /// How many people are in each department that has any.
     async fn department_sizes(&self) -> Result<Vec<(u32, u32)>, StoreError>;
 
@@ -79,6 +91,19 @@ pub trait AdministrationStore: Send + Sync + 'static {
         &self,
         department: u32,
         name: &str,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError>;
+
+    /// Puts a department under another parent, 0 for none, with a new directory stamp. Whether the parent
+    /// lies below it is for the caller to know.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Taken`] when one of that parent has the name, [`StoreError::NotFound`].
+    async fn move_department(
+        &self,
+        department: u32,
+        parent: u32,
         now: UnixSeconds,
     ) -> Result<(), StoreError>;
 

@@ -29,8 +29,8 @@ macro_rules! store_contract {
             administration: [
                 a_rehearsed_import_tells_field_by_field_and_changes_nothing,
                 people_are_renamed_and_taken_out,
-                groups_are_listed_by_page_and_renamed,
-                departments_are_renamed_and_removed_and_come_back,
+                groups_are_listed_by_page_renamed_and_given_to_a_member,
+                departments_are_renamed_moved_and_removed_and_come_back,
             ]
             devices: [
                 keeps_one_token_per_user,

@@ -41,6 +41,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
 
 #[tokio::test]
 async fn a_look_is_a_span_that_names_the_object_and_what_is_logged_in_it_inherits_it() {
+    // With a second one, an event that another test's thread meets first is kept for ours too.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let heard = Heard::default();
     let subscriber = tracing_subscriber::registry().with(heard.clone());
     let subscribed = tracing::subscriber::set_default(subscriber);

@@ -238,7 +238,7 @@ async fn failures_older_than_the_window_or_later_than_now_do_not_count() {
         }
         assert_eq!(rig.code("ann", "wrong").await, 1);
         assert_eq!(rig.code("ann", "secret").await, 0);
-        assert_eq!(rig.accounts.locks().await.unwrap(), []);
+        assert_eq!(rig.accounts.locks("", None, 100).await.unwrap(), []);
     }
 }
 
@@ -317,7 +317,7 @@ async fn locks_are_listed_and_end_by_an_administrator_or_a_new_password() {
         for n in 0..11 {
             assert_eq!(rig.code("ann", &format!("wrong{n}")).await, 1);
         }
-        let locks = rig.accounts.locks().await.unwrap();
+        let locks = rig.accounts.locks("", None, 100).await.unwrap();
         let seen: Vec<_> = locks
             .iter()
             .map(|lock| (lock.name.as_str(), lock.address.as_str(), lock.count))
@@ -328,7 +328,7 @@ async fn locks_are_listed_and_end_by_an_administrator_or_a_new_password() {
         } else {
             assert_eq!(rig.accounts.unlock("ann").await.unwrap(), 3);
         }
-        assert_eq!(rig.accounts.locks().await.unwrap(), []);
+        assert_eq!(rig.accounts.locks("", None, 100).await.unwrap(), []);
         assert_eq!(rig.code("ann", "wrong").await, 1);
         rig.accounts.unlock("ann").await.unwrap();
     }

@@ -1,5 +1,7 @@
 //! Names that are one, and names that look alike.
 
+use im_proto_rpc::v1::ListLocksRequest;
+
 use super::*;
 
 async fn add(rig: &Rig, name: &str) -> Result<String, String> {
@@ -68,7 +70,8 @@ async fn wrong_passwords_with_blanks_around_the_name_count_for_the_name() {
         let name = format!("{}ann{}", " ".repeat(n % 5), " ".repeat(n / 5));
         assert_ne!(login(&rig, &name, "wrong").await, 0);
     }
-    assert_eq!(rig.admin.locks().await.unwrap().locks[0].name, "ann");
+    let locks = rig.admin.locks(ListLocksRequest::default()).await;
+    assert_eq!(locks.unwrap().locks[0].name, "ann");
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use im_proto_rpc::v1::admin_server::Admin;
 use im_proto_rpc::v1::{
-    ClearLockRequest, ListDepartmentsRequest, MoveUserRequest, RemoveDepartmentRequest,
-    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest,
+    ClearLockRequest, ListDepartmentsRequest, ListLocksRequest, MoveDepartmentRequest,
+    MoveUserRequest, RemoveDepartmentRequest, RenameDepartmentRequest, RenameGroupRequest,
+    RenameUserRequest, SetGroupOwnerRequest,
 };
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response};
@@ -40,7 +41,9 @@ async fn world() -> (Rig, u32) {
 async fn everything(rig: &Rig) -> String {
     let users = rig.admin.list_users(call(ListUsersRequest::default()));
     let groups = rig.admin.list_groups(call(ListGroupsRequest::default()));
-    let departments = rig.admin.list_departments(call(ListDepartmentsRequest {}));
+    let departments = rig
+        .admin
+        .list_departments(call(ListDepartmentsRequest::default()));
     let (users, groups, departments) = tokio::join!(users, groups, departments);
     format!(
         "{:?}\n{:?}\n{:?}",
@@ -111,8 +114,42 @@ async fn a_dry_run_judges_every_kind_of_change_and_changes_nothing() {
         into: text(into),
         dry_run,
     };
+    let move_department = |path: &str, into: &str| MoveDepartmentRequest {
+        path: text(path),
+        into: text(into),
+        dry_run,
+    };
+    let give = |owner: &str| SetGroupOwnerRequest {
+        group,
+        owner: text(owner),
+        dry_run,
+    };
     let admin = &rig.admin;
     let judged = [
+        (
+            outcome(admin.set_group_owner(call(give("ann"))).await),
+            Code::Ok,
+        ),
+        (
+            outcome(admin.set_group_owner(call(give("user3"))).await),
+            Code::FailedPrecondition,
+        ),
+        (
+            outcome(
+                admin
+                    .move_department(call(move_department("Company/Lab", "")))
+                    .await,
+            ),
+            Code::Ok,
+        ),
+        (
+            outcome(
+                admin
+                    .move_department(call(move_department("Company", "Company/Lab")))
+                    .await,
+            ),
+            Code::FailedPrecondition,
+        ),
         (outcome(admin.add_user(call(add("new"))).await), Code::Ok),
         (
             outcome(admin.add_user(call(add("ann"))).await),
@@ -237,10 +274,25 @@ async fn dry_runs_of_kicks_and_locks_count_and_leave_them() {
     // Names that are locked count; what is forgotten are the places that they were typed at.
     let counted = rig.admin.unlock(unlock(true)).await.unwrap().forgotten;
     assert_eq!(counted, 1);
-    assert_eq!(rig.admin.locks().await.unwrap().locks[0].name, "ann");
+    assert_eq!(
+        rig.admin
+            .locks(ListLocksRequest::default())
+            .await
+            .unwrap()
+            .locks[0]
+            .name,
+        "ann"
+    );
     let forgotten = rig.admin.unlock(unlock(false)).await.unwrap().forgotten;
     assert!(forgotten >= counted, "{forgotten}");
-    assert_eq!(rig.admin.locks().await.unwrap().locks, []);
+    assert_eq!(
+        rig.admin
+            .locks(ListLocksRequest::default())
+            .await
+            .unwrap()
+            .locks,
+        []
+    );
     rig.no_event().await;
 }
 
@@ -265,10 +317,8 @@ async fn a_person_is_moved_into_a_department_that_exists() {
         code(rig.admin.move_person(shift("Company/Labs")).await),
         Code::NotFound
     );
-    assert_eq!(
-        rig.admin.all_departments().await.unwrap().departments.len(),
-        2
-    );
+    let list = rig.admin.list_tree(ListDepartmentsRequest::default()).await;
+    assert_eq!(list.unwrap().departments.len(), 2);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What an administrator can undo: people, groups and departments renamed and taken out.
 
 use im_proto_rpc::v1::{
-    RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest, RenameDepartmentRequest,
-    RenameGroupRequest, RenameUserRequest,
+    ListDepartmentsRequest, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest,
+    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest,
 };
 
 use super::*;
@@ -236,7 +236,8 @@ async fn a_misspelt_department_is_renamed_and_one_too_many_removed() {
     }
     let moved = remove("Company/Lab", "Company/Sales");
     rig.admin.remove_a_department(moved).await.unwrap();
-    let list = rig.admin.all_departments().await.unwrap().departments;
+    let list = rig.admin.list_tree(ListDepartmentsRequest::default()).await;
+    let list = list.unwrap().departments;
     let list: Vec<_> = list
         .iter()
         .map(|one| (one.path.as_str(), one.people))

@@ -102,7 +102,7 @@ pub(super) async fn people_are_renamed_and_taken_out(store: &dyn Store) {
     assert_eq!(names, [(1, "anna#1"), (2, "ben")]);
 }
 
-pub(super) async fn groups_are_listed_by_page_and_renamed(store: &dyn Store) {
+pub(super) async fn groups_are_listed_by_page_renamed_and_given_to_a_member(store: &dyn Store) {
     for (row, name, members) in [
         (1, "Team A", &[1, 2][..]),
         (2, "Lunch", &[1]),
@@ -147,6 +147,28 @@ pub(super) async fn groups_are_listed_by_page_and_renamed(store: &dyn Store) {
     assert_eq!((renamed.name.as_str(), renamed.version), ("Dinner", 2));
     assert!(store.rename_group(group(9), "x", at(90)).await.is_err());
 
+    // A member becomes its creator; nobody else does.
+    store
+        .set_group_owner(group(1), user(2), at(91))
+        .await
+        .unwrap();
+    let given = store.groups(&[group(1)]).await.unwrap().remove(0);
+    assert_eq!((given.creator, given.version), (user(2), 2));
+    assert_eq!(
+        store
+            .groups_created_by(user(1), GroupType::Temporary)
+            .await
+            .unwrap(),
+        2
+    );
+    for (of, owner) in [(2, 2), (9, 1)] {
+        let refused = store.set_group_owner(group(of), user(owner), at(92)).await;
+        assert!(
+            matches!(refused, Err(StoreError::NotFound { .. })),
+            "{refused:?}"
+        );
+    }
+
     // Without members a group is in no list.
     let change = GroupChange {
         group: group(2),
@@ -163,7 +185,7 @@ pub(super) async fn groups_are_listed_by_page_and_renamed(store: &dyn Store) {
     assert_eq!(list(None, page("", 0, 9)).await, [1, 3]);
 }
 
-pub(super) async fn departments_are_renamed_and_removed_and_come_back(store: &dyn Store) {
+pub(super) async fn departments_are_renamed_moved_and_removed_and_come_back(store: &dyn Store) {
     let users = vec![
         in_department("ann", &["Company", "Salse"]),
         in_department("ben", &["Company"]),
@@ -177,8 +199,21 @@ pub(super) async fn departments_are_renamed_and_removed_and_come_back(store: &dy
     let taken = store.rename_department(3, "Sales", at(80)).await;
     assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
 
+    // Under another parent, and back; not beside one of the same name.
+    store.move_department(3, 2, at(81)).await.unwrap();
+    let moved = store.departments_since(at(80)).await.unwrap();
+    assert_eq!((moved.len(), moved[0].id, moved[0].parent), (1, 3, 2));
+    import(store, vec![in_department("cy", &["Company", "Lab"])], 82).await;
+    let taken = store.move_department(3, 1, at(83)).await;
+    assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+    let nothing = store.move_department(9, 1, at(83)).await;
+    assert!(
+        matches!(nothing, Err(StoreError::NotFound { .. })),
+        "{nothing:?}"
+    );
+
     assert_eq!(store.remove_department(2, 1, at(90)).await.unwrap(), 1);
-    let removed = store.departments_since(at(80)).await.unwrap();
+    let removed = store.departments_since(at(85)).await.unwrap();
     assert_eq!((removed[0].id, removed[0].status), (2, 1));
     let moved = store.profile_by_name("ann").await.unwrap().unwrap();
     assert_eq!(moved.department, 1);

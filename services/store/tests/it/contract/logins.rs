@@ -1,6 +1,9 @@
 //! What the store remembers of logins: verified ones and failures.
 
-use im_store::{EVERY_ADDRESS, LoginFailures, NewFailure, Remembered, Store, VerifiedLogin};
+use im_core::time::UnixSeconds;
+use im_store::{
+    EVERY_ADDRESS, FailureQuery, LoginFailures, NewFailure, Remembered, Store, VerifiedLogin,
+};
 
 use super::accounts::{import, person};
 use crate::log::{at, user};
@@ -208,6 +211,18 @@ pub(super) async fn counts_failures_inside_the_window(store: &dyn Store) {
     assert_eq!(count(0, 40).await, [3], "older ones are dropped");
 }
 
+/// All names, from the beginning.
+fn listed(above: u32, since: UnixSeconds, now: UnixSeconds, limit: u32) -> FailureQuery<'static> {
+    FailureQuery {
+        name: "",
+        above,
+        since,
+        now,
+        behind: None,
+        limit,
+    }
+}
+
 pub(super) async fn failures_after_now_count_nowhere(store: &dyn Store) {
     // A clock that was ahead.
     for _ in 0..5 {
@@ -219,11 +234,11 @@ pub(super) async fn failures_after_now_count_nowhere(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(counted, [0]);
-    let listed = store
-        .list_login_failures(0, at(0), at(500), 10)
+    let found = store
+        .list_login_failures(&listed(0, at(0), at(500), 10))
         .await
         .unwrap();
-    assert_eq!(listed, []);
+    assert_eq!(found.failures, []);
     assert_eq!(fail(store, "ann", &["x"], 501).await, [1]);
     assert_eq!(counts(store, "bob", &["x"]).await, [0], "they do not stay");
 }
@@ -266,10 +281,14 @@ pub(super) async fn failures_of_names_that_nobody_has_push_nobody_out(store: &dy
     }
     assert_eq!(counts(store, "ann", &["x"]).await, [1]);
     let all = store
-        .list_login_failures(0, at(0), at(1_000), 100)
+        .list_login_failures(&listed(0, at(0), at(1_000), 100))
         .await
         .unwrap();
-    let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
+    let names: Vec<&str> = all
+        .failures
+        .iter()
+        .map(|found| found.name.as_str())
+        .collect();
     assert_eq!(names, ["ghost49", "ghost48", "ghost47", "ann"]);
 }
 
@@ -325,17 +344,20 @@ pub(super) async fn lists_and_forgets_failures(store: &dyn Store) {
         fail(store, name, &["x", EVERY_ADDRESS], now).await;
     }
     let found = store
-        .list_login_failures(1, at(0), at(20), 100)
+        .list_login_failures(&listed(1, at(0), at(20), 100))
         .await
         .unwrap();
-    let wanted = |name: &str, address: &str, newest| LoginFailures {
-        name: name.into(),
-        address: address.into(),
-        count: 2,
-        newest: at(newest),
+    let told = |found: &[LoginFailures]| {
+        let told = found.iter().map(|one| {
+            assert_eq!(one.count, 2);
+            (one.name.clone(), one.address.clone(), one.newest)
+        });
+        told.collect::<Vec<_>>()
     };
+    let wanted =
+        |name: &str, address: &str, newest| (name.to_owned(), address.to_owned(), at(newest));
     assert_eq!(
-        found,
+        told(&found.failures),
         [
             wanted("ann", "*", 13),
             wanted("ann", "x", 13),
@@ -343,19 +365,32 @@ pub(super) async fn lists_and_forgets_failures(store: &dyn Store) {
             wanted("bob", "x", 12),
         ]
     );
-    assert_eq!(
-        store
-            .list_login_failures(1, at(0), at(20), 1)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(found.next, None);
     let inside = store
-        .list_login_failures(1, at(11), at(20), 100)
+        .list_login_failures(&listed(1, at(11), at(20), 100))
         .await
         .unwrap();
-    assert!(inside.iter().all(|found| found.name == "bob"), "{inside:?}");
+    let all_bob = inside.failures.iter().all(|found| found.name == "bob");
+    assert!(all_bob, "{inside:?}");
+    let of_ann = FailureQuery {
+        name: "ann",
+        ..listed(1, at(0), at(20), 100)
+    };
+    let of_ann = store.list_login_failures(&of_ann).await.unwrap();
+    assert_eq!(told(&of_ann.failures), told(&found.failures[..2]));
+    // One by one, two of the same second too.
+    let mut query = listed(1, at(0), at(20), 1);
+    let mut by_page = Vec::new();
+    loop {
+        let page = store.list_login_failures(&query).await.unwrap();
+        by_page.extend(page.failures);
+        query.behind = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(by_page, found.failures);
+    assert!(by_page.is_sorted_by(|one, next| one.place > next.place));
     assert_eq!(store.forget_login_failures("ann").await.unwrap(), 2);
     assert_eq!(store.forget_login_failures("ann").await.unwrap(), 0);
     assert_eq!(counts(store, "bob", &["x"]).await, [2]);

@@ -178,12 +178,7 @@ pass_on!(AccountStore {
     ) -> Vec<u32>;
     fn add_login_failure(failure: &NewFailure<'_>) -> Vec<u32>;
     fn clear_login_failures(name: &str, addresses: &[&str]) -> ();
-    fn list_login_failures(
-        above: u32,
-        since: UnixSeconds,
-        now: UnixSeconds,
-        limit: u32
-    ) -> Vec<LoginFailures>;
+    fn list_login_failures(query: &FailureQuery<'_>) -> FailurePage;
     fn forget_login_failures(name: &str) -> u64;
 });
 pass_on!(AdministrationStore {
@@ -192,8 +187,10 @@ pass_on!(AdministrationStore {
     fn remove_account(user: UserId, name: &str, now: UnixSeconds) -> ();
     fn list_groups(user: Option<UserId>, page: &ListPage) -> Vec<GroupRecord>;
     fn rename_group(group: GroupId, name: &str, now: UnixSeconds) -> ();
+    fn set_group_owner(group: GroupId, owner: UserId, now: UnixSeconds) -> ();
     fn department_sizes() -> Vec<(u32, u32)>;
     fn rename_department(department: u32, name: &str, now: UnixSeconds) -> ();
+    fn move_department(department: u32, parent: u32, now: UnixSeconds) -> ();
     fn remove_department(department: u32, into: u32, now: UnixSeconds) -> u32;
 });
 pass_on!(DirectoryStore {
