@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use im_e2e_kube::testing;
+use im_e2e_kube::testing::{self, TestNamespace};
 use im_e2e_kube::wait::until;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt;
@@ -199,17 +199,20 @@ async fn an_operator_that_dies_after_every_write_ends_in_the_same_state() {
     // It ends itself after each write; the kubelet starts it again, with pauses that grow, so it is
     // deleted each time instead.
     crate::installation::install_operator(&namespace, &[]).unwrap();
-    let dying = Installation::apply_to(namespace, NAME, &small()).unwrap();
-    let set = |value: &str| {
+    let set = |namespace: &TestNamespace, value: &str| {
         // Without the Lease, whose holder died and which would have to expire each time.
         let env = [
             format!("IM_OPERATOR_STOP_AFTER_WRITES{value}"),
             format!("IM_OPERATOR_NO_LEASE{}", value.replace('1', "true")),
         ];
         let args = ["set", "env", "deployment/im-operator", &env[0], &env[1]];
-        dying.namespace.kubectl(&args).unwrap();
+        namespace.kubectl(&args).unwrap();
     };
-    set("=1");
+    set(&namespace, "=1");
+    // The one that does not die has gone before there is anything to write.
+    let args = ["rollout", "status", "deployment/im-operator"];
+    namespace.kubectl(&args).unwrap();
+    let dying = Installation::apply_to(namespace, NAME, &small()).unwrap();
     restart_until(&dying, "installed", || async {
         let ready = dying.condition("Ready").ok().flatten();
         ready.is_some_and(|(status, ..)| status == "True")
@@ -227,7 +230,7 @@ async fn an_operator_that_dies_after_every_write_ends_in_the_same_state() {
         })
     })
     .await;
-    set("-");
+    set(&dying.namespace, "-");
     dying.ready().await.unwrap();
     whole.ready().await.unwrap();
     assert_eq!(shape(&dying).unwrap(), shape(&whole).unwrap());
