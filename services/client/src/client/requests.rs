@@ -3,17 +3,13 @@
 use im_codec::Command;
 use im_core::{GroupId, Peer, UserId};
 use im_proto_teamtalk::base::{
-    GroupInfo, GroupModifyType, GroupType, GroupVersionInfo, TransferFileType, UserInfo, UserStat,
+    GroupInfo, GroupModifyType, GroupType, GroupVersionInfo, UserInfo, UserStat,
 };
 use im_proto_teamtalk::buddy::{
     ImAllUserReq, ImAllUserRsp, ImChangeAvatarReq, ImChangeAvatarRsp, ImChangeSignInfoReq,
     ImChangeSignInfoRsp, ImDepartmentReq, ImDepartmentRsp, ImRecentContactSessionReq,
     ImRecentContactSessionRsp, ImRemoveSessionReq, ImRemoveSessionRsp, ImUsersInfoReq,
     ImUsersInfoRsp, ImUsersStatReq, ImUsersStatRsp,
-};
-use im_proto_teamtalk::file::{
-    ImFileAddOfflineReq, ImFileDelOfflineReq, ImFileHasOfflineReq, ImFileHasOfflineRsp, ImFileReq,
-    ImFileRsp,
 };
 use im_proto_teamtalk::group::{
     ImGroupChangeMemberReq, ImGroupChangeMemberRsp, ImGroupCreateReq, ImGroupCreateRsp,
@@ -32,23 +28,14 @@ use im_proto_teamtalk::message::{
 use im_proto_teamtalk::other::ImHeartBeat;
 use im_proto_teamtalk::switch::Imp2pCmdMsg;
 
+mod files;
+
+pub use files::FileOffer;
+
 use super::Client;
 use crate::error::Error;
 
 type Answer<T> = Result<T, Error>;
-
-/// A file for somebody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileOffer {
-    /// Who shall get it.
-    pub to: UserId,
-    /// Name, or the sender's full path.
-    pub name: String,
-    /// Bytes.
-    pub size: u32,
-    /// Directly, or stored until it is fetched.
-    pub mode: TransferFileType,
-}
 
 /// The conversation's kind as the messages carry it.
 fn kind_of(peer: Peer) -> i32 {
@@ -472,63 +459,5 @@ impl Client {
             attach_data: None,
         };
         self.request(Command::GroupShieldReq, &request).await
-    }
-}
-
-/// Files, as far as msg servers answer.
-impl Client {
-    /// Asks for a transfer.
-    ///
-    /// # Errors
-    /// As [`Client::request`].
-    pub async fn offer_file(&self, offer: &FileOffer) -> Answer<ImFileRsp> {
-        let request = ImFileReq {
-            from_user_id: self.named(),
-            to_user_id: offer.to.get(),
-            file_name: offer.name.clone(),
-            file_size: offer.size,
-            trans_mode: offer.mode as i32,
-        };
-        self.request(Command::FileReq, &request).await
-    }
-
-    /// Files that wait for this user.
-    ///
-    /// # Errors
-    /// As [`Client::request`].
-    pub async fn offline_files(&self) -> Answer<ImFileHasOfflineRsp> {
-        let request = ImFileHasOfflineReq {
-            user_id: self.named(),
-            attach_data: None,
-        };
-        self.request(Command::FileHasOfflineReq, &request).await
-    }
-
-    /// Says that a file was uploaded for somebody. Has no answer.
-    ///
-    /// # Errors
-    /// As [`Client::notify`].
-    pub async fn add_offline_file(&self, offer: &FileOffer, task_id: &str) -> Answer<()> {
-        let message = ImFileAddOfflineReq {
-            from_user_id: self.named(),
-            to_user_id: offer.to.get(),
-            task_id: task_id.to_owned(),
-            file_name: offer.name.clone(),
-            file_size: offer.size,
-        };
-        self.notify(Command::FileAddOfflineReq, &message).await
-    }
-
-    /// Says that a waiting file was fetched or refused. Has no answer.
-    ///
-    /// # Errors
-    /// As [`Client::notify`].
-    pub async fn delete_offline_file(&self, from: UserId, task_id: &str) -> Answer<()> {
-        let message = ImFileDelOfflineReq {
-            from_user_id: from.get(),
-            to_user_id: self.named(),
-            task_id: task_id.to_owned(),
-        };
-        self.notify(Command::FileDelOfflineReq, &message).await
     }
 }

@@ -1,0 +1,173 @@
+//! Imports: what they add, change and refuse.
+
+use super::*;
+
+#[tokio::test]
+async fn an_import_adds_updates_and_leaves_alone() {
+    let rig = Rig::new().await;
+    let ann = DirectoryRow {
+        password: "secret".to_owned(),
+        nick: Some("Ann".to_owned()),
+        department: Some("Company/Research".to_owned()),
+        status: Some("active".to_owned()),
+        ..row(2, "ann")
+    };
+    let bob = DirectoryRow {
+        password_hash: "$teamtalk$4321$ebd291c31af7a8496cfd0a94f89b757b".to_owned(),
+        department: Some("Company".to_owned()),
+        ..row(3, "bob")
+    };
+    let (items, report) = import(&rig, vec![ann.clone(), bob.clone()]).await;
+    let expected = ImportReport {
+        applied: true,
+        added: 2,
+        departments_added: 2,
+        ..report.clone()
+    };
+    assert_eq!(report, expected);
+    assert_eq!(
+        (report.updated, report.unchanged, report.errors.len()),
+        (0, 0, 0)
+    );
+    assert_eq!(
+        items.last().map(|item| (item.received, item.hashed)),
+        Some((2, 1))
+    );
+    assert_eq!(login(&rig, "ann", "secret").await, 0);
+    assert_eq!(login(&rig, "bob", "123456").await, 0);
+
+    // The same again changes nothing; a plain password that he has already is no change.
+    let (_, report) = import(&rig, vec![ann.clone()]).await;
+    assert_eq!((report.added, report.updated, report.unchanged), (0, 0, 1));
+    let (_, report) = import(
+        &rig,
+        vec![DirectoryRow {
+            password: "changed".to_owned(),
+            ..ann
+        }],
+    )
+    .await;
+    assert_eq!((report.added, report.updated, report.unchanged), (0, 1, 0));
+    assert_eq!(login(&rig, "ann", "secret").await, 1);
+    assert_eq!(login(&rig, "ann", "changed").await, 0);
+}
+
+#[tokio::test]
+async fn a_file_with_a_bad_line_changes_nothing_and_names_every_bad_line() {
+    let rig = Rig::new().await;
+    let (_, report) = import(
+        &rig,
+        vec![
+            row(2, "good"),
+            DirectoryRow {
+                status: Some("fired".to_owned()),
+                ..row(3, "bad")
+            },
+            row(4, ""),
+            row(5, "good"),
+        ],
+    )
+    .await;
+    assert!(!report.applied);
+    assert_eq!(
+        report
+            .errors
+            .iter()
+            .map(|error| error.line)
+            .collect::<Vec<_>>(),
+        [3, 4, 5]
+    );
+    assert!(
+        rig.temp
+            .store
+            .profile_by_name("good")
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_line_that_contradicts_the_store_is_reported_with_its_number() {
+    let rig = Rig::new().await;
+    let (_, report) = import(
+        &rig,
+        vec![
+            row(2, "good"),
+            DirectoryRow {
+                id: 3,
+                ..row(3, "user1")
+            },
+            DirectoryRow {
+                id: 2,
+                ..row(7, "new")
+            },
+        ],
+    )
+    .await;
+    assert!(!report.applied);
+    let lines: Vec<_> = report.errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, [3, 7], "{:?}", report.errors);
+    assert!(
+        rig.temp
+            .store
+            .profile_by_name("good")
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn too_many_lines_end_the_import() {
+    let mut config = small_config();
+    config.accounts.max_import_rows = 3;
+    let rig = Rig::with(config).await;
+    let rows = (0..4).map(|n| {
+        let item = Some(Item::Row(row(n + 2, &format!("p{n}"))));
+        Ok::<_, Status>(ImportItem { item })
+    });
+    let items: Vec<_> = rig
+        .admin
+        .import(stream::iter(rows), Entry::of_test())
+        .collect()
+        .await;
+    assert_eq!(
+        items.last().unwrap().as_ref().unwrap_err().code(),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn whoever_is_not_active_any_more_after_an_import_loses_his_sessions() {
+    let mut rig = Rig::new().await;
+    let left = DirectoryRow {
+        status: Some("left".to_owned()),
+        ..row(2, "user4")
+    };
+    let (_, report) = import(&rig, vec![left]).await;
+    assert_eq!((report.applied, report.updated), (true, 1));
+    let kick = rig.kicked().await;
+    assert_eq!(
+        (kick.user, kick.epoch, kick.audience()),
+        (4, 0, Audience::All)
+    );
+    assert_ne!(kick.reason, 0);
+}
+
+#[tokio::test]
+async fn fifty_thousand_lines_with_hashes_take_seconds() {
+    let rig = Rig::new().await;
+    let rows = (0..50_000).map(|n| DirectoryRow {
+        password_hash: "$teamtalk$4321$ebd291c31af7a8496cfd0a94f89b757b".to_owned(),
+        nick: Some(format!("Person {n}")),
+        department: Some(format!("Company/Department {}", n % 50)),
+        ..row(n + 2, &format!("person{n}"))
+    });
+    let started = Instant::now();
+    let (items, report) = import(&rig, rows.collect()).await;
+    println!("imported in {:?}", started.elapsed());
+    assert_eq!((report.added, report.errors.len()), (50_000, 0));
+    assert!(items.len() > 40, "progress is told");
+    assert_eq!(login(&rig, "person49999", "123456").await, 0);
+}
