@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
+
 /// What the steps of `make test` may take together above their limits, seconds.
 const RESERVE: u64 = 420;
 /// The same for a run of some steps only, which builds what those before it would have built.
@@ -58,6 +60,16 @@ fn factor() -> u64 {
     let torture = std::env::var_os("IM_TORTURE").map_or(1, |_| 6);
     let asked = std::env::var(FACTOR).ok();
     torture * asked.and_then(|text| times(&text)).unwrap_or(1)
+}
+
+/// Whether [`FACTOR`] can be used.
+pub(crate) fn check() -> anyhow::Result<()> {
+    match std::env::var(FACTOR) {
+        Ok(text) if times(&text).is_none() => {
+            bail!("{FACTOR} is {text:?}, not a whole number from 1 to 100")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A factor as people write it, if it is one.

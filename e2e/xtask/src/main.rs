@@ -124,6 +124,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let command = Args::parse().command;
+    limits::check()?;
     signals::keep()?;
     let result = run(command);
     steps::print_times();
