@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_core::Chain;
-use im_operator_api::{ImCluster, ImClusterStatus};
+use im_operator_api::ImCluster;
 use im_operator_plan::{Owner, Resolved, Role, SpecError, Templates, build, names, validate};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -20,13 +20,15 @@ use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, ClusterKey};
 use crate::claims::Claim;
 use crate::clusters::{self, Guarded};
-use crate::context::{self, Context, LastReported, Memory};
+use crate::context::{self, Context, Memory};
 use crate::load::{Load, Reading};
 use crate::metrics::{CONTROLLER_LABELS, Outcome};
 use crate::msg::address::Node;
 use crate::recorder::Reason;
 use crate::secret;
-use crate::status::{Facts, Invalid, compose, write};
+use crate::status::{Facts, Invalid, compose};
+
+use report::{finish, previous_status, rest};
 
 mod dereference;
 mod facts;
@@ -34,6 +36,7 @@ mod history;
 mod mirror;
 mod msg;
 mod proof;
+mod report;
 mod stages;
 mod tell;
 mod volume;
@@ -311,17 +314,12 @@ async fn valid(
     let facts = Facts { unwritten, ..facts };
     let status = compose::status(&facts, &previous);
     look.tell(&facts, &status, memory).await;
-    let left = match memory.status_written {
-        Some(at) if !write::turns(&status, &previous) => {
-            ctx.status_rest.saturating_sub(at.elapsed())
-        }
-        _ => Duration::ZERO,
-    };
-    if left.is_zero() {
+    let rest = rest(&status, &previous, ctx, memory);
+    if rest.is_zero() {
         finish(status, &previous, ctx, key, memory).await?;
-    } else if write::differs(&status, &previous) {
+    } else {
         // What changes again until then costs no write of its own.
-        trouble.wake(now.checked_add(left).ok());
+        trouble.wake(now.checked_add(rest).ok());
     }
     look.next(trouble)
 }
@@ -336,35 +334,6 @@ fn unwritten(memory: &mut Memory, trouble: &Trouble) -> Option<String> {
     };
     let since = memory.unwritten_since.get_or_insert_with(Instant::now);
     (since.elapsed() >= UNWRITTEN).then(|| first.line())
-}
-
-/// The status to compare with: what we wrote last, unless the API server shows something else
-/// that is newer. The cache may lag behind our own write.
-fn previous_status(live: Option<ImClusterStatus>, memory: &mut Memory) -> ImClusterStatus {
-    if let Some(written) = &memory.status {
-        return written.clone();
-    }
-    let previous = live.unwrap_or_default();
-    memory.told = LastReported::of_status(&previous);
-    previous
-}
-
-/// Writes a status if it says something new.
-async fn finish(
-    status: ImClusterStatus,
-    previous: &ImClusterStatus,
-    ctx: &Context,
-    key: &ClusterKey,
-    memory: &mut Memory,
-) -> Result<(), ReconcileError> {
-    if write::differs(&status, previous) {
-        write::write(&ctx.client, key, &memory.uid, &status).await?;
-        memory.status = Some(status);
-        memory.status_written = Some(Instant::now());
-    } else if memory.status.is_none() {
-        memory.status = Some(previous.clone());
-    }
-    Ok(())
 }
 
 impl Reconciliation<'_> {
