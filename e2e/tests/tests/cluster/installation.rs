@@ -259,6 +259,15 @@ impl Installation {
         }
     }
 
+    /// The same after db-proxy was away: `Ready` says that its pod is, and msg servers, which take nobody
+    /// without it, dial it anew when their wait is over.
+    pub(crate) async fn client_again(&self, id: u32) -> anyhow::Result<(Client, Events)> {
+        until("somebody logs in again", LATER, async || {
+            self.client(id).await.ok()
+        })
+        .await
+    }
+
     /// Starts people who chat: `users` of them and a group of all, `1000 / pause` messages per second
     /// each.
     pub(crate) async fn traffic(&self, users: u32, pause: Duration) -> anyhow::Result<Traffic> {

@@ -83,7 +83,7 @@ async fn a_setting_with_which_db_proxy_ends_is_left_by_writing_the_old_one() {
         .unwrap();
     back(&installation).await;
     // Who was imported before is still there.
-    let (client, _events) = installation.client(1).await.unwrap();
+    let (client, _events) = installation.client_again(1).await.unwrap();
     client.close().await;
 }
 
@@ -181,7 +181,7 @@ async fn a_stuck_pod_of_an_earlier_operator_is_replaced_and_its_data_are_kept() 
     };
     until("dbProxy serves again", BACK, serves).await.unwrap();
     back(&installation).await;
-    let (client, _events) = installation.client(1).await.unwrap();
+    let (client, _events) = installation.client_again(1).await.unwrap();
     client.close().await;
 }
 
