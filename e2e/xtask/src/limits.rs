@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 
 /// What the steps of `make test` may take together above their limits, seconds.
-const RESERVE: u64 = 420;
+const RESERVE: u64 = 320;
 /// The same for a run of some steps only, which builds what those before it would have built.
 const RESERVE_OF_A_PART: u64 = 2_400;
 
@@ -127,7 +127,7 @@ table! {
     SUMS = row("checksums", 300, "reads every file of the release");
     ADVISORIES = row("advisories", 600, "fetches the database of advisories");
     IMPORT = row("import images", 40, "unpacks them on the node");
-    CLUSTER = tests("tests on the node", 1_000, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
+    CLUSTER = tests("tests on the node", 1_110, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
     RULES = row("rules of the operator", 5, "prints them");
     AUDIT = row("compare the operator's rules with what it did", 20, "reads the API server's audit log of all tests");
     // A kind cluster.
