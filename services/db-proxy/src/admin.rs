@@ -10,6 +10,7 @@ mod departments;
 mod groups;
 mod import;
 mod locks;
+mod pages;
 mod people;
 mod rows;
 mod sessions;

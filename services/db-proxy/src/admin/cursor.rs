@@ -4,7 +4,7 @@
 use im_rpc::Secret;
 use subtle::ConstantTimeEq as _;
 
-use super::{AdminError, AdminService};
+use super::AdminError;
 
 const PURPOSE: &str = "imcluster db-proxy cursors of administration 2026-11";
 
@@ -97,25 +97,6 @@ impl Cursors {
         }
         let place: [u8; PLACE] = place.try_into().map_err(|_| refused())?;
         Ok(Some(u128::from_be_bytes(place)))
-    }
-}
-
-impl AdminService {
-    /// Cuts a list to a page, and makes the cursor of the next one; empty when nothing follows.
-    pub(super) fn next_page<T>(
-        &self,
-        listed: Listed<'_>,
-        found: &mut Vec<T>,
-        limit: u32,
-        place: impl Fn(&T) -> u128,
-    ) -> String {
-        let most = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = found.len() > most;
-        found.truncate(most);
-        match found.last() {
-            Some(last) if more => self.cursors.make(listed, place(last)),
-            _ => String::new(),
-        }
     }
 }
 

@@ -11,12 +11,16 @@ use im_proto_rpc::v1::{
 use im_store::StoreError;
 
 use super::cursor::{List, Listed, id_of};
+use super::pages::{Limits, Page};
 use super::people::path;
 use super::rows::{MAX_DEPARTMENT_DEPTH, MAX_DEPARTMENT_NAME};
 use super::{AdminError, AdminService};
 
-/// Departments in one answer, also by default: their paths fit into a message of gRPC's 4 MiB.
-const LIST_MAX: u32 = 1_000;
+/// Departments in one answer: the default, and the most.
+const LIMITS: Limits = Limits {
+    default: 1_000,
+    most: 1_000,
+};
 
 /// Departments that clients are told to forget.
 const REMOVED: u32 = 1;
@@ -114,10 +118,6 @@ impl AdminService {
         &self,
         request: ListDepartmentsRequest,
     ) -> Result<DepartmentList, AdminError> {
-        let limit = match request.limit {
-            0 => LIST_MAX,
-            limit => limit.min(LIST_MAX),
-        };
         let listed = Listed {
             list: List::Departments,
             filters: &[],
@@ -131,16 +131,15 @@ impl AdminService {
         let paths = tree.0.keys().map(|id| (path(*id, &tree.0), *id));
         let mut found: Vec<_> = paths.filter(|one| Some(one) > behind.as_ref()).collect();
         found.sort();
-        let next = self.next_page(listed, &mut found, limit, |(_, id)| (*id).into());
-        let departments = found.into_iter().map(|(path, id)| DepartmentRecord {
-            id,
-            path,
-            people: sizes.get(&id).copied().unwrap_or(0),
-        });
-        Ok(DepartmentList {
-            departments: departments.collect(),
-            next,
-        })
+        let mut page = Page::new(LIMITS.of(request.limit));
+        for (path, id) in found {
+            let people = sizes.get(&id).copied().unwrap_or(0);
+            if !page.takes(id.into(), DepartmentRecord { id, path, people }) {
+                break;
+            }
+        }
+        let (departments, next) = self.end_page(listed, page);
+        Ok(DepartmentList { departments, next })
     }
 
     /// Whether a department, removed or not, other than `id` has this name under this parent. Removed

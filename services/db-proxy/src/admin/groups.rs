@@ -18,11 +18,14 @@ use im_writer::{
 use prost::Message as _;
 
 use super::cursor::{List, Listed, id_of};
+use super::pages::{Limits, Page};
 use super::{AdminError, AdminService};
 
 /// Groups in one answer: the default, and the most.
-const LIST_DEFAULT: u32 = 200;
-const LIST_MAX: u32 = 1_000;
+const LIMITS: Limits = Limits {
+    default: 200,
+    most: 1_000,
+};
 
 /// What original servers write as the author of a change by administrators.
 const NOBODY: u32 = 0;
@@ -104,25 +107,20 @@ impl AdminService {
             "" => None,
             name => Some(self.person(name).await?.id),
         };
-        let limit = match request.limit {
-            0 => LIST_DEFAULT,
-            limit => limit.min(LIST_MAX),
-        };
+        let limit = LIMITS.of(request.limit);
         let filters = [request.user.as_str(), request.matching.as_str()];
         let listed = Listed {
             list: List::Groups,
             filters: &filters,
         };
         let after = self.cursors.read(listed, &request.cursor)?;
-        let page = ListPage {
+        let wanted = ListPage {
             matching: request.matching.clone(),
             after: after.map_or(0, id_of),
             limit: limit + 1,
         };
-        let mut found = self.store.list_groups(user, &page).await?;
-        let next = self.next_page(listed, &mut found, limit, |group| group.id.get().into());
-        let mut groups = Vec::new();
-        for group in found {
+        let mut page = Page::new(limit);
+        for group in self.store.list_groups(user, &wanted).await? {
             let members: Vec<UserId> = self
                 .store
                 .members(group.id)
@@ -130,8 +128,12 @@ impl AdminService {
                 .iter()
                 .map(|member| member.user)
                 .collect();
-            groups.push(self.group_record(&group, &members).await?);
+            let record = self.group_record(&group, &members).await?;
+            if !page.takes(group.id.get().into(), record) {
+                break;
+            }
         }
+        let (groups, next) = self.end_page(listed, page);
         Ok(GroupList { groups, next })
     }
 

@@ -7,19 +7,19 @@ use im_proto_rpc::v1::{
 };
 
 use super::cursor::{List, Listed};
+use super::pages::{Limits, Page};
 use super::{AdminError, AdminService};
 
 /// Locks in one answer: the default, and the most.
-const LIST_DEFAULT: u32 = 1_000;
-const LIST_MAX: u32 = 10_000;
+const LIMITS: Limits = Limits {
+    default: 1_000,
+    most: 10_000,
+};
 
 impl AdminService {
     /// Of one name, whether somebody has it or not, or of all.
     pub(super) async fn locks(&self, request: ListLocksRequest) -> Result<LockList, AdminError> {
-        let limit = match request.limit {
-            0 => LIST_DEFAULT,
-            limit => limit.min(LIST_MAX),
-        };
+        let limit = LIMITS.of(request.limit);
         let filters = [request.name.as_str()];
         let listed = Listed {
             list: List::Locks,
@@ -27,19 +27,21 @@ impl AdminService {
         };
         let behind = self.cursors.read(listed, &request.cursor)?;
         let name = names::canonical(&request.name);
-        let mut failures = self.accounts.locks(&name, behind, limit + 1).await?;
-        let next = self.next_page(listed, &mut failures, limit, |failures| failures.place);
-        let locks = failures.into_iter().map(|failures| LockRecord {
-            ends: self.accounts.lock_ends(failures.newest).get(),
-            name: failures.name,
-            address: failures.address,
-            failures: failures.count,
-            newest: failures.newest.get(),
-        });
-        Ok(LockList {
-            locks: locks.collect(),
-            next,
-        })
+        let mut page = Page::new(limit);
+        for failures in self.accounts.locks(&name, behind, limit + 1).await? {
+            let record = LockRecord {
+                ends: self.accounts.lock_ends(failures.newest).get(),
+                name: failures.name,
+                address: failures.address,
+                failures: failures.count,
+                newest: failures.newest.get(),
+            };
+            if !page.takes(failures.place, record) {
+                break;
+            }
+        }
+        let (locks, next) = self.end_page(listed, page);
+        Ok(LockList { locks, next })
     }
 
     /// Of a name, whether somebody has it or not.
@@ -67,7 +69,7 @@ impl AdminService {
             return Err(AdminError::Invalid("the name is missing".to_owned()));
         }
         let forgotten = if request.dry_run {
-            let locks = self.accounts.locks(&name, None, LIST_MAX).await?;
+            let locks = self.accounts.locks(&name, None, LIMITS.most).await?;
             u64::try_from(locks.len()).unwrap_or(u64::MAX)
         } else {
             self.accounts.unlock(&name).await?

@@ -13,13 +13,16 @@ use im_store::{DirectoryImport, ImportedUser, MemberChange, UserProfile};
 use im_writer::Publication;
 
 use super::cursor::{List, Listed, id_of};
+use super::pages::{Limits, Page};
 use super::rows::{Rows, STATUSES, status_number, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
 
 /// People in one answer: the default, and the most.
-const LIST_DEFAULT: u32 = 1_000;
-const LIST_MAX: u32 = 10_000;
+const LIMITS: Limits = Limits {
+    default: 1_000,
+    most: 10_000,
+};
 
 /// Departments above one another that a path shows.
 const MAX_DEPTH: usize = 32;
@@ -187,29 +190,27 @@ impl AdminService {
         &self,
         request: ListUsersRequest,
     ) -> Result<UserList, AdminError> {
-        let limit = match request.limit {
-            0 => LIST_DEFAULT,
-            limit => limit.min(LIST_MAX),
-        };
+        let limit = LIMITS.of(request.limit);
         let filters = [request.matching.as_str()];
         let listed = Listed {
             list: List::Users,
             filters: &filters,
         };
         let after = self.cursors.read(listed, &request.cursor)?;
-        let mut profiles = self
+        let profiles = self
             .store
             .find_profiles(&request.matching, after.map_or(0, id_of), limit + 1)
             .await?;
-        let next = self.next_page(listed, &mut profiles, limit, |user| user.id.get().into());
         let departments = self.departments().await?;
-        Ok(UserList {
-            next,
-            users: profiles
-                .into_iter()
-                .map(|profile| record(profile, &departments))
-                .collect(),
-        })
+        let mut page = Page::new(limit);
+        for profile in profiles {
+            let place = profile.id.get().into();
+            if !page.takes(place, record(profile, &departments)) {
+                break;
+            }
+        }
+        let (users, next) = self.end_page(listed, page);
+        Ok(UserList { users, next })
     }
 
     pub(super) async fn change_password(

@@ -9,11 +9,14 @@ use im_proto_teamtalk::base::KickReasonType;
 use im_writer::Publication;
 
 use super::cursor::{List, Listed};
+use super::pages::{Limits, Page};
 use super::{AdminError, AdminService};
 
 /// Sessions in one answer: the default, and the most.
-const LIST_DEFAULT: u32 = 1_000;
-const LIST_MAX: u32 = 10_000;
+const LIMITS: Limits = Limits {
+    default: 1_000,
+    most: 10_000,
+};
 
 /// Ends all sessions of a user. Clients have no reason for "by an administrator"; after either of
 /// the two that exist they stay offline until the person acts.
@@ -36,11 +39,8 @@ impl AdminService {
             "" => None,
             name => Some(self.person(name).await?.id),
         };
+        let limit = LIMITS.of(request.limit);
         let mut infos = self.publisher.list_sessions(user).await?;
-        let limit = match request.limit {
-            0 => LIST_DEFAULT,
-            limit => limit.min(LIST_MAX),
-        };
         let filters = [request.user.as_str()];
         let listed = Listed {
             list: List::Sessions,
@@ -52,19 +52,24 @@ impl AdminService {
         if let Some(after) = self.cursors.read(listed, &request.cursor)? {
             infos.retain(|info| place(info) > after);
         }
-        let next = self.next_page(listed, &mut infos, limit, place);
+        infos.truncate(usize::try_from(limit).map_or(usize::MAX, |limit| limit + 1));
         let mut users: Vec<UserId> = infos.iter().filter_map(user_of).collect();
         users.dedup();
         let names = self.names(&users).await?;
-        let sessions = infos
-            .into_iter()
-            .map(|info| sessions_reply::Session {
+        let mut page = Page::new(limit);
+        for info in infos {
+            let place = place(&info);
+            let row = sessions_reply::Session {
                 user: user_of(&info)
                     .and_then(|user| names.get(&user).cloned())
                     .unwrap_or_default(),
                 info: Some(info),
-            })
-            .collect();
+            };
+            if !page.takes(place, row) {
+                break;
+            }
+        }
+        let (sessions, next) = self.end_page(listed, page);
         Ok(SessionsReply { sessions, next })
     }
 

@@ -148,3 +148,34 @@ async fn locks_of_one_name_are_found_and_lifted_among_many() {
     let nobody = ClearLockRequest::default();
     assert_eq!(code(rig.admin.unlock(nobody).await), Code::InvalidArgument);
 }
+
+/// Paths of departments of a kilobyte each: a page ends before the 4 MiB of a gRPC message, and nobody is
+/// left out.
+#[tokio::test]
+async fn people_with_long_rows_come_in_pages_that_any_client_reads() {
+    let rig = Rig::new().await;
+    let path = ["d"; 16].map(|name| name.repeat(64)).join("/");
+    let people = (0..4_000).map(|n| DirectoryRow {
+        department: Some(path.clone()),
+        ..row(2, &format!("person {n}"))
+    });
+    import(&rig, people.collect()).await;
+    let mut request = ListUsersRequest {
+        limit: 10_000,
+        ..ListUsersRequest::default()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    let mut pages = 0;
+    loop {
+        let list = rig.admin.list_people(request.clone()).await.unwrap();
+        assert!(prost::Message::encoded_len(&list) < 4 << 20);
+        let names = list.users.into_iter().map(|user| user.name);
+        seen.extend(names.filter(|name| name.starts_with("person ")));
+        pages += 1;
+        if list.next.is_empty() {
+            break;
+        }
+        request.cursor = list.next;
+    }
+    assert_eq!((seen.len(), pages), (4_000, 2));
+}
