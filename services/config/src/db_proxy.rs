@@ -70,10 +70,11 @@ pub struct WriterConfig {
     pub queue_size: ByteSize,
     /// Messages of one transaction.
     pub batch_messages: usize,
-    /// Least time between the starts of two commits when they are busy.
+    /// Least time between the starts of two commits while there is much to store, so that one takes
+    /// more messages. 0s = never.
     pub commit_gap: Span,
-    /// A commit of at least so many messages is busy; after smaller ones nothing waits.
-    pub commit_gap_from_messages: usize,
+    /// Much is so many messages in a `commit_gap`, on average over 25 of them; below it nothing waits.
+    pub commit_gap_from_messages: u32,
     /// How long a message that cannot be stored is tried again; then it is given up without
     /// an acknowledgement.
     pub store_retry: Span,
@@ -115,7 +116,7 @@ impl Default for WriterConfig {
             queue_size: ByteSize::mib(64),
             batch_messages: 512,
             commit_gap: Span::millis(2),
-            commit_gap_from_messages: 4,
+            commit_gap_from_messages: 6,
             store_retry: Span::seconds(30),
             retry_min: Span::millis(20),
             retry_max: Span::seconds(1),

@@ -12,6 +12,7 @@ mod groups;
 mod handle;
 mod job;
 mod load;
+mod pace;
 mod plan;
 mod retries;
 mod task;

@@ -28,8 +28,7 @@ impl Writer {
         }
         plan.append.fence = owned.adding(self.memory.end);
         let started = Instant::now();
-        self.last_commit = Some(started);
-        self.last_count = plan.append.messages.len();
+        self.pace.starts(started, plan.append.messages.len());
         match self.store.append(&plan.append).await {
             Ok(()) => {
                 self.keys_through = Some(self.memory.end);

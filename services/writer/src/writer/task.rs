@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::commit::retry_window;
 use super::handle::{WriterError, WriterHandle};
 use super::job::{GroupJob, Job, SendBatch};
+use super::pace::Pace;
 use super::plan::{Decision, Memory, Plan};
 use super::retries::{Kept, RetryWindow};
 use crate::members::MemberCache;
@@ -57,9 +58,7 @@ pub(crate) struct Writer {
     queue_fill: QueueFill,
     /// Taken from the queue, but for later.
     carried: Option<Job>,
-    pub(super) last_commit: Option<Instant>,
-    /// Messages of the last commit: many of them mean that waiting gathers more.
-    pub(super) last_count: usize,
+    pub(super) pace: Pace,
     /// `memory.end` and `memory.last_row` are those of the store.
     pub(super) end_known: bool,
     /// `memory.retries` has what is stored up to here.
@@ -108,6 +107,7 @@ impl Writer {
             last_row: ConversationRow(0),
             skipped: 0,
         };
+        let pace = Pace::new(&config);
         let this = Self {
             store,
             publisher,
@@ -120,8 +120,7 @@ impl Writer {
             jobs,
             queue_fill: Box::new(fill),
             carried: None,
-            last_commit: None,
-            last_count: 0,
+            pace,
             end_known: false,
             keys_through: None,
             tenure: Tenure::NONE,
@@ -211,14 +210,8 @@ impl Writer {
     /// Waits until commits may start again: when they are busy, a pause lets the next one gather
     /// more and halves the cost of a message. Little traffic waits for nothing.
     async fn pace(&mut self) {
-        if self.last_count < self.config.commit_gap_from_messages {
-            return;
-        }
-        if let Some(last) = self.last_commit {
-            let gap = self.config.commit_gap.duration();
-            if last.elapsed() < gap {
-                tokio::time::sleep_until(last + gap).await;
-            }
+        if let Some(until) = self.pace.waits_until(Instant::now()) {
+            tokio::time::sleep_until(until).await;
         }
     }
 
