@@ -62,6 +62,7 @@ impl Logins {
                 ),
                 format!("login.replicas={count}"),
                 format!("secret_file=\"{}\"", secret_file.display()),
+                "admin.listen=127.0.0.1:0".to_owned(),
                 "log.filter=\"warn\"".to_owned(),
             ];
             let mut args = vec!["login".to_owned()];
