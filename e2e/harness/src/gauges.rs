@@ -46,6 +46,12 @@ impl Metrics {
     }
 }
 
+/// What a process shows of itself to operators, by role.
+pub async fn dump(process: &Process) -> anyhow::Result<serde_json::Value> {
+    let address = admin_of(&process.addresses()?).context("the process has an admin port")?;
+    serde_json::from_str(&get(address, "/debug/dump").await?).context("read the dump")
+}
+
 /// The admin port among the addresses of a process.
 pub fn admin_of(addresses: &Addresses) -> Option<SocketAddr> {
     addresses.get("admin")?.get("http")?.as_str()?.parse().ok()

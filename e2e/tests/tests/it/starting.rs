@@ -1,4 +1,4 @@
-//! How processes start and stop (S-18, S-85, S-88, S-90, S-92, S-93, S-99).
+//! How processes start and stop (S-18, S-88, S-90, S-92, S-93, S-99).
 
 use std::net::TcpListener;
 use std::process::ExitStatus;
@@ -272,46 +272,6 @@ async fn a_second_signal_stops_at_once() {
     process.signal(Signal::SIGTERM).unwrap();
     process.ended(Duration::from_secs(3)).await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(3));
-}
-
-/// S-85, S-86: the processes start in any order, with pauses; all are ready soon after the last,
-/// none ends, and people talk.
-#[tokio::test]
-async fn twenty_random_start_orders_lead_to_the_same_platform() {
-    use rand::{Rng as _, SeedableRng as _, seq::SliceRandom as _};
-    let seed: u64 = std::env::var("IM_SEED")
-        .ok()
-        .map_or_else(rand::random, |seed| seed.parse().unwrap());
-    println!("IM_SEED={seed}");
-    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-    let shape = Shape {
-        login: 1,
-        msg: 2,
-        route: 1,
-    };
-    let mut platform = Platform::separate(shape, Options::people(2)).await.unwrap();
-    let mut names = platform.names();
-    for round in 0..20 {
-        for name in &names {
-            platform.process(name).unwrap().kill9().unwrap();
-        }
-        names.shuffle(&mut random);
-        for name in &names {
-            platform.process(name).unwrap().restart().unwrap();
-            // Pauses between starts are part of what is tested.
-            tokio::time::sleep(Duration::from_millis(random.random_range(0..120))).await;
-        }
-        let begin = Instant::now();
-        platform
-            .all_ready()
-            .await
-            .unwrap_or_else(|error| panic!("order {names:?}: {error}"));
-        assert!(begin.elapsed() < Duration::from_secs(15), "order {names:?}");
-        let mut a = Terminal::login(platform.msg_address("msg1"), 1, Windows).await;
-        let mut b = Terminal::login(platform.msg_address("msg2"), 2, Windows).await;
-        assert_eq!(a.say(with_user(2), "hello").await.msg_id, round + 1);
-        assert_eq!(b.message().await.msg_id, round + 1);
-    }
 }
 
 /// S-92: neither passwords, nor their digests, nor tokens, nor secrets, nor texts are in any log line,

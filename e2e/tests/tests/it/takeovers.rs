@@ -14,20 +14,20 @@ use im_proto_teamtalk::login::ImKickUser;
 use crate::support::*;
 
 /// Two msg servers, each with a cable of its own to the only route server.
-struct World {
-    platform: Platform,
-    cables: [Proxy; 2],
+pub(crate) struct World {
+    pub(crate) platform: Platform,
+    pub(crate) cables: [Proxy; 2],
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let shape = Shape {
             login: 1,
             msg: 0,
             route: 1,
         };
         let hashes = CHEAP_HASHES.iter();
-        let options = hashes.fold(Options::people(2), |options, set| options.set(set));
+        let options = hashes.fold(Options::people(3), |options, set| options.set(set));
         // A cable that stands still is no lost one.
         let patient = "link.keepalive_timeout=60s";
         let options = options.set(&format!("route.{patient}"));
@@ -48,7 +48,8 @@ impl World {
         Self { platform, cables }
     }
 
-    async fn login(&mut self, msg: &str) -> Terminal {
+    /// Logs u1 in.
+    pub(crate) async fn login(&mut self, msg: &str) -> Terminal {
         Terminal::login(self.platform.msg_address(msg), 1, Windows).await
     }
 
@@ -64,7 +65,7 @@ impl World {
     }
 
     /// The route server knows so many sessions.
-    async fn sessions(&mut self, count: f64) {
+    pub(crate) async fn sessions(&mut self, count: f64) {
         let route = &*self.platform.process("route1").unwrap();
         wait::until(
             "the route server to know the sessions",

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod controllers;
+mod edges;
 mod faults;
 mod never;
 mod random;

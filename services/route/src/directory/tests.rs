@@ -3,7 +3,7 @@ use std::time::Duration;
 use im_proto_rpc::v1::{Audience, Kick, SessionInfo};
 use tokio::time::Instant;
 
-use super::{Announced, Directory, Limits, Notice, NoticeKind, ServerId, Up};
+use super::{Announced, Directory, LOST_MEMORY, Limits, Notice, NoticeKind, ServerId, Up};
 
 const WINDOWS: u32 = 0x01;
 const MAC: u32 = 0x02;
@@ -261,6 +261,35 @@ fn users_of_a_lost_server_stay_for_the_grace_and_then_go_offline() {
     told.again(m1, session(10, WINDOWS, 1, 1));
     assert_eq!(told.notices(), [pc_status(m2, 10, true)]);
     assert_eq!(told.tick(), (vec![10], vec![]));
+}
+
+#[test]
+fn who_went_with_a_lost_server_is_remembered_for_ten_minutes_and_not_longer() {
+    let mut directory = directory();
+    let mut told = Told(&mut directory, Vec::new());
+    let m1 = told.attach("m1", 1);
+    told.up(m1, session(10, WINDOWS, 1, 1));
+    told.up(m1, session(11, WINDOWS, 2, 1));
+    let grace = Duration::from_secs(3);
+    let went = Instant::now() + grace;
+    let mut notices = Vec::new();
+    // Loses the server so that it is given up at this moment.
+    let mut given_up = |told: &mut Told<'_>, name: &str, at: Instant| {
+        let server = told.attach(name, 1);
+        told.0.lose(server, at - grace);
+        assert_eq!(told.0.expire(at, &mut notices), 1);
+    };
+    given_up(&mut told, "m1", went);
+    told.tick();
+    // What is remembered is looked at when a server is given up.
+    let until = went + LOST_MEMORY;
+    given_up(&mut told, "m2", until - Duration::from_millis(1));
+    let m1 = told.attach("m1", 1);
+    told.again(m1, session(10, WINDOWS, 1, 1));
+    assert_eq!(told.tick(), (vec![10], vec![]), "their return is told");
+    given_up(&mut told, "m2", until);
+    told.again(m1, session(11, WINDOWS, 2, 1));
+    assert_eq!(told.tick(), (vec![], vec![]));
 }
 
 #[test]

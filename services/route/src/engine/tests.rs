@@ -4,6 +4,7 @@ mod bounds;
 mod fanout;
 mod presence;
 mod recovery;
+mod timers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -172,4 +172,42 @@ mod tests {
         }
         assert_eq!(window.len(), 3);
     }
+
+    #[test]
+    fn a_key_ends_when_it_is_older_than_the_window_and_not_before() {
+        let mut window = RetryWindow::new(10, 600);
+        window.insert(key(1), kept(1, 1_000), at(1_000));
+        window.insert(key(2), kept(2, 1_600), at(1_600));
+        assert_eq!(window.len(), 2, "as old as may be");
+        window.insert(key(3), kept(3, 1_601), at(1_601));
+        assert_eq!(window.len(), 2);
+        assert_eq!(window.find(&key(1), 1_000, at(1_601)), None);
+    }
+
+    #[test]
+    fn a_key_that_was_removed_is_not_recognised() {
+        let mut window = RetryWindow::new(10, 600);
+        window.insert(key(1), kept(1, 1_000), at(1_000));
+        window.remove(&key(1));
+        assert_eq!(window.find(&key(1), 600, at(1_000)), None);
+    }
+
+    #[test]
+    fn rows_that_are_loaded_are_recognised_and_cost_one_place_however_often_they_are_loaded() {
+        let mut window = RetryWindow::new(3, 600);
+        let row = RecentKey {
+            key: key(1),
+            msg_id: MsgId::from_wire(1).unwrap(),
+            seq: CommitSeq::from_wire(1),
+            time: at(1_000),
+        };
+        for _ in 0..5 {
+            window.load(&[row], at(1_000));
+        }
+        assert_eq!(window.find(&key(1), 600, at(1_000)), Some(kept(1, 1_000)));
+        for n in 2..=3 {
+            window.insert(key(n), kept(u32::from(n), 1_000), at(1_000));
+        }
+        assert_eq!(window.len(), 3, "there is room for all three");
+    }
 }

@@ -334,3 +334,17 @@ fn the_last_id_of_a_conversation_is_never_passed() {
     );
     assert!(plan.append.messages.is_empty());
 }
+
+#[test]
+fn clearing_forgets_conversations_and_groups_and_keeps_what_retries_are_recognised_by() {
+    let mut memory = memory();
+    let model = Model::new();
+    let send = incoming(1, true, 1, Some((1, true))).unwrap();
+    model.load(&mut memory, std::slice::from_ref(&send));
+    let now = UnixSeconds::from_wire(1_000);
+    memory.plan([&send].into_iter(), 1, now);
+    memory.clear();
+    assert!(!memory.conversations.contains(&send.conversation));
+    assert!(memory.groups.get(&group(1)).is_none());
+    assert_eq!(memory.retries.len(), 1);
+}

@@ -52,6 +52,7 @@ fn a_gap_makes_the_log_be_read_from_the_lowest_position() {
     assert_eq!(position.batch_done(TWO, at(20)), None);
     assert_eq!(position.gaps(), 1);
     assert_eq!(position.next_read(), Read::Now(at(10)));
+    assert_eq!(position.reached(), at(10));
     assert_eq!(position.page(at(20), false), Some(vec![]));
     assert_eq!(position.mode(), Mode::Live);
 }
@@ -68,6 +69,7 @@ fn a_gap_at_the_end_of_the_log_is_found_by_an_announcement() {
 fn another_ring_than_ours_means_the_log() {
     let mut position = live_at(10);
     assert_eq!(position.batch(ONE, span(10, 11), OWN + 1), Verdict::Drop);
+    assert_eq!(position.gaps(), 0, "nothing was missed");
     position.batch_done(ONE, at(11));
     assert_eq!(position.page(at(11), false), None);
     assert_eq!(position.mode(), Mode::Pull);
@@ -76,6 +78,8 @@ fn another_ring_than_ours_means_the_log() {
         Read::Later(at(11)),
         "polled, since nothing new is known"
     );
+    position.stored(at(11));
+    assert_eq!(position.next_read(), Read::Later(at(11)), "it was read");
     position.stored(at(12));
     assert_eq!(
         position.next_read(),
@@ -83,9 +87,54 @@ fn another_ring_than_ours_means_the_log() {
         "a message of this server is there"
     );
     position.page(at(12), false);
-    position.batch(ONE, span(11, 12), OWN);
-    assert_eq!(position.batch_done(ONE, at(12)), Some(vec![]));
+    position.batch_done(ONE, at(14));
+    assert_eq!(position.next_read(), Read::Now(at(12)), "14 was announced");
+    position.page(at(14), false);
+    position.batch(ONE, span(11, 14), OWN);
+    assert_eq!(position.batch_done(ONE, at(14)), Some(vec![]));
     assert_eq!(position.mode(), Mode::Live);
+}
+
+#[test]
+fn distrust_means_the_log_from_where_all_was_delivered_and_then_live_again() {
+    let mut position = live_at(10);
+    position.batch(ONE, span(10, 12), OWN);
+    position.batch_done(ONE, at(12));
+    position.distrust();
+    assert_eq!(position.mode(), Mode::Pull);
+    assert_eq!(position.next_read(), Read::Now(at(10)));
+    assert_eq!(position.page(at(12), false), Some(vec![]));
+    assert_eq!(position.mode(), Mode::Live);
+    assert_eq!(position.gaps(), 0, "nothing was missed");
+}
+
+#[test]
+fn what_a_link_has_announced_counts_when_our_ring_is_settled_anew() {
+    let mut position = live_at(10);
+    position.set_ring(OWN, &[ONE, TWO]);
+    assert_eq!(position.mode(), Mode::Pull);
+    position.snapshot_done(ONE, at(10));
+    assert_eq!(position.batch_done(ONE, at(10)), None, "the other one owes");
+    position.snapshot_done(TWO, at(10));
+    assert_eq!(position.batch_done(TWO, at(10)), Some(vec![]));
+    // Another ring of ours is announced by nobody yet.
+    position.set_ring(OWN + 1, &[ONE, TWO]);
+    for link in [ONE, TWO] {
+        position.snapshot_done(link, at(10));
+        assert_eq!(position.batch_done(link, at(10)), None);
+    }
+}
+
+#[test]
+fn without_a_ring_of_our_own_nothing_is_live() {
+    let mut position: Position<()> = Position::new(1_000);
+    position.cursor(ONE, at(5));
+    position.set_ring(0, &[ONE]);
+    position.batch(ONE, span(5, 5), 0);
+    position.snapshot_done(ONE, at(5));
+    assert_eq!(position.batch_done(ONE, at(5)), None);
+    assert_eq!(position.page(at(5), false), None);
+    assert_eq!(position.mode(), Mode::Pull);
 }
 
 #[test]
@@ -126,10 +175,7 @@ fn live_messages_are_held_while_the_end_of_the_log_is_read() {
 
 #[test]
 fn held_messages_beyond_the_bound_are_left_to_the_log() {
-    let mut position = live_at(10);
-    position.batch(ONE, span(11, 20), OWN);
-    position.batch_done(ONE, at(20));
-    position.page(at(18), false);
+    let mut position = joining();
     assert_eq!(position.batch(ONE, span(20, 22), OWN), Verdict::Hold);
     position.hold(ONE, 1_001, "too much");
     position.batch_done(ONE, at(22));
@@ -138,12 +184,42 @@ fn held_messages_beyond_the_bound_are_left_to_the_log() {
     assert_eq!(position.page(at(22), false), Some(vec![]));
 }
 
-#[test]
-fn a_hole_among_held_messages_is_filled_by_the_log() {
+/// A machine that holds what comes: the log is read up to 18, and 20 was announced.
+fn joining() -> Position<&'static str> {
     let mut position = live_at(10);
     position.batch(ONE, span(11, 20), OWN);
     position.batch_done(ONE, at(20));
     position.page(at(18), false);
+    assert_eq!(position.mode(), Mode::Join);
+    position
+}
+
+#[test]
+fn all_that_is_held_together_has_one_bound() {
+    let mut position = joining();
+    for (link, messages) in [(ONE, "a"), (TWO, "b")] {
+        position.hold(link, 500, messages);
+        assert_eq!(position.mode(), Mode::Join, "as much as may be held");
+    }
+    position.hold(ONE, 1, "c");
+    assert_eq!(position.mode(), Mode::Pull);
+    // What was held is forgotten, and counts no more when it goes on.
+    position.hold(ONE, 1_000, "not asked for");
+    position.page(at(18), false);
+    position.hold(ONE, 1_000, "d");
+    assert_eq!(position.page(at(20), false), Some(vec![(ONE, "d")]));
+}
+
+#[test]
+fn another_ring_ends_the_way_back() {
+    let mut position = joining();
+    assert_eq!(position.batch(ONE, span(20, 21), OWN + 1), Verdict::Drop);
+    assert_eq!(position.mode(), Mode::Pull);
+}
+
+#[test]
+fn a_hole_among_held_messages_is_filled_by_the_log() {
+    let mut position = joining();
     assert_eq!(position.batch(ONE, span(25, 26), OWN), Verdict::Hold);
     position.hold(ONE, 1, "26");
     position.batch_done(ONE, at(26));
@@ -153,6 +229,7 @@ fn a_hole_among_held_messages_is_filled_by_the_log() {
         "23 to 25 are nowhere yet"
     );
     assert_eq!(position.page(at(25), false), Some(vec![(ONE, "26")]));
+    assert_eq!(position.gaps(), 2, "the one of before, and the hole");
 }
 
 #[test]
