@@ -3,7 +3,9 @@ use std::time::Duration;
 use im_proto_rpc::v1::{Audience, Kick, SessionInfo};
 use tokio::time::Instant;
 
-use super::{Announced, Directory, LOST_MEMORY, Limits, Notice, NoticeKind, ServerId, Up};
+use super::{
+    Announced, Directory, Except, Fanout, LOST_MEMORY, Limits, Notice, NoticeKind, ServerId, Up,
+};
 
 const WINDOWS: u32 = 0x01;
 const MAC: u32 = 0x02;
@@ -98,6 +100,39 @@ fn the_later_login_of_a_class_stays_wherever_the_earlier_one_is() {
     assert_eq!(told.up(m1, session(10, ANDROID, 103, 1)), Up::Registered);
     assert_eq!(told.notices(), [pc_status(m1, 10, true)]);
     assert_eq!(told.0.session_count(), 2);
+}
+
+#[test]
+fn it_holds_the_sessions_that_are_there_and_names_the_servers() {
+    let mut directory = directory();
+    let mut told = Told(&mut directory, Vec::new());
+    let (m1, m2) = (told.attach("m1", 1), told.attach("m2", 2));
+    told.up(m1, session(10, WINDOWS, 100, 1));
+    assert!(told.0.holds(10, 100));
+    assert!(!told.0.holds(10, 101) && !told.0.holds(11, 100));
+    let servers = told.0.servers();
+    let named: Vec<(ServerId, &str)> = servers.map(|(id, server)| (id, &*server.name)).collect();
+    assert_eq!(named, [(m1, "m1"), (m2, "m2")]);
+}
+
+#[test]
+fn a_copy_goes_to_everybody_but_the_session_that_wrote() {
+    let mut directory = directory();
+    let mut told = Told(&mut directory, Vec::new());
+    let (m1, m2) = (told.attach("m1", 1), told.attach("m2", 2));
+    told.up(m1, session(10, WINDOWS, 1, 1));
+    told.up(m2, session(10, ANDROID, 2, 1));
+    told.up(m1, session(11, WINDOWS, 3, 1));
+    let mut fanout = Fanout::default();
+    let wrote = Except::Session { user: 10, epoch: 1 };
+    fanout.split(told.0, &[10, 11], Audience::All, wrote);
+    let mut found = Vec::new();
+    for server in fanout.touched() {
+        let mut users = Vec::new();
+        fanout.take(server, &mut users);
+        found.push((server, users));
+    }
+    assert_eq!(found, [(m2, vec![10]), (m1, vec![11])]);
 }
 
 /// The clock of a msg server may stand wrong: what arrives later is later.
