@@ -87,7 +87,7 @@ async fn a_killed_route_server_has_all_sessions_again_and_tells_nobody_that_anyb
         if let Some(map) = map(route).await
             && is_whole(&map, 9)
         {
-            whole_after.get_or_insert(begin.elapsed());
+            whole_after.get_or_insert_with(|| begin.elapsed());
         }
         for person in &mut people {
             let gone = told_offline(person).await;
