@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) backoff: Backoff,
     /// Every cluster is looked at this often at least.
     pub(crate) resync: Duration,
+    /// Least time between two writes of a status between which no condition turned.
+    pub(crate) status_rest: Duration,
     pub(crate) memories: Memories,
     pub(crate) claims: Claims,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Memory {
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
     pub(crate) status: Option<ImClusterStatus>,
+    /// When it was written.
+    pub(crate) status_written: Option<Instant>,
     pub(crate) mirror: Option<Shown>,
     /// What was last seen of the claim of the database's volume.
     pub(crate) claim: ClaimMemory,

@@ -311,7 +311,18 @@ async fn valid(
     let facts = Facts { unwritten, ..facts };
     let status = compose::status(&facts, &previous);
     look.tell(&facts, &status, memory).await;
-    finish(status, &previous, ctx, key, memory).await?;
+    let left = match memory.status_written {
+        Some(at) if !write::turns(&status, &previous) => {
+            ctx.status_rest.saturating_sub(at.elapsed())
+        }
+        _ => Duration::ZERO,
+    };
+    if left.is_zero() {
+        finish(status, &previous, ctx, key, memory).await?;
+    } else if write::differs(&status, &previous) {
+        // What changes again until then costs no write of its own.
+        trouble.wake(now.checked_add(left).ok());
+    }
     look.next(trouble)
 }
 
@@ -349,6 +360,7 @@ async fn finish(
     if write::differs(&status, previous) {
         write::write(&ctx.client, key, &memory.uid, &status).await?;
         memory.status = Some(status);
+        memory.status_written = Some(Instant::now());
     } else if memory.status.is_none() {
         memory.status = Some(previous.clone());
     }
@@ -390,6 +402,7 @@ impl Reconciliation<'_> {
                 uid: &self.owner.uid,
                 policy: self.cluster.spec.operation.deletion_policy,
                 running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
+                fresh: self.children.iter().next().is_none(),
                 // The key of remembered logins is chosen by its first value alone.
                 overlaps: *name != names::remember_secret(cluster),
                 now: self.now,

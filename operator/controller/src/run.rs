@@ -38,6 +38,9 @@ use crate::work_queue::WorkQueue;
 
 /// A process without a heartbeat for this long is restarted.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A status in which no condition turned is written this often at most, so that a roll or a start is told
+/// in few writes.
+const STATUS_REST: Duration = Duration::from_secs(1);
 /// Time for running reconciliations at the end.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Condition of readiness: every kind has been listed once.
@@ -311,6 +314,7 @@ impl Operator<'_> {
             nodes: Nodes::new(work_queue.clone(), self.tasks.clone(), self.stop.clone()),
             backoff: Backoff::default(),
             resync: Duration::from_secs(args.resync_seconds),
+            status_rest: STATUS_REST,
             memories: Memories::default(),
             claims: self.claims(work_queue.clone(), readiness),
         });

@@ -7,9 +7,10 @@ use im_operator_api::ExternalType;
 use im_operator_plan::Resolved;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
+use serde_json::Value;
 
 use super::Reconciliation;
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Wanted};
 use crate::cache::ClusterKey;
 use crate::context::{Context, Memory};
 use crate::kinds::Kind;
@@ -82,4 +83,22 @@ pub(super) async fn revisions(
     }
     memory.revisions.retain(|uid, _| present.contains(uid));
     Ok(revisions)
+}
+
+/// Keeps a revision that was created now, so that it is not read.
+pub(super) fn remember(wanted: &Wanted, memory: &mut Memory) {
+    if wanted.kind != Kind::ControllerRevision {
+        return;
+    }
+    let Some(proof) = memory.verified.get(&(wanted.kind, wanted.name.clone())) else {
+        return;
+    };
+    let uid = proof.uid().to_owned();
+    let mut revision = wanted.value.clone();
+    if let Some(metadata) = revision.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("uid".to_owned(), Value::String(uid.clone()));
+    }
+    memory
+        .revisions
+        .insert(uid, revision.to_string().into_bytes());
 }

@@ -12,7 +12,7 @@ use im_operator_plan::{Child, Desired, Role, build, names};
 use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Reconciliation, Trouble};
+use super::{Reconciliation, Trouble, dereference};
 use crate::apply::{ApplyError, Ensured, Wanted};
 use crate::cache::Entry;
 use crate::cache::views::{PodView, WorkloadView};
@@ -188,7 +188,8 @@ impl Reconciliation<'_> {
             .ensure(wanted, entry, &mut memory.verified)
             .await
         {
-            Ok(Ensured::Unchanged | Ensured::Updated | Ensured::Created) => {}
+            Ok(Ensured::Created) => dereference::remember(wanted, memory),
+            Ok(Ensured::Unchanged | Ensured::Updated) => {}
             Ok(Ensured::Corrected(path)) => {
                 self.ctx.metrics.drifted(&self.labels());
                 let note = format!("{what} was changed by others at {path}, and put right");

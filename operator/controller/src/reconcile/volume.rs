@@ -10,14 +10,13 @@ use im_operator_plan::quantity::Quantity;
 use im_operator_plan::{Role, kept, names};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Reconciliation, Trouble};
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, owning};
 use crate::context::Memory;
-use crate::ownership::MANAGER;
 use crate::recorder::Reason;
 use crate::status::Volume;
 
@@ -96,10 +95,7 @@ impl Reconciliation<'_> {
         let Some(mut claim) = claim else {
             return Ok(None);
         };
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let parameters = owning();
         if let Some(change) = change(&claim, &self.key.name) {
             claim = api
                 .patch(&name, &parameters, &Patch::Merge(&change))

@@ -14,6 +14,15 @@ pub(crate) fn differs(new: &ImClusterStatus, old: &ImClusterStatus) -> bool {
     timeless(new) != timeless(old)
 }
 
+/// Whether a condition turned, or what is written is of another specification: that is told at once.
+pub(crate) fn turns(new: &ImClusterStatus, old: &ImClusterStatus) -> bool {
+    let turned = new.conditions.iter().any(|condition| {
+        let before = old.conditions.iter().find(|it| it.type_ == condition.type_);
+        before.is_some_and(|before| before.status != condition.status)
+    });
+    turned || new.observed_generation != old.observed_generation
+}
+
 fn timeless(status: &ImClusterStatus) -> ImClusterStatus {
     let mut status = status.clone();
     if let Some(msg) = status.roles.as_mut().and_then(|roles| roles.msg.as_mut()) {

@@ -233,7 +233,7 @@ async fn a_replica_set_is_created_and_never_taken_over() {
     assert!(matches!(done.unwrap(), Done::Written(Some(_))));
     assert_eq!(
         asked[0].line(),
-        "POST /apis/apps/v1/namespaces/chat/replicasets"
+        "POST /apis/apps/v1/namespaces/chat/replicasets/demo-msg-abc"
     );
     assert_eq!(asked[0].body["spec"]["replicas"], 3);
     let (done, asked) = executed(create, |asked| match asked.method.as_str() {

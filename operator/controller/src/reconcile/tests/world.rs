@@ -66,12 +66,11 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             .map_or_else(not_found, |it| (200, it)),
         "PATCH" | "POST" if asked.path.contains("/events") => (200, asked.body.clone()),
         "PATCH" | "POST" => {
-            let name = asked.body["metadata"]["name"].as_str().unwrap_or_default();
-            let path = match asked.method.as_str() {
-                "POST" => format!("{}/{name}", asked.path),
-                _ => asked.path.clone(),
-            };
+            let path = asked.object();
             let old = store.get(&path).cloned();
+            if asked.method == "POST" && old.is_some() {
+                return refusal(409, "AlreadyExists");
+            }
             if let (Some(old), Value::String(version)) =
                 (&old, &asked.body["metadata"]["resourceVersion"])
                 && old["metadata"]["resourceVersion"] != *version
@@ -80,8 +79,8 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             }
             let mut new = old.clone().unwrap_or_else(|| json!({}));
             merge(&mut new, &asked.body);
-            if asked.body["kind"] == "Service" {
-                // What is applied no more is gone.
+            if asked.body["kind"] == "Service" && !is_created(&new) {
+                // What is applied no more is gone, unless it was there from the creation.
                 for pointer in ["/metadata/annotations", "/spec/selector"] {
                     if let Some(applied) = asked.body.pointer(pointer) {
                         new.pointer_mut(pointer).unwrap().clone_from(applied);
@@ -101,17 +100,32 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             if new["kind"] == "Service" && new["spec"]["clusterIP"].is_null() {
                 new["spec"]["clusterIP"] = json!("10.96.0.1");
             }
-            let mut fields = vec![json!({"manager": MANAGER, "operation": "Apply",
-                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}})];
-            let before = new["metadata"]["managedFields"].as_array();
-            let others = before.into_iter().flatten();
-            fields.extend(others.filter(|it| it["manager"] != MANAGER).cloned());
-            new["metadata"]["managedFields"] = json!(fields);
+            if asked.body["metadata"]["managedFields"].is_null() {
+                let operation = match asked.method.as_str() {
+                    "POST" => "Update",
+                    _ => "Apply",
+                };
+                let mut fields = vec![json!({"manager": MANAGER, "operation": operation,
+                    "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}})];
+                let before = new["metadata"]["managedFields"].as_array();
+                let others = before.into_iter().flatten();
+                let replaced =
+                    |it: &&Value| it["manager"] == MANAGER && it["operation"] == operation;
+                fields.extend(others.filter(|it| !replaced(it)).cloned());
+                new["metadata"]["managedFields"] = json!(fields);
+            }
             store.insert(path, new.clone());
             (200, new)
         }
         _ => not_found(),
     }
+}
+
+/// Whether fields of ours are those of the creation.
+fn is_created(object: &Value) -> bool {
+    let entries = object["metadata"]["managedFields"].as_array();
+    let mut entries = entries.into_iter().flatten();
+    entries.any(|it| it["manager"] == MANAGER && it["operation"] == "Update")
 }
 
 fn merge(old: &mut Value, new: &Value) {
@@ -189,12 +203,17 @@ impl World {
 
     /// As `look`, with the events.
     pub(super) async fn look_and_tell(&self) -> Vec<Asked> {
+        let asked = self.look_and_ask().await.into_iter();
+        asked.filter(|it| it.method != "GET").collect()
+    }
+
+    /// As `look_and_tell`, with what was read.
+    pub(super) async fn look_and_ask(&self) -> Vec<Asked> {
         self.show();
         reconcile(self.object(), Arc::clone(&self.ctx))
             .await
             .unwrap();
-        let asked = self.log.take().into_iter();
-        asked.filter(|it| it.method != "GET").collect()
+        self.log.take()
     }
 
     /// Looks once, which fails. Returns how long the next look waits.
@@ -385,6 +404,7 @@ fn context(client: Client) -> (Context, impl Stream<Item = ClusterKey> + Send) {
         metrics,
         backoff: Backoff::default(),
         resync: Duration::from_secs(600),
+        status_rest: Duration::ZERO,
         memories: Memories::default(),
         claims: Claims::default(),
     };
