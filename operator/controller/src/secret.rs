@@ -202,15 +202,15 @@ impl Own<'_> {
         rotation: Option<&Rotation>,
     ) -> Result<(), ApplyError> {
         if let Some(change) = ownership::applied(&live.metadata) {
-            let owning = api.patch(self.name, &owning(), &Patch::Merge(&change));
-            owning.await.map_err(|error| self.failed("patch", error))?;
+            let change = Patch::Merge(&change);
+            let patched = api.patch(self.name, &owning(), &change).await;
+            patched.map_err(|error| self.failed("patch", error))?;
         }
         let secret = self.manifest(text, rotation);
         let secret = secret.map_err(|error| self.failed("apply", error))?;
-        let parameters = PatchParams::apply(MANAGER).force();
-        let applied = api.patch(self.name, &parameters, &Patch::Apply(&secret));
+        let (parameters, patch) = (PatchParams::apply(MANAGER).force(), Patch::Apply(&secret));
+        let applied = api.patch(self.name, &parameters, &patch).await;
         applied
-            .await
             .map(drop)
             .map_err(|error| self.failed("apply", error))
     }
