@@ -110,6 +110,7 @@ async fn another_operator_process_writes_nothing_over_a_running_installation() {
     };
     status().await;
     let written = settled(node, &installation).await;
+    println!("an ImCluster until it is at rest: {} writes", written.len());
     let before = (status().await, written);
     let of_operator = ["-l", "app.kubernetes.io/name=im-operator"];
     for _ in 0..3 {
