@@ -173,7 +173,9 @@ async fn a_new_installation_costs_few_requests_and_loses_what_is_not_wanted_any_
     assert_eq!(created, OBJECTS, "{requests:#?}");
     assert_eq!(statuses, changed.len(), "{changed:#?}");
     let (writes, reads) = MOST;
-    assert!(created + statuses <= writes, "{changed:#?}");
+    let written = requests.iter().filter(|it| it.writes()).count();
+    println!("with events: {written} writes");
+    assert!(written <= writes, "{requests:#?}");
     assert!(read <= reads, "{requests:#?}");
 
     // What was created without being applied goes like everything else.
