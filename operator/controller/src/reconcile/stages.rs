@@ -58,9 +58,7 @@ impl Reconciliation<'_> {
         }
         self.prove(desired, &mut stages, memory, trouble).await;
         for planned in &desired.children {
-            if self.is_held(planned, &stages)
-                || self.makes_way(&planned.child, trouble).await
-            {
+            if self.is_held(planned, &stages) || self.makes_way(&planned.child, trouble).await {
                 continue;
             }
             match planned.child.to_json() {

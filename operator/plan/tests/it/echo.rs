@@ -161,12 +161,10 @@ fn a_role_of_thirty_lines_is_rolled_out_between_those_that_it_dials_and_those_th
     assert_eq!(table.waits_for(ECHO, true), [Role::DB_PROXY]);
     assert!(table.waits_for(Role::MSG, true).contains(&ECHO));
     let desired = built(&cluster);
-    let workloads = desired.children.iter().filter(|planned| {
-        matches!(
-            planned.child,
-            Child::StatefulSet(_) | Child::Deployment(_)
-        )
-    });
+    let workloads = desired
+        .children
+        .iter()
+        .filter(|planned| matches!(planned.child, Child::StatefulSet(_) | Child::Deployment(_)));
     let stages: Vec<_> = workloads.map(|planned| planned.stage).collect();
     let planned = expected.into_iter().filter(|role| *role != Role::MSG);
     assert_eq!(stages, planned.map(Stage::Of).collect::<Vec<_>>());

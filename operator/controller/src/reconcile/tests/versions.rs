@@ -30,7 +30,9 @@ struct Recorded {
 
 fn file(name: &str) -> PathBuf {
     let folder = "src/reconcile/tests/recorded";
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join(name)
 }
 
 fn read(name: &str) -> Recorded {
@@ -134,7 +136,8 @@ async fn never_3_what_the_operator_before_left_is_taken_over_and_no_template_cha
 }
 
 #[tokio::test]
-async fn a_change_after_the_takeover_replaces_the_pods_that_it_is_about_and_takes_away_what_is_gone() {
+async fn a_change_after_the_takeover_replaces_the_pods_that_it_is_about_and_takes_away_what_is_gone()
+ {
     for name in ["before.json", "now.json"] {
         let recorded = read(name);
         let mut world = taken_over(&recorded);
