@@ -221,6 +221,11 @@ impl Applier<'_> {
         if seen.deleting {
             return Ok(Ensured::Deleting);
         }
+        // The number of a ReplicaSet's pods stays a field of its creation.
+        if seen.mixed && wanted.kind != Kind::ReplicaSet {
+            self.write(wanted, seen, verified).await?;
+            return Ok(Ensured::Updated);
+        }
         if verified
             .get(&place)
             .is_some_and(|proof| proof.holds(seen, wanted))

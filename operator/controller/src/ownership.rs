@@ -28,6 +28,9 @@ pub(crate) struct Seen {
     /// Some of them are ours because it was created with them: an apply that leaves them out does not
     /// take them away, until they are [`applied`].
     pub(crate) created: bool,
+    /// Others are ours because they were applied, by an operator that did not know of this: what it left
+    /// out is still there.
+    pub(crate) mixed: bool,
     /// When another manager last changed the object, its status aside.
     pub(crate) others: Option<Timestamp>,
     /// It is being deleted.
@@ -63,6 +66,10 @@ impl Seen {
                 .cloned(),
             ours: digest(entries.iter().filter(whole).filter(is_ours)),
             created: entries.iter().filter(whole).filter(is_ours).any(is_update),
+            mixed: {
+                let ours = || entries.iter().filter(whole).filter(is_ours);
+                ours().any(is_update) && !ours().all(is_update)
+            },
             others: entries
                 .iter()
                 .filter(|entry| entry.subresource.as_deref() != Some("status"))

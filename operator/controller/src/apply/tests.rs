@@ -111,6 +111,26 @@ async fn what_was_created_is_made_applied_before_the_first_apply() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_operator_applied_onto_a_created_object_is_applied_once_more() {
+    let mut object = live("u", UID, "a", &wanted().hash, None);
+    let mut created = object["metadata"]["managedFields"][0].clone();
+    created["operation"] = json!("Update");
+    created["fieldsV1"]["f:data"]["f:left-out"] = json!({});
+    let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
+    entries.push(created);
+    let (done, asked) = ensure(Some(object.clone()), Some(&object), &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Updated);
+    let expected = ["GET", "PATCH", "PATCH"].map(|method| format!("{method} {PATH}"));
+    assert_eq!(lines(&asked), expected);
+    let entries = asked[1].body["metadata"]["managedFields"].as_array();
+    let [one] = entries.unwrap().as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(one["operation"], "Apply");
+    assert_eq!(one["fieldsV1"]["f:data"]["f:left-out"], json!({}));
+}
+
+#[tokio::test]
 async fn another_object_of_the_name_is_not_made_applied() {
     let mut object = live("u", UID, "old", "another hash", None);
     object["metadata"]["managedFields"][0]["operation"] = json!("Update");
