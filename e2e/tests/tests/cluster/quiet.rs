@@ -131,7 +131,7 @@ async fn another_operator_process_writes_nothing_over_a_running_installation() {
 
 /// Objects of a new ImCluster whose first pod waits, as README tells it.
 const OBJECTS: usize = 13;
-/// Writes and reads that it may cost.
+/// Writes, events aside, and reads that it may cost.
 const MOST: (usize, usize) = (18, 2);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +175,8 @@ async fn a_new_installation_costs_few_requests_and_loses_what_is_not_wanted_any_
     let (writes, reads) = MOST;
     let written = requests.iter().filter(|it| it.writes()).count();
     println!("with events: {written} writes");
-    assert!(written <= writes, "{requests:#?}");
+    // What is told in events beside depends on how long the image is asked for.
+    assert!(created + statuses <= writes, "{changed:#?}");
     assert!(read <= reads, "{requests:#?}");
 
     // What was created without being applied goes like everything else.
