@@ -1,13 +1,18 @@
 //! Makes children be as they should be, with as few requests as possible.
 //!
+//! What no watch has seen is created, which the API server refuses if there is something of that name all
+//! the same; then that is read. So nothing of ours is ever merged into what somebody else made meanwhile,
+//! and a creation whose answer was lost is found.
+//!
 //! An owned object needs no request while its annotation names the hash of what we want and its
 //! managed fields show that nobody took a field of ours. When that cannot be told, it is read and
-//! compared. It is written by server-side apply, forced only on objects that are controlled by this
-//! very ImCluster; an object of the same name that is not stays as it is.
+//! compared. It is written by server-side apply, forced, since it is controlled by this very ImCluster; an
+//! object of the same name that is not stays as it is. Fields with which an object was created are not
+//! those that were applied: the first apply makes them so, or it could take none of them away.
 
 use std::collections::HashMap;
 
-use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tracing::info;
@@ -15,7 +20,7 @@ use tracing::info;
 use crate::cache::{ClusterKey, Entry};
 use crate::diff::difference;
 use crate::kinds::Kind;
-use crate::ownership::{APPLIED_HASH, Fields, MANAGER, Seen};
+use crate::ownership::{self, APPLIED_HASH, Fields, MANAGER, Seen};
 
 /// An object as it should be: exactly the fields that we own.
 #[derive(Clone, Debug)]
@@ -74,7 +79,11 @@ impl ApplyError {
     pub(crate) fn passes(&self) -> bool {
         match self.status() {
             Some(status) => {
-                status.is_conflict() || !(400..500).contains(&status.code) || status.code == 429
+                status.is_conflict()
+                    // What was created under it is read by the next look.
+                    || status.is_already_exists()
+                    || !(400..500).contains(&status.code)
+                    || status.code == 429
             }
             None => matches!(self, Self::Api { .. }),
         }
@@ -122,6 +131,13 @@ impl Wanted {
             hash,
         })
     }
+
+    fn unreadable(&self, source: serde_json::Error) -> ApplyError {
+        ApplyError::Json {
+            what: format!("{} {}", self.kind.as_str(), self.name),
+            source,
+        }
+    }
 }
 
 /// Maps of metadata that the API server does not keep when they are empty.
@@ -160,7 +176,7 @@ pub(crate) enum Ensured {
     Corrected(String),
     /// Another's object has the name; it was not touched.
     Foreign,
-    /// It is being deleted; it comes again when it is gone.
+    /// It is being deleted, or came into being just now; another look is due.
     Deleting,
 }
 
@@ -192,6 +208,10 @@ impl Applier<'_> {
     ) -> Result<Ensured, ApplyError> {
         let place = (wanted.kind, wanted.name.clone());
         let Some(entry) = entry else {
+            // What was written a moment ago may not have been seen yet.
+            if !verified.contains_key(&place) && self.create(wanted, verified).await? {
+                return Ok(Ensured::Created);
+            }
             return self.ensure_unseen(wanted, verified).await;
         };
         let seen = &entry.seen;
@@ -200,6 +220,11 @@ impl Applier<'_> {
         }
         if seen.deleting {
             return Ok(Ensured::Deleting);
+        }
+        // The number of a ReplicaSet's pods stays a field of its creation.
+        if seen.mixed && wanted.kind != Kind::ReplicaSet {
+            self.write(wanted, seen, verified).await?;
+            return Ok(Ensured::Updated);
         }
         if verified
             .get(&place)
@@ -214,7 +239,7 @@ impl Applier<'_> {
             }
             return self.ensure_unseen(wanted, verified).await;
         }
-        self.write(wanted, Some(&seen.uid), verified).await?;
+        self.write(wanted, seen, verified).await?;
         Ok(Ensured::Updated)
     }
 
@@ -231,11 +256,18 @@ impl Applier<'_> {
             .await
             .map_err(failed)?;
         let Some(live) = live else {
-            self.write(wanted, None, verified).await?;
-            return Ok(Ensured::Created);
+            let created = self.create(wanted, verified).await?;
+            return Ok(if created {
+                Ensured::Created
+            } else {
+                Ensured::Deleting
+            });
         };
         let seen = Seen::read(&live.metadata);
         if seen.controller.as_deref() != Some(self.uid) {
+            // No watch shows it: from now on it is read, and creating it is not tried again.
+            let place = (wanted.kind, wanted.name.clone());
+            verified.insert(place, Proof::of_another(&seen));
             return Ok(Ensured::Foreign);
         }
         if seen.deleting {
@@ -246,7 +278,7 @@ impl Applier<'_> {
             verified.insert((wanted.kind, wanted.name.clone()), Proof::of(&seen, wanted));
             return Ok(Ensured::Unchanged);
         };
-        self.write(wanted, Some(&seen.uid), verified).await?;
+        self.write(wanted, &seen, verified).await?;
         if seen.applied.as_deref() == Some(&wanted.hash) {
             Ok(Ensured::Corrected(path))
         } else {
@@ -254,33 +286,88 @@ impl Applier<'_> {
         }
     }
 
-    /// Applies; onto the object with this UID, or onto nothing.
+    /// Creates it, unless something of its name exists.
+    async fn create(&self, wanted: &Wanted, verified: &mut Verified) -> Result<bool, ApplyError> {
+        let object: DynamicObject = serde_json::from_value(wanted.value.clone())
+            .map_err(|source| wanted.unreadable(source))?;
+        let created = self.api(wanted.kind).create(&creation(), &object).await;
+        match created {
+            Ok(created) => {
+                self.remember("created", wanted, &created, verified);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
+            Err(error) => Err(ApplyError::api("create", wanted.kind, &wanted.name, error)),
+        }
+    }
+
+    /// Applies onto the object as it was seen.
     async fn write(
         &self,
         wanted: &Wanted,
-        uid: Option<&str>,
+        seen: &Seen,
         verified: &mut Verified,
     ) -> Result<(), ApplyError> {
-        let mut value = wanted.value.clone();
-        let mut parameters = PatchParams::apply(MANAGER);
-        if let Some(uid) = uid {
-            // Another object of this name would be a conflict.
-            if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.insert("uid".to_owned(), json!(uid));
-            }
-            parameters = parameters.force();
+        // The number of a ReplicaSet's pods is never applied, and stays.
+        if seen.created && wanted.kind != Kind::ReplicaSet {
+            self.as_if_applied(wanted.kind, &wanted.name, &seen.uid, None)
+                .await?;
         }
+        let mut value = wanted.value.clone();
+        // Another object of this name would be a conflict.
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("uid".to_owned(), json!(seen.uid));
+        }
+        let parameters = PatchParams::apply(MANAGER).force();
         let written = self
             .api(wanted.kind)
             .patch(&wanted.name, &parameters, &Patch::Apply(&value))
             .await
             .map_err(|error| ApplyError::api("apply", wanted.kind, &wanted.name, error))?;
+        self.remember("applied", wanted, &written, verified);
+        Ok(())
+    }
+
+    /// Makes the fields with which an object was created as if they had been applied, so that applying
+    /// can take them away. Returns its new version, if it had such fields. Another object of the name, or
+    /// one that is of another version than this, stays as it is: the apply that follows is refused.
+    pub(crate) async fn as_if_applied(
+        &self,
+        kind: Kind,
+        name: &str,
+        uid: &str,
+        version: Option<&str>,
+    ) -> Result<Option<String>, ApplyError> {
+        let api = self.api(kind);
+        let failed = |verb| move |error| ApplyError::api(verb, kind, name, error);
+        let live = api.get_opt(name).await.map_err(failed("read"))?;
+        let live = live.map(|live| live.metadata).filter(|live| {
+            let as_seen = version.is_none() || live.resource_version.as_deref() == version;
+            as_seen && live.uid.as_deref() == Some(uid)
+        });
+        let Some(change) = live.as_ref().and_then(ownership::applied) else {
+            return Ok(None);
+        };
+        let written = api
+            .patch(name, &owning(), &Patch::Merge(&change))
+            .await
+            .map_err(failed("patch"))?;
+        Ok(written.resource_version())
+    }
+
+    fn remember(
+        &self,
+        done: &str,
+        wanted: &Wanted,
+        written: &DynamicObject,
+        verified: &mut Verified,
+    ) {
         info!(
             namespace = self.cluster.namespace,
             kind = wanted.kind.as_str(),
             name = wanted.name,
             version = written.resource_version(),
-            "applied"
+            "{done}"
         );
         let seen = Seen::read(&written.metadata);
         let proof = Proof {
@@ -288,7 +375,22 @@ impl Applier<'_> {
             ..Proof::of(&seen, wanted)
         };
         verified.insert((wanted.kind, wanted.name.clone()), proof);
-        Ok(())
+    }
+}
+
+/// How this operator creates.
+pub(crate) fn creation() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+/// How this operator patches what it does not apply.
+pub(crate) fn owning() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 
@@ -298,6 +400,16 @@ impl Proof {
             uid: seen.uid.clone(),
             hash: wanted.hash.clone(),
             fields: seen.ours,
+            written: None,
+        }
+    }
+
+    /// That the name is taken. It holds for nothing.
+    fn of_another(seen: &Seen) -> Self {
+        Self {
+            uid: seen.uid.clone(),
+            hash: String::new(),
+            fields: None,
             written: None,
         }
     }
@@ -324,10 +436,7 @@ impl Proof {
 }
 
 fn to_json(live: &DynamicObject, wanted: &Wanted) -> Result<Value, ApplyError> {
-    serde_json::to_value(live).map_err(|source| ApplyError::Json {
-        what: format!("{} {}", wanted.kind.as_str(), wanted.name),
-        source,
-    })
+    serde_json::to_value(live).map_err(|source| wanted.unreadable(source))
 }
 
 #[cfg(test)]

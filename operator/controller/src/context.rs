@@ -10,6 +10,7 @@ use std::time::Duration;
 use im_operator_api::{ImClusterStatus, condition};
 use im_operator_plan::Settings;
 use im_operator_plan::mirror::Steps;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 use tokio::time::Instant;
 
@@ -79,6 +80,8 @@ pub(crate) struct Memory {
 #[derive(Debug, Default)]
 pub(crate) struct ClaimMemory {
     pub(crate) volume: Volume,
+    /// The claim, if it had no volume.
+    pub(crate) unbound: Option<Box<PersistentVolumeClaim>>,
     /// The size that was wanted then.
     pub(crate) wanted: String,
     pub(crate) looked: Option<Instant>,

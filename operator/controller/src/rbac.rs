@@ -2,7 +2,7 @@
 //! nothing here is never done. `im-operator rules` prints it, and the chart's Role is compared with
 //! that.
 //!
-//! Creating by server-side apply needs `create` besides `patch`.
+//! What was created becomes as if it had been applied by one `patch` after a `get`.
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 

@@ -308,9 +308,7 @@ async fn valid(
         }
     }
     let unwritten = unwritten(memory, &trouble);
-    let facts = look
-        .facts(&desired, &stages, &msg, &trouble, memory, &previous)
-        .await;
+    let facts = look.facts(&desired, &stages, &msg, &trouble, memory, &previous);
     let facts = Facts { unwritten, ..facts };
     let status = compose::status(&facts, &previous);
     look.tell(&facts, &status, memory).await;
@@ -371,6 +369,7 @@ impl Reconciliation<'_> {
                 uid: &self.owner.uid,
                 policy: self.cluster.spec.operation.deletion_policy,
                 running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
+                fresh: self.children.iter().next().is_none(),
                 // The key of remembered logins is chosen by its first value alone.
                 overlaps: *name != names::remember_secret(cluster),
                 now: self.now,

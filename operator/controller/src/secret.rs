@@ -20,10 +20,10 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde_json::{Value, json};
 
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, creation, owning};
 use crate::cache::ClusterKey;
 use crate::kinds::Kind;
-use crate::ownership::{MANAGER, controller};
+use crate::ownership::{self, MANAGER, controller};
 
 mod rotation;
 
@@ -90,6 +90,8 @@ pub(crate) struct Own<'a> {
     pub(crate) policy: DeletionPolicy,
     /// Pods of the installation exist.
     pub(crate) running: bool,
+    /// Nothing of the installation exists: its Secret hardly does.
+    pub(crate) fresh: bool,
     /// Everybody who reads it presents its first value and accepts all: another text replaces the old
     /// one by an overlap of both.
     pub(crate) overlaps: bool,
@@ -99,10 +101,21 @@ pub(crate) struct Own<'a> {
 impl Own<'_> {
     /// Makes sure that it exists and is owned as `deletionPolicy` asks.
     pub(crate) async fn ensure(&self, known: &mut Option<Text>) -> Result<Kept, ApplyError> {
-        let name = self.name;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.cluster.namespace);
-        let failed = |verb| move |error| ApplyError::api(verb, Kind::Secret, name, error);
-        let live = api.get_opt(name).await.map_err(failed("read"))?;
+        if self.fresh && known.is_none() {
+            let text = Text::random();
+            match self.create(&api, text.as_ref()).await {
+                Ok(_) => {
+                    *known = text;
+                    return Ok(Kept::Made);
+                }
+                // One that was retained.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+                Err(error) => return Err(self.failed("create", error)),
+            }
+        }
+        let live = api.get_opt(self.name).await;
+        let live = live.map_err(|error| self.failed("read", error))?;
         if let Some(live) = live {
             if !self.is_ours(&live) {
                 return Ok(Kept::Foreign);
@@ -119,7 +132,7 @@ impl Own<'_> {
             let as_asked = labelled && owned == (self.policy == DeletionPolicy::Delete);
             let Some(text) = text else {
                 // Emptied by hand: as if it were gone.
-                return self.write(&api, name, known, failed("apply")).await;
+                return self.write(&api, Some(&live), known).await;
             };
             let text = Text(text);
             let before = known.replace(text.clone());
@@ -132,9 +145,8 @@ impl Own<'_> {
                 _ => None,
             };
             if let Some((text, rotation)) = next {
-                self.apply(&api, name, Some(&text), rotation.as_ref())
-                    .await
-                    .map_err(failed("apply"))?;
+                self.apply(&api, &live, Some(&text), rotation.as_ref())
+                    .await?;
                 *known = Some(text);
                 return Ok(if changed {
                     Kept::Overlapping
@@ -144,9 +156,8 @@ impl Own<'_> {
             }
             if !as_asked {
                 let running = running.filter(|_| !changed);
-                self.apply(&api, name, Some(&text), running.as_ref())
-                    .await
-                    .map_err(failed("apply"))?;
+                self.apply(&api, &live, Some(&text), running.as_ref())
+                    .await?;
             }
             return Ok(if changed {
                 Kept::Changed
@@ -154,15 +165,16 @@ impl Own<'_> {
                 Kept::Present
             });
         }
-        self.write(&api, name, known, failed("apply")).await
+        self.write(&api, None, known).await
     }
 
+    /// Gives it the text that is known, or a new one. One that is not there is created, so that nothing is
+    /// written into what somebody else makes meanwhile.
     async fn write(
         &self,
         api: &Api<Secret>,
-        name: &str,
+        live: Option<&Secret>,
         known: &mut Option<Text>,
-        failed: impl FnOnce(kube::Error) -> ApplyError,
     ) -> Result<Kept, ApplyError> {
         let kept = match (known.is_some(), self.running) {
             (true, _) => Kept::Restored,
@@ -170,27 +182,61 @@ impl Own<'_> {
             (false, false) => Kept::Made,
         };
         let text = known.clone().or_else(Text::random);
-        self.apply(api, name, text.as_ref(), None)
-            .await
-            .map_err(failed)?;
+        match live {
+            Some(live) => self.apply(api, live, text.as_ref(), None).await?,
+            None => {
+                let created = self.create(api, text.as_ref()).await;
+                created.map_err(|error| self.failed("create", error))?;
+            }
+        }
         *known = text;
         Ok(kept)
     }
 
+    /// Applies onto what was read; what it was created with counts as applied, so that its owner can go.
     async fn apply(
         &self,
         api: &Api<Secret>,
-        name: &str,
+        live: &Secret,
         text: Option<&Text>,
         rotation: Option<&Rotation>,
-    ) -> Result<Secret, kube::Error> {
+    ) -> Result<(), ApplyError> {
+        if let Some(change) = ownership::applied(&live.metadata) {
+            let change = Patch::Merge(&change);
+            let patched = api.patch(self.name, &owning(), &change).await;
+            patched.map_err(|error| self.failed("patch", error))?;
+        }
+        let secret = self.manifest(text, rotation);
+        let secret = secret.map_err(|error| self.failed("apply", error))?;
+        let (parameters, patch) = (PatchParams::apply(MANAGER).force(), Patch::Apply(&secret));
+        let applied = api.patch(self.name, &parameters, &patch).await;
+        applied
+            .map(drop)
+            .map_err(|error| self.failed("apply", error))
+    }
+
+    async fn create(&self, api: &Api<Secret>, text: Option<&Text>) -> Result<Secret, kube::Error> {
+        let secret = serde_json::from_value(self.manifest(text, None)?);
+        let secret = secret.map_err(kube::Error::SerdeError)?;
+        api.create(&creation(), &secret).await
+    }
+
+    fn failed(&self, verb: &'static str, error: kube::Error) -> ApplyError {
+        ApplyError::api(verb, Kind::Secret, self.name, error)
+    }
+
+    fn manifest(
+        &self,
+        text: Option<&Text>,
+        rotation: Option<&Rotation>,
+    ) -> Result<Value, kube::Error> {
         let Some(Text(text)) = text else {
             return Err(kube::Error::Service(
                 "the system gives no random bytes".into(),
             ));
         };
         let mut metadata = json!({
-            "name": name,
+            "name": self.name,
             "namespace": self.cluster.namespace,
             "labels": {
                 labels::NAME: labels::APP,
@@ -204,15 +250,13 @@ impl Own<'_> {
         {
             fields.insert("ownerReferences".to_owned(), json!([self.owner]));
         }
-        let secret = json!({
+        Ok(json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": metadata,
             "type": "Opaque",
             "data": {KEY: ByteString(text.clone().into_bytes())},
-        });
-        let parameters = PatchParams::apply(MANAGER).force();
-        api.patch(name, &parameters, &Patch::Apply(&secret)).await
+        }))
     }
 
     /// Ours by owner, or retained by an installation of this name.
@@ -273,6 +317,7 @@ mod tests {
             uid: "u",
             policy,
             running,
+            fresh: false,
             overlaps: false,
             now: Timestamp::UNIX_EPOCH,
         };
@@ -372,5 +417,63 @@ mod tests {
             let (kept, log) = ensure(Some(foreign), DeletionPolicy::Retain, true, &mut None).await;
             assert_eq!((kept, log.lines().len()), (Kept::Foreign, 1));
         }
+    }
+
+    #[tokio::test]
+    async fn a_new_installation_makes_its_secret_without_a_question_and_keeps_a_retained_one() {
+        let retained = stored(ours(), Value::Null);
+        for exists in [false, true] {
+            let answer = retained.clone();
+            let (client, log) =
+                testing::server(move |asked| match (asked.method.as_str(), exists) {
+                    ("POST", true) => testing::refusal(409, "AlreadyExists"),
+                    ("GET", _) => (200, answer.clone()),
+                    _ => (201, json!({"metadata": {"name": "demo-internal"}})),
+                });
+            let owner =
+                json!({"kind": "ImCluster", "name": "demo", "uid": "u", "controller": true});
+            let own = Own {
+                client: &client,
+                name: "demo-internal",
+                cluster: &cluster(),
+                owner: &owner,
+                uid: "u",
+                policy: DeletionPolicy::Retain,
+                running: false,
+                fresh: true,
+                overlaps: false,
+                now: Timestamp::UNIX_EPOCH,
+            };
+            let mut known = None;
+            let kept = own.ensure(&mut known).await.unwrap();
+            let asked = log.take();
+            let methods: Vec<&str> = asked.iter().map(|it| it.method.as_str()).collect();
+            if exists {
+                assert_eq!((kept, methods), (Kept::Present, vec!["POST", "GET"]));
+                assert_eq!(known, Some(Text("abc".to_owned())));
+            } else {
+                assert_eq!((kept, methods), (Kept::Made, vec!["POST"]));
+                let Text(text) = known.unwrap();
+                let sent = &asked[0].body["data"]["secret"];
+                assert_eq!(*sent, json!(ByteString(text.into_bytes())));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_created_secret_loses_its_owner_when_it_is_to_be_retained() {
+        let owner = json!([{"apiVersion": "imcluster.io/v1alpha1", "kind": "ImCluster",
+            "name": "demo", "uid": "u", "controller": true}]);
+        let mut created = stored(ours(), owner);
+        created["metadata"]["managedFields"] = json!([{"manager": MANAGER, "operation": "Update",
+            "fieldsV1": {"f:metadata": {"f:ownerReferences": {}}}}]);
+        let (kept, log) = ensure(Some(created), DeletionPolicy::Retain, true, &mut None).await;
+        assert_eq!(kept, Kept::Present);
+        let asked = log.take();
+        // Otherwise the owner would stay after the apply that follows.
+        let entry = &asked[1].body["metadata"]["managedFields"][0];
+        assert_eq!(entry["operation"], "Apply");
+        assert_eq!(asked[2].body["metadata"]["ownerReferences"], Value::Null);
+        assert_eq!(asked.len(), 3);
     }
 }

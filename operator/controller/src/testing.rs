@@ -17,9 +17,17 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Path of the object: one that is created has its name in the body.
+    pub(crate) fn object(&self) -> String {
+        match self.body.pointer("/metadata/name").and_then(Value::as_str) {
+            Some(name) if self.method == "POST" => format!("{}/{name}", self.path),
+            _ => self.path.clone(),
+        }
+    }
+
     /// `GET /path`.
     pub(crate) fn line(&self) -> String {
-        format!("{} {}", self.method, self.path)
+        format!("{} {}", self.method, self.object())
     }
 }
 

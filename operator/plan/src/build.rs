@@ -23,9 +23,11 @@ pub const REPLICAS: &str = "replicas";
 /// What a child waits for: until every workload of the stages before it runs its newest revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing.
+    /// Nothing: what several roles need, and what takes its time outside of the installation, such as the
+    /// address of a Service for clients.
     Base,
-    /// The roles that [this one waits for](im_role::Table::waits_for).
+    /// The roles that [this one waits for](im_role::Table::waits_for). A role that does not exist yet has
+    /// nothing of its own before its turn; of one that does, only its workload and configuration wait.
     Of(Role),
 }
 
@@ -149,40 +151,45 @@ pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desire
         .iter()
         .map(|role| (*role, current(cluster, templates, *role)))
         .collect();
-    let mut base = Vec::new();
+    let base = |child| Planned {
+        stage: Stage::Base,
+        child,
+    };
+    let mut children = Vec::new();
     for role in &roles {
-        base.push(Child::ServiceAccount(service_account(
-            cluster, owner, *role,
-        )));
+        let account = Child::ServiceAccount(service_account(cluster, owner, *role));
+        children.push(of_role(*role, account));
     }
-    base.push(Child::Role(discovery_role(cluster, owner)));
-    base.push(Child::RoleBinding(discovery_binding(cluster, owner)));
+    children.push(base(Child::Role(discovery_role(cluster, owner))));
+    children.push(base(Child::RoleBinding(discovery_binding(cluster, owner))));
     for (role, stored) in &revisions {
         let revision = object(cluster, owner, templates, *role, stored);
-        base.push(Child::ControllerRevision(revision));
-        base.push(Child::ConfigMap(config_map(cluster, owner, *role, stored)));
+        let config = config_map(cluster, owner, *role, stored);
+        children.push(of_role(*role, Child::ControllerRevision(revision)));
+        children.push(of_role(*role, Child::ConfigMap(config)));
     }
-    base.extend(
-        services::all(cluster, owner)
-            .into_iter()
-            .map(Child::Service),
-    );
+    for role in &roles {
+        let behind = services::behind(cluster, owner, *role).into_iter();
+        children.extend(behind.map(|service| of_role(*role, Child::Service(service))));
+        let front = services::front(cluster, owner, *role);
+        children.extend(front.map(|service| base(Child::Service(service))));
+    }
     if cluster.spec.load.mirror == im_operator_api::Mirror::EndpointSlice {
-        base.push(Child::Service(mirror::service(cluster, owner)));
+        let service = mirror::service(cluster, owner);
+        children.push(of_role(Role::MSG, Child::Service(service)));
     }
     for role in &roles {
         let budget = workload::disruption_budget(cluster, owner, *role);
-        base.extend(budget.map(Child::PodDisruptionBudget));
+        children.extend(budget.map(|it| of_role(*role, Child::PodDisruptionBudget(it))));
     }
-    let policies = network::policies(cluster, owner).into_iter();
-    base.extend(policies.map(Child::NetworkPolicy));
-    let mut children: Vec<_> = base
-        .into_iter()
-        .map(|child| Planned {
-            stage: Stage::Base,
-            child,
-        })
-        .collect();
+    if cluster.spec.networking.network_policy.enabled {
+        let deny = network::default_deny(cluster, owner);
+        children.push(base(Child::NetworkPolicy(deny)));
+        for role in &roles {
+            let policy = network::of_role(cluster, owner, *role);
+            children.push(of_role(*role, Child::NetworkPolicy(policy)));
+        }
+    }
     let mut msg = MsgTemplate {
         revision: String::new(),
         template: PodTemplateSpec::default(),
@@ -203,10 +210,7 @@ pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desire
                 continue;
             }
         };
-        children.push(Planned {
-            stage: Stage::Of(*role),
-            child,
-        });
+        children.push(of_role(*role, child));
     }
     Desired {
         children,
@@ -215,6 +219,14 @@ pub fn build(cluster: &Resolved, owner: &Owner, templates: &Templates) -> Desire
             .into_iter()
             .map(|(role, stored)| (role, stored.inputs_hash))
             .collect(),
+    }
+}
+
+/// A child of one role.
+const fn of_role(role: Role, child: Child) -> Planned {
+    Planned {
+        stage: Stage::Of(role),
+        child,
     }
 }
 

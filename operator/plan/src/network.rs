@@ -29,36 +29,32 @@ use crate::{Resolved, Role, names};
 
 const DNS: i32 = 53;
 
-/// All policies; none when they are switched off.
-pub(crate) fn policies(cluster: &Resolved, owner: &Owner) -> Vec<NetworkPolicy> {
-    if !cluster.spec.networking.network_policy.enabled {
-        return Vec::new();
-    }
+/// The policy that denies every pod of the installation what no other allows.
+pub(crate) fn default_deny(cluster: &Resolved, owner: &Owner) -> NetworkPolicy {
     let mut selector = cluster.labels();
     selector.remove(im_operator_api::labels::MANAGED_BY);
-    let deny = NetworkPolicy {
+    NetworkPolicy {
         metadata: metadata(cluster, owner, names::default_deny(&cluster.name), None),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(label_selector(selector)),
             policy_types: Some(both()),
             ..NetworkPolicySpec::default()
         }),
-    };
-    let of_role = |role: Role| {
-        let name = names::component(&cluster.name, role);
-        NetworkPolicy {
-            metadata: metadata(cluster, owner, name, Some(role)),
-            spec: Some(NetworkPolicySpec {
-                pod_selector: Some(label_selector(cluster.selector(role))),
-                policy_types: Some(both()),
-                ingress: some(ingress(cluster, role)),
-                egress: some(egress(cluster, role)),
-            }),
-        }
-    };
-    std::iter::once(deny)
-        .chain(cluster.roles().into_iter().map(of_role))
-        .collect()
+    }
+}
+
+/// The policy of a role's pods.
+pub(crate) fn of_role(cluster: &Resolved, owner: &Owner, role: Role) -> NetworkPolicy {
+    let name = names::component(&cluster.name, role);
+    NetworkPolicy {
+        metadata: metadata(cluster, owner, name, Some(role)),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(label_selector(cluster.selector(role))),
+            policy_types: Some(both()),
+            ingress: some(ingress(cluster, role)),
+            egress: some(egress(cluster, role)),
+        }),
+    }
 }
 
 fn both() -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Services of the roles.
 
-use im_operator_api::{Section, ServiceType, TrafficPolicy};
+use im_operator_api::{ServiceType, TrafficPolicy};
 use im_role::{Listener, Service as Kind};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -8,21 +8,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::object::{Owner, metadata, some};
 use crate::{Resolved, Role, names};
 
-/// The Services of all roles; those of slots and of the mirror are built apart.
-pub(crate) fn all(cluster: &Resolved, owner: &Owner) -> Vec<Service> {
-    let mut services = Vec::new();
-    for role in cluster.roles() {
-        let Some(section) = cluster.section(role) else {
-            continue;
-        };
-        for listener in role.ports() {
-            if let Kind::Headless(_) = listener.service {
-                services.push(headless(cluster, owner, role, listener));
-            }
-        }
-        services.extend(front(cluster, owner, role, &section));
-    }
-    services
+/// The Services of a role by which others find its pods; that of the mirror is built apart.
+pub(crate) fn behind(cluster: &Resolved, owner: &Owner, role: Role) -> Vec<Service> {
+    let listeners = role.ports();
+    let behind = listeners.filter(|it| matches!(it.service, Kind::Headless(_)));
+    behind
+        .map(|listener| headless(cluster, owner, role, listener))
+        .collect()
 }
 
 /// A Service whose EndpointSlices tell which pods there are.
@@ -43,8 +35,9 @@ fn headless(cluster: &Resolved, owner: &Owner, role: Role, listener: &Listener) 
     }
 }
 
-/// The Service for clients; `None` for a role without such ports.
-fn front(cluster: &Resolved, owner: &Owner, role: Role, section: &Section<'_>) -> Option<Service> {
+/// The Service of a role for clients; `None` for one without such ports. Those of slots are built apart.
+pub(crate) fn front(cluster: &Resolved, owner: &Owner, role: Role) -> Option<Service> {
+    let section = cluster.section(role)?;
     let listeners = role.ports().filter(|it| it.service == Kind::Front);
     let ports: Vec<_> = listeners
         .map(|listener| port(listener.name, section.port(listener)))

@@ -34,7 +34,15 @@ fn changes() -> Vec<(String, Value)> {
             format!("configmap/{NAME}-msg"),
             json!({"data": {"imd.toml": "# nothing"}}),
         ),
+        (
+            format!("serviceaccount/{NAME}-msg"),
+            json!({"automountServiceAccountToken": true}),
+        ),
         (format!("role/{NAME}-discovery"), role(json!(["get"]))),
+        (
+            format!("rolebinding/{NAME}-discovery"),
+            json!({"subjects": [{"kind": "ServiceAccount", "name": "nobody", "namespace": "default"}]}),
+        ),
         (
             format!("networkpolicy/{NAME}-msg"),
             json!({"spec": {"policyTypes": ["Ingress"]}}),
@@ -70,7 +78,16 @@ fn edit(installation: &Installation, object: &str, patch: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_changed_or_deleted_by_hand_is_restored() {
     let installation = Installation::new("drift", small(), 0).await.unwrap();
-    for (object, patch) in changes() {
+    let of_msg = format!(
+        "imcluster.io/revision,app.kubernetes.io/component=msg,app.kubernetes.io/instance={NAME}"
+    );
+    let stored = ["get", "controllerrevision", "-l", &of_msg, "-o", "name"];
+    let stored = installation.namespace.kubectl(&stored).unwrap();
+    let stored = (
+        stored.lines().next().unwrap().to_owned(),
+        json!({"metadata": {"labels": {"app.kubernetes.io/name": "other"}}}),
+    );
+    for (object, patch) in changes().into_iter().chain([stored]) {
         edit(&installation, &object, &patch);
         until(&format!("{object} as before"), SOON, async || {
             (!holds(&read(&installation, &object)?, &patch)).then_some(())
@@ -79,8 +96,7 @@ async fn what_is_changed_or_deleted_by_hand_is_restored() {
         .unwrap();
     }
     let more = [
-        format!("serviceaccount/{NAME}-msg"),
-        format!("rolebinding/{NAME}-discovery"),
+        format!("endpointslice/{NAME}-msg-public-0"),
         format!("service/{NAME}-msg-slot-0"),
         format!("service/{NAME}-route"),
         format!("networkpolicy/{NAME}-default-deny"),

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use im_e2e_kube::audit;
+use im_e2e_kube::audit::{self, Request};
 use im_e2e_kube::control::Control;
 use im_e2e_kube::testing::kubectl;
 use im_e2e_kube::wait::until;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::installation::{INSTALL, Installation, cluster, cluster_alone, small};
+use crate::installation::{
+    INSTALL, Installation, NAME, cluster, cluster_alone, small, with, with_operator,
+};
 use crate::scale::{RECOVERY, assert_good};
 
 /// How long it is watched.
@@ -53,15 +56,21 @@ async fn must_never_8_an_operator_at_rest_writes_nothing_while_people_chat() {
     assert_good(&traffic.finish(RECOVERY).await.unwrap());
 }
 
-/// What the operator of an installation wrote so far, but for the Lease.
-fn writes(node: &Control, installation: &Installation) -> Vec<String> {
+/// What the operator of an installation asked for so far, but for Leases.
+fn requests(node: &Control, installation: &Installation) -> Vec<Request> {
     let requests = audit::read(&node.layout().audit_log()).unwrap();
     let of_operator = requests.into_iter().filter(|request| {
         request.of_account("im-operator") == Some(installation.namespace.name())
-            && request.writes()
             && request.permission.resource != "leases"
     });
-    of_operator
+    of_operator.collect()
+}
+
+/// What it wrote so far, but for the Lease.
+fn writes(node: &Control, installation: &Installation) -> Vec<String> {
+    let requests = requests(node, installation).into_iter();
+    requests
+        .filter(Request::writes)
         .map(|request| format!("{} {}", request.permission, request.name))
         .collect()
 }
@@ -101,6 +110,7 @@ async fn another_operator_process_writes_nothing_over_a_running_installation() {
     };
     status().await;
     let written = settled(node, &installation).await;
+    println!("an ImCluster until it is at rest: {} writes", written.len());
     let before = (status().await, written);
     let of_operator = ["-l", "app.kubernetes.io/name=im-operator"];
     for _ in 0..3 {
@@ -117,6 +127,70 @@ async fn another_operator_process_writes_nothing_over_a_running_installation() {
     }
     assert_eq!(writes(node, &installation), before.1);
     assert_eq!(status().await, before.0);
+}
+
+/// Objects of a new ImCluster whose first pod waits, as README tells it.
+const OBJECTS: usize = 13;
+/// Writes, events aside, and reads that it may cost.
+const MOST: (usize, usize) = (18, 2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_installation_costs_few_requests_and_loses_what_is_not_wanted_any_more() {
+    let cluster = cluster().await.unwrap();
+    let Some(node) = cluster.node("requests are counted in the API server's audit log") else {
+        return;
+    };
+    let namespace = with_operator(&cluster, "cost", &[]).await.unwrap();
+    // No image of this name: nothing follows the first stage.
+    let none = |annotations: Value| {
+        let service = json!({"annotations": annotations});
+        let spec = json!({"image": {"repository": "localhost/none"},
+            "roles": {"login": {"service": service}, "msg": {"replicas": 1}}});
+        with(small(), &spec)
+    };
+    let both = json!({"example.com/a": "1", "example.com/b": "2"});
+    let installation = Installation::apply_to(namespace, NAME, &none(both)).unwrap();
+    installation
+        .reason("Degraded", "ImagePullFailed")
+        .await
+        .unwrap();
+    let requests = requests(node, &installation);
+    let count = |verbs: &[&str]| {
+        let found = requests.iter().filter(|it| {
+            verbs.contains(&it.permission.verb.as_str()) && it.permission.resource != "events"
+        });
+        found.count()
+    };
+    let (created, read) = (count(&["create"]), count(&["get"]));
+    let changed: Vec<_> = requests
+        .iter()
+        .filter(|it| it.writes() && it.permission.verb != "create")
+        .filter(|it| it.permission.resource != "events")
+        .collect();
+    let is_status = |it: &&&Request| it.permission.resource == "imclusters/status";
+    let statuses = changed.iter().filter(is_status).count();
+    println!("a new ImCluster: {created} objects, {statuses} statuses, {read} reads");
+    assert_eq!(created, OBJECTS, "{requests:#?}");
+    assert_eq!(statuses, changed.len(), "{changed:#?}");
+    let (writes, reads) = MOST;
+    let written = requests.iter().filter(|it| it.writes()).count();
+    println!("with events: {written} writes");
+    // What is told in events beside depends on how long the image is asked for.
+    assert!(created + statuses <= writes, "{changed:#?}");
+    assert!(read <= reads, "{requests:#?}");
+
+    // What was created without being applied goes like everything else.
+    let left = json!({"example.com/b": "2"});
+    installation.apply(&none(left)).unwrap();
+    let service = format!("{NAME}-login");
+    let annotations = until("the annotation to go", RECOVERY, async || {
+        let args = ["get", "service", &service, "--output", "json"];
+        let object: Value =
+            serde_json::from_str(&installation.namespace.kubectl(&args).ok()?).ok()?;
+        let annotations = object["metadata"]["annotations"].as_object()?.clone();
+        (!annotations.contains_key("example.com/a")).then_some(annotations)
+    });
+    assert_eq!(annotations.await.unwrap()["example.com/b"], "2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

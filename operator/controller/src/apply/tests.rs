@@ -49,6 +49,7 @@ async fn ensure(
     let (client, log) = testing::server(move |asked| match (asked.method.as_str(), &stored) {
         ("GET", None) => not_found(),
         ("GET", Some(object)) => (200, object.clone()),
+        ("POST", Some(_)) => testing::refusal(409, "AlreadyExists"),
         _ => (200, live("u", UID, "a", &hash, None)),
     });
     let cluster = ClusterKey {
@@ -75,15 +76,80 @@ fn lines(asked: &[Asked]) -> Vec<String> {
 const PATH: &str = "/api/v1/namespaces/chat/configmaps/demo-msg";
 
 #[tokio::test]
-async fn a_missing_object_is_created_without_force() {
-    let (done, asked) = ensure(None, None, &mut Verified::new()).await;
+async fn a_missing_object_is_created_without_a_look_and_read_after_that() {
+    let mut verified = Verified::new();
+    let (done, asked) = ensure(None, None, &mut verified).await;
+    assert_eq!(done, Ensured::Created);
+    assert_eq!(lines(&asked), [format!("POST {PATH}")]);
+    assert_eq!(asked[0].query, format!("&fieldManager={MANAGER}"));
+    // The watch has not shown it yet, or shows no more that it is there.
+    let there = live("u", UID, "a", &wanted().hash, None);
+    let (done, asked) = ensure(Some(there), None, &mut verified).await;
+    assert_eq!(done, Ensured::Unchanged);
+    assert_eq!(lines(&asked), [format!("GET {PATH}")]);
+    let (done, asked) = ensure(None, None, &mut verified).await;
     assert_eq!(done, Ensured::Created);
     assert_eq!(
         lines(&asked),
-        [format!("GET {PATH}"), format!("PATCH {PATH}")]
+        [format!("GET {PATH}"), format!("POST {PATH}")]
     );
+}
+
+#[tokio::test]
+async fn what_was_created_is_made_applied_before_the_first_apply() {
+    let mut object = live("u", UID, "old", "another hash", None);
+    object["metadata"]["managedFields"][0]["operation"] = json!("Update");
+    let (done, asked) = ensure(Some(object.clone()), Some(&object), &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Updated);
+    let expected = ["GET", "PATCH", "PATCH"].map(|method| format!("{method} {PATH}"));
+    assert_eq!(lines(&asked), expected);
+    let metadata = &asked[1].body["metadata"];
+    assert_eq!(metadata["managedFields"][0]["operation"], "Apply");
+    assert_eq!(metadata["resourceVersion"], "7");
     assert!(!asked[1].query.contains("force"), "{asked:?}");
-    assert_eq!(asked[1].body["metadata"]["uid"], Value::Null);
+    assert!(asked[2].query.contains("force=true"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_an_earlier_operator_applied_onto_a_created_object_is_applied_once_more() {
+    let mut object = live("u", UID, "a", &wanted().hash, None);
+    let mut created = object["metadata"]["managedFields"][0].clone();
+    created["operation"] = json!("Update");
+    created["fieldsV1"]["f:data"]["f:left-out"] = json!({});
+    let entries = object["metadata"]["managedFields"].as_array_mut().unwrap();
+    entries.push(created);
+    let (done, asked) = ensure(Some(object.clone()), Some(&object), &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Updated);
+    let expected = ["GET", "PATCH", "PATCH"].map(|method| format!("{method} {PATH}"));
+    assert_eq!(lines(&asked), expected);
+    let entries = asked[1].body["metadata"]["managedFields"].as_array();
+    let [one] = entries.unwrap().as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(one["operation"], "Apply");
+    assert_eq!(one["fieldsV1"]["f:data"]["f:left-out"], json!({}));
+}
+
+#[tokio::test]
+async fn another_object_of_the_name_is_not_made_applied() {
+    let mut object = live("u", UID, "old", "another hash", None);
+    object["metadata"]["managedFields"][0]["operation"] = json!("Update");
+    let mut another = object.clone();
+    another["metadata"]["uid"] = json!("v");
+    let (_, asked) = ensure(Some(another), Some(&object), &mut Verified::new()).await;
+    // The apply names the object that was seen, so that the API server refuses it.
+    let expected = ["GET", "PATCH"].map(|method| format!("{method} {PATH}"));
+    assert_eq!(lines(&asked), expected);
+    assert_eq!(asked[1].body["metadata"]["uid"], "u");
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_was_lost_is_found_and_not_written_again() {
+    let there = live("u", UID, "a", &wanted().hash, None);
+    let (done, asked) = ensure(Some(there), None, &mut Verified::new()).await;
+    assert_eq!(done, Ensured::Unchanged);
+    let expected = ["POST", "GET"].map(|method| format!("{method} {PATH}"));
+    assert_eq!(lines(&asked), expected);
 }
 
 #[tokio::test]
@@ -137,8 +203,27 @@ async fn never_11_an_object_of_another_is_not_touched() {
     for seen in [None, Some(&foreign)] {
         let (done, asked) = ensure(Some(foreign.clone()), seen, &mut Verified::new()).await;
         assert_eq!(done, Ensured::Foreign);
-        assert!(asked.iter().all(|asked| asked.method == "GET"), "{asked:?}");
+        assert!(
+            asked.iter().all(|asked| asked.method != "PATCH"),
+            "{asked:?}"
+        );
     }
+}
+
+#[tokio::test]
+async fn a_name_that_another_has_taken_is_tried_once_and_read_until_it_is_free() {
+    let mut verified = Verified::new();
+    let foreign = live("x", "another-uid", "x", "", None);
+    for methods in [&["POST", "GET"][..], &["GET"], &["GET"]] {
+        let (done, asked) = ensure(Some(foreign.clone()), None, &mut verified).await;
+        assert_eq!(done, Ensured::Foreign);
+        let expected: Vec<_> = methods.iter().map(|it| format!("{it} {PATH}")).collect();
+        assert_eq!(lines(&asked), expected);
+    }
+    let (done, asked) = ensure(None, None, &mut verified).await;
+    assert_eq!(done, Ensured::Created);
+    let expected = ["GET", "POST"].map(|method| format!("{method} {PATH}"));
+    assert_eq!(lines(&asked), expected);
 }
 
 #[tokio::test]

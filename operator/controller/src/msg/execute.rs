@@ -6,12 +6,12 @@ use im_operator_api::labels;
 use im_operator_plan::msg::{Action, ObjectRef, PodId, REMOVAL_COST};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::SLOT_POD;
-use crate::apply::{Applier, ApplyError, Wanted};
+use crate::apply::{Applier, ApplyError, Wanted, creation, owning};
 use crate::cache::Children;
 use crate::cache::views::DELETION_COST;
 use crate::expectations::Expectations;
@@ -179,16 +179,8 @@ impl Executor<'_> {
                 what: format!("ReplicaSet {name}"),
                 source,
             })?;
-        let parameters = PostParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        match self
-            .applier
-            .api(Kind::ReplicaSet)
-            .create(&parameters, &object)
-            .await
-        {
+        let sets = self.applier.api(Kind::ReplicaSet);
+        match sets.create(&creation(), &object).await {
             Ok(created) => {
                 let version = created.resource_version().unwrap_or_default();
                 noted.written(Kind::ReplicaSet, &name, &version, true);
@@ -307,7 +299,19 @@ impl Executor<'_> {
         let Wanted {
             name, mut value, ..
         } = Wanted::new(manifest)?;
-        precondition(&mut value, seen);
+        let created = self.children.get(Kind::Service, &name);
+        let created = created
+            .is_some_and(|entry| entry.seen.created && entry.version == seen.resource_version);
+        let mut seen = seen.clone();
+        if created {
+            let version = Some(seen.resource_version.as_str());
+            let now = self
+                .applier
+                .as_if_applied(Kind::Service, &name, &seen.uid, version)
+                .await?;
+            seen.resource_version = now.unwrap_or(seen.resource_version);
+        }
+        precondition(&mut value, &seen);
         let parameters = PatchParams::apply(MANAGER).force();
         let written = self
             .applier
@@ -338,14 +342,10 @@ impl Executor<'_> {
         noted: &mut Expectations,
     ) -> Result<(), ApplyError> {
         precondition(&mut patch, seen);
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
         let written = self
             .applier
             .api(kind)
-            .patch(&seen.name, &parameters, &Patch::Merge(&patch))
+            .patch(&seen.name, &owning(), &Patch::Merge(&patch))
             .await
             .map_err(|error| ApplyError::api("patch", kind, &seen.name, error))?;
         let version = written.resource_version().unwrap_or_default();

@@ -6,7 +6,6 @@ use im_operator_plan::{Desired, Role, names};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Api;
 
 use super::msg::Msg;
 use super::stages::Stages;
@@ -22,7 +21,7 @@ use crate::status::{Database, Facts, LoadFacts};
 
 impl Reconciliation<'_> {
     /// Everything that the status is made from.
-    pub(crate) async fn facts(
+    pub(crate) fn facts(
         &self,
         desired: &Desired,
         stages: &Stages,
@@ -49,7 +48,7 @@ impl Reconciliation<'_> {
             warnings: self.cluster.warnings.clone(),
             hints: self.cluster.hints.clone(),
             login_endpoints: self.login_endpoints(),
-            database: self.database(stages).await,
+            database: self.database(stages, memory),
             volume: memory.claim.volume.clone(),
             roles,
             msg: msg.outcome.as_ref().map(|outcome| outcome.summary.clone()),
@@ -239,25 +238,19 @@ impl Reconciliation<'_> {
     }
 
     /// Whether db-proxy can serve, and what it waits for if it has no volume.
-    async fn database(&self, stages: &Stages) -> Database {
+    fn database(&self, stages: &Stages, memory: &Memory) -> Database {
         let facts = stages.roles.get(&Role::DB_PROXY);
         if facts.is_some_and(|facts| facts.observed.ready > 0) {
             return Database::Ready;
         }
         let pod = format!("{}-0", names::component(&self.key.name, Role::DB_PROXY));
-        let unscheduled = self
-            .children
-            .get(Kind::Pod, &pod)
+        let pod = self.children.get(Kind::Pod, &pod);
+        let unscheduled = pod
             .and_then(|entry| entry.detail.pod())
-            .and_then(|view| view.unscheduled.clone());
-        let Some(why) = unscheduled.filter(|_| self.cluster.data_is_durable()) else {
-            return Database::Starting;
-        };
-        let api: Api<PersistentVolumeClaim> =
-            Api::namespaced(self.ctx.client.clone(), &self.key.namespace);
-        let claim = names::claim(&self.key.name);
-        let claim = api.get_opt(&claim).await.ok().flatten();
-        claim.map_or(Database::Starting, |claim| waiting_claim(&claim, &why))
+            .and_then(|view| view.unscheduled.as_deref())
+            .filter(|_| self.cluster.data_is_durable());
+        let waiting = unscheduled.zip(memory.claim.unbound.as_deref());
+        waiting.map_or(Database::Starting, |(why, claim)| waiting_claim(claim, why))
     }
 }
 

@@ -2,13 +2,14 @@
 //! it run theirs. Who stands before whom follows from the links between the roles.
 //!
 //! A workload that has its revision already is put right whatever the others do. A login server that does
-//! not exist yet does not wait for msg.
+//! not exist yet does not wait for msg. A role that does not exist yet has nothing of its own before its
+//! turn, so that many new installations at once cost no more than what they need to begin.
 
 use std::collections::BTreeMap;
 
 use im_operator_api::labels;
 use im_operator_plan::quantity::Quantity;
-use im_operator_plan::{Child, Desired, Role, build, names};
+use im_operator_plan::{Child, Desired, Planned, Role, Stage, build, names};
 use im_role::Workload;
 use jiff::{SignedDuration, Timestamp};
 
@@ -57,9 +58,7 @@ impl Reconciliation<'_> {
         }
         self.prove(desired, &mut stages, memory, trouble).await;
         for planned in &desired.children {
-            if self.is_held(&planned.child, &stages)
-                || self.makes_way(&planned.child, trouble).await
-            {
+            if self.is_held(planned, &stages) || self.makes_way(&planned.child, trouble).await {
                 continue;
             }
             match planned.child.to_json() {
@@ -318,25 +317,24 @@ impl Reconciliation<'_> {
         ready >= self.cluster.replicas(Role::MSG)
     }
 
-    /// Whether a child waits: a workload before its turn, and the configuration that goes with it.
-    fn is_held(&self, child: &Child, stages: &Stages) -> bool {
-        let role = match child {
-            Child::StatefulSet(_) | Child::Deployment(_) | Child::ConfigMap(_) => child
-                .metadata()
-                .labels
-                .as_ref()
-                .and_then(|all| all.get(labels::COMPONENT))
-                .and_then(|component| self.cluster.known.table.role(component)),
-            _ => None,
+    /// Whether a child waits for its role's turn: everything of a role that does not exist yet, and of one
+    /// that does its workload and the configuration that goes with it.
+    fn is_held(&self, planned: &Planned, stages: &Stages) -> bool {
+        let Stage::Of(role) = planned.stage else {
+            return false;
         };
-        match role {
-            Some(role) if role == Role::MSG => self.msg_exists() && stages.msg_held,
-            Some(role) => stages.roles.get(&role).is_some_and(|facts| {
-                facts.held
-                    && (facts.live_revision.is_some() || !matches!(child, Child::ConfigMap(_)))
-            }),
-            None => false,
-        }
+        let (held, exists) = if role == Role::MSG {
+            (stages.msg_held, self.msg_exists())
+        } else {
+            let facts = stages.roles.get(&role);
+            let exists = facts.is_some_and(|facts| facts.live_revision.is_some());
+            (facts.is_some_and(|facts| facts.held), exists)
+        };
+        let changes_pods = matches!(
+            planned.child,
+            Child::StatefulSet(_) | Child::Deployment(_) | Child::ConfigMap(_)
+        );
+        held && (changes_pods || !exists)
     }
 
     /// Msg runs this revision, if not it alone.

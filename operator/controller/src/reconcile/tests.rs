@@ -16,6 +16,7 @@ mod recovery;
 mod secrets;
 mod spans;
 mod truth;
+mod versions;
 mod volume;
 mod world;
 
@@ -33,19 +34,27 @@ async fn roles_are_installed_one_after_the_other_and_then_nothing_is_written() {
     assert!(names(&first, "secrets/demo-internal"));
     assert!(names(&first, "secrets/demo-admin"));
     assert!(names(&first, "secrets/demo-remember"));
-    assert!(names(&first, "poddisruptionbudgets/demo-msg"));
-    assert!(!names(&first, "/deployments/"), "{first:#?}");
-    assert!(!names(&first, "/replicasets"), "{first:#?}");
+    assert!(names(&first, "networkpolicies/demo-default-deny"));
+    // Its address may take a while.
+    assert!(names(&first, "services/demo-login"));
+    for later in ["demo-route", "demo-msg", "demo-login-", "/deployments/"] {
+        assert!(!names(&first, later), "{later}: {first:#?}");
+    }
     world.run(&format!("{APPS}/statefulsets/demo-db-proxy"));
     let second = world.settle().await;
     assert!(names(&second, "deployments/demo-route"), "{second:#?}");
-    assert!(!names(&second, "deployments/demo-login"), "{second:#?}");
+    assert!(names(&second, "services/demo-route"), "{second:#?}");
+    assert!(names(&second, "networkpolicies/demo-route"), "{second:#?}");
+    for later in ["demo-msg", "demo-login"] {
+        assert!(!names(&second, later), "{later}: {second:#?}");
+    }
     world.run(&format!("{APPS}/deployments/demo-route"));
     let third = world.settle().await;
     assert!(
         names(&third, "POST /apis/apps/v1/namespaces/chat/replicasets"),
         "{third:#?}"
     );
+    assert!(names(&third, "poddisruptionbudgets/demo-msg"), "{third:#?}");
     assert!(names(&third, "deployments/demo-login"), "{third:#?}");
     world.run(&format!("{APPS}/deployments/demo-login"));
     world.settle().await;
@@ -75,11 +84,14 @@ async fn never_14_the_secret_is_in_no_other_object() {
     let written = world.look().await;
     let of_secrets = written
         .iter()
-        .filter(|it| it.path.contains("/secrets/"))
+        .filter(|it| it.object().contains("/secrets/"))
         .filter_map(|it| it.body["data"]["secret"].as_str());
     let texts: BTreeSet<_> = of_secrets.collect();
     assert_eq!(texts.len(), 3, "each has a text of its own");
-    for asked in written.iter().filter(|it| !it.path.contains("/secrets/")) {
+    for asked in written
+        .iter()
+        .filter(|it| !it.object().contains("/secrets/"))
+    {
         let body = asked.body.to_string();
         assert!(!texts.iter().any(|text| body.contains(text)), "{asked:?}");
     }
@@ -89,13 +101,14 @@ async fn never_14_the_secret_is_in_no_other_object() {
 async fn a_deleted_child_comes_back_and_a_paused_cluster_is_left_alone() {
     let mut world = World::new();
     world.settle().await;
-    let path = "/api/v1/namespaces/chat/configmaps/demo-msg";
+    let path = "/api/v1/namespaces/chat/configmaps/demo-db-proxy";
     let delete = |world: &World| {
         world.store.lock().unwrap().remove(path).unwrap();
-        world.ctx.cache.delete(Kind::ConfigMap, "chat", "demo-msg");
+        let cache = &world.ctx.cache;
+        cache.delete(Kind::ConfigMap, "chat", "demo-db-proxy");
     };
     delete(&world);
-    assert_eq!(world.settle().await, [format!("PATCH {path}")]);
+    assert_eq!(world.settle().await, [format!("POST {path}")]);
     world.annotations = json!({"imcluster.io/paused": "true"});
     delete(&world);
     let written = world.settle().await;
@@ -121,7 +134,12 @@ async fn a_foreign_object_is_reported_and_left_alone() {
         .unwrap()
         .insert(path.to_owned(), foreign.clone());
     let written = world.look().await;
-    assert!(written.iter().all(|it| it.path != path), "{written:?}");
+    assert!(
+        written
+            .iter()
+            .all(|it| it.method == "POST" || it.object() != path),
+        "{written:?}"
+    );
     let status = written
         .iter()
         .rfind(|it| it.path.ends_with("/status"))
@@ -260,7 +278,8 @@ async fn another_number_of_login_servers_is_told_to_those_that_stay() {
     assert_eq!(after["spec"]["template"], before["spec"]["template"]);
     assert_eq!(stored(&world, told)["data"]["replicas"], "5");
     let of_login = written.iter().filter(|line| line.contains("demo-login"));
-    assert_eq!(of_login.count(), 2, "{written:#?}");
+    let of_login: BTreeSet<_> = of_login.collect();
+    assert_eq!(of_login.len(), 2, "{written:#?}");
     // An autoscaler chooses another number.
     world.change(&deployment, |object| {
         object["spec"]["replicas"] = json!(7);

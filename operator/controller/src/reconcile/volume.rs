@@ -10,14 +10,13 @@ use im_operator_plan::quantity::Quantity;
 use im_operator_plan::{Role, kept, names};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Reconciliation, Trouble};
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, owning};
 use crate::context::Memory;
-use crate::ownership::MANAGER;
 use crate::recorder::Reason;
 use crate::status::Volume;
 
@@ -42,7 +41,10 @@ impl Reconciliation<'_> {
         let due = known.looked.is_none_or(|at| at.elapsed() >= AGAIN);
         if due || !seen {
             match self.keep_claim(&wanted).await {
-                Ok(Some(volume)) => {
+                Ok(Some((volume, claim))) => {
+                    // What the status tells of it needs no other look.
+                    let unbound = volume == Volume::Unknown;
+                    memory.claim.unbound = unbound.then(|| Box::new(claim));
                     memory.claim.volume = volume;
                     memory.claim.wanted = wanted;
                     memory.claim.looked = Some(Instant::now());
@@ -79,8 +81,11 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Makes the claim be as it should be, if it is there.
-    async fn keep_claim(&self, wanted: &str) -> Result<Option<Volume>, ApplyError> {
+    /// Makes the claim be as it should be, if it is there. Returns what it is then.
+    async fn keep_claim(
+        &self,
+        wanted: &str,
+    ) -> Result<Option<(Volume, PersistentVolumeClaim)>, ApplyError> {
         let name = names::claim(&self.key.name);
         let failed = |verb: &'static str| {
             let what = format!("PersistentVolumeClaim {name}");
@@ -96,10 +101,7 @@ impl Reconciliation<'_> {
         let Some(mut claim) = claim else {
             return Ok(None);
         };
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let parameters = owning();
         if let Some(change) = change(&claim, &self.key.name) {
             claim = api
                 .patch(&name, &parameters, &Patch::Merge(&change))
@@ -115,12 +117,13 @@ impl Reconciliation<'_> {
                 Ok(grown) => claim = grown,
                 // Retried without anybody's hand, and the rest of the installation is looked after.
                 Err(kube::Error::Api(status)) if [403, 422].contains(&status.code) => {
-                    return Ok(Some(refused(&claim, wanted, &status.message)));
+                    let volume = refused(&claim, wanted, &status.message);
+                    return Ok(Some((volume, claim)));
                 }
                 Err(error) => return Err(failed("patch")(error)),
             }
         }
-        Ok(Some(progress(&claim, wanted)))
+        Ok(Some((progress(&claim, wanted), claim)))
     }
 }
 

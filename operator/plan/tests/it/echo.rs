@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use im_config::table::leaves;
 use im_operator_api::{Common, ImClusterSpec, Pdb, Section};
-use im_operator_plan::{Desired, KnownRoles, Resolved, Role, Settings, Stage, validate};
+use im_operator_plan::{Child, Desired, KnownRoles, Resolved, Role, Settings, Stage, validate};
 use serde_json::{Value, json};
 
 use crate::support::{built, child, cluster, of_kind, templates};
@@ -161,8 +161,11 @@ fn a_role_of_thirty_lines_is_rolled_out_between_those_that_it_dials_and_those_th
     assert_eq!(table.waits_for(ECHO, true), [Role::DB_PROXY]);
     assert!(table.waits_for(Role::MSG, true).contains(&ECHO));
     let desired = built(&cluster);
-    let stages = desired.children.iter().map(|planned| planned.stage);
-    let stages: Vec<_> = stages.filter(|stage| *stage != Stage::Base).collect();
+    let workloads = desired
+        .children
+        .iter()
+        .filter(|planned| matches!(planned.child, Child::StatefulSet(_) | Child::Deployment(_)));
+    let stages: Vec<_> = workloads.map(|planned| planned.stage).collect();
     let planned = expected.into_iter().filter(|role| *role != Role::MSG);
     assert_eq!(stages, planned.map(Stage::Of).collect::<Vec<_>>());
 }

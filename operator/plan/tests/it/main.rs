@@ -16,5 +16,6 @@ mod network;
 mod pods;
 mod revisions;
 mod slots;
+mod stages;
 mod support;
 mod validation;

@@ -1,5 +1,7 @@
 use super::*;
-use crate::cache::ClusterKey;
+use crate::cache::views::Detail;
+use crate::cache::{ClusterKey, Entry};
+use crate::ownership::Seen;
 use crate::testing::{self, Asked, not_found, refusal};
 use im_operator_plan::msg::DrainReason;
 
@@ -30,6 +32,14 @@ async fn executed(
     action: Action,
     answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
 ) -> (Result<Done, ApplyError>, Vec<Asked>) {
+    executed_over(&Children::default(), action, answer).await
+}
+
+async fn executed_over(
+    children: &Children,
+    action: Action,
+    answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static,
+) -> (Result<Done, ApplyError>, Vec<Asked>) {
     let (client, log) = testing::server(answer);
     let cluster = ClusterKey {
         namespace: "chat".to_owned(),
@@ -42,7 +52,7 @@ async fn executed(
             uid: "u",
         },
         manifests: &Fixed,
-        children: &Children::default(),
+        children,
     };
     let now = Timestamp::from_second(1_000).unwrap();
     let mut expectations = Expectations::default();
@@ -128,6 +138,57 @@ async fn binding_takes_the_slot_first_and_selects_the_pod_last() {
     })
     .await;
     assert_eq!((done.unwrap(), asked.len()), (Done::Stale, 2));
+}
+
+/// A slot's Service as it was created, of this version.
+fn created_slot(version: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "demo-msg-slot-2",
+        "uid": "demo-msg-slot-2-uid", "resourceVersion": version,
+        "managedFields": [{"manager": MANAGER, "operation": "Update",
+            "fieldsV1": {"f:spec": {"f:selector": {}}}}]}})
+}
+
+#[tokio::test]
+async fn what_a_slot_was_created_with_counts_as_applied_unless_it_has_changed_since_it_was_seen() {
+    let seen_service = created_slot("5");
+    let metadata = serde_json::from_value(seen_service["metadata"].clone()).unwrap();
+    let entry = Entry {
+        seen: Seen::read(&metadata),
+        version: "5".to_owned(),
+        detail: Detail::None,
+    };
+    let mut children = Children::default();
+    children.insert(Kind::Service, "demo-msg-slot-2", entry);
+    let mark = Action::MarkSlot {
+        index: 2,
+        service: seen("demo-msg-slot-2"),
+    };
+    let (done, asked) = executed_over(&children, mark.clone(), |asked| {
+        if asked.method == "GET" {
+            (200, created_slot("5"))
+        } else {
+            fine(asked)
+        }
+    })
+    .await;
+    assert_eq!(done.unwrap(), Done::Written(None));
+    let methods: Vec<&str> = asked.iter().map(|it| it.method.as_str()).collect();
+    assert_eq!(methods, ["GET", "PATCH", "PATCH"]);
+    let fields = &asked[1].body["metadata"]["managedFields"][0];
+    assert_eq!(fields["operation"], "Apply");
+    assert_eq!(asked[1].body["metadata"]["resourceVersion"], "5");
+    assert_eq!(asked[2].body["metadata"]["resourceVersion"], "6");
+
+    // Somebody has written meanwhile: what was planned from the older look is refused as a whole.
+    let (done, asked) = executed_over(&children, mark, |asked| match asked.method.as_str() {
+        "GET" => (200, created_slot("9")),
+        _ => refusal(409, "Conflict"),
+    })
+    .await;
+    assert_eq!(done.unwrap(), Done::Stale);
+    let methods: Vec<&str> = asked.iter().map(|it| it.method.as_str()).collect();
+    assert_eq!(methods, ["GET", "PATCH"]);
+    assert_eq!(asked[1].body["metadata"]["resourceVersion"], "5");
 }
 
 #[tokio::test]
@@ -233,7 +294,7 @@ async fn a_replica_set_is_created_and_never_taken_over() {
     assert!(matches!(done.unwrap(), Done::Written(Some(_))));
     assert_eq!(
         asked[0].line(),
-        "POST /apis/apps/v1/namespaces/chat/replicasets"
+        "POST /apis/apps/v1/namespaces/chat/replicasets/demo-msg-abc"
     );
     assert_eq!(asked[0].body["spec"]["replicas"], 3);
     let (done, asked) = executed(create, |asked| match asked.method.as_str() {

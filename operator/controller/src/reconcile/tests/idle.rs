@@ -28,19 +28,19 @@ async fn an_operator_writes_nothing_where_another_one_looks_after_the_namespace_
 async fn what_cannot_be_written_is_tried_every_few_seconds_for_however_long() {
     let world = World::new();
     world.settle().await;
-    let path = "/api/v1/namespaces/chat/configmaps/demo-msg";
+    let path = "/api/v1/namespaces/chat/configmaps/demo-db-proxy";
     let other = "/api/v1/namespaces/chat/services/demo-login";
     for path in [path, other] {
         world.store.lock().unwrap().remove(path).unwrap();
     }
-    world.refuse(&format!("PATCH {path}"), 500, "failed calling webhook");
-    world.refuse(&format!("PATCH {other}"), 422, "not this");
+    world.refuse(&format!("POST {path}"), 500, "failed calling webhook");
+    world.refuse(&format!("POST {other}"), 422, "not this");
     for _ in 0..20 {
         let pause = world.failed().await;
         assert!(pause < Duration::from_secs(13), "{pause:?}");
     }
-    world.allow(&format!("PATCH {path}"));
-    world.allow(&format!("PATCH {other}"));
+    world.allow(&format!("POST {path}"));
+    world.allow(&format!("POST {other}"));
     world.settle().await;
     assert!(world.store.lock().unwrap().contains_key(path));
 }

@@ -6,7 +6,7 @@ const SET: &str = "/apis/apps/v1/namespaces/chat/statefulsets/demo-db-proxy";
 
 /// The deletions and creations of the StatefulSet among writes.
 fn about_the_set(written: &[Asked]) -> Vec<String> {
-    let of_set = written.iter().filter(|it| it.path == SET);
+    let of_set = written.iter().filter(|it| it.object() == SET);
     of_set.map(|it| it.method.clone()).collect()
 }
 
@@ -27,7 +27,7 @@ async fn a_stateful_set_that_replaces_no_stuck_pod_is_replaced_itself_and_its_po
     assert_eq!(delete.body["propagationPolicy"], "Orphan");
     assert!(delete.body["preconditions"]["uid"].is_string());
     let written = world.look().await;
-    assert_eq!(about_the_set(&written), ["PATCH"], "{written:?}");
+    assert_eq!(about_the_set(&written), ["POST"], "{written:?}");
     let set = world.store.lock().unwrap()[SET].clone();
     assert_eq!(set["spec"]["podManagementPolicy"], "Parallel");
     // Between the two nothing is unavailable: its pod serves.

@@ -66,12 +66,11 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             .map_or_else(not_found, |it| (200, it)),
         "PATCH" | "POST" if asked.path.contains("/events") => (200, asked.body.clone()),
         "PATCH" | "POST" => {
-            let name = asked.body["metadata"]["name"].as_str().unwrap_or_default();
-            let path = match asked.method.as_str() {
-                "POST" => format!("{}/{name}", asked.path),
-                _ => asked.path.clone(),
-            };
+            let path = asked.object();
             let old = store.get(&path).cloned();
+            if asked.method == "POST" && old.is_some() {
+                return refusal(409, "AlreadyExists");
+            }
             if let (Some(old), Value::String(version)) =
                 (&old, &asked.body["metadata"]["resourceVersion"])
                 && old["metadata"]["resourceVersion"] != *version
@@ -80,8 +79,8 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             }
             let mut new = old.clone().unwrap_or_else(|| json!({}));
             merge(&mut new, &asked.body);
-            if asked.body["kind"] == "Service" {
-                // What is applied no more is gone.
+            if asked.body["kind"] == "Service" && !is_created(&new) {
+                // What is applied no more is gone, unless it was there from the creation.
                 for pointer in ["/metadata/annotations", "/spec/selector"] {
                     if let Some(applied) = asked.body.pointer(pointer) {
                         new.pointer_mut(pointer).unwrap().clone_from(applied);
@@ -101,17 +100,32 @@ fn answer(store: &Store, asked: &Asked) -> (u16, Value) {
             if new["kind"] == "Service" && new["spec"]["clusterIP"].is_null() {
                 new["spec"]["clusterIP"] = json!("10.96.0.1");
             }
-            let mut fields = vec![json!({"manager": MANAGER, "operation": "Apply",
-                "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}})];
-            let before = new["metadata"]["managedFields"].as_array();
-            let others = before.into_iter().flatten();
-            fields.extend(others.filter(|it| it["manager"] != MANAGER).cloned());
-            new["metadata"]["managedFields"] = json!(fields);
+            if asked.body["metadata"]["managedFields"].is_null() {
+                let operation = match asked.method.as_str() {
+                    "POST" => "Update",
+                    _ => "Apply",
+                };
+                let mut fields = vec![json!({"manager": MANAGER, "operation": operation,
+                    "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}})];
+                let before = new["metadata"]["managedFields"].as_array();
+                let others = before.into_iter().flatten();
+                let replaced =
+                    |it: &&Value| it["manager"] == MANAGER && it["operation"] == operation;
+                fields.extend(others.filter(|it| !replaced(it)).cloned());
+                new["metadata"]["managedFields"] = json!(fields);
+            }
             store.insert(path, new.clone());
             (200, new)
         }
         _ => not_found(),
     }
+}
+
+/// Whether fields of ours are those of the creation.
+fn is_created(object: &Value) -> bool {
+    let entries = object["metadata"]["managedFields"].as_array();
+    let mut entries = entries.into_iter().flatten();
+    entries.any(|it| it["manager"] == MANAGER && it["operation"] == "Update")
 }
 
 fn merge(old: &mut Value, new: &Value) {
@@ -150,6 +164,15 @@ impl World {
             client,
             status,
         }
+    }
+
+    /// Objects that stand in a file, and their ImCluster.
+    pub(super) fn holding(spec: Value, status: Value, objects: BTreeMap<String, Value>) -> Self {
+        let mut world = Self::new();
+        world.spec = spec;
+        *world.status.lock().unwrap() = status;
+        *world.store.lock().unwrap() = objects;
+        world
     }
 
     /// Another operator process takes over.
@@ -332,6 +355,23 @@ impl World {
             self.run_all();
         }
         panic!("it is not installed: {:#}", self.status());
+    }
+
+    /// As `install`, until what login servers say of the load, or that they say nothing, is in everything
+    /// that tells it.
+    pub(super) async fn run_until_load_is_known(&mut self) {
+        self.install().await;
+        while self.condition("LoadKnown").0 == "Unknown" {
+            self.asked_for().await;
+            self.install().await;
+        }
+        // The mirror is written at most every ten seconds, and by a new process with the load at once.
+        for _ in 0..2 {
+            self.restart();
+            self.install().await;
+            self.asked_for().await;
+            self.install().await;
+        }
     }
 
     /// Plays the controllers: all pods of a workload run.
