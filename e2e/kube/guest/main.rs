@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Time for a connection, and for each read.
 const LIMIT: Duration = Duration::from_secs(2);
 
-const USAGE: &str = "usage: guest pause | serve PORT… | get HOST:PORT | resolve NAME | \
-                     write FILE TEXT | read FILE | exit CODE";
+const USAGE: &str = "usage: guest pause | serve PORT… | get HOST:PORT | knock HOST:PORT… | \
+                     resolve NAME | write FILE TEXT | read FILE | exit CODE";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         ["pause"] => pause(),
         ["serve", ports @ ..] if !ports.is_empty() => serve(ports),
         ["get", address] => get(address),
+        ["knock", addresses @ ..] if !addresses.is_empty() => knock(addresses),
         ["resolve", name] => resolve(name),
         ["write", file, text] => std::fs::write(file, text),
         ["read", file] => std::fs::read_to_string(file).map(|text| print!("{text}")),
@@ -107,6 +108,22 @@ fn fetch(address: SocketAddr) -> io::Result<String> {
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
     body.map(str::to_owned)
         .ok_or_else(|| io::Error::other("not an HTTP answer"))
+}
+
+/// Prints those of the addresses at which a connection is accepted within [`LIMIT`], all asked at once.
+fn knock(addresses: &[&str]) -> io::Result<()> {
+    let mut knocks = Vec::new();
+    for address in addresses {
+        let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+        let knock = move || TcpStream::connect_timeout(&address, LIMIT).is_ok();
+        knocks.push((address, std::thread::spawn(knock)));
+    }
+    for (address, knock) in knocks {
+        if knock.join().is_ok_and(|is_open| is_open) {
+            println!("{address}");
+        }
+    }
+    Ok(())
 }
 
 fn resolve(name: &str) -> io::Result<()> {
