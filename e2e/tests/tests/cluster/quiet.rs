@@ -171,12 +171,13 @@ async fn a_new_installation_costs_few_requests_and_loses_what_is_not_wanted_any_
     let statuses = changed.iter().filter(is_status).count();
     println!("a new ImCluster: {created} objects, {statuses} statuses, {read} reads");
     assert_eq!(created, OBJECTS, "{requests:#?}");
-    assert_eq!(statuses, changed.len(), "{changed:#?}");
+    // The claim of the volume, which has labels of its pod.
+    assert!(changed.len() <= statuses + 1, "{changed:#?}");
     let (writes, reads) = MOST;
     let written = requests.iter().filter(|it| it.writes()).count();
     println!("with events: {written} writes");
     // What is told in events beside depends on how long the image is asked for.
-    assert!(created + statuses <= writes, "{changed:#?}");
+    assert!(created + changed.len() <= writes, "{changed:#?}");
     assert!(read <= reads, "{requests:#?}");
 
     // What was created without being applied goes like everything else.
