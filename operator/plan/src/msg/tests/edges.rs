@@ -308,3 +308,34 @@ fn a_set_whose_pods_are_not_all_seen_is_not_forgotten() {
     state.pods.push(last);
     assert_eq!(actions(&state), ["delete o1", "delete o3"]);
 }
+
+#[test]
+fn a_slot_is_given_back_by_whichever_trace_of_its_pod_is_left() {
+    for (named, bound) in [(true, false), (false, true)] {
+        let mut state = settled();
+        let gone = state.slots[0].holder.clone();
+        assert!(gone.is_some());
+        let slot = state.slots.last_mut().expect("there are some");
+        assert!(slot.holder.is_none() && !slot.bound);
+        (slot.holder, slot.bound) = (gone.filter(|_| named), bound);
+        if let Some(holder) = &mut slot.holder {
+            holder.uid = "uid-gone".to_owned();
+        }
+        let index = slot.index;
+        assert_eq!(actions(&state), [format!("unbind {index}")], "{named}");
+    }
+}
+
+#[test]
+fn what_is_complete_has_no_deadline() {
+    let mut state = settled();
+    for pod in &mut state.pods {
+        (pod.created, pod.ready_changed) = (ago(100), ago(90));
+    }
+    assert_eq!(planned(&state).summary.progress, Progress::Complete);
+    assert_eq!(planned(&state).wake_at, None);
+    at(&mut state, "a").ready = false;
+    at(&mut state, "a").ready_changed = ago(80);
+    assert_eq!(planned(&state).summary.progress, Progress::Scaling);
+    assert!(planned(&state).wake_at.is_some());
+}
