@@ -116,8 +116,16 @@ impl Cluster {
             },
         }))?;
         let all = Api::<Namespace>::all(self.client());
-        all.create(&PostParams::default(), &namespace)
-            .await
+        // An API server that has just come back refuses everything for some seconds.
+        let is_early = |error: &kube::Error| {
+            matches!(error, kube::Error::Api(status)
+                if status.code == 403 && status.message.contains("not yet ready"))
+        };
+        let made = until("the API server admits a namespace", LATER, async || {
+            let made = all.create(&PostParams::default(), &namespace).await;
+            (!made.as_ref().is_err_and(is_early)).then_some(made)
+        });
+        made.await?
             .with_context(|| format!("make the namespace {name}"))?;
         let namespace = TestNamespace {
             name,

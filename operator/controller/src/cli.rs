@@ -132,8 +132,8 @@ pub(crate) struct RunArgs {
     /// Part of the looks at ImClusters that make a span, 0 to 1.
     #[arg(long, env = "IM_OPERATOR_TRACE_RATIO", default_value_t = 1.0)]
     pub(crate) trace_ratio: f64,
-    /// For tests: end the process after this many writes to the API server (events and the Lease
-    /// aside), with exit code 86.
+    /// For tests: end the process after this many writes to the API server (events, the Lease and
+    /// what was refused aside), with exit code 86.
     #[arg(long, env = "IM_OPERATOR_STOP_AFTER_WRITES", hide = true)]
     pub(crate) stop_after_writes: Option<u64>,
 }

@@ -153,7 +153,9 @@ where
                     method: method.as_str().to_owned(),
                 })
                 .inc();
-            if writes {
+            // What was refused changed nothing; what was not answered may have.
+            let is_refused = answer.as_ref().is_ok_and(|r| r.status().is_client_error());
+            if writes && !is_refused {
                 let so_far = counting.writes.fetch_add(1, Ordering::Relaxed) + 1;
                 if counting.stop_after.is_some_and(|limit| so_far >= limit) {
                     tracing::warn!(so_far, "stopping after a write, as a test asked");
@@ -211,6 +213,28 @@ mod tests {
         assert!(sent(Method::PATCH, pod).await);
         turn.end();
         assert!(!sent(Method::DELETE, pod).await);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_was_refused_is_not_counted() {
+        let turn = Turn::default();
+        turn.always();
+        let layer = Counting {
+            metrics: Metrics::unregistered(),
+            turn,
+            stop_after: None,
+            writes: Arc::default(),
+        };
+        for (status, counted) in [(409, 0), (201, 1), (503, 2)] {
+            let answer = tower::service_fn(move |_: Request<Body>| async move {
+                let answer = Response::builder().status(status).body(Body::empty());
+                Ok::<_, BoxError>(answer.unwrap())
+            });
+            let request = Request::post("/api/v1/namespaces/chat/secrets");
+            let request = request.body(Body::empty()).unwrap();
+            layer.layer(answer).oneshot(request).await.unwrap();
+            assert_eq!(layer.writes.load(Ordering::Relaxed), counted, "{status}");
+        }
     }
 
     #[test]
