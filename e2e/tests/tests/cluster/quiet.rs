@@ -44,13 +44,12 @@ async fn must_never_8_an_operator_at_rest_writes_nothing_while_people_chat() {
         (object["status"]["roles"]["msg"]["connections"] == 10).then_some(())
     });
     connections.await.unwrap();
-    let writes = || writes(node, &installation);
-    let before = writes();
+    let before = settled(node, &installation).await;
     let end = Instant::now() + WATCHED;
     while Instant::now() < end {
         traffic.progress(100, RECOVERY).await.unwrap();
     }
-    let after = writes();
+    let after = writes(node, &installation);
     assert!(!before.is_empty(), "it wrote what there is");
     assert_eq!(after[before.len()..], [""; 0]);
     assert_good(&traffic.finish(RECOVERY).await.unwrap());
