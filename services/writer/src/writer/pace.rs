@@ -34,7 +34,12 @@ impl Pace {
     /// A commit of so many messages starts.
     pub(super) fn starts(&mut self, now: Instant, messages: usize) {
         let messages = u32::try_from(messages).unwrap_or(u32::MAX);
-        self.recent = self.recent_at(now) + f64::from(messages);
+        // They came one by one since the last one started, and have faded as long.
+        let faded = match self.ages(now) {
+            Some(ages) if ages > 0.0 => (1.0 - (-ages).exp()) / ages,
+            _ => 1.0,
+        };
+        self.recent = self.recent_at(now) + f64::from(messages) * faded;
         self.last = Some(now);
     }
 
@@ -46,14 +51,15 @@ impl Pace {
     }
 
     fn recent_at(&self, now: Instant) -> f64 {
+        self.ages(now)
+            .map_or(0.0, |ages| self.recent * (-ages).exp())
+    }
+
+    /// How long ago the last commit started, in times of `MEMORY` gaps; `None` without either.
+    fn ages(&self, now: Instant) -> Option<f64> {
         let memory = (self.gap * MEMORY).as_secs_f64();
-        match self.last {
-            Some(last) if memory > 0.0 => {
-                let age = now.duration_since(last).as_secs_f64();
-                self.recent * (-age / memory).exp()
-            }
-            _ => 0.0,
-        }
+        let age = now.duration_since(self.last?).as_secs_f64();
+        (memory > 0.0).then(|| age / memory)
     }
 }
 
@@ -103,8 +109,12 @@ mod tests {
     fn little_traffic_waits_for_nothing_also_after_a_slow_disk() {
         let mut little = Loop::new(1_800);
         for n in 0..5_000 {
-            // One in a hundred is ten times as slow, and gathers what comes meanwhile.
-            let takes = if n % 100 == 99 { SHORT * 10 } else { SHORT };
+            // Slow ones gather what comes meanwhile, hundreds of messages.
+            let takes = match n % 100 {
+                49 => SHORT * 10,
+                99 => SHORT * 600,
+                _ => SHORT,
+            };
             assert!(!little.commit(takes), "commit {n}");
         }
     }
