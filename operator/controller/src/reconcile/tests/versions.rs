@@ -1,5 +1,5 @@
-//! Orders of versions: what another version of the operator has left behind is taken over as it is, and on
-//! the way back that one finds what it left.
+//! Orders of versions: what another version of the operator has left behind is taken over as it is, and what
+//! that one would look at on the way back is as it left it.
 //!
 //! `recorded/now.json` is what this operator makes of one ImCluster, with the pods that run then and the
 //! status; `recorded/before.json` is the `now.json` of an earlier commit.
@@ -160,10 +160,10 @@ async fn a_change_after_the_takeover_replaces_the_pods_that_it_is_about_and_take
     }
 }
 
-/// The operator before computes from the same specification the same hashes, by which it finds the stored
-/// templates, and wants the objects that it finds. It writes what has another hash.
+/// The way back, as far as two records show it: the operator before finds stored templates and tells what it
+/// has to write by these hashes. That one itself does not run here.
 #[test]
-fn on_the_way_back_the_operator_before_finds_its_revisions_and_has_nothing_to_write() {
+fn hashes_revisions_and_what_never_changes_are_those_of_the_operator_before() {
     let (before, now) = (read("before.json"), read("now.json"));
     assert_eq!(before.spec, now.spec);
     let hash = |object: &Value| object["metadata"]["annotations"][APPLIED_HASH].clone();
