@@ -50,7 +50,9 @@ pub struct Request {
     pub code: u64,
     /// Whether permission was denied.
     pub denied: bool,
-    /// When it was answered, in the log's form (RFC 3339), which sorts by time.
+    /// When it came, in the log's form (RFC 3339), which sorts by time.
+    pub received: String,
+    /// When it was answered.
     pub time: String,
 }
 
@@ -83,6 +85,7 @@ impl Request {
                 .and_then(Value::as_u64)
                 .unwrap_or_default(),
             denied: text("/annotations/authorization.k8s.io~1decision") == "forbid",
+            received: text("/requestReceivedTimestamp"),
             time: text("/stageTimestamp"),
         }))
     }
@@ -116,7 +119,8 @@ pub fn read(log: &Path) -> anyhow::Result<Vec<Request>> {
 }
 
 /// What is wrong with the rules of a ServiceAccount, in one line each: requests that were denied, and
-/// permissions that nobody used. Requests count until somebody takes a Role or the namespace away.
+/// permissions that nobody used. Requests count until somebody takes a Role or the namespace away, which
+/// may show before that request is answered.
 pub fn compare(requests: &[Request], account: &str, rules: &[PolicyRule]) -> Vec<String> {
     let ends = ends(requests);
     let mut used = BTreeSet::new();
@@ -148,7 +152,7 @@ pub fn compare(requests: &[Request], account: &str, rules: &[PolicyRule]) -> Vec
     wrong.into_iter().collect()
 }
 
-/// When each namespace, or a Role or binding in or for it, was deleted first.
+/// When somebody first asked to delete each namespace, or a Role or binding in or for it.
 fn ends(requests: &[Request]) -> BTreeMap<&str, &String> {
     let mut ends = BTreeMap::new();
     for request in requests {
@@ -164,14 +168,14 @@ fn ends(requests: &[Request]) -> BTreeMap<&str, &String> {
             // The chart calls them `<namespace>-<operator>`; namespaces of tests end in a number.
             "clusterroles" | "clusterrolebindings" => match name.split_once("-im-operator") {
                 Some((namespace, _)) => {
-                    ends.entry(namespace).or_insert(&request.time);
+                    ends.entry(namespace).or_insert(&request.received);
                     continue;
                 }
                 None => continue,
             },
             _ => continue,
         };
-        ends.entry(namespace.as_str()).or_insert(&request.time);
+        ends.entry(namespace.as_str()).or_insert(&request.received);
     }
     ends
 }
@@ -198,6 +202,7 @@ mod tests {
 
     use super::*;
 
+    /// A request that was answered then and came a second before.
     fn line(user: &str, verb: &str, resource: &str, code: u32, decision: &str, at: u32) -> String {
         json!({
             "verb": verb,
@@ -205,6 +210,7 @@ mod tests {
             "objectRef": {"resource": resource, "namespace": "a", "name": "x"},
             "responseStatus": {"code": code},
             "annotations": {"authorization.k8s.io/decision": decision},
+            "requestReceivedTimestamp": format!("2026-01-01T00:00:{:02}.000000Z", at - 1),
             "stageTimestamp": format!("2026-01-01T00:00:{at:02}.000000Z"),
         })
         .to_string()
@@ -263,7 +269,10 @@ mod tests {
             line(OPERATOR, "get", "pods", 403, "forbid", 6),
         ];
         assert_eq!(compared(&lines, &rules(&["pods"], &["get"])), [""; 0]);
-        let early = line(OPERATOR, "get", "pods", 403, "forbid", 4);
+        let meanwhile = line(OPERATOR, "get", "pods", 403, "forbid", 4);
+        let lines = [lines.as_slice(), &[meanwhile]].concat();
+        assert_eq!(compared(&lines, &rules(&["pods"], &["get"])), [""; 0]);
+        let early = line(OPERATOR, "get", "pods", 403, "forbid", 3);
         let lines = [lines.as_slice(), &[early]].concat();
         assert_eq!(compared(&lines, &rules(&["pods"], &["get"])).len(), 1);
     }

@@ -32,6 +32,8 @@ mod steps;
 mod testing;
 mod tools;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -122,8 +124,18 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    let command = Args::parse().command;
+fn main() -> ExitCode {
+    match checked(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The last line of a long log: the causes, without a trace of this program's own calls.
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn checked(command: Command) -> anyhow::Result<()> {
     limits::check()?;
     signals::keep()?;
     let result = run(command);
