@@ -86,6 +86,7 @@ mod tests {
             name: "c1-route".to_owned(),
             code: 200,
             denied: false,
+            received: String::new(),
             time: "2026-01-01T00:00:01.500000Z".to_owned(),
         }
     }
