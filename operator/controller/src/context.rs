@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use im_operator_api::{ImClusterStatus, condition};
+use im_operator_api::{DeletionPolicy, ImClusterStatus, condition};
 use im_operator_plan::Settings;
 use im_operator_plan::mirror::Steps;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -62,7 +62,8 @@ pub(crate) struct Memory {
     pub(crate) revisions: HashMap<String, Vec<u8>>,
     /// The installation's secret and the administrators'.
     pub(crate) secrets: [Option<Text>; 3],
-    pub(crate) secrets_checked: Option<Instant>,
+    /// When they were made as they should be, and under which policy.
+    pub(crate) secrets_checked: Option<(Instant, DeletionPolicy)>,
     pub(crate) expectations: Expectations,
     /// The last written status, and the resourceVersion of what was read before it.
     pub(crate) status: Option<ImClusterStatus>,

@@ -337,9 +337,11 @@ fn unwritten(memory: &mut Memory, trouble: &Trouble) -> Option<String> {
 impl Reconciliation<'_> {
     /// Makes sure that the installation's secret, the administrators' and the key of remembered logins exist.
     async fn secrets(&self, memory: &mut Memory, trouble: &mut Trouble) {
+        let policy = self.cluster.spec.operation.deletion_policy;
+        // Whoever changes the policy and then deletes the ImCluster means the new one.
         let due = memory
             .secrets_checked
-            .is_none_or(|at| at.elapsed() >= SECRET);
+            .is_none_or(|(at, under)| at.elapsed() >= SECRET || under != policy);
         if !due && memory.secrets.iter().all(Option::is_some) {
             return;
         }
@@ -367,7 +369,7 @@ impl Reconciliation<'_> {
                 cluster: self.key,
                 owner: &reference,
                 uid: &self.owner.uid,
-                policy: self.cluster.spec.operation.deletion_policy,
+                policy,
                 running: self.children.of(crate::kinds::Kind::Pod).next().is_some(),
                 fresh: self.children.iter().next().is_none(),
                 // The key of remembered logins is chosen by its first value alone.
@@ -383,7 +385,7 @@ impl Reconciliation<'_> {
             }
         }
         if all_kept {
-            memory.secrets_checked = Some(Instant::now());
+            memory.secrets_checked = Some((Instant::now(), policy));
         }
     }
 

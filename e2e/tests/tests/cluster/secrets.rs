@@ -1,7 +1,7 @@
-//! The key of remembered logins is replaced while everything runs (the Kubernetes guide, Secrets).
+//! Secrets that people change while everything runs (the Kubernetes guide, Secrets), and who owns them.
 
-use im_e2e_kube::wait::{LATER, until};
-use serde_json::json;
+use im_e2e_kube::wait::{LATER, SOON, until};
+use serde_json::{Value, json};
 
 use crate::installation::{Installation, NAME, small, with};
 
@@ -45,10 +45,10 @@ async fn stored(installation: &Installation, count: u64) {
     .unwrap();
 }
 
-/// What the Secret holds.
-fn held(installation: &Installation) -> String {
+/// What a Secret holds.
+fn held(installation: &Installation, secret: &str) -> String {
     let template = "go-template={{.data.secret | base64decode}}";
-    let args = ["get", "secret", &secret(), "-o", template];
+    let args = ["get", "secret", secret, "-o", template];
     installation.namespace.kubectl(&args).unwrap()
 }
 
@@ -78,7 +78,7 @@ async fn a_new_key_of_remembered_logins_counts_without_a_restart() {
     let spec = with(small(), &json!({"roles": {"dbProxy": {"config": config}}}));
     let installation = Installation::new("rotation", spec, 2).await.unwrap();
     let pods = installation.pod_ids().await.unwrap();
-    let old = held(&installation);
+    let old = held(&installation, &secret());
     assert_eq!(hashes_of_login(&installation, 1).await, 1);
     stored(&installation, 1).await;
     assert_eq!(hashes_of_login(&installation, 1).await, 0);
@@ -92,6 +92,49 @@ async fn a_new_key_of_remembered_logins_counts_without_a_restart() {
     assert_eq!(hashes_of_login(&installation, 2).await, 0);
     assert_eq!(hashes_of_login(&installation, 1).await, 1);
     // The operator leaves it as it is, and nothing was restarted.
-    assert_eq!(held(&installation), NEW);
+    assert_eq!(held(&installation, &secret()), NEW);
     assert_eq!(installation.pod_ids().await.unwrap(), pods);
+}
+
+/// Whether the ImCluster owns its three Secrets.
+fn owned(installation: &Installation) -> anyhow::Result<[bool; 3]> {
+    let uid = installation.object()?["metadata"]["uid"].clone();
+    let mut owned = [false; 3];
+    for (owned, name) in owned.iter_mut().zip(["internal", "admin", "remember"]) {
+        let name = format!("{NAME}-{name}");
+        let text = installation
+            .namespace
+            .kubectl(&["get", "secret", &name, "-o", "json"])?;
+        let secret: Value = serde_json::from_str(&text)?;
+        *owned = secret["metadata"]["ownerReferences"][0]["uid"] == uid;
+    }
+    Ok(owned)
+}
+
+/// Changes the policy, and waits until the Secrets are owned as it asks.
+async fn decide(installation: &Installation, policy: &str) {
+    let spec = json!({"operation": {"deletionPolicy": policy}});
+    installation.patch(&spec).unwrap();
+    let wanted = [policy == "Delete"; 3];
+    until(&format!("owners after {policy}"), SOON, async || {
+        (owned(installation).ok()? == wanted).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_owned_as_the_policy_says_and_another_text_of_internal_joins_the_old_one() {
+    let installation = Installation::new("owners", small(), 0).await.unwrap();
+    assert_eq!(owned(&installation).unwrap(), [false; 3]);
+    decide(&installation, "Delete").await;
+
+    let internal = format!("{NAME}-internal");
+    let old = held(&installation, &internal);
+    let patch = json!({"stringData": {"secret": NEW}}).to_string();
+    let args = ["patch", "secret", &internal, "-p", &patch];
+    installation.namespace.kubectl(&args).unwrap();
+    // The operator looks at its Secrets with that, and keeps what it finds beside what it knows.
+    decide(&installation, "Retain").await;
+    assert_eq!(held(&installation, &internal), format!("{old}\n{NEW}"));
 }

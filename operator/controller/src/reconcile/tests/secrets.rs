@@ -1,4 +1,4 @@
-//! A Secret that somebody changes is carried over in steps.
+//! A Secret that somebody changes is carried over in steps; who owns it follows the policy at once.
 
 use k8s_openapi::ByteString;
 
@@ -61,4 +61,21 @@ async fn the_key_of_remembered_logins_is_left_as_it_was_put() {
     put(&world, "demo-remember", "new");
     assert_eq!(later(&world).await, ["SecretChanged"]);
     assert_eq!(text(&world, "demo-remember"), "new");
+}
+
+#[tokio::test]
+async fn a_changed_deletion_policy_is_carried_out_by_the_next_look() {
+    let mut world = World::new();
+    world.install().await;
+    // The owner of each Secret as it is applied.
+    let applied = |written: Vec<Asked>| -> Vec<Value> {
+        let secrets = written.into_iter().filter(|it| it.body["kind"] == "Secret");
+        let owners = secrets.map(|it| it.body["metadata"]["ownerReferences"][0]["uid"].clone());
+        owners.collect()
+    };
+    for (policy, owner) in [("Delete", json!("u")), ("Retain", Value::Null)] {
+        world.spec["operation"] = json!({"deletionPolicy": policy});
+        assert_eq!(applied(world.look().await), vec![owner; 3], "{policy}");
+        assert_eq!(applied(world.look().await), Vec::<Value>::new(), "{policy}");
+    }
 }
