@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
     ("im-trace", &[]),
     ("im-store", &["im-core", "im-order"]),
+    ("im-blob", &["im-core"]),
     ("im-store-crash", &[]),
     ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
@@ -195,6 +196,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         &[
             "im-discovery",
             "im-store",
+            "im-blob",
             "im-trace",
             "im-runtime",
             "im-rpc",
