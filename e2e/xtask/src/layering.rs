@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-store", &["im-core", "im-order"]),
     ("im-blob", &["im-core"]),
     ("im-store-crash", &[]),
+    ("im-transport", &[]),
     ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
@@ -33,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
     ("im-login", SERVICE),
-    ("im-msg", SERVICE),
+    ("im-msg", MSG),
     ("im-route", SERVICE),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
@@ -76,6 +77,21 @@ const SERVICE: &[&str] = &[
     "im-proto-rpc",
     "im-proto-teamtalk",
     "im-trace",
+];
+
+/// A role that has connections of clients.
+const MSG: &[&str] = &[
+    "im-core",
+    "im-order",
+    "im-codec",
+    "im-config",
+    "im-discovery",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-trace",
+    "im-transport",
 ];
 
 /// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
@@ -198,6 +214,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-store",
             "im-blob",
             "im-trace",
+            "im-transport",
             "im-runtime",
             "im-rpc",
             "im-client",

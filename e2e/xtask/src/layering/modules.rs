@@ -18,7 +18,6 @@ const MSG: &[&str] = &[
     "clock",
     "metrics",
     "env",
-    "transport",
     "connection::pace",
     "connection::outbound",
     "connection::budget",
