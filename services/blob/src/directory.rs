@@ -131,17 +131,13 @@ impl Inner {
     }
 }
 
-/// All folders, so that no later write has to make one durable.
+/// The directory and the folder of drafts.
 fn make_folders(inner: &Inner) -> Result<(), BlobError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder
         .create(inner.drafts())
         .map_err(BlobError::Unavailable)?;
-    for first in 0..=u8::MAX {
-        let folder = inner.root.join(format!("{first:02x}"));
-        builder.create(folder).map_err(BlobError::Unavailable)?;
-    }
     files::sync_dir(&inner.root).map_err(BlobError::Unavailable)?;
     if let Some(parent) = inner.root.parent().filter(|it| !it.as_os_str().is_empty()) {
         files::sync_dir(parent).map_err(BlobError::Unavailable)?;
@@ -153,9 +149,11 @@ fn make_folders(inner: &Inner) -> Result<(), BlobError> {
 impl BlobStore for DirectoryStore {
     async fn begin(&self, put: Put) -> Result<Box<dyn BlobWriter>, BlobError> {
         let draft = self.inner.run(move |inner| {
-            if inner.path(put.name).try_exists()? {
+            let path = inner.path(put.name);
+            if path.try_exists()? {
                 return Err(BlobError::Taken);
             }
+            files::make_folder_of(&path)?;
             let room = files::room(&inner.root)?;
             let floor = inner.options.free_space_floor.min(room.all / 10);
             let promised = inner

@@ -2,13 +2,25 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 
 use crate::{BlobError, BlobInfo, BlobName, BlobPage, Room, record};
+
+/// Makes the folder of a blob, so that finishing it has no other name to make durable than its own.
+pub(super) fn make_folder_of(path: &Path) -> Result<(), BlobError> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => sync_dir(folder.parent().unwrap_or(folder)).map_err(BlobError::Unavailable),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(BlobError::Unavailable(error)),
+    }
+}
 
 /// Opens a blob and reads its record. A link in its place is not followed.
 pub(super) fn open(path: &Path, name: BlobName) -> Result<(File, BlobInfo), BlobError> {
@@ -71,9 +83,15 @@ pub(super) fn list(
 /// Names of blobs in one folder, in order. What has another name is none of ours.
 fn names(folder: &Path) -> io::Result<Vec<BlobName>> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // No blob has needed it yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
         let name = entry?.file_name();
-        names.extend(name.to_str().and_then(|text| text.parse().ok()));
+        names.extend(name.to_str().and_then(|text| text.parse::<BlobName>().ok()));
     }
     names.sort_unstable();
     Ok(names)
