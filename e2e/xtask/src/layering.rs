@@ -36,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-login", SERVICE),
     ("im-msg", MSG),
     ("im-route", SERVICE),
+    ("im-file", FILE),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
     ("im-answers", ANSWERS),
@@ -91,6 +92,19 @@ const MSG: &[&str] = &[
     "im-proto-rpc",
     "im-proto-teamtalk",
     "im-trace",
+    "im-transport",
+];
+
+/// A role that has connections of clients, and blobs.
+const FILE: &[&str] = &[
+    "im-core",
+    "im-blob",
+    "im-codec",
+    "im-config",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
     "im-transport",
 ];
 
@@ -158,6 +172,7 @@ const IMD: &[&str] = &[
     "im-login",
     "im-msg",
     "im-route",
+    "im-file",
     "im-db-proxy",
     "im-client",
     "im-codec",
@@ -221,6 +236,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-login",
             "im-msg",
             "im-route",
+            "im-file",
             "im-writer",
             "im-accounts",
             "im-answers",

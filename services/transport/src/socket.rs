@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read as _};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -42,6 +42,12 @@ impl Transport {
             sock,
             stack: Stack::Plain,
         }
+    }
+
+    /// The own address, to which the client came; nothing when the socket is of no use any more.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        let local = self.sock.local_addr().ok()?;
+        Some(local.ip().to_canonical())
     }
 
     /// Waits until there is something to read; false when the socket is of no use any more.
