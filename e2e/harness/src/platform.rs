@@ -3,6 +3,9 @@
 //! Every process gets a loopback address of its own (127.a.b.n, a and b from the test's pid), so it
 //! keeps its ports over restarts and no two tests meet.
 
+mod files;
+mod options;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,28 +19,10 @@ use crate::people;
 use crate::process::{Process, Spec, run_imd};
 use crate::proxy::Proxy;
 
+pub use options::{Options, Shape, ports};
+
 /// Time in which a platform must be ready on a busy machine.
 const READY: Duration = Duration::from_mins(1);
-
-/// Ports as documented.
-pub mod ports {
-    /// login: HTTP.
-    pub const LOGIN_HTTP: u16 = 8080;
-    /// login: binary dispatch.
-    pub const LOGIN_BINARY: u16 = 8008;
-    /// login: load reports.
-    pub const LOGIN_CONTROL: u16 = 8100;
-    /// msg: clients.
-    pub const MSG: u16 = 8000;
-    /// route.
-    pub const ROUTE: u16 = 8200;
-    /// db-proxy.
-    pub const DB_PROXY: u16 = 10600;
-    /// Administrators' tools.
-    pub const DB_PROXY_ADMIN: u16 = 10601;
-    /// Admin port that the harness gives to every process.
-    pub const ADMIN: u16 = 9100;
-}
 
 /// Settings under which thousands of test people can log in for the first time within seconds.
 pub const CHEAP_HASHES: [&str; 2] = [
@@ -46,7 +31,7 @@ pub const CHEAP_HASHES: [&str; 2] = [
 ];
 
 /// Tables of the configuration that belong to one role.
-const ROLE_TABLES: [&str; 4] = ["login", "msg", "route", "db_proxy"];
+const ROLE_TABLES: [&str; 5] = ["login", "msg", "route", "db_proxy", "file"];
 
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {
@@ -70,43 +55,6 @@ pub struct Platform {
     cables: BTreeMap<String, Proxy>,
 }
 
-/// Options of a platform.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// `key=value` pairs as for `--set`.
-    pub set: Vec<String>,
-    /// How many people to import.
-    pub people: u32,
-    /// Whether roles that run as separate processes reach each other through cables that
-    /// [`Platform::cable`] can cut.
-    pub cables: bool,
-}
-
-impl Options {
-    /// With this many people `u1`, `u2`, ….
-    pub fn people(count: u32) -> Self {
-        Self {
-            set: Vec::new(),
-            people: count,
-            cables: false,
-        }
-    }
-
-    /// With cables between the roles.
-    #[must_use]
-    pub fn cables(mut self) -> Self {
-        self.cables = true;
-        self
-    }
-
-    /// Adds a setting.
-    #[must_use]
-    pub fn set(mut self, key_value: &str) -> Self {
-        self.set.push(key_value.to_owned());
-        self
-    }
-}
-
 /// Peers of each kind as `--set` takes them.
 fn settings(peers: &[(&'static str, String, SocketAddr)]) -> Vec<String> {
     let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -118,17 +66,6 @@ fn settings(peers: &[(&'static str, String, SocketAddr)]) -> Vec<String> {
         .into_iter()
         .map(|(kind, list)| format!("peers.{kind}=[{}]", list.join(",")))
         .collect()
-}
-
-/// How many processes of each role; db-proxy is one on the embedded store.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// login servers.
-    pub login: usize,
-    /// msg servers.
-    pub msg: usize,
-    /// route servers.
-    pub route: usize,
 }
 
 impl Platform {
@@ -167,8 +104,14 @@ impl Platform {
         for name in &logins {
             platform.start_login(name, &options.set)?;
         }
+        let files = names("file", options.files);
+        for name in &files {
+            platform.start_file(name, &options.set)?;
+        }
+        let mut peers = msg_peers.unwrap_or(db_peers);
+        peers.extend(platform.file_peers(&files));
         for name in &msgs {
-            platform.start_msg(name, msg_peers.as_ref().unwrap_or(&db_peers), &options.set)?;
+            platform.start_msg(name, &peers, &options.set)?;
         }
         for (name, process) in &mut platform.processes {
             // Without a msg server, login servers serve but are not ready.

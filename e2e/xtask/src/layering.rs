@@ -17,7 +17,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
     ("im-trace", &[]),
     ("im-store", &["im-core", "im-order"]),
+    ("im-blob", &["im-core"]),
     ("im-store-crash", &[]),
+    ("im-transport", &[]),
     ("im-runtime", &["im-core", "im-config", "im-trace"]),
     (
         "im-rpc",
@@ -32,8 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
     ("im-login", SERVICE),
-    ("im-msg", SERVICE),
+    ("im-msg", MSG),
     ("im-route", SERVICE),
+    ("im-file", FILE),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
     ("im-answers", ANSWERS),
@@ -75,6 +78,34 @@ const SERVICE: &[&str] = &[
     "im-proto-rpc",
     "im-proto-teamtalk",
     "im-trace",
+];
+
+/// A role that has connections of clients.
+const MSG: &[&str] = &[
+    "im-core",
+    "im-order",
+    "im-codec",
+    "im-config",
+    "im-discovery",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-trace",
+    "im-transport",
+];
+
+/// A role that has connections of clients, and blobs.
+const FILE: &[&str] = &[
+    "im-core",
+    "im-blob",
+    "im-codec",
+    "im-config",
+    "im-runtime",
+    "im-rpc",
+    "im-proto-rpc",
+    "im-proto-teamtalk",
+    "im-transport",
 ];
 
 /// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
@@ -141,6 +172,7 @@ const IMD: &[&str] = &[
     "im-login",
     "im-msg",
     "im-route",
+    "im-file",
     "im-db-proxy",
     "im-client",
     "im-codec",
@@ -195,13 +227,16 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         &[
             "im-discovery",
             "im-store",
+            "im-blob",
             "im-trace",
+            "im-transport",
             "im-runtime",
             "im-rpc",
             "im-client",
             "im-login",
             "im-msg",
             "im-route",
+            "im-file",
             "im-writer",
             "im-accounts",
             "im-answers",

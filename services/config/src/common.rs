@@ -55,6 +55,8 @@ pub struct PeersConfig {
     pub route: Vec<String>,
     /// Port (10600) of db-proxy.
     pub db_proxy: Vec<String>,
+    /// Ports (8601) of file servers; none where files are not transferred.
+    pub file: Vec<String>,
 }
 
 impl PeersConfig {
@@ -64,8 +66,14 @@ impl PeersConfig {
             login,
             route,
             db_proxy,
+            file,
         } = self;
-        let lists = [("login", login), ("route", route), ("db_proxy", db_proxy)];
+        let lists = [
+            ("login", login),
+            ("route", route),
+            ("db_proxy", db_proxy),
+            ("file", file),
+        ];
         let mut lists = lists.into_iter();
         lists
             .find(|(name, _)| *name == section)
@@ -79,10 +87,12 @@ impl Check for PeersConfig {
             login,
             route,
             db_proxy,
+            file,
         } = self;
         checker.peers("login", login);
         checker.peers("route", route);
         checker.peers("db_proxy", db_proxy);
+        checker.peers("file", file);
     }
 }
 

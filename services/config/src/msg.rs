@@ -98,6 +98,8 @@ pub struct MsgConfig {
     pub presence_ids: u32,
     /// Time for route servers to answer a presence question; then it is answered with what is known.
     pub presence_timeout: Span,
+    /// Time for file servers to answer a request about files; then it fails.
+    pub file_timeout: Span,
     /// Longest signal to another user; longer ones are ignored.
     pub signal_bytes: ByteSize,
     /// Longest frame before login.
@@ -232,6 +234,7 @@ impl Default for MsgConfig {
             logins_in_flight: 4_096,
             presence_ids: 100_000,
             presence_timeout: Span::seconds(10),
+            file_timeout: Span::seconds(5),
             signal_bytes: ByteSize::kib(8),
             login_frame_bytes: ByteSize::kib(4),
             partial_login_total: ByteSize::mib(16),

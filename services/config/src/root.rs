@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use crate::bounds::{self, Declared};
 use crate::{
-    AdminConfig, Check, Checker, DbProxyConfig, LogConfig, LoginConfig, MsgConfig, PeersConfig,
-    ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
+    AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsgConfig,
+    PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
 };
 
 /// Configuration of a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImdConfig {
-    /// Directory of what a server keeps: its secrets, and the embedded store unless `store.url` says
-    /// otherwise. Used by db-proxy and all-in-one.
+    /// Directory of what a server keeps: its secrets, files, and the embedded store unless `store.url` says
+    /// otherwise. Used by db-proxy, file and all-in-one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// File with the installation's secret. all-in-one makes `secret` in its data directory.
@@ -48,6 +48,8 @@ pub struct ImdConfig {
     pub route: RouteConfig,
     /// The db-proxy role.
     pub db_proxy: DbProxyConfig,
+    /// The file role.
+    pub file: FileConfig,
 }
 
 impl Check for ImdConfig {
@@ -67,6 +69,7 @@ impl Check for ImdConfig {
             msg,
             route,
             db_proxy,
+            file,
         } = self;
         checker.table("log", log);
         checker.table("trace", trace);
@@ -78,6 +81,7 @@ impl Check for ImdConfig {
         checker.table("msg", msg);
         checker.table("route", route);
         checker.table("db_proxy", db_proxy);
+        checker.table("file", file);
     }
 }
 
@@ -106,6 +110,8 @@ impl ImdConfig {
             ("route.listen", &mut self.route.listen),
             ("db_proxy.listen", &mut self.db_proxy.listen),
             ("db_proxy.admin_listen", &mut self.db_proxy.admin_listen),
+            ("file.client_listen", &mut self.file.client_listen),
+            ("file.listen", &mut self.file.listen),
         ]
     }
 
@@ -140,6 +146,8 @@ mod tests {
         assert_eq!(port(&config.msg.listen), 8000);
         assert_eq!(port(&config.route.listen), 8200);
         assert_eq!(port(&config.db_proxy.listen), 10600);
+        assert_eq!(port(&config.file.client_listen), 8600);
+        assert_eq!(port(&config.file.listen), 8601);
         assert_eq!(
             config.db_proxy.admin_listen, "127.0.0.1:10601",
             "ours alone"

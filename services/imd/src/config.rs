@@ -153,6 +153,15 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
             "msg".clone_into(&mut msg.name);
         }
     }
+    // Whoever finds the msg server finds the file server.
+    let file = &mut config.file;
+    if file.public_ip1.is_empty()
+        && everywhere
+            .iter()
+            .any(|all| file.client_listen.starts_with(all))
+    {
+        WHERE_ASKED.clone_into(&mut file.public_ip1);
+    }
     Ok(config)
 }
 
@@ -264,9 +273,12 @@ mod tests {
     #[test]
     fn clients_are_told_where_they_came_when_everything_is_on_all_addresses() {
         for bind in ["0.0.0.0", "::"] {
-            assert_eq!(all_in_one(Some(bind), &[]).msg.public_ip1, "*");
+            let config = all_in_one(Some(bind), &[]);
+            assert_eq!(config.msg.public_ip1, "*");
+            assert_eq!(config.file.public_ip1, "*");
         }
         assert_eq!(all_in_one(None, &[]).msg.public_ip1, "");
+        assert_eq!(all_in_one(None, &[]).file.public_ip1, "");
         let said = all_in_one(Some("0.0.0.0"), &["msg.public_ip1=chat.example.com"]);
         assert_eq!(said.msg.public_ip1, "chat.example.com");
     }
@@ -274,7 +286,13 @@ mod tests {
     #[test]
     fn every_role_has_a_port_of_its_own_for_probes_and_metrics() {
         let args = ConfigArgs::default();
-        let roles = [Role::LOGIN, Role::MSG, Role::ROUTE, Role::DB_PROXY];
+        let roles = [
+            Role::LOGIN,
+            Role::MSG,
+            Role::ROUTE,
+            Role::DB_PROXY,
+            Role::FILE,
+        ];
         let ports = roles.map(|role| load_role(&args, role).unwrap().admin.listen);
         assert_eq!(
             ports,
@@ -282,7 +300,8 @@ mod tests {
                 "127.0.0.1:10701",
                 "127.0.0.1:10702",
                 "127.0.0.1:10703",
-                "127.0.0.1:10704"
+                "127.0.0.1:10704",
+                "127.0.0.1:10705"
             ]
         );
         assert_eq!(all_in_one(None, &[]).admin.listen, "127.0.0.1:10700");

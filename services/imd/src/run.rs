@@ -51,9 +51,12 @@ enum Plan {
 
 impl Plan {
     /// The roles that run, in the order in which they are bound.
-    fn roles(self, table: &Table) -> Vec<Role> {
+    fn roles(self, table: &Table, config: &ImdConfig) -> Vec<Role> {
         match self {
-            Self::All => table.in_order_of_start(),
+            Self::All => {
+                let all = table.in_order_of_start().into_iter();
+                all.filter(|role| !is_off(*role, config)).collect()
+            }
             Self::One(role) => vec![role],
         }
     }
@@ -69,6 +72,11 @@ impl Plan {
             Self::One(role) => format!("imd-{role}"),
         }
     }
+}
+
+/// Whether a process that runs everything does without this role.
+fn is_off(role: Role, config: &ImdConfig) -> bool {
+    role == Role::FILE && !config.file.enabled
 }
 
 /// What every role of the process shares.
@@ -236,6 +244,7 @@ async fn run(
         (Plan::All, Some(dir)) if std::io::stderr().is_terminal() => Some(dir.clone()),
         _ => None,
     };
+    let roles = plan.roles(&TABLE, &config);
     let shared = share(config, &secrets, aside);
     let context = shared.context.clone();
     let door = shared.aside.door.clone();
@@ -244,7 +253,7 @@ async fn run(
     if let Some(admin) = &admin {
         assembly.note("admin", "http", admin.local_addr());
     }
-    for role in plan.roles(&TABLE) {
+    for role in roles {
         assembly.bind(role, roles::BINDS).await?;
     }
     let (running, addresses) = assembly.start();

@@ -4,7 +4,7 @@
 //! live in db-proxy, presence lives in route servers. State here is connections only, so a msg
 //! server may be killed at any time.
 //!
-//! Four layers, each a folder with a page that tells what it is: `transport` (bytes of a socket),
+//! Three layers on the sockets of `im-transport`, each a folder with a page that tells what it is:
 //! `connection` (frames, queues, bounds), `session` (who is logged in), `gateway` (requests,
 //! delivery, links). A layer uses those before it only; `server` puts them together.
 //!
@@ -26,7 +26,6 @@ mod ids;
 mod metrics;
 mod server;
 mod session;
-mod transport;
 
 pub use server::{Bound, Deps, Server, ServerError};
 

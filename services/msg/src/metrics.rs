@@ -53,8 +53,14 @@ pub(crate) enum Refusal {
     PresenceTimeout,
     /// A part of a frame, when parts of all connections took too much memory.
     Partial,
-    /// A signal to somebody whose connection was full.
+    /// A signal or a notice of a file to somebody whose connection was full.
     SignalFull,
+    /// A file for which there is no file server, or none that is not full.
+    NoFileServer,
+    /// A file that a file server does not take from this sender.
+    FileRefused,
+    /// A request about files that file servers did not answer in time.
+    FileTimeout,
 }
 
 /// A rate that a connection or a user may reach.

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use im_config::{Check, MsgConfig, Violations};
-use im_proto_rpc::v1::{DbCalls, DbResults, LoadReport, LoadSeen, RouteCalls, RouteItems};
+use im_proto_rpc::v1::{
+    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, RouteCalls, RouteItems,
+};
 use im_rpc::peers::Watch;
-use im_rpc::{DbProxyAttach, LinkKind, LinkMetrics, LoginReport, Peers, RouteAttach};
+use im_rpc::{DbProxyAttach, FileAttach, LinkKind, LinkMetrics, LoginReport, Peers, RouteAttach};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use serde_json::json;
@@ -26,7 +28,7 @@ use crate::connection::sweep;
 use crate::env::Env;
 use crate::gateway::inbox::{self, Receiver};
 use crate::gateway::public::Public;
-use crate::gateway::{Gateway, db, delivery, endpoint, load};
+use crate::gateway::{Gateway, db, delivery, endpoint, file_link, load};
 use crate::metrics::MsgMetrics;
 
 /// Time for all tasks to end after a stop.
@@ -44,6 +46,8 @@ pub struct Deps {
     pub route: Peers<RouteCalls, RouteItems>,
     /// How to reach the login servers.
     pub login: Peers<LoadReport, LoadSeen>,
+    /// How to reach the file servers; none where files are not transferred.
+    pub file: Peers<FileCalls, FileItems>,
     /// Version of the program, for operators.
     pub revision: String,
     /// Where connections of clients are worked on. If it is not the runtime of [`Server::run`], nothing that
@@ -90,6 +94,7 @@ pub struct Server {
     db_proxy: Peers<DbCalls, DbResults>,
     route: Peers<RouteCalls, RouteItems>,
     login: Peers<LoadReport, LoadSeen>,
+    file: Peers<FileCalls, FileItems>,
 }
 
 impl Server {
@@ -104,6 +109,7 @@ impl Server {
             db_proxy,
             route,
             login,
+            file,
             revision,
             clients,
             door,
@@ -146,6 +152,7 @@ impl Server {
             db_proxy,
             route,
             login,
+            file,
         })
     }
 
@@ -176,6 +183,7 @@ impl Server {
             db_proxy,
             route,
             login,
+            file,
         } = self;
         let env = &gateway.env;
         info!(listen = %bound.listen, server = %env.name, "serving clients");
@@ -194,6 +202,7 @@ impl Server {
         let routes = route.watch(watch(RouteAttach::LINK));
         let dbs = db_proxy.watch(watch(DbProxyAttach::LINK));
         let logins = login.watch(watch(LoginReport::LINK));
+        let files = file.watch(watch(FileAttach::LINK));
         let delivering = delivery::run(Arc::clone(&gateway), routes, receiver);
         env.tasks.spawn(delivering);
         gateway.env.tasks.spawn(db::run(Arc::clone(&gateway), dbs));
@@ -201,6 +210,7 @@ impl Server {
             .env
             .tasks
             .spawn(load::run(Arc::clone(&gateway), revision, logins));
+        env.tasks.spawn(file_link::run(Arc::clone(&gateway), files));
         let connections = Arc::clone(&gateway.connections);
         env.tasks
             .spawn(sweep::run(Arc::clone(&gateway), connections));
@@ -244,6 +254,11 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         .iter()
         .map(|link| json!({ "name": link.name, "waiting_calls": link.waiting() }))
         .collect();
+    let files = gateway.files.all();
+    let files: Vec<_> = files
+        .iter()
+        .map(|link| json!({ "name": link.name, "takes_tasks": link.takes_tasks() }))
+        .collect();
     json!({
         "server": env.name,
         "instance": format!("{:016x}", env.instance),
@@ -257,6 +272,8 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         "db_proxy_link": gateway.db.is_up(),
         "login_links": drain.links,
         "routes": routes,
+        "file_servers": files,
+        "file_requests": gateway.jobs.len(),
         "routes_usable": table.is_usable(),
         "live": progress.is_live,
         "position": progress.reached.to_wire(),

@@ -4,12 +4,19 @@ use crate::{Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, 
 
 /// All roles, and the links between them. Where links leave the order open, it is that of the rows.
 pub const TABLE: Table = Table {
-    roles: &[Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN],
+    roles: &[
+        Role::DB_PROXY,
+        Role::ROUTE,
+        Role::MSG,
+        Role::LOGIN,
+        Role::FILE,
+    ],
     links: &[
         link::DB_PROXY_ATTACH,
         link::ROUTE_ATTACH,
         link::ROUTE_PUBLISH,
         link::LOGIN_REPORT,
+        link::FILE_ATTACH,
     ],
 };
 
@@ -122,6 +129,30 @@ impl Role {
         },
         ..Spec::PLAIN
     });
+
+    /// Passes files from one client to another, and keeps those for people who are not there.
+    pub const FILE: Self = Self::new(&Spec {
+        name: "file",
+        field: "file",
+        section: "file",
+        about: "passes files on, and keeps them for people who are not there",
+        listeners: &[
+            Listener::client("client", "client_listen", 8600).behind(""),
+            Listener::grpc(8601).behind("-link"),
+        ],
+        admin_port: 10_705,
+        kubernetes: Kubernetes {
+            // It keeps files, and a task names the server that has it.
+            workload: Workload::StatefulSet,
+            resources: Resources {
+                cpu: "50m",
+                memory: "64Mi",
+                memory_limit: "512Mi",
+            },
+            ..Kubernetes::PLAIN
+        },
+        ..Spec::PLAIN
+    });
 }
 
 /// The links between the roles.
@@ -166,5 +197,15 @@ pub mod link {
         to: Role::LOGIN,
         listener: "control",
         rollout: Rollout::CallerUnlessNew,
+    };
+
+    /// Tasks of files, and what waits for whom.
+    pub const FILE_ATTACH: Link = Link {
+        kind: "file_attach",
+        path: "/im.v1.File/Attach",
+        from: Role::MSG,
+        to: Role::FILE,
+        listener: "grpc",
+        rollout: Rollout::Server,
     };
 }

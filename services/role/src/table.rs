@@ -139,7 +139,14 @@ mod tests {
     #[test]
     fn whoever_is_dialed_starts_before_whoever_dials() {
         let order = TABLE.in_order_of_start();
-        assert_eq!(order, [Role::ROUTE, Role::DB_PROXY, Role::LOGIN, Role::MSG]);
+        let expected = [
+            Role::ROUTE,
+            Role::DB_PROXY,
+            Role::LOGIN,
+            Role::FILE,
+            Role::MSG,
+        ];
+        assert_eq!(order, expected);
         let place = |role| order.iter().position(|other| *other == role);
         for link in TABLE.links {
             assert!(place(link.to) < place(link.from), "{}", link.kind);
@@ -149,7 +156,14 @@ mod tests {
     #[test]
     fn each_role_is_rolled_out_behind_those_that_its_links_put_before_it() {
         let order = TABLE.in_order_of_rollout();
-        assert_eq!(order, [Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN]);
+        let expected = [
+            Role::DB_PROXY,
+            Role::ROUTE,
+            Role::FILE,
+            Role::MSG,
+            Role::LOGIN,
+        ];
+        assert_eq!(order, expected);
         for (place, role) in order.iter().enumerate() {
             let before = TABLE.waits_for(*role, true);
             assert!(before.iter().all(|other| order[..place].contains(other)));
@@ -158,13 +172,13 @@ mod tests {
 
     #[test]
     fn a_login_server_that_does_not_exist_yet_does_not_wait_for_msg() {
-        let both = [Role::DB_PROXY, Role::ROUTE];
-        assert_eq!(TABLE.waits_for(Role::LOGIN, false), both);
+        let all = [Role::DB_PROXY, Role::ROUTE, Role::FILE];
+        assert_eq!(TABLE.waits_for(Role::LOGIN, false), all);
         assert_eq!(
             TABLE.waits_for(Role::LOGIN, true),
-            [Role::DB_PROXY, Role::ROUTE, Role::MSG]
+            [Role::DB_PROXY, Role::ROUTE, Role::FILE, Role::MSG]
         );
-        assert_eq!(TABLE.waits_for(Role::MSG, false), both);
+        assert_eq!(TABLE.waits_for(Role::MSG, false), all);
         assert_eq!(TABLE.waits_for(Role::ROUTE, false), [Role::DB_PROXY]);
         assert!(TABLE.waits_for(Role::DB_PROXY, true).is_empty());
     }

@@ -7,7 +7,7 @@
 use im_config::LinkConfig;
 use im_order::Span;
 use im_proto_rpc::v1::{
-    DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
 use prost::Message;
 
@@ -92,6 +92,8 @@ macro_rules! list {
 list!(DbCalls, calls);
 list!(DbResults, results);
 list!(RouteCalls, calls);
+list!(FileCalls, calls);
+list!(FileItems, items);
 
 impl Batch for RouteItems {
     /// The position moves with the last part: until it is there, not everything up to it has come.

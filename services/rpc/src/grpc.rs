@@ -11,7 +11,7 @@ pub use dial::{GrpcConnect, GrpcDialer, channel};
 pub(crate) use service::LinkService;
 
 use im_proto_rpc::v1::{
-    DbCalls, DbResults, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
 use im_role::{Link, links};
 
@@ -50,6 +50,8 @@ kinds! {
     RoutePublish = ROUTE_PUBLISH: PublishBatch => PublishReplies;
     /// msg to login.
     LoginReport = LOGIN_REPORT: LoadReport => LoadSeen;
+    /// msg to file.
+    FileAttach = FILE_ATTACH: FileCalls => FileItems;
 }
 
 /// HTTP/2 window of one stream: several large batches, so that a fast link never stalls on it.

@@ -50,6 +50,7 @@ async fn start(dir: &std::path::Path) -> anyhow::Result<(Process, Duration)> {
         "login.client_listen",
         "login.control_listen",
         "msg.listen",
+        "file.client_listen",
         "route.listen",
         "db_proxy.listen",
     ] {

@@ -23,6 +23,7 @@ mod dispatch;
 mod documents;
 mod families;
 mod faults;
+mod files;
 mod followed;
 mod gate;
 mod golden;

@@ -114,14 +114,16 @@ async fn a_new_group_is_listed_for_its_members_before_anybody_writes() {
     }
 }
 
-/// Without a file server a request fails with result 1 and the unchanged name, lists are
+/// S-87: where the role is off a request fails with result 1 and the unchanged name, lists are
 /// empty, the rest is silent; nobody else hears of it.
 #[tokio::test]
-async fn files_are_refused_as_long_as_there_is_no_file_server() {
-    let shared = platform().await;
-    let [a, b] = users();
-    let mut pc = shared.pc(a).await;
-    let mut other = shared.pc(b).await;
+async fn files_are_refused_where_there_is_no_file_server() {
+    let mut platform = own_platform(2, &["file.enabled=false"]).await;
+    let [a, b] = [1, 2];
+    let address = platform.msg_address("all");
+    let mut pc = Terminal::login(address, a, Windows).await;
+    let mut other = Terminal::login(address, b, Windows).await;
+    assert!(!platform.file_dir("all").try_exists().unwrap());
     let name = "C:/Users/某人/a b.txt";
     for mode in [
         TransferFileType::FileTypeOnline,

@@ -43,6 +43,7 @@ impl Check for MsgConfig {
             logins_in_flight,
             presence_ids,
             presence_timeout,
+            file_timeout,
             signal_bytes,
             login_frame_bytes,
             partial_login_total,
@@ -164,6 +165,7 @@ impl Check for MsgConfig {
         checker.range("presence_ids", presence_ids, &(1..=10_000_000));
         let times = Span::millis(10)..=Span::seconds(600);
         checker.range("presence_timeout", presence_timeout, &times);
+        checker.range("file_timeout", file_timeout, &times);
         let sizes = ByteSize::bytes(256)..=ByteSize::mib(64);
         checker.range("signal_bytes", signal_bytes, &sizes);
         checker.range("login_frame_bytes", login_frame_bytes, &sizes);

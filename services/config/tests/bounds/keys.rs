@@ -44,7 +44,7 @@ fn shared_links(keys: &[Key]) -> Vec<Key> {
             .collect()
     };
     let mut shared = of("msg");
-    for role in ["login", "route", "db_proxy"] {
+    for role in ["login", "route", "db_proxy", "file"] {
         let other = of(role);
         shared.retain(|key| other.contains(key));
     }

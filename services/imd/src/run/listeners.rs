@@ -8,9 +8,9 @@ use crate::config::BadConfig;
 
 /// Names both keys of each pair that wants one port.
 pub(super) fn check(plan: Plan, config: &ImdConfig) -> Result<(), BadConfig> {
+    let opened = of(plan, config);
     let mut config = config.clone();
     let admin = ("admin.listen", config.admin.listen.clone());
-    let opened = of(plan);
     let mut all = vec![(admin.0, admin.1.as_str())];
     for (key, address) in config.listeners() {
         if opened.iter().any(|(of, _)| of == key) {
@@ -24,16 +24,16 @@ pub(super) fn check(plan: Plan, config: &ImdConfig) -> Result<(), BadConfig> {
 
 /// Every listener of a process that runs all roles, by the key that says where it is.
 pub(crate) fn of_all() -> Vec<(String, &'static Listener)> {
-    of(Plan::All)
+    of(Plan::All, &ImdConfig::default())
 }
 
 /// Every listener that the roles of a process open.
-fn of(plan: Plan) -> Vec<(String, &'static Listener)> {
+fn of(plan: Plan, config: &ImdConfig) -> Vec<(String, &'static Listener)> {
     let of_role = |role: Role| {
         let listeners = role.listeners.iter();
         listeners.map(move |listener| (role.key(listener), listener))
     };
-    let all = plan.roles(&TABLE).into_iter().flat_map(of_role);
+    let all = plan.roles(&TABLE, config).into_iter().flat_map(of_role);
     all.filter(|(_, listener)| plan != Plan::All || listener.in_all)
         .collect()
 }
@@ -49,6 +49,17 @@ mod tests {
         for plan in roles.map(Plan::One).chain([Plan::All]) {
             assert!(check(plan, &config).is_ok(), "{plan:?}");
         }
+    }
+
+    #[test]
+    fn a_role_that_is_switched_off_opens_nothing() {
+        let mut config = ImdConfig::default();
+        config.file.client_listen.clone_from(&config.msg.listen);
+        assert!(check(Plan::All, &config).is_err());
+        config.file.enabled = false;
+        assert!(check(Plan::All, &config).is_ok());
+        assert!(!Plan::All.roles(&TABLE, &config).contains(&Role::FILE));
+        assert_eq!(Plan::One(Role::FILE).roles(&TABLE, &config), [Role::FILE]);
     }
 
     #[test]

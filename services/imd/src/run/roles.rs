@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use im_db_proxy::RememberKeys;
 use im_role::Role;
-use im_rpc::{DbProxyAttach, LoginReport, RouteAttach, RoutePublish, Secret};
+use im_rpc::{DbProxyAttach, FileAttach, LoginReport, RouteAttach, RoutePublish, Secret};
 use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
@@ -24,6 +24,7 @@ pub(super) const BINDS: &[(Role, Bind)] = &[
     (Role::DB_PROXY, |assembly| Box::pin(db_proxy(assembly))),
     (Role::LOGIN, |assembly| Box::pin(login(assembly))),
     (Role::MSG, |assembly| Box::pin(msg(assembly))),
+    (Role::FILE, |assembly| Box::pin(file(assembly))),
 ];
 
 async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
@@ -108,6 +109,7 @@ async fn msg(assembly: &mut Assembly) -> anyhow::Result<()> {
         login: assembly.peers::<LoginReport>(&config.link)?,
         route: assembly.peers::<RouteAttach>(&config.link)?,
         db_proxy: assembly.peers::<DbProxyAttach>(&config.link)?,
+        file: assembly.peers::<FileAttach>(&config.link)?,
         context: assembly.shared.context.clone(),
         link_metrics: assembly.shared.links.clone(),
         revision: REVISION.to_owned(),
@@ -120,7 +122,37 @@ async fn msg(assembly: &mut Assembly) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn file(assembly: &mut Assembly) -> anyhow::Result<()> {
+    let deps = im_file::Deps {
+        context: assembly.shared.context.clone(),
+        guard: assembly.guard(),
+        directory: assembly.shared.file_directory()?,
+    };
+    let file = im_file::Server::bind(assembly.shared.config.file.clone(), deps).await?;
+    let section = Role::FILE.section;
+    let bound = file.bound();
+    assembly.note(section, "client", bound.client);
+    if let Some(grpc) = bound.grpc {
+        assembly.note(section, "grpc", grpc);
+    }
+    assembly.local.serve::<FileAttach>(file.attach());
+    assembly.part(Role::FILE, |stop| file.run(stop));
+    Ok(())
+}
+
 impl Shared {
+    fn file_directory(&self) -> Result<PathBuf, BadConfig> {
+        let own = &self.config.file.directory;
+        if !own.as_os_str().is_empty() {
+            return Ok(own.clone());
+        }
+        let data = self.config.data_dir.as_ref().ok_or(BadConfig::Missing {
+            key: "file.directory",
+            why: "file needs a directory for files that wait for people; give the key or --data-dir",
+        })?;
+        Ok(data.join("files"))
+    }
+
     fn admin_secret(&self) -> Result<Secret, BadConfig> {
         self.admin_secret.clone().ok_or(BadConfig::Missing {
             key: "db_proxy.admin_secret_file",

@@ -22,12 +22,14 @@ pub(super) fn check(plan: Plan, config: &ImdConfig) -> Result<(), BadConfig> {
     let asked = [
         ("msg.public_ip1", public_ip1),
         ("msg.public_ip2", public_ip2),
+        ("file.public_ip1", &config.file.public_ip1),
+        ("file.public_ip2", &config.file.public_ip2),
     ];
     for (key, value) in asked {
         if value == WHERE_ASKED && matches!(plan, Plan::One(_)) {
             return Err(BadConfig::Missing {
                 key,
-                why: "\"*\" needs the login server in the same process; give the address or the name that \
+                why: "\"*\" needs all roles in the same process; give the address or the name that \
                       clients can dial",
             });
         }

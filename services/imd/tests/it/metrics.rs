@@ -28,11 +28,12 @@ const TEXTS: [(&str, &str); 10] = [
 ];
 
 /// What the names of metrics begin with, and the parts of the page.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "im_login",
     "im_msg",
     "im_route",
     "im_db_proxy",
+    "im_file",
     "im_store",
     "im_link",
 ];

@@ -270,11 +270,13 @@ fn the_store_is_private_also_in_a_folder_that_existed_and_an_open_folder_is_refu
     let mut seen = 0;
     for entry in std::fs::read_dir(&data).unwrap() {
         let entry = entry.unwrap();
-        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        let metadata = entry.metadata().unwrap();
+        let mode = metadata.permissions().mode() & 0o777;
         let name = entry.file_name();
         // Where the administrators' port is, is no secret.
         if name != "admin-address" {
-            assert_eq!(mode, 0o600, "{name:?}");
+            let own = if metadata.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode, own, "{name:?}");
             seen += 1;
         }
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::{Server, finish, imd};
 
-pub(crate) const PORTS: [&str; 12] = [
+pub(crate) const PORTS: [&str; 14] = [
     "--set",
     "admin.listen=127.0.0.1:0",
     "--set",
@@ -17,6 +17,8 @@ pub(crate) const PORTS: [&str; 12] = [
     "login.client_listen=127.0.0.1:0",
     "--set",
     "msg.listen=127.0.0.1:0",
+    "--set",
+    "file.client_listen=127.0.0.1:0",
     "--set",
     "db_proxy.listen=127.0.0.1:0",
     "--set",

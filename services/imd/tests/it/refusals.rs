@@ -119,6 +119,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
     for key in [
         "login.http_listen",
         "msg.listen",
+        "file.client_listen",
         "db_proxy.listen",
         "db_proxy.admin_listen",
         "admin.listen",
@@ -129,6 +130,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
             "login.http_listen",
             "login.client_listen",
             "msg.listen",
+            "file.client_listen",
             "db_proxy.listen",
             "db_proxy.admin_listen",
         ];

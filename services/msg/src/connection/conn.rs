@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use im_config::units::Span;
+use im_transport::Transport;
 use tokio::sync::Notify;
 use tokio::time::Duration;
 use tracing::debug;
@@ -24,7 +25,6 @@ use super::identity::Session;
 use super::outbound::{Ending, Outbound};
 use super::room::Room;
 use crate::env::Env;
-use crate::transport::Transport;
 
 mod write;
 

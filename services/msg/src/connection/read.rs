@@ -9,6 +9,7 @@ use std::time::Duration;
 use im_codec::{ClientCommand, Command, FrameLimit, FrameRef, Handler, split_frame};
 use im_core::Chain;
 use im_trace::{Trace, hop};
+use im_transport::Received;
 use tracing::debug;
 
 use super::conn::{CloseReason, Conn, Output, Phase};
@@ -19,7 +20,6 @@ use super::turn::Turn;
 use super::user_meters::UserMeters;
 use crate::env::Env;
 use crate::metrics::{Limit, Pause, Refusal};
-use crate::transport::Received;
 
 /// The layer above connections.
 pub(crate) trait Upper: Send + Sync + 'static {

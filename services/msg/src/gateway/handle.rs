@@ -4,7 +4,7 @@
 //! A frame that cannot be understood, or that a client has no business with, is ignored and counted;
 //! the connection stays.
 
-mod file;
+pub(crate) mod file;
 mod login;
 mod message;
 pub(crate) mod presence;
@@ -96,7 +96,7 @@ pub(crate) fn frame(
         Handler::ReadAck => query::tell(&request),
         Handler::Presence => presence::ask(&request),
         Handler::Signal => signal::relay(&request),
-        Handler::File => file::answer(&request),
+        Handler::File => file::ask(&request),
         Handler::Dispatch
         | Handler::Login
         | Handler::Heartbeat

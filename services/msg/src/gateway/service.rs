@@ -45,6 +45,7 @@ impl Upper for Gateway {
     fn swept(self: &Arc<Self>, now: u32) {
         self.expire_sends(now);
         handle::presence::expire(self, now);
+        handle::file::expire(self, now);
         let (pending, in_flight) = self.db.sizes();
         let metrics = &self.env.metrics;
         let queries = self.queries.used();

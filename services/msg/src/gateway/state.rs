@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::calls::Calls;
 use super::drain::Drain;
+use super::files::{FileServers, Jobs};
 use super::inbox::Inbox;
 use super::public::Public;
 use super::routes::Routes;
@@ -39,6 +40,9 @@ pub(crate) struct Gateway {
     pub(crate) queries: Arc<Room>,
     pub(crate) routes: Routes,
     pub(crate) statuses: StatusJobs,
+    pub(crate) files: FileServers,
+    /// Requests that wait for file servers.
+    pub(crate) jobs: Jobs,
     pub(crate) inbox: Inbox,
     pub(crate) drain: Drain,
     /// What clients are told; `None` while the file that says it does not.
@@ -72,6 +76,8 @@ impl Gateway {
             db: Calls::new(config, Arc::clone(&queries)),
             routes: Routes::default(),
             statuses: StatusJobs::default(),
+            files: FileServers::default(),
+            jobs: Jobs::default(),
             queries,
             inbox,
             drain: Drain::new(),

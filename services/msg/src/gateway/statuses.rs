@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
+use super::files::{Job, Offer};
 use crate::connection::Conn;
 use crate::ids::{LinkId, NumberMap};
 
@@ -20,6 +21,8 @@ pub(crate) struct StatusJob {
     pub(crate) online: Vec<Vec<u32>>,
     /// Route links that have not answered.
     pub(crate) waiting: Vec<LinkId>,
+    /// The file for whose receiver it was asked, and not by a client.
+    pub(crate) file: Option<(Job, Offer)>,
 }
 
 #[derive(Default)]

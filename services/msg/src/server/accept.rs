@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use im_core::{AcceptBackoff, Chain};
 use im_runtime::listen;
+use im_transport::Transport;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tracing::warn;
@@ -14,7 +15,6 @@ use tracing::warn;
 use crate::connection::pace::Pace;
 use crate::connection::{Conn, read};
 use crate::gateway::Gateway;
-use crate::transport::Transport;
 
 /// Takes connections in, for ever.
 pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener) {

@@ -25,7 +25,7 @@ use im_proto_teamtalk::base::UserInfo;
 use im_proto_teamtalk::login::{ImLoginReq, ImLoginRes};
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 use im_rpc::local::LocalDialer;
-use im_rpc::{Accept, Connect, Dial, Link, LinkMetrics, Peers, Ring};
+use im_rpc::{Accept, Connect, Dial, FileAttach, Link, LinkMetrics, Peers, Ring, Secret};
 use im_runtime::Context;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -145,6 +145,11 @@ impl Rig {
         let (db_player, login_player) = (db.clone(), login.clone());
         let context = Context::default();
         let deps = Deps {
+            file: Peers::grpc::<FileAttach>(
+                Arc::new(StaticList::new(Vec::new())),
+                &Secret::generate(),
+                &config.link,
+            ),
             context: context.clone(),
             link_metrics: LinkMetrics::default(),
             db_proxy: Peers::local(

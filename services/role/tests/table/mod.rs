@@ -13,6 +13,7 @@ pub(crate) const WITH_ECHO: Table = Table {
         TABLE.roles[1],
         TABLE.roles[2],
         TABLE.roles[3],
+        TABLE.roles[4],
         ECHO,
     ],
     links: &[
@@ -20,6 +21,7 @@ pub(crate) const WITH_ECHO: Table = Table {
         TABLE.links[1],
         TABLE.links[2],
         TABLE.links[3],
+        TABLE.links[4],
         ATTACH,
         SAY,
     ],

@@ -156,10 +156,9 @@ impl Delivery {
         };
         let frame = encode_raw(command, 0, &event.body);
         // A signal may be left out: nobody's connection ends because others send them.
-        let kind = if command == Command::P2pCmdMsg {
-            Push::MayBeLeftOut
-        } else {
-            Push::Must
+        let kind = match command {
+            Command::P2pCmdMsg | Command::FileNotify => Push::MayBeLeftOut,
+            _ => Push::Must,
         };
         let audience = event.audience();
         let (except, broadcast) = (event.except, event.broadcast);
@@ -171,6 +170,15 @@ impl Delivery {
         };
         if broadcast {
             self.push_all(&frame, wanted).await;
+        } else if command == Command::FileNotify {
+            let (gateway, touched) = (&self.gateway, &mut self.touched.now);
+            for user in &event.users {
+                gateway.sessions.of_user(*user, |conn| {
+                    // Where the file server is may depend on where the client is.
+                    let frame = handle::file::notify_frame(conn, &event.body);
+                    push_to(gateway, conn, &frame, kind, wanted, touched);
+                });
+            }
         } else {
             for user in &event.users {
                 self.push_user(*user, &frame, kind, wanted);

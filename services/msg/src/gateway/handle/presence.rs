@@ -16,9 +16,10 @@ use im_proto_teamtalk::buddy::{ImUsersStatReq, ImUsersStatRsp};
 use im_rpc::Ring;
 use tokio::task::yield_now;
 
-use super::Request;
+use super::{Request, file};
 use crate::clock::is_due;
 use crate::connection::{Appended, Conn};
+use crate::gateway::files::{Job, Offer};
 use crate::gateway::routes::RouteBound;
 use crate::gateway::state::Gateway;
 use crate::gateway::statuses::StatusJob;
@@ -54,6 +55,31 @@ pub(super) fn ask(request: &Request<'_>) {
         bytes,
     };
     in_slices(gateway, count, question.spread(users));
+}
+
+/// Asks whether the receiver of a file has a PC online. Where nobody can say it counts as offline.
+pub(super) fn of_receiver(gateway: &Arc<Gateway>, request: Job, offer: Offer, receiver: UserId) {
+    let table = gateway.routes.table();
+    let Some(link) = table.owner(receiver) else {
+        file::receiver_known(gateway, request, offer, false);
+        return;
+    };
+    let users = vec![receiver.get()];
+    let tag = gateway.statuses.open(StatusJob {
+        conn: Weak::clone(&request.conn),
+        seq: request.seq,
+        bytes: request.bytes,
+        since: gateway.env.now(),
+        users: users.clone(),
+        online: Vec::new(),
+        waiting: vec![link.id],
+        file: Some((request, offer)),
+    });
+    let query = Call::Status(StatusQuery { tag, users });
+    if !link.offer(query, RouteBound::of(&gateway.env.config)) {
+        gateway.env.metrics.refused(Refusal::RouteQueue);
+        result(gateway, link.id, tag, &[]);
+    }
 }
 
 fn cost(users: usize) -> u32 {
@@ -125,6 +151,7 @@ impl Question {
             since: gateway.env.now(),
             users,
             online: Vec::new(),
+            file: None,
             waiting: parts.iter().map(|(link, _)| link.id).collect(),
         });
         for (link, users) in parts {
@@ -229,9 +256,14 @@ pub(crate) fn expire(gateway: &Arc<Gateway>, now: u32) {
 
 /// Answers a question whose parts are all there.
 fn finish(gateway: &Arc<Gateway>, tag: u64) {
-    let Some(job) = gateway.statuses.finish(tag) else {
+    let Some(mut job) = gateway.statuses.finish(tag) else {
         return;
     };
+    if let Some((request, offer)) = job.file.take() {
+        let is_online = job.online.iter().any(|online| !online.is_empty());
+        file::receiver_known(gateway, request, offer, is_online);
+        return;
+    }
     let question = Question {
         gateway: Arc::clone(gateway),
         conn: Weak::clone(&job.conn),

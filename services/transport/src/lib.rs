@@ -1,4 +1,4 @@
-//! Transport: bytes of one socket.
+//! Transport: bytes of one socket, as the ports for clients have it.
 //!
 //! A [`Transport`] is a socket and a stack of layers that do no I/O of their own. What is read goes
 //! through a buffer that all connections of a thread share, so an idle connection owns no memory
@@ -8,9 +8,10 @@
 //! the layer above ([`Stack::open`]), and pieces to be written into those of the layer below
 //! ([`Stack::seal`]). A variant may hold another stack. Which one a connection gets is decided once,
 //! by its first bytes; today there is one.
+#![forbid(unsafe_code)]
 
 mod socket;
 mod stack;
 
-pub(crate) use socket::{Received, Transport};
+pub use socket::{Received, Transport};
 use stack::Stack;

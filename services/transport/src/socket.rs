@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read as _};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::Stack;
+use crate::Stack;
 
 /// Size of the shared buffer: one read takes at most this much of one connection.
 const SCRATCH: usize = 64 << 10;
@@ -19,7 +19,7 @@ thread_local! {
 
 /// What one read brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Received<R> {
+pub enum Received<R> {
     /// Bytes, and what was made of them.
     Bytes(R),
     /// Nothing yet.
@@ -29,31 +29,39 @@ pub(crate) enum Received<R> {
 }
 
 /// The socket of one connection with the layers on it.
-pub(crate) struct Transport {
+#[derive(Debug)]
+pub struct Transport {
     sock: TcpStream,
     stack: Stack,
 }
 
 impl Transport {
-    pub(crate) fn new(sock: TcpStream) -> Self {
+    /// The first byte that comes belongs to the client's frames.
+    pub fn new(sock: TcpStream) -> Self {
         Self {
             sock,
             stack: Stack::Plain,
         }
     }
 
+    /// The own address, to which the client came; nothing when the socket is of no use any more.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        let local = self.sock.local_addr().ok()?;
+        Some(local.ip().to_canonical())
+    }
+
     /// Waits until there is something to read; false when the socket is of no use any more.
-    pub(crate) async fn readable(&self) -> bool {
+    pub async fn readable(&self) -> bool {
         self.sock.readable().await.is_ok()
     }
 
     /// Waits until the socket takes more; false when it is of no use any more.
-    pub(crate) async fn writable(&self) -> bool {
+    pub async fn writable(&self) -> bool {
         self.sock.writable().await.is_ok()
     }
 
     /// Reads once and hands on what was read. `above` must not read any connection.
-    pub(crate) fn receive<R>(&self, above: impl FnOnce(&[u8]) -> R) -> Received<R> {
+    pub fn receive<R>(&self, above: impl FnOnce(&[u8]) -> R) -> Received<R> {
         BUFFER.with_borrow_mut(|buffer| match self.read(buffer) {
             Ok(0) => Received::End,
             Ok(n) => {
@@ -88,7 +96,7 @@ impl Transport {
     ///
     /// # Errors
     /// `WouldBlock` when the socket takes nothing now; anything else ends the connection.
-    pub(crate) fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stack.seal(pieces, |pieces| match pieces {
             [only] => self.sock.try_write(only),
             _ => self.sock.try_write_vectored(pieces),
@@ -96,13 +104,13 @@ impl Transport {
     }
 
     /// The client sees the end of the stream behind the last byte written.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         // The peer may be gone already; then there is nothing to tell.
         SockRef::from(&self.sock).shutdown(Shutdown::Write).ok();
     }
 
     /// Ends both directions at once.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         // An error means that it is closed already.
         SockRef::from(&self.sock).shutdown(Shutdown::Both).ok();
     }

@@ -1,0 +1,201 @@
+//! Files that are stored: found at the start, listed, confirmed, deleted, expired.
+
+use std::sync::Arc;
+
+use im_blob::{BlobError, BlobMeta, LIST_MAX, Put};
+use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
+use im_proto_rpc::v1::StoredFile;
+use prost::Message as _;
+use tracing::{info, warn};
+
+use super::Hub;
+use crate::TaskId;
+use crate::conn::Conn;
+use crate::metrics::Refusal;
+use crate::tasks::{ConnId, File, Offer, Pull};
+
+/// Type of everything that is stored here: what is in it is the people's affair.
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+impl Hub {
+    /// Takes up what is stored.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn restore(&self) -> Result<(), BlobError> {
+        let mut after = None;
+        let (mut files, mut strange) = (0, 0);
+        loop {
+            let page = self.blobs.list(after, LIST_MAX).await?;
+            strange += page.corrupt;
+            for blob in &page.blobs {
+                match file(blob.meta.tag(), blob.size, blob.created) {
+                    Some(file) => {
+                        let task = TaskId::of_blob(blob.name);
+                        self.state().tasks.restore(task, file);
+                        files += 1;
+                    }
+                    None => strange += 1,
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if strange > 0 {
+            warn!(
+                strange,
+                "the directory has files that are none of this server's"
+            );
+        }
+        info!(files, "files wait for their receivers");
+        self.show(&self.state());
+        Ok(())
+    }
+
+    /// How the file of a task is stored.
+    pub(crate) fn put(task: TaskId, offer: &Offer) -> Option<Put> {
+        let tag = StoredFile {
+            task: String::new(),
+            from: offer.from.get(),
+            to: offer.to.get(),
+            name: offer.name.clone(),
+            size: 0,
+            stored: 0,
+        };
+        let meta = BlobMeta::new(CONTENT_TYPE, tag.encode_to_vec()).ok()?;
+        Some(Put {
+            name: task.blob(),
+            meta,
+            bound: offer.size.into(),
+            expected: offer.size.into(),
+        })
+    }
+
+    /// An upload is stored. False when its task has ended meanwhile: nobody will know of the file.
+    pub(crate) fn uploaded(&self, conn: &Conn, stored: UnixSeconds) -> bool {
+        let waiting: Option<(ConnId, Pull)> = {
+            let mut state = self.state();
+            let Ok(waiting) = state.tasks.uploaded(conn.id, stored) else {
+                return false;
+            };
+            self.show(&state);
+            waiting
+        };
+        if let Some((receiver, pull)) = waiting {
+            let receiver = self.state().conns.get(&receiver).cloned();
+            if let Some(receiver) = receiver {
+                receiver.answer(pull);
+            }
+        }
+        true
+    }
+
+    /// What waits for a user.
+    pub(crate) fn waiting(&self, user: UserId) -> Vec<StoredFile> {
+        let state = self.state();
+        let waiting = state.tasks.waiting(user).into_iter();
+        waiting.map(|(task, file)| told(task, file)).collect()
+    }
+
+    /// The file of a task that this user has sent, if it is stored.
+    pub(crate) fn confirmed(&self, from: UserId, task: TaskId) -> Option<StoredFile> {
+        let state = self.state();
+        state.tasks.confirm(from, task).map(|file| told(task, file))
+    }
+
+    /// Deletes a file that this user has fetched or does not want. From now on it is in no list.
+    pub(crate) fn delete(self: &Arc<Self>, to: UserId, task: TaskId) -> bool {
+        {
+            let mut state = self.state();
+            if !state.tasks.delete(to, task) {
+                return false;
+            }
+            self.show(&state);
+        }
+        let hub = Arc::clone(self);
+        // As many as there are files.
+        self.tasks.spawn(async move { hub.remove(task).await });
+        true
+    }
+
+    /// Deletes a file that is in no list any more; one that cannot be deleted now is another time.
+    async fn remove(&self, task: TaskId) {
+        if let Err(error) = self.blobs.delete(task.blob()).await {
+            warn!(error = %Chain(&error), ?task, "a file was not deleted");
+            self.metrics.refused(Refusal::Store);
+            self.state().doomed.push(task);
+        }
+    }
+
+    /// A file was stored of whose task nobody knows any more.
+    pub(crate) fn discard(self: &Arc<Self>, task: TaskId) {
+        let hub = Arc::clone(self);
+        self.tasks.spawn(async move { hub.remove(task).await });
+    }
+
+    /// The store does not take a file.
+    pub(crate) fn store_failed(&self, task: TaskId, error: &BlobError) {
+        warn!(error = %Chain(error), ?task, "a file cannot be stored");
+        self.metrics.refused(Refusal::Store);
+    }
+
+    /// A stored file cannot be read: nobody is offered it any more.
+    pub(crate) fn lost(&self, task: TaskId, error: &BlobError) {
+        warn!(error = %Chain(error), ?task, "a stored file cannot be read");
+        self.metrics.refused(Refusal::Store);
+        if matches!(error, BlobError::NotFound | BlobError::Corrupt(_)) {
+            let mut state = self.state();
+            state.tasks.forget(task);
+            self.show(&state);
+        }
+    }
+
+    /// Deletes files that nobody has fetched in time, and what uploads have left that are no more.
+    pub(crate) async fn clean(&self) {
+        let before = UnixSeconds::now().saturating_sub(self.config.keep.as_seconds_u32());
+        let old = self.state().tasks.older_than(before);
+        for task in old {
+            if self.state().tasks.forget(task) {
+                self.metrics.expired_files.inc();
+                info!(?task, "nobody fetched a file in time");
+            }
+            self.remove(task).await;
+        }
+        let doomed = std::mem::take(&mut self.state().doomed);
+        for task in doomed {
+            self.remove(task).await;
+        }
+        if let Err(error) = self.blobs.sweep().await {
+            warn!(error = %Chain(&error), "what uploads have left was not removed");
+            self.metrics.refused(Refusal::Store);
+        }
+        self.show(&self.state());
+    }
+}
+
+/// What is stored beside the bytes.
+fn file(tag: &[u8], size: u64, stored: UnixSeconds) -> Option<File> {
+    let tag = StoredFile::decode(tag).ok()?;
+    Some(File {
+        from: UserId::from_wire(tag.from)?,
+        to: UserId::from_wire(tag.to)?,
+        name: tag.name,
+        size: u32::try_from(size).ok()?,
+        stored,
+        reader: None,
+    })
+}
+
+fn told(task: TaskId, file: &File) -> StoredFile {
+    StoredFile {
+        task: task.to_string(),
+        from: file.from.get(),
+        to: file.to.get(),
+        name: file.name.clone(),
+        size: file.size,
+        stored: file.stored.get(),
+    }
+}
