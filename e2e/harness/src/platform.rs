@@ -19,6 +19,8 @@ use crate::proxy::Proxy;
 /// Time in which a platform must be ready on a busy machine.
 const READY: Duration = Duration::from_mins(1);
 
+mod pictures;
+
 /// Ports as documented.
 pub mod ports {
     /// login: HTTP.
@@ -27,6 +29,8 @@ pub mod ports {
     pub const LOGIN_BINARY: u16 = 8008;
     /// login: load reports.
     pub const LOGIN_CONTROL: u16 = 8100;
+    /// msfs: pictures.
+    pub const MSFS: u16 = 8700;
     /// msg: clients.
     pub const MSG: u16 = 8000;
     /// route.
@@ -46,7 +50,7 @@ pub const CHEAP_HASHES: [&str; 2] = [
 ];
 
 /// Tables of the configuration that belong to one role.
-const ROLE_TABLES: [&str; 4] = ["login", "msg", "route", "db_proxy"];
+const ROLE_TABLES: [&str; 5] = ["login", "msfs", "msg", "route", "db_proxy"];
 
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {

@@ -96,7 +96,7 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
         DataDir::refuse_writable_by_others(dir)?;
     }
     let secrets = Secrets {
-        installation: secret::of_all_in_one(&config)?,
+        installation: Some(secret::of_all_in_one(&config)?),
         administrators: Some(secret::of_administrators(&config)?),
         remembered_logins: secret::of_remembered_logins(&config)?,
     };
@@ -116,8 +116,11 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     } else {
         (None, None)
     };
+    // Who has no link has nobody to prove itself to.
+    let has_links = TABLE.dials(role) || TABLE.served_by(role).next().is_some();
+    let installation = has_links.then(|| secret::of_role(&config)).transpose()?;
     let secrets = Secrets {
-        installation: secret::of_role(&config)?,
+        installation,
         administrators,
         remembered_logins,
     };
@@ -126,7 +129,8 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
 
 /// The secrets of a process.
 struct Secrets {
-    installation: Kept,
+    /// Where a role runs that has links.
+    installation: Option<Kept>,
     /// Where db-proxy runs.
     administrators: Option<Kept>,
     /// Where db-proxy runs and remembers logins.
@@ -136,7 +140,9 @@ struct Secrets {
 impl Secrets {
     /// From now on a change of a file counts.
     fn follow(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        tasks.spawn(follow(self.installation, Secret::reload, stop.clone()));
+        if let Some(kept) = self.installation {
+            tasks.spawn(follow(kept, Secret::reload, stop.clone()));
+        }
         if let Some(kept) = self.administrators {
             tasks.spawn(follow(kept, Secret::reload, stop.clone()));
         }
@@ -245,6 +251,10 @@ async fn run(
         assembly.note("admin", "http", admin.local_addr());
     }
     for role in plan.roles(&TABLE) {
+        if plan == Plan::All && !assembly.shared.config.runs(role.section) {
+            info!(%role, "switched off");
+            continue;
+        }
         assembly.bind(role, roles::BINDS).await?;
     }
     let (running, addresses) = assembly.start();
@@ -304,7 +314,10 @@ fn share(config: ImdConfig, secrets: &Secrets, aside: Aside) -> Shared {
     });
     Shared {
         config,
-        secret: secrets.installation.secret.clone(),
+        secret: match &secrets.installation {
+            Some(kept) => kept.secret.clone(),
+            None => Secret::generate(),
+        },
         admin_secret: secrets
             .administrators
             .as_ref()

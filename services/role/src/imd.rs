@@ -4,7 +4,13 @@ use crate::{Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, 
 
 /// All roles, and the links between them. Where links leave the order open, it is that of the rows.
 pub const TABLE: Table = Table {
-    roles: &[Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN],
+    roles: &[
+        Role::DB_PROXY,
+        Role::ROUTE,
+        Role::MSFS,
+        Role::MSG,
+        Role::LOGIN,
+    ],
     links: &[
         link::DB_PROXY_ATTACH,
         link::ROUTE_ATTACH,
@@ -65,6 +71,22 @@ impl Role {
         }],
         admin_port: 10_703,
         optional: false,
+        ..Spec::PLAIN
+    });
+
+    /// Keeps pictures and avatars.
+    pub const MSFS: Self = Self::new(&Spec {
+        name: "msfs",
+        field: "msfs",
+        section: "msfs",
+        about: "pictures and avatars over HTTP",
+        listeners: &[Listener::client("http", "listen", 8700)],
+        admin_port: 10_706,
+        kubernetes: Kubernetes {
+            // Its pictures are on a volume.
+            workload: Workload::StatefulSet,
+            ..Kubernetes::PLAIN
+        },
         ..Spec::PLAIN
     });
 

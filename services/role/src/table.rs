@@ -139,7 +139,14 @@ mod tests {
     #[test]
     fn whoever_is_dialed_starts_before_whoever_dials() {
         let order = TABLE.in_order_of_start();
-        assert_eq!(order, [Role::ROUTE, Role::DB_PROXY, Role::LOGIN, Role::MSG]);
+        let expected = [
+            Role::ROUTE,
+            Role::DB_PROXY,
+            Role::MSFS,
+            Role::LOGIN,
+            Role::MSG,
+        ];
+        assert_eq!(order, expected);
         let place = |role| order.iter().position(|other| *other == role);
         for link in TABLE.links {
             assert!(place(link.to) < place(link.from), "{}", link.kind);
@@ -149,7 +156,14 @@ mod tests {
     #[test]
     fn each_role_is_rolled_out_behind_those_that_its_links_put_before_it() {
         let order = TABLE.in_order_of_rollout();
-        assert_eq!(order, [Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN]);
+        let expected = [
+            Role::DB_PROXY,
+            Role::ROUTE,
+            Role::MSFS,
+            Role::MSG,
+            Role::LOGIN,
+        ];
+        assert_eq!(order, expected);
         for (place, role) in order.iter().enumerate() {
             let before = TABLE.waits_for(*role, true);
             assert!(before.iter().all(|other| order[..place].contains(other)));

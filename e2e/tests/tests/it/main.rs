@@ -34,6 +34,7 @@ mod login_rules;
 mod messages;
 mod oddities;
 mod orders;
+mod pictures;
 mod presence;
 mod processes;
 mod profiles;

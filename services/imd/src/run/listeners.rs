@@ -10,7 +10,10 @@ use crate::config::BadConfig;
 pub(super) fn check(plan: Plan, config: &ImdConfig) -> Result<(), BadConfig> {
     let mut config = config.clone();
     let admin = ("admin.listen", config.admin.listen.clone());
-    let opened = of(plan);
+    let mut opened = of(plan);
+    if plan == Plan::All {
+        opened.retain(|(key, _)| config.runs(key.split('.').next().unwrap_or_default()));
+    }
     let mut all = vec![(admin.0, admin.1.as_str())];
     for (key, address) in config.listeners() {
         if opened.iter().any(|(of, _)| of == key) {
@@ -58,6 +61,14 @@ mod tests {
         config.login.http_listen = "0.0.0.0:8100".to_owned();
         assert!(check(Plan::All, &config).is_ok());
         assert!(check(Plan::One(Role::LOGIN), &config).is_err());
+        config.login.http_listen = "0.0.0.0:8700".to_owned();
+        assert!(check(Plan::All, &config).is_err());
+        config.msfs.enabled = false;
+        assert!(
+            check(Plan::All, &config).is_ok(),
+            "a role that is off opens nothing"
+        );
+        assert!(check(Plan::One(Role::MSFS), &config).is_ok());
         config.admin.listen = "127.0.0.1:8000".to_owned();
         assert!(check(Plan::All, &config).is_err());
         assert!(check(Plan::One(Role::MSG), &config).is_err());

@@ -274,7 +274,9 @@ fn the_store_is_private_also_in_a_folder_that_existed_and_an_open_folder_is_refu
         let name = entry.file_name();
         // Where the administrators' port is, is no secret.
         if name != "admin-address" {
-            assert_eq!(mode, 0o600, "{name:?}");
+            let is_folder = entry.metadata().unwrap().is_dir();
+            let expected = if is_folder { 0o700 } else { 0o600 };
+            assert_eq!(mode, expected, "{name:?}");
             seen += 1;
         }
     }

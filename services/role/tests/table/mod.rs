@@ -13,6 +13,7 @@ pub(crate) const WITH_ECHO: Table = Table {
         TABLE.roles[1],
         TABLE.roles[2],
         TABLE.roles[3],
+        TABLE.roles[4],
         ECHO,
     ],
     links: &[
