@@ -52,9 +52,9 @@ pub struct MsfsConfig {
     pub reserved_per_network: usize,
     /// Time for the head of a request, and between two requests of a connection.
     pub head_timeout: Span,
-    /// Time that a body or an answer has on top of what `least_rate` gives it.
+    /// How long a client may send a body or take an answer more slowly than `least_rate`.
     pub body_grace: Span,
-    /// Bytes per second that a client must send or take, on average since the body or the answer began.
+    /// Bytes per second that a client must send or take, on average over `body_grace`.
     pub least_rate: ByteSize,
     /// Time a client has to take its answer and close.
     pub linger: Span,

@@ -42,23 +42,22 @@ pub(crate) struct Pace {
 #[derive(Debug)]
 struct State {
     turn: Turn,
-    since: Instant,
-    /// Bytes moved in this turn.
-    bytes: u64,
+    /// When the client is too slow, unless something moves until then.
+    deadline: Instant,
     /// Since when the client takes nothing of what is to be written.
     blocked: Option<Instant>,
 }
 
 impl Pace {
-    /// So many bytes per second on average over a turn, beyond the grace.
+    /// So many bytes per second; a client may fall behind by the grace. What moved faster earns it no more
+    /// than that: what the kernel holds for it has moved for us.
     pub(crate) fn new(grace: Duration, least: u64) -> Self {
         Self {
             grace,
             least,
             state: Arc::new(Mutex::new(State {
                 turn: Turn::Ours,
-                since: Instant::now(),
-                bytes: 0,
+                deadline: Instant::now() + grace,
                 blocked: None,
             })),
         }
@@ -68,8 +67,7 @@ impl Pace {
     pub(crate) fn begin(&self, turn: Turn) {
         let mut state = self.lock();
         state.turn = turn;
-        state.since = Instant::now();
-        state.bytes = 0;
+        state.deadline = Instant::now() + self.grace;
     }
 
     /// So many bytes moved; `in_turn` is when that counts.
@@ -79,7 +77,11 @@ impl Pace {
             state.blocked = None;
         }
         if state.turn == in_turn {
-            state.bytes = state.bytes.saturating_add(bytes as u64);
+            let millis = bytes as u128 * 1_000 / u128::from(self.least.max(1));
+            let earned = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+            let latest = Instant::now() + self.grace;
+            let earned = state.deadline.checked_add(earned).unwrap_or(latest);
+            state.deadline = earned.min(latest);
         }
     }
 
@@ -90,15 +92,10 @@ impl Pace {
     /// The turn in which the client is too slow by now, if it is.
     fn broken(&self, now: Instant) -> Option<Turn> {
         let state = self.lock();
-        let millis = u128::from(state.bytes) * 1_000 / u128::from(self.least.max(1));
-        let earned = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
         match (state.turn, state.blocked) {
             (Turn::Ours, Some(since)) => (now > since + self.grace).then_some(Turn::Taking),
             (Turn::Ours, None) => None,
-            (turn, _) => {
-                let limit = self.grace.saturating_add(earned);
-                (now.saturating_duration_since(state.since) > limit).then_some(turn)
-            }
+            (turn, _) => (now > state.deadline).then_some(turn),
         }
     }
 
@@ -230,50 +227,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_has_the_grace_and_a_second_for_each_thousand_bytes() {
+    async fn a_body_may_fall_behind_by_the_grace_and_no_more() {
         let (pace, begin) = (pace(), Instant::now());
-        assert_eq!(
-            pace.broken(begin + GRACE * 9),
-            None,
-            "a head has its own limit"
-        );
+        let broken = |after: u64| pace.broken(begin + millis(after));
+        assert_eq!(broken(90_000), None, "a head has its own limit");
         pace.begin(Turn::Sending);
-        assert_eq!(pace.broken(begin + GRACE), None);
-        assert_eq!(pace.broken(begin + GRACE + millis(1)), Some(Turn::Sending));
+        assert_eq!(broken(10_000), None);
+        assert_eq!(broken(10_001), Some(Turn::Sending));
+        tokio::time::advance(millis(4_000)).await;
         pace.moved(Turn::Sending, 2_500);
-        assert_eq!(pace.broken(begin + GRACE + millis(2_500)), None);
-        assert_eq!(
-            pace.broken(begin + GRACE + millis(2_501)),
-            Some(Turn::Sending)
-        );
+        assert_eq!(broken(12_500), None);
+        assert_eq!(broken(12_501), Some(Turn::Sending));
+        // What came at once lets nobody rest for longer.
+        pace.moved(Turn::Sending, 1_000_000);
+        assert_eq!(broken(14_000), None);
+        assert_eq!(broken(14_001), Some(Turn::Sending));
         pace.moved(Turn::Taking, 1_000_000);
-        assert_eq!(
-            pace.broken(begin + GRACE + millis(2_501)),
-            Some(Turn::Sending)
-        );
+        assert_eq!(broken(14_001), Some(Turn::Sending));
         pace.begin(Turn::Ours);
-        assert_eq!(pace.broken(begin + GRACE * 9), None);
+        assert_eq!(broken(90_000), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_taken_at_the_same_pace_to_its_last_byte() {
         let (pace, begin) = (pace(), Instant::now());
         pace.begin(Turn::Taking);
+        tokio::time::advance(millis(2_000)).await;
         pace.moved(Turn::Taking, 1_000);
         assert_eq!(pace.broken(begin + GRACE + millis(1_000)), None);
-        assert_eq!(
-            pace.broken(begin + GRACE + millis(1_001)),
-            Some(Turn::Taking)
-        );
+        let late = begin + GRACE + millis(1_001);
+        assert_eq!(pace.broken(late), Some(Turn::Taking));
         // All of it is on its way, but the client takes no more.
         pace.begin(Turn::Ours);
+        let since = Instant::now();
         pace.blocked();
-        assert_eq!(pace.broken(begin + GRACE), None);
+        assert_eq!(pace.broken(since + GRACE), None);
         tokio::time::advance(millis(500)).await;
         pace.blocked();
-        assert_eq!(pace.broken(begin + GRACE + millis(1)), Some(Turn::Taking));
+        assert_eq!(pace.broken(since + GRACE + millis(1)), Some(Turn::Taking));
         pace.moved(Turn::Taking, 1);
-        assert_eq!(pace.broken(begin + GRACE * 9), None);
+        assert_eq!(pace.broken(since + GRACE * 9), None);
     }
 
     #[tokio::test(start_paused = true)]

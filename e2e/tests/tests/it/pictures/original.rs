@@ -261,7 +261,7 @@ async fn an_avatar_comes_in_the_sizes_that_clients_ask_for() {
         assert_eq!(first.header("content-type"), Some("image/jpeg"));
         assert_eq!(jpeg_size(&first.body), expected);
         // Made once: the same bytes with the same tag, and nothing to send to who has them.
-        assert_eq!(get(address, &scaled, &[]).await, first);
+        assert_eq!(get(address, &scaled, &[]).await.body, first.body);
         let tag = first.header("etag").unwrap();
         let has = get(address, &scaled, &[("If-None-Match", tag)]).await;
         assert_eq!((has.status, has.body.len()), (304, 0));

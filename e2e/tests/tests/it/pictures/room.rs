@@ -37,7 +37,8 @@ async fn without_room_uploads_are_refused_and_chat_is_unhurt() {
         "--bind".to_owned(),
         address.to_string(),
     ];
-    for set in CHEAP_HASHES.iter().chain(&["msg.rate_limit=0"]) {
+    let free = ["msg.rate_limit=0", "msfs.upload_burst=100GiB"];
+    for set in CHEAP_HASHES.iter().chain(&free) {
         args.extend(["--set".to_owned(), (*set).to_owned()]);
     }
     let spec = Spec {

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::WAIT;
 
-/// Longest wait for an answer.
-const LIMIT: std::time::Duration = WAIT;
+/// Longest wait for an answer: on a busy machine a large picture takes a while to be scaled.
+const LIMIT: std::time::Duration = WAIT.saturating_mul(6);
 
 /// An answer of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
