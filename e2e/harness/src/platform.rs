@@ -5,6 +5,7 @@
 
 mod files;
 mod options;
+mod pictures;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,7 +32,7 @@ pub const CHEAP_HASHES: [&str; 2] = [
 ];
 
 /// Tables of the configuration that belong to one role.
-const ROLE_TABLES: [&str; 5] = ["login", "msg", "route", "db_proxy", "file"];
+const ROLE_TABLES: [&str; 6] = ["login", "msfs", "msg", "route", "db_proxy", "file"];
 
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {

@@ -188,7 +188,7 @@ mod tests {
         serde_json::from_str(fields).unwrap()
     }
 
-    /// Those that a specification speaks of.
+    /// The roles that the smallest specification has.
     fn roles() -> impl Iterator<Item = Role> {
         let roles = im_role::TABLE.roles.iter().copied();
         roles.filter(|role| !role.optional)

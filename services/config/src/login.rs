@@ -21,7 +21,9 @@ pub struct LoginConfig {
     pub control_listen: String,
     /// Bounds of the links of msg servers.
     pub link: LinkConfig,
-    /// Base URL of the image store that clients are told, with the trailing slash.
+    /// Base URL of the image store that clients are told, with the trailing slash. As the host of
+    /// `http://*:8700/` stands that at which a client asked. all-in-one tells that of its own msfs server
+    /// unless this says another.
     pub msfs: String,
     /// URL of the page of links that clients are told.
     pub discovery: String,

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::bounds::{self, Declared};
 use crate::{
-    AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsgConfig,
-    PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
+    AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsfsConfig,
+    MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
 };
 
 /// Configuration of a process.
@@ -42,6 +42,8 @@ pub struct ImdConfig {
     pub sqlite: SqliteConfig,
     /// The login role.
     pub login: LoginConfig,
+    /// The msfs role.
+    pub msfs: MsfsConfig,
     /// The msg role.
     pub msg: MsgConfig,
     /// The route role.
@@ -66,6 +68,7 @@ impl Check for ImdConfig {
             store: _,
             sqlite,
             login,
+            msfs,
             msg,
             route,
             db_proxy,
@@ -78,6 +81,7 @@ impl Check for ImdConfig {
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
         checker.table("login", login);
+        checker.table("msfs", msfs);
         checker.table("msg", msg);
         checker.table("route", route);
         checker.table("db_proxy", db_proxy);
@@ -106,6 +110,7 @@ impl ImdConfig {
             ("login.http_listen", &mut self.login.http_listen),
             ("login.client_listen", &mut self.login.client_listen),
             ("login.control_listen", &mut self.login.control_listen),
+            ("msfs.listen", &mut self.msfs.listen),
             ("msg.listen", &mut self.msg.listen),
             ("route.listen", &mut self.route.listen),
             ("db_proxy.listen", &mut self.db_proxy.listen),
@@ -113,6 +118,16 @@ impl ImdConfig {
             ("file.client_listen", &mut self.file.client_listen),
             ("file.listen", &mut self.file.listen),
         ]
+    }
+
+    /// Whether a process that runs all roles runs the one with this section: an optional one can be
+    /// switched off.
+    pub fn runs(&self, section: &str) -> bool {
+        match section {
+            "file" => self.file.enabled,
+            "msfs" => self.msfs.enabled,
+            _ => true,
+        }
     }
 
     /// This configuration as a file.
@@ -144,6 +159,7 @@ mod tests {
         assert_eq!(port(&config.login.client_listen), 8008);
         assert_eq!(port(&config.login.control_listen), 8100);
         assert_eq!(port(&config.msg.listen), 8000);
+        assert_eq!(port(&config.msfs.listen), 8700);
         assert_eq!(port(&config.route.listen), 8200);
         assert_eq!(port(&config.db_proxy.listen), 10600);
         assert_eq!(port(&config.file.client_listen), 8600);
@@ -177,6 +193,19 @@ mod tests {
         known.sort();
         expected.sort();
         assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn every_optional_role_can_be_switched_off_and_no_other() {
+        let key = |section: &str| crate::table::nest(&format!("{section}.enabled"), false.into());
+        for role in im_role::TABLE.roles {
+            let off: Result<ImdConfig, _> = key(role.section).try_into();
+            assert_eq!(off.is_ok(), role.optional, "{role}");
+            if let Ok(off) = off {
+                assert!(!off.runs(role.section), "{role}");
+            }
+            assert!(ImdConfig::default().runs(role.section), "{role}");
+        }
     }
 
     #[test]

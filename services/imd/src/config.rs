@@ -118,6 +118,8 @@ pub(crate) fn load_role(args: &ConfigArgs, role: Role) -> Result<ImdConfig, BadC
 /// The configuration of a process that runs everything.
 pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfig> {
     let mut presets = within_loopback();
+    // That of the msfs server of the same process, once it is bound.
+    presets.push(("login.msfs".to_owned(), String::new()));
     if let Some(path) = &args.manifest {
         let manifest = manifest::read(path).map_err(|source| BadConfig::Manifest {
             path: path.clone(),
@@ -259,6 +261,7 @@ mod tests {
         let config = all_in_one(Some("0.0.0.0"), &["msg.listen=127.0.0.1:0"]);
         assert_eq!(config.msg.listen, "0.0.0.0:0");
         assert_eq!(config.login.client_listen, "0.0.0.0:8008");
+        assert_eq!(config.msfs.listen, "0.0.0.0:8700");
         assert_eq!(
             config.db_proxy.listen, "127.0.0.1:10600",
             "internal ports stay inside"
@@ -292,6 +295,7 @@ mod tests {
             Role::ROUTE,
             Role::DB_PROXY,
             Role::FILE,
+            Role::MSFS,
         ];
         let ports = roles.map(|role| load_role(&args, role).unwrap().admin.listen);
         assert_eq!(
@@ -301,7 +305,8 @@ mod tests {
                 "127.0.0.1:10702",
                 "127.0.0.1:10703",
                 "127.0.0.1:10704",
-                "127.0.0.1:10705"
+                "127.0.0.1:10705",
+                "127.0.0.1:10706"
             ]
         );
         assert_eq!(all_in_one(None, &[]).admin.listen, "127.0.0.1:10700");

@@ -55,7 +55,7 @@ impl Plan {
         match self {
             Self::All => {
                 let all = table.in_order_of_start().into_iter();
-                all.filter(|role| !is_off(*role, config)).collect()
+                all.filter(|role| config.runs(role.section)).collect()
             }
             Self::One(role) => vec![role],
         }
@@ -72,11 +72,6 @@ impl Plan {
             Self::One(role) => format!("imd-{role}"),
         }
     }
-}
-
-/// Whether a process that runs everything does without this role.
-fn is_off(role: Role, config: &ImdConfig) -> bool {
-    role == Role::FILE && !config.file.enabled
 }
 
 /// What every role of the process shares.
@@ -104,7 +99,7 @@ pub(crate) fn all_in_one(args: &AllInOneArgs) -> anyhow::Result<ExitCode> {
         DataDir::refuse_writable_by_others(dir)?;
     }
     let secrets = Secrets {
-        installation: secret::of_all_in_one(&config)?,
+        installation: Some(secret::of_all_in_one(&config)?),
         administrators: Some(secret::of_administrators(&config)?),
         remembered_logins: secret::of_remembered_logins(&config)?,
     };
@@ -124,8 +119,11 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     } else {
         (None, None)
     };
+    // Who has no link has nobody to prove itself to.
+    let has_links = TABLE.dials(role) || TABLE.served_by(role).next().is_some();
+    let installation = has_links.then(|| secret::of_role(&config)).transpose()?;
     let secrets = Secrets {
-        installation: secret::of_role(&config)?,
+        installation,
         administrators,
         remembered_logins,
     };
@@ -134,7 +132,8 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
 
 /// The secrets of a process.
 struct Secrets {
-    installation: Kept,
+    /// Where a role runs that has links.
+    installation: Option<Kept>,
     /// Where db-proxy runs.
     administrators: Option<Kept>,
     /// Where db-proxy runs and remembers logins.
@@ -144,7 +143,9 @@ struct Secrets {
 impl Secrets {
     /// From now on a change of a file counts.
     fn follow(self, tasks: &TaskTracker, stop: &CancellationToken) {
-        tasks.spawn(follow(self.installation, Secret::reload, stop.clone()));
+        if let Some(kept) = self.installation {
+            tasks.spawn(follow(kept, Secret::reload, stop.clone()));
+        }
         if let Some(kept) = self.administrators {
             tasks.spawn(follow(kept, Secret::reload, stop.clone()));
         }
@@ -313,7 +314,10 @@ fn share(config: ImdConfig, secrets: &Secrets, aside: Aside) -> Shared {
     });
     Shared {
         config,
-        secret: secrets.installation.secret.clone(),
+        secret: match &secrets.installation {
+            Some(kept) => kept.secret.clone(),
+            None => Secret::generate(),
+        },
         admin_secret: secrets
             .administrators
             .as_ref()

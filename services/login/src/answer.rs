@@ -1,7 +1,11 @@
 //! What clients are told, to the byte.
 
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::Bytes;
 use im_codec::{Command, encode};
+use im_config::WHERE_ASKED;
 use im_proto_teamtalk::base::ResultType;
 use im_proto_teamtalk::login::ImMsgServRsp;
 
@@ -22,17 +26,19 @@ pub(crate) struct Answers {
 impl Answers {
     pub(crate) fn new(msfs: &str, discovery: &str, retry_after_s: u32) -> Self {
         Self {
-            msfs: json(msfs),
+            msfs: msfs.to_owned(),
             discovery: json(discovery),
             retry_after_s,
         }
     }
 
-    /// The whole HTTP answer. Its header lines have no blank after the colon, and its status is 200
-    /// even for a failure; `Retry-After` is ours and in failures only.
-    pub(crate) fn http(&self, choice: &Choice) -> Vec<u8> {
+    /// The whole HTTP answer to a client that came to this address of ours. Its header lines have no blank
+    /// after the colon, and its status is 200 even for a failure; `Retry-After` is ours and in failures only.
+    pub(crate) fn http(&self, choice: &Choice, local: Option<IpAddr>) -> Vec<u8> {
         let (body, retry) = match choice {
-            Choice::Fresh(address) | Choice::LastKnown(address) => (self.success(address), None),
+            Choice::Fresh(address) | Choice::LastKnown(address) => {
+                (self.success(address, local), None)
+            }
             Choice::Nobody => (failure(1, NOBODY), Some(self.retry_after_s)),
             Choice::AllFull => (failure(2, ALL_FULL), Some(self.retry_after_s)),
         };
@@ -52,12 +58,9 @@ impl Answers {
     }
 
     /// The port is text: Windows reads it so, the others convert.
-    fn success(&self, address: &Address) -> String {
-        let Self {
-            msfs,
-            discovery,
-            retry_after_s: _,
-        } = self;
+    fn success(&self, address: &Address, local: Option<IpAddr>) -> String {
+        let discovery = &self.discovery;
+        let msfs = json(&self.msfs(local));
         let (prior, backup) = (json(&address.ip1), json(&address.ip2));
         let port = address.port;
         format!(
@@ -72,6 +75,29 @@ impl Answers {
                 \"priorIP\" : {prior}\n\
              }}\n"
         )
+    }
+
+    /// The base URL of pictures, as who came to this address of ours is told: with [`WHERE_ASKED`] as its
+    /// host it is that address.
+    fn msfs(&self, local: Option<IpAddr>) -> Cow<'_, str> {
+        let rest = self
+            .msfs
+            .strip_prefix("http://")
+            .and_then(|rest| rest.strip_prefix(WHERE_ASKED));
+        let asked = rest
+            .zip(local)
+            .and_then(|(rest, local)| Some((rest.strip_prefix(':')?.split_once('/')?, local)));
+        let Some(((port, path), local)) = asked else {
+            return Cow::Borrowed(&self.msfs);
+        };
+        match port.parse() {
+            Ok(port) => format!(
+                "http://{}/{path}",
+                SocketAddr::new(local.to_canonical(), port)
+            )
+            .into(),
+            Err(_) => Cow::Borrowed(&self.msfs),
+        }
     }
 }
 
@@ -143,12 +169,34 @@ mod tests {
             \x20  \"port\" : \"8000\",\n\
             \x20  \"priorIP\" : \"10.0.0.11\"\n\
             }\n";
-        let answer = answers().http(&Choice::Fresh(address()));
+        let answer = answers().http(&Choice::Fresh(address()), None);
         assert_eq!(String::from_utf8(answer).unwrap(), expected);
         assert_eq!(
-            answers().http(&Choice::LastKnown(address())),
-            answers().http(&Choice::Fresh(address()))
+            answers().http(&Choice::LastKnown(address()), None),
+            answers().http(&Choice::Fresh(address()), None)
         );
+    }
+
+    #[test]
+    fn pictures_are_where_the_client_asked_if_the_configuration_says_so() {
+        for (msfs, local, expected) in [
+            ("http://*:8700/", "10.0.0.1", "http://10.0.0.1:8700/"),
+            (
+                "http://*:8700/a/",
+                "::ffff:10.0.0.1",
+                "http://10.0.0.1:8700/a/",
+            ),
+            (
+                "http://*:8700/",
+                "2001:db8::1",
+                "http://[2001:db8::1]:8700/",
+            ),
+            ("http://f.example.com/", "10.0.0.1", "http://f.example.com/"),
+            ("http://*/", "10.0.0.1", "http://*/"),
+        ] {
+            let answers = Answers::new(msfs, "", 1);
+            assert_eq!(answers.msfs(Some(local.parse().unwrap())), expected);
+        }
     }
 
     /// Wire 9.2; `Retry-After` is the one addition.
@@ -165,7 +213,7 @@ mod tests {
                  {{\n   \"code\" : {code},\n   \"msg\" : \"{text}\"\n}}\n"
             );
             assert_eq!(
-                String::from_utf8(answers().http(&choice)).unwrap(),
+                String::from_utf8(answers().http(&choice, None)).unwrap(),
                 expected
             );
         };
@@ -176,7 +224,7 @@ mod tests {
     #[test]
     fn texts_from_the_configuration_cannot_break_the_json() {
         let answers = Answers::new("http://x/\"}/", "a\\b\n", 1);
-        let answer = String::from_utf8(answers.http(&Choice::Fresh(address()))).unwrap();
+        let answer = String::from_utf8(answers.http(&Choice::Fresh(address()), None)).unwrap();
         let body = answer.split_once("\r\n\r\n").unwrap().1;
         let value: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(value["msfsPrior"], "http://x/\"}/");

@@ -54,7 +54,7 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
             Request::Dispatch => {
                 let local = stream.local_addr().ok().map(|local| local.ip());
                 let choice = clients.choose(Port::Http).seen_from(local);
-                let answer = clients.answers.http(&choice);
+                let answer = clients.answers.http(&choice, local);
                 finish(stream, &answer, limits.linger).await;
                 return;
             }

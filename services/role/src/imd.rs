@@ -7,6 +7,7 @@ pub const TABLE: Table = Table {
     roles: &[
         Role::DB_PROXY,
         Role::ROUTE,
+        Role::MSFS,
         Role::MSG,
         Role::LOGIN,
         Role::FILE,
@@ -72,6 +73,22 @@ impl Role {
         }],
         admin_port: 10_703,
         optional: false,
+        ..Spec::PLAIN
+    });
+
+    /// Keeps pictures and avatars.
+    pub const MSFS: Self = Self::new(&Spec {
+        name: "msfs",
+        field: "msfs",
+        section: "msfs",
+        about: "pictures and avatars over HTTP",
+        listeners: &[Listener::client("http", "listen", 8700)],
+        admin_port: 10_706,
+        kubernetes: Kubernetes {
+            // Its pictures are on a volume.
+            workload: Workload::StatefulSet,
+            ..Kubernetes::PLAIN
+        },
         ..Spec::PLAIN
     });
 

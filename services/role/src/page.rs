@@ -13,16 +13,22 @@ pub fn page(table: &Table) -> String {
             Workload::StatefulSet => "StatefulSet",
             Workload::Planned => "ReplicaSets, pod by pod",
         };
+        // An ImCluster has no optional role yet.
+        let field = if role.optional {
+            "not yet".to_owned()
+        } else {
+            format!("`spec.roles.{}`", role.field)
+        };
         let number = match (role.singleton, role.optional) {
             (true, _) => "one",
-            (false, true) => "any number, where named",
+            (false, true) => "any number, or none",
             (false, false) => "any number",
         };
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(
             page,
-            "| {role} | {} | `{}` | `spec.roles.{}` | {number} | {runs} | {waits} | {} s | {} |",
-            role.about, role.section, role.field, role.kubernetes.startup_seconds, role.admin_port,
+            "| {role} | {} | `{}` | {field} | {number} | {runs} | {waits} | {} s | {} |",
+            role.about, role.section, role.kubernetes.startup_seconds, role.admin_port,
         );
     }
     page.push_str(LISTENERS);
@@ -68,7 +74,8 @@ const HEAD: &str = "# Roles
 
 Made from the table in `services/role` by `IM_UPDATE=1 cargo test -p im-role`; a test says when it is old.
 
-`imd <role>` runs one role, `imd all-in-one` all of them in one process. A role gets a new revision when all pods of
+`imd <role>` runs one role, `imd all-in-one` all of them in one process, but for those that are switched off
+(`<configuration>.enabled = false`, where an installation can do without the role). A role gets a new revision when all pods of
 those it waits for have theirs.
 
 | Role | Does | Configuration | In an ImCluster | Pods | Run by | Waits for | First probe within | Admin port |

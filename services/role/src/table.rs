@@ -142,6 +142,7 @@ mod tests {
         let expected = [
             Role::ROUTE,
             Role::DB_PROXY,
+            Role::MSFS,
             Role::LOGIN,
             Role::FILE,
             Role::MSG,
@@ -159,6 +160,7 @@ mod tests {
         let expected = [
             Role::DB_PROXY,
             Role::ROUTE,
+            Role::MSFS,
             Role::FILE,
             Role::MSG,
             Role::LOGIN,

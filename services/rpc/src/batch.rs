@@ -7,7 +7,8 @@
 use im_config::LinkConfig;
 use im_order::Span;
 use im_proto_rpc::v1::{
-    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies,
+    RouteCalls, RouteItems,
 };
 use prost::Message;
 

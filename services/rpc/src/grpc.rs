@@ -11,7 +11,8 @@ pub use dial::{GrpcConnect, GrpcDialer, channel};
 pub(crate) use service::LinkService;
 
 use im_proto_rpc::v1::{
-    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies,
+    RouteCalls, RouteItems,
 };
 use im_role::{Link, links};
 

@@ -8,6 +8,8 @@ pub mod ports {
     pub const LOGIN_BINARY: u16 = 8008;
     /// login: load reports.
     pub const LOGIN_CONTROL: u16 = 8100;
+    /// msfs: pictures.
+    pub const MSFS: u16 = 8700;
     /// msg: clients.
     pub const MSG: u16 = 8000;
     /// route.

@@ -49,6 +49,7 @@ async fn start(dir: &std::path::Path) -> anyhow::Result<(Process, Duration)> {
         "login.http_listen",
         "login.client_listen",
         "login.control_listen",
+        "msfs.listen",
         "msg.listen",
         "file.client_listen",
         "route.listen",

@@ -19,6 +19,7 @@ const BEFORE: &str = r#"
 set -euo pipefail
 trap 'jobs=$(jobs -p); [ -z "$jobs" ] || kill $jobs; wait' EXIT
 cargo() { [ "$1" = install ] || command cargo "$@"; }
+curl() { command curl "${@//127.0.0.1/$ADDRESS}"; }
 imd() {
     local command=$1; shift
     case $command in

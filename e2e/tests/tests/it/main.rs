@@ -35,6 +35,7 @@ mod login_rules;
 mod messages;
 mod oddities;
 mod orders;
+mod pictures;
 mod presence;
 mod processes;
 mod profiles;

@@ -39,6 +39,7 @@ async fn an_occupied_port_ends_the_start_and_is_named() {
     let ports = [
         ports::LOGIN_HTTP,
         ports::LOGIN_BINARY,
+        ports::MSFS,
         ports::MSG,
         ports::DB_PROXY,
         ports::DB_PROXY_ADMIN,

@@ -91,7 +91,9 @@ mod tests {
                 .render_help()
                 .to_string()
         };
-        assert!(help("db-proxy").contains("--data-dir"));
+        for keeps in ["db-proxy", "msfs"] {
+            assert!(help(keeps).contains("--data-dir"), "{keeps}");
+        }
         for keeps_nothing in ["login", "msg", "route"] {
             assert!(
                 !help(keeps_nothing).contains("--data-dir"),

@@ -86,6 +86,11 @@ impl Assembly {
         listeners.insert(listener.to_owned(), address);
     }
 
+    /// Where a listener of a role that is bound is.
+    pub(super) fn noted(&self, section: &str, listener: &str) -> Option<SocketAddr> {
+        self.addresses.get(section)?.get(listener).copied()
+    }
+
     /// What runs a role, once all are bound.
     pub(super) fn part<F, E>(
         &mut self,

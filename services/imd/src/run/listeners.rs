@@ -69,6 +69,14 @@ mod tests {
         config.login.http_listen = "0.0.0.0:8100".to_owned();
         assert!(check(Plan::All, &config).is_ok());
         assert!(check(Plan::One(Role::LOGIN), &config).is_err());
+        config.login.http_listen = "0.0.0.0:8700".to_owned();
+        assert!(check(Plan::All, &config).is_err());
+        config.msfs.enabled = false;
+        assert!(
+            check(Plan::All, &config).is_ok(),
+            "a role that is off opens nothing"
+        );
+        assert!(check(Plan::One(Role::MSFS), &config).is_ok());
         config.admin.listen = "127.0.0.1:8000".to_owned();
         assert!(check(Plan::All, &config).is_err());
         assert!(check(Plan::One(Role::MSG), &config).is_err());

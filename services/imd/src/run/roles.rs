@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use im_config::{LoginConfig, WHERE_ASKED};
 use im_db_proxy::RememberKeys;
 use im_role::Role;
 use im_rpc::{DbProxyAttach, FileAttach, LoginReport, RouteAttach, RoutePublish, Secret};
@@ -22,6 +23,7 @@ const REVISION: &str = env!("CARGO_PKG_VERSION");
 pub(super) const BINDS: &[(Role, Bind)] = &[
     (Role::ROUTE, |assembly| Box::pin(route(assembly))),
     (Role::DB_PROXY, |assembly| Box::pin(db_proxy(assembly))),
+    (Role::MSFS, |assembly| Box::pin(msfs(assembly))),
     (Role::LOGIN, |assembly| Box::pin(login(assembly))),
     (Role::MSG, |assembly| Box::pin(msg(assembly))),
     (Role::FILE, |assembly| Box::pin(file(assembly))),
@@ -85,12 +87,39 @@ fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow:
     std::fs::write(&path, format!("{admin}\n")).with_context(|| format!("write {}", path.display()))
 }
 
+async fn msfs(assembly: &mut Assembly) -> anyhow::Result<()> {
+    let deps = im_msfs::Deps {
+        context: assembly.shared.context.clone(),
+        dir: assembly.shared.pictures()?,
+    };
+    let msfs = im_msfs::Server::bind(assembly.shared.config.msfs.clone(), deps).await?;
+    assembly.note(Role::MSFS.section, "http", msfs.bound());
+    assembly.part(Role::MSFS, |stop| msfs.run(stop));
+    Ok(())
+}
+
+/// What clients are told of pictures where nobody has said it: the msfs server of this process, or, without
+/// one, what a login server alone tells.
+fn pictures_url(assembly: &Assembly) -> String {
+    let public = &assembly.shared.config.msfs.public_url;
+    match assembly.noted(Role::MSFS.section, "http") {
+        None => LoginConfig::default().msfs,
+        Some(_) if !public.is_empty() => public.clone(),
+        Some(at) if at.ip().is_unspecified() => format!("http://{WHERE_ASKED}:{}/", at.port()),
+        Some(at) => format!("http://{at}/"),
+    }
+}
+
 async fn login(assembly: &mut Assembly) -> anyhow::Result<()> {
     let deps = im_login::Deps {
         context: assembly.shared.context.clone(),
         guard: assembly.guard(),
     };
-    let login = im_login::Server::bind(assembly.shared.config.login.clone(), deps).await?;
+    let mut config = assembly.shared.config.login.clone();
+    if config.msfs.is_empty() && deps.guard.is_none() {
+        config.msfs = pictures_url(assembly);
+    }
+    let login = im_login::Server::bind(config, deps).await?;
     let section = Role::LOGIN.section;
     let bound = login.bound();
     assembly.note(section, "http", bound.http);
@@ -163,6 +192,20 @@ impl Shared {
     fn remember_keys(&self) -> RememberKeys {
         let keys = self.remember_keys.clone();
         keys.unwrap_or_else(RememberKeys::none)
+    }
+
+    fn pictures(&self) -> Result<PathBuf, BadConfig> {
+        let config = &self.config;
+        let beside = || config.data_dir.as_ref().map(|dir| dir.join("pictures"));
+        config
+            .msfs
+            .dir
+            .clone()
+            .or_else(beside)
+            .ok_or(BadConfig::Missing {
+                key: "msfs.dir",
+                why: "msfs needs a folder for its pictures; give the key, or --data-dir",
+            })
     }
 
     fn data_dir(&self) -> Result<&PathBuf, BadConfig> {

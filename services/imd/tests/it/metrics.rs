@@ -30,6 +30,7 @@ const TEXTS: [(&str, &str); 10] = [
 /// What the names of metrics begin with, and the parts of the page.
 const PARTS: [&str; 7] = [
     "im_login",
+    "im_msfs",
     "im_msg",
     "im_route",
     "im_db_proxy",

@@ -16,6 +16,8 @@ pub(crate) const PORTS: [&str; 14] = [
     "--set",
     "login.client_listen=127.0.0.1:0",
     "--set",
+    "msfs.listen=127.0.0.1:0",
+    "--set",
     "msg.listen=127.0.0.1:0",
     "--set",
     "file.client_listen=127.0.0.1:0",
@@ -62,11 +64,18 @@ fn one_process_serves_every_role_and_stops_on_a_signal() {
         handed_out.contains(&format!("\"port\" : \"{port}\"")),
         "{handed_out}"
     );
+    let pictures = server.address("msfs", "http");
+    assert!(
+        handed_out.contains(&format!("\"msfsPrior\" : \"http://{pictures}/\"")),
+        "{handed_out}"
+    );
+    assert!(get(&pictures, "/g0/").starts_with("HTTP/1.1 404"));
     let admin = server.address("admin", "http");
     assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 200"));
     let metrics = get(&admin, "/metrics");
     for name in [
         "im_login_",
+        "im_msfs_",
         "im_msg_",
         "im_route_",
         "im_db_proxy_",
