@@ -33,7 +33,7 @@ pub(crate) async fn form(
     let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
     let form = Form::new(content_type, shared.limits.max_form).map_err(Refusal::Form)?;
     let taken = take_form(shared, form, &mut body).await;
-    body.to_the_end(taken).await
+    body.drained(taken).await
 }
 
 async fn take_form(shared: &Shared, mut form: Form, body: &mut Taken<'_>) -> Result<Name, Refusal> {
@@ -72,7 +72,7 @@ pub(crate) async fn put(
         file.finish().await
     };
     let taken = taken.await;
-    body.to_the_end(taken).await
+    body.drained(taken).await
 }
 
 /// The body of an upload: bounded, counted for its address.
@@ -141,7 +141,7 @@ impl<'a> Taken<'a> {
 
     /// Reads what the client still sends of a refused upload, within the bounds: it hears of an answer only
     /// when it has sent all.
-    async fn to_the_end(&mut self, taken: Result<Name, Refusal>) -> Result<Name, Refusal> {
+    async fn drained(&mut self, taken: Result<Name, Refusal>) -> Result<Name, Refusal> {
         match taken {
             Ok(_) | Err(Refusal::TooLarge | Refusal::Gone) => return taken,
             Err(_) => {}
