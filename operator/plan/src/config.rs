@@ -114,12 +114,7 @@ fn ours(cluster: &Resolved, role: Role, section: &Section<'_>) -> Table {
 /// of them comes, and a Service that does not exist has nobody behind it.
 fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     let mut keys = vec![("secret_file".to_owned(), SECRET_FILE.into())];
-    let version = Keys::of(&cluster.spec.version);
     for (peer, listener) in cluster.known.table.peers_of(role) {
-        // Servers of earlier versions know none of the optional roles, and refuse keys that they do not know.
-        if peer.optional && version == Keys::Before {
-            continue;
-        }
         let service = names::behind(&cluster.name, peer, listener);
         let source = format!("kubernetes:{service}:{listener}");
         let list = Value::Array(vec![source.into()]);
@@ -127,7 +122,7 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     }
     if role.kubernetes.knows_replicas {
         // Those of earlier versions learn it when they start only.
-        keys.push(match version {
+        keys.push(match Keys::of(&cluster.spec.version) {
             Keys::Now => ("login.replicas_file".to_owned(), REPLICAS_FILE.into()),
             Keys::Before => {
                 let replicas = i64::from(cluster.replicas(role).max(1));

@@ -21,6 +21,18 @@ pub const TABLE: Table = Table {
     ],
 };
 
+/// The roles that an ImCluster has, and the links between them: its specification has no words yet for
+/// those that an installation can do without.
+pub const IN_CLUSTER: Table = Table {
+    roles: &[Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN],
+    links: &[
+        link::DB_PROXY_ATTACH,
+        link::ROUTE_ATTACH,
+        link::ROUTE_PUBLISH,
+        link::LOGIN_REPORT,
+    ],
+};
+
 impl Role {
     /// Stores everything durable.
     pub const DB_PROXY: Self = Self::new(&Spec {

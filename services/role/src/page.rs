@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Reach, Role, Service, Table, Workload};
+use crate::{IN_CLUSTER, Reach, Role, Service, Table, Workload};
 
 /// The page, in Markdown.
 pub fn page(table: &Table) -> String {
@@ -13,16 +13,15 @@ pub fn page(table: &Table) -> String {
             Workload::StatefulSet => "StatefulSet",
             Workload::Planned => "ReplicaSets, pod by pod",
         };
-        // An ImCluster has no optional role yet.
-        let field = if role.optional {
-            "not yet".to_owned()
-        } else {
-            format!("`spec.roles.{}`", role.field)
-        };
         let number = match (role.singleton, role.optional) {
             (true, _) => "one",
             (false, true) => "any number, or none",
             (false, false) => "any number",
+        };
+        let field = if IN_CLUSTER.roles.contains(role) {
+            format!("`spec.roles.{}`", role.field)
+        } else {
+            "not yet".to_owned()
         };
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(

@@ -203,7 +203,7 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 11] = [
+const OF_A_CLUSTER: [&str; 10] = [
     "data_dir",
     "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
@@ -211,7 +211,6 @@ const OF_A_CLUSTER: [&str; 11] = [
     "login.replicas_file",
     "msg.public_endpoint_file",
     "peers.db_proxy",
-    "peers.file",
     "peers.login",
     "peers.route",
     "secret_file",

@@ -28,7 +28,7 @@ const TEXTS: [(&str, &str); 10] = [
 ];
 
 /// What the names of metrics begin with, and the parts of the page.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "im_login",
     "im_msfs",
     "im_msg",

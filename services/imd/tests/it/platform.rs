@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::{Server, finish, imd};
 
-pub(crate) const PORTS: [&str; 14] = [
+pub(crate) const PORTS: [&str; 16] = [
     "--set",
     "admin.listen=127.0.0.1:0",
     "--set",
