@@ -1,7 +1,7 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo check test test-quick test-processes test-fast test-cluster e2e-kind torture fuzz mutants bench bench-operator image release-dry-run cluster-up cluster-down cluster-shell
+.PHONY: help demo check test test-quick test-processes test-fast test-cluster test-upgrade e2e-kind torture fuzz mutants bench bench-operator image release-dry-run cluster-up cluster-down cluster-shell
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ test-processes: ## the other half: tests over real processes, documentation, a l
 
 test-cluster: ## only the tests on a real Kubernetes node (needs root)
 	@$(XTASK) test-cluster
+
+test-upgrade: ## move installations from an earlier revision to this one and back, on a node: make test-upgrade FROM=v0.1.0 (needs root)
+	@$(XTASK) test-upgrade $(if $(FROM),--from $(FROM))
 
 e2e-kind: ## the same tests on a kind cluster (needs root, Docker, kind, kubectl, Helm)
 	@$(XTASK) e2e-kind

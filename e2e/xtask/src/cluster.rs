@@ -57,10 +57,26 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     let images = images()?;
     let mut charts = whole_workspace(&["--test", "charts"]);
     test_step(&limits::CHARTS, charts.env("HELM", helm()?))?;
+    on_node(&images, || {
+        test_step(&limits::CLUSTER, &mut inside(&tests(filter))?)?;
+        if filter.is_empty() {
+            step(&limits::AUDIT, &mut audit()?)?;
+        }
+        Ok(())
+    })
+}
+
+/// Starts the node of this checkout with these images, works on it, and ends it, whatever happened.
+pub(crate) fn on_node(
+    images: &[PathBuf],
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     step(&limits::NODE_EARLIER, &mut program(&["down"])?)?;
     let before = Leftovers::now()?;
     step(&limits::NODE_UP, &mut program(&["up"])?)?;
-    let result = test_inside(&images, filter);
+    let mut import = program(&["import"])?;
+    let imported = step(&limits::IMPORT, import.args(images));
+    let result = imported.and_then(|()| work());
     let down = step(&limits::NODE_DOWN, &mut program(&["down"])?);
     result.and(down)?;
     before.compare()
@@ -69,16 +85,20 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
 /// Builds the programs and makes images of them; returns the archives.
 pub(crate) fn images() -> anyhow::Result<Vec<PathBuf>> {
     build_all()?;
-    let folder = images_folder()?;
     let mut archives = Vec::new();
     for version in VERSIONS {
-        let out = folder.join(version);
-        let mut image = program(&["image", "--tag", version, "--out"])?;
-        image.arg(&out).arg("--programs").arg(programs("debug")?);
-        step(&limits::IMAGES, &mut image)?;
-        archives.extend(["imd.tar", "im-operator.tar"].map(|name| out.join(name)));
+        archives.extend(images_of(&programs("debug")?, version)?);
     }
     Ok(archives)
+}
+
+/// Makes images of the programs in a folder, under this tag; returns the archives.
+pub(crate) fn images_of(programs: &Path, tag: &str) -> anyhow::Result<[PathBuf; 2]> {
+    let out = images_folder()?.join(tag);
+    let mut image = program(&["image", "--tag", tag, "--out"])?;
+    image.arg(&out).arg("--programs").arg(programs);
+    step(&limits::IMAGES, &mut image)?;
+    Ok(["imd.tar", "im-operator.tar"].map(|name| out.join(name)))
 }
 
 /// The folder of the images for tests.
@@ -95,16 +115,11 @@ pub(crate) fn helm() -> anyhow::Result<PathBuf> {
         .context("build Helm: `kube-node programs` says why not")
 }
 
-fn test_inside(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
-    let mut import = program(&["import"])?;
-    step(&limits::IMPORT, import.args(images))?;
+/// A call of cargo, made on the node.
+pub(crate) fn inside(cargo: &Command) -> anyhow::Result<Command> {
     let mut inside = program(&["exec", "--", "cargo"])?;
-    inside.args(tests(filter).get_args());
-    test_step(&limits::CLUSTER, &mut inside)?;
-    if filter.is_empty() {
-        step(&limits::AUDIT, &mut audit()?)?;
-    }
-    Ok(())
+    inside.args(cargo.get_args());
+    Ok(inside)
 }
 
 /// Holds the API server's audit log of all tests against the rules of the chart.

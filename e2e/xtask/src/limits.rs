@@ -129,6 +129,11 @@ table! {
     IMPORT = row("import images", 40, "unpacks them on the node");
     CLUSTER = tests("tests on the node", 1_110, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
     RULES = row("rules of the operator", 5, "prints them");
+    REVISION = row("find the earlier revision", 20, "asks git");
+    TREE = row("files of the earlier revision", 60, "writes every file of it");
+    EARLIER = row("build the earlier programs", 190, "builds two programs, from nothing");
+    TREE_GONE = row("remove those files", 60, "removes every file of it");
+    UPGRADE = tests("tests between two revisions", 900, 420, "each installs one revision and moves to the other, under traffic");
     AUDIT = row("compare the operator's rules with what it did", 20, "reads the API server's audit log of all tests");
     // A kind cluster.
     KIND_ASK = row("ask kind and Docker", 120, "one call of a program");

@@ -31,6 +31,7 @@ mod signals;
 mod steps;
 mod testing;
 mod tools;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -106,6 +107,16 @@ enum Command {
         /// Only tests whose name contains one of these.
         filter: Vec<String>,
     },
+    /// Installations move from an earlier revision's charts and images to those of this one and back, on a
+    /// Kubernetes node of their own.
+    #[command(after_help = "Examples:\n  cargo run -p xtask -- test-upgrade\n  \
+                      cargo run -p xtask -- test-upgrade --from v0.1.0")]
+    TestUpgrade {
+        /// The earlier revision, as git knows it; else the last release before this commit, or, while
+        /// there is none, HEAD~1.
+        #[arg(long, value_name = "REV")]
+        from: Option<String>,
+    },
     /// The images of a release, without a container engine; arguments as of `kube-node image`.
     Image {
         /// Arguments.
@@ -158,6 +169,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => chores::demo(),
         Command::TestCluster { filter } => cluster::test(&filter),
         Command::E2eKind { filter } => kind::test(&filter),
+        Command::TestUpgrade { from } => upgrade::test(from.as_deref()),
         Command::Image { args } => cluster::image(&args),
         Command::ReleaseDryRun(args) => release::make(&args),
         Command::Advisories => chores::advisories(),

@@ -36,10 +36,14 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// Runs a step: a command, at most as long as the table says and earlier steps have left over.
+/// Runs a step: a command, at most as long as the table says and earlier steps have left over, in the
+/// workspace's root unless it names another folder.
 pub(crate) fn step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
     timed(step, |limit| {
-        let end = process::run(command.current_dir(root()?), limit);
+        if command.get_current_dir().is_none() {
+            command.current_dir(root()?);
+        }
+        let end = process::run(command, limit);
         judge(
             step,
             limit,

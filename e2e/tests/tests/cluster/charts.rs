@@ -14,11 +14,16 @@ use crate::scale::{RECOVERY, assert_good};
 
 /// Installs or upgrades the chart of an ImCluster, as release [`NAME`].
 fn install_cluster(installation: &Installation, spec: &Value) {
+    install_cluster_from(CHARTS, installation, spec);
+}
+
+/// The same from the charts in a folder.
+pub(crate) fn install_cluster_from(charts: &str, installation: &Installation, spec: &Value) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("values.json");
     let values = json!({"spec": spec, "test": {"repository": repository(&testing::image())}});
     std::fs::write(&file, values.to_string()).unwrap();
-    let chart = format!("{CHARTS}/im-cluster");
+    let chart = format!("{charts}/im-cluster");
     let args = ["upgrade", "--install", NAME, &chart, "--values"];
     let file = file.to_string_lossy();
     installation

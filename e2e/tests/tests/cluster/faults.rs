@@ -213,14 +213,27 @@ async fn api_answers(installation: &Installation) {
 
 /// Pods, the operator's included, and how often their containers were started.
 async fn containers(installation: &Installation) -> BTreeMap<String, i32> {
-    let mut found = BTreeMap::new();
     let of_operator = ListParams::default().labels("app.kubernetes.io/name=im-operator");
     let operators = installation.namespace.api::<Pod>();
-    let mut all = operators.list(&of_operator).await.unwrap().items;
+    let operators = operators.list(&of_operator).await.unwrap().items;
+    let mut found = restarts(&operators);
+    found.extend(servers(installation).await);
+    found
+}
+
+/// The same of the servers that are not about to go.
+pub(crate) async fn servers(installation: &Installation) -> BTreeMap<String, i32> {
+    let mut all = Vec::new();
     for component in ["login", "msg", "route", "db-proxy"] {
         all.extend(installation.pods(component).await.unwrap());
     }
-    for pod in all {
+    all.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    restarts(&all)
+}
+
+fn restarts(pods: &[Pod]) -> BTreeMap<String, i32> {
+    let mut found = BTreeMap::new();
+    for pod in pods {
         let statuses = pod
             .status
             .iter()

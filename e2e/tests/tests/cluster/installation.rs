@@ -48,13 +48,16 @@ pub(crate) async fn cluster_alone() -> anyhow::Result<Cluster> {
 async fn define() -> anyhow::Result<()> {
     static DEFINED: OnceCell<()> = OnceCell::const_new();
     DEFINED
-        .get_or_try_init(|| async {
-            let chart = format!("{CHARTS}/im-crds");
-            let args = ["upgrade", "--install", "im-crds", &chart, "--wait"];
-            helm(&[&args[..], &["--namespace", "default"]].concat()).map(drop)
-        })
+        .get_or_try_init(|| async { install_definition(CHARTS) })
         .await
         .copied()
+}
+
+/// Installs or upgrades the definition of the resource from the charts in a folder.
+pub(crate) fn install_definition(charts: &str) -> anyhow::Result<()> {
+    let chart = format!("{charts}/im-crds");
+    let args = ["upgrade", "--install", "im-crds", &chart, "--wait"];
+    helm(&[&args[..], &["--namespace", "default"]].concat()).map(drop)
 }
 
 /// Part of an image's name before its tag.
@@ -75,8 +78,17 @@ pub(crate) async fn with_operator(
 
 /// Installs or upgrades the operator of a namespace.
 pub(crate) fn install_operator(namespace: &TestNamespace, set: &[&str]) -> anyhow::Result<()> {
-    let chart = format!("{CHARTS}/im-operator");
-    let image = testing::operator_image();
+    install_operator_from(CHARTS, &testing::operator_image(), namespace, set)
+}
+
+/// The same from the charts in a folder, with this image.
+pub(crate) fn install_operator_from(
+    charts: &str,
+    image: &str,
+    namespace: &TestNamespace,
+    set: &[&str],
+) -> anyhow::Result<()> {
+    let chart = format!("{charts}/im-operator");
     let (repository_of_operator, tag) = image.rsplit_once(':').context("an image with a tag")?;
     let servers = testing::image();
     let values = [

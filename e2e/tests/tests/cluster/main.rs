@@ -28,4 +28,5 @@ mod rolls;
 mod scale;
 mod secrets;
 mod several;
+mod upgrade;
 mod volume;
