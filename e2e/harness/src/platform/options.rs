@@ -34,7 +34,7 @@ pub struct Options {
     /// How many people to import.
     pub people: u32,
     /// Whether roles that run as separate processes reach each other through cables that
-    /// [`Platform::cable`] can cut.
+    /// [`super::Platform::cable`] can cut.
     pub cables: bool,
     /// File servers `file1`… where roles are separate processes; one process has one unless it is switched
     /// off.
