@@ -97,6 +97,14 @@ fn who_goes_is_counted_as_draining_and_nowhere_else() {
 }
 
 #[test]
+fn a_pod_that_is_wanted_after_all_stays_although_the_budget_would_let_it_go() {
+    let mut state = settled();
+    state.rules.max_unavailable = 1;
+    committed(&mut state, "b");
+    assert_eq!(actions(&state), ["cancel b"]);
+}
+
+#[test]
 fn the_revision_of_most_pods_is_the_present_one_and_the_old_one_wins_a_tie() {
     let of_new = |names: &[&str], gone: &[&str]| {
         let present = summary(|state| {
