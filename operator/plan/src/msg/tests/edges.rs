@@ -347,3 +347,16 @@ fn what_is_complete_has_no_deadline() {
     assert_eq!(planned(&state).summary.progress, Progress::Scaling);
     assert!(planned(&state).wake_at.is_some());
 }
+
+#[test]
+fn the_moment_in_which_nobody_counts_on_an_unready_pod_any_more_is_waited_for() {
+    let mut state = settled();
+    for pod in &mut state.pods {
+        (pod.created, pod.ready_changed) = (ago(100), ago(90));
+    }
+    unready(&mut state, "a", 20);
+    assert_eq!(
+        planned(&state).wake_at,
+        Some(NOW + SignedDuration::from_secs(40))
+    );
+}
