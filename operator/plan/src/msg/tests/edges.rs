@@ -349,6 +349,19 @@ fn what_is_complete_has_no_deadline() {
 }
 
 #[test]
+fn where_nothing_older_stays_nothing_is_proved_before_more_pods_come() {
+    let mut state = settled();
+    state.replicas = 5;
+    for name in ["a", "b", "c"] {
+        unready(&mut state, name, 5);
+    }
+    assert!(actions(&state).contains(&"scale v1 3→5".to_owned()));
+    // One that is kept for the way back has no pods that could stay.
+    state.replica_sets.push(set("v0", 0));
+    assert!(actions(&state).contains(&"scale v1 3→5".to_owned()));
+}
+
+#[test]
 fn the_moment_in_which_nobody_counts_on_an_unready_pod_any_more_is_waited_for() {
     let mut state = settled();
     for pod in &mut state.pods {
