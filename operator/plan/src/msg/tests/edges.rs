@@ -349,6 +349,21 @@ fn what_is_complete_has_no_deadline() {
 }
 
 #[test]
+fn each_pod_that_is_to_go_counts_before_the_next_one_is_chosen() {
+    let mut state = settled();
+    (state.replicas, state.rules.max_unavailable) = (1, 1);
+    assert_eq!(actions(&state).len(), 2, "no more than are too many");
+
+    let mut state = settled();
+    surged(&mut state);
+    state.rules.max_unavailable = 1;
+    for name in ["a", "b", "c", "n"] {
+        unready(&mut state, name, 100);
+    }
+    assert_eq!(actions(&state).len(), 2, "no more than may be missing");
+}
+
+#[test]
 fn where_nothing_older_stays_nothing_is_proved_before_more_pods_come() {
     let mut state = settled();
     state.replicas = 5;
