@@ -10,7 +10,8 @@ use im_proto_rpc::v1::{
     FileCall, FileCalls, FileCreate, FileCreated, FileDone, FileItem, FileItems, FileReady,
     FileStatus, FileWaiting,
 };
-use im_rpc::{Accept, Link};
+use im_rpc::{Accept, Link, batch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -39,6 +40,40 @@ impl Accept<FileItems, FileCalls> for Attach {
     }
 }
 
+/// What is said to a msg server, gathered up to what a batch should weigh.
+struct Outbox {
+    tx: mpsc::Sender<FileItems>,
+    items: Vec<FileItem>,
+    /// What they weigh, and from what on they are sent, bytes.
+    bytes: usize,
+    bound: usize,
+    closed: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Outbox {
+    /// Adds an item; false when the link has ended.
+    async fn add(&mut self, item: FileItem) -> bool {
+        self.bytes += batch::weight(&item);
+        self.items.push(item);
+        self.bytes < self.bound || self.send().await
+    }
+
+    /// Sends what has gathered; false when the link has ended.
+    async fn send(&mut self) -> bool {
+        self.bytes = 0;
+        if self.items.is_empty() {
+            return true;
+        }
+        let items = std::mem::take(&mut self.items);
+        tokio::select! {
+            sent = self.tx.send(FileItems { items }) => sent.is_ok(),
+            () = self.closed.cancelled() => false,
+            () = self.stop.cancelled() => false,
+        }
+    }
+}
+
 /// Answers a msg server until its link ends.
 async fn serve(hub: &Arc<Hub>, link: Link<FileItems, FileCalls>, stop: CancellationToken) {
     let Link {
@@ -48,45 +83,47 @@ async fn serve(hub: &Arc<Hub>, link: Link<FileItems, FileCalls>, stop: Cancellat
         closed,
     } = link;
     info!(%peer, "a msg server is linked");
+    let mut out = Outbox {
+        tx,
+        items: Vec::new(),
+        bytes: 0,
+        bound: batch::sending_bound(&hub.config.link),
+        closed,
+        stop: stop.clone(),
+    };
     let mut load = hub.load.subscribe();
-    let mut told_at = Instant::now();
     load.mark_unchanged();
-    let mut items = vec![status(hub)];
-    loop {
-        if !items.is_empty() {
-            let batch = FileItems {
-                items: std::mem::take(&mut items),
-            };
-            let sent = tokio::select! {
-                sent = tx.send(batch) => sent.is_ok(),
-                () = closed.cancelled() => false,
-                () = stop.cancelled() => false,
-            };
-            if !sent {
-                break;
-            }
-        }
+    let mut told_at = Instant::now();
+    let mut is_open = out.add(status(hub)).await;
+    while is_open && out.send().await {
         let due = told_at + hub.config.report_interval.duration();
-        tokio::select! {
+        is_open = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => false,
             calls = rx.recv() => match calls {
-                Some(calls) => items.extend(calls.calls.into_iter().map(|call| answer(hub, call))),
-                None => break,
+                Some(calls) => answer_all(hub, calls, &mut out).await,
+                None => false,
             },
             changed = async {
                 sleep_until(due).await;
                 load.changed().await
             } => {
-                if changed.is_err() {
-                    break;
-                }
                 told_at = Instant::now();
-                items.push(status(hub));
+                changed.is_ok() && out.add(status(hub)).await
             }
-        }
+        };
     }
     debug!(%peer, "the link of a msg server ended");
+}
+
+/// Answers a batch, in its order; false when the link has ended.
+async fn answer_all(hub: &Arc<Hub>, calls: FileCalls, out: &mut Outbox) -> bool {
+    for call in calls.calls {
+        if !out.add(answer(hub, call)).await {
+            return false;
+        }
+    }
+    true
 }
 
 fn status(hub: &Hub) -> FileItem {
@@ -155,5 +192,43 @@ fn created(hub: &Hub, create: FileCreate) -> FileCreated {
     FileCreated {
         outcome: outcome.into(),
         task,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_weighs_enough_is_sent_before_the_rest_is_answered() {
+        let (tx, mut rx) = mpsc::channel(8);
+        let mut out = Outbox {
+            tx,
+            items: Vec::new(),
+            bytes: 0,
+            bound: 100,
+            closed: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        };
+        let named = |tag, length| {
+            let name = "n".repeat(length);
+            let files = vec![im_proto_rpc::v1::StoredFile {
+                name,
+                ..Default::default()
+            }];
+            let item = Some(Item::Waiting(FileWaiting { files }));
+            FileItem { tag, item }
+        };
+        assert!(out.add(named(1, 50)).await);
+        assert!(rx.try_recv().is_err(), "more may join it");
+        assert!(out.add(named(2, 50)).await);
+        assert!(out.add(named(3, 5)).await);
+        let tags = |batch: FileItems| batch.items.iter().map(|it| it.tag).collect::<Vec<_>>();
+        assert_eq!(tags(rx.try_recv().unwrap()), [1, 2]);
+        assert!(rx.try_recv().is_err());
+        assert!(out.send().await);
+        assert_eq!(tags(rx.try_recv().unwrap()), [3]);
+        drop(rx);
+        assert!(!out.add(named(4, 200)).await);
     }
 }

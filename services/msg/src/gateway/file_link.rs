@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use im_proto_rpc::v1::{FileCalls, FileItems};
-use im_rpc::{Link, PeerEvent};
+use im_rpc::{Link, PeerEvent, batch};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -34,7 +34,8 @@ async fn serve(gateway: Arc<Gateway>, link: Link<FileCalls, FileItems>) {
     info!(%peer, "a file server is linked");
     let link = gateway.files.add(peer);
     let over = closed.child_token();
-    let sender = Arc::clone(&link).run(tx, over.clone());
+    let bound = batch::sending_bound(&gateway.env.config.link);
+    let sender = Arc::clone(&link).run(tx, bound, over.clone());
     let sender = gateway.env.tasks.spawn(sender);
     loop {
         let batch = tokio::select! {

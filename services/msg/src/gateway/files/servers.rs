@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use im_proto_rpc::v1::file_call::Call;
 use im_proto_rpc::v1::{FileAddress, FileCall, FileCalls, FileStatus};
+use im_rpc::batch;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -93,8 +94,13 @@ impl FileLink {
         self.wake.notify_one();
     }
 
-    /// Sends what gathers until the link ends.
-    pub(crate) async fn run(self: Arc<Self>, tx: mpsc::Sender<FileCalls>, over: CancellationToken) {
+    /// Sends what gathers, in batches of at most so many bytes, until the link ends.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        tx: mpsc::Sender<FileCalls>,
+        bound: usize,
+        over: CancellationToken,
+    ) {
         while over
             .run_until_cancelled(self.wake.notified())
             .await
@@ -104,10 +110,9 @@ impl FileLink {
                 let Some(Ok(permit)) = over.run_until_cancelled(tx.reserve()).await else {
                     return;
                 };
-                let calls: Vec<_> = {
+                let calls = {
                     let mut state = self.state();
-                    let count = state.calls.len().min(MAX_BATCH);
-                    state.calls.drain(..count).collect()
+                    batch::take_front(&mut state.calls, MAX_BATCH, bound, batch::weight)
                 };
                 if calls.is_empty() {
                     break;
@@ -239,7 +244,7 @@ mod tests {
         for tag in 1..=600 {
             assert!(link.call(tag, Call::List(FileList::default())));
         }
-        let task = tokio::spawn(Arc::clone(&link).run(tx, over.clone()));
+        let task = tokio::spawn(Arc::clone(&link).run(tx, 1 << 20, over.clone()));
         let mut tags = Vec::new();
         while tags.len() < 600 {
             let batch = rx.recv().await.unwrap();
@@ -249,6 +254,29 @@ mod tests {
         assert!(tags.into_iter().eq(1..=600));
         link.close();
         assert!(!link.call(601, Call::List(FileList::default())));
+        over.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_batch_weighs_no_more_than_links_carry_and_a_longer_call_stands_alone() {
+        let link = FileServers::default().add("a".to_owned());
+        for (tag, length) in [(1, 60), (2, 30), (3, 200), (4, 5)] {
+            let name = "n".repeat(length);
+            let create = FileCreate {
+                name,
+                ..FileCreate::default()
+            };
+            link.call(tag, Call::Create(create));
+        }
+        let (tx, mut rx) = mpsc::channel(64);
+        let over = CancellationToken::new();
+        let task = tokio::spawn(Arc::clone(&link).run(tx, 130, over.clone()));
+        for expected in [&[1, 2][..], &[3], &[4]] {
+            let calls = rx.recv().await.unwrap().calls;
+            let tags: Vec<u64> = calls.iter().map(|call| call.tag).collect();
+            assert_eq!(tags, expected);
+        }
         over.cancel();
         task.await.unwrap();
     }
