@@ -115,6 +115,8 @@ table! {
     FUZZ = row("fuzz targets", 90, "builds the targets with coverage, from nothing");
     // A Kubernetes node.
     CHARTS = tests("tests of the charts", 40, 40, "runs Helm once per case");
+    S3 = tests("tests of blobs on an S3 server", 40, 40, "starts a server per case");
+    BUCKETS = tests("files and pictures on an S3 server", 40, 40, "starts a server per case");
     NODE_PROGRAMS = row("programs of the node", 500, "Kubernetes is built once per version, from nothing");
     NODE_UP = row("start a Kubernetes node", 40, "Kubernetes is built once per version, from nothing");
     NODE_DOWN = row("end the node", 30, "ends every pod of it");
@@ -174,6 +176,8 @@ mod tests {
         FUZZ.plus(9),
         BUILD,
         CHARTS,
+        S3,
+        BUCKETS,
         NODE_EARLIER,
         NODE_PROGRAMS,
         NODE_UP,
