@@ -352,7 +352,7 @@ mod tests {
                 assert!(may, "deny.toml lets {name} use {third}");
             }
         }
-        assert_eq!(compared, 3, "sqlx, rusqlite and tonic");
+        assert_eq!(compared, 4, "sqlx, rusqlite, object_store and tonic");
     }
 
     #[test]

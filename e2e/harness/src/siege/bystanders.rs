@@ -219,7 +219,7 @@ async fn speak(speaker: Speaker) {
         floor,
     } = speaker;
     let user = to - 1;
-    let mut seq = 1;
+    let mut seq = 1_u16;
     while !quiet.is_cancelled() {
         seq = seq.wrapping_add(1).max(1);
         let turn = floor.read().await;
