@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 const ACCESS: &str = "tests";
 const SECRET: &str = "of-these-tests";
@@ -31,17 +33,17 @@ pub struct S3Server {
 
 impl S3Server {
     /// Starts one.
-    pub fn start() -> anyhow::Result<Self> {
-        Self::start_with(|dir| vec!["--sidecar".into(), dir.join("meta").into()])
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(|dir| vec!["--sidecar".into(), dir.join("meta").into()]).await
     }
 
     /// Starts one that remembers nothing of its objects but their bytes, and so replaces one whose writer
     /// asked it not to.
-    pub fn start_forgetful() -> anyhow::Result<Self> {
-        Self::start_with(|_| vec!["--nometa".into()])
+    pub async fn start_forgetful() -> anyhow::Result<Self> {
+        Self::start_with(|_| vec!["--nometa".into()]).await
     }
 
-    fn start_with(options: impl Fn(&Path) -> Vec<OsString>) -> anyhow::Result<Self> {
+    async fn start_with(options: impl Fn(&Path) -> Vec<OsString>) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let root = dir.path();
         std::fs::create_dir_all(root.join("buckets").join(BUCKET))?;
@@ -53,7 +55,7 @@ impl S3Server {
         for _ in 0..STARTS {
             // The program cannot tell which port it got, so it is told one that was free just now.
             let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            match spawn(root, address, &options) {
+            match spawn(root, address, &options).await {
                 Ok(child) => {
                     return Ok(Self {
                         child,
@@ -112,10 +114,10 @@ impl S3Server {
     }
 
     /// Starts it again where it was.
-    pub fn restart(&mut self) -> anyhow::Result<()> {
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
         let root = self.dir.path();
         let options = ["--sidecar".into(), root.join("meta").into()];
-        self.child = spawn(root, self.address, &options)?;
+        self.child = spawn(root, self.address, &options).await?;
         Ok(())
     }
 }
@@ -127,7 +129,7 @@ impl Drop for S3Server {
 }
 
 /// Starts the program and waits until it accepts connections.
-fn spawn(root: &Path, address: SocketAddr, options: &[OsString]) -> anyhow::Result<Child> {
+async fn spawn(root: &Path, address: SocketAddr, options: &[OsString]) -> anyhow::Result<Child> {
     let program = std::env::var_os("VERSITYGW").context("VERSITYGW names the S3 server")?;
     let mut child = Command::new(program)
         .args(["--access", ACCESS, "--secret", SECRET])
@@ -141,10 +143,10 @@ fn spawn(root: &Path, address: SocketAddr, options: &[OsString]) -> anyhow::Resu
         .spawn()?;
     let end = Instant::now() + START;
     while child.try_wait()?.is_none() && Instant::now() < end {
-        if TcpStream::connect(address).is_ok() {
+        if TcpStream::connect(address).await.is_ok() {
             return Ok(child);
         }
-        std::thread::sleep(Duration::from_millis(5));
+        sleep(Duration::from_millis(5)).await;
     }
     child.kill()?;
     child.wait()?;

@@ -145,7 +145,8 @@ async fn store(at: SocketAddr, picture: &[u8]) -> anyhow::Result<String> {
     conn.write_all(picture).await?;
     let body = answer(&mut conn).await?;
     let json: serde_json::Value = serde_json::from_slice(&body)?;
-    let path = json["path"].as_str().context("the path of a picture")?;
+    let path = json.get("path").and_then(serde_json::Value::as_str);
+    let path = path.context("the path of a picture")?;
     Ok(format!("/{path}"))
 }
 
@@ -194,7 +195,10 @@ fn bitmap(width: u32, height: u32, number: u32) -> Vec<u8> {
             .wrapping_add(number)
             .to_le_bytes()
     };
-    bytes.extend((0..size).map(|at| shade(at)[2]));
+    bytes.extend((0..size).map(|at| {
+        let [_, _, third, _] = shade(at);
+        third
+    }));
     bytes
 }
 

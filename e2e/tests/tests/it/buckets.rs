@@ -26,7 +26,7 @@ fn kept(platform: &Platform, kind: &str) -> usize {
 #[tokio::test]
 #[ignore = "needs an S3 server: make test"]
 async fn msfs_servers_share_the_pictures_of_a_bucket() {
-    let bucket = S3Server::start().unwrap();
+    let bucket = S3Server::start().await.unwrap();
     let settings = bucket.settings("one");
     let mut platform = Platform::none().unwrap();
     for name in ["first", "second"] {
@@ -59,7 +59,7 @@ async fn msfs_servers_share_the_pictures_of_a_bucket() {
 #[tokio::test]
 #[ignore = "needs an S3 server: make test"]
 async fn a_file_for_somebody_away_waits_in_the_bucket() {
-    let bucket = S3Server::start().unwrap();
+    let bucket = S3Server::start().await.unwrap();
     let mut platform = own_platform(3, &all(&bucket.settings("one"))).await;
     let msg = platform.msg_address("all");
     let file = content(9 << 20);
@@ -93,7 +93,7 @@ async fn a_file_for_somebody_away_waits_in_the_bucket() {
 #[tokio::test]
 #[ignore = "needs an S3 server: make test"]
 async fn a_bucket_that_is_away_is_told_to_who_sends_and_hurts_nobody_else() {
-    let mut bucket = S3Server::start().unwrap();
+    let mut bucket = S3Server::start().await.unwrap();
     let mut platform = own_platform(3, &all(&bucket.settings("one"))).await;
     let pictures = platform.msfs_address("all");
     let picture = picture(40, 20, ImageFormat::Png);
@@ -111,7 +111,7 @@ async fn a_bucket_that_is_away_is_told_to_who_sends_and_hurts_nobody_else() {
         assert_eq!(text_of(&b.message().await), "without pictures");
     };
     tokio::join!(refused, chat);
-    bucket.restart().unwrap();
+    bucket.restart().await.unwrap();
     assert_eq!(get(pictures, &path, &[]).await.body, picture);
     path_of(&send(pictures, &form("b.png", &picture)).await);
 }

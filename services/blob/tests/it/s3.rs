@@ -13,7 +13,7 @@ use im_e2e::bucket::{BUCKET, S3Server};
 fn options(server: &S3Server) -> S3Options {
     let mut options = S3Options::new(BUCKET, server.endpoint());
     options.keys = Some((server.access_key_file(), server.secret_key_file()));
-    options.prefix = "some/where".to_owned();
+    options.prefix = String::from("some/where");
     options.timeout = Duration::from_secs(20);
     options
 }
@@ -35,7 +35,7 @@ pub(crate) struct TempStore {
 
 impl TempStore {
     pub(crate) async fn open() -> Self {
-        let server = S3Server::start().unwrap();
+        let server = S3Server::start().await.unwrap();
         let store = open(&server, &options(&server)).await.unwrap();
         Self { store, server }
     }
@@ -106,7 +106,7 @@ async fn another_process_finds_what_was_stored_and_its_folder_is_emptied() {
     assert_eq!(again.head(info.name).await.unwrap(), info);
     assert!(!left.try_exists().unwrap());
     let mut other = options(&temp.server);
-    other.prefix = "else/where".to_owned();
+    other.prefix = String::from("else/where");
     let other = open(&temp.server, &other).await.unwrap();
     let page = other.list(None, LIST_MAX).await.unwrap();
     assert!(page.blobs.is_empty());
@@ -133,7 +133,7 @@ async fn a_new_key_needs_no_restart_and_a_wrong_one_is_told() {
 #[tokio::test]
 async fn a_service_that_replaces_objects_is_refused() {
     // Without what it knows of its objects it does not look whether there is one.
-    let server = S3Server::start_forgetful().unwrap();
+    let server = S3Server::start_forgetful().await.unwrap();
     let error = open(&server, &options(&server)).await.unwrap_err();
     let told = format!("{error:?}");
     assert!(told.contains("replaces an object"), "{told}");
@@ -143,7 +143,7 @@ async fn a_service_that_replaces_objects_is_refused() {
 async fn a_bucket_that_is_not_there_and_a_server_that_is_gone_are_told() {
     let mut temp = TempStore::open().await;
     let mut other = options(&temp.server);
-    other.bucket = "nowhere".to_owned();
+    other.bucket = String::from("nowhere");
     assert!(open(&temp.server, &other).await.is_err());
     temp.server.kill().unwrap();
     let head = temp.store.head(BlobName::random()).await;

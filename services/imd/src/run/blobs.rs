@@ -14,14 +14,14 @@ pub(super) fn place(config: &ImdConfig, kind: &str, folder: PathBuf) -> BlobPlac
     };
     let mut bucket = S3Options::new(name, &blobs.endpoint);
     bucket.region.clone_from(&blobs.region);
-    bucket.prefix = format!("{prefix}/{kind}")
-        .trim_start_matches('/')
-        .to_owned();
-    let keys = blobs
+    bucket.prefix = match prefix {
+        "" => kind.to_owned(),
+        prefix => format!("{prefix}/{kind}"),
+    };
+    bucket.keys = blobs
         .access_key_file
         .clone()
         .zip(blobs.secret_key_file.clone());
-    bucket.keys = keys;
     bucket.ca_file.clone_from(&blobs.ca_file);
     bucket.uploads = blobs.uploads;
     bucket.timeout = blobs.timeout.duration();
@@ -37,9 +37,9 @@ mod tests {
         let mut config = ImdConfig::default();
         let shown = |config: &ImdConfig| place(config, "files", "/data/files".into()).to_string();
         assert_eq!(shown(&config), "/data/files");
-        config.blobs.url = Some("s3://chat".to_owned());
+        config.blobs.url = Some(String::from("s3://chat"));
         assert_eq!(shown(&config), "s3://chat/files");
-        config.blobs.url = Some("s3://chat/one/".to_owned());
+        config.blobs.url = Some(String::from("s3://chat/one/"));
         assert_eq!(shown(&config), "s3://chat/one/files");
         assert_eq!(
             place(&config, "files", "/data/files".into()).folder(),
