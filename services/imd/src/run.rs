@@ -5,6 +5,7 @@
 //! opposite order, msg first, so that what clients have sent is still stored and answered.
 
 mod assembly;
+mod blobs;
 mod follow;
 mod heap;
 pub(crate) mod listeners;
