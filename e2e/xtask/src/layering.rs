@@ -173,6 +173,7 @@ const IMD: &[&str] = &[
     "im-rpc",
     "im-discovery",
     "im-store",
+    "im-blob",
     "im-login",
     "im-msfs",
     "im-msg",
@@ -268,6 +269,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-operator-bench",
         ],
     ),
+    ("object_store", &["im-blob"]),
     ("tonic", &["im-proto-rpc", "im-rpc", "im-db-proxy", "imd"]),
 ];
 
@@ -350,7 +352,7 @@ mod tests {
                 assert!(may, "deny.toml lets {name} use {third}");
             }
         }
-        assert_eq!(compared, 3, "sqlx, rusqlite and tonic");
+        assert_eq!(compared, 4, "sqlx, rusqlite, object_store and tonic");
     }
 
     #[test]

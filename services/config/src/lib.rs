@@ -4,6 +4,7 @@
 //! them. Unknown keys are errors.
 #![forbid(unsafe_code)]
 
+mod blobs;
 mod bounds;
 mod check;
 mod common;
@@ -25,6 +26,7 @@ mod route;
 pub mod table;
 pub mod units;
 
+pub use blobs::*;
 pub use bounds::*;
 pub use check::*;
 pub use common::*;

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::bounds::{self, Declared};
 use crate::{
-    AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsfsConfig,
-    MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
+    AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig,
+    MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig,
+    TraceConfig,
 };
 
 /// Configuration of a process.
@@ -40,6 +41,8 @@ pub struct ImdConfig {
     pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
+    /// Where files and pictures are kept; used by file, msfs and all-in-one.
+    pub blobs: BlobsConfig,
     /// The login role.
     pub login: LoginConfig,
     /// The msfs role.
@@ -67,6 +70,7 @@ impl Check for ImdConfig {
             // Which kinds of stores there are knows whoever opens one.
             store: _,
             sqlite,
+            blobs,
             login,
             msfs,
             msg,
@@ -80,6 +84,7 @@ impl Check for ImdConfig {
         checker.table("admin", admin);
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
+        checker.table("blobs", blobs);
         checker.table("login", login);
         checker.table("msfs", msfs);
         checker.table("msg", msg);
@@ -225,7 +230,7 @@ mod tests {
                 assert!(schema["properties"][table].is_object(), "{table}");
             }
         }
-        for table in ["log", "trace", "process", "admin", "peers"] {
+        for table in ["log", "trace", "process", "admin", "peers", "blobs"] {
             assert!(schema["properties"][table].is_object(), "{table}");
         }
     }
