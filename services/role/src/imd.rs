@@ -11,6 +11,7 @@ pub const TABLE: Table = Table {
         Role::MSG,
         Role::LOGIN,
         Role::FILE,
+        Role::HTTP_API,
     ],
     links: &[
         link::DB_PROXY_ATTACH,
@@ -180,6 +181,18 @@ impl Role {
             },
             ..Kubernetes::PLAIN
         },
+        ..Spec::PLAIN
+    });
+
+    /// Answers back offices and administrators. It has no link: it calls db-proxy's administrators' port, and
+    /// nobody calls it but clients.
+    pub const HTTP_API: Self = Self::new(&Spec {
+        name: "http-api",
+        field: "httpApi",
+        section: "http_api",
+        about: "answers back offices over HTTP",
+        listeners: &[Listener::client("http", "listen", 8400)],
+        admin_port: 10_707,
         ..Spec::PLAIN
     });
 }

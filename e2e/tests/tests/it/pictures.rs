@@ -8,7 +8,7 @@ mod pace;
 mod pixels;
 mod public;
 mod room;
-mod web;
+pub(crate) mod web;
 
 use std::net::SocketAddr;
 use std::time::Duration;
