@@ -34,9 +34,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
     ("im-login", SERVICE),
+    ("im-http", &["im-core", "im-runtime"]),
     (
         "im-msfs",
-        &["im-core", "im-config", "im-runtime", "im-blob"],
+        &["im-core", "im-config", "im-http", "im-runtime", "im-blob"],
+    ),
+    (
+        "im-http-api",
+        &[
+            "im-core",
+            "im-codec",
+            "im-config",
+            "im-http",
+            "im-runtime",
+            "im-rpc",
+            "im-proto-rpc",
+        ],
     ),
     ("im-msg", MSG),
     ("im-route", SERVICE),
@@ -179,6 +192,7 @@ const IMD: &[&str] = &[
     "im-msg",
     "im-route",
     "im-file",
+    "im-http-api",
     "im-db-proxy",
     "im-client",
     "im-codec",
@@ -239,6 +253,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-runtime",
             "im-rpc",
             "im-client",
+            "im-http",
+            "im-http-api",
             "im-login",
             "im-msfs",
             "im-msg",
@@ -270,7 +286,16 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         ],
     ),
     ("object_store", &["im-blob"]),
-    ("tonic", &["im-proto-rpc", "im-rpc", "im-db-proxy", "imd"]),
+    (
+        "tonic",
+        &[
+            "im-proto-rpc",
+            "im-rpc",
+            "im-db-proxy",
+            "im-http-api",
+            "imd",
+        ],
+    ),
 ];
 
 #[cfg(test)]

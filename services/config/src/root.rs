@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::bounds::{self, Declared};
 use crate::{
-    AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig,
-    MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig,
-    TraceConfig,
+    AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, HttpApiConfig, LogConfig,
+    LoginConfig, MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig,
+    StoreConfig, TraceConfig,
 };
 
 /// Configuration of a process.
@@ -55,6 +55,8 @@ pub struct ImdConfig {
     pub db_proxy: DbProxyConfig,
     /// The file role.
     pub file: FileConfig,
+    /// The http-api role.
+    pub http_api: HttpApiConfig,
 }
 
 impl Check for ImdConfig {
@@ -77,6 +79,7 @@ impl Check for ImdConfig {
             route,
             db_proxy,
             file,
+            http_api,
         } = self;
         checker.table("log", log);
         checker.table("trace", trace);
@@ -91,6 +94,7 @@ impl Check for ImdConfig {
         checker.table("route", route);
         checker.table("db_proxy", db_proxy);
         checker.table("file", file);
+        checker.table("http_api", http_api);
     }
 }
 
@@ -122,6 +126,7 @@ impl ImdConfig {
             ("db_proxy.admin_listen", &mut self.db_proxy.admin_listen),
             ("file.client_listen", &mut self.file.client_listen),
             ("file.listen", &mut self.file.listen),
+            ("http_api.listen", &mut self.http_api.listen),
         ]
     }
 
@@ -131,6 +136,7 @@ impl ImdConfig {
         match section {
             "file" => self.file.enabled,
             "msfs" => self.msfs.enabled,
+            "http_api" => self.http_api.enabled,
             _ => true,
         }
     }
@@ -169,6 +175,7 @@ mod tests {
         assert_eq!(port(&config.db_proxy.listen), 10600);
         assert_eq!(port(&config.file.client_listen), 8600);
         assert_eq!(port(&config.file.listen), 8601);
+        assert_eq!(port(&config.http_api.listen), 8400);
         assert_eq!(
             config.db_proxy.admin_listen, "127.0.0.1:10601",
             "ours alone"

@@ -13,6 +13,7 @@ pub const TABLE: Table = Table {
         Role::MSG,
         Role::LOGIN,
         Role::FILE,
+        Role::HTTP_API,
     ],
     links: &[
         link::DB_PROXY_ATTACH,
@@ -21,6 +22,20 @@ pub const TABLE: Table = Table {
         link::LOGIN_REPORT,
         link::FILE_ATTACH,
     ],
+};
+
+/// The roles that an ImCluster has, and the links between them. The others have no place there yet: they
+/// need more of a cluster than a row can say, such as the administrators' secret.
+pub const IN_CLUSTER: Table = Table {
+    roles: &[
+        Role::DB_PROXY,
+        Role::ROUTE,
+        Role::MSFS,
+        Role::MSG,
+        Role::LOGIN,
+        Role::FILE,
+    ],
+    links: TABLE.links,
 };
 
 impl Role {
@@ -178,6 +193,18 @@ impl Role {
             told: Told::Address,
             ..Kubernetes::PLAIN
         },
+        ..Spec::PLAIN
+    });
+
+    /// Answers back offices and administrators. It has no link: it calls db-proxy's administrators' port, and
+    /// nobody calls it but clients.
+    pub const HTTP_API: Self = Self::new(&Spec {
+        name: "http-api",
+        field: "httpApi",
+        section: "http_api",
+        about: "answers back offices over HTTP",
+        listeners: &[Listener::client("http", "listen", 8400)],
+        admin_port: 10_707,
         ..Spec::PLAIN
     });
 }

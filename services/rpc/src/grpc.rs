@@ -7,7 +7,7 @@ mod couple;
 mod dial;
 mod service;
 
-pub use dial::{GrpcConnect, GrpcDialer, channel};
+pub use dial::{GrpcConnect, GrpcDialer, channel, lazy_channel};
 pub(crate) use service::LinkService;
 
 use im_proto_rpc::v1::{

@@ -16,6 +16,7 @@
 )]
 
 mod administrators;
+mod api;
 mod audit;
 mod buckets;
 mod directory;

@@ -1,6 +1,6 @@
 //! How each role is bound.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ pub(super) const BINDS: &[(Role, Bind)] = &[
     (Role::LOGIN, |assembly| Box::pin(login(assembly))),
     (Role::MSG, |assembly| Box::pin(msg(assembly))),
     (Role::FILE, |assembly| Box::pin(file(assembly))),
+    (Role::HTTP_API, |assembly| Box::pin(http_api(assembly))),
 ];
 
 async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
@@ -75,14 +76,11 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
 fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow::Result<()> {
     let section = Role::DB_PROXY.section;
     assembly.note(section, "grpc", bound.grpc);
-    let Some(mut admin) = bound.admin else {
+    let Some(admin) = bound.admin else {
         return Ok(());
     };
     assembly.note(section, "admin", admin);
-    if admin.ip().is_unspecified() {
-        // A listener of all addresses has this one, in either family.
-        admin.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
+    let admin = from_here(admin);
     let path = assembly.shared.data_dir()?.join(ADMIN_ADDRESS);
     std::fs::write(&path, format!("{admin}\n")).with_context(|| format!("write {}", path.display()))
 }
@@ -175,6 +173,43 @@ async fn file(assembly: &mut Assembly) -> anyhow::Result<()> {
     assembly.local.serve::<FileAttach>(file.attach());
     assembly.part(Role::FILE, |stop| file.run(stop));
     Ok(())
+}
+
+async fn http_api(assembly: &mut Assembly) -> anyhow::Result<()> {
+    let config = assembly.shared.config.http_api.clone();
+    let db_proxy = match assembly.guard() {
+        Some(_) => config.db_proxy.clone(),
+        None => administrators_port(assembly)?,
+    };
+    let deps = im_http_api::Deps {
+        context: assembly.shared.context.clone(),
+        db_proxy,
+        secret: assembly.shared.admin_secret()?,
+    };
+    let http_api = im_http_api::Server::bind(config, deps).await?;
+    assembly.note(Role::HTTP_API.section, "http", http_api.bound());
+    assembly.part(Role::HTTP_API, |stop| http_api.run(stop));
+    Ok(())
+}
+
+/// The administrators' port of the db-proxy in this process.
+fn administrators_port(assembly: &Assembly) -> Result<String, BadConfig> {
+    let noted = assembly.noted(Role::DB_PROXY.section, "admin");
+    let admin = noted.ok_or(BadConfig::Missing {
+        key: "db_proxy.admin_listen",
+        why: "http-api asks db-proxy for everything at its administrators' port; give the key, or switch \
+              the role off with http_api.enabled = false",
+    })?;
+    Ok(from_here(admin).to_string())
+}
+
+/// Where a listener is reached from this machine: one of all addresses has this one, in either family.
+fn from_here(listener: SocketAddr) -> SocketAddr {
+    let mut reached = listener;
+    if listener.ip().is_unspecified() {
+        reached.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    reached
 }
 
 impl Shared {

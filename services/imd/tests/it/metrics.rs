@@ -28,13 +28,14 @@ const TEXTS: [(&str, &str); 10] = [
 ];
 
 /// What the names of metrics begin with, and the parts of the page.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "im_login",
     "im_msfs",
     "im_msg",
     "im_route",
     "im_db_proxy",
     "im_file",
+    "im_http_api",
     "im_store",
     "im_link",
 ];
