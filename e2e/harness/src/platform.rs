@@ -6,6 +6,7 @@
 mod files;
 mod options;
 mod pictures;
+mod push;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,7 +33,7 @@ pub const CHEAP_HASHES: [&str; 2] = [
 ];
 
 /// Tables of the configuration that belong to one role.
-const ROLE_TABLES: [&str; 6] = ["login", "msfs", "msg", "route", "db_proxy", "file"];
+const ROLE_TABLES: [&str; 7] = ["login", "msfs", "msg", "route", "db_proxy", "file", "push"];
 
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {

@@ -41,6 +41,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-msg", MSG),
     ("im-route", SERVICE),
     ("im-file", FILE),
+    ("im-follower", FOLLOWER),
+    ("im-push", PUSH),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
     ("im-answers", ANSWERS),
@@ -112,6 +114,20 @@ const FILE: &[&str] = &[
     "im-transport",
 ];
 
+/// Followers of the log, whatever they do about it.
+const FOLLOWER: &[&str] = &["im-core", "im-order", "im-rpc", "im-proto-rpc"];
+
+/// A role that follows the log.
+const PUSH: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-follower",
+    "im-proto-rpc",
+    "im-rpc",
+    "im-runtime",
+];
+
 /// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
 const WRITER: &[&str] = &[
     "im-core",
@@ -178,6 +194,7 @@ const IMD: &[&str] = &[
     "im-msg",
     "im-route",
     "im-file",
+    "im-push",
     "im-db-proxy",
     "im-client",
     "im-codec",
@@ -243,6 +260,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-msg",
             "im-route",
             "im-file",
+            "im-follower",
+            "im-push",
             "im-writer",
             "im-accounts",
             "im-answers",

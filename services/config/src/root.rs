@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::bounds::{self, Declared};
 use crate::{
     AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsfsConfig,
-    MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
+    MsgConfig, PeersConfig, ProcessConfig, PushConfig, RouteConfig, SqliteConfig, StoreConfig,
+    TraceConfig, TrustConfig,
 };
 
 /// Configuration of a process.
@@ -40,6 +41,8 @@ pub struct ImdConfig {
     pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
+    /// Whose certificates are trusted outside; used by push.
+    pub trust: TrustConfig,
     /// The login role.
     pub login: LoginConfig,
     /// The msfs role.
@@ -52,6 +55,8 @@ pub struct ImdConfig {
     pub db_proxy: DbProxyConfig,
     /// The file role.
     pub file: FileConfig,
+    /// The push role.
+    pub push: PushConfig,
 }
 
 impl Check for ImdConfig {
@@ -67,12 +72,14 @@ impl Check for ImdConfig {
             // Which kinds of stores there are knows whoever opens one.
             store: _,
             sqlite,
+            trust,
             login,
             msfs,
             msg,
             route,
             db_proxy,
             file,
+            push,
         } = self;
         checker.table("log", log);
         checker.table("trace", trace);
@@ -80,12 +87,14 @@ impl Check for ImdConfig {
         checker.table("admin", admin);
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
+        checker.table("trust", trust);
         checker.table("login", login);
         checker.table("msfs", msfs);
         checker.table("msg", msg);
         checker.table("route", route);
         checker.table("db_proxy", db_proxy);
         checker.table("file", file);
+        checker.table("push", push);
     }
 }
 
@@ -126,6 +135,7 @@ impl ImdConfig {
         match section {
             "file" => self.file.enabled,
             "msfs" => self.msfs.enabled,
+            "push" => self.push.enabled,
             _ => true,
         }
     }
