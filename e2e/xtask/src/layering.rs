@@ -189,6 +189,7 @@ const IMD: &[&str] = &[
     "im-rpc",
     "im-discovery",
     "im-store",
+    "im-blob",
     "im-login",
     "im-msfs",
     "im-msg",
@@ -287,6 +288,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-operator-bench",
         ],
     ),
+    ("object_store", &["im-blob"]),
     ("tonic", &["im-proto-rpc", "im-rpc", "im-db-proxy", "imd"]),
 ];
 
@@ -369,7 +371,7 @@ mod tests {
                 assert!(may, "deny.toml lets {name} use {third}");
             }
         }
-        assert_eq!(compared, 3, "sqlx, rusqlite and tonic");
+        assert_eq!(compared, 4, "sqlx, rusqlite, object_store and tonic");
     }
 
     #[test]

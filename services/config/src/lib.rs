@@ -4,6 +4,7 @@
 //! them. Unknown keys are errors.
 #![forbid(unsafe_code)]
 
+mod blobs;
 mod bounds;
 mod check;
 mod common;
@@ -28,6 +29,7 @@ pub mod table;
 mod trust;
 pub mod units;
 
+pub use blobs::*;
 pub use bounds::*;
 pub use check::*;
 pub use common::*;

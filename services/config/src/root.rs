@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::bounds::{self, Declared};
 use crate::{
-    AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsfsConfig,
-    MsgConfig, PeersConfig, ProcessConfig, PushConfig, RouteConfig, SqliteConfig, StoreConfig,
-    TraceConfig, TrustConfig,
+    AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig,
+    MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, PushConfig, RouteConfig, SqliteConfig,
+    StoreConfig, TraceConfig, TrustConfig,
 };
 
 /// Configuration of a process.
@@ -43,6 +43,8 @@ pub struct ImdConfig {
     pub sqlite: SqliteConfig,
     /// Whose certificates are trusted outside; used by push.
     pub trust: TrustConfig,
+    /// Where files and pictures are kept; used by file, msfs and all-in-one.
+    pub blobs: BlobsConfig,
     /// The login role.
     pub login: LoginConfig,
     /// The msfs role.
@@ -73,6 +75,7 @@ impl Check for ImdConfig {
             store: _,
             sqlite,
             trust,
+            blobs,
             login,
             msfs,
             msg,
@@ -88,6 +91,7 @@ impl Check for ImdConfig {
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
         checker.table("trust", trust);
+        checker.table("blobs", blobs);
         checker.table("login", login);
         checker.table("msfs", msfs);
         checker.table("msg", msg);
@@ -235,7 +239,7 @@ mod tests {
                 assert!(schema["properties"][table].is_object(), "{table}");
             }
         }
-        for table in ["log", "trace", "process", "admin", "peers"] {
+        for table in ["log", "trace", "process", "admin", "peers", "blobs"] {
             assert!(schema["properties"][table].is_object(), "{table}");
         }
     }

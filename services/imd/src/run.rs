@@ -5,6 +5,7 @@
 //! opposite order, msg first, so that what clients have sent is still stored and answered.
 
 mod assembly;
+mod blobs;
 mod follow;
 mod heap;
 pub(crate) mod listeners;
@@ -238,7 +239,7 @@ async fn run(
             "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
-    if let Some(warning) = told::warning(plan, &config) {
+    for warning in told::warnings(plan, &config) {
         warn!("{warning}");
     }
     let welcome = match (plan, &config.data_dir) {

@@ -1,11 +1,10 @@
 //! The role as a process runs it: a port and the store behind it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_blob::{BlobError, BlobStore, DirectoryOptions, DirectoryStore};
+use im_blob::{BlobError, BlobPlace, DirectoryOptions};
 use im_config::{MsfsConfig, Probe};
 use im_core::{Chain, places};
 use im_runtime::listen::{self, ListenError};
@@ -38,8 +37,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(500);
 pub struct Deps {
     /// Metrics, readiness, dumps.
     pub context: Context,
-    /// Folder of the pictures; it is made if it is not there.
-    pub dir: PathBuf,
+    /// Where the pictures are kept; a folder is made if it is not there.
+    pub pictures: BlobPlace,
 }
 
 /// Why an msfs server cannot run.
@@ -49,11 +48,11 @@ pub enum ServerError {
     /// The port cannot be bound.
     #[error("open the port of the msfs server")]
     Listen(#[from] ListenError),
-    /// The folder cannot be used.
-    #[error("use {dir} for pictures", dir = dir.display())]
+    /// The folder or bucket cannot be used.
+    #[error("use {place} for pictures")]
     Store {
-        /// The folder.
-        dir: PathBuf,
+        /// The folder, or the bucket as a URL.
+        place: String,
         /// Why not.
         #[source]
         source: BlobError,
@@ -89,7 +88,7 @@ impl Server {
     /// # Errors
     /// The port cannot be bound, the folder cannot be used.
     pub async fn bind(config: MsfsConfig, deps: Deps) -> Result<Self, ServerError> {
-        let Deps { context, dir } = deps;
+        let Deps { context, pictures } = deps;
         let listener = listen::tcp(&config.listen, BACKLOG).await?;
         let local = listener.local_addr().map_err(|source| ListenError {
             address: config.listen.clone(),
@@ -97,9 +96,10 @@ impl Server {
         })?;
         let options =
             DirectoryOptions::default().free_space_floor(config.free_space_floor.as_u64());
-        let store = match DirectoryStore::open(&dir, options).await {
-            Ok(store) => Arc::new(store) as Arc<dyn BlobStore>,
-            Err(source) => return Err(ServerError::Store { dir, source }),
+        let place = pictures.to_string();
+        let store = match pictures.open(options).await {
+            Ok(store) => store,
+            Err(source) => return Err(ServerError::Store { place, source }),
         };
         let metrics = context.metrics.register(Metrics::register);
         let jobs = TaskTracker::new();
@@ -127,7 +127,7 @@ impl Server {
         let shown = Arc::clone(&shared);
         context.dumps.register("msfs", move || {
             serde_json::json!({
-                "folder": dir,
+                "pictures": place,
                 "public_url": shown.public_url,
                 "connections": shown.metrics.connections.get(),
                 "scaling": shown.scaler.jobs(),

@@ -1,6 +1,8 @@
 //! The roles of this platform.
 
-use crate::{Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, Workload};
+use crate::{
+    Drain, Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, Told, Workload,
+};
 
 /// All roles, and the links between them. Where links leave the order open, it is that of the rows.
 pub const TABLE: Table = Table {
@@ -21,18 +23,6 @@ pub const TABLE: Table = Table {
         link::FILE_ATTACH,
         link::FOLLOWER_ATTACH,
         link::ROUTE_PRESENCE,
-    ],
-};
-
-/// The roles that an ImCluster has, and the links between them: its specification has no words yet for
-/// those that an installation can do without.
-pub const IN_CLUSTER: Table = Table {
-    roles: &[Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN],
-    links: &[
-        link::DB_PROXY_ATTACH,
-        link::ROUTE_ATTACH,
-        link::ROUTE_PUBLISH,
-        link::LOGIN_REPORT,
     ],
 };
 
@@ -100,8 +90,14 @@ impl Role {
         listeners: &[Listener::client("http", "listen", 8700)],
         admin_port: 10_706,
         kubernetes: Kubernetes {
-            // Its pictures are on a volume.
             workload: Workload::StatefulSet,
+            blobs: true,
+            drain: Some(Drain {
+                key: "stop_grace",
+                seconds: 20,
+                most_seconds: 60,
+            }),
+            told: Told::Url,
             ..Kubernetes::PLAIN
         },
         ..Spec::PLAIN
@@ -169,18 +165,20 @@ impl Role {
         section: "file",
         about: "passes files on, and keeps them for people who are not there",
         listeners: &[
-            Listener::client("client", "client_listen", 8600).behind(""),
+            Listener::client("client", "client_listen", 8600),
             Listener::grpc(8601).behind("-link"),
         ],
         admin_port: 10_705,
         kubernetes: Kubernetes {
             // It keeps files, and a task names the server that has it.
             workload: Workload::StatefulSet,
-            resources: Resources {
-                cpu: "50m",
-                memory: "64Mi",
-                memory_limit: "512Mi",
-            },
+            blobs: true,
+            drain: Some(Drain {
+                key: "drain_time",
+                seconds: 60,
+                most_seconds: 3_540,
+            }),
+            told: Told::Address,
             ..Kubernetes::PLAIN
         },
         ..Spec::PLAIN

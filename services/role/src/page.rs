@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{IN_CLUSTER, Reach, Role, Service, Table, Workload};
+use crate::{Reach, Role, Service, Table, Workload};
 
 /// The page, in Markdown.
 pub fn page(table: &Table) -> String {
@@ -18,11 +18,12 @@ pub fn page(table: &Table) -> String {
             (false, true) => "any number, or none",
             (false, false) => "any number",
         };
-        let field = if IN_CLUSTER.roles.contains(role) {
-            format!("`spec.roles.{}`", role.field)
+        let named = if role.optional {
+            ", where it is named"
         } else {
-            "not yet".to_owned()
+            ""
         };
+        let field = format!("`spec.roles.{}`{named}", role.field);
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(
             page,

@@ -17,6 +17,7 @@
 
 mod administrators;
 mod audit;
+mod buckets;
 mod directory;
 mod disk;
 mod dispatch;

@@ -15,7 +15,7 @@ use im_rpc::{
 use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
-use super::{Shared, store};
+use super::{Shared, blobs, store};
 use crate::config::BadConfig;
 use crate::connect::ADMIN_ADDRESS;
 
@@ -96,7 +96,11 @@ fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow:
 async fn msfs(assembly: &mut Assembly) -> anyhow::Result<()> {
     let deps = im_msfs::Deps {
         context: assembly.shared.context.clone(),
-        dir: assembly.shared.pictures()?,
+        pictures: blobs::place(
+            &assembly.shared.config,
+            "pictures",
+            assembly.shared.pictures()?,
+        ),
     };
     let msfs = im_msfs::Server::bind(assembly.shared.config.msfs.clone(), deps).await?;
     assembly.note(Role::MSFS.section, "http", msfs.bound());
@@ -161,7 +165,11 @@ async fn file(assembly: &mut Assembly) -> anyhow::Result<()> {
     let deps = im_file::Deps {
         context: assembly.shared.context.clone(),
         guard: assembly.guard(),
-        directory: assembly.shared.file_directory()?,
+        files: blobs::place(
+            &assembly.shared.config,
+            "files",
+            assembly.shared.file_directory()?,
+        ),
     };
     let file = im_file::Server::bind(assembly.shared.config.file.clone(), deps).await?;
     let section = Role::FILE.section;
