@@ -7,6 +7,7 @@ mod files;
 mod http_api;
 mod options;
 mod pictures;
+mod push;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,8 +34,8 @@ pub const CHEAP_HASHES: [&str; 2] = [
 ];
 
 /// Tables of the configuration that belong to one role.
-const ROLE_TABLES: [&str; 7] = [
-    "login", "msfs", "msg", "route", "db_proxy", "file", "http_api",
+const ROLE_TABLES: [&str; 8] = [
+    "login", "msfs", "msg", "route", "db_proxy", "file", "http_api", "push",
 ];
 
 /// A loopback address that no other process of any test has.

@@ -54,6 +54,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-msg", MSG),
     ("im-route", SERVICE),
     ("im-file", FILE),
+    ("im-follower", FOLLOWER),
+    ("im-push", PUSH),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
     ("im-answers", ANSWERS),
@@ -125,6 +127,20 @@ const FILE: &[&str] = &[
     "im-transport",
 ];
 
+/// Followers of the log, whatever they do about it.
+const FOLLOWER: &[&str] = &["im-core", "im-order", "im-rpc", "im-proto-rpc"];
+
+/// A role that follows the log.
+const PUSH: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-follower",
+    "im-proto-rpc",
+    "im-rpc",
+    "im-runtime",
+];
+
 /// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
 const WRITER: &[&str] = &[
     "im-core",
@@ -193,6 +209,7 @@ const IMD: &[&str] = &[
     "im-route",
     "im-file",
     "im-http-api",
+    "im-push",
     "im-db-proxy",
     "im-client",
     "im-codec",
@@ -260,6 +277,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-msg",
             "im-route",
             "im-file",
+            "im-follower",
+            "im-push",
             "im-writer",
             "im-accounts",
             "im-answers",

@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::bounds::{self, Declared};
 use crate::{
     AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, HttpApiConfig, LogConfig,
-    LoginConfig, MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig,
-    StoreConfig, TraceConfig,
+    LoginConfig, MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, PushConfig, RouteConfig,
+    SqliteConfig, StoreConfig, TraceConfig, TrustConfig,
 };
 
 /// Configuration of a process.
@@ -41,6 +41,8 @@ pub struct ImdConfig {
     pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
+    /// Whose certificates are trusted outside; used by push.
+    pub trust: TrustConfig,
     /// Where files and pictures are kept; used by file, msfs and all-in-one.
     pub blobs: BlobsConfig,
     /// The login role.
@@ -57,6 +59,8 @@ pub struct ImdConfig {
     pub file: FileConfig,
     /// The http-api role.
     pub http_api: HttpApiConfig,
+    /// The push role.
+    pub push: PushConfig,
 }
 
 impl Check for ImdConfig {
@@ -72,6 +76,7 @@ impl Check for ImdConfig {
             // Which kinds of stores there are knows whoever opens one.
             store: _,
             sqlite,
+            trust,
             blobs,
             login,
             msfs,
@@ -80,6 +85,7 @@ impl Check for ImdConfig {
             db_proxy,
             file,
             http_api,
+            push,
         } = self;
         checker.table("log", log);
         checker.table("trace", trace);
@@ -87,6 +93,7 @@ impl Check for ImdConfig {
         checker.table("admin", admin);
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
+        checker.table("trust", trust);
         checker.table("blobs", blobs);
         checker.table("login", login);
         checker.table("msfs", msfs);
@@ -95,6 +102,7 @@ impl Check for ImdConfig {
         checker.table("db_proxy", db_proxy);
         checker.table("file", file);
         checker.table("http_api", http_api);
+        checker.table("push", push);
     }
 }
 
@@ -137,6 +145,7 @@ impl ImdConfig {
             "file" => self.file.enabled,
             "msfs" => self.msfs.enabled,
             "http_api" => self.http_api.enabled,
+            "push" => self.push.enabled,
             _ => true,
         }
     }

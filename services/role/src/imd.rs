@@ -14,6 +14,7 @@ pub const TABLE: Table = Table {
         Role::LOGIN,
         Role::FILE,
         Role::HTTP_API,
+        Role::PUSH,
     ],
     links: &[
         link::DB_PROXY_ATTACH,
@@ -21,6 +22,8 @@ pub const TABLE: Table = Table {
         link::ROUTE_PUBLISH,
         link::LOGIN_REPORT,
         link::FILE_ATTACH,
+        link::FOLLOWER_ATTACH,
+        link::ROUTE_PRESENCE,
     ],
 };
 
@@ -35,7 +38,13 @@ pub const IN_CLUSTER: Table = Table {
         Role::LOGIN,
         Role::FILE,
     ],
-    links: TABLE.links,
+    links: &[
+        link::DB_PROXY_ATTACH,
+        link::ROUTE_ATTACH,
+        link::ROUTE_PUBLISH,
+        link::LOGIN_REPORT,
+        link::FILE_ATTACH,
+    ],
 };
 
 impl Role {
@@ -207,6 +216,16 @@ impl Role {
         admin_port: 10_707,
         ..Spec::PLAIN
     });
+
+    /// Tells phones of messages while nobody is there to get them.
+    pub const PUSH: Self = Self::new(&Spec {
+        name: "push",
+        field: "push",
+        section: "push",
+        about: "tells phones of messages by APNs, FCM or a webhook",
+        admin_port: 10_708,
+        ..Spec::PLAIN
+    });
 }
 
 /// The links between the roles.
@@ -259,6 +278,26 @@ pub mod link {
         path: "/im.v1.File/Attach",
         from: Role::MSG,
         to: Role::FILE,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// The log, and what a follower keeps of it.
+    pub const FOLLOWER_ATTACH: Link = Link {
+        kind: "follower_attach",
+        path: "/im.v1.Follower/Attach",
+        from: Role::PUSH,
+        to: Role::DB_PROXY,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// Who is online.
+    pub const ROUTE_PRESENCE: Link = Link {
+        kind: "route_presence",
+        path: "/im.v1.Route/Presence",
+        from: Role::PUSH,
+        to: Role::ROUTE,
         listener: "grpc",
         rollout: Rollout::Server,
     };

@@ -41,6 +41,7 @@ mod pictures;
 mod presence;
 mod processes;
 mod profiles;
+mod push;
 mod remembered;
 mod restored;
 mod retries;

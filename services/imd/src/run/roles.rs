@@ -8,7 +8,10 @@ use anyhow::Context;
 use im_config::{LoginConfig, WHERE_ASKED};
 use im_db_proxy::RememberKeys;
 use im_role::Role;
-use im_rpc::{DbProxyAttach, FileAttach, LoginReport, RouteAttach, RoutePublish, Secret};
+use im_rpc::{
+    DbProxyAttach, FileAttach, FollowerAttach, LoginReport, RouteAttach, RoutePresence,
+    RoutePublish, Secret,
+};
 use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
@@ -28,6 +31,7 @@ pub(super) const BINDS: &[(Role, Bind)] = &[
     (Role::MSG, |assembly| Box::pin(msg(assembly))),
     (Role::FILE, |assembly| Box::pin(file(assembly))),
     (Role::HTTP_API, |assembly| Box::pin(http_api(assembly))),
+    (Role::PUSH, |assembly| Box::pin(push(assembly))),
 ];
 
 async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
@@ -41,6 +45,7 @@ async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
     }
     assembly.local.serve::<RouteAttach>(route.attach());
     assembly.local.serve::<RoutePublish>(route.attach());
+    assembly.local.serve::<RoutePresence>(route.attach());
     assembly.part(Role::ROUTE, |stop| route.run(stop));
     Ok(())
 }
@@ -62,6 +67,7 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
     let db_proxy = im_db_proxy::Server::bind(config, deps).await?;
     note_db_proxy(assembly, &db_proxy.bound())?;
     assembly.local.serve::<DbProxyAttach>(db_proxy.attach());
+    assembly.local.serve::<FollowerAttach>(db_proxy.follow());
     assembly.part(Role::DB_PROXY, |stop| db_proxy.run(stop));
     let log = assembly
         .shared
@@ -210,6 +216,19 @@ fn from_here(listener: SocketAddr) -> SocketAddr {
         reached.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     reached
+}
+
+async fn push(assembly: &mut Assembly) -> anyhow::Result<()> {
+    let config = assembly.shared.config.push.clone();
+    let deps = im_push::Deps {
+        db_proxy: assembly.peers::<FollowerAttach>(&config.link)?,
+        route: assembly.peers::<RoutePresence>(&config.link)?,
+        links: assembly.shared.links.clone(),
+        context: assembly.shared.context.clone(),
+    };
+    let push = im_push::Server::new(config, &assembly.shared.config.trust, deps)?;
+    assembly.part(Role::PUSH, |stop| push.run(stop));
+    Ok(())
 }
 
 impl Shared {

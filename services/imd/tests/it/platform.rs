@@ -82,6 +82,7 @@ fn one_process_serves_every_role_and_stops_on_a_signal() {
         "im_route_",
         "im_db_proxy_",
         "im_http_api_",
+        "im_push_",
         "im_link_dialed",
     ] {
         assert!(metrics.contains(name), "{name} is missing");
