@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
 use crate::{
-    AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig, StoredConfig,
+    AccountsConfig, AdministrationConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig,
+    StoredConfig,
 };
 
 /// The db-proxy role.
@@ -40,6 +41,8 @@ pub struct DbProxyConfig {
     pub answers: AnswersConfig,
     /// Logins.
     pub accounts: AccountsConfig,
+    /// What administration keeps.
+    pub administration: AdministrationConfig,
 }
 
 impl Default for DbProxyConfig {
@@ -56,6 +59,7 @@ impl Default for DbProxyConfig {
             attach: AttachConfig::default(),
             answers: AnswersConfig::default(),
             accounts: AccountsConfig::default(),
+            administration: AdministrationConfig::default(),
         }
     }
 }
@@ -210,6 +214,7 @@ impl Check for DbProxyConfig {
             attach,
             answers,
             accounts,
+            administration,
         } = self;
         checker.listen("listen", listen);
         if !admin_listen.is_empty() {
@@ -223,6 +228,7 @@ impl Check for DbProxyConfig {
         checker.table("attach", attach);
         checker.table("answers", answers);
         checker.table("accounts", accounts);
+        checker.table("administration", administration);
     }
 }
 
