@@ -184,27 +184,35 @@ impl Accounts {
         self.memory.forget_everybody();
     }
 
-    /// Changes the status of a user.
+    /// Changes the status of a user, through this handle of the store.
     ///
     /// # Errors
     /// The store fails; whether it has the change is not known then.
-    pub async fn set_status(&self, user: UserId, status: u32) -> Result<(), StoreError> {
-        let result = self
-            .store
-            .set_status(user, status, UnixSeconds::now())
-            .await;
+    pub async fn set_status(
+        &self,
+        store: &dyn Store,
+        user: UserId,
+        status: u32,
+    ) -> Result<(), StoreError> {
+        let result = store.set_status(user, status, UnixSeconds::now()).await;
         self.memory.forget(user);
         self.asked.reset(user);
         result
     }
 
-    /// Replaces the password of a user by what they will type from now on; ends their locks.
+    /// Replaces the password of a user by what they will type from now on, through this handle of the
+    /// store; ends their locks.
     ///
     /// # Errors
     /// It was not hashed, or not stored.
-    pub async fn set_password(&self, user: UserId, password: &str) -> Result<(), SetPasswordError> {
+    pub async fn set_password(
+        &self,
+        store: &dyn Store,
+        user: UserId,
+        password: &str,
+    ) -> Result<(), SetPasswordError> {
         let hash = self.pool.make(digest_of(password)).await?;
-        let result = self.store.set_hash(user, &hash).await;
+        let result = store.set_hash(user, &hash).await;
         self.memory.forget(user);
         self.asked.reset(user);
         Ok(result?)
@@ -247,12 +255,13 @@ impl Accounts {
         }
     }
 
-    /// Ends the locks of a name; how many failures' places were forgotten.
+    /// Ends the locks of a name, through this handle of the store; how many failures' places were
+    /// forgotten.
     ///
     /// # Errors
     /// The store fails.
-    pub async fn unlock(&self, name: &str) -> Result<u64, StoreError> {
-        self.store.forget_login_failures(name).await
+    pub async fn unlock(&self, store: &dyn Store, name: &str) -> Result<u64, StoreError> {
+        store.forget_login_failures(name).await
     }
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
 use crate::{
-    AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, FollowConfig, LinkConfig,
-    StoredConfig,
+    AccountsConfig, AdministrationConfig, AnswersConfig, AttachConfig, Check, Checker,
+    FollowConfig, LinkConfig, StoredConfig,
 };
 
 /// The db-proxy role.
@@ -43,6 +43,8 @@ pub struct DbProxyConfig {
     pub answers: AnswersConfig,
     /// Logins.
     pub accounts: AccountsConfig,
+    /// What administration keeps.
+    pub administration: AdministrationConfig,
 }
 
 impl Default for DbProxyConfig {
@@ -60,6 +62,7 @@ impl Default for DbProxyConfig {
             follow: FollowConfig::default(),
             answers: AnswersConfig::default(),
             accounts: AccountsConfig::default(),
+            administration: AdministrationConfig::default(),
         }
     }
 }
@@ -215,6 +218,7 @@ impl Check for DbProxyConfig {
             follow,
             answers,
             accounts,
+            administration,
         } = self;
         checker.listen("listen", listen);
         if !admin_listen.is_empty() {
@@ -229,6 +233,7 @@ impl Check for DbProxyConfig {
         checker.table("follow", follow);
         checker.table("answers", answers);
         checker.table("accounts", accounts);
+        checker.table("administration", administration);
     }
 }
 

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::admin::AdminService;
+use crate::admin::{AdminMetrics, AdminService};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::dump::Dump;
@@ -151,6 +151,7 @@ impl Server {
                 context,
                 Arc::clone(&accounts),
                 &deps.admin_secret,
+                registered.register(AdminMetrics::register),
             ));
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));

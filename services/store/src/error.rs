@@ -19,6 +19,15 @@ pub enum StoreError {
         /// What was to be unique.
         what: &'static str,
     },
+    /// The change was made before, under the same idempotency key.
+    #[error("make a change once more that was made under this key")]
+    Repeated,
+    /// There are as many as there may be.
+    #[error("keep more {what}")]
+    Full {
+        /// What there are so many of.
+        what: &'static str,
+    },
     /// Somebody else has taken the log: nothing that this owner plans is ever stored. It must end.
     #[error("add to the log as its owner")]
     Fenced(#[from] FenceLost),
@@ -39,7 +48,10 @@ impl Classify for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Taken { .. } | Self::Fenced(_) | Self::Outdated => ErrorKind::Conflict,
+            Self::Taken { .. } | Self::Repeated | Self::Fenced(_) | Self::Outdated => {
+                ErrorKind::Conflict
+            }
+            Self::Full { .. } => ErrorKind::Exhausted,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,
         }

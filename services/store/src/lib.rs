@@ -7,6 +7,7 @@
 //! carries its [`im_order::Fence`]. Whoever was owner before gets [`StoreError::Fenced`], and nothing of
 //! theirs is stored.
 
+mod audit_chain;
 mod backup;
 mod data_dir;
 mod error;
@@ -17,6 +18,7 @@ mod sqlite;
 pub mod testing;
 mod traits;
 
+pub use audit_chain::{BadAuditRow, follow_audit};
 pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_stream, spool};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
@@ -27,7 +29,11 @@ pub use traits::accounts::{
     AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, FailurePage,
     FailureQuery, LoginFailures, MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
-pub use traits::administration::{AdministrationStore, ListPage};
+pub use traits::administration::{AdministrationStore, ListPage, PeopleQuery};
+pub use traits::audit::{
+    AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
+    AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote,
+};
 pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
@@ -45,11 +51,13 @@ pub use traits::messages::{
 pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 pub use traits::tenures::TenureStore;
+pub use traits::tokens::{NewToken, TokenRow, TokenStore};
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
     AccountStore
     + AdministrationStore
+    + AuditStore
     + DirectoryStore
     + MessageStore
     + SessionStore
@@ -58,12 +66,14 @@ pub trait Store:
     + FollowerStore
     + MeterStore
     + TenureStore
+    + TokenStore
 {
 }
 
 impl<T> Store for T where
     T: AccountStore
         + AdministrationStore
+        + AuditStore
         + DirectoryStore
         + MessageStore
         + SessionStore
@@ -72,6 +82,7 @@ impl<T> Store for T where
         + FollowerStore
         + MeterStore
         + TenureStore
+        + TokenStore
 {
 }
 

@@ -15,6 +15,7 @@ mod accounts;
 mod administration;
 mod append;
 mod appender;
+mod audit;
 mod changes;
 mod devices;
 mod directory;
@@ -31,6 +32,7 @@ mod place;
 mod rows;
 mod sessions;
 mod tenures;
+mod tokens;
 mod writer;
 
 use std::sync::Arc;
@@ -39,7 +41,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::sync::{Mutex, Notify};
 
-use crate::DataDir;
+use crate::{ChangeNote, DataDir};
 
 pub use changes::ChangeCounts;
 pub use maintenance::{LogUse, Maintenance};
@@ -52,6 +54,8 @@ pub(crate) use rows::conversation;
 #[derive(Clone)]
 pub struct SqliteStore {
     pub(crate) inner: Arc<Inner>,
+    /// What every change that is made through this value writes in its transaction.
+    note: Option<Arc<ChangeNote>>,
 }
 
 pub(crate) struct Inner {

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod administration;
+pub(crate) mod audit;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod followers;
@@ -11,3 +12,4 @@ pub(crate) mod messages;
 pub(crate) mod meters;
 pub(crate) mod sessions;
 pub(crate) mod tenures;
+pub(crate) mod tokens;

@@ -273,7 +273,9 @@ async fn a_new_password_counts_at_once_and_the_old_one_no_more() {
         .unwrap()
         .unwrap()
         .user;
-    rig.accounts.set_password(user, "changed").await.unwrap();
+    let store = &rig.temp.store;
+    let set = rig.accounts.set_password(store, user, "changed").await;
+    set.unwrap();
     assert_eq!(rig.code("ann", "secret").await, 1);
     assert_eq!(rig.code("ann", "changed").await, 0);
 }
@@ -291,9 +293,10 @@ async fn a_changed_status_counts_at_once() {
         .unwrap()
         .unwrap()
         .user;
-    rig.accounts.set_status(user, 3).await.unwrap();
+    let store = &rig.temp.store;
+    rig.accounts.set_status(store, user, 3).await.unwrap();
     assert_eq!(rig.code("ann", "secret").await, 1);
-    rig.accounts.set_status(user, 0).await.unwrap();
+    rig.accounts.set_status(store, user, 0).await.unwrap();
     assert_eq!(rig.code("ann", "secret").await, 0);
 }
 

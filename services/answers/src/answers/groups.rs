@@ -161,9 +161,10 @@ impl Answers {
         let group = CreateGroup {
             name: request.group_name.clone(),
             avatar: request.group_avatar.clone(),
-            creator: asker.user,
+            creator: Some(asker.user),
             group_type: GroupType::Temporary,
             members,
+            note: None,
         };
         match self.writer.create_group(group).await {
             Ok(made) => {
@@ -220,6 +221,7 @@ impl Answers {
                 users,
                 by: Some(asker.user),
                 notice: Some(Box::new(notice)),
+                note: None,
             };
             match self.writer.change_members(asked).await {
                 Ok(changed) if changed.changed.is_empty() => None,
@@ -373,7 +375,7 @@ fn info(group: &GroupRecord, own: &GroupMember, members: &[GroupMember]) -> Grou
         version: group.version,
         group_name: group.name.clone(),
         group_avatar: group.avatar.clone(),
-        group_creator_id: group.creator.get(),
+        group_creator_id: group.creator.map_or(0, |creator| creator.get()),
         group_type: group_type.into(),
         shield_status: own.shielded.into(),
         group_member_list: members.iter().map(|member| member.user.get()).collect(),

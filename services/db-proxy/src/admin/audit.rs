@@ -1,23 +1,18 @@
 //! Who changes what: one line in the log per change, whatever comes of it.
 
-use im_core::text::is_unseen;
 use im_proto_rpc::v1::{
-    AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateGroupRequest,
-    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, RemoveDepartmentRequest,
-    RemoveGroupRequest, RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest,
-    RenameUserRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
+    AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateDepartmentRequest,
+    CreateGroupRequest, CreateTokenRequest, KickSessionRequest, MoveDepartmentRequest,
+    MoveUserRequest, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest,
+    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
+    SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
+    UpdateUserRequest,
 };
-use im_rpc::Credential;
 use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::AdminError;
-
-/// Metadata that names who wants a change.
-const ACTOR: &str = "im-actor-bin";
-
-/// Longest name of an actor, bytes.
-const MAX_ACTOR: usize = 128;
+use super::caller::Caller;
 
 /// Longest subject in a line of the log, characters.
 const MAX_SUBJECT: usize = 200;
@@ -38,10 +33,7 @@ pub(super) trait Change {
 #[derive(Debug)]
 pub(super) struct Entry {
     call: &'static str,
-    actor: String,
-    address: String,
-    /// Which line of the secret's file was presented; 0 inside a process.
-    secret: u8,
+    caller: Caller,
     subject: String,
     dry_run: bool,
     ended: bool,
@@ -69,18 +61,15 @@ impl Entry {
     pub(super) fn of<T>(request: &Request<T>, call: &'static str) -> Result<Self, Status> {
         Ok(Self {
             call,
-            actor: actor(request)?,
-            address: request
-                .remote_addr()
-                .map_or_else(String::new, |address| address.to_string()),
-            secret: request
-                .extensions()
-                .get::<Credential>()
-                .map_or(0, |credential| credential.value),
+            caller: Caller::of(request)?,
             subject: String::new(),
             dry_run: false,
             ended: false,
         })
+    }
+
+    pub(super) const fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Says what is changed, once that is known.
@@ -105,6 +94,11 @@ impl Entry {
         self.write("done", "");
     }
 
+    /// Notes that it was done before, under the same idempotency key.
+    pub(super) fn repeated(mut self) {
+        self.write("repeated", "");
+    }
+
     /// Notes why it was not done, which is what the caller is told.
     pub(super) fn refuse(mut self, status: Status) -> Status {
         self.write("refused", status.message());
@@ -114,19 +108,27 @@ impl Entry {
     /// An entry of a test.
     #[cfg(test)]
     pub(super) fn of_test() -> Self {
-        let mut request = Request::new(());
-        let actor = tonic::metadata::MetadataValue::from_bytes(b"a test");
-        request.metadata_mut().insert_bin(ACTOR, actor);
+        let request = super::caller::tests::asked((), &[(super::caller::ACTOR, b"a test")]);
         Self::of(&request, "ImportDirectory").expect("it names who wants it")
     }
 
     fn write(&mut self, outcome: &str, reason: &str) {
         self.ended = true;
         let subject: String = self.subject.chars().take(MAX_SUBJECT).collect();
+        let Caller {
+            actor,
+            credential,
+            address,
+            request,
+            secret,
+            ..
+        } = &self.caller;
         info!(
-            actor = self.actor,
-            address = self.address,
-            secret = self.secret,
+            actor,
+            credential,
+            address,
+            request,
+            secret,
             call = self.call,
             subject,
             dry_run = self.dry_run,
@@ -143,27 +145,6 @@ impl Drop for Entry {
             self.write("unknown", "the caller did not wait for the end");
         }
     }
-}
-
-fn actor<T>(request: &Request<T>) -> Result<String, Status> {
-    let refused = |why: &str| {
-        Status::invalid_argument(format!(
-            "metadata {ACTOR} must name who wants the change, in 1 to {MAX_ACTOR} bytes of visible \
-             characters; {why}"
-        ))
-    };
-    let Some(value) = request.metadata().get_bin(ACTOR) else {
-        return Err(refused("there is none"));
-    };
-    let bytes = value.to_bytes().map_err(|_| refused("it is not base64"))?;
-    let name = std::str::from_utf8(&bytes).map_err(|_| refused("it is not UTF-8"))?;
-    if !(1..=MAX_ACTOR).contains(&name.len()) {
-        return Err(refused(&format!("it has {}", name.len())));
-    }
-    if name.trim().is_empty() || name.chars().any(is_unseen) {
-        return Err(refused("it has others"));
-    }
-    Ok(name.to_owned())
 }
 
 /// Says of each request what it changes.
@@ -184,6 +165,21 @@ macro_rules! changes {
     };
 }
 
+/// Something that a request names by name or by id.
+fn named(what: &str, name: &str, id: u32) -> String {
+    match id {
+        0 => format!("{what} {name}"),
+        id => format!("{what} #{id}"),
+    }
+}
+
+fn department(path: &str, id: u32) -> String {
+    match id {
+        0 => format!("department {path:?}"),
+        id => format!("department #{id}"),
+    }
+}
+
 changes! {
     AddUserRequest, "AddUser", it => {
         let name = it.user.as_ref().map_or("", |user| user.name.as_str());
@@ -194,64 +190,38 @@ changes! {
     RemoveUserRequest, "RemoveUser", it => format!("user {}", it.name);
     SetPasswordRequest, "SetPassword", it => format!("user {}", it.name);
     SetUserStatusRequest, "SetUserStatus", it => format!("user {} to {}", it.name, it.status);
-    CreateGroupRequest, "CreateGroup", it => format!("group {:?} of user {}", it.name, it.owner);
-    ChangeGroupMembersRequest, "ChangeGroupMembers", it => {
-        format!("group {} add {:?} remove {:?}", it.group, it.add, it.remove)
+    UpdateUserRequest, "UpdateUser", it => named("user", &it.name, it.id);
+    CreateGroupRequest, "CreateGroup", it => {
+        format!("group {:?} of {}", it.name, named("user", &it.owner, it.owner_id))
     };
+    ChangeGroupMembersRequest, "ChangeGroupMembers", it => format!(
+        "group {} add {:?} {:?} remove {:?} {:?}",
+        it.group, it.add, it.add_ids, it.remove, it.remove_ids
+    );
     RenameGroupRequest, "RenameGroup", it => format!("group {} to {:?}", it.group, it.name);
     SetGroupOwnerRequest, "SetGroupOwner", it => format!("group {} to user {}", it.group, it.owner);
     RemoveGroupRequest, "RemoveGroup", it => format!("group {}", it.group);
+    CreateDepartmentRequest, "CreateDepartment", it => format!("department {:?}", it.path);
     RenameDepartmentRequest, "RenameDepartment", it => {
-        format!("department {:?} to {:?}", it.path, it.name)
+        format!("{} to {:?}", department(&it.path, it.id), it.name)
     };
     MoveDepartmentRequest, "MoveDepartment", it => {
-        format!("department {:?} under {:?}", it.path, it.into)
+        format!("{} under {:?}", department(&it.path, it.id), it.into)
     };
     RemoveDepartmentRequest, "RemoveDepartment", it => {
-        format!("department {:?} into {:?}", it.path, it.into)
+        format!("{} into {:?}", department(&it.path, it.id), it.into)
     };
+    CreateTokenRequest, "CreateToken", it => {
+        format!("token of {:?} for {}", it.owner, it.scopes.join(" "))
+    };
+    RevokeTokenRequest, "RevokeToken", it => format!("token {}", it.id);
     KickSessionRequest, "KickSession", it => match it.epoch {
         0 => format!("user {}", it.user),
         epoch => format!("user {} session {epoch:016x}", it.user),
     };
+    SendMessageRequest, "SendMessage", it => match it.group {
+        0 => format!("user #{} to user #{}", it.sender, it.receiver),
+        group => format!("user #{} to group {group}", it.sender),
+    };
     ClearLockRequest, "ClearLock", it => format!("name {}", it.name);
-}
-
-#[cfg(test)]
-mod tests {
-    use tonic::metadata::MetadataValue;
-
-    use super::*;
-
-    fn named(actor: Option<&[u8]>) -> Request<ClearLockRequest> {
-        let mut request = Request::new(ClearLockRequest::default());
-        if let Some(actor) = actor {
-            let value = MetadataValue::from_bytes(actor);
-            request.metadata_mut().insert_bin(ACTOR, value);
-        }
-        request
-    }
-
-    #[test]
-    fn a_change_must_say_who_wants_it() {
-        for good in ["ann", "Ann of operations", "安娜", &"x".repeat(MAX_ACTOR)] {
-            let mut entry = Entry::begin(&named(Some(good.as_bytes()))).unwrap();
-            assert_eq!(entry.actor, good);
-            entry.ended = true;
-        }
-        let long = "x".repeat(MAX_ACTOR + 1);
-        let cases: [(Option<&[u8]>, &str); 6] = [
-            (None, "there is none"),
-            (Some(b""), "it has 0"),
-            (Some(long.as_bytes()), "it has 129"),
-            (Some(b"\xff\xfe"), "it is not UTF-8"),
-            (Some(b"a\x1b[2Jb"), "it has others"),
-            (Some(b"   "), "it has others"),
-        ];
-        for (actor, why) in cases {
-            let status = Entry::begin(&named(actor)).unwrap_err();
-            assert_eq!(status.code(), tonic::Code::InvalidArgument);
-            assert!(status.message().ends_with(why), "{}", status.message());
-        }
-    }
 }

@@ -10,9 +10,10 @@ const PURPOSE: &str = "imcluster db-proxy cursors of administration 2026-11";
 
 /// Bytes of a cursor: a list, a digest of what was asked for, a place, and a MAC over these.
 const ABOUT: usize = 8;
-const PLACE: usize = 16;
 const MAC: usize = 16;
-const BYTES: usize = 1 + ABOUT + PLACE + MAC;
+
+/// Bytes of the longest place: a login name, with the id behind it that a person has who was taken out.
+const MAX_PLACE: usize = 255 + 11;
 
 /// What is listed.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,10 @@ pub(super) enum List {
     Sessions = 3,
     Departments = 4,
     Locks = 5,
+    Tokens = 6,
+    Audit = 7,
+    Names = 8,
+    Members = 9,
 }
 
 /// One list: which, and what it was restricted to.
@@ -61,8 +66,17 @@ impl Cursors {
 
     /// A cursor behind a place of a list.
     pub(super) fn make(&self, listed: Listed<'_>, place: u128) -> String {
+        self.seal(listed, &place.to_be_bytes())
+    }
+
+    /// The same where the place is a name.
+    pub(super) fn make_at(&self, listed: Listed<'_>, name: &str) -> String {
+        self.seal(listed, name.as_bytes())
+    }
+
+    fn seal(&self, listed: Listed<'_>, place: &[u8]) -> String {
         let mut bytes = listed.head().to_vec();
-        bytes.extend(place.to_be_bytes());
+        bytes.extend(place);
         let mac = self.0.keys(PURPOSE).first().map(|key| mac(key, &bytes));
         bytes.extend(mac.unwrap_or_default());
         let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
@@ -75,29 +89,48 @@ impl Cursors {
         listed: Listed<'_>,
         cursor: &str,
     ) -> Result<Option<u128>, AdminError> {
+        let place = self.open(listed, cursor)?;
+        let number = |place: Vec<u8>| place.try_into().map(u128::from_be_bytes);
+        place.map(number).transpose().map_err(|_| refused())
+    }
+
+    /// The same where the place is a name.
+    pub(super) fn read_at(
+        &self,
+        listed: Listed<'_>,
+        cursor: &str,
+    ) -> Result<Option<String>, AdminError> {
+        let place = self.open(listed, cursor)?;
+        place
+            .map(String::from_utf8)
+            .transpose()
+            .map_err(|_| refused())
+    }
+
+    fn open(&self, listed: Listed<'_>, cursor: &str) -> Result<Option<Vec<u8>>, AdminError> {
         if cursor.is_empty() {
             return Ok(None);
         }
-        let refused = || {
-            AdminError::Invalid(
-                "the cursor is not that of this list: give the one that the page before ended with, \
-                 and everything else as it was"
-                    .to_owned(),
-            )
-        };
         let bytes = unhex(cursor).ok_or_else(refused)?;
-        let (signed, presented) = bytes.split_at(BYTES - MAC);
+        let signed = bytes.len().checked_sub(MAC).ok_or_else(refused)?;
+        let (signed, presented) = bytes.split_at_checked(signed).ok_or_else(refused)?;
         let keys = self.0.keys(PURPOSE);
         let is_ours = keys
             .iter()
             .any(|key| bool::from(mac(key, signed).ct_eq(presented)));
-        let (head, place) = signed.split_at(1 + ABOUT);
-        if !is_ours || head != listed.head() {
-            return Err(refused());
+        match signed.split_at_checked(1 + ABOUT) {
+            Some((head, place)) if is_ours && head == listed.head() => Ok(Some(place.to_vec())),
+            _ => Err(refused()),
         }
-        let place: [u8; PLACE] = place.try_into().map_err(|_| refused())?;
-        Ok(Some(u128::from_be_bytes(place)))
     }
+}
+
+fn refused() -> AdminError {
+    AdminError::Invalid(
+        "the cursor is not that of this list: give the one that the page before ended with, and \
+         everything else as it was"
+            .to_owned(),
+    )
 }
 
 /// The id that a place is, in a list by ids.
@@ -114,16 +147,16 @@ fn mac(key: &[u8; 32], bytes: &[u8]) -> [u8; MAC] {
     mac
 }
 
-fn unhex(text: &str) -> Option<[u8; BYTES]> {
-    if text.len() != 2 * BYTES || !text.is_ascii() {
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let most = 2 * (1 + ABOUT + MAX_PLACE + MAC);
+    if text.len() > most || !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
-    let mut bytes = [0; BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+    let pairs = text.as_bytes().chunks(2).map(|pair| {
         let pair = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
+        u8::from_str_radix(pair, 16).ok()
+    });
+    pairs.collect()
 }
 
 #[cfg(test)]
@@ -144,6 +177,27 @@ mod tests {
         assert_eq!(Cursors::new(&both).read(USERS, "").unwrap(), None);
         let new = Secret::new("a new value of a secret").unwrap();
         assert!(Cursors::new(&new).read(USERS, &cursor).is_err());
+    }
+
+    #[test]
+    fn a_cursor_at_a_name_leads_back_to_it_and_is_no_number() {
+        let cursors = Cursors::new(&Secret::generate());
+        let names = Listed {
+            list: List::Names,
+            ..USERS
+        };
+        for name in ["ann", "安娜", &"x".repeat(MAX_PLACE)] {
+            let cursor = cursors.make_at(names, name);
+            assert_eq!(
+                cursors.read_at(names, &cursor).unwrap().as_deref(),
+                Some(name)
+            );
+            assert!(cursors.read_at(USERS, &cursor).is_err());
+        }
+        let cursor = cursors.make_at(names, "ann");
+        assert!(cursors.read(names, &cursor).is_err());
+        let too_long = cursors.make_at(names, &"x".repeat(MAX_PLACE + 1));
+        assert!(cursors.read_at(names, &too_long).is_err());
     }
 
     #[test]

@@ -1,18 +1,20 @@
-//! Departments: seen, renamed, moved, taken out of the tree. Imports make them.
+//! Departments: seen, made, renamed, moved, taken out of the tree. Imports make them too.
 
 use std::collections::HashMap;
 
 use im_core::text::{first_unseen, unseen_kind};
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    DepartmentList, DepartmentRecord, ListDepartmentsRequest, MoveDepartmentRequest,
-    RemoveDepartmentRequest, RenameDepartmentRequest,
+    CreateDepartmentRequest, DepartmentList, DepartmentRecord, ListDepartmentsRequest,
+    MoveDepartmentRequest, RemoveDepartmentRequest, RenameDepartmentRequest,
 };
 use im_store::StoreError;
+use serde_json::json;
 
 use super::cursor::{List, Listed, id_of};
+use super::notes::Changed;
 use super::pages::{Limits, Page};
-use super::people::path;
+use super::records::path;
 use super::rows::{MAX_DEPARTMENT_DEPTH, MAX_DEPARTMENT_NAME};
 use super::{AdminError, AdminService};
 
@@ -93,6 +95,35 @@ impl Tree {
     }
 }
 
+/// A department that gets another path.
+fn moved(was: &DepartmentRecord, path: String) -> Changed {
+    let is = DepartmentRecord {
+        path,
+        ..was.clone()
+    };
+    Changed::of(format!("department {}", was.id))
+        .before(json!({ "path": was.path }))
+        .after(json!({ "path": is.path }))
+        .answer(&is)
+}
+
+/// Whether a department can have this name.
+fn judge_name(name: &str) -> Result<(), AdminError> {
+    if !(1..=MAX_DEPARTMENT_NAME).contains(&name.len()) || name.contains('/') {
+        return Err(AdminError::Invalid(format!(
+            "the name of a department has 1 to {MAX_DEPARTMENT_NAME} bytes and no \"/\", is {name:?}"
+        )));
+    }
+    if let Some((_, c)) = first_unseen(name, true) {
+        return Err(AdminError::Invalid(format!(
+            "the name has U+{:04X}, {}",
+            u32::from(c),
+            unseen_kind(c)
+        )));
+    }
+    Ok(())
+}
+
 impl AdminService {
     pub(super) async fn tree(&self) -> Result<Tree, AdminError> {
         let records = self.store.departments_since(UnixSeconds::EPOCH).await?;
@@ -111,6 +142,61 @@ impl AdminService {
             path: path(id, &tree.0),
             people: sizes.get(&id).copied().unwrap_or(0),
         })
+    }
+
+    /// The department that a request names by id or, when that is 0, by path.
+    fn named(path: &str, id: u32, tree: &Tree) -> Result<u32, AdminError> {
+        match id {
+            0 => tree.find(path),
+            id if tree.0.contains_key(&id) => Ok(id),
+            id => Err(AdminError::NotFound(format!(
+                "there is no department #{id}"
+            ))),
+        }
+    }
+
+    /// Makes whatever is missing of a path; what was removed comes back.
+    pub(super) async fn make_department(
+        &self,
+        request: CreateDepartmentRequest,
+    ) -> Result<DepartmentRecord, AdminError> {
+        let names: Vec<String> = request
+            .path
+            .split('/')
+            .map(|name| name.trim().to_owned())
+            .collect();
+        if names.len() > MAX_DEPARTMENT_DEPTH {
+            return Err(AdminError::Invalid(format!(
+                "departments lie at most {MAX_DEPARTMENT_DEPTH} deep, this one would {}",
+                names.len()
+            )));
+        }
+        for name in &names {
+            judge_name(name)?;
+        }
+        let path = names.join("/");
+        let taken = || AdminError::Exists(format!("there is a department {path:?} already"));
+        let _changing = self.changing.lock().await;
+        if self.tree().await?.find(&path).is_ok() {
+            return Err(taken());
+        }
+        let would_be = DepartmentRecord {
+            path: path.clone(),
+            ..DepartmentRecord::default()
+        };
+        if request.dry_run {
+            return Ok(would_be);
+        }
+        let changed = Changed::new_of("department")
+            .after(json!({ "path": path }))
+            .answer(&would_be);
+        let store = self.noting(changed);
+        let made = store.create_department(&names, UnixSeconds::now());
+        let id = made.await.map_err(|error| match error {
+            StoreError::Taken { .. } => taken(),
+            error => error.into(),
+        })?;
+        self.department(id, &self.tree().await?).await
     }
 
     /// By path. Who renames or moves departments between two pages may see one twice, or not at all.
@@ -158,25 +244,15 @@ impl AdminService {
         request: RenameDepartmentRequest,
     ) -> Result<DepartmentRecord, AdminError> {
         let tree = self.tree().await?;
-        let id = tree.find(&request.path)?;
+        let id = Self::named(&request.path, request.id, &tree)?;
+        let was = self.department(id, &tree).await?;
         let name = request.name.trim();
-        if !(1..=MAX_DEPARTMENT_NAME).contains(&name.len()) || name.contains('/') {
-            return Err(AdminError::Invalid(format!(
-                "the name of a department has 1 to {MAX_DEPARTMENT_NAME} bytes and no \"/\", is {name:?}"
-            )));
-        }
-        if let Some((_, c)) = first_unseen(name, true) {
-            return Err(AdminError::Invalid(format!(
-                "the name has U+{:04X}, {}",
-                u32::from(c),
-                unseen_kind(c)
-            )));
-        }
+        judge_name(name)?;
         let taken = || {
             AdminError::Exists(format!(
                 "a department {name:?} is, or was, beside {:?}: move people there by an import, and \
                  remove this one",
-                request.path
+                was.path
             ))
         };
         if request.dry_run {
@@ -184,9 +260,12 @@ impl AdminService {
             if self.is_taken(id, parent, name).await? {
                 return Err(taken());
             }
-            return self.department(id, &tree).await;
+            return Ok(was);
         }
-        let renamed = self.store.rename_department(id, name, UnixSeconds::now());
+        let above = was.path.rsplit_once('/').map(|(above, _)| above);
+        let path = above.map_or_else(|| name.to_owned(), |above| format!("{above}/{name}"));
+        let store = self.noting(moved(&was, path));
+        let renamed = store.rename_department(id, name, UnixSeconds::now());
         renamed.await.map_err(|error| match error {
             StoreError::Taken { .. } => taken(),
             error => error.into(),
@@ -203,7 +282,7 @@ impl AdminService {
         // Two that are moved under each other at once would be a circle.
         let _changing = self.changing.lock().await;
         let tree = self.tree().await?;
-        let id = tree.find(&request.path)?;
+        let id = Self::named(&request.path, request.id, &tree)?;
         let into = match request.into.trim() {
             "" => 0,
             path => tree.find(path)?,
@@ -223,7 +302,15 @@ impl AdminService {
             }
             return self.department(id, &tree).await;
         }
-        let moved = self.store.move_department(id, into, UnixSeconds::now());
+        let was = self.department(id, &tree).await?;
+        let above = path(into, &tree.0);
+        let path = if into == 0 {
+            name.clone()
+        } else {
+            format!("{above}/{name}")
+        };
+        let store = self.noting(moved(&was, path));
+        let moved = store.move_department(id, into, UnixSeconds::now());
         moved.await.map_err(|error| match error {
             StoreError::Taken { .. } => taken(),
             error => error.into(),
@@ -238,7 +325,7 @@ impl AdminService {
         // Nothing is put below it meanwhile.
         let _changing = self.changing.lock().await;
         let tree = self.tree().await?;
-        let id = tree.find(&request.path)?;
+        let id = Self::named(&request.path, request.id, &tree)?;
         let into = match request.into.as_str() {
             "" => 0,
             path => tree.find(path)?,
@@ -265,7 +352,11 @@ impl AdminService {
         if request.dry_run {
             return Ok(record);
         }
-        self.store
+        let changed = Changed::of(format!("department {id}"))
+            .before(json!({ "path": record.path, "people": record.people }))
+            .after(json!({ "removed": true, "people_into": request.into }))
+            .answer(&record);
+        self.noting(changed)
             .remove_department(id, into, UnixSeconds::now())
             .await?;
         self.accounts.forget_everybody();

@@ -1,31 +1,25 @@
 //! Groups: fixed and temporary ones, and their members.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use im_answers::{affected, change_notify};
 use im_core::text::{first_unseen, unseen_kind};
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
 use im_proto_rpc::v1::{
-    Audience, ChangeGroupMembersRequest, CreateGroupRequest, Event, GroupList, GroupRecord,
-    ListGroupsRequest, RemoveGroupRequest, RenameGroupRequest, SetGroupOwnerRequest,
+    Audience, ChangeGroupMembersRequest, CreateGroupRequest, Event, GroupRecord,
+    RemoveGroupRequest, RenameGroupRequest, SetGroupOwnerRequest,
 };
 use im_proto_teamtalk::base::GroupModifyType;
-use im_store::{GroupType, ListPage, MemberChange, StoreError};
+use im_store::{GroupType, MemberChange, StoreError};
 use im_writer::{
     ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, Publication, WriterError,
 };
 use prost::Message as _;
+use serde_json::json;
 
-use super::cursor::{List, Listed, id_of};
-use super::pages::{Limits, Page};
+use super::notes::Changed;
 use super::{AdminError, AdminService};
-
-/// Groups in one answer: the default, and the most.
-const LIMITS: Limits = Limits {
-    default: 200,
-    most: 1_000,
-};
 
 /// What original servers write as the author of a change by administrators.
 const NOBODY: u32 = 0;
@@ -43,10 +37,23 @@ impl AdminService {
                 "the avatar's address is too long".to_owned(),
             ));
         }
-        let owner = self.person(&request.owner).await?.id;
-        let mut members = self.people(&request.members).await?;
-        if !members.contains(&owner) {
+        let owner = match (request.owner.as_str(), request.owner_id) {
+            ("", 0) => None,
+            (name, id) => Some(self.person_or_id(name, id).await?),
+        };
+        let owner_id = owner.as_ref().map(|owner| owner.id);
+        let mut members = self.people(&request.members, &request.member_ids).await?;
+        if let Some(owner) = owner_id
+            && !members.contains(&owner)
+        {
             members.push(owner);
+        }
+        members.sort_unstable();
+        members.dedup();
+        if members.is_empty() {
+            return Err(AdminError::Invalid(
+                "a group needs an owner or a member".to_owned(),
+            ));
         }
         if members.len() > self.config.writer.max_group_members {
             return Err(AdminError::Invalid(self.too_many(members.len())));
@@ -56,24 +63,42 @@ impl AdminService {
         } else {
             GroupType::Temporary
         };
+        let would_be = GroupRecord {
+            name: request.name.clone(),
+            version: 1,
+            fixed: request.fixed,
+            owner: owner.map_or_else(String::new, |owner| owner.name),
+            owner_id: owner_id.map_or(0, UserId::get),
+            member_count: count(members.len()),
+            avatar: request.avatar.clone(),
+            ..GroupRecord::default()
+        };
         if request.dry_run {
             let names = self.names(&members).await?;
             return Ok(GroupRecord {
-                name: request.name,
-                fixed: request.fixed,
-                owner: names.get(&owner).cloned().unwrap_or_default(),
+                version: 0,
                 members: in_order(&members, &names),
-                ..GroupRecord::default()
+                ..would_be
             });
         }
+        let changed = Changed::new_of("group")
+            .after(json!({
+                "name": would_be.name,
+                "avatar": would_be.avatar,
+                "fixed": would_be.fixed,
+                "owner": would_be.owner,
+                "members": ids(&members),
+            }))
+            .answer(&would_be);
         let made = self
             .writer
             .create_group(CreateGroup {
                 name: request.name,
                 avatar: request.avatar,
-                creator: owner,
+                creator: owner_id,
                 group_type,
                 members,
+                note: self.note(changed),
             })
             .await?;
         self.group_record(&made.group, &made.members).await
@@ -85,56 +110,37 @@ impl AdminService {
         request: ChangeGroupMembersRequest,
     ) -> Result<GroupRecord, AdminError> {
         let group = group_id(request.group)?;
-        let add = self.people(&request.add).await?;
-        let remove = self.people(&request.remove).await?;
+        let add = self.people(&request.add, &request.add_ids).await?;
+        let remove = self.people(&request.remove, &request.remove_ids).await?;
+        let record = self.group(group).await?;
+        let mut members = self.members_of(group).await?;
+        members.extend(&add);
         if request.dry_run {
-            let record = self.group(group).await?;
-            let members = self.store.members(group).await?;
-            let new = |user: &&UserId| members.iter().all(|member| member.user != **user);
-            let after = members.len() + add.iter().filter(new).count();
-            if after > self.config.writer.max_group_members {
-                return Err(AdminError::Refused(self.too_many(after)));
+            if members.len() > self.config.writer.max_group_members {
+                return Err(AdminError::Refused(self.too_many(members.len())));
             }
             return Ok(record);
         }
-        self.change(group, MemberChange::Add, add).await?;
-        self.change(group, MemberChange::Remove, remove).await?;
-        self.group(group).await
-    }
-
-    pub(super) async fn groups(&self, request: ListGroupsRequest) -> Result<GroupList, AdminError> {
-        let user = match request.user.as_str() {
-            "" => None,
-            name => Some(self.person(name).await?.id),
-        };
-        let limit = LIMITS.of(request.limit);
-        let filters = [request.user.as_str(), request.matching.as_str()];
-        let listed = Listed {
-            list: List::Groups,
-            filters: &filters,
-        };
-        let after = self.cursors.read(listed, &request.cursor)?;
-        let wanted = ListPage {
-            matching: request.matching.clone(),
-            after: after.map_or(0, id_of),
-            limit: limit + 1,
-        };
-        let mut page = Page::new(limit);
-        for group in self.store.list_groups(user, &wanted).await? {
-            let members: Vec<UserId> = self
-                .store
-                .members(group.id)
-                .await?
-                .iter()
-                .map(|member| member.user)
-                .collect();
-            let record = self.group_record(&group, &members).await?;
-            if !page.takes(group.id.get().into(), record) {
-                break;
-            }
+        for user in &remove {
+            members.remove(user);
         }
-        let (groups, next) = self.end_page(listed, page);
-        Ok(GroupList { groups, next })
+        let answer = GroupRecord {
+            member_count: count(members.len()),
+            members: Vec::new(),
+            ..record
+        };
+        let target = format!("group {group}");
+        let mut added = Changed::of(target.clone()).after(json!({ "added": ids(&add) }));
+        let removed = Changed::of(target)
+            .after(json!({ "removed": ids(&remove) }))
+            .answer(&answer);
+        if remove.is_empty() {
+            added = added.answer(&answer);
+        }
+        self.change(group, MemberChange::Add, add, added).await?;
+        self.change(group, MemberChange::Remove, remove, removed)
+            .await?;
+        self.group(group).await
     }
 
     pub(super) async fn rename_a_group(
@@ -146,8 +152,20 @@ impl AdminService {
         if request.dry_run {
             return self.group(group).await;
         }
+        let was = self.group(group).await?;
+        let answer = GroupRecord {
+            name: request.name.clone(),
+            version: was.version.saturating_add(1),
+            members: Vec::new(),
+            ..was.clone()
+        };
+        let changed = Changed::of(format!("group {group}"))
+            .before(json!({ "name": was.name }))
+            .after(json!({ "name": request.name }))
+            .answer(&answer);
         let now = UnixSeconds::now();
-        let renamed = self.store.rename_group(group, &request.name, now);
+        let store = self.noting(changed);
+        let renamed = store.rename_group(group, &request.name, now);
         renamed.await.map_err(|error| match error {
             StoreError::NotFound { .. } => no_group(group),
             error => error.into(),
@@ -176,8 +194,20 @@ impl AdminService {
         if request.dry_run || record.owner == owner.name {
             return Ok(record);
         }
+        let answer = GroupRecord {
+            owner: owner.name.clone(),
+            owner_id: owner.id.get(),
+            version: record.version.saturating_add(1),
+            members: Vec::new(),
+            ..record.clone()
+        };
+        let changed = Changed::of(format!("group {group}"))
+            .before(json!({ "owner": record.owner }))
+            .after(json!({ "owner": owner.name }))
+            .answer(&answer);
         let now = UnixSeconds::now();
-        let given = self.store.set_group_owner(group, owner.id, now);
+        let store = self.noting(changed);
+        let given = store.set_group_owner(group, owner.id, now);
         given.await.map_err(|error| match error {
             StoreError::NotFound { .. } => stranger(),
             error => error.into(),
@@ -193,9 +223,17 @@ impl AdminService {
         let group = group_id(request.group)?;
         let record = self.group(group).await?;
         if !request.dry_run {
-            let members = self.store.members(group).await?;
-            let members = members.iter().map(|member| member.user).collect();
-            self.change(group, MemberChange::Remove, members).await?;
+            let members: Vec<UserId> = self.members_of(group).await?.into_iter().collect();
+            let answer = GroupRecord {
+                members: Vec::new(),
+                ..record.clone()
+            };
+            let changed = Changed::of(format!("group {group}"))
+                .before(json!({ "name": record.name, "members": ids(&members) }))
+                .after(json!({ "removed": "all" }))
+                .answer(&answer);
+            self.change(group, MemberChange::Remove, members, changed)
+                .await?;
         }
         Ok(record)
     }
@@ -241,6 +279,7 @@ impl AdminService {
         group: GroupId,
         change: MemberChange,
         users: Vec<UserId>,
+        changed: Changed,
     ) -> Result<(), AdminError> {
         if users.is_empty() {
             return Ok(());
@@ -256,6 +295,7 @@ impl AdminService {
             users,
             by: None,
             notice: Some(Box::new(notice)),
+            note: self.note(changed),
         };
         match self.writer.change_members(change).await {
             Ok(_) | Err(WriterError::Refused(GroupRefusal::NothingToAdd)) => Ok(()),
@@ -263,16 +303,32 @@ impl AdminService {
         }
     }
 
-    /// Ids of login names; all must exist.
-    async fn people(&self, names: &[String]) -> Result<Vec<UserId>, AdminError> {
-        if names.len() > self.config.writer.max_group_members {
-            return Err(AdminError::Invalid(self.too_many(names.len())));
+    /// Ids of login names, and of those who are named by id; all must exist.
+    async fn people(&self, names: &[String], ids: &[u32]) -> Result<Vec<UserId>, AdminError> {
+        let asked = names.len() + ids.len();
+        if asked > self.config.writer.max_group_members {
+            return Err(AdminError::Invalid(self.too_many(asked)));
         }
-        let mut users = Vec::with_capacity(names.len());
+        let mut users = Vec::with_capacity(asked);
         for name in names {
             users.push(self.person(name).await?.id);
         }
+        if ids.is_empty() {
+            return Ok(users);
+        }
+        let wanted: Vec<UserId> = ids.iter().filter_map(|id| UserId::from_wire(*id)).collect();
+        let known = self.store.profiles(&wanted).await?;
+        let known: HashSet<u32> = known.iter().map(|profile| profile.id.get()).collect();
+        if let Some(nobody) = ids.iter().find(|id| !known.contains(id)) {
+            return Err(AdminError::NotFound(format!("there is no user #{nobody}")));
+        }
+        users.extend(wanted);
         Ok(users)
+    }
+
+    async fn members_of(&self, group: GroupId) -> Result<BTreeSet<UserId>, AdminError> {
+        let members = self.store.members(group).await?;
+        Ok(members.iter().map(|member| member.user).collect())
     }
 
     async fn group_record(
@@ -281,20 +337,41 @@ impl AdminService {
         members: &[UserId],
     ) -> Result<GroupRecord, AdminError> {
         let mut wanted = members.to_vec();
-        wanted.push(group.creator);
+        wanted.extend(group.creator);
         let names = self.names(&wanted).await?;
         Ok(GroupRecord {
-            id: group.id.get(),
-            name: group.name.clone(),
-            version: group.version,
-            fixed: group.group_type == GroupType::Normal,
-            owner: names.get(&group.creator).cloned().unwrap_or_default(),
-            member_count: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            member_count: count(members.len()),
             members: in_order(members, &names),
-            avatar: group.avatar.clone(),
-            owner_id: group.creator.get(),
+            ..bare_record(group, &names)
         })
     }
+}
+
+/// A group without its members; `names` has that of its owner.
+pub(super) fn bare_record(
+    group: &im_store::GroupRecord,
+    names: &HashMap<UserId, String>,
+) -> GroupRecord {
+    let owner = group.creator.and_then(|owner| names.get(&owner));
+    GroupRecord {
+        id: group.id.get(),
+        name: group.name.clone(),
+        version: group.version,
+        fixed: group.group_type == GroupType::Normal,
+        owner: owner.cloned().unwrap_or_default(),
+        avatar: group.avatar.clone(),
+        owner_id: group.creator.map_or(0, UserId::get),
+        ..GroupRecord::default()
+    }
+}
+
+/// Ids as they stand in the audit log.
+fn ids(users: &[UserId]) -> Vec<u32> {
+    users.iter().map(|user| user.get()).collect()
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn in_order(users: &[UserId], names: &HashMap<UserId, String>) -> Vec<String> {
@@ -302,11 +379,11 @@ fn in_order(users: &[UserId], names: &HashMap<UserId, String>) -> Vec<String> {
     names.collect()
 }
 
-fn group_id(number: u32) -> Result<GroupId, AdminError> {
+pub(super) fn group_id(number: u32) -> Result<GroupId, AdminError> {
     GroupId::from_wire(number).ok_or_else(|| AdminError::Invalid("a group has a number".to_owned()))
 }
 
-fn no_group(group: GroupId) -> AdminError {
+pub(super) fn no_group(group: GroupId) -> AdminError {
     AdminError::NotFound(format!("there is no group {group}"))
 }
 

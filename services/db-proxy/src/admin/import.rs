@@ -14,14 +14,19 @@ use im_proto_rpc::v1::{
 };
 use im_store::{DirectoryImport, ImportChange, ImportOutcome, Store};
 use im_writer::{Publication, Publisher};
+use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::audit::Entry;
+use super::notes::Changed;
 use super::rows::{Line, Rows, sex_word, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
+
+/// The call, as the service names it.
+pub(super) const IMPORT: &str = "ImportDirectory";
 
 /// Progress is told once per so many lines.
 const LINES_PER_PROGRESS: usize = 1_000;
@@ -42,6 +47,8 @@ struct Import {
     config: Arc<DbProxyConfig>,
     changing: Arc<Mutex<()>>,
     progress: mpsc::Sender<Result<ImportProgress, Status>>,
+    /// The service that works for this call.
+    admin: AdminService,
     entry: Entry,
 }
 
@@ -68,6 +75,7 @@ impl AdminService {
             config: Arc::clone(&self.config),
             changing: Arc::clone(&self.changing),
             progress,
+            admin: self.working_for(&entry, IMPORT, None),
             entry,
         };
         let work = stream::once(import.run(items)).filter_map(|()| async { None });
@@ -245,7 +253,8 @@ impl Import {
         let outcome = if dry_run {
             self.store.rehearse_import(&import).await
         } else {
-            let outcome = self.store.import(&import).await;
+            let changed = Changed::of("directory").after(json!({ "lines": import.users.len() }));
+            let outcome = self.admin.noting(changed).import(&import).await;
             // Whatever became of it: what was remembered may be old.
             self.accounts.forget_everybody();
             outcome

@@ -5,8 +5,10 @@ use im_proto_rpc::v1::{
     ClearLockReply, ClearLockRequest, ListLocksRequest, LockList, LockRecord, RefusalList,
     RefusalRecord,
 };
+use serde_json::json;
 
 use super::cursor::{List, Listed};
+use super::notes::Changed;
 use super::pages::{Limits, Page};
 use super::{AdminError, AdminService};
 
@@ -68,11 +70,19 @@ impl AdminService {
         if name.is_empty() {
             return Err(AdminError::Invalid("the name is missing".to_owned()));
         }
+        let locks = self.accounts.locks(&name, None, LIMITS.most).await?;
+        let locked = u64::try_from(locks.len()).unwrap_or(u64::MAX);
         let forgotten = if request.dry_run {
-            let locks = self.accounts.locks(&name, None, LIMITS.most).await?;
-            u64::try_from(locks.len()).unwrap_or(u64::MAX)
+            locked
         } else {
-            self.accounts.unlock(&name).await?
+            let changed = Changed::of(format!("name {name}"))
+                .before(json!({ "locks": locked }))
+                .after(json!({ "locks": 0 }))
+                .answer(&ClearLockReply {
+                    forgotten: u32::try_from(locked).unwrap_or(u32::MAX),
+                });
+            let store = self.noting(changed);
+            self.accounts.unlock(store.as_ref(), &name).await?
         };
         Ok(ClearLockReply {
             forgotten: u32::try_from(forgotten).unwrap_or(u32::MAX),

@@ -62,6 +62,11 @@ impl<R: Message> Page<R> {
         self.last = Some(place);
         true
     }
+
+    /// The rows, and whether others had no room.
+    pub(super) fn into_rows(self) -> (Vec<R>, bool) {
+        (self.rows, self.is_cut)
+    }
 }
 
 impl AdminService {

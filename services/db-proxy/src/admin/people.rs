@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use im_accounts::names::{Named, Names};
 use im_accounts::{ACTIVE, digest_of};
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     AddUserRequest, DirectoryRow, ListUsersRequest, MoveUserRequest, RemoveUserRequest,
@@ -11,10 +12,13 @@ use im_proto_rpc::v1::{
 };
 use im_store::{DirectoryImport, ImportedUser, MemberChange, UserProfile};
 use im_writer::Publication;
+use serde_json::{Map, Value, json};
 
 use super::cursor::{List, Listed, id_of};
+use super::notes::Changed;
 use super::pages::{Limits, Page};
-use super::rows::{Rows, STATUSES, status_number, status_word};
+use super::records::{fields, record, would_be};
+use super::rows::{Rows, status_of, status_word};
 use super::sessions::kick_everywhere;
 use super::{AdminError, AdminService};
 
@@ -24,8 +28,8 @@ const LIMITS: Limits = Limits {
     most: 10_000,
 };
 
-/// Departments above one another that a path shows.
-const MAX_DEPTH: usize = 32;
+/// The status of whoever was taken out.
+const LEFT: u32 = 3;
 
 impl AdminService {
     pub(super) async fn add_person(
@@ -48,31 +52,32 @@ impl AdminService {
             line.user.hash = Some(self.accounts.pool().make(digest_of(&password)).await?);
         }
         let user = line.user;
+        let would_be = would_be(&user);
         let name = user.name.clone();
         let _changing = self.changing.lock().await;
         self.free_name(&name).await?;
-        self.put(user.clone(), request.dry_run).await?;
+        let after: Map<String, Value> = fields(&would_be)
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let changed = Changed::of(format!("user {name}"))
+            .after(after.into())
+            .answer(&would_be);
+        self.put(user, request.dry_run, changed).await?;
         if request.dry_run {
-            return Ok(UserRecord {
-                id: user.id.unwrap_or(0),
-                nick: user.nick.unwrap_or_default(),
-                status: status_word(user.status.unwrap_or(ACTIVE)).to_owned(),
-                department: user.department.unwrap_or_default().join("/"),
-                name,
-                sex: user.sex.unwrap_or(0),
-                phone: user.phone.unwrap_or_default(),
-                email: user.email.unwrap_or_default(),
-                domain: user.domain.unwrap_or_default(),
-                avatar: user.avatar.unwrap_or_default(),
-                signature: user.signature.unwrap_or_default(),
-                department_id: 0,
-            });
+            return Ok(would_be);
         }
         self.record(self.person(&name).await?).await
     }
 
     /// Adds or changes one person, or only judges that.
-    async fn put(&self, user: ImportedUser, dry_run: bool) -> Result<(), AdminError> {
+    pub(super) async fn put(
+        &self,
+        user: ImportedUser,
+        dry_run: bool,
+        changed: Changed,
+    ) -> Result<(), AdminError> {
         let import = DirectoryImport {
             users: vec![user],
             now: UnixSeconds::now(),
@@ -80,7 +85,7 @@ impl AdminService {
         let outcome = if dry_run {
             self.store.rehearse_import(&import).await?
         } else {
-            let outcome = self.store.import(&import).await;
+            let outcome = self.noting(changed).import(&import).await;
             self.accounts.forget_everybody();
             outcome?
         };
@@ -95,26 +100,37 @@ impl AdminService {
         &self,
         request: MoveUserRequest,
     ) -> Result<UserRecord, AdminError> {
+        // Nobody gives them another name meanwhile.
+        let _changing = self.changing.lock().await;
         let profile = self.person(&request.name).await?;
-        let path: Vec<String> = match request.department.trim() {
-            "" => Vec::new(),
+        let (into, path): (u32, Vec<String>) = match request.department.trim() {
+            "" => (0, Vec::new()),
             wanted => {
-                self.tree().await?.find(wanted)?;
-                wanted
-                    .split('/')
-                    .map(|name| name.trim().to_owned())
-                    .collect()
+                let id = self.tree().await?.find(wanted)?;
+                let names = wanted.split('/').map(|name| name.trim().to_owned());
+                (id, names.collect())
             }
         };
         if request.dry_run {
             return self.record(profile).await;
         }
+        let was = self.record(profile.clone()).await?;
+        let is = UserRecord {
+            department: path.join("/"),
+            department_id: into,
+            ..was.clone()
+        };
+        let changed = Changed::of(format!("user {}", profile.name))
+            .before(json!({ "department": was.department }))
+            .after(json!({ "department": is.department }))
+            .answer(&is);
         let moved = ImportedUser {
+            id: Some(profile.id.get()),
             name: profile.name.clone(),
             department: Some(path),
             ..ImportedUser::default()
         };
-        self.put(moved, false).await?;
+        self.put(moved, false, changed).await?;
         self.record(self.person(&profile.name).await?).await
     }
 
@@ -161,7 +177,17 @@ impl AdminService {
             return self.record(profile).await;
         }
         let now = UnixSeconds::now();
-        self.store.rename_account(profile.id, &name, now).await?;
+        let was = self.record(profile.clone()).await?;
+        let is = UserRecord {
+            name: name.clone(),
+            ..was.clone()
+        };
+        let changed = Changed::of(format!("user {}", was.name))
+            .before(json!({ "name": was.name }))
+            .after(json!({ "name": name }))
+            .answer(&is);
+        let store = self.noting(changed);
+        store.rename_account(profile.id, &name, now).await?;
         self.accounts.forget(profile.id);
         self.record(self.person(&name).await?).await
     }
@@ -179,13 +205,33 @@ impl AdminService {
             return Ok(RemovedUser { user, groups: ids });
         }
         for group in groups {
-            self.change(group.id, MemberChange::Remove, vec![profile.id])
+            let changed = Changed::of(format!("group {}", group.id))
+                .after(json!({ "removed": [profile.name] }));
+            self.change(group.id, MemberChange::Remove, vec![profile.id], changed)
                 .await?;
         }
         let _changing = self.changing.lock().await;
         let name = format!("{}#{}", profile.name, profile.id);
         let now = UnixSeconds::now();
-        self.store.remove_account(profile.id, &name, now).await?;
+        let was = self.record(profile.clone()).await?;
+        let is = RemovedUser {
+            user: Some(UserRecord {
+                name: name.clone(),
+                status: status_word(LEFT).to_owned(),
+                phone: String::new(),
+                email: String::new(),
+                signature: String::new(),
+                ..was.clone()
+            }),
+            // There may be very many of them.
+            groups: Vec::new(),
+        };
+        let changed = Changed::of(format!("user {}", was.name))
+            .before(json!({ "name": was.name, "status": was.status }))
+            .after(json!({ "name": name, "status": status_word(LEFT) }))
+            .answer(&is);
+        let store = self.noting(changed);
+        store.remove_account(profile.id, &name, now).await?;
         self.accounts.forget(profile.id);
         self.publisher
             .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
@@ -228,12 +274,20 @@ impl AdminService {
             return Err(AdminError::Invalid("the password is empty".to_owned()));
         }
         let profile = self.person(&request.name).await?;
+        let record = self.record(profile).await?;
         if !request.dry_run {
+            let changed = Changed::of(format!("user {}", record.name))
+                .after(json!({ "password": "set" }))
+                .answer(&record);
+            let store = self.noting(changed);
+            let Some(user) = UserId::from_wire(record.id) else {
+                return Err(AdminError::NotFound("there is no such user".to_owned()));
+            };
             self.accounts
-                .set_password(profile.id, &request.password)
+                .set_password(store.as_ref(), user, &request.password)
                 .await?;
         }
-        self.record(profile).await
+        Ok(record)
     }
 
     /// Whoever is not active any more loses his sessions.
@@ -241,24 +295,30 @@ impl AdminService {
         &self,
         request: SetUserStatusRequest,
     ) -> Result<UserRecord, AdminError> {
-        let status = status_number(&request.status).ok_or_else(|| {
-            AdminError::Invalid(format!(
-                "status must be one of {}, is {:?}",
-                STATUSES.join(", "),
-                request.status
-            ))
-        })?;
-        let mut profile = self.person(&request.name).await?;
+        let status = status_of(&request.status)?;
+        let profile = self.person(&request.name).await?;
+        let user = profile.id;
+        let was = self.record(profile).await?;
         if request.dry_run {
-            return self.record(profile).await;
+            return Ok(was);
         }
-        self.accounts.set_status(profile.id, status).await?;
+        let is = UserRecord {
+            status: request.status,
+            ..was.clone()
+        };
+        let changed = Changed::of(format!("user {}", was.name))
+            .before(json!({ "status": was.status }))
+            .after(json!({ "status": is.status }))
+            .answer(&is);
+        let store = self.noting(changed);
+        self.accounts
+            .set_status(store.as_ref(), user, status)
+            .await?;
         if status != ACTIVE {
             self.publisher
-                .publish(vec![Publication::Kick(kick_everywhere(profile.id))]);
+                .publish(vec![Publication::Kick(kick_everywhere(user))]);
         }
-        profile.status = status;
-        self.record(profile).await
+        Ok(is)
     }
 
     async fn record(&self, profile: UserProfile) -> Result<UserRecord, AdminError> {
@@ -273,33 +333,4 @@ impl AdminService {
             .map(|record| (record.id, (record.parent, record.name)))
             .collect())
     }
-}
-
-fn record(profile: UserProfile, departments: &HashMap<u32, (u32, String)>) -> UserRecord {
-    UserRecord {
-        id: profile.id.get(),
-        name: profile.name,
-        nick: profile.nick,
-        status: status_word(profile.status).to_owned(),
-        department: path(profile.department, departments),
-        sex: profile.sex,
-        phone: profile.phone,
-        email: profile.email,
-        domain: profile.domain,
-        avatar: profile.avatar,
-        signature: profile.signature,
-        department_id: profile.department,
-    }
-}
-
-pub(super) fn path(mut id: u32, departments: &HashMap<u32, (u32, String)>) -> String {
-    let mut names = Vec::new();
-    while let Some((parent, name)) = departments.get(&id)
-        && names.len() < MAX_DEPTH
-    {
-        names.push(name.as_str());
-        id = *parent;
-    }
-    names.reverse();
-    names.join("/")
 }

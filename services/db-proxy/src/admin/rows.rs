@@ -9,6 +9,8 @@ use im_store::ImportedUser;
 
 use im_accounts::{HashPolicy, names};
 
+use super::AdminError;
+
 /// Android takes ids from here on for its own.
 const FIRST_LOCAL_ID: u32 = 90_000_000;
 
@@ -19,12 +21,22 @@ pub(super) const MAX_DEPARTMENT_NAME: usize = 64;
 pub(super) const MAX_DEPARTMENT_DEPTH: usize = 16;
 
 /// Words for `IM.BaseDefine.UserInfo.status`.
-pub(super) const STATUSES: [&str; 5] = ["active", "trial", "regular", "left", "intern"];
+const STATUSES: [&str; 5] = ["active", "trial", "regular", "left", "intern"];
 
 /// The number of a status word.
-pub(super) fn status_number(word: &str) -> Option<u32> {
+fn status_number(word: &str) -> Option<u32> {
     let place = STATUSES.iter().position(|status| *status == word)?;
     u32::try_from(place).ok()
+}
+
+/// The number of a status that somebody asks for.
+pub(super) fn status_of(word: &str) -> Result<u32, AdminError> {
+    status_number(word).ok_or_else(|| {
+        AdminError::Invalid(format!(
+            "status must be one of {}, is {word:?}",
+            STATUSES.join(", ")
+        ))
+    })
 }
 
 /// The word for a status number.

@@ -7,8 +7,10 @@ use im_proto_rpc::v1::{
 };
 use im_proto_teamtalk::base::KickReasonType;
 use im_writer::Publication;
+use serde_json::json;
 
 use super::cursor::{List, Listed};
+use super::notes::Changed;
 use super::pages::{Limits, Page};
 use super::{AdminError, AdminService};
 
@@ -75,7 +77,8 @@ impl AdminService {
 
     /// Says how many sessions were online and meant; they end within the time of two hops.
     pub(super) async fn kick(&self, request: KickSessionRequest) -> Result<KickReply, AdminError> {
-        let user = self.person(&request.user).await?.id;
+        let person = self.person(&request.user).await?;
+        let user = person.id;
         let infos = self.publisher.list_sessions(Some(user)).await?;
         let meant = |info: &&SessionInfo| request.epoch == 0 || info.epoch == request.epoch;
         let sessions = infos.iter().filter(meant).count();
@@ -84,6 +87,17 @@ impl AdminService {
         };
         if request.dry_run {
             return Ok(reply);
+        }
+        let what = match request.epoch {
+            0 => json!("all"),
+            epoch => json!(format!("{epoch:016x}")),
+        };
+        let changed = Changed::of(format!("user {}", person.name))
+            .after(json!({ "ended_sessions": what, "online": reply.sessions }))
+            .answer(&reply);
+        // The row first: nobody is kicked of whom it does not tell.
+        if let Some(note) = self.note(changed) {
+            self.store.note(&note).await?;
         }
         let kick = Kick {
             epoch: request.epoch,

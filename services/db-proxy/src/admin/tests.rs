@@ -21,12 +21,16 @@ use im_store::AccountStore as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+mod audited;
 mod imported;
+mod messages;
 mod moved;
 mod names;
 mod paged;
+mod reads;
 mod rehearsed;
 mod removal;
+mod tokens;
 
 use super::AdminService;
 use super::audit::Entry;
@@ -67,7 +71,9 @@ impl Rig {
 
     fn over(parts: testing::Rig) -> Self {
         let accounts = Arc::clone(&parts.accounts);
-        let admin = AdminService::new(&parts.context, accounts, &im_rpc::Secret::generate());
+        let secret = im_rpc::Secret::generate();
+        let metrics = super::AdminMetrics::default();
+        let admin = AdminService::new(&parts.context, accounts, &secret, metrics);
         Self { parts, admin }
     }
 }
@@ -320,6 +326,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
         &rig.context,
         Arc::clone(&rig.accounts),
         &im_rpc::Secret::generate(),
+        super::AdminMetrics::default(),
     );
     // Two pages, the second one by the cursor of the first.
     let online = || vec![info(2, 22), info(1, 12), info(1, 11)];

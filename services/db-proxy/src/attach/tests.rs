@@ -290,9 +290,10 @@ async fn the_log_is_read_in_pages_with_recipients_and_senders_sessions() {
     let group = CreateGroup {
         name: "g".into(),
         avatar: String::new(),
-        creator: UserId::from_wire(3).unwrap(),
+        creator: Some(UserId::from_wire(3).unwrap()),
         group_type: GroupType::Temporary,
         members: [3, 4, 5].map(|id| UserId::from_wire(id).unwrap()).into(),
+        note: None,
     };
     let group = rig
         .core

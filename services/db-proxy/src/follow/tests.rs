@@ -310,9 +310,10 @@ async fn push_hears_of_devices_names_counts_and_shields() {
     let group = CreateGroup {
         name: "g".into(),
         avatar: String::new(),
-        creator: user(1),
+        creator: Some(user(1)),
         group_type: GroupType::Normal,
         members: [1, 2, 3].map(user).into(),
+        note: None,
     };
     let group = rig.core.context.writer.create_group(group).await.unwrap();
     let group = group.group.id.get();

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::SqliteStore;
 use super::rows::unavailable;
-use crate::StoreError;
+use crate::{ChangeNote, StoreError};
 
 /// What a change does in its savepoint.
 pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
@@ -52,6 +52,30 @@ pub struct ChangeCounts {
 impl SqliteStore {
     /// Makes a change, in one transaction with others that wait. `Ok` after the commit.
     pub(super) async fn change<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
+    {
+        self.change_numbered(work, |_| 0).await
+    }
+
+    /// The same, where the change gives something a number, which its note has.
+    pub(super) async fn change_numbered<T, W>(
+        &self,
+        work: W,
+        made: fn(&T) -> u64,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
+    {
+        match self.note.clone() {
+            None => self.gather(work).await,
+            Some(note) => self.gather(noted(work, made, note)).await,
+        }
+    }
+
+    async fn gather<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
@@ -117,6 +141,26 @@ impl SqliteStore {
         transaction.commit().await?;
         changes.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// The same work, which writes a note behind it.
+fn noted<T, W>(
+    work: W,
+    made: fn(&T) -> u64,
+    note: Arc<ChangeNote>,
+) -> impl for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static
+where
+    T: Send + 'static,
+    W: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
+{
+    move |connection| {
+        Box::pin(async move {
+            let done = work(&mut *connection).await?;
+            let number = made(&done);
+            super::audit::write(connection, &note, number).await?;
+            Ok(done)
+        })
     }
 }
 
@@ -245,6 +289,8 @@ fn same(error: &StoreError) -> StoreError {
         StoreError::Taken { what } => StoreError::Taken { what },
         StoreError::Fenced(lost) => StoreError::Fenced(*lost),
         StoreError::Outdated => StoreError::Outdated,
+        StoreError::Repeated => StoreError::Repeated,
+        StoreError::Full { what } => StoreError::Full { what },
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::Unavailable(source) => StoreError::Unavailable(source.to_string().into()),
     }

@@ -67,7 +67,7 @@ impl GroupStore for SqliteStore {
             .bind(new.row.0)
             .bind(&new.name)
             .bind(&new.avatar)
-            .bind(i64::from(new.creator.get()))
+            .bind(new.creator.map_or(0, |creator| i64::from(creator.get())))
             .bind(type_number(new.group_type))
             .bind(i64::from(new.now))
             .execute(&mut *tx)
@@ -84,20 +84,12 @@ impl GroupStore for SqliteStore {
             .bind(new.row.0)
             .execute(&mut *tx)
             .await?;
-        join(
-            &mut tx,
-            &new.members,
-            new.row.0,
-            0,
-            new.now,
-            Some(new.creator),
-        )
-        .await?;
+        join(&mut tx, &new.members, new.row.0, 0, new.now, new.creator).await?;
+        let group = u32::try_from(id).ok().and_then(GroupId::from_wire);
+        let group = group.ok_or_else(|| StoreError::Corrupt(format!("group id {id}")))?;
+        self.write_note(&mut tx, group.get().into()).await?;
         tx.commit().await?;
-        u32::try_from(id)
-            .ok()
-            .and_then(GroupId::from_wire)
-            .ok_or_else(|| StoreError::Corrupt(format!("group id {id}")))
+        Ok(group)
     }
 
     async fn change_members(&self, fence: Fence, change: &GroupChange) -> Result<u32, StoreError> {
@@ -139,6 +131,7 @@ impl GroupStore for SqliteStore {
             .bind(group)
             .execute(&mut *tx)
             .await?;
+        self.write_note(&mut tx, version.into()).await?;
         tx.commit().await?;
         Ok(version)
     }
@@ -252,7 +245,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<GroupRecord, StoreError> {
         id: group(row, 0)?,
         name: text(row, 1)?,
         avatar: text(row, 2)?,
-        creator: user(row, 3)?,
+        creator: UserId::from_wire(number(row, 3)?),
         group_type,
         version: number(row, 5)?,
     })

@@ -110,6 +110,11 @@ impl SqliteStore {
         outcome.departments_added = u32::try_from(departments.added.len()).unwrap_or(u32::MAX);
         store(&mut tx, import.now, &departments, &changed).await?;
         if !rehearsal {
+            let made = match (import.users.as_slice(), changed.as_slice()) {
+                ([_], [one]) => one.profile.id.get(),
+                _ => 0,
+            };
+            self.write_note(&mut tx, made.into()).await?;
             tx.commit().await?;
         }
         Ok(outcome)
@@ -370,6 +375,22 @@ impl Departments {
         });
         Ok(id)
     }
+}
+
+/// Makes the department at the end of a path, with those above it that are missing; its id.
+pub(super) async fn create_department(
+    connection: &mut SqliteConnection,
+    path: &[String],
+    now: UnixSeconds,
+) -> Result<u32, StoreError> {
+    let mut departments = Departments::load(connection).await?;
+    let id = departments.id_of(path)?;
+    let is_new = departments.added.iter().any(|added| added.id == id);
+    if !is_new && !departments.revived.contains(&id) {
+        return Err(StoreError::Taken { what: "name" });
+    }
+    store(connection, now, &departments, &[]).await?;
+    Ok(id)
 }
 
 async fn store(

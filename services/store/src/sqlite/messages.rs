@@ -91,6 +91,16 @@ const HISTORY: &str = within_bytes!(
     "seq DESC"
 );
 
+const HISTORY_AFTER: &str = within_bytes!(
+    "",
+    "",
+    "SELECT seq, id, length(body) + 96 AS size FROM message
+        WHERE conv = (SELECT conv FROM conversation WHERE kind = ? AND a = ? AND b = ?)
+          AND id > ?
+        ORDER BY id LIMIT ?",
+    "seq"
+);
+
 const BY_IDS: &str = within_bytes!(
     "",
     "",
@@ -206,6 +216,25 @@ impl MessageStore for SqliteStore {
             .bind(b)
             .bind(i64::from(oldest))
             .bind(i64::from(from.map_or(u32::MAX, MsgId::get)))
+            .bind(i64::from(limit.rows))
+            .bind(size(limit.bytes))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter().map(|row| message(row, 0)).collect()
+    }
+
+    async fn history_after(
+        &self,
+        conversation: Conversation,
+        after: u32,
+        limit: ReadLimit,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let (kind, a, b) = conversation_key(conversation);
+        let rows = sqlx::query(HISTORY_AFTER)
+            .bind(kind)
+            .bind(a)
+            .bind(b)
+            .bind(i64::from(after))
             .bind(i64::from(limit.rows))
             .bind(size(limit.bytes))
             .fetch_all(&self.inner.readers)

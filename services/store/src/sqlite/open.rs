@@ -75,6 +75,7 @@ impl SqliteStore {
                 wal_held: AtomicBool::new(false),
                 wal_grown: Notify::new(),
             }),
+            note: None,
         };
         let left_over = store.wal_bytes();
         store.inner.wal_used.store(left_over, Ordering::Relaxed);
@@ -165,6 +166,7 @@ pub(crate) fn migrator() -> Migrator {
         ),
         migration(4, "gaps", include_str!("../../migrations/0004_gaps.sql")),
         migration(5, "part", include_str!("../../migrations/0005_part.sql")),
+        migration(6, "api", include_str!("../../migrations/0006_api.sql")),
         migration(
             7,
             "followers",

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use im_core::time::UnixSeconds;
 use im_core::{GroupId, UserId};
 
-use crate::{GroupRecord, StoreError};
+use crate::{GroupRecord, StoreError, UserProfile};
 
 /// Part of a list, ascending by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,21 @@ pub struct ListPage {
     pub matching: String,
     /// Only ids above this one.
     pub after: u32,
+    /// Most rows.
+    pub limit: u32,
+}
+
+/// People by login name, each condition besides the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeopleQuery {
+    /// What the name begins with, byte by byte; empty = anything.
+    pub prefix: String,
+    /// Department that they are in.
+    pub department: Option<u32>,
+    /// Employment status.
+    pub status: Option<u32>,
+    /// Only names behind this one, which has the prefix too.
+    pub after: Option<String>,
     /// Most rows.
     pub limit: u32,
 }
@@ -119,4 +134,45 @@ pub trait AdministrationStore: Send + Sync + 'static {
         into: u32,
         now: UnixSeconds,
     ) -> Result<u32, StoreError>;
+
+    /// People by login name, in the order of its bytes. Costs the rows that are given, however many stand
+    /// before them; with department and status together, the people of the department.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn people_by_name(&self, query: &PeopleQuery) -> Result<Vec<UserProfile>, StoreError>;
+
+    /// How many members each of these groups has; those without any are missing.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn group_sizes(&self, groups: &[GroupId]) -> Result<Vec<(GroupId, u32)>, StoreError>;
+
+    /// Login names of the members of these groups, ascending by group and id of the member.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn group_member_names(
+        &self,
+        groups: &[GroupId],
+    ) -> Result<Vec<(GroupId, String)>, StoreError>;
+
+    /// Members of a group with greater ids than `after`, ascending, at most `limit`.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn group_members_after(
+        &self,
+        group: GroupId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<UserProfile>, StoreError>;
+
+    /// Makes the department at the end of a path of names, with those above it that are missing, with a new
+    /// directory stamp; its id. One that was removed comes back.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when it is there already, otherwise as every call.
+    async fn create_department(&self, path: &[String], now: UnixSeconds)
+    -> Result<u32, StoreError>;
 }

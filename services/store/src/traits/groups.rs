@@ -25,8 +25,8 @@ pub struct GroupRecord {
     pub name: String,
     /// Avatar URL, may be empty.
     pub avatar: String,
-    /// Who made it.
-    pub creator: UserId,
+    /// Who made it; `None`: administrators, as nobody's.
+    pub creator: Option<UserId>,
     /// Kind.
     pub group_type: GroupType,
     /// Starts at 1, plus one on each member change.
@@ -42,8 +42,8 @@ pub struct NewGroup {
     pub name: String,
     /// Avatar URL.
     pub avatar: String,
-    /// Who makes it.
-    pub creator: UserId,
+    /// Who makes it; `None`: administrators, as nobody's.
+    pub creator: Option<UserId>,
     /// Kind.
     pub group_type: GroupType,
     /// Members, without duplicates.

@@ -199,6 +199,14 @@ pub trait MessageStore: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<Vec<StoredMessage>, StoreError>;
 
+    /// Oldest first: ids > `after`, within `limit`.
+    async fn history_after(
+        &self,
+        conversation: Conversation,
+        after: u32,
+        limit: ReadLimit,
+    ) -> Result<Vec<StoredMessage>, StoreError>;
+
     /// The named messages, newest first, not below `oldest`, within `limit`.
     async fn by_ids(
         &self,

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod administration;
+pub(crate) mod audit;
 mod devices;
 mod directory;
 mod followers;
@@ -32,6 +33,18 @@ macro_rules! store_contract {
                 people_are_renamed_and_taken_out,
                 groups_are_listed_by_page_renamed_and_given_to_a_member,
                 departments_are_renamed_moved_and_removed_and_come_back,
+                a_department_is_made_with_those_above_it_and_comes_back,
+                people_stand_by_name_in_pages,
+                members_of_groups_are_counted_named_and_paged,
+            ]
+            audit: [
+                every_change_of_a_noting_store_writes_its_row,
+                a_change_that_fails_writes_no_row,
+                the_log_is_listed_newest_first_filtered_and_by_page,
+                old_rows_are_dropped_and_the_chain_goes_on,
+                a_key_is_kept_with_its_change_and_known_from_then_on,
+                so_many_keys_are_kept_and_old_ones_make_room,
+                tokens_are_kept_listed_and_revoked,
             ]
             devices: [
                 a_person_has_several_devices_up_to_a_bound,
@@ -88,6 +101,7 @@ macro_rules! store_contract {
                 batches_of_every_size_are_stored_whole,
                 the_log_is_read_in_order_and_pages,
                 history_is_newest_first_and_bounded,
+                history_goes_forwards_too,
                 messages_by_id,
                 reads_stop_at_their_bytes,
                 latest_id_of_each_conversation,

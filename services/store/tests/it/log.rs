@@ -135,7 +135,7 @@ impl Log {
                     row,
                     name: format!("group {}", row.0),
                     avatar: "avatar".into(),
-                    creator: members[0],
+                    creator: Some(members[0]),
                     group_type: GroupType::Temporary,
                     members,
                     now: at(now),

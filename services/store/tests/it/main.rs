@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod audited;
 mod backup;
 mod contract;
 mod gaps;

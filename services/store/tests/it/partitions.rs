@@ -23,7 +23,7 @@ async fn three_more(store: &SqliteStore, log: &mut Log) -> Result<(), StoreError
 }
 
 /// As a version without partitions made it.
-async fn of_version_four(dir: &Path) -> SqliteConnection {
+pub(crate) async fn of_version_four(dir: &Path) -> SqliteConnection {
     let steps = [
         (
             1,

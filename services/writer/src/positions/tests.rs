@@ -39,7 +39,7 @@ async fn rig(config: &PositionsConfig) -> Rig {
         row: ConversationRow(row.0 + 1),
         name: "g".into(),
         avatar: String::new(),
-        creator: user(1),
+        creator: Some(user(1)),
         group_type: GroupType::Temporary,
         members: [1, 2, 3].map(user).into(),
         now,

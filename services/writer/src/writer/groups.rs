@@ -6,8 +6,8 @@ use std::sync::Arc;
 use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, UserId};
 use im_store::{
-    ConversationRow, GroupChange, GroupMember, GroupRecord, GroupType, MemberChange, NewGroup,
-    StoreError,
+    ChangeNote, ConversationRow, GroupChange, GroupMember, GroupRecord, GroupType, MemberChange,
+    NewGroup, Store, StoreError,
 };
 
 use super::handle::{ChangeMembers, CreateGroup, GroupRefusal, MembersChanged, WriterError};
@@ -37,10 +37,8 @@ impl Writer {
             members,
             now,
         };
-        let group = self
-            .store
-            .create_group(self.owned().standing(), &new)
-            .await?;
+        let store = self.noting(create.note);
+        let group = store.create_group(self.owned().standing(), &new).await?;
         self.memory.last_row = row;
         let conversation = Conversation::Group(group);
         let known = Known {
@@ -104,7 +102,8 @@ impl Writer {
                 now,
             };
             let fence = self.owned().standing();
-            record.version = match self.store.change_members(fence, &stored).await {
+            let store = self.noting(change.note);
+            record.version = match store.change_members(fence, &stored).await {
                 Ok(version) => version,
                 Err(error) => {
                     // It may have been stored all the same.
@@ -126,6 +125,14 @@ impl Writer {
             self.publisher.publish(notice(&result));
         }
         Ok(result)
+    }
+
+    /// The store, which writes a note with its change.
+    fn noting(&self, note: Option<ChangeNote>) -> Arc<dyn Store> {
+        match note {
+            Some(note) => self.store.noting(note),
+            None => Arc::clone(&self.store),
+        }
     }
 
     /// Newest id of a group's conversation.
@@ -165,7 +172,7 @@ fn is_member(members: &[GroupMember], user: UserId) -> bool {
 /// and lets each of them leave.
 fn may_change(group: &GroupRecord, members: &[GroupMember], change: &ChangeMembers) -> bool {
     let Some(by) = change.by else { return true };
-    if by == group.creator {
+    if Some(by) == group.creator {
         return true;
     }
     group.group_type == GroupType::Temporary
@@ -211,7 +218,7 @@ mod tests {
             id: GroupId::from_wire(1).unwrap(),
             name: "g".into(),
             avatar: String::new(),
-            creator: user(1),
+            creator: Some(user(1)),
             group_type: kind,
             version: 1,
         };
@@ -228,6 +235,7 @@ mod tests {
             users: users.iter().copied().map(user).collect(),
             by: by.map(user),
             notice: None,
+            note: None,
         };
         may_change(&group, &members, &change)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use im_core::{GroupId, UserId};
-use im_store::{GroupRecord, GroupType, MemberChange, StoreError};
+use im_store::{ChangeNote, GroupRecord, GroupType, MemberChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -17,12 +17,14 @@ pub struct CreateGroup {
     pub name: String,
     /// Address of its picture; may be empty.
     pub avatar: String,
-    /// Whose group it is; may change it.
-    pub creator: UserId,
+    /// Whose group it is; may change it. `None`: nobody's.
+    pub creator: Option<UserId>,
     /// Whether its members may add others.
     pub group_type: GroupType,
     /// In any order; repetitions are dropped. The creator is a member only if named.
     pub members: Vec<UserId>,
+    /// What is written with it, in its transaction.
+    pub note: Option<ChangeNote>,
 }
 
 /// Pushes that tell of a member change, made from its result at its place in the log: after every
@@ -42,6 +44,8 @@ pub struct ChangeMembers {
     pub by: Option<UserId>,
     /// What is published with it.
     pub notice: Option<Notice>,
+    /// What is written with it, in its transaction; nothing when nobody is really added or removed.
+    pub note: Option<ChangeNote>,
 }
 
 /// A group after it was made or changed.

@@ -357,6 +357,8 @@ impl Writer {
             GroupJob::Change(change) => self.change_members(change, now).await,
         };
         match &result {
+            // Rules of the caller's, which the store keeps.
+            Err(WriterError::Store(StoreError::Repeated | StoreError::Full { .. })) => {}
             Err(WriterError::Store(error)) => {
                 self.end_known = false;
                 self.failed(error);

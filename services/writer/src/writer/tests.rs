@@ -27,9 +27,10 @@ async fn make_group(rig: &Rig, members: &[u32]) -> GroupId {
     let create = CreateGroup {
         name: "g".into(),
         avatar: String::new(),
-        creator: user(1),
+        creator: Some(user(1)),
         group_type: GroupType::Temporary,
         members: members.iter().copied().map(user).collect(),
+        note: None,
     };
     rig.writer.create_group(create).await.unwrap().group.id
 }
@@ -47,6 +48,7 @@ async fn change(
         users: users.iter().copied().map(user).collect(),
         by: by.map(user),
         notice: None,
+        note: None,
     };
     rig.writer.change_members(change).await
 }

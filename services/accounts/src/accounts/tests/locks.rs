@@ -324,12 +324,18 @@ async fn locks_are_listed_and_end_by_an_administrator_or_a_new_password() {
             .collect();
         assert_eq!(seen, [("ann", "192.0.2.1", 11)]);
         if by_password {
-            rig.accounts.set_password(user, "new").await.unwrap();
+            rig.accounts
+                .set_password(&rig.temp.store, user, "new")
+                .await
+                .unwrap();
         } else {
-            assert_eq!(rig.accounts.unlock("ann").await.unwrap(), 3);
+            assert_eq!(
+                rig.accounts.unlock(&rig.temp.store, "ann").await.unwrap(),
+                3
+            );
         }
         assert_eq!(rig.accounts.locks("", None, 100).await.unwrap(), []);
         assert_eq!(rig.code("ann", "wrong").await, 1);
-        rig.accounts.unlock("ann").await.unwrap();
+        rig.accounts.unlock(&rig.temp.store, "ann").await.unwrap();
     }
 }

@@ -64,16 +64,25 @@ async fn a_new_password_or_status_or_a_lost_key_forgets_it() {
         .unwrap()
         .unwrap()
         .user;
-    rig.accounts.set_password(user, "new").await.unwrap();
+    rig.accounts
+        .set_password(&rig.temp.store, user, "new")
+        .await
+        .unwrap();
     let hashes = rig.hashes();
     assert_eq!(rig.code("ann", "secret").await, 1);
     assert_eq!(rig.code("ann", "new").await, 0);
     assert_eq!(rig.hashes() - hashes, 2);
 
     let rig = remembered(config(), &first).await;
-    rig.accounts.set_status(user, 3).await.unwrap();
+    rig.accounts
+        .set_status(&rig.temp.store, user, 3)
+        .await
+        .unwrap();
     assert_eq!(rig.code("ann", "secret").await, 1);
-    rig.accounts.set_status(user, 0).await.unwrap();
+    rig.accounts
+        .set_status(&rig.temp.store, user, 0)
+        .await
+        .unwrap();
     let hashes = rig.hashes();
     assert_eq!(rig.code("ann", "secret").await, 0);
     assert_eq!(rig.hashes() - hashes, 1);

@@ -43,9 +43,10 @@ async fn fixed(rig: &Rig, creator: u32, members: &[u32]) -> u32 {
     let group = CreateGroup {
         name: "fixed".to_owned(),
         avatar: String::new(),
-        creator: user(creator),
+        creator: Some(user(creator)),
         group_type: GroupType::Normal,
         members: members.iter().map(|id| user(*id)).collect(),
+        note: None,
     };
     rig.context
         .writer

@@ -194,7 +194,7 @@ async fn a_group_of_somebody_who_was_removed_is_given_to_a_member() {
     assert_eq!(given.members, ["user2", "user3"]);
     let id = im_core::GroupId::from_wire(group).unwrap();
     let stored = rig.temp.store.groups(&[id]).await.unwrap().remove(0);
-    assert_eq!(stored.creator, user(2));
+    assert_eq!(stored.creator, Some(user(2)));
     // No frame tells of it, and the same again is no change.
     rig.no_event().await;
     let again = rig.admin.give_a_group(give(group, "user2", false)).await;

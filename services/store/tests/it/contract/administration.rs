@@ -1,6 +1,6 @@
 use im_store::{
     ConversationRow, DirectoryImport, FieldChange, GroupChange, GroupType, ImportChange,
-    ImportedUser, ListPage, MemberChange, NewGroup, Store, StoreError,
+    ImportedUser, ListPage, MemberChange, NewGroup, PeopleQuery, Store, StoreError,
 };
 
 use super::accounts::{import, person};
@@ -112,7 +112,7 @@ pub(super) async fn groups_are_listed_by_page_renamed_and_given_to_a_member(stor
             row: ConversationRow(row),
             name: name.to_owned(),
             avatar: String::new(),
-            creator: user(1),
+            creator: Some(user(1)),
             group_type: GroupType::Temporary,
             members: members.iter().map(|id| user(*id)).collect(),
             now: at(10),
@@ -153,7 +153,7 @@ pub(super) async fn groups_are_listed_by_page_renamed_and_given_to_a_member(stor
         .await
         .unwrap();
     let given = store.groups(&[group(1)]).await.unwrap().remove(0);
-    assert_eq!((given.creator, given.version), (user(2), 2));
+    assert_eq!((given.creator, given.version), (Some(user(2)), 2));
     assert_eq!(
         store
             .groups_created_by(user(1), GroupType::Temporary)
@@ -223,4 +223,131 @@ pub(super) async fn departments_are_renamed_moved_and_removed_and_come_back(stor
     import(store, vec![in_department("ann", &["Company", "Sales"])], 99).await;
     let back = store.departments_since(at(95)).await.unwrap();
     assert_eq!((back[0].id, back[0].status), (2, 0));
+}
+
+pub(super) async fn a_department_is_made_with_those_above_it_and_comes_back(store: &dyn Store) {
+    let path = |path: &[&str]| {
+        path.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let made = store.create_department(&path(&["C", "R"]), at(60)).await;
+    assert_eq!(made.unwrap(), 2);
+    for there in [&["C", "R"][..], &["C"]] {
+        let taken = store.create_department(&path(there), at(61)).await;
+        assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+    }
+    store.remove_department(2, 0, at(62)).await.unwrap();
+    let back = store.create_department(&path(&["C", "R"]), at(63)).await;
+    assert_eq!(back.unwrap(), 2);
+    let told = store.departments_since(at(62)).await.unwrap();
+    let told: Vec<_> = told.iter().map(|one| (one.id, one.status)).collect();
+    assert_eq!(told, [(2, 0)]);
+}
+
+pub(super) async fn people_stand_by_name_in_pages(store: &dyn Store) {
+    let people = vec![
+        in_department("ada", &["R"]),
+        in_department("adam", &["S"]),
+        ImportedUser {
+            status: Some(3),
+            ..in_department("adele", &["R"])
+        },
+        in_department("bob", &["R"]),
+        person("\u{10fffd}"),
+    ];
+    import(store, people, 50).await;
+    let all = PeopleQuery {
+        limit: 100,
+        ..PeopleQuery::default()
+    };
+    let names = |query: PeopleQuery| async move {
+        let people = store.people_by_name(&query).await.unwrap();
+        people.into_iter().map(|one| one.name).collect::<Vec<_>>()
+    };
+    let everybody = ["ada", "adam", "adele", "bob", "\u{10fffd}"];
+    assert_eq!(names(all.clone()).await, everybody);
+    let (research, left) = (Some(1), Some(3));
+    for (prefix, department, status, expected) in [
+        ("ad", None, None, &["ada", "adam", "adele"][..]),
+        ("adam", None, None, &["adam"]),
+        ("Ad", None, None, &[]),
+        ("", research, None, &["ada", "adele", "bob"]),
+        ("", None, left, &["adele"]),
+        ("", research, Some(0), &["ada", "bob"]),
+        ("b", research, Some(0), &["bob"]),
+        ("", Some(9), None, &[]),
+    ] {
+        let query = PeopleQuery {
+            prefix: prefix.to_owned(),
+            department,
+            status,
+            ..all.clone()
+        };
+        assert_eq!(names(query.clone()).await, expected, "{query:?}");
+        // One by one behind the last one.
+        let mut paged = Vec::new();
+        let mut one = PeopleQuery { limit: 1, ..query };
+        while let Some(name) = names(one.clone()).await.pop() {
+            one.after = Some(name.clone());
+            paged.push(name);
+        }
+        assert_eq!(paged, expected, "{one:?}");
+    }
+}
+
+pub(super) async fn members_of_groups_are_counted_named_and_paged(store: &dyn Store) {
+    let people = ["ann", "ben", "cy"].map(person);
+    import(store, people.into(), 50).await;
+    let make = |row: i64, members: &[u32]| NewGroup {
+        row: ConversationRow(row),
+        name: format!("g{row}"),
+        avatar: String::new(),
+        creator: None,
+        group_type: GroupType::Normal,
+        members: members.iter().copied().map(user).collect(),
+        now: at(60),
+    };
+    let mut groups = Vec::new();
+    for (row, members) in [(1, &[1, 2, 3][..]), (2, &[3])] {
+        let made = store
+            .create_group(standing(store).await, &make(row, members))
+            .await;
+        groups.push(made.unwrap());
+    }
+    let leave = GroupChange {
+        group: groups[0],
+        change: MemberChange::Remove,
+        users: vec![user(2)],
+        by: None,
+        last_id: 0,
+        now: at(61),
+    };
+    store
+        .change_members(standing(store).await, &leave)
+        .await
+        .unwrap();
+    let asked = [groups[0], groups[1], group(99)];
+    let sizes = store.group_sizes(&asked).await.unwrap();
+    assert_eq!(sizes, [(groups[0], 2), (groups[1], 1)]);
+    let names = store.group_member_names(&asked).await.unwrap();
+    let expected = [(groups[0], "ann"), (groups[0], "cy"), (groups[1], "cy")];
+    assert_eq!(
+        names,
+        expected.map(|(group, name)| (group, name.to_owned()))
+    );
+    let page = |after, limit| async move {
+        let members = store
+            .group_members_after(group(1), after, limit)
+            .await
+            .unwrap();
+        members
+            .into_iter()
+            .map(|member| member.name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(page(0, 1).await, ["ann"]);
+    assert_eq!(page(1, 10).await, ["cy"]);
+    assert_eq!(page(3, 10).await, Vec::<String>::new());
+    assert_eq!(store.groups(&groups[..1]).await.unwrap()[0].creator, None);
 }

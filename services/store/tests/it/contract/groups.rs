@@ -37,7 +37,7 @@ fn new_group(row: i64, creator: u32, group_type: GroupType, now: u32) -> NewGrou
         row: ConversationRow(row),
         name: format!("name {row}"),
         avatar: String::new(),
-        creator: user(creator),
+        creator: Some(user(creator)),
         group_type,
         members: vec![user(creator)],
         now: at(now),
@@ -56,7 +56,7 @@ pub(super) async fn creates_groups_with_members(store: &dyn Store) {
         (record.id, record.name.as_str(), record.avatar.as_str()),
         (first, "group 1", "avatar")
     );
-    assert_eq!((record.creator, record.version), (user(5), 1));
+    assert_eq!((record.creator, record.version), (Some(user(5)), 1));
     assert_eq!(record.group_type, GroupType::Temporary);
     let fresh = |id| GroupMember {
         user: user(id),

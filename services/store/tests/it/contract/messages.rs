@@ -160,6 +160,28 @@ pub(super) async fn history_is_newest_first_and_bounded(store: &dyn Store) {
     assert_eq!(ids(None, 0, 0).await, [0; 0]);
 }
 
+pub(super) async fn history_goes_forwards_too(store: &dyn Store) {
+    let mut log = Log::default();
+    for n in 1..=20 {
+        log.send(1, pair(1, 2), 100, &format!("{n}"));
+        log.send(1, pair(1, 3), 100, "other");
+    }
+    log.commit(store).await.unwrap();
+    let ids = async |after, limit| -> Vec<u32> {
+        let history = store.history_after(pair(1, 2), after, limit).await.unwrap();
+        assert!(history.iter().all(|m| m.body == m.msg_id.get().to_string()));
+        history.iter().map(|message| message.msg_id.get()).collect()
+    };
+    assert_eq!(ids(0, ReadLimit::rows(3)).await, [1, 2, 3]);
+    assert_eq!(ids(18, ReadLimit::rows(3)).await, [19, 20]);
+    assert_eq!(ids(20, ReadLimit::rows(3)).await, [0; 0]);
+    let bytes = ReadLimit {
+        rows: 10,
+        bytes: 2 * (1 + im_store::MESSAGE_BYTES),
+    };
+    assert_eq!(ids(0, bytes).await, [1, 2]);
+}
+
 pub(super) async fn messages_by_id(store: &dyn Store) {
     let mut log = Log::default();
     for n in 1..=20 {

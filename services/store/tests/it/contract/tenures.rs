@@ -106,7 +106,7 @@ pub(super) async fn after_the_log_was_taken_the_former_owner_changes_no_group(st
         row: ConversationRow(2),
         name: "late".into(),
         avatar: String::new(),
-        creator: user(1),
+        creator: Some(user(1)),
         group_type: GroupType::Temporary,
         members: vec![user(1)],
         now: at(100),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
-use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_core::{ClientType, Conversation, GroupId, MsgId, UserId};
 use im_order::{CommitSeq, Fence, Ownership, Partition};
 use im_store::*;
 
@@ -138,6 +138,15 @@ impl MessageStore for Faulty {
         self.inner.history(conversation, from, oldest, limit).await
     }
 
+    async fn history_after(
+        &self,
+        conversation: Conversation,
+        after: u32,
+        limit: ReadLimit,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        self.inner.history_after(conversation, after, limit).await
+    }
+
     async fn by_ids(
         &self,
         conversation: Conversation,
@@ -154,6 +163,39 @@ impl MessageStore for Faulty {
 
     async fn latest_id(&self, conversation: Conversation) -> Result<Option<MsgId>, StoreError> {
         self.inner.latest_id(conversation).await
+    }
+}
+
+#[async_trait]
+impl AuditStore for Faulty {
+    fn noting(&self, note: ChangeNote) -> Arc<dyn Store> {
+        self.inner.noting(note)
+    }
+
+    async fn note(&self, note: &ChangeNote) -> Result<(), StoreError> {
+        self.inner.note(note).await
+    }
+
+    async fn kept_answer(
+        &self,
+        scope: &str,
+        key: &str,
+        since: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        self.inner.kept_answer(scope, key, since, now).await
+    }
+
+    async fn list_audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        self.inner.list_audit(query).await
+    }
+
+    async fn read_audit(
+        &self,
+        after: u64,
+        limit: u32,
+    ) -> Result<(Vec<AuditRow>, AuditEnds), StoreError> {
+        self.inner.read_audit(after, limit).await
     }
 }
 
@@ -192,6 +234,11 @@ pass_on!(AdministrationStore {
     fn rename_department(department: u32, name: &str, now: UnixSeconds) -> ();
     fn move_department(department: u32, parent: u32, now: UnixSeconds) -> ();
     fn remove_department(department: u32, into: u32, now: UnixSeconds) -> u32;
+    fn people_by_name(query: &PeopleQuery) -> Vec<UserProfile>;
+    fn group_sizes(groups: &[GroupId]) -> Vec<(GroupId, u32)>;
+    fn group_member_names(groups: &[GroupId]) -> Vec<(GroupId, String)>;
+    fn group_members_after(group: GroupId, after: u32, limit: u32) -> Vec<UserProfile>;
+    fn create_department(path: &[String], now: UnixSeconds) -> u32;
 });
 pass_on!(DirectoryStore {
     fn users_since(stamp: UnixSeconds, limit: u32) -> DirectoryPage;
@@ -226,8 +273,28 @@ pass_on!(MeterStore {
     fn stored_levels() -> Vec<StoredLevel>;
     fn store_levels(levels: &[StoredLevel]) -> ();
 });
+pass_on!(TokenStore {
+    fn create_token(token: &NewToken, since: UnixSeconds, most: u32) -> u32;
+    fn tokens(owner: &str, before: u32, limit: u32) -> Vec<TokenRow>;
+    fn token(id: u32) -> Option<TokenRow>;
+    fn revoke_token(id: u32, now: UnixSeconds) -> ();
+    fn note_token_use(id: u32, day: UnixSeconds) -> ();
+});
 pass_on!(DeviceStore {
-    fn set_device_token(token: &DeviceToken) -> ();
-    fn clear_device_token(user: UserId) -> ();
-    fn device_tokens(users: &[UserId]) -> Vec<DeviceToken>;
+    fn set_push_target(target: &PushTarget, most: u32) -> ();
+    fn clear_push_targets(user: UserId, client_type: ClientType, session: u64) -> ();
+    fn drop_push_target(token: &str, session: u64) -> bool;
+    fn push_targets(users: &[UserId]) -> Vec<Told>;
+});
+pass_on!(FollowerStore {
+    fn hold_follower(name: &str, partition: Partition, start: CommitSeq) -> FollowerHold;
+    fn step_follower(step: &FollowerStep) -> bool;
+    fn due_retries(
+        name: &str,
+        partition: Partition,
+        lane: u32,
+        until: u64,
+        rows: u32
+    ) -> Vec<FollowerRetry>;
+    fn count_retries(name: &str, partition: Partition) -> u64;
 });

@@ -90,9 +90,10 @@ async fn a_writer_whose_log_was_taken_makes_no_group_and_ends() {
     let create = CreateGroup {
         name: "late".into(),
         avatar: String::new(),
-        creator: user(1),
+        creator: Some(user(1)),
         group_type: GroupType::Temporary,
         members: vec![user(1)],
+        note: None,
     };
     let refused = one.writer.create_group(create).await;
     assert!(matches!(

@@ -27,6 +27,7 @@ async fn a_member_change_has_one_place_among_the_messages() {
                 ..Default::default()
             })]
         })),
+        note: None,
     };
     let sends = vec![group_text(1, group, 2), group_text(4, group, 1)];
     let handle = rig.writer.clone();
@@ -105,9 +106,10 @@ async fn group_changes_that_a_rule_forbids_leave_the_group_alone() {
     let create = CreateGroup {
         name: "large".into(),
         avatar: String::new(),
-        creator: user(1),
+        creator: Some(user(1)),
         group_type: GroupType::Normal,
         members: [1, 2, 3, 4].map(user).into(),
+        note: None,
     };
     assert_eq!(
         refusal(rig.writer.create_group(create).await),

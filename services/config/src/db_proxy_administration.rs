@@ -1,0 +1,88 @@
+//! What administration keeps: the audit log, idempotency keys, tokens.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Span;
+use crate::{Check, Checker};
+
+/// Bounds of administration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdministrationConfig {
+    /// Rows of the audit log, at most 10 KB each; a new one drops the oldest beyond these.
+    pub audit_rows: u32,
+    /// How long a row of the audit log is kept, if there are not too many.
+    pub audit_for: Span,
+    /// Rows about refused requests of the HTTP API in one minute; further ones are only counted.
+    pub audit_refusals_per_minute: u32,
+    /// Idempotency keys that are kept, at most 6 KB each; changes under further ones are refused.
+    pub idempotency_keys: u32,
+    /// How long an idempotency key is kept.
+    pub idempotency_for: Span,
+    /// Tokens of the HTTP API; revoked and expired ones count for 30 days more.
+    pub tokens: u32,
+    /// The longest that a token may be good.
+    pub token_lifetime: Span,
+}
+
+impl Default for AdministrationConfig {
+    fn default() -> Self {
+        Self {
+            audit_rows: 1_000_000,
+            audit_for: Span::days(400),
+            audit_refusals_per_minute: 60,
+            idempotency_keys: 100_000,
+            idempotency_for: Span::days(1),
+            tokens: 1_000,
+            token_lifetime: Span::days(365),
+        }
+    }
+}
+
+impl Check for AdministrationConfig {
+    fn check(&self, checker: &mut Checker) {
+        let Self {
+            audit_rows,
+            audit_for,
+            audit_refusals_per_minute,
+            idempotency_keys,
+            idempotency_for,
+            tokens,
+            token_lifetime,
+        } = self;
+        checker.range("audit_rows", audit_rows, &(1_000..=100_000_000));
+        checker.range("audit_for", audit_for, &(Span::days(1)..=Span::days(3_650)));
+        checker.range(
+            "audit_refusals_per_minute",
+            audit_refusals_per_minute,
+            &(1..=100_000),
+        );
+        checker.range("idempotency_keys", idempotency_keys, &(1..=10_000_000));
+        checker.range(
+            "idempotency_for",
+            idempotency_for,
+            &(Span::seconds(60)..=Span::days(30)),
+        );
+        checker.range("tokens", tokens, &(1..=100_000));
+        checker.range(
+            "token_lifetime",
+            token_lifetime,
+            &(Span::seconds(60)..=Span::days(3_650)),
+        );
+        // The store keeps whole seconds.
+        checker.steps("audit_for", audit_for, &Span::seconds(1));
+        checker.steps("idempotency_for", idempotency_for, &Span::seconds(1));
+        checker.steps("token_lifetime", token_lifetime, &Span::seconds(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_their_bounds() {
+        AdministrationConfig::default().validate().unwrap();
+    }
+}

@@ -1,0 +1,270 @@
+//! Messages: read, and stored for people and programs that have no client.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use im_accounts::ACTIVE;
+use im_core::{Conversation, GroupId, MsgId, Peer, UserId};
+use im_order::CommitSeq;
+use im_proto_rpc::v1::{
+    self, ConversationKey, GetMessageRequest, ListMessagesRequest, MessageList, MessageRecord,
+    SendMessageRequest, send_done::Outcome,
+};
+use im_store::{ReadLimit, StoredMessage};
+use im_writer::{SendBatch, SendSink};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::groups::{group_id, no_group};
+use super::notes::Changed;
+use super::pages::{Limits, PAGE_BYTES};
+use super::{AdminError, AdminService};
+
+/// Messages in one answer: the default, and the most.
+const LIMITS: Limits = Limits {
+    default: 50,
+    most: 200,
+};
+
+/// Bytes of a client's message id.
+const CLIENT_ID: usize = 16;
+
+/// Takes the result of one message.
+struct Told(Mutex<Option<oneshot::Sender<v1::SendDone>>>);
+
+impl SendSink for Told {
+    fn push(&self, results: Vec<v1::DbResult>) {
+        let done = results.into_iter().find_map(|result| match result.result {
+            Some(v1::db_result::Result::Send(done)) => Some(done),
+            _ => None,
+        });
+        let reply = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(done), Some(reply)) = (done, reply) {
+            // The caller may have gone.
+            let _gone = reply.send(done);
+        }
+    }
+}
+
+impl AdminService {
+    /// The newest ones first, or the oldest ones behind an id.
+    pub(super) async fn list_messages_of(
+        &self,
+        request: ListMessagesRequest,
+    ) -> Result<MessageList, AdminError> {
+        if request.before != 0 && request.after != 0 {
+            return Err(AdminError::Invalid(
+                "messages lie before an id or after one: ask for one of them".to_owned(),
+            ));
+        }
+        let conversation = conversation(request.conversation.unwrap_or_default())?;
+        if let Conversation::Group(group) = conversation
+            && self.store.groups(&[group]).await?.is_empty()
+        {
+            return Err(no_group(group));
+        }
+        let rows = LIMITS.of(request.limit);
+        let limit = ReadLimit {
+            rows: rows + 1,
+            bytes: PAGE_BYTES,
+        };
+        let found = match (request.before, request.after) {
+            (0, 0) => self.store.history(conversation, None, 0, limit).await?,
+            (1, 0) => Vec::new(),
+            (0, after) => self.store.history_after(conversation, after, limit).await?,
+            (before, _) => {
+                let from = MsgId::from_wire(before - 1);
+                self.store.history(conversation, from, 0, limit).await?
+            }
+        };
+        let count = found.len();
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let shown = found.into_iter().take(rows);
+        let messages: Vec<_> = shown.map(|message| record(conversation, message)).collect();
+        let more = count > rows || self.goes_on(conversation, &request, &messages).await?;
+        Ok(MessageList { messages, more })
+    }
+
+    /// Whether a page that has fewer messages than were asked for was cut at its bytes.
+    async fn goes_on(
+        &self,
+        conversation: Conversation,
+        request: &ListMessagesRequest,
+        shown: &[MessageRecord],
+    ) -> Result<bool, AdminError> {
+        let Some(last) = shown.last() else {
+            return Ok(false);
+        };
+        let one = ReadLimit::rows(1);
+        let next = if request.after != 0 {
+            self.store.history_after(conversation, last.id, one).await?
+        } else {
+            match MsgId::from_wire(last.id.saturating_sub(1)) {
+                None => return Ok(false),
+                from => self.store.history(conversation, from, 0, one).await?,
+            }
+        };
+        Ok(!next.is_empty())
+    }
+
+    pub(super) async fn message(
+        &self,
+        request: GetMessageRequest,
+    ) -> Result<MessageRecord, AdminError> {
+        let missing = || {
+            AdminError::NotFound(format!(
+                "there is no message at position {}",
+                request.position
+            ))
+        };
+        i64::try_from(request.position).map_err(|_| missing())?;
+        let before = request.position.checked_sub(1).ok_or_else(missing)?;
+        let after = CommitSeq::from_wire(before);
+        let found = self.store.read_log(after, ReadLimit::rows(1)).await?;
+        let entry = found.into_iter().next().ok_or_else(missing)?;
+        if entry.message.seq.to_wire() != request.position {
+            return Err(missing());
+        }
+        Ok(record(entry.conversation, entry.message))
+    }
+
+    /// Under an idempotency key a repetition is found by its row or, when that was not written any more, by
+    /// the message's retry key, within `db_proxy.writer.client_id_window`.
+    pub(super) async fn send_message_of(
+        &self,
+        request: SendMessageRequest,
+    ) -> Result<MessageRecord, AdminError> {
+        let sender = self.person_or_id("", request.sender).await?;
+        if sender.status != ACTIVE {
+            return Err(AdminError::Refused(format!(
+                "{:?} is not active",
+                sender.name
+            )));
+        }
+        let peer = match (
+            UserId::from_wire(request.receiver),
+            GroupId::from_wire(request.group),
+        ) {
+            (Some(user), None) => Peer::User(user),
+            (None, Some(group)) => Peer::Group(group),
+            _ => {
+                return Err(AdminError::Invalid(
+                    "a message has one receiver: a user or a group".to_owned(),
+                ));
+            }
+        };
+        let conversation = Conversation::of(sender.id, peer)
+            .ok_or_else(|| AdminError::Invalid("the receiver is the sender".to_owned()))?;
+        if !self.space.admits(request.body.len()) {
+            return Err(AdminError::Unavailable(
+                "little room is left in the store".to_owned(),
+            ));
+        }
+        let key = self.call.as_ref().and_then(|call| call.key.as_ref());
+        let client_msg_id = key.map(|key| key.message_id().get(..CLIENT_ID).map(<[u8]>::to_vec));
+        let bytes = request.body.len();
+        let send = v1::Send {
+            from: request.sender,
+            to: request.receiver.max(request.group),
+            msg_type: request.r#type,
+            data: request.body,
+            client_msg_id: client_msg_id.flatten().unwrap_or_default().into(),
+            ..v1::Send::default()
+        };
+        let incoming = self
+            .rules
+            .admit(0, send)
+            .map_err(|why| AdminError::Invalid(format!("the message cannot be stored: {why:?}")))?;
+        let would_be = MessageRecord {
+            conversation: Some(key_of(conversation)),
+            sender: request.sender,
+            r#type: request.r#type,
+            ..MessageRecord::default()
+        };
+        if request.dry_run {
+            return Ok(would_be);
+        }
+        let (reply, told) = oneshot::channel();
+        let sink = Arc::new(Told(Mutex::new(Some(reply))));
+        self.writer
+            .send(SendBatch::new(vec![incoming], sink))
+            .await?;
+        let stopping = || AdminError::Unavailable("the server is stopping".to_owned());
+        let done = told.await.map_err(|_| stopping())?;
+        match done.outcome() {
+            Outcome::Stored | Outcome::Repeated => {}
+            Outcome::Refused => {
+                return Err(AdminError::Refused(
+                    "the sender cannot write there: is the group or the receiver known, and the \
+                     sender a member?"
+                        .to_owned(),
+                ));
+            }
+            Outcome::Failed => {
+                return Err(AdminError::Unavailable(
+                    "the message was not stored in time".to_owned(),
+                ));
+            }
+        }
+        let answer = MessageRecord {
+            position: done.seq,
+            id: done.msg_id,
+            time: done.time,
+            ..would_be
+        };
+        let changed = Changed::of(match peer {
+            Peer::User(user) => format!("messages to user #{user}"),
+            Peer::Group(group) => format!("messages to group {group}"),
+        })
+        .after(json!({
+            "sender": sender.name,
+            "id": done.msg_id,
+            "position": done.seq,
+            "bytes": bytes,
+        }))
+        .answer(&answer);
+        if let Some(note) = self.note(changed) {
+            self.store.note(&note).await?;
+        }
+        Ok(answer)
+    }
+}
+
+fn conversation(key: ConversationKey) -> Result<Conversation, AdminError> {
+    if key.group != 0 {
+        return Ok(Conversation::Group(group_id(key.group)?));
+    }
+    let (Some(user), Some(other)) = (UserId::from_wire(key.user), UserId::from_wire(key.other))
+    else {
+        return Err(AdminError::Invalid(
+            "a conversation is a group, or two people by id".to_owned(),
+        ));
+    };
+    Conversation::of(user, Peer::User(other))
+        .ok_or_else(|| AdminError::Invalid("nobody has a conversation with themselves".to_owned()))
+}
+
+fn key_of(conversation: Conversation) -> ConversationKey {
+    match conversation {
+        Conversation::Pair(low, high) => ConversationKey {
+            user: low.get(),
+            other: high.get(),
+            group: 0,
+        },
+        Conversation::Group(group) => ConversationKey {
+            group: group.get(),
+            ..ConversationKey::default()
+        },
+    }
+}
+
+fn record(conversation: Conversation, message: StoredMessage) -> MessageRecord {
+    MessageRecord {
+        position: message.seq.to_wire(),
+        conversation: Some(key_of(conversation)),
+        id: message.msg_id.get(),
+        sender: message.sender.get(),
+        r#type: message.msg_type,
+        time: message.time.get(),
+        body: message.body,
+    }
+}

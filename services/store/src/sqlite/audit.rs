@@ -1,0 +1,349 @@
+//! Audit log and idempotency keys.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use im_core::time::UnixSeconds;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::SqliteStore;
+use super::rows::{count, is_unique_violation, signed, text, time, unsigned};
+use crate::audit_chain;
+use crate::{
+    AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
+    AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote, Store, StoreError,
+};
+
+/// Old rows and keys that a new one drops at most.
+const DROPPED_AT_ONCE: i64 = 16;
+
+/// Columns of a row, in the order in which [`audit_row`] reads them.
+macro_rules! columns {
+    () => {
+        "number, at, actor, credential, address, request, action, target, before, after, outcome, hash"
+    };
+}
+
+const ENDS: &str = "SELECT first, first_hash, last, last_hash FROM audit_ends";
+const INSERT: &str = concat!(
+    "INSERT INTO audit_log (",
+    columns!(),
+    ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+);
+const SET_END: &str = "UPDATE audit_ends SET last = ?, last_hash = ?";
+const OLDEST: &str = "SELECT number, at, hash FROM audit_log ORDER BY number LIMIT ?";
+const DROP_OLD: &str = "DELETE FROM audit_log WHERE number <= ?";
+const SET_BEGIN: &str = "UPDATE audit_ends SET first = ?, first_hash = ?";
+const AFTER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM audit_log WHERE number > ? ORDER BY number LIMIT ?"
+);
+/// ?1 before this number, ?2 rows to look at, ?3 actor, ?4 target, ?5 action, ?6 rows.
+const LIST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM (SELECT * FROM audit_log WHERE number < ?1 ORDER BY number DESC LIMIT ?2)
+    WHERE (?3 = '' OR actor = ?3) AND (?4 = '' OR target = ?4) AND (?5 = '' OR action = ?5)
+    ORDER BY number DESC LIMIT ?6"
+);
+/// The first number that [`LIST`] does not look at.
+const LOOKED_AT: &str = "SELECT min(number) FROM
+    (SELECT number FROM audit_log WHERE number < ? ORDER BY number DESC LIMIT ?)";
+const ANY_BEFORE: &str = "SELECT EXISTS (SELECT 1 FROM audit_log WHERE number < ?)";
+
+const FORGET_KEY: &str =
+    "DELETE FROM idempotency_key WHERE scope = ?1 AND key = ?2 AND (at < ?3 OR at > ?4)";
+const FORGET_OLD_KEYS: &str = "DELETE FROM idempotency_key WHERE id IN
+    (SELECT id FROM idempotency_key ORDER BY id LIMIT ?3) AND (at < ?1 OR at > ?2)";
+/// Keys are dropped from the oldest on, so that this is about how many there are; never fewer.
+const KEYS: &str = "SELECT coalesce((SELECT max(id) FROM idempotency_key)
+    - (SELECT min(id) FROM idempotency_key) + 1, 0)";
+const INSERT_KEY: &str = "INSERT INTO idempotency_key (scope, key, digest, at, made, answer)
+    VALUES (?, ?, ?, ?, ?, ?)";
+const KEPT: &str = "SELECT digest, made, answer FROM idempotency_key
+    WHERE scope = ? AND key = ? AND at >= ? AND at <= ?";
+
+#[async_trait]
+impl AuditStore for SqliteStore {
+    fn noting(&self, note: ChangeNote) -> Arc<dyn Store> {
+        Arc::new(Self {
+            inner: Arc::clone(&self.inner),
+            note: Some(Arc::new(note)),
+        })
+    }
+
+    async fn note(&self, note: &ChangeNote) -> Result<(), StoreError> {
+        let note = note.clone();
+        self.change(move |connection| Box::pin(async move { write(connection, &note, 0).await }))
+            .await
+    }
+
+    async fn kept_answer(
+        &self,
+        scope: &str,
+        key: &str,
+        since: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        let row = sqlx::query(KEPT)
+            .bind(scope)
+            .bind(key)
+            .bind(i64::from(since))
+            .bind(i64::from(now))
+            .fetch_optional(&self.inner.readers)
+            .await?;
+        row.map(|row| {
+            Ok(KeptAnswer {
+                digest: hash(&row, 0)?,
+                made: count(&row, 1)?,
+                answer: row.try_get(2)?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn list_audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        let before = query.before.map_or(Ok(i64::MAX), signed)?;
+        let mut reader = self.inner.readers.begin().await?;
+        let rows = sqlx::query(LIST)
+            .bind(before)
+            .bind(i64::from(query.scan))
+            .bind(&query.actor)
+            .bind(&query.target)
+            .bind(&query.action)
+            .bind(i64::from(query.limit))
+            .fetch_all(&mut *reader)
+            .await?;
+        let rows = rows.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
+        let is_full = usize::try_from(query.limit).is_ok_and(|limit| rows.len() >= limit);
+        let through = match rows.last() {
+            Some(last) if is_full => Some(last.number),
+            _ => {
+                let row = sqlx::query(LOOKED_AT)
+                    .bind(before)
+                    .bind(i64::from(query.scan))
+                    .fetch_one(&mut *reader)
+                    .await?;
+                let number: Option<i64> = row.try_get(0)?;
+                number.map(unsigned).transpose()?
+            }
+        };
+        let Some(through) = through else {
+            return Ok(AuditPage { rows, next: None });
+        };
+        let row = sqlx::query(ANY_BEFORE)
+            .bind(signed(through)?)
+            .fetch_one(&mut *reader)
+            .await?;
+        let next = (count(&row, 0)? != 0).then_some(through);
+        Ok(AuditPage { rows, next })
+    }
+
+    async fn read_audit(
+        &self,
+        after: u64,
+        limit: u32,
+    ) -> Result<(Vec<AuditRow>, AuditEnds), StoreError> {
+        let mut reader = self.inner.readers.begin().await?;
+        let ends = ends(&mut reader).await?;
+        let rows = sqlx::query(AFTER)
+            .bind(signed(after)?)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *reader)
+            .await?;
+        let rows = rows.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
+        Ok((rows, ends))
+    }
+}
+
+impl SqliteStore {
+    /// Writes this store's note, if it has one, in the open transaction of a change; `made` is the number
+    /// that the change gave.
+    pub(super) async fn write_note(
+        &self,
+        connection: &mut SqliteConnection,
+        made: u64,
+    ) -> Result<(), StoreError> {
+        match &self.note {
+            Some(note) => write(connection, note, made).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes a note in an open transaction.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    note: &ChangeNote,
+    made: u64,
+) -> Result<(), StoreError> {
+    if let Some(key) = &note.key {
+        keep_answer(connection, key, note.row.at, made).await?;
+    }
+    if note.is_numbered {
+        let mut row = note.row.clone();
+        row.target.push_str(&made.to_string());
+        append(connection, &row, note.keep).await
+    } else {
+        append(connection, &note.row, note.keep).await
+    }
+}
+
+async fn append(
+    connection: &mut SqliteConnection,
+    row: &AuditNote,
+    keep: AuditRetention,
+) -> Result<(), StoreError> {
+    let AuditEnds { end, .. } = ends(connection).await?;
+    let number = end.number.saturating_add(1);
+    let hash = audit_chain::hash(&end, number, row);
+    sqlx::query(INSERT)
+        .bind(signed(number)?)
+        .bind(i64::from(row.at))
+        .bind(&row.actor)
+        .bind(&row.credential)
+        .bind(&row.address)
+        .bind(&row.request)
+        .bind(&row.action)
+        .bind(&row.target)
+        .bind(&row.before)
+        .bind(&row.after)
+        .bind(match row.outcome {
+            AuditOutcome::Done => 0_i64,
+            AuditOutcome::Refused => 1,
+        })
+        .bind(&hash[..])
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(SET_END)
+        .bind(signed(number)?)
+        .bind(&hash[..])
+        .execute(&mut *connection)
+        .await?;
+    drop_old_rows(connection, number, keep).await
+}
+
+/// Drops the oldest rows beyond what is kept, a few at a time; the new one always stays.
+async fn drop_old_rows(
+    connection: &mut SqliteConnection,
+    newest: u64,
+    keep: AuditRetention,
+) -> Result<(), StoreError> {
+    let rows = sqlx::query(OLDEST)
+        .bind(DROPPED_AT_ONCE)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut begin = None;
+    for row in &rows {
+        let place = AuditPlace {
+            number: count(row, 0)?,
+            hash: hash(row, 2)?,
+        };
+        let is_beyond = newest.saturating_sub(place.number) >= keep.rows.max(1);
+        let is_old = time(row, 1)? < keep.since && place.number < newest;
+        if !is_beyond && !is_old {
+            break;
+        }
+        begin = Some(place);
+    }
+    let Some(begin) = begin else { return Ok(()) };
+    sqlx::query(DROP_OLD)
+        .bind(signed(begin.number)?)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(SET_BEGIN)
+        .bind(signed(begin.number)?)
+        .bind(&begin.hash[..])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn keep_answer(
+    connection: &mut SqliteConnection,
+    key: &KeyNote,
+    now: UnixSeconds,
+    made: u64,
+) -> Result<(), StoreError> {
+    let (since, now) = (i64::from(key.since), i64::from(now));
+    sqlx::query(FORGET_KEY)
+        .bind(&key.scope)
+        .bind(&key.key)
+        .bind(since)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(FORGET_OLD_KEYS)
+        .bind(since)
+        .bind(now)
+        .bind(DROPPED_AT_ONCE)
+        .execute(&mut *connection)
+        .await?;
+    let row = sqlx::query(KEYS).fetch_one(&mut *connection).await?;
+    if count(&row, 0)? >= key.most {
+        return Err(StoreError::Full {
+            what: "idempotency keys",
+        });
+    }
+    let done = sqlx::query(INSERT_KEY)
+        .bind(&key.scope)
+        .bind(&key.key)
+        .bind(&key.digest[..])
+        .bind(now)
+        .bind(signed(made)?)
+        .bind(&key.answer)
+        .execute(connection)
+        .await;
+    match done {
+        Ok(_) => Ok(()),
+        Err(error) if is_unique_violation(&error) => Err(StoreError::Repeated),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn ends(connection: &mut SqliteConnection) -> Result<AuditEnds, StoreError> {
+    let row = sqlx::query(ENDS).fetch_one(connection).await?;
+    let place = |at| {
+        Ok::<_, StoreError>(AuditPlace {
+            number: count(&row, at)?,
+            hash: hash(&row, at + 1)?,
+        })
+    };
+    Ok(AuditEnds {
+        begin: place(0)?,
+        end: place(2)?,
+    })
+}
+
+fn audit_row(row: &SqliteRow) -> Result<AuditRow, StoreError> {
+    let outcome = match count(row, 10)? {
+        0 => AuditOutcome::Done,
+        1 => AuditOutcome::Refused,
+        other => return Err(StoreError::Corrupt(format!("audit outcome {other}"))),
+    };
+    Ok(AuditRow {
+        number: count(row, 0)?,
+        note: AuditNote {
+            at: time(row, 1)?,
+            actor: text(row, 2)?,
+            credential: text(row, 3)?,
+            address: text(row, 4)?,
+            request: text(row, 5)?,
+            action: text(row, 6)?,
+            target: text(row, 7)?,
+            before: text(row, 8)?,
+            after: text(row, 9)?,
+            outcome,
+        },
+        hash: hash(row, 11)?,
+    })
+}
+
+pub(super) fn hash(row: &SqliteRow, at: usize) -> Result<[u8; HASH_BYTES], StoreError> {
+    let bytes: Vec<u8> = row.try_get(at)?;
+    bytes
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("a hash of a wrong length".to_owned()))
+}
