@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use im_role::{Reach, Role, Service, TABLE, Told};
+use im_role::{IN_CLUSTER, Reach, Role, Service, Told};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -92,7 +92,11 @@ impl OptionalRole {
 
 /// The roles of the table that an installation can do without.
 fn roles() -> impl Iterator<Item = Role> {
-    TABLE.roles.iter().copied().filter(|role| role.optional)
+    IN_CLUSTER
+        .roles
+        .iter()
+        .copied()
+        .filter(|role| role.optional)
 }
 
 /// Those of a map that are fields of optional roles. Another version may know more: they are not ours.
@@ -216,7 +220,7 @@ fn ports(role: Role) -> Value {
         let who = match port.reach {
             Reach::Clients => "Clients".to_owned(),
             Reach::Roles | Reach::Administrators => {
-                let callers = TABLE.callers_of(role, port.name);
+                let callers = IN_CLUSTER.callers_of(role, port.name);
                 let callers: Vec<_> = callers.iter().map(|role| role.name()).collect();
                 format!("Servers of {}", callers.join(", "))
             }

@@ -1,6 +1,6 @@
 //! What a specification says of any role in the same words.
 
-use im_role::{Listener, Role, Service, TABLE, Table};
+use im_role::{IN_CLUSTER, Listener, Role, Service, Table};
 
 use crate::{ClientService, Common, ImClusterSpec, OptionalRole, Pdb};
 
@@ -125,7 +125,7 @@ pub struct KnownRoles {
 impl Default for KnownRoles {
     fn default() -> Self {
         Self {
-            table: TABLE,
+            table: IN_CLUSTER,
             section: ImClusterSpec::section,
         }
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn every_role_that_is_not_optional_is_in_the_smallest_specification_with_the_usual_ports() {
         let spec: ImClusterSpec = serde_json::from_str(r#"{"version": "1.0.0"}"#).unwrap();
-        for role in im_role::TABLE.roles {
+        for role in IN_CLUSTER.roles {
             let Some(section) = spec.section(*role) else {
                 assert!(role.optional, "{role}");
                 continue;

@@ -230,7 +230,7 @@ mod tests {
 
     /// The roles that the smallest specification has.
     fn roles() -> impl Iterator<Item = Role> {
-        let roles = im_role::TABLE.roles.iter().copied();
+        let roles = im_role::IN_CLUSTER.roles.iter().copied();
         roles.filter(|role| !role.optional)
     }
 

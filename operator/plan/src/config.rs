@@ -94,7 +94,7 @@ pub(crate) fn file(
 fn judged(cluster: &Resolved, table: &Table) -> Table {
     let mut judged = table.clone();
     for role in cluster.known.table.roles {
-        if im_role::TABLE.role(role.name).is_none() {
+        if im_role::IN_CLUSTER.role(role.name).is_none() {
             judged.remove(role.section);
             if let Some(Value::Table(peers)) = judged.get_mut("peers") {
                 peers.remove(role.section);

@@ -44,7 +44,7 @@ pub struct Templates(Vec<(Role, i64, Stored)>);
 impl Templates {
     /// Reads those of the objects that are revisions of ours; others are left out.
     pub fn from_revisions<'a>(revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Self {
-        Self::of_table(&im_role::TABLE, revisions)
+        Self::of_table(&im_role::IN_CLUSTER, revisions)
     }
 
     /// The same, of the roles of this table.

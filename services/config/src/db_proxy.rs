@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
 use crate::{
-    AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig, StoredConfig,
+    AccountsConfig, AnswersConfig, AttachConfig, Check, Checker, FollowConfig, LinkConfig,
+    StoredConfig,
 };
 
 /// The db-proxy role.
@@ -36,6 +37,8 @@ pub struct DbProxyConfig {
     pub publish: PublishConfig,
     /// Links of msg servers.
     pub attach: AttachConfig,
+    /// Links of followers of the log.
+    pub follow: FollowConfig,
     /// Answers to client queries.
     pub answers: AnswersConfig,
     /// Logins.
@@ -54,6 +57,7 @@ impl Default for DbProxyConfig {
             positions: PositionsConfig::default(),
             publish: PublishConfig::default(),
             attach: AttachConfig::default(),
+            follow: FollowConfig::default(),
             answers: AnswersConfig::default(),
             accounts: AccountsConfig::default(),
         }
@@ -208,6 +212,7 @@ impl Check for DbProxyConfig {
             positions,
             publish,
             attach,
+            follow,
             answers,
             accounts,
         } = self;
@@ -221,6 +226,7 @@ impl Check for DbProxyConfig {
         checker.table("positions", positions);
         checker.table("publish", publish);
         checker.table("attach", attach);
+        checker.table("follow", follow);
         checker.table("answers", answers);
         checker.table("accounts", accounts);
     }

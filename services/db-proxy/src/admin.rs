@@ -359,6 +359,125 @@ impl Admin for AdminService {
         let entry = Entry::begin(&request)?;
         entry.end(self.unlock(request.into_inner()).await)
     }
+
+    async fn get_user(
+        &self,
+        _request: Request<im_proto_rpc::v1::GetUserRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::UserRecord>, Status> {
+        Err(Status::unimplemented("get_user"))
+    }
+
+    async fn find_users(
+        &self,
+        _request: Request<im_proto_rpc::v1::FindUsersRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::UserList>, Status> {
+        Err(Status::unimplemented("find_users"))
+    }
+
+    async fn update_user(
+        &self,
+        _request: Request<im_proto_rpc::v1::UpdateUserRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::UserRecord>, Status> {
+        Err(Status::unimplemented("update_user"))
+    }
+
+    async fn get_group(
+        &self,
+        _request: Request<im_proto_rpc::v1::GetGroupRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::GroupRecord>, Status> {
+        Err(Status::unimplemented("get_group"))
+    }
+
+    async fn list_group_members(
+        &self,
+        _request: Request<im_proto_rpc::v1::ListGroupMembersRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::GroupMemberList>, Status> {
+        Err(Status::unimplemented("list_group_members"))
+    }
+
+    async fn create_department(
+        &self,
+        _request: Request<im_proto_rpc::v1::CreateDepartmentRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::DepartmentRecord>, Status> {
+        Err(Status::unimplemented("create_department"))
+    }
+
+    async fn create_token(
+        &self,
+        _request: Request<im_proto_rpc::v1::CreateTokenRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::CreatedToken>, Status> {
+        Err(Status::unimplemented("create_token"))
+    }
+
+    async fn list_tokens(
+        &self,
+        _request: Request<im_proto_rpc::v1::ListTokensRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::TokenList>, Status> {
+        Err(Status::unimplemented("list_tokens"))
+    }
+
+    async fn revoke_token(
+        &self,
+        _request: Request<im_proto_rpc::v1::RevokeTokenRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::TokenRecord>, Status> {
+        Err(Status::unimplemented("revoke_token"))
+    }
+
+    async fn look_up_token(
+        &self,
+        _request: Request<im_proto_rpc::v1::LookUpTokenRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::TokenGrant>, Status> {
+        Err(Status::unimplemented("look_up_token"))
+    }
+
+    async fn note_token_use(
+        &self,
+        _request: Request<im_proto_rpc::v1::NoteTokenUseRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::NoteTokenUseReply>, Status> {
+        Err(Status::unimplemented("note_token_use"))
+    }
+
+    async fn list_audit(
+        &self,
+        _request: Request<im_proto_rpc::v1::ListAuditRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::AuditList>, Status> {
+        Err(Status::unimplemented("list_audit"))
+    }
+
+    async fn verify_audit(
+        &self,
+        _request: Request<im_proto_rpc::v1::VerifyAuditRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::AuditVerdict>, Status> {
+        Err(Status::unimplemented("verify_audit"))
+    }
+
+    async fn report_refusal(
+        &self,
+        _request: Request<im_proto_rpc::v1::ReportRefusalRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::ReportRefusalReply>, Status> {
+        Err(Status::unimplemented("report_refusal"))
+    }
+
+    async fn list_messages(
+        &self,
+        _request: Request<im_proto_rpc::v1::ListMessagesRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::MessageList>, Status> {
+        Err(Status::unimplemented("list_messages"))
+    }
+
+    async fn get_message(
+        &self,
+        _request: Request<im_proto_rpc::v1::GetMessageRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::MessageRecord>, Status> {
+        Err(Status::unimplemented("get_message"))
+    }
+
+    async fn send_message(
+        &self,
+        _request: Request<im_proto_rpc::v1::SendMessageRequest>,
+    ) -> Result<Response<im_proto_rpc::v1::MessageRecord>, Status> {
+        Err(Status::unimplemented("send_message"))
+    }
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Plan {
 struct Shared {
     config: ImdConfig,
     secret: Secret,
-    /// The administrators' secret, where db-proxy runs.
+    /// The administrators' secret, where db-proxy runs or is asked by one of them.
     admin_secret: Option<Secret>,
     /// The keys of remembered logins, where db-proxy runs and remembers them.
     remember_keys: Option<RememberKeys>,
@@ -117,6 +117,8 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
             Some(secret::of_administrators(&config)?),
             secret::of_remembered_logins(&config)?,
         )
+    } else if role == Role::HTTP_API {
+        (Some(secret::of_http_api(&config)?), None)
     } else {
         (None, None)
     };
@@ -135,7 +137,7 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
 struct Secrets {
     /// Where a role runs that has links.
     installation: Option<Kept>,
-    /// Where db-proxy runs.
+    /// Where db-proxy runs, or http-api.
     administrators: Option<Kept>,
     /// Where db-proxy runs and remembers logins.
     remembered_logins: Option<Kept<RememberKeys>>,

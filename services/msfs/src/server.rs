@@ -7,6 +7,7 @@ use std::time::Duration;
 use im_blob::{BlobError, BlobPlace, DirectoryOptions};
 use im_config::{MsfsConfig, Probe};
 use im_core::{Chain, places};
+use im_http::{Quota, Stops, accept};
 use im_runtime::listen::{self, ListenError};
 use im_runtime::{Context, Throttle};
 use tokio::net::TcpListener;
@@ -15,10 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::listener::{self, Stops, accept};
 use crate::metrics::Metrics;
 use crate::probe::{self, ProbeError, Token};
-use crate::quota::Quota;
 use crate::scale::Bounds;
 use crate::scaler::{self, Scaler};
 use crate::service::{Limits, Shared};
@@ -74,7 +73,7 @@ pub struct Server {
     listener: TcpListener,
     local: SocketAddr,
     shared: Arc<Shared>,
-    connections: listener::Limits,
+    connections: im_http::Limits,
     /// Scaling goes on beside connections.
     jobs: TaskTracker,
     probe: Probe,
@@ -129,9 +128,9 @@ impl Server {
             serde_json::json!({
                 "pictures": place,
                 "public_url": shown.public_url,
-                "connections": shown.metrics.connections.get(),
+                "connections": shown.metrics.meter.connections.get(),
                 "scaling": shown.scaler.jobs(),
-                "counted_addresses": shown.quota.addresses(),
+                "counted_addresses": shown.quota.keys(),
             })
         });
         Ok(Self {
@@ -180,6 +179,8 @@ impl Server {
         let accepting = accept(
             listener,
             Arc::clone(&shared),
+            None,
+            shared.metrics.meter.clone(),
             connections,
             tasks.clone(),
             stops.clone(),
@@ -237,7 +238,7 @@ async fn show(shared: Arc<Shared>, stop: CancellationToken) {
     let mut ticks = interval(SHOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let addresses = i64::try_from(shared.quota.addresses()).unwrap_or(i64::MAX);
+        let addresses = i64::try_from(shared.quota.keys()).unwrap_or(i64::MAX);
         shared.metrics.counted_addresses.set(addresses);
     }
 }
@@ -254,8 +255,8 @@ fn limits(config: &MsfsConfig) -> Limits {
     }
 }
 
-fn connections(config: &MsfsConfig) -> listener::Limits {
-    listener::Limits {
+fn connections(config: &MsfsConfig) -> im_http::Limits {
+    im_http::Limits {
         places: places::Limits {
             total: config.max_connections,
             per_address: config.max_connections_per_address,

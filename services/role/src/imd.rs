@@ -13,6 +13,30 @@ pub const TABLE: Table = Table {
         Role::MSG,
         Role::LOGIN,
         Role::FILE,
+        Role::HTTP_API,
+        Role::PUSH,
+    ],
+    links: &[
+        link::DB_PROXY_ATTACH,
+        link::ROUTE_ATTACH,
+        link::ROUTE_PUBLISH,
+        link::LOGIN_REPORT,
+        link::FILE_ATTACH,
+        link::FOLLOWER_ATTACH,
+        link::ROUTE_PRESENCE,
+    ],
+};
+
+/// The roles that an ImCluster has, and the links between them. The others have no place there yet: they
+/// need more of a cluster than a row can say, such as the administrators' secret.
+pub const IN_CLUSTER: Table = Table {
+    roles: &[
+        Role::DB_PROXY,
+        Role::ROUTE,
+        Role::MSFS,
+        Role::MSG,
+        Role::LOGIN,
+        Role::FILE,
     ],
     links: &[
         link::DB_PROXY_ATTACH,
@@ -180,6 +204,28 @@ impl Role {
         },
         ..Spec::PLAIN
     });
+
+    /// Answers back offices and administrators. It has no link: it calls db-proxy's administrators' port, and
+    /// nobody calls it but clients.
+    pub const HTTP_API: Self = Self::new(&Spec {
+        name: "http-api",
+        field: "httpApi",
+        section: "http_api",
+        about: "answers back offices over HTTP",
+        listeners: &[Listener::client("http", "listen", 8400)],
+        admin_port: 10_707,
+        ..Spec::PLAIN
+    });
+
+    /// Tells phones of messages while nobody is there to get them.
+    pub const PUSH: Self = Self::new(&Spec {
+        name: "push",
+        field: "push",
+        section: "push",
+        about: "tells phones of messages by APNs, FCM or a webhook",
+        admin_port: 10_708,
+        ..Spec::PLAIN
+    });
 }
 
 /// The links between the roles.
@@ -232,6 +278,26 @@ pub mod link {
         path: "/im.v1.File/Attach",
         from: Role::MSG,
         to: Role::FILE,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// The log, and what a follower keeps of it.
+    pub const FOLLOWER_ATTACH: Link = Link {
+        kind: "follower_attach",
+        path: "/im.v1.Follower/Attach",
+        from: Role::PUSH,
+        to: Role::DB_PROXY,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// Who is online.
+    pub const ROUTE_PRESENCE: Link = Link {
+        kind: "route_presence",
+        path: "/im.v1.Route/Presence",
+        from: Role::PUSH,
+        to: Role::ROUTE,
         listener: "grpc",
         rollout: Rollout::Server,
     };

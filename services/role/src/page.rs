@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Reach, Role, Service, Table, Workload};
+use crate::{IN_CLUSTER, Reach, Role, Service, Table, Workload};
 
 /// The page, in Markdown.
 pub fn page(table: &Table) -> String {
@@ -23,7 +23,11 @@ pub fn page(table: &Table) -> String {
         } else {
             ""
         };
-        let field = format!("`spec.roles.{}`{named}", role.field);
+        let field = if IN_CLUSTER.roles.contains(role) {
+            format!("`spec.roles.{}`{named}", role.field)
+        } else {
+            "not yet".to_owned()
+        };
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(
             page,

@@ -146,6 +146,7 @@ mod tests {
             Role::LOGIN,
             Role::FILE,
             Role::MSG,
+            Role::HTTP_API,
         ];
         assert_eq!(order, expected);
         let place = |role| order.iter().position(|other| *other == role);
@@ -164,6 +165,7 @@ mod tests {
             Role::FILE,
             Role::MSG,
             Role::LOGIN,
+            Role::HTTP_API,
         ];
         assert_eq!(order, expected);
         for (place, role) in order.iter().enumerate() {

@@ -28,11 +28,12 @@ pub use traits::accounts::{
     FailureQuery, LoginFailures, MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
 pub use traits::administration::{AdministrationStore, ListPage};
-pub use traits::devices::{DeviceStore, DeviceToken};
+pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
     ImportedUser,
 };
+pub use traits::followers::{FollowerHold, FollowerRetry, FollowerStep, FollowerStore};
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
@@ -54,6 +55,7 @@ pub trait Store:
     + SessionStore
     + GroupStore
     + DeviceStore
+    + FollowerStore
     + MeterStore
     + TenureStore
 {
@@ -67,6 +69,7 @@ impl<T> Store for T where
         + SessionStore
         + GroupStore
         + DeviceStore
+        + FollowerStore
         + MeterStore
         + TenureStore
 {

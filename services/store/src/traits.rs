@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod administration;
 pub(crate) mod devices;
 pub(crate) mod directory;
+pub(crate) mod followers;
 pub(crate) mod groups;
 pub(crate) mod life;
 pub(crate) mod messages;

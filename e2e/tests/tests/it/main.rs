@@ -16,6 +16,7 @@
 )]
 
 mod administrators;
+mod api;
 mod audit;
 mod buckets;
 mod directory;
@@ -40,6 +41,7 @@ mod pictures;
 mod presence;
 mod processes;
 mod profiles;
+mod push;
 mod remembered;
 mod restored;
 mod retries;

@@ -289,7 +289,10 @@ impl AdminService {
             version: group.version,
             fixed: group.group_type == GroupType::Normal,
             owner: names.get(&group.creator).cloned().unwrap_or_default(),
+            member_count: u32::try_from(members.len()).unwrap_or(u32::MAX),
             members: in_order(members, &names),
+            avatar: group.avatar.clone(),
+            owner_id: group.creator.get(),
         })
     }
 }

@@ -59,6 +59,13 @@ impl AdminService {
                 status: status_word(user.status.unwrap_or(ACTIVE)).to_owned(),
                 department: user.department.unwrap_or_default().join("/"),
                 name,
+                sex: user.sex.unwrap_or(0),
+                phone: user.phone.unwrap_or_default(),
+                email: user.email.unwrap_or_default(),
+                domain: user.domain.unwrap_or_default(),
+                avatar: user.avatar.unwrap_or_default(),
+                signature: user.signature.unwrap_or_default(),
+                department_id: 0,
             });
         }
         self.record(self.person(&name).await?).await
@@ -275,6 +282,13 @@ fn record(profile: UserProfile, departments: &HashMap<u32, (u32, String)>) -> Us
         nick: profile.nick,
         status: status_word(profile.status).to_owned(),
         department: path(profile.department, departments),
+        sex: profile.sex,
+        phone: profile.phone,
+        email: profile.email,
+        domain: profile.domain,
+        avatar: profile.avatar,
+        signature: profile.signature,
+        department_id: profile.department,
     }
 }
 

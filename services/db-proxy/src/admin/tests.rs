@@ -231,7 +231,7 @@ async fn fixed_groups_are_made_and_changed_and_members_are_told() {
         owner: "user1".to_owned(),
         members: names(&[3, 2]),
         fixed: true,
-        dry_run: false,
+        ..CreateGroupRequest::default()
     };
     let group = rig.admin.make_group(request.clone()).await.unwrap();
     assert_eq!(
@@ -244,7 +244,7 @@ async fn fixed_groups_are_made_and_changed_and_members_are_told() {
         group: group.id,
         add: names(&[2, 4]),
         remove: names(&[3, 9]),
-        dry_run: false,
+        ..ChangeGroupMembersRequest::default()
     };
     let changed = rig.admin.change_group(change.clone()).await.unwrap();
     assert_eq!((changed.version, changed.members), (3, names(&[1, 2, 4])));

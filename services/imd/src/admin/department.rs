@@ -78,6 +78,7 @@ pub(super) async fn run(
                 path,
                 name,
                 dry_run,
+                ..RenameDepartmentRequest::default()
             };
             let answer = admin.rename_department(request).await;
             ("renamed", answer, dry_run)
@@ -88,6 +89,7 @@ pub(super) async fn run(
                 path,
                 into,
                 dry_run,
+                ..MoveDepartmentRequest::default()
             };
             ("moved", admin.move_department(request).await, dry_run)
         }
@@ -97,6 +99,7 @@ pub(super) async fn run(
                 path,
                 into,
                 dry_run,
+                ..RemoveDepartmentRequest::default()
             };
             let answer = admin.remove_department(request).await;
             ("removed", answer, dry_run)

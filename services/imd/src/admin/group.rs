@@ -112,6 +112,7 @@ pub(super) async fn run(
                 matching,
                 limit: page.limit,
                 cursor: page.cursor,
+                ..ListGroupsRequest::default()
             };
             let list = admin.list_groups(request).await;
             let list = list.map_err(|status| refusal(&status))?.into_inner();
@@ -162,6 +163,7 @@ pub(super) async fn run(
                 members,
                 fixed: !temporary,
                 dry_run: judge.dry_run,
+                ..CreateGroupRequest::default()
             };
             (admin.create_group(request).await, judge.dry_run)
         }
@@ -173,8 +175,8 @@ pub(super) async fn run(
             let request = ChangeGroupMembersRequest {
                 group,
                 add: members,
-                remove: vec![],
                 dry_run: judge.dry_run,
+                ..ChangeGroupMembersRequest::default()
             };
             (admin.change_group_members(request).await, judge.dry_run)
         }
@@ -185,9 +187,9 @@ pub(super) async fn run(
         } => {
             let request = ChangeGroupMembersRequest {
                 group,
-                add: vec![],
                 remove: members,
                 dry_run: judge.dry_run,
+                ..ChangeGroupMembersRequest::default()
             };
             (admin.change_group_members(request).await, judge.dry_run)
         }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::WAIT;
+use crate::support::WAIT;
 
 /// Longest wait for an answer: on a busy machine a large picture takes a while to be scaled.
 const LIMIT: std::time::Duration = WAIT.saturating_mul(6);

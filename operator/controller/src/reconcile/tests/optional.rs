@@ -114,7 +114,12 @@ async fn one_that_does_not_start_keeps_nobody_from_coming_into_being() {
     let is = world.condition("Progressing");
     let late = "ProgressDeadlineExceeded".to_owned();
     assert_eq!(is, ("False".to_owned(), late), "and it is named");
-    assert!(world.status().to_string().contains("file makes no progress"));
+    assert!(
+        world
+            .status()
+            .to_string()
+            .contains("file makes no progress")
+    );
     let roles = world.status()["roles"].clone();
     assert_eq!(roles["login"]["readyReplicas"], 2, "{roles:#}");
     assert_eq!(roles["file"]["readyReplicas"], 0, "{roles:#}");

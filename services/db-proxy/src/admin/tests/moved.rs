@@ -23,7 +23,7 @@ fn put(path: &str, into: &str) -> MoveDepartmentRequest {
     MoveDepartmentRequest {
         path: path.to_owned(),
         into: into.to_owned(),
-        dry_run: false,
+        ..MoveDepartmentRequest::default()
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_department_is_not_put_below_itself_beside_its_name_or_too_deep() {
     let remove = |path: &str| RemoveDepartmentRequest {
         path: path.to_owned(),
         into: "Other".to_owned(),
-        dry_run: false,
+        ..RemoveDepartmentRequest::default()
     };
     let gone = rig.admin.remove_a_department(remove("Away/B/Was"));
     gone.await.unwrap();

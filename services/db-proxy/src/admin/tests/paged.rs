@@ -37,7 +37,7 @@ async fn departments_come_by_path_and_page_and_say_when_there_is_more() {
     let gone = im_proto_rpc::v1::RemoveDepartmentRequest {
         path: "M".to_owned(),
         into: "Z".to_owned(),
-        dry_run: false,
+        ..im_proto_rpc::v1::RemoveDepartmentRequest::default()
     };
     rig.admin.remove_a_department(gone).await.unwrap();
     let list = rig.admin.list_tree(behind_m).await.unwrap();

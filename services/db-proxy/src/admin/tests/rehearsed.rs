@@ -98,6 +98,7 @@ async fn a_dry_run_judges_every_kind_of_change_and_changes_nothing() {
         add: vec![text(add)],
         remove: vec![text("ann")],
         dry_run,
+        ..ChangeGroupMembersRequest::default()
     };
     let rename_group = |group| RenameGroupRequest {
         group,
@@ -108,16 +109,19 @@ async fn a_dry_run_judges_every_kind_of_change_and_changes_nothing() {
         path: text(path),
         name: text(name),
         dry_run,
+        ..RenameDepartmentRequest::default()
     };
     let remove_department = |path: &str, into: &str| RemoveDepartmentRequest {
         path: text(path),
         into: text(into),
         dry_run,
+        ..RemoveDepartmentRequest::default()
     };
     let move_department = |path: &str, into: &str| MoveDepartmentRequest {
         path: text(path),
         into: text(into),
         dry_run,
+        ..MoveDepartmentRequest::default()
     };
     let give = |owner: &str| SetGroupOwnerRequest {
         group,

@@ -206,7 +206,7 @@ async fn a_misspelt_department_is_renamed_and_one_too_many_removed() {
     let rename = |path: &str, name: &str| RenameDepartmentRequest {
         path: path.to_owned(),
         name: name.to_owned(),
-        dry_run: false,
+        ..RenameDepartmentRequest::default()
     };
     let renamed = rig
         .admin
@@ -228,7 +228,7 @@ async fn a_misspelt_department_is_renamed_and_one_too_many_removed() {
     let remove = |path: &str, into: &str| RemoveDepartmentRequest {
         path: path.to_owned(),
         into: into.to_owned(),
-        dry_run: false,
+        ..RemoveDepartmentRequest::default()
     };
     for (path, into) in [("Company", ""), ("Company/Lab", "")] {
         let refused = rig.admin.remove_a_department(remove(path, into)).await;
