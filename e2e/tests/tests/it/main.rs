@@ -17,6 +17,7 @@
 
 mod administrators;
 mod audit;
+mod audited;
 mod directory;
 mod disk;
 mod dispatch;
