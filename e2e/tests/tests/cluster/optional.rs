@@ -254,7 +254,11 @@ async fn files_and_pictures_come_and_go_and_no_other_pod_notices() {
     // Their volumes stay, and are taken up again.
     let claims = installation.namespace.api::<PersistentVolumeClaim>();
     let claims = claims.list(&ListParams::default()).await.unwrap();
-    let names: Vec<String> = claims.items.iter().map(kube::ResourceExt::name_any).collect();
+    let names: Vec<String> = claims
+        .items
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect();
     for role in ["file", "msfs"] {
         let claim = format!("data-{}-{role}-0", installation.name);
         assert!(names.contains(&claim), "{names:?}");
