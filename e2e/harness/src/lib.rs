@@ -11,6 +11,7 @@
 )]
 
 pub mod attack;
+pub mod bucket;
 pub mod checker;
 pub mod documents;
 pub mod figures;

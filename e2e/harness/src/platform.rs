@@ -4,8 +4,10 @@
 //! keeps its ports over restarts and no two tests meet.
 
 mod files;
+mod http_api;
 mod options;
 mod pictures;
+mod push;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,7 +34,9 @@ pub const CHEAP_HASHES: [&str; 2] = [
 ];
 
 /// Tables of the configuration that belong to one role.
-const ROLE_TABLES: [&str; 6] = ["login", "msfs", "msg", "route", "db_proxy", "file"];
+const ROLE_TABLES: [&str; 8] = [
+    "login", "msfs", "msg", "route", "db_proxy", "file", "http_api", "push",
+];
 
 /// A loopback address that no other process of any test has.
 pub fn own_address() -> Ipv4Addr {

@@ -25,7 +25,7 @@ struct Module {
     hint: &'static str,
 }
 
-const MODULES: [Module; 2] = [
+const MODULES: [Module; 3] = [
     Module {
         folder: "kubebox",
         sources: &["go.mod", "go.sum", "main.go"],
@@ -51,6 +51,13 @@ const MODULES: [Module; 2] = [
         ],
         links: &[],
         hint: "CoreDNS, crane and helm, about 4 minutes of processor time",
+    },
+    Module {
+        folder: "s3",
+        sources: &["go.mod", "go.sum"],
+        programs: &[("versitygw", "github.com/versity/versitygw/cmd/versitygw")],
+        links: &[],
+        hint: "an S3 server, about a minute of processor time",
     },
 ];
 

@@ -61,6 +61,9 @@ enum Command {
     /// Holds idle connections until the standard input ends: a part of `sizing`.
     #[command(hide = true)]
     Hold(scenario::HoldArgs),
+    /// Passes bytes between pairs of connections until the standard input ends: a part of `relay`.
+    #[command(hide = true)]
+    PlainRelay(scenario::RelayArgs),
     /// Attacks a msg server until the standard input ends: a part of `hostile`.
     #[command(hide = true)]
     Attack(attack::AttackArgs),
@@ -115,6 +118,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Bench(args) => bench(args),
         Command::Hold(args) => on_one_thread(scenario::hold(&args)),
+        Command::PlainRelay(args) => on_one_thread(scenario::plain_relay(&args)),
         Command::Attack(args) => on_one_thread(attack::run(&args)),
     }
 }

@@ -12,10 +12,13 @@ mod load_stream;
 mod login;
 mod logins;
 mod pairs;
+mod pictures;
+mod relay;
 mod sizing;
 mod startup;
 
 pub(crate) use crowd::{HoldArgs, hold};
+pub(crate) use relay::{RelayArgs, plain as plain_relay};
 
 use crate::conditions::{Bounds, Runs};
 use crate::report::{Figures, Row};
@@ -78,10 +81,12 @@ pub(crate) enum Scenario {
     Return,
     ReturnMany,
     Sizing,
+    Relay,
+    Pictures,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Saturated,
         Self::Paced,
         Self::PacedSpread,
@@ -103,6 +108,8 @@ impl Scenario {
         Self::Return,
         Self::ReturnMany,
         Self::Sizing,
+        Self::Relay,
+        Self::Pictures,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -128,6 +135,8 @@ impl Scenario {
             Self::Return => "return",
             Self::ReturnMany => "return-many",
             Self::Sizing => "sizing",
+            Self::Relay => "relay",
+            Self::Pictures => "pictures",
         }
     }
 
@@ -154,6 +163,8 @@ impl Scenario {
             Self::Return => "6,000 terminals return after a restart (asked for by name only)",
             Self::ReturnMany => "17,500 terminals return after a restart (asked for by name only)",
             Self::Sizing => "memory and CPU of each role (asked for by name only)",
+            Self::Relay => "files in blocks of 32 KiB from 8 people to 8 others",
+            Self::Pictures => "GET of 100 KB over 16 connections; variants of 1.4 MB",
         }
     }
 
@@ -162,7 +173,7 @@ impl Scenario {
             (self, topology),
             (Self::Startup | Self::DiskUse, Topology::Separate)
                 | (
-                    Self::Login | Self::LoadStream | Self::Sizing,
+                    Self::Login | Self::LoadStream | Self::Sizing | Self::Relay | Self::Pictures,
                     Topology::AllInOne
                 )
         )
@@ -198,6 +209,8 @@ impl Scenario {
             Self::Return => comeback::ROWS,
             Self::ReturnMany => comeback::MANY_ROWS,
             Self::Sizing => sizing::ROWS,
+            Self::Relay => relay::ROWS,
+            Self::Pictures => pictures::ROWS,
         }
     }
 
@@ -225,6 +238,8 @@ impl Scenario {
             Self::Return => comeback::run(setting, comeback::SOME).await?,
             Self::ReturnMany => comeback::run(setting, comeback::MANY).await?,
             Self::Sizing => sizing::run(setting).await?.into(),
+            Self::Relay => relay::run(setting).await?,
+            Self::Pictures => pictures::run(setting).await?,
         })
     }
 }

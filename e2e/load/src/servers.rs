@@ -85,6 +85,21 @@ impl Servers {
         Self::with(platform.context("start servers")?, people, hashing)
     }
 
+    /// Starts one process of each role, a file server among them, without limits of rate and connections.
+    pub(crate) async fn with_file_server(people: u32, hashing: Hashing) -> anyhow::Result<Self> {
+        let shape = Shape {
+            login: 1,
+            msg: 1,
+            route: 1,
+        };
+        let options = unlimited(hashing)
+            .files(1)
+            .set("file.max_connections=20000")
+            .set("file.max_connections_per_address=20000");
+        let platform = Platform::separate(shape, options).await;
+        Self::with(platform.context("start servers")?, people, hashing)
+    }
+
     fn with(platform: Platform, people: u32, hashing: Hashing) -> anyhow::Result<Self> {
         let mut servers = Self {
             platform,

@@ -56,7 +56,8 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     check()?;
     let images = images()?;
     let mut charts = whole_workspace(&["--test", "charts"]);
-    test_step(&limits::CHARTS, charts.env("HELM", helm()?))?;
+    test_step(&limits::CHARTS, charts.env("HELM", node_program("helm")?))?;
+    on_s3(&node_program("versitygw")?)?;
     on_node(&images, || {
         test_step(&limits::CLUSTER, &mut inside(&tests(filter))?)?;
         if filter.is_empty() {
@@ -64,6 +65,15 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Runs the tests of what is kept in buckets, with this S3 server.
+fn on_s3(server: &Path) -> anyhow::Result<()> {
+    let mut blobs = whole_workspace(&["--test", "it", "--", "s3::"]);
+    test_step(&limits::S3, blobs.env("VERSITYGW", server))?;
+    let mut buckets = whole_workspace(&["--test", "e2e", "--", "--ignored", "buckets::"]);
+    buckets.env("IMD_BIN", programs("debug")?.join("imd"));
+    test_step(&limits::BUCKETS, buckets.env("VERSITYGW", server))
 }
 
 /// Starts the node of this checkout with these images, works on it, and ends it, whatever happened.
@@ -106,13 +116,13 @@ pub(crate) fn images_folder() -> anyhow::Result<PathBuf> {
     Ok(programs("debug")?.join("images"))
 }
 
-/// The Helm that the node brings.
-pub(crate) fn helm() -> anyhow::Result<PathBuf> {
+/// One of the Go programs that are built for tests.
+pub(crate) fn node_program(name: &str) -> anyhow::Result<PathBuf> {
     let folders = printed(&limits::NODE_PROGRAMS, &mut program(&["programs"])?)?;
-    let mut programs = folders.lines().map(|folder| Path::new(folder).join("helm"));
+    let mut programs = folders.lines().map(|folder| Path::new(folder).join(name));
     programs
         .find(|program| program.is_file())
-        .context("build Helm: `kube-node programs` says why not")
+        .with_context(|| format!("build {name}: `kube-node programs` says why not"))
 }
 
 /// A call of cargo, made on the node.

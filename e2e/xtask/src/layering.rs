@@ -34,13 +34,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("im-client", &["im-core", "im-codec", "im-proto-teamtalk"]),
     ("im-login", SERVICE),
+    ("im-http", &["im-core", "im-runtime"]),
     (
         "im-msfs",
-        &["im-core", "im-config", "im-runtime", "im-blob"],
+        &["im-core", "im-config", "im-http", "im-runtime", "im-blob"],
+    ),
+    (
+        "im-http-api",
+        &[
+            "im-core",
+            "im-codec",
+            "im-config",
+            "im-http",
+            "im-runtime",
+            "im-rpc",
+            "im-proto-rpc",
+        ],
     ),
     ("im-msg", MSG),
     ("im-route", SERVICE),
     ("im-file", FILE),
+    ("im-follower", FOLLOWER),
+    ("im-push", PUSH),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
     ("im-answers", ANSWERS),
@@ -112,6 +127,20 @@ const FILE: &[&str] = &[
     "im-transport",
 ];
 
+/// Followers of the log, whatever they do about it.
+const FOLLOWER: &[&str] = &["im-core", "im-order", "im-rpc", "im-proto-rpc"];
+
+/// A role that follows the log.
+const PUSH: &[&str] = &[
+    "im-core",
+    "im-codec",
+    "im-config",
+    "im-follower",
+    "im-proto-rpc",
+    "im-rpc",
+    "im-runtime",
+];
+
 /// The write path of db-proxy: it knows neither logins nor answers, nor what clients speak.
 const WRITER: &[&str] = &[
     "im-core",
@@ -173,11 +202,14 @@ const IMD: &[&str] = &[
     "im-rpc",
     "im-discovery",
     "im-store",
+    "im-blob",
     "im-login",
     "im-msfs",
     "im-msg",
     "im-route",
     "im-file",
+    "im-http-api",
+    "im-push",
     "im-db-proxy",
     "im-client",
     "im-codec",
@@ -238,11 +270,15 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-runtime",
             "im-rpc",
             "im-client",
+            "im-http",
+            "im-http-api",
             "im-login",
             "im-msfs",
             "im-msg",
             "im-route",
             "im-file",
+            "im-follower",
+            "im-push",
             "im-writer",
             "im-accounts",
             "im-answers",
@@ -268,7 +304,17 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-operator-bench",
         ],
     ),
-    ("tonic", &["im-proto-rpc", "im-rpc", "im-db-proxy", "imd"]),
+    ("object_store", &["im-blob"]),
+    (
+        "tonic",
+        &[
+            "im-proto-rpc",
+            "im-rpc",
+            "im-db-proxy",
+            "im-http-api",
+            "imd",
+        ],
+    ),
 ];
 
 #[cfg(test)]
@@ -350,7 +396,7 @@ mod tests {
                 assert!(may, "deny.toml lets {name} use {third}");
             }
         }
-        assert_eq!(compared, 3, "sqlx, rusqlite and tonic");
+        assert_eq!(compared, 4, "sqlx, rusqlite, object_store and tonic");
     }
 
     #[test]

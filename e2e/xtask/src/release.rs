@@ -141,7 +141,7 @@ fn helm() -> anyhow::Result<PathBuf> {
     match std::env::var_os("HELM") {
         Some(helm) => Ok(helm.into()),
         None if tools::on_path("helm") => Ok("helm".into()),
-        None => cluster::helm(),
+        None => cluster::node_program("helm"),
     }
 }
 

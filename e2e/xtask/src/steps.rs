@@ -13,7 +13,8 @@ use crate::process::{self, End, Watch};
 use crate::testing;
 
 /// Without them the end-to-end tests are left out.
-pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts";
+pub(crate) const E2E_FEATURES: &str =
+    "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts,im-blob/s3";
 
 /// Builds every program and every test.
 pub(crate) fn build_all() -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use im_role::Role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::optional::{self, OptionalRole};
 use crate::{Common, Pdb, schema};
 
 /// The usual number of a port.
@@ -26,6 +27,17 @@ pub struct Roles {
     pub route: Route,
     /// Stores everything durable.
     pub db_proxy: DbProxy,
+    /// Roles that an installation can do without, by their fields: those that are named.
+    #[serde(flatten, deserialize_with = "optional::specified")]
+    #[schemars(schema_with = "optional::spec_schema")]
+    pub optional: BTreeMap<String, OptionalRole>,
+}
+
+impl Roles {
+    /// What is said of an optional role; `None` for one that is not named.
+    pub fn optional(&self, role: Role) -> Option<&OptionalRole> {
+        self.optional.get(role.field)
+    }
 }
 
 /// The role login.
@@ -40,7 +52,7 @@ pub struct Login {
     /// Ports.
     pub ports: LoginPorts,
     /// How clients reach it.
-    pub service: LoginService,
+    pub service: ClientService,
     /// How many pods may be evicted at a time.
     pub pdb: Pdb,
     /// What every role has.
@@ -54,7 +66,7 @@ impl Default for Login {
             replicas: 2,
             assignment: Assignment::default(),
             ports: LoginPorts::default(),
-            service: LoginService::default(),
+            service: ClientService::default(),
             pdb: Pdb::default(),
             common: Common::default(),
         }
@@ -103,7 +115,7 @@ impl Default for LoginPorts {
     }
 }
 
-/// The Service of login.
+/// The Service of a role for clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -116,11 +128,15 @@ impl Default for LoginPorts {
         "message": "sourceRanges needs service type LoadBalancer",
     },
     {
+        "rule": "size(self.nodePorts) == 0 || self.type != 'ClusterIP'",
+        "message": "nodePorts needs service type NodePort or LoadBalancer",
+    },
+    {
         "rule": "self.externalTrafficPolicy == 'Cluster' || self.type != 'ClusterIP'",
         "message": "externalTrafficPolicy Local needs service type NodePort or LoadBalancer",
     },
 ]))]
-pub struct LoginService {
+pub struct ClientService {
     /// Type of the Service.
     #[serde(rename = "type")]
     pub kind: ServiceType,
@@ -135,6 +151,10 @@ pub struct LoginService {
     pub source_ranges: Vec<String>,
     /// Whether traffic from outside may be passed on to pods of other nodes.
     pub external_traffic_policy: TrafficPolicy,
+    /// Ports of every node, by the name of the port that each leads to; Kubernetes chooses those that are
+    /// not named.
+    #[schemars(schema_with = "schema::ports")]
+    pub node_ports: BTreeMap<String, i32>,
 }
 
 /// Types of Services.

@@ -40,6 +40,15 @@ pub(crate) fn settings(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Ports by the names of those that they lead to.
+pub(crate) fn ports(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 8,
+        "additionalProperties": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535},
+    })
+}
+
 /// Address ranges.
 pub(crate) fn cidrs(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

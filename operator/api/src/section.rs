@@ -1,8 +1,8 @@
 //! What a specification says of any role in the same words.
 
-use im_role::{IN_CLUSTER, Listener, Role, Table};
+use im_role::{IN_CLUSTER, Listener, Role, Service, Table};
 
-use crate::{Common, ImClusterSpec, LoginService, Pdb};
+use crate::{ClientService, Common, ImClusterSpec, OptionalRole, Pdb};
 
 /// What a specification says of a role that it has.
 #[derive(Clone, Debug)]
@@ -14,9 +14,11 @@ pub struct Section<'a> {
     /// How many pods may be evicted at a time; `None` for a role without a budget.
     pub pdb: Option<&'a Pdb>,
     /// The Service for clients; `None` for a role that has none to configure.
-    pub service: Option<&'a LoginService>,
+    pub service: Option<&'a ClientService>,
     /// What every role has.
     pub common: &'a Common,
+    /// The rest of what is said of a role that an installation can do without.
+    pub optional: Option<&'a OptionalRole>,
 }
 
 impl Section<'_> {
@@ -36,7 +38,11 @@ impl ImClusterSpec {
             msg,
             route,
             db_proxy,
+            optional,
         } = &self.roles;
+        if role.optional {
+            return optional.get(role.field).map(|said| of_optional(role, said));
+        }
         let sections = [
             (
                 Role::LOGIN,
@@ -50,6 +56,7 @@ impl ImClusterSpec {
                     pdb: Some(&login.pdb),
                     service: Some(&login.service),
                     common: &login.common,
+                    optional: None,
                 },
             ),
             (
@@ -60,6 +67,7 @@ impl ImClusterSpec {
                     pdb: Some(&msg.pdb),
                     service: None,
                     common: &msg.common,
+                    optional: None,
                 },
             ),
             (
@@ -70,6 +78,7 @@ impl ImClusterSpec {
                     pdb: Some(&route.pdb),
                     service: None,
                     common: &route.common,
+                    optional: None,
                 },
             ),
             (
@@ -80,12 +89,27 @@ impl ImClusterSpec {
                     pdb: None,
                     service: None,
                     common: &db_proxy.common,
+                    optional: None,
                 },
             ),
         ];
         let mut sections = sections.into_iter();
         let found = sections.find(|(of, _)| *of == role);
         found.map(|(_, section)| section)
+    }
+}
+
+fn of_optional(role: Role, said: &OptionalRole) -> Section<'_> {
+    let ports = role.ports();
+    let ports = ports.filter_map(|port| Some((port.field, *said.ports.get(port.field)?)));
+    let has_front = role.ports().any(|port| port.service == Service::Front);
+    Section {
+        replicas: said.replicas.unwrap_or(role.kubernetes.replicas.into()),
+        ports: ports.collect(),
+        pdb: (!role.singleton).then_some(&said.pdb),
+        service: has_front.then_some(&said.service),
+        common: &said.common,
+        optional: Some(said),
     }
 }
 
@@ -120,7 +144,7 @@ mod tests {
     #[test]
     fn every_role_that_is_not_optional_is_in_the_smallest_specification_with_the_usual_ports() {
         let spec: ImClusterSpec = serde_json::from_str(r#"{"version": "1.0.0"}"#).unwrap();
-        for role in im_role::TABLE.roles {
+        for role in IN_CLUSTER.roles {
             let Some(section) = spec.section(*role) else {
                 assert!(role.optional, "{role}");
                 continue;

@@ -5,9 +5,10 @@
 use im_config::renamed::{self, RenamedError};
 use im_config::table;
 use im_config::units::Span;
+use im_role::Told;
 use toml::{Table, Value};
 
-use crate::{ImClusterSpec, Role, Section};
+use crate::{ImClusterSpec, OptionalRole, Role, Section};
 
 /// Seconds between the end of a drain and the forced end of the process that drains.
 ///
@@ -17,6 +18,9 @@ use crate::{ImClusterSpec, Role, Section};
 /// for 5 s more, the store copies its log. One process so needs at least what a msg server needs that runs
 /// alone; both have room to raise bounds of their own.
 pub const STOP_SLACK: i32 = 50;
+
+/// Key of the time after which the end of a process that stops is forced.
+pub const STOP_TIMEOUT: &str = "process.stop_timeout";
 
 /// The first version of the servers that knows the keys which this program writes. One that is older is
 /// told their old names, and the numbers that belong to those.
@@ -114,7 +118,43 @@ pub fn settings(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Vec<
     if role == Role::LOGIN {
         login(spec, &mut settings);
     }
+    if let Some(said) = section.optional {
+        optional(role, said, &mut settings);
+    }
     settings.all
+}
+
+/// What is said of a role that an installation can do without. What it leaves open of where the role is,
+/// only whoever runs it knows.
+fn optional(role: Role, said: &OptionalRole, settings: &mut Settings) {
+    let field = |name: &str| format!("roles.{}.{name}", role.field);
+    let key = |name: &str| format!("{}.{name}", role.section);
+    if let Some(drain) = role.kubernetes.drain {
+        let (field, longest) = (field("drain.maxSeconds"), said.drain_seconds(role));
+        settings.put(&field, &key(drain.key), time(longest));
+        let limit = time(longest.saturating_add(STOP_SLACK));
+        settings.put(&field, STOP_TIMEOUT, limit);
+    }
+    let address = &said.external;
+    match role.kubernetes.told {
+        Told::Nothing => {}
+        Told::Address => {
+            if !address.host.is_empty() {
+                let host = address.host.as_str();
+                settings.put(&field("external.host"), &key("public_ip1"), host);
+            }
+            if address.advertised_port != 0 {
+                let port = address.advertised_port;
+                settings.put(&field("external.advertisedPort"), &key("public_port"), port);
+            }
+        }
+        Told::Url => {
+            if !said.public_url.is_empty() {
+                let url = said.public_url.as_str();
+                settings.put(&field("publicUrl"), &key("public_url"), url);
+            }
+        }
+    }
 }
 
 fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
@@ -137,7 +177,7 @@ fn msg(spec: &ImClusterSpec, settings: &mut Settings) {
     let (field, longest) = ("roles.msg.drain.maxSeconds", msg.drain.max_seconds);
     settings.put(field, "msg.drain_time", time(longest));
     let limit = time(longest.saturating_add(STOP_SLACK));
-    settings.put(field, "process.stop_timeout", limit);
+    settings.put(field, STOP_TIMEOUT, limit);
 }
 
 fn login(spec: &ImClusterSpec, settings: &mut Settings) {
@@ -190,7 +230,7 @@ mod tests {
 
     /// The roles that the smallest specification has.
     fn roles() -> impl Iterator<Item = Role> {
-        let roles = im_role::TABLE.roles.iter().copied();
+        let roles = im_role::IN_CLUSTER.roles.iter().copied();
         roles.filter(|role| !role.optional)
     }
 
@@ -222,6 +262,26 @@ mod tests {
                     .unwrap_or_else(|error| panic!("{role}: {error}"));
             }
         }
+    }
+
+    #[test]
+    fn an_optional_role_is_told_what_the_specification_says_of_it() {
+        let spec = spec(
+            r#"{"version": "1.0.0", "roles": {
+                "file": {"drain": {"maxSeconds": 7}, "external": {"host": "f.example.com", "advertisedPort": 600}},
+                "msfs": {"publicUrl": "https://pictures.example.com/p/", "ports": {"http": 8701}}}}"#,
+        );
+        let file = config(&spec, Role::FILE);
+        assert_eq!(file.file.drain_time, Span::seconds(7));
+        assert_eq!(file.process.stop_timeout, Span::seconds(57));
+        assert_eq!(file.file.public_ip1, "f.example.com");
+        assert_eq!(file.file.public_port, 600);
+        assert_eq!(file.file.client_listen, "[::]:8600");
+        let msfs = config(&spec, Role::MSFS);
+        assert_eq!(msfs.msfs.public_url, "https://pictures.example.com/p/");
+        assert_eq!(msfs.msfs.listen, "[::]:8701");
+        assert_eq!(msfs.msfs.stop_grace, Span::seconds(20));
+        assert_eq!(msfs.process.stop_timeout, Span::seconds(70));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cache, Database, ImClusterStatus, Load, Networking, Observability, Roles};
+use crate::{Cache, Database, ImClusterStatus, Load, Networking, Observability, Roles, Storage};
 
 /// What an installation is to be.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,10 +41,28 @@ use crate::{Cache, Database, ImClusterStatus, Load, Networking, Observability, R
     printcolumn(name = "Operator", type_ = "string", priority = 1, json_path = ".status.operatorVersion"),
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self.database.type != 'Embedded' || !has(self.roles.dbProxy.replicas) || self.roles.dbProxy.replicas == 1",
-    "message": "roles.dbProxy.replicas must be 1 with the embedded database",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.database.type != 'Embedded' || !has(self.roles.dbProxy.replicas) || self.roles.dbProxy.replicas == 1",
+        "message": "roles.dbProxy.replicas must be 1 with the embedded database",
+    },
+    {
+        "rule": "self.storage.blobs.type != 'Volume' || !has(self.roles.file) || self.roles.file.replicas <= 1",
+        "message": "roles.file.replicas must be 1 at most with storage.blobs.type Volume: one pod has the volume with the files",
+    },
+    {
+        "rule": "self.storage.blobs.type != 'Volume' || !has(self.roles.msfs) || self.roles.msfs.replicas <= 1",
+        "message": "roles.msfs.replicas must be 1 at most with storage.blobs.type Volume: one pod has the volume with the pictures",
+    },
+    {
+        "rule": "!has(oldSelf.roles.file) && !has(oldSelf.roles.msfs) || quantity(has(self.storage.blobs.volume) ? self.storage.blobs.volume.size : '10Gi').compareTo(quantity(has(oldSelf.storage.blobs.volume) ? oldSelf.storage.blobs.volume.size : '10Gi')) >= 0",
+        "message": "the volumes of files and pictures can grow, but not shrink",
+    },
+    {
+        "rule": "!has(oldSelf.roles.file) && !has(oldSelf.roles.msfs) || (has(self.storage.blobs.volume) ? self.storage.blobs.volume.storageClassName : '') == (has(oldSelf.storage.blobs.volume) ? oldSelf.storage.blobs.volume.storageClassName : '')",
+        "message": "the storage class of the volumes of files and pictures cannot be changed while there are such roles",
+    },
+]))]
 pub struct ImClusterSpec {
     /// Version of the servers; the tag of the image.
     #[schemars(
@@ -61,6 +79,9 @@ pub struct ImClusterSpec {
     /// Where everything durable is.
     #[serde(default)]
     pub database: Database,
+    /// Where files and pictures are.
+    #[serde(default)]
+    pub storage: Storage,
     /// Where answers are remembered.
     #[serde(default)]
     pub cache: Cache,
@@ -163,8 +184,8 @@ pub struct Operation {
     pub restart_trigger: String,
     /// When pods get what a newer operator would make of the same specification.
     pub template_policy: TemplatePolicy,
-    /// What becomes of the database's volume and of the installation's secret when the ImCluster
-    /// is deleted.
+    /// What becomes of volumes and of the installation's secret when the ImCluster is deleted, and of the
+    /// volume of an optional role that is named no more.
     pub deletion_policy: DeletionPolicy,
     /// Old revisions of each role that are kept.
     #[schemars(range(min = 0, max = 10))]

@@ -1,14 +1,18 @@
 //! What the operator reports.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::optional;
 
 /// Types of conditions.
 pub mod condition {
     /// Available, SpecValid, not Stalled, and this generation was seen.
     pub const READY: &str = "Ready";
-    /// Every role has a ready pod, and msg has one that is handed out: as login servers say, or,
+    /// Every role that no installation can do without has a ready pod, and msg has one that is handed out: as login servers say, or,
     /// while the operator cannot ask them, one that is ready and has an address.
     pub const AVAILABLE: &str = "Available";
     /// Something is changing, or has stopped changing before its end.
@@ -31,7 +35,7 @@ pub mod condition {
     pub const EXTERNAL_ADDRESSES_READY: &str = "ExternalAddressesReady";
     /// The database can be used.
     pub const DATABASE_READY: &str = "DatabaseReady";
-    /// The database's volume has not got the size that is asked for. There only while it is true.
+    /// A volume has not got the size that is asked for. There only while it is true.
     pub const VOLUME_TOO_SMALL: &str = "VolumeTooSmall";
     /// The data is lost with the dbProxy pod.
     pub const DATA_NOT_DURABLE: &str = "DataNotDurable";
@@ -112,6 +116,10 @@ pub struct Endpoints {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub login: Vec<Endpoint>,
+    /// Roles that an installation can do without, by their fields.
+    #[serde(flatten, deserialize_with = "optional::endpoints")]
+    #[schemars(schema_with = "optional::endpoints_schema")]
+    pub optional: BTreeMap<String, Vec<Endpoint>>,
 }
 
 /// An address for clients.
@@ -121,7 +129,7 @@ pub struct Endpoint {
     /// Type of the Service: ClusterIP, NodePort or LoadBalancer.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Name of the port: `client` or `http`.
+    /// Name of the port, such as `client` or `http`.
     pub name: String,
     /// Host name or address; empty: any node.
     #[serde(default)]
@@ -146,6 +154,10 @@ pub struct RolesStatus {
     /// dbProxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db_proxy: Option<RoleStatus>,
+    /// Roles that an installation can do without, by their fields.
+    #[serde(flatten, deserialize_with = "optional::reported")]
+    #[schemars(schema_with = "optional::status_schema")]
+    pub optional: BTreeMap<String, RoleStatus>,
 }
 
 /// Pods of a role.

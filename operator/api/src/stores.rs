@@ -1,4 +1,4 @@
-//! Database and cache.
+//! Database, blobs and cache.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct Database {
 
 impl Database {
     /// Storage of the embedded database, with the default where nothing is said.
-    pub fn storage(&self) -> Storage {
+    pub fn storage(&self) -> DatabaseStorage {
         self.embedded
             .as_ref()
             .map(|embedded| embedded.storage.clone())
@@ -38,7 +38,7 @@ pub enum DatabaseType {
 #[serde(rename_all = "camelCase", default)]
 pub struct EmbeddedDatabase {
     /// Where the file is.
-    pub storage: Storage,
+    pub storage: DatabaseStorage,
 }
 
 /// Where the file of the embedded database is. Only the size of a volume can be changed later: it may
@@ -63,7 +63,7 @@ pub struct EmbeddedDatabase {
         "message": "the storage class of the database's volume cannot be changed",
     },
 ]))]
-pub struct Storage {
+pub struct DatabaseStorage {
     /// Kind of storage.
     #[serde(rename = "type")]
     pub kind: StorageType,
@@ -105,6 +105,35 @@ impl Default for PersistentVolume {
             storage_class_name: String::new(),
         }
     }
+}
+
+/// Where is what no database holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Storage {
+    /// Files for people who are not there, and pictures.
+    pub blobs: Blobs,
+}
+
+/// Where files and pictures are. `type` says which member counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Blobs {
+    /// Which kind of store.
+    #[serde(rename = "type")]
+    pub kind: BlobsType,
+    /// Details of type Volume; absent: the defaults. Each role that keeps blobs has a volume of its own like
+    /// this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<PersistentVolume>,
+}
+
+/// Kinds of stores for blobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BlobsType {
+    /// A volume of the role's one pod.
+    #[default]
+    Volume,
 }
 
 /// Where answers are remembered. `type` says which kind.

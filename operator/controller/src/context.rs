@@ -3,13 +3,13 @@
 //! Nothing that is remembered is needed: a new process finds out again, at the price of some
 //! reads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use im_operator_api::{DeletionPolicy, ImClusterStatus, condition};
-use im_operator_plan::Settings;
 use im_operator_plan::mirror::Steps;
+use im_operator_plan::{Role, Settings};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 use tokio::time::Instant;
@@ -70,14 +70,14 @@ pub(crate) struct Memory {
     /// When it was written.
     pub(crate) status_written: Option<Instant>,
     pub(crate) mirror: Option<Shown>,
-    /// What was last seen of the claim of the database's volume.
-    pub(crate) claim: ClaimMemory,
+    /// What was last seen of the claim of each role that has a volume.
+    pub(crate) volumes: BTreeMap<Role, ClaimMemory>,
     /// Since when every look met something that could not be written.
     pub(crate) unwritten_since: Option<Instant>,
     pub(crate) told: LastReported,
 }
 
-/// What was last seen of the claim of the database's volume.
+/// What was last seen of the claim of a role's volume.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimMemory {
     pub(crate) volume: Volume,
@@ -102,8 +102,8 @@ pub(crate) struct Shown {
 pub(crate) struct LastReported {
     pub(crate) invalid: String,
     pub(crate) stalled: String,
-    /// Why the volume is too small.
-    pub(crate) volume: String,
+    /// Why volumes are too small, by the name of the claim.
+    pub(crate) volumes: BTreeMap<String, String>,
     pub(crate) old_keys: String,
     pub(crate) paused: bool,
     pub(crate) failing: BTreeSet<String>,
@@ -129,12 +129,21 @@ impl LastReported {
         Self {
             invalid: message(condition::SPEC_VALID, "InvalidSpec"),
             stalled: message(condition::STALLED, ""),
-            volume: message(condition::VOLUME_TOO_SMALL, ""),
+            volumes: volumes_told(&message(condition::VOLUME_TOO_SMALL, "")),
             old_keys: message(condition::SPEC_VALID, "OldKeys"),
             paused: find(condition::PAUSED).is_some_and(|it| it.status == "True"),
             ..Self::default()
         }
     }
+}
+
+/// Why volumes are too small, by the name of the claim with which each reason begins.
+fn volumes_told(message: &str) -> BTreeMap<String, String> {
+    let told = message.split("; ").filter_map(|told| {
+        let claim = told.split_whitespace().nth(1)?;
+        Some((claim.to_owned(), told.to_owned()))
+    });
+    told.collect()
 }
 
 impl Memories {

@@ -15,13 +15,16 @@ use crate::apply::{Applier, ApplyError};
 use crate::cache::{Children, Entry};
 use crate::kinds::Kind;
 
-/// Kinds of which a change of the specification can make some superfluous. Of all others the same
-/// ones are always wanted.
-const PRUNED: [Kind; 4] = [
+/// Kinds of which a change of the specification can make some superfluous, in the order in which they go:
+/// what keeps pods running before what they need. Of all others the same ones are always wanted.
+const PRUNED: [Kind; 7] = [
+    Kind::StatefulSet,
     Kind::PodDisruptionBudget,
     Kind::EndpointSlice,
     Kind::Service,
     Kind::NetworkPolicy,
+    Kind::ConfigMap,
+    Kind::ServiceAccount,
 ];
 
 /// Deletes what is owned and not in `wanted`. Returns what was deleted.
@@ -31,9 +34,12 @@ pub(crate) async fn prune(
     wanted: &HashSet<(Kind, String)>,
 ) -> Result<Vec<String>, ApplyError> {
     let mut deleted = Vec::new();
-    for (kind, name, entry) in children.iter() {
-        let keep = !PRUNED.contains(&kind)
-            || is_slot(entry)
+    let pruned = PRUNED.iter().flat_map(|kind| {
+        let of_kind = children.of(*kind);
+        of_kind.map(|(name, entry)| (*kind, name, entry))
+    });
+    for (kind, name, entry) in pruned {
+        let keep = is_slot(entry)
             || entry.seen.deleting
             || entry.seen.controller.as_deref() != Some(applier.uid)
             || wanted.contains(&(kind, name.to_owned()));
@@ -184,5 +190,23 @@ mod tests {
         );
         assert_eq!(asked[0].body["preconditions"]["uid"], "2");
         assert_eq!(asked.len(), 1);
+    }
+
+    /// The right to delete is asked for where it is needed only, so another kind of workload brings its own.
+    #[test]
+    fn what_runs_a_role_that_may_go_is_deleted_with_it() {
+        let roles = im_role::IN_CLUSTER.roles.iter();
+        for role in roles.filter(|role| role.optional) {
+            let kind = match role.kubernetes.workload {
+                im_role::Workload::StatefulSet => Kind::StatefulSet,
+                im_role::Workload::Deployment => Kind::Deployment,
+                im_role::Workload::Planned => Kind::ReplicaSet,
+            };
+            let (prunes, kind) = (PRUNED.contains(&kind), kind.as_str());
+            assert!(
+                prunes,
+                "add {kind} for {role} here, and its deletion in rbac.rs"
+            );
+        }
     }
 }

@@ -23,14 +23,13 @@ const NAMESPACE: &[Rule] = &[
     ("imcluster.io", &["imclusters"], &["list", "watch"]),
     ("imcluster.io", &["imclusters/status"], &["patch"]),
     ("", &["pods"], &["get", "list", "watch", "patch"]),
-    ("", &["configmaps", "serviceaccounts"], KEPT),
-    ("", &["services"], PRUNED),
-    // By name: the one of db-proxy.
+    ("", &["configmaps", "serviceaccounts", "services"], PRUNED),
+    // By name: those of StatefulSets.
     ("", &["persistentvolumeclaims"], &["get", "patch"]),
     // By name: `<name>-internal`, `<name>-admin` and `<name>-remember`.
     ("", &["secrets"], &["get", "create", "patch"]),
     ("apps", &["deployments"], KEPT),
-    // A StatefulSet is deleted without its pods, when one takes its place.
+    // A StatefulSet is also deleted without its pods, when one takes its place.
     (
         "apps",
         &["controllerrevisions", "replicasets", "statefulsets"],

@@ -300,7 +300,7 @@ async fn valid(
         .await;
     if !cluster.paused {
         look.mirror(memory, &mut trouble).await;
-        look.claim(memory, &mut trouble).await;
+        look.keep_claims(memory, &mut trouble).await;
         if trouble.errors.is_empty() {
             look.prune(&desired, memory, &mut trouble).await;
             look.forget_revisions(&desired, &revisions, &mut trouble)

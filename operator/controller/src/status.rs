@@ -1,6 +1,6 @@
 //! What is reported in `status`, computed from facts, without I/O.
 
-use im_operator_api::{DrainStatus, Endpoint, SlotStatus};
+use im_operator_api::{DrainStatus, Endpoints, SlotStatus};
 use im_operator_plan::msg::Summary;
 use im_operator_plan::{Role, SpecError};
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ pub(crate) struct Facts {
     pub(crate) warnings: Vec<String>,
     /// What of the specification is valid and seldom meant.
     pub(crate) hints: Vec<String>,
-    pub(crate) login_endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Endpoints,
     /// In the order of roll-out.
     pub(crate) roles: Vec<RoleFacts>,
     /// The planner's view of msg; `None` until it may run.
@@ -95,7 +95,7 @@ pub(crate) enum Database {
     Starting,
 }
 
-/// How the database's volume is, compared with the size that is asked for.
+/// How a volume is, or all of them are, compared with the size that is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Volume {
     /// This process has not read the claim yet: what was said before holds.
@@ -108,6 +108,21 @@ pub(crate) enum Volume {
         reason: &'static str,
         message: String,
     },
+}
+
+impl Volume {
+    /// How several are together: too small if one is, for the reasons of each.
+    pub(crate) fn all(volumes: impl Iterator<Item = Self>) -> Self {
+        volumes.fold(Self::LargeEnough, |all, one| match (all, one) {
+            (Self::TooSmall { reason, message }, Self::TooSmall { message: also, .. }) => {
+                let message = format!("{message}; {also}");
+                Self::TooSmall { reason, message }
+            }
+            (small @ Self::TooSmall { .. }, _) | (_, small @ Self::TooSmall { .. }) => small,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::LargeEnough, Self::LargeEnough) => Self::LargeEnough,
+        })
+    }
 }
 
 /// What a status says when the specification cannot be used: nothing else was touched.

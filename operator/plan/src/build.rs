@@ -20,6 +20,10 @@ pub use crate::revision::inputs_hash;
 /// Key of the number of pods in the ConfigMap of a role whose servers are told it.
 pub const REPLICAS: &str = "replicas";
 
+/// Key of the base URL of pictures in the ConfigMap of login servers, which tell it to clients; not there
+/// without an msfs server.
+pub const MSFS: &str = "msfs";
+
 /// What a child waits for: until every workload of the stages before it runs its newest revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -296,6 +300,12 @@ fn config_map(cluster: &Resolved, owner: &Owner, role: Role, stored: &Stored) ->
         // Beside the file that pods are made with: another number replaces none of them.
         let replicas = cluster.replicas(role).max(1);
         data.insert(REPLICAS.to_owned(), replicas.to_string());
+    }
+    if role == Role::LOGIN
+        && let Some(url) = cluster.told_url(Role::MSFS)
+    {
+        // The same: they follow it.
+        data.insert(MSFS.to_owned(), url);
     }
     ConfigMap {
         metadata: metadata(cluster, owner, name, Some(role)),

@@ -5,7 +5,7 @@
 
 use im_config::table::{self, leaves, merge, nest};
 use im_config::{Check, ImdConfig, renamed};
-use im_operator_api::server_config::Keys;
+use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
@@ -17,6 +17,8 @@ pub(crate) const ADMIN_SECRET_FILE: &str = "/run/imcluster/admin/secret";
 pub(crate) const REMEMBER_KEY_FILE: &str = "/run/imcluster/remember/secret";
 pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const REPLICAS_FILE: &str = "/etc/imcluster/replicas";
+/// See [`build::MSFS`](crate::build::MSFS).
+pub(crate) const MSFS_FILE: &str = "/etc/imcluster/msfs";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Keys that are the operator's although it does not write them into every file.
@@ -25,10 +27,12 @@ const RESERVED: &[&str] = &[
     "store.url",
     "secret_file",
     "log.filter",
-    "process.stop_timeout",
+    STOP_TIMEOUT,
     "admin.listen",
+    "file.directory",
     "login.replicas",
     "login.replicas_file",
+    "msfs.dir",
     "msg.name",
     "msg.public_ip1",
     "msg.public_ip2",
@@ -90,7 +94,7 @@ pub(crate) fn file(
 fn judged(cluster: &Resolved, table: &Table) -> Table {
     let mut judged = table.clone();
     for role in cluster.known.table.roles {
-        if im_role::TABLE.role(role.name).is_none() {
+        if im_role::IN_CLUSTER.role(role.name).is_none() {
             judged.remove(role.section);
             if let Some(Value::Table(peers)) = judged.get_mut("peers") {
                 peers.remove(role.section);
@@ -114,7 +118,12 @@ fn ours(cluster: &Resolved, role: Role, section: &Section<'_>) -> Table {
 /// of them comes, and a Service that does not exist has nobody behind it.
 fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     let mut keys = vec![("secret_file".to_owned(), SECRET_FILE.into())];
+    let before = Keys::of(&cluster.spec.version) == Keys::Before;
     for (peer, listener) in cluster.known.table.peers_of(role) {
+        if peer.optional && before {
+            // No server of the versions before knows a role that an installation can do without.
+            continue;
+        }
         let service = names::behind(&cluster.name, peer, listener);
         let source = format!("kubernetes:{service}:{listener}");
         let list = Value::Array(vec![source.into()]);
@@ -122,17 +131,22 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     }
     if role.kubernetes.knows_replicas {
         // Those of earlier versions learn it when they start only.
-        keys.push(match Keys::of(&cluster.spec.version) {
-            Keys::Now => ("login.replicas_file".to_owned(), REPLICAS_FILE.into()),
-            Keys::Before => {
-                let replicas = i64::from(cluster.replicas(role).max(1));
-                ("login.replicas".to_owned(), replicas.into())
-            }
+        keys.push(if before {
+            let replicas = i64::from(cluster.replicas(role).max(1));
+            ("login.replicas".to_owned(), replicas.into())
+        } else {
+            ("login.replicas_file".to_owned(), REPLICAS_FILE.into())
         });
     }
+    keys.extend(told(cluster, role));
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
-    if role == Role::DB_PROXY {
+    if has_data(role) {
         own("data_dir", DATA_DIR);
+    }
+    if role == Role::LOGIN && !before {
+        own("login.msfs_file", MSFS_FILE);
+    }
+    if role == Role::DB_PROXY {
         let admin = role.listener("admin").map_or(0, |admin| admin.port);
         let host = server_config::everywhere(&cluster.spec.version);
         own("db_proxy.admin_listen", &format!("{host}:{admin}"));
@@ -143,6 +157,61 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         own("msg.public_endpoint_file", ENDPOINT_FILE);
     }
     keys
+}
+
+/// Whether a role keeps data in a directory of its own.
+pub(crate) fn has_data(role: Role) -> bool {
+    role == Role::DB_PROXY || role.kubernetes.blobs
+}
+
+/// Where clients are told that a role is.
+fn told(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
+    let key = |name: &str| format!("{}.{name}", role.section);
+    if let Some((host, port)) = cluster.told_address(role) {
+        return vec![
+            (key("public_ip1"), host.into()),
+            (key("public_port"), i64::from(port).into()),
+        ];
+    }
+    let Some(url) = cluster.told_url(role) else {
+        return Vec::new();
+    };
+    let mut keys = vec![(key("public_url"), url.into())];
+    let section = cluster.section(role);
+    let said = section.and_then(|section| section.optional);
+    if said.is_some_and(|said| said.public_url.is_empty()) {
+        // There is nothing to prove of the name of the Service, and no policy lets the probe out.
+        keys.push((key("probe"), "off".into()));
+    }
+    keys
+}
+
+/// The keys without which the file of a role is not whole while an optional role is there. A file that an
+/// earlier operator made, which knew no such role, may lack them.
+pub(crate) fn needed(cluster: &Resolved, role: Role) -> Vec<String> {
+    if Keys::of(&cluster.spec.version) == Keys::Before {
+        return Vec::new();
+    }
+    let is_there = |peer: Role| peer.optional && cluster.section(peer).is_some();
+    let peers = cluster.known.table.peers_of(role).into_iter();
+    let peers = peers.filter(|(peer, _)| is_there(*peer));
+    let mut keys: Vec<String> = peers
+        .map(|(peer, _)| format!("peers.{}", peer.section))
+        .collect();
+    if role == Role::LOGIN && is_there(Role::MSFS) {
+        keys.push("login.msfs_file".to_owned());
+    }
+    keys
+}
+
+/// Whether a file has all of these keys.
+pub(crate) fn has_all(file: &str, keys: &[String]) -> bool {
+    if keys.is_empty() {
+        return true;
+    }
+    let table: Table = toml::from_str(file).unwrap_or_default();
+    let present = leaves(&table);
+    keys.iter().all(|key| present.contains(key))
 }
 
 /// What `config` adds, as it is written there, or each key of it that cannot be used.
@@ -156,6 +225,7 @@ fn theirs(
         .into_iter()
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
+        .chain(switches(cluster))
         .collect();
     let mut table = Table::new();
     let mut errors = Vec::new();
@@ -179,6 +249,13 @@ fn theirs(
 fn lists_of_peers(cluster: &Resolved) -> impl Iterator<Item = String> {
     let links = cluster.known.table.links.iter();
     links.map(|link| format!("peers.{}", link.to.section))
+}
+
+/// The keys that switch optional roles on where all roles share a process.
+fn switches(cluster: &Resolved) -> impl Iterator<Item = String> {
+    let roles = cluster.known.table.roles.iter();
+    let optional = roles.filter(|role| role.optional);
+    optional.map(|role| format!("{}.enabled", role.section))
 }
 
 fn entry(

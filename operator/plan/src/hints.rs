@@ -1,5 +1,7 @@
 //! What of a specification is valid and seldom meant.
 
+use std::iter;
+
 use im_operator_api::{ExternalType, ImClusterSpec, ServiceType, TrafficPolicy};
 
 use crate::{Role, pod};
@@ -20,19 +22,21 @@ pub(crate) fn of(spec: &ImClusterSpec) -> Vec<String> {
         ));
     }
     let external = &msg.external;
-    let service = &spec.roles.login.service;
-    let from_outside = [
-        (
-            "msg.external",
-            external.kind != ExternalType::None,
-            external.external_traffic_policy,
-        ),
-        (
-            "login.service",
+    let mut from_outside = vec![(
+        "msg.external".to_owned(),
+        external.kind != ExternalType::None,
+        external.external_traffic_policy,
+    )];
+    let login = ("login", &spec.roles.login.service);
+    let optional = spec.roles.optional.iter();
+    let optional = optional.map(|(field, said)| (field.as_str(), &said.service));
+    for (field, service) in iter::once(login).chain(optional) {
+        from_outside.push((
+            format!("{field}.service"),
             service.kind != ServiceType::ClusterIP,
             service.external_traffic_policy,
-        ),
-    ];
+        ));
+    }
     let policy = &spec.networking.network_policy;
     for (field, is_open, traffic) in from_outside {
         let hides = is_open && traffic == TrafficPolicy::Cluster;

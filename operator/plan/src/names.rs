@@ -51,9 +51,9 @@ pub fn proof(cluster: &str) -> String {
     format!("{cluster}-{}", crate::proof::COMPONENT)
 }
 
-/// The claim of the database's volume.
-pub fn claim(cluster: &str) -> String {
-    format!("data-{}-0", component(cluster, Role::DB_PROXY))
+/// The claim of the volume of a role that has one.
+pub fn claim(cluster: &str, role: Role) -> String {
+    format!("data-{}-0", component(cluster, role))
 }
 
 /// The Secret that the servers show each other.

@@ -12,7 +12,8 @@
 //!
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
 //! the API server, which no selector can name: at the ports and in the address ranges that the
-//! operator was told. Every pod may ask DNS.
+//! operator was told. A role that proves its public URL also gets out at the port of it. Every pod may ask
+//! DNS.
 
 use std::collections::BTreeMap;
 
@@ -123,9 +124,28 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             ),
         });
     }
+    if let Some(port) = proved(cluster, role) {
+        // Where a public URL leads nobody knows before: it is for whoever names it.
+        rules.push(NetworkPolicyEgressRule {
+            to: None,
+            ports: Some(vec![tcp(port)]),
+        });
+    }
     let extra = &cluster.spec.networking.network_policy.extra_egress;
     rules.extend(extra.iter().cloned());
     rules
+}
+
+/// The port at which a role fetches a probe through its public URL, which only plain HTTP allows.
+fn proved(cluster: &Resolved, role: Role) -> Option<i32> {
+    let section = cluster.section(role)?;
+    let url = section.optional?.public_url.strip_prefix("http://")?;
+    let (host, _) = url.split_once('/')?;
+    match host.rsplit_once(':') {
+        // The colons of an IPv6 address without a port.
+        Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+        _ => Some(80),
+    }
 }
 
 /// Where clients come from; empty means everywhere.

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::config::{DATA_DIR, has_data};
 use crate::object::{put, read};
 use crate::{Resolved, Role, SpecError, merge, names};
 
@@ -104,8 +105,13 @@ fn security_context(spec: &ImClusterSpec) -> Value {
 
 /// Seconds from the end's beginning to its enforcement.
 pub(crate) fn grace(spec: &ImClusterSpec, role: Role) -> i32 {
-    if role == Role::MSG {
-        return spec.roles.msg.drain.max_seconds + STOP_SLACK + 10;
+    let drain = match spec.roles.optional(role) {
+        _ if role == Role::MSG => spec.roles.msg.drain.max_seconds,
+        Some(said) => said.drain_seconds(role),
+        None => 0,
+    };
+    if drain > 0 {
+        return drain + STOP_SLACK + 10;
     }
     GRACE + i32::from(role.kubernetes.pre_stop_seconds)
 }
@@ -215,8 +221,10 @@ fn mounts(role: Role) -> Value {
         mounts.extend([
             json!({"name": "admin", "mountPath": "/run/imcluster/admin", "readOnly": true}),
             json!({"name": "remember", "mountPath": "/run/imcluster/remember", "readOnly": true}),
-            json!({"name": "data", "mountPath": "/data"}),
         ]);
+    }
+    if has_data(role) {
+        mounts.push(json!({"name": "data", "mountPath": DATA_DIR}));
     }
     if role == Role::MSG {
         mounts.push(json!({"name": "podinfo", "mountPath": "/etc/podinfo", "readOnly": true}));

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{ImClusterSpec, KnownRoles, Pdb, Section, StorageType, labels};
-use im_role::Listener;
+use im_operator_api::{
+    BlobsType, ImClusterSpec, KnownRoles, Pdb, PersistentVolume, Section, StorageType, labels,
+};
+use im_role::{Listener, Service, Told};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-use crate::{Role, Settings};
+use crate::{Role, Settings, names};
 
 /// An ImCluster that was found good, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,11 +110,56 @@ impl Resolved {
         self.spec.database.storage().kind == StorageType::PersistentVolume
     }
 
-    /// Size that the database's volume is to have, if it has one.
-    pub fn volume_size(&self) -> Option<String> {
-        let storage = self.spec.database.storage();
-        let is_volume = storage.kind == StorageType::PersistentVolume;
-        is_volume.then(|| storage.persistent_volume.unwrap_or_default().size)
+    /// The volume that each pod of a role is to have, if it has one.
+    pub fn volume(&self, role: Role) -> Option<PersistentVolume> {
+        if role == Role::DB_PROXY {
+            let storage = self.spec.database.storage();
+            let is_volume = storage.kind == StorageType::PersistentVolume;
+            return is_volume.then(|| storage.persistent_volume.unwrap_or_default());
+        }
+        let blobs = &self.spec.storage.blobs;
+        match blobs.kind {
+            BlobsType::Volume => {
+                let volume = || blobs.volume.clone().unwrap_or_default();
+                role.kubernetes.blobs.then(volume)
+            }
+        }
+    }
+
+    /// Host and port that clients are told of a role, of which they are told an address; as said, or those of
+    /// its Service.
+    pub fn told_address(&self, role: Role) -> Option<(String, i32)> {
+        let section = self.section(role)?;
+        let said = section.optional?;
+        if role.kubernetes.told != Told::Address {
+            return None;
+        }
+        let host = match said.external.host.as_str() {
+            "" => self.service_host(&names::component(&self.name, role)),
+            host => host.to_owned(),
+        };
+        let listener = front(role)?;
+        let of_nodes = said.service.node_ports.get(listener.name).copied();
+        let port = match said.external.advertised_port {
+            0 => of_nodes.unwrap_or_else(|| section.port(listener)),
+            port => port,
+        };
+        Some((host, port))
+    }
+
+    /// Base URL that clients are told of a role, of which they are told one; as said, or that of its Service.
+    pub fn told_url(&self, role: Role) -> Option<String> {
+        let section = self.section(role)?;
+        let said = section.optional?;
+        if role.kubernetes.told != Told::Url {
+            return None;
+        }
+        if !said.public_url.is_empty() {
+            return Some(said.public_url.clone());
+        }
+        let host = self.service_host(&names::component(&self.name, role));
+        let port = section.port(front(role)?);
+        Some(format!("http://{host}:{port}/"))
     }
 
     /// Slots that exist at least: one for each pod, those beyond `replicas` while pods are replaced
@@ -127,4 +174,10 @@ impl Resolved {
         let domain = &self.spec.networking.cluster_domain;
         format!("{service}.{}.svc.{domain}", self.namespace)
     }
+}
+
+/// The listener of a role to which its Service for clients leads.
+fn front(role: Role) -> Option<&'static Listener> {
+    role.ports()
+        .find(|listener| listener.service == Service::Front)
 }

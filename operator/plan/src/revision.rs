@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{ImClusterSpec, TemplatePolicy, labels};
+use im_operator_api::{ImClusterSpec, OptionalRole, TemplatePolicy, ToldAddress, labels};
+use im_role::Told;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::object::{Owner, metadata, put};
-use crate::{Resolved, Role, names};
+use crate::{Resolved, Role, config, names};
 
 /// Letters and digits that form no words.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -43,7 +44,7 @@ pub struct Templates(Vec<(Role, i64, Stored)>);
 impl Templates {
     /// Reads those of the objects that are revisions of ours; others are left out.
     pub fn from_revisions<'a>(revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Self {
-        Self::of_table(&im_role::TABLE, revisions)
+        Self::of_table(&im_role::IN_CLUSTER, revisions)
     }
 
     /// The same, of the roles of this table.
@@ -88,9 +89,13 @@ impl Templates {
     }
 }
 
+/// Revisions that are made of the same inputs at most, each because the configuration of the one before lacks
+/// a key that an optional role needs.
+const TURNS: u32 = 8;
+
 /// Hash of the inputs of a role's pod template: ten characters, fit for names and labels.
 pub fn inputs_hash(cluster: &Resolved, role: Role) -> String {
-    hash_of(cluster, role, WITHOUT_PODS)
+    short_hash(inputs_text(cluster, role, WITHOUT_PODS).as_bytes())
 }
 
 /// The hash in which earlier operators counted the number of pods, of a role whose servers are told it.
@@ -100,12 +105,11 @@ fn earlier_hash(cluster: &Resolved, role: Role) -> Option<String> {
         .copied()
         .filter(|field| *field != "replicas")
         .collect();
-    role.kubernetes
-        .knows_replicas
-        .then(|| hash_of(cluster, role, &fields))
+    let counted = || short_hash(inputs_text(cluster, role, &fields).as_bytes());
+    role.kubernetes.knows_replicas.then(counted)
 }
 
-fn hash_of(cluster: &Resolved, role: Role, without: &[&str]) -> String {
+fn inputs_text(cluster: &Resolved, role: Role, without: &[&str]) -> String {
     let mut inputs = inputs(cluster, role, without);
     if cluster.spec.operation.template_policy == TemplatePolicy::Always
         && let Some(rendered) = cluster.rendered.get(&role)
@@ -116,16 +120,39 @@ fn hash_of(cluster: &Resolved, role: Role, without: &[&str]) -> String {
         });
         put(&mut inputs, "rendered", rendered);
     }
-    short_hash(sorted(inputs).to_string().as_bytes())
+    sorted(inputs).to_string()
 }
 
-/// The revision of a role: the stored one for its inputs, or what this operator makes.
-pub(crate) fn current(cluster: &Resolved, templates: &Templates, role: Role) -> Stored {
-    let inputs_hash = inputs_hash(cluster, role);
-    let earlier = || templates.get(role, &earlier_hash(cluster, role)?);
-    if let Some(stored) = templates.get(role, &inputs_hash).or_else(earlier) {
-        return stored.clone();
+/// The name of the revision that was made of the same inputs so often before.
+fn hash_of(inputs: &str, turn: u32) -> String {
+    match turn {
+        0 => short_hash(inputs.as_bytes()),
+        turn => short_hash(format!("{inputs} {turn}").as_bytes()),
     }
+}
+
+/// The revision of a role: the stored one for its inputs, or what this operator makes. A stored one whose
+/// configuration knows nothing of an optional role that is there now gives way to another one of the same
+/// inputs, which then stays: when the optional role goes, or comes again, nothing is replaced.
+pub(crate) fn current(cluster: &Resolved, templates: &Templates, role: Role) -> Stored {
+    let inputs = inputs_text(cluster, role, WITHOUT_PODS);
+    let stored = |turn: u32| {
+        let found = templates.get(role, &hash_of(&inputs, turn));
+        let earlier = || templates.get(role, &earlier_hash(cluster, role)?);
+        found.or_else(|| (turn == 0).then(earlier).flatten())
+    };
+    let mut turns = (0..TURNS).rev();
+    let turn = match turns.find_map(|turn| Some((turn, stored(turn)?))) {
+        None => 0,
+        Some((turn, stored)) => {
+            let needed = config::needed(cluster, role);
+            if turn + 1 == TURNS || config::has_all(&stored.config, &needed) {
+                return stored.clone();
+            }
+            turn + 1
+        }
+    };
+    let inputs_hash = hash_of(&inputs, turn);
     let rendered = cluster.rendered.get(&role).cloned();
     let mut template = rendered
         .as_ref()
@@ -169,7 +196,12 @@ pub(crate) fn object(
 /// What the pods of a role are made from: everything of its section but these fields.
 fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     let spec = serde_json::to_value(&cluster.spec).unwrap_or_default();
-    let default = serde_json::to_value(ImClusterSpec::default()).unwrap_or_default();
+    let mut default = ImClusterSpec::default();
+    if role.optional {
+        let usual = OptionalRole::usual(role);
+        default.roles.optional.insert(role.field.to_owned(), usual);
+    }
+    let default = serde_json::to_value(default).unwrap_or_default();
     let changed = changes(&spec, &default).unwrap_or_default();
     let mut inputs = Map::new();
     inputs.insert("image".to_owned(), json!(cluster.image));
@@ -181,6 +213,13 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     // Of the database, the pod knows only whether its directory is a volume of its own.
     if role == Role::DB_PROXY && !cluster.data_is_durable() {
         inputs.insert("storage".to_owned(), json!("Ephemeral"));
+    }
+    // A Service is no input, but for what clients are told of it.
+    if let Some(said) = cluster.section(role).and_then(|section| section.optional)
+        && role.kubernetes.told == Told::Address
+        && (said.external != ToldAddress::default() || !said.service.node_ports.is_empty())
+    {
+        inputs.insert("told".to_owned(), json!(cluster.told_address(role)));
     }
     if let Some(Value::Object(of_role)) = changed.pointer(&format!("/roles/{}", role.field)) {
         let mut of_role = of_role.clone();

@@ -1,7 +1,7 @@
 //! Services of the roles.
 
 use im_operator_api::{ServiceType, TrafficPolicy};
-use im_role::{Listener, Service as Kind};
+use im_role::{Listener, Service as Kind, Told};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -38,14 +38,17 @@ fn headless(cluster: &Resolved, owner: &Owner, role: Role, listener: &Listener) 
 /// The Service of a role for clients; `None` for one without such ports. Those of slots are built apart.
 pub(crate) fn front(cluster: &Resolved, owner: &Owner, role: Role) -> Option<Service> {
     let section = cluster.section(role)?;
+    let service = section.service.cloned().unwrap_or_default();
     let listeners = role.ports().filter(|it| it.service == Kind::Front);
     let ports: Vec<_> = listeners
-        .map(|listener| port(listener.name, section.port(listener)))
+        .map(|listener| ServicePort {
+            node_port: service.node_ports.get(listener.name).copied(),
+            ..port(listener.name, section.port(listener))
+        })
         .collect();
     if ports.is_empty() {
         return None;
     }
-    let service = section.service.cloned().unwrap_or_default();
     let name = names::component(&cluster.name, role);
     let mut metadata = metadata(cluster, owner, name, Some(role));
     metadata.annotations = some(service.annotations);
@@ -57,6 +60,8 @@ pub(crate) fn front(cluster: &Resolved, owner: &Owner, role: Role) -> Option<Ser
         load_balancer_source_ranges: some(service.source_ranges),
         external_traffic_policy: (service.kind != ServiceType::ClusterIP)
             .then(|| policy_name(service.external_traffic_policy).to_owned()),
+        // What clients are told of is reached while it proves that it is, and while it lets them go.
+        publish_not_ready_addresses: (role.kubernetes.told != Told::Nothing).then_some(true),
         ..ServiceSpec::default()
     };
     Some(Service {

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use im_operator_api::server_config::Keys;
 use im_operator_api::{
-    DatabaseType, ExternalType, ImCluster, ImClusterSpec, KnownRoles, Section, ServiceType, labels,
-    server_config,
+    BlobsType, ClientService, DatabaseType, ExternalType, ImCluster, ImClusterSpec, KnownRoles,
+    OptionalRole, Section, ServiceType, labels, server_config,
 };
-use im_role::Reach;
+use im_role::{Reach, Service, Told};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::quantity::Quantity;
@@ -63,6 +64,12 @@ pub fn validate_with(
         };
         check_ports(&resolved, role, &section, &mut errors);
         check_resources(role, &section, &mut errors);
+        if let Some(service) = section.service {
+            check_service(role, service, &mut errors);
+        }
+        if let Some(said) = section.optional {
+            check_optional(&resolved.spec, role, said, &mut errors);
+        }
         let template = pod::template(&resolved, role, &section);
         match (template, config::file(&resolved, role, &section)) {
             (Ok(template), Ok(file)) => {
@@ -155,16 +162,6 @@ fn check_network(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
         &policy.client_cidrs,
         errors,
     );
-    let service = &spec.roles.login.service;
-    check_cidrs(
-        "spec.roles.login.service.sourceRanges",
-        &service.source_ranges,
-        errors,
-    );
-    if service.kind != ServiceType::LoadBalancer && !service.source_ranges.is_empty() {
-        let field = "spec.roles.login.service.sourceRanges";
-        errors.push(SpecError::new(field, "needs service type LoadBalancer"));
-    }
     let balancer = spec.roles.msg.external.load_balancer.as_ref();
     let ranges = balancer.map_or(&[][..], |balancer| &balancer.source_ranges);
     check_cidrs(
@@ -258,6 +255,72 @@ fn check_ports(cluster: &Resolved, role: Role, section: &Section<'_>, errors: &m
             errors.push(SpecError::new(&field, message));
         }
         seen.push((name, port));
+    }
+}
+
+fn check_service(role: Role, service: &ClientService, errors: &mut Vec<SpecError>) {
+    let field = |name: &str| format!("spec.roles.{}.service.{name}", role.field);
+    let ranges = field("sourceRanges");
+    check_cidrs(&ranges, &service.source_ranges, errors);
+    if service.kind != ServiceType::LoadBalancer && !service.source_ranges.is_empty() {
+        errors.push(SpecError::new(&ranges, "needs service type LoadBalancer"));
+    }
+    let front = || role.ports().filter(|it| it.service == Service::Front);
+    for name in service.node_ports.keys() {
+        if front().all(|listener| listener.name != name) {
+            let known: Vec<_> = front().map(|listener| listener.name).collect();
+            let field = field(&format!("nodePorts[{name}]"));
+            let message = format!("is no port of the Service: it has {}", known.join(", "));
+            errors.push(SpecError::new(&field, message));
+        }
+    }
+}
+
+/// What is wrong with an optional role, aside from what every role has.
+fn check_optional(
+    spec: &ImClusterSpec,
+    role: Role,
+    said: &OptionalRole,
+    errors: &mut Vec<SpecError>,
+) {
+    let field = format!("spec.roles.{}", role.field);
+    let mut wrong = |name: &str, message: &str| {
+        errors.push(SpecError::new(&format!("{field}{name}"), message));
+    };
+    if Keys::of(&spec.version) == Keys::Before {
+        let message = format!("servers of version {} have no such role", spec.version);
+        wrong("", &message);
+    }
+    let one = match spec.storage.blobs.kind {
+        BlobsType::Volume => role.kubernetes.blobs,
+    };
+    if one && said.replicas.is_some_and(|replicas| replicas > 1) {
+        let message = "must be 1 at most with storage.blobs.type Volume: one pod has the volume";
+        wrong(".replicas", message);
+    }
+    if said.service.kind == ServiceType::ClusterIP {
+        return;
+    }
+    match role.kubernetes.told {
+        Told::Nothing => {}
+        Told::Url if !said.public_url.is_empty() => {}
+        Told::Url => wrong(
+            ".publicUrl",
+            "is needed where clients come from outside: they are told it",
+        ),
+        Told::Address => {
+            if said.external.host.is_empty() {
+                let message = "is needed where clients come from outside: they are told it";
+                wrong(".external.host", message);
+            }
+            let mut fronts = role.ports().filter(|it| it.service == Service::Front);
+            let port_is_known = said.external.advertised_port != 0
+                || fronts.any(|it| said.service.node_ports.contains_key(it.name));
+            if said.service.kind == ServiceType::NodePort && !port_is_known {
+                let message = "is needed for type NodePort: clients are told it";
+                wrong(".service.nodePorts", message);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What runs the pods.
 
-use im_operator_api::{DeletionPolicy, StorageType, labels};
+use im_operator_api::{DeletionPolicy, labels};
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, ReplicaSetSpec,
     RollingUpdateDeployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy,
@@ -51,7 +51,7 @@ pub(crate) fn deployment(
     }
 }
 
-/// The StatefulSet of a role; that of db-proxy has the volume with the database.
+/// The StatefulSet of a role, with the volume that each of its pods has.
 pub(crate) fn stateful_set(
     cluster: &Resolved,
     owner: &Owner,
@@ -91,11 +91,9 @@ pub(crate) fn stateful_set(
 }
 
 fn claims(cluster: &Resolved, role: Role) -> Vec<PersistentVolumeClaim> {
-    let storage = cluster.spec.database.storage();
-    if role != Role::DB_PROXY || storage.kind != StorageType::PersistentVolume {
+    let Some(volume) = cluster.volume(role) else {
         return Vec::new();
-    }
-    let volume = storage.persistent_volume.unwrap_or_default();
+    };
     vec![PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some("data".to_owned()),

@@ -6,19 +6,25 @@
 //! A writer that is dropped, or whose process dies, leaves nothing that [`BlobStore`] shows, and what it
 //! leaves on disk goes with [`BlobStore::sweep`].
 //!
-//! There is one store: a directory ([`DirectoryStore`]). What every store must do is the contract in
-//! `tests/it/contract.rs`.
+//! There are two stores: a directory ([`DirectoryStore`]) and a bucket of an S3-compatible service
+//! ([`S3Store`]). What every store must do is the contract in `tests/it/contract.rs`.
 
 mod directory;
 mod error;
 mod name;
+mod place;
 mod record;
+mod s3;
+mod spool;
 mod store;
 
-pub use directory::{DirectoryOptions, DirectoryStore};
+pub use directory::DirectoryStore;
 pub use error::BlobError;
 pub use name::{BlobName, NameError};
+pub use place::BlobPlace;
 pub use record::{BlobMeta, CONTENT_TYPE_BYTES, MetaError, TAG_BYTES};
+pub use s3::{S3Options, S3Store};
+pub use spool::DirectoryOptions;
 pub use store::{
     BlobInfo, BlobPage, BlobReader, BlobStore, BlobWriter, LIST_MAX, Put, READ_MAX, Room, expire,
 };

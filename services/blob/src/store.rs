@@ -170,3 +170,12 @@ pub async fn expire(
         }
     }
 }
+
+/// How many bytes of this blob such a read gives.
+pub(crate) fn readable(info: &BlobInfo, offset: u64, length: usize) -> Result<usize, BlobError> {
+    let left = info.size.checked_sub(offset);
+    let left = left
+        .filter(|_| length <= READ_MAX)
+        .ok_or(BlobError::OutOfRange)?;
+    Ok(usize::try_from(left).unwrap_or(usize::MAX).min(length))
+}

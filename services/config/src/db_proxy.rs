@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
 use crate::{
-    AccountsConfig, AdministrationConfig, AnswersConfig, AttachConfig, Check, Checker, LinkConfig,
-    StoredConfig,
+    AccountsConfig, AdministrationConfig, AnswersConfig, AttachConfig, Check, Checker,
+    FollowConfig, LinkConfig, StoredConfig,
 };
 
 /// The db-proxy role.
@@ -37,6 +37,8 @@ pub struct DbProxyConfig {
     pub publish: PublishConfig,
     /// Links of msg servers.
     pub attach: AttachConfig,
+    /// Links of followers of the log.
+    pub follow: FollowConfig,
     /// Answers to client queries.
     pub answers: AnswersConfig,
     /// Logins.
@@ -57,6 +59,7 @@ impl Default for DbProxyConfig {
             positions: PositionsConfig::default(),
             publish: PublishConfig::default(),
             attach: AttachConfig::default(),
+            follow: FollowConfig::default(),
             answers: AnswersConfig::default(),
             accounts: AccountsConfig::default(),
             administration: AdministrationConfig::default(),
@@ -212,6 +215,7 @@ impl Check for DbProxyConfig {
             positions,
             publish,
             attach,
+            follow,
             answers,
             accounts,
             administration,
@@ -226,6 +230,7 @@ impl Check for DbProxyConfig {
         checker.table("positions", positions);
         checker.table("publish", publish);
         checker.table("attach", attach);
+        checker.table("follow", follow);
         checker.table("answers", answers);
         checker.table("accounts", accounts);
         checker.table("administration", administration);

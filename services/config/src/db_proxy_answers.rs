@@ -270,6 +270,9 @@ pub struct AnswersConfig {
     pub max_signature: ByteSize,
     /// Longest push token.
     pub max_token: ByteSize,
+    /// Devices of one person that are told of messages; beyond it the one that was registered first is
+    /// forgotten.
+    pub max_push_targets: u32,
 }
 
 impl Default for AnswersConfig {
@@ -299,6 +302,7 @@ impl Default for AnswersConfig {
             max_avatar: ByteSize::bytes(512),
             max_signature: ByteSize::bytes(128),
             max_token: ByteSize::bytes(512),
+            max_push_targets: 8,
         }
     }
 }
@@ -390,5 +394,6 @@ impl Check for AnswersConfig {
             &self.max_token,
             &(ByteSize::bytes(1)..=ByteSize::kib(4)),
         );
+        checker.range("max_push_targets", &self.max_push_targets, &(1..=64));
     }
 }

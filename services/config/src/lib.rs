@@ -4,6 +4,7 @@
 //! them. Unknown keys are errors.
 #![forbid(unsafe_code)]
 
+mod blobs;
 mod bounds;
 mod check;
 mod common;
@@ -11,21 +12,27 @@ mod db_proxy;
 mod db_proxy_administration;
 mod db_proxy_answers;
 mod db_proxy_attach;
+mod db_proxy_follow;
 mod db_proxy_stored;
 mod file;
+mod http_api;
 mod load;
 mod login;
 mod msfs;
 mod msg;
 mod msg_meter;
 mod nearest;
+mod networks;
 mod peers;
+mod push;
 pub mod renamed;
 mod root;
 mod route;
 pub mod table;
+mod trust;
 pub mod units;
 
+pub use blobs::*;
 pub use bounds::*;
 pub use check::*;
 pub use common::*;
@@ -33,14 +40,19 @@ pub use db_proxy::*;
 pub use db_proxy_administration::*;
 pub use db_proxy_answers::*;
 pub use db_proxy_attach::*;
+pub use db_proxy_follow::*;
 pub use db_proxy_stored::*;
 pub use file::*;
+pub use http_api::*;
 pub use load::*;
 pub use login::*;
 pub use msfs::*;
 pub use msg::*;
 pub use msg_meter::*;
 pub use nearest::TomlError;
+pub use networks::*;
 pub use peers::*;
+pub use push::*;
 pub use root::*;
 pub use route::*;
+pub use trust::*;

@@ -25,6 +25,9 @@ pub struct LoginConfig {
     /// `http://*:8700/` stands that at which a client asked. all-in-one tells that of its own msfs server
     /// unless this says another.
     pub msfs: String,
+    /// File with such a base URL, which is read again and again; as long as it has none, `msfs` counts. Empty:
+    /// none.
+    pub msfs_file: PathBuf,
     /// URL of the page of links that clients are told.
     pub discovery: String,
     /// Msg servers kept, those just lost included; one more is refused.
@@ -77,6 +80,10 @@ pub struct LoginConfig {
 impl LoginConfig {
     /// How many login servers an installation may have.
     pub const REPLICAS: RangeInclusive<u32> = 1..=1_000;
+
+    /// Longest URL that clients are told, bytes: the original cuts its whole answer at 1023, and some clients
+    /// read no more.
+    pub const MAX_URL: usize = 256;
 }
 
 impl Default for LoginConfig {
@@ -87,6 +94,7 @@ impl Default for LoginConfig {
             control_listen: "0.0.0.0:8100".to_owned(),
             link: LinkConfig::default(),
             msfs: "http://127.0.0.1:8700/".to_owned(),
+            msfs_file: PathBuf::new(),
             discovery: "http://127.0.0.1/api/discovery".to_owned(),
             max_servers: 2_048,
             stale_after: Span::seconds(6),
@@ -120,6 +128,7 @@ impl Check for LoginConfig {
             control_listen,
             link,
             msfs,
+            msfs_file: _,
             discovery,
             max_servers,
             stale_after,
@@ -152,9 +161,8 @@ impl Check for LoginConfig {
             msfs.is_empty() || msfs.ends_with('/'),
             "end with a slash",
         );
-        // The original cuts its whole answer at 1023 bytes, and some clients read no more.
-        checker.length("msfs", msfs, 256);
-        checker.length("discovery", discovery, 256);
+        checker.length("msfs", msfs, Self::MAX_URL);
+        checker.length("discovery", discovery, Self::MAX_URL);
         checker.range("max_servers", max_servers, &(1..=65_000));
         checker.range(
             "stale_after",

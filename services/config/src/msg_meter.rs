@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::units::ByteSize;
 use crate::{Check, Checker};
 
-/// Frames of one kind: so many at once, and then so many a minute.
+/// Frames, or requests, of one kind: so many at once, and then so many a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
-    /// Frames at once.
+    /// At once.
     pub burst: u32,
-    /// Frames a minute after that.
+    /// A minute after that.
     pub per_minute: u32,
 }
 

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::bounds::{self, Declared};
 use crate::{
-    AdminConfig, Check, Checker, DbProxyConfig, FileConfig, LogConfig, LoginConfig, MsfsConfig,
-    MsgConfig, PeersConfig, ProcessConfig, RouteConfig, SqliteConfig, StoreConfig, TraceConfig,
+    AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, HttpApiConfig, LogConfig,
+    LoginConfig, MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, PushConfig, RouteConfig,
+    SqliteConfig, StoreConfig, TraceConfig, TrustConfig,
 };
 
 /// Configuration of a process.
@@ -40,6 +41,10 @@ pub struct ImdConfig {
     pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
+    /// Whose certificates are trusted outside; used by push.
+    pub trust: TrustConfig,
+    /// Where files and pictures are kept; used by file, msfs and all-in-one.
+    pub blobs: BlobsConfig,
     /// The login role.
     pub login: LoginConfig,
     /// The msfs role.
@@ -52,6 +57,10 @@ pub struct ImdConfig {
     pub db_proxy: DbProxyConfig,
     /// The file role.
     pub file: FileConfig,
+    /// The http-api role.
+    pub http_api: HttpApiConfig,
+    /// The push role.
+    pub push: PushConfig,
 }
 
 impl Check for ImdConfig {
@@ -67,12 +76,16 @@ impl Check for ImdConfig {
             // Which kinds of stores there are knows whoever opens one.
             store: _,
             sqlite,
+            trust,
+            blobs,
             login,
             msfs,
             msg,
             route,
             db_proxy,
             file,
+            http_api,
+            push,
         } = self;
         checker.table("log", log);
         checker.table("trace", trace);
@@ -80,12 +93,16 @@ impl Check for ImdConfig {
         checker.table("admin", admin);
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
+        checker.table("trust", trust);
+        checker.table("blobs", blobs);
         checker.table("login", login);
         checker.table("msfs", msfs);
         checker.table("msg", msg);
         checker.table("route", route);
         checker.table("db_proxy", db_proxy);
         checker.table("file", file);
+        checker.table("http_api", http_api);
+        checker.table("push", push);
     }
 }
 
@@ -117,6 +134,7 @@ impl ImdConfig {
             ("db_proxy.admin_listen", &mut self.db_proxy.admin_listen),
             ("file.client_listen", &mut self.file.client_listen),
             ("file.listen", &mut self.file.listen),
+            ("http_api.listen", &mut self.http_api.listen),
         ]
     }
 
@@ -126,6 +144,8 @@ impl ImdConfig {
         match section {
             "file" => self.file.enabled,
             "msfs" => self.msfs.enabled,
+            "http_api" => self.http_api.enabled,
+            "push" => self.push.enabled,
             _ => true,
         }
     }
@@ -164,6 +184,7 @@ mod tests {
         assert_eq!(port(&config.db_proxy.listen), 10600);
         assert_eq!(port(&config.file.client_listen), 8600);
         assert_eq!(port(&config.file.listen), 8601);
+        assert_eq!(port(&config.http_api.listen), 8400);
         assert_eq!(
             config.db_proxy.admin_listen, "127.0.0.1:10601",
             "ours alone"
@@ -225,7 +246,7 @@ mod tests {
                 assert!(schema["properties"][table].is_object(), "{table}");
             }
         }
-        for table in ["log", "trace", "process", "admin", "peers"] {
+        for table in ["log", "trace", "process", "admin", "peers", "blobs"] {
             assert!(schema["properties"][table].is_object(), "{table}");
         }
     }

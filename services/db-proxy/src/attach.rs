@@ -11,7 +11,6 @@
 
 mod lane;
 mod link;
-mod log;
 mod open;
 mod queries;
 mod related;
@@ -20,14 +19,17 @@ mod sessions;
 use std::sync::Arc;
 
 use im_config::AttachConfig;
+use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::{Accept, Link};
+use im_store::StoreError;
 use im_writer::{Context, SendRules};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::calls::{AnswerQueries, CheckLogins};
+use crate::log::{LogReader, PageLimit};
 use crate::metrics::AttachMetrics;
 
 /// Takes over links of msg servers.
@@ -57,11 +59,24 @@ struct Shared {
     /// Bytes of long answers that may still be under way.
     large_answer_bytes: Arc<Semaphore>,
     related: related::Relations,
+    log: LogReader,
 }
 
 impl Shared {
     fn config(&self) -> &AttachConfig {
         &self.context.config.attach
+    }
+
+    async fn read_log(&self, call: v1::ReadLog) -> Result<v1::LogPage, StoreError> {
+        let config = self.config();
+        let most = PageLimit {
+            rows: match call.limit {
+                0 => config.log_page,
+                asked => asked.min(config.log_page),
+            },
+            bytes: config.log_page_bytes.as_usize(),
+        };
+        self.log.page(CommitSeq::from_wire(call.after), most).await
     }
 
     /// Shows how many bytes of answers are under way.
@@ -94,6 +109,7 @@ impl Attach {
             answer_bytes: semaphore(config.answer_bytes.as_usize()),
             large_answer_bytes: semaphore(config.large_answer_bytes.as_usize()),
             related: related::Relations::new(config, metrics.clone()),
+            log: LogReader::new(context.clone()),
             rules: SendRules::from(&context.config.writer),
             answers,
             logins,

@@ -12,7 +12,10 @@ use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
-use im_rpc::{Accept, DbProxyAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish, Secret};
+use im_rpc::{
+    Accept, DbProxyAttach, FollowerAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish,
+    Secret,
+};
 use im_runtime::listen::{self, ListenError};
 use im_store::Store;
 use im_writer::{Context, Core, Metrics, WriterEnd};
@@ -25,6 +28,7 @@ use crate::admin::{AdminMetrics, AdminService};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::dump::Dump;
+use crate::follow::{Follow, FollowMetrics};
 use crate::metrics::AttachMetrics;
 
 /// Condition of readiness: the store answers.
@@ -90,6 +94,7 @@ pub struct Server {
     core: Core,
     accounts: Arc<Accounts>,
     attach: Attach,
+    follow: Follow,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
     stop_links: CancellationToken,
@@ -126,10 +131,17 @@ impl Server {
             link_tasks.clone(),
             stop_links.clone(),
         );
+        let follow = Follow::new(
+            context.clone(),
+            registered.register(FollowMetrics::register),
+            link_tasks.clone(),
+            stop_links.clone(),
+        );
         let guard = |secret| Guard::new(secret, deps.links.clone());
         let listener = listen::tcp(&config.listen, listen::LINKS).await?;
         let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
             .link::<DbProxyAttach>(Arc::new(attach.clone()))
+            .link::<FollowerAttach>(Arc::new(follow.clone()))
             .on(listener)?;
         // Who takes over a msg server finds neither this port nor its secret there.
         let admin = if config.admin_listen.is_empty() {
@@ -156,6 +168,7 @@ impl Server {
             core,
             accounts,
             attach,
+            follow,
             link_tasks,
             stop_links,
         })
@@ -172,6 +185,11 @@ impl Server {
     /// Takes links of msg servers in the same process.
     pub fn attach(&self) -> Arc<dyn Accept<v1::DbResults, v1::DbCalls>> {
         Arc::new(self.attach.clone())
+    }
+
+    /// Takes links of followers in the same process.
+    pub fn follow(&self) -> Arc<dyn Accept<v1::FollowItems, v1::FollowCalls>> {
+        Arc::new(self.follow.clone())
     }
 
     /// Serves until `stop`; then answers what was taken, stores the read positions, and ends.

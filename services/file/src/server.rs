@@ -4,11 +4,11 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_blob::{BlobError, DirectoryOptions, DirectoryStore};
+use im_blob::{BlobError, BlobPlace, DirectoryOptions};
 use im_config::FileConfig;
 use im_core::places::{self, Admission};
 use im_core::{AcceptBackoff, Chain};
@@ -42,14 +42,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const BESIDE_BLOCKS: usize = 128 << 10;
 
 /// What a file server needs from its process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deps {
     /// Metrics, readiness, dumps.
     pub context: Context,
     /// Admits msg servers to the port for them. `None` opens none: they are in the same process.
     pub guard: Option<Guard>,
-    /// Where files are kept; made if it does not exist.
-    pub directory: PathBuf,
+    /// Where files are kept; a folder is made if it does not exist.
+    pub files: BlobPlace,
 }
 
 /// Addresses of a bound server.
@@ -86,6 +86,15 @@ pub enum ServerError {
         /// Where.
         path: PathBuf,
     },
+    /// The folder or bucket cannot be used.
+    #[error("use {place} for files")]
+    Open {
+        /// The folder, or the bucket as a URL.
+        place: String,
+        /// Why not.
+        #[source]
+        source: BlobError,
+    },
     /// What is stored cannot be read.
     #[error("read the stored files")]
     Store(#[from] BlobError),
@@ -112,14 +121,18 @@ impl Server {
         let Deps {
             context,
             guard,
-            directory,
+            files,
         } = deps;
         let metrics = context.metrics.register(Metrics::register);
-        let lock = lock(&directory)?;
+        let lock = lock(files.folder())?;
         let options = DirectoryOptions::default()
             .free_space_floor(config.free_space_floor.as_u64())
             .workers(config.workers);
-        let blobs = DirectoryStore::open(&directory, options).await?;
+        let place = files.to_string();
+        let blobs = match files.open(options).await {
+            Ok(blobs) => blobs,
+            Err(source) => return Err(ServerError::Open { place, source }),
+        };
         let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
         let client = listen::tcp(&config.client_listen, backlog).await?;
         let address = client.local_addr().map_err(|source| ListenError {
@@ -129,7 +142,7 @@ impl Server {
         let addresses = addresses(&config, address);
         let link = config.link.clone();
         let listen = config.listen.clone();
-        let hub = Arc::new(Hub::new(config, metrics, Arc::new(blobs), addresses));
+        let hub = Arc::new(Hub::new(config, metrics, blobs, addresses));
         hub.restore().await?;
         let attach = Arc::new(Attach {
             hub: Arc::clone(&hub),
@@ -243,9 +256,9 @@ async fn drain(hub: &Hub) {
 }
 
 /// Makes the directory if need be, for its owner only, and takes it for this process.
-fn lock(path: &PathBuf) -> Result<File, ServerError> {
+fn lock(path: &Path) -> Result<File, ServerError> {
     let failed = |source| ServerError::Directory {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     let mut builder = fs::DirBuilder::new();
@@ -254,7 +267,9 @@ fn lock(path: &PathBuf) -> Result<File, ServerError> {
     let lock = File::open(path).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(ServerError::InUse { path: path.clone() }),
+        Err(TryLockError::WouldBlock) => Err(ServerError::InUse {
+            path: path.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }

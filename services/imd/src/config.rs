@@ -296,6 +296,8 @@ mod tests {
             Role::DB_PROXY,
             Role::FILE,
             Role::MSFS,
+            Role::HTTP_API,
+            Role::PUSH,
         ];
         let ports = roles.map(|role| load_role(&args, role).unwrap().admin.listen);
         assert_eq!(
@@ -306,7 +308,9 @@ mod tests {
                 "127.0.0.1:10703",
                 "127.0.0.1:10704",
                 "127.0.0.1:10705",
-                "127.0.0.1:10706"
+                "127.0.0.1:10706",
+                "127.0.0.1:10707",
+                "127.0.0.1:10708"
             ]
         );
         assert_eq!(all_in_one(None, &[]).admin.listen, "127.0.0.1:10700");

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use im_config::units::Span;
 use im_config::{LoadError, Sources};
-use im_operator_api::server_config::{Setting, settings};
+use im_operator_api::server_config::{STOP_SLACK, STOP_TIMEOUT, Setting, settings};
 use im_operator_api::{ImClusterSpec, Section, SpecError, manifest};
-use im_role::{Role, TABLE};
+use im_role::{IN_CLUSTER, Role};
 use serde_json::Value;
 
 /// Largest manifest, bytes; the API server takes no larger object either.
@@ -25,17 +26,20 @@ enum Differs {
     LeftOut,
     /// One filter serves all roles.
     OneFilter,
+    /// One process stops role after role, and has the time of all of them.
+    OneAfterAnother,
 }
 
 /// Every key that differs beside the addresses of roles. All others are what
 /// [`server_config`](im_operator_api::server_config()) says.
-const DIFFERENT: [(&str, Differs); 2] = [
+const DIFFERENT: [(&str, Differs); 3] = [
     ("admin.listen", Differs::Loopback),
     ("log.filter", Differs::OneFilter),
+    (STOP_TIMEOUT, Differs::OneAfterAnother),
 ];
 
 fn differs(key: &str) -> Option<Differs> {
-    for role in TABLE.roles {
+    for role in IN_CLUSTER.roles {
         let mut listeners = role.listeners.iter();
         if let Some(listener) = listeners.find(|listener| role.key(listener) == key) {
             return Some(if listener.in_all {
@@ -51,13 +55,14 @@ fn differs(key: &str) -> Option<Differs> {
 
 /// Fields that one process acts on beside those that are settings. A name stands for everything below
 /// it, `*` for any name.
-const USED: [&str; 7] = [
+const USED: [&str; 8] = [
     "apiVersion",
     "kind",
     "metadata.name",
     "spec.version",
     "spec.database.type",
     "spec.cache.type",
+    "spec.storage.blobs.type",
     "spec.roles.*.config",
 ];
 
@@ -128,6 +133,14 @@ fn presets(spec: &ImClusterSpec) -> Vec<Preset> {
     for said in all_settings(spec) {
         presets.extend(preset(spec, said));
     }
+    for role in IN_CLUSTER.roles.iter().filter(|role| role.optional) {
+        // A manifest that does not name it describes an installation without it.
+        presets.push(Preset {
+            field: format!("spec.roles.{}", role.field),
+            key: format!("{}.enabled", role.section),
+            value: spec.section(*role).is_some().to_string(),
+        });
+    }
     for (role, section) in sections(spec) {
         presets.extend(section.common.config.iter().map(|(key, value)| Preset {
             field: format!("spec.roles.{}.config.{key:?}", role.field),
@@ -144,6 +157,7 @@ fn preset(spec: &ImClusterSpec, said: Setting) -> Option<Preset> {
         (None, value) => value.to_string(),
         (Some(Differs::LeftOut), _) => return None,
         (Some(Differs::OneFilter), _) => log_filter(spec),
+        (Some(Differs::OneAfterAnother), _) => Value::from(stop_timeout(spec)).to_string(),
         (Some(Differs::Loopback), value) => {
             let port = value.as_str()?.rsplit_once(':')?.1;
             format!("127.0.0.1:{port}")
@@ -158,7 +172,7 @@ fn preset(spec: &ImClusterSpec, said: Setting) -> Option<Preset> {
 
 /// What the specification says of each role, in the order in which it is read; later ones win.
 fn sections(spec: &ImClusterSpec) -> Vec<(Role, Section<'_>)> {
-    let roles = TABLE.in_order_of_rollout().into_iter().rev();
+    let roles = IN_CLUSTER.in_order_of_rollout().into_iter().rev();
     roles
         .filter_map(|role| Some((role, spec.section(role)?)))
         .collect()
@@ -185,6 +199,16 @@ fn log_filter(spec: &ImClusterSpec) -> String {
     // The library of a role is named as its section is.
     let parts = levels.map(|(section, level)| format!(",im_{section}={level}"));
     format!("info{}", parts.collect::<String>())
+}
+
+/// The longest stop of all roles, one after another.
+fn stop_timeout(spec: &ImClusterSpec) -> String {
+    let optional = sections(spec).into_iter();
+    let optional =
+        optional.filter_map(|(role, section)| Some(section.optional?.drain_seconds(role)));
+    let drains = optional.chain([spec.roles.msg.drain.max_seconds]);
+    let seconds = drains.fold(STOP_SLACK, i32::saturating_add);
+    Span::seconds(u64::try_from(seconds).unwrap_or(0)).to_string()
 }
 
 /// What the configuration says to these keys.
@@ -228,7 +252,8 @@ fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
         .filter_map(|said| Some(preset(spec, said)?.field))
         .collect();
     let used: Vec<&str> = fields.iter().map(String::as_str).chain(USED).collect();
-    let is_used = |path: &[String]| used.iter().any(|used| covers(used, path));
+    let is_used =
+        |path: &[String]| names_a_role(path) || used.iter().any(|used| covers(used, path));
     let unused: BTreeSet<String> = manifest::leaves(value)
         .iter()
         .filter(|leaf| !is_used(&leaf.path))
@@ -260,6 +285,15 @@ fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Whether a field does no more than to name a role that an installation can do without.
+fn names_a_role(path: &[String]) -> bool {
+    let is_optional = |field: &str| {
+        let mut roles = IN_CLUSTER.roles.iter();
+        roles.any(|role| role.optional && role.field == field)
+    };
+    matches!(path, [spec, roles, field] if spec == "spec" && roles == "roles" && is_optional(field))
 }
 
 fn covers(used: &str, path: &[String]) -> bool {

@@ -5,6 +5,7 @@
 //! opposite order, msg first, so that what clients have sent is still stored and answered.
 
 mod assembly;
+mod blobs;
 mod follow;
 mod heap;
 pub(crate) mod listeners;
@@ -78,7 +79,7 @@ impl Plan {
 struct Shared {
     config: ImdConfig,
     secret: Secret,
-    /// The administrators' secret, where db-proxy runs.
+    /// The administrators' secret, where db-proxy runs or is asked by one of them.
     admin_secret: Option<Secret>,
     /// The keys of remembered logins, where db-proxy runs and remembers them.
     remember_keys: Option<RememberKeys>,
@@ -116,6 +117,8 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
             Some(secret::of_administrators(&config)?),
             secret::of_remembered_logins(&config)?,
         )
+    } else if role == Role::HTTP_API {
+        (Some(secret::of_http_api(&config)?), None)
     } else {
         (None, None)
     };
@@ -134,7 +137,7 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
 struct Secrets {
     /// Where a role runs that has links.
     installation: Option<Kept>,
-    /// Where db-proxy runs.
+    /// Where db-proxy runs, or http-api.
     administrators: Option<Kept>,
     /// Where db-proxy runs and remembers logins.
     remembered_logins: Option<Kept<RememberKeys>>,
@@ -238,7 +241,7 @@ async fn run(
             "process.stop_timeout ends a stop before msg.drain_time and its other bounds do"
         );
     }
-    if let Some(warning) = told::warning(plan, &config) {
+    for warning in told::warnings(plan, &config) {
         warn!("{warning}");
     }
     let welcome = match (plan, &config.data_dir) {

@@ -1,7 +1,7 @@
 //! What clients are told, to the byte.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use im_codec::{Command, encode};
@@ -18,7 +18,9 @@ const ALL_FULL: &str = "负载过高";
 /// What every answer repeats.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
-    msfs: String,
+    /// The base URL of pictures as the configuration has it, and as it is told now. Clones share the latter.
+    configured_msfs: String,
+    msfs: Arc<Mutex<Arc<str>>>,
     discovery: String,
     retry_after_s: u32,
 }
@@ -26,10 +28,21 @@ pub(crate) struct Answers {
 impl Answers {
     pub(crate) fn new(msfs: &str, discovery: &str, retry_after_s: u32) -> Self {
         Self {
-            msfs: msfs.to_owned(),
+            configured_msfs: msfs.to_owned(),
+            msfs: Arc::new(Mutex::new(msfs.into())),
             discovery: json(discovery),
             retry_after_s,
         }
+    }
+
+    /// From now on clients are told this base URL of pictures; an empty one is that of the configuration.
+    pub(crate) fn set_msfs(&self, url: &str) {
+        let url = if url.is_empty() {
+            &self.configured_msfs
+        } else {
+            url
+        };
+        *self.msfs.lock().unwrap_or_else(PoisonError::into_inner) = url.into();
     }
 
     /// The whole HTTP answer to a client that came to this address of ours. Its header lines have no blank
@@ -79,16 +92,16 @@ impl Answers {
 
     /// The base URL of pictures, as who came to this address of ours is told: with [`WHERE_ASKED`] as its
     /// host it is that address.
-    fn msfs(&self, local: Option<IpAddr>) -> Cow<'_, str> {
-        let rest = self
-            .msfs
+    fn msfs(&self, local: Option<IpAddr>) -> Arc<str> {
+        let msfs = Arc::clone(&self.msfs.lock().unwrap_or_else(PoisonError::into_inner));
+        let rest = msfs
             .strip_prefix("http://")
             .and_then(|rest| rest.strip_prefix(WHERE_ASKED));
         let asked = rest
             .zip(local)
             .and_then(|(rest, local)| Some((rest.strip_prefix(':')?.split_once('/')?, local)));
         let Some(((port, path), local)) = asked else {
-            return Cow::Borrowed(&self.msfs);
+            return msfs;
         };
         match port.parse() {
             Ok(port) => format!(
@@ -96,7 +109,7 @@ impl Answers {
                 SocketAddr::new(local.to_canonical(), port)
             )
             .into(),
-            Err(_) => Cow::Borrowed(&self.msfs),
+            Err(_) => msfs,
         }
     }
 }
@@ -132,8 +145,16 @@ pub(crate) fn binary(choice: &Choice, seq: u16) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The base URL of pictures that a client is told.
+    pub(crate) fn told_msfs(answers: &Answers) -> String {
+        let answer = String::from_utf8(answers.http(&Choice::Fresh(address()), None)).unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        value["msfsPrior"].as_str().unwrap().to_owned()
+    }
 
     fn answers() -> Answers {
         Answers::new(
@@ -195,7 +216,7 @@ mod tests {
             ("http://*/", "10.0.0.1", "http://*/"),
         ] {
             let answers = Answers::new(msfs, "", 1);
-            assert_eq!(answers.msfs(Some(local.parse().unwrap())), expected);
+            assert_eq!(&*answers.msfs(Some(local.parse().unwrap())), expected);
         }
     }
 

@@ -16,6 +16,7 @@ mod dump;
 mod http;
 mod listener;
 mod metrics;
+mod pictures;
 mod replicas;
 mod reports;
 mod server;

@@ -21,9 +21,9 @@ use crate::answer::Answers;
 use crate::http::Limits;
 use crate::listener::{Clients, accept};
 use crate::metrics::{Metrics, Port};
-use crate::replicas;
 use crate::reports::{MSG_SERVER, Reports};
 use crate::table::{LoadTable, Rules};
+use crate::{pictures, replicas};
 
 /// Clients that may wait in the kernel's queue of a port.
 const BACKLOG: i32 = 1_024;
@@ -82,6 +82,8 @@ pub struct Server {
     labelled_servers: usize,
     /// Says how many login servers there are; empty: none does.
     replicas_file: PathBuf,
+    /// Says where pictures are; empty: none does.
+    msfs_file: PathBuf,
 }
 
 /// The link of reports. They show by themselves that a msg server is there: a ping is due only when they
@@ -161,6 +163,7 @@ impl Server {
         });
         let labelled_servers = config.labelled_servers;
         let replicas_file = config.replicas_file.clone();
+        let msfs_file = config.msfs_file.clone();
         Ok(Self {
             http,
             client,
@@ -171,6 +174,7 @@ impl Server {
             tasks,
             labelled_servers,
             replicas_file,
+            msfs_file,
         })
     }
 
@@ -209,6 +213,7 @@ impl Server {
             tasks,
             labelled_servers,
             replicas_file,
+            msfs_file,
         } = self;
         info!(http = %bound.http, client = %bound.client, control = ?bound.control, "login serves");
         for (listener, port) in [(http, Port::Http), (client, Port::Binary)] {
@@ -220,6 +225,10 @@ impl Server {
         if !replicas_file.as_os_str().is_empty() {
             let table = Arc::clone(&clients.table);
             tasks.spawn(replicas::follow(replicas_file, table, stop.clone()));
+        }
+        if !msfs_file.as_os_str().is_empty() {
+            let answers = clients.answers.clone();
+            tasks.spawn(pictures::follow(msfs_file, answers, stop.clone()));
         }
         tasks.spawn(show(clients, labelled_servers, stop.clone()));
         let ending = (stop.clone(), reports.stop().clone());

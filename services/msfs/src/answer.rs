@@ -17,7 +17,6 @@ use im_blob::{BlobError, BlobReader};
 
 use crate::form::FormError;
 use crate::name::Name;
-use crate::pace::{Pace, Turn};
 
 /// Bytes of a picture that are read and held for one connection at a time.
 const CHUNK: usize = 128 * 1024;
@@ -186,11 +185,10 @@ pub(crate) fn protect(headers: &mut HeaderMap) {
 
 type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, BlobError>> + Send>>;
 
-/// The body of an answer. While it is there, it is the client's turn to take it.
+/// The body of an answer.
 pub(crate) struct Content {
     source: Source,
     left: u64,
-    pace: Option<Pace>,
 }
 
 enum Source {
@@ -204,7 +202,6 @@ impl Content {
         Self {
             left: bytes.len() as u64,
             source: Source::Bytes(bytes),
-            pace: None,
         }
     }
 
@@ -236,22 +233,6 @@ impl Content {
         Self {
             source: Source::Blob(Box::pin(parts)),
             left,
-            pace: None,
-        }
-    }
-
-    /// The same, taken at a pace.
-    pub(crate) fn at(mut self, pace: Pace) -> Self {
-        pace.begin(Turn::Taking);
-        self.pace = Some(pace);
-        self
-    }
-}
-
-impl Drop for Content {
-    fn drop(&mut self) {
-        if let Some(pace) = &self.pace {
-            pace.begin(Turn::Ours);
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A picture comes as a form (POST, what the original clients do) or as the body itself (PUT), goes to the
 //! blob store as it comes, and gets a name that nobody can guess. It is given out whole, in part, or scaled to
-//! one of the sizes that clients ask for; what is scaled is kept. Names, forms, kinds of pictures, ranges,
-//! quotas and the pace of clients are pure parts of their own.
+//! one of the sizes that clients ask for; what is scaled is kept. Names, forms, kinds of pictures and
+//! ranges are pure parts of their own; connections, their pace and quotas are those of `im-http`.
 //!
 //! *Invariants*
 //! - What a client sends decides neither where it is stored, nor as what it is served, nor under which host it
@@ -17,19 +17,16 @@ mod answer;
 mod conditions;
 mod download;
 mod form;
-mod listener;
 mod metrics;
 mod name;
-mod pace;
 mod picture;
 mod probe;
-mod quota;
 mod scale;
 mod scaler;
 mod server;
 mod service;
 mod upload;
 
-pub use metrics::{Answered, Closed, Metrics, Request};
+pub use metrics::{Answered, Metrics, Request};
 pub use probe::ProbeError;
 pub use server::{Deps, Server, ServerError};

@@ -1,5 +1,6 @@
 //! What an msfs server counts.
 
+use im_http::Meter;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -8,7 +9,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-im_core::label_values!(Request, Answered, Closed, Scaled);
+im_core::label_values!(Request, Answered, Scaled);
 
 /// What a client asked for, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,39 +63,6 @@ pub enum Answered {
     Gone,
 }
 
-/// Why a client was closed, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Closed {
-    /// Too many connections of its address or network, none of which is silent.
-    Address,
-    /// No place, and nobody silent who could make room.
-    Full,
-    /// The places left are reserved for networks with fewer connections.
-    Reserved,
-    /// It was silent longest when a newcomer needed its place.
-    Evicted,
-    /// Its request's head did not come in time.
-    SlowHead,
-    /// Its body came too slowly.
-    SlowBody,
-    /// It took its answer too slowly.
-    SlowReader,
-    /// The head of its request was too long.
-    LongHead,
-    /// What it sent is no HTTP.
-    Malformed,
-}
-
-impl From<im_core::places::Refusal> for Closed {
-    fn from(refusal: im_core::places::Refusal) -> Self {
-        match refusal {
-            im_core::places::Refusal::Full => Self::Full,
-            im_core::places::Refusal::Reserved => Self::Reserved,
-            im_core::places::Refusal::Address => Self::Address,
-        }
-    }
-}
-
 /// What became of a picture that was to be scaled, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scaled {
@@ -111,11 +79,6 @@ struct AnswerLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClosedLabel {
-    reason: Closed,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ScaledLabel {
     outcome: Scaled,
 }
@@ -127,32 +90,24 @@ const SCALE_SECONDS: [f64; 8] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 #[derive(Clone, Debug)]
 pub struct Metrics {
     answers: Family<AnswerLabels, Counter>,
-    closed: Family<ClosedLabel, Counter>,
     scaled: Family<ScaledLabel, Counter>,
     scale_seconds: Histogram,
     scaling: Gauge,
     too_large: Counter,
-    received: Counter,
-    sent: Counter,
     pub(crate) counted_addresses: Gauge,
-    pub(crate) connections: Gauge,
-    pub(crate) accept_failures: Counter,
+    pub(crate) meter: Meter,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self {
             answers: Family::default(),
-            closed: Family::default(),
             scaled: Family::default(),
             scale_seconds: Histogram::new(SCALE_SECONDS),
             scaling: Gauge::default(),
             too_large: Counter::default(),
-            received: Counter::default(),
-            sent: Counter::default(),
             counted_addresses: Gauge::default(),
-            connections: Gauge::default(),
-            accept_failures: Counter::default(),
+            meter: Meter::default(),
         }
     }
 }
@@ -163,42 +118,38 @@ impl Metrics {
         let this = Self::default();
         let Self {
             answers,
-            closed,
             scaled,
             scale_seconds,
             scaling,
             too_large,
-            received,
-            sent,
             counted_addresses,
-            connections,
-            accept_failures,
+            meter,
         } = &this;
         registry.register("im_msfs_answers", "Answers to clients", answers.clone());
         registry.register(
             "im_msfs_closed_clients",
             "Clients closed without an answer, or before they had all of it",
-            closed.clone(),
+            meter.closed.clone(),
         );
         registry.register(
             "im_msfs_client_connections",
             "Open client connections",
-            connections.clone(),
+            meter.connections.clone(),
         );
         registry.register(
             "im_msfs_accept_failures",
             "Connections of clients that could not be accepted",
-            accept_failures.clone(),
+            meter.accept_failures.clone(),
         );
         registry.register(
             "im_msfs_received_bytes",
             "Bytes that clients sent, heads included",
-            received.clone(),
+            meter.received.clone(),
         );
         registry.register(
             "im_msfs_sent_bytes",
             "Bytes that clients took, heads included",
-            sent.clone(),
+            meter.sent.clone(),
         );
         registry.register(
             "im_msfs_counted_addresses",
@@ -241,15 +192,6 @@ impl Metrics {
             .get()
     }
 
-    pub(crate) fn close(&self, reason: Closed) {
-        self.closed.get_or_create(&ClosedLabel { reason }).inc();
-    }
-
-    /// How many clients were closed for this reason.
-    pub fn closed(&self, reason: Closed) -> u64 {
-        self.closed.get_or_create(&ClosedLabel { reason }).get()
-    }
-
     pub(crate) fn scaled(&self, outcome: Scaled) {
         self.scaled.get_or_create(&ScaledLabel { outcome }).inc();
     }
@@ -260,14 +202,6 @@ impl Metrics {
 
     pub(crate) fn too_large(&self) {
         self.too_large.inc();
-    }
-
-    pub(crate) fn received(&self, bytes: usize) {
-        self.received.inc_by(bytes as u64);
-    }
-
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.sent.inc_by(bytes as u64);
     }
 
     /// How many pictures were scaled, or tried to be.

@@ -1,13 +1,13 @@
 //! The role as a process runs it: a port and the store behind it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_blob::{BlobError, BlobStore, DirectoryOptions, DirectoryStore};
+use im_blob::{BlobError, BlobPlace, DirectoryOptions};
 use im_config::{MsfsConfig, Probe};
 use im_core::{Chain, places};
+use im_http::{Quota, Stops, accept};
 use im_runtime::listen::{self, ListenError};
 use im_runtime::{Context, Throttle};
 use tokio::net::TcpListener;
@@ -16,10 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::listener::{self, Stops, accept};
 use crate::metrics::Metrics;
 use crate::probe::{self, ProbeError, Token};
-use crate::quota::Quota;
 use crate::scale::Bounds;
 use crate::scaler::{self, Scaler};
 use crate::service::{Limits, Shared};
@@ -38,8 +36,8 @@ const SHOW_EVERY: Duration = Duration::from_millis(500);
 pub struct Deps {
     /// Metrics, readiness, dumps.
     pub context: Context,
-    /// Folder of the pictures; it is made if it is not there.
-    pub dir: PathBuf,
+    /// Where the pictures are kept; a folder is made if it is not there.
+    pub pictures: BlobPlace,
 }
 
 /// Why an msfs server cannot run.
@@ -49,11 +47,11 @@ pub enum ServerError {
     /// The port cannot be bound.
     #[error("open the port of the msfs server")]
     Listen(#[from] ListenError),
-    /// The folder cannot be used.
-    #[error("use {dir} for pictures", dir = dir.display())]
+    /// The folder or bucket cannot be used.
+    #[error("use {place} for pictures")]
     Store {
-        /// The folder.
-        dir: PathBuf,
+        /// The folder, or the bucket as a URL.
+        place: String,
         /// Why not.
         #[source]
         source: BlobError,
@@ -75,7 +73,7 @@ pub struct Server {
     listener: TcpListener,
     local: SocketAddr,
     shared: Arc<Shared>,
-    connections: listener::Limits,
+    connections: im_http::Limits,
     /// Scaling goes on beside connections.
     jobs: TaskTracker,
     probe: Probe,
@@ -89,7 +87,7 @@ impl Server {
     /// # Errors
     /// The port cannot be bound, the folder cannot be used.
     pub async fn bind(config: MsfsConfig, deps: Deps) -> Result<Self, ServerError> {
-        let Deps { context, dir } = deps;
+        let Deps { context, pictures } = deps;
         let listener = listen::tcp(&config.listen, BACKLOG).await?;
         let local = listener.local_addr().map_err(|source| ListenError {
             address: config.listen.clone(),
@@ -97,9 +95,10 @@ impl Server {
         })?;
         let options =
             DirectoryOptions::default().free_space_floor(config.free_space_floor.as_u64());
-        let store = match DirectoryStore::open(&dir, options).await {
-            Ok(store) => Arc::new(store) as Arc<dyn BlobStore>,
-            Err(source) => return Err(ServerError::Store { dir, source }),
+        let place = pictures.to_string();
+        let store = match pictures.open(options).await {
+            Ok(store) => store,
+            Err(source) => return Err(ServerError::Store { place, source }),
         };
         let metrics = context.metrics.register(Metrics::register);
         let jobs = TaskTracker::new();
@@ -127,11 +126,11 @@ impl Server {
         let shown = Arc::clone(&shared);
         context.dumps.register("msfs", move || {
             serde_json::json!({
-                "folder": dir,
+                "pictures": place,
                 "public_url": shown.public_url,
-                "connections": shown.metrics.connections.get(),
+                "connections": shown.metrics.meter.connections.get(),
                 "scaling": shown.scaler.jobs(),
-                "counted_addresses": shown.quota.addresses(),
+                "counted_addresses": shown.quota.keys(),
             })
         });
         Ok(Self {
@@ -180,6 +179,8 @@ impl Server {
         let accepting = accept(
             listener,
             Arc::clone(&shared),
+            None,
+            shared.metrics.meter.clone(),
             connections,
             tasks.clone(),
             stops.clone(),
@@ -237,7 +238,7 @@ async fn show(shared: Arc<Shared>, stop: CancellationToken) {
     let mut ticks = interval(SHOW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let addresses = i64::try_from(shared.quota.addresses()).unwrap_or(i64::MAX);
+        let addresses = i64::try_from(shared.quota.keys()).unwrap_or(i64::MAX);
         shared.metrics.counted_addresses.set(addresses);
     }
 }
@@ -254,8 +255,8 @@ fn limits(config: &MsfsConfig) -> Limits {
     }
 }
 
-fn connections(config: &MsfsConfig) -> listener::Limits {
-    listener::Limits {
+fn connections(config: &MsfsConfig) -> im_http::Limits {
+    im_http::Limits {
         places: places::Limits {
             total: config.max_connections,
             per_address: config.max_connections_per_address,

@@ -1,13 +1,14 @@
 //! What a request is, and who answers it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use im_blob::BlobStore;
+use im_core::Network;
+use im_http::{Peer, Quota, Serve};
 use im_runtime::Throttle;
 use tracing::debug;
 
@@ -16,12 +17,10 @@ use crate::download::download;
 use crate::form::FormError;
 use crate::metrics::{self, Answered, Metrics};
 use crate::name::Name;
-use crate::pace::{Pace, Turn};
 use crate::probe::Token;
-use crate::quota::Quota;
 use crate::scale::Bounds;
 use crate::scaler::Scaler;
-use crate::upload;
+use crate::upload::{self, Sent};
 
 /// What bounds one request.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,7 @@ pub(crate) struct Limits {
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) scaler: Scaler,
-    pub(crate) quota: Quota,
+    pub(crate) quota: Quota<Network>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     /// What clients reach this server by; `None`: by the address at which they have come.
@@ -50,19 +49,26 @@ pub(crate) struct Shared {
 
 /// A client's connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
-    pub(crate) from: IpAddr,
+struct Client {
+    from: IpAddr,
     /// Base of the URLs that it is told.
-    pub(crate) base: Arc<str>,
-    pub(crate) pace: Pace,
+    base: Arc<str>,
+}
+
+impl Serve for Shared {
+    type Body = Content;
+
+    async fn serve(self: Arc<Self>, peer: Peer, request: Request<Sent>) -> Response<Content> {
+        let client = Client {
+            from: peer.address.ip(),
+            base: base(self.public_url.as_deref(), peer.local),
+        };
+        answer(self, client, request).await
+    }
 }
 
 /// Answers one request.
-pub(crate) async fn answer(
-    shared: Arc<Shared>,
-    client: Client,
-    request: Request<Incoming>,
-) -> Response<Content> {
+async fn answer(shared: Arc<Shared>, client: Client, request: Request<Sent>) -> Response<Content> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let answer = match head.method {
@@ -76,9 +82,7 @@ pub(crate) async fn answer(
             download(&shared, path, &head.headers, is_head, client.from).await
         }
         Method::POST => {
-            client.pace.begin(Turn::Sending);
             let stored = upload::form(&shared, &head.headers, body, client.from).await;
-            client.pace.begin(Turn::Ours);
             count(&shared.metrics, metrics::Request::Form, &stored);
             of_upload(
                 stored.as_ref().map_err(|refusal| *refusal),
@@ -87,9 +91,7 @@ pub(crate) async fn answer(
             )
         }
         Method::PUT => {
-            client.pace.begin(Turn::Sending);
             let stored = upload::put(&shared, &head.headers, path, body, client.from).await;
-            client.pace.begin(Turn::Ours);
             count(&shared.metrics, metrics::Request::Put, &stored);
             of_upload(
                 stored.as_ref().map_err(|refusal| *refusal),
@@ -107,7 +109,7 @@ pub(crate) async fn answer(
         }
     };
     debug!(from = %client.from, method = %head.method, status = answer.status().as_u16(), "request");
-    answer.map(|content| content.at(client.pace))
+    answer
 }
 
 fn count(metrics: &Metrics, request: metrics::Request, stored: &Result<Name, Refusal>) {
@@ -122,4 +124,37 @@ fn count(metrics: &Metrics, request: metrics::Request, stored: &Result<Name, Ref
         Err(Refusal::Gone) => Answered::Gone,
     };
     metrics.answered(request, answered);
+}
+
+/// What the URLs begin with that a client is told who has come at this address.
+fn base(public_url: Option<&str>, local: SocketAddr) -> Arc<str> {
+    match public_url {
+        Some(url) => url.into(),
+        None => {
+            let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+            format!("http://{local}/").into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_the_public_url_or_the_address_at_which_it_came() {
+        let local = |text: &str| text.parse().unwrap();
+        for (public, at, expected) in [
+            (
+                Some("http://f.example.com/a/"),
+                "10.0.0.1:8700",
+                "http://f.example.com/a/",
+            ),
+            (None, "10.0.0.1:8700", "http://10.0.0.1:8700/"),
+            (None, "[2001:db8::1]:8700", "http://[2001:db8::1]:8700/"),
+            (None, "[::ffff:10.0.0.1]:8700", "http://10.0.0.1:8700/"),
+        ] {
+            assert_eq!(&*base(public, local(at)), expected);
+        }
+    }
 }

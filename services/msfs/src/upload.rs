@@ -8,7 +8,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use im_blob::{BlobError, BlobMeta, BlobName, BlobWriter, Put};
-use im_core::Chain;
+use im_core::{Chain, Network};
+use im_http::InTurn;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -18,6 +19,9 @@ use crate::name::{Ending, Name};
 use crate::picture::{PREFIX, Picture};
 use crate::service::Shared;
 
+/// The body of a request.
+pub(crate) type Sent = InTurn<Incoming>;
+
 /// The type of what is no picture.
 const UNKNOWN: &str = "application/octet-stream";
 
@@ -25,7 +29,7 @@ const UNKNOWN: &str = "application/octet-stream";
 pub(crate) async fn form(
     shared: &Shared,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Sent,
     from: IpAddr,
 ) -> Result<Name, Refusal> {
     let mut body = Taken::begin(shared, headers, body, from)?;
@@ -59,7 +63,7 @@ pub(crate) async fn put(
     shared: &Shared,
     headers: &HeaderMap,
     path: &str,
-    body: Incoming,
+    body: Sent,
     from: IpAddr,
 ) -> Result<Name, Refusal> {
     let mut body = Taken::begin(shared, headers, body, from)?;
@@ -78,7 +82,7 @@ pub(crate) async fn put(
 /// The body of an upload: bounded, counted for its address.
 struct Taken<'a> {
     shared: &'a Shared,
-    body: Incoming,
+    body: Sent,
     from: IpAddr,
     /// Bytes that the client has announced.
     announced: Option<u64>,
@@ -91,7 +95,7 @@ impl<'a> Taken<'a> {
     fn begin(
         shared: &'a Shared,
         headers: &HeaderMap,
-        body: Incoming,
+        body: Sent,
         from: IpAddr,
     ) -> Result<Self, Refusal> {
         let announced = headers.get(header::CONTENT_LENGTH);
@@ -100,7 +104,7 @@ impl<'a> Taken<'a> {
         if announced.is_some_and(|length| length > most as u64) {
             return Err(Refusal::TooLarge);
         }
-        let admitted = shared.quota.may_begin(from, Instant::now());
+        let admitted = shared.quota.may_begin(Network::host(from), Instant::now());
         admitted.map_err(Refusal::Limited)?;
         Ok(Self {
             shared,
@@ -133,7 +137,8 @@ impl<'a> Taken<'a> {
                 .checked_sub(bytes.len())
                 .ok_or(Refusal::TooLarge)?;
             let now = Instant::now();
-            self.shared.quota.take(self.from, now, bytes.len());
+            let from = Network::host(self.from);
+            self.shared.quota.take(from, now, bytes.len());
             return Ok(Some(bytes));
         }
         Ok(None)

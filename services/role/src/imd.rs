@@ -1,9 +1,35 @@
 //! The roles of this platform.
 
-use crate::{Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, Workload};
+use crate::{
+    Drain, Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Table, Told, Workload,
+};
 
 /// All roles, and the links between them. Where links leave the order open, it is that of the rows.
 pub const TABLE: Table = Table {
+    roles: &[
+        Role::DB_PROXY,
+        Role::ROUTE,
+        Role::MSFS,
+        Role::MSG,
+        Role::LOGIN,
+        Role::FILE,
+        Role::HTTP_API,
+        Role::PUSH,
+    ],
+    links: &[
+        link::DB_PROXY_ATTACH,
+        link::ROUTE_ATTACH,
+        link::ROUTE_PUBLISH,
+        link::LOGIN_REPORT,
+        link::FILE_ATTACH,
+        link::FOLLOWER_ATTACH,
+        link::ROUTE_PRESENCE,
+    ],
+};
+
+/// The roles that an ImCluster has, and the links between them. The others have no place there yet: they
+/// need more of a cluster than a row can say, such as the administrators' secret.
+pub const IN_CLUSTER: Table = Table {
     roles: &[
         Role::DB_PROXY,
         Role::ROUTE,
@@ -18,18 +44,6 @@ pub const TABLE: Table = Table {
         link::ROUTE_PUBLISH,
         link::LOGIN_REPORT,
         link::FILE_ATTACH,
-    ],
-};
-
-/// The roles that an ImCluster has, and the links between them: its specification has no words yet for
-/// those that an installation can do without.
-pub const IN_CLUSTER: Table = Table {
-    roles: &[Role::DB_PROXY, Role::ROUTE, Role::MSG, Role::LOGIN],
-    links: &[
-        link::DB_PROXY_ATTACH,
-        link::ROUTE_ATTACH,
-        link::ROUTE_PUBLISH,
-        link::LOGIN_REPORT,
     ],
 };
 
@@ -97,8 +111,14 @@ impl Role {
         listeners: &[Listener::client("http", "listen", 8700)],
         admin_port: 10_706,
         kubernetes: Kubernetes {
-            // Its pictures are on a volume.
             workload: Workload::StatefulSet,
+            blobs: true,
+            drain: Some(Drain {
+                key: "stop_grace",
+                seconds: 20,
+                most_seconds: 60,
+            }),
+            told: Told::Url,
             ..Kubernetes::PLAIN
         },
         ..Spec::PLAIN
@@ -166,20 +186,44 @@ impl Role {
         section: "file",
         about: "passes files on, and keeps them for people who are not there",
         listeners: &[
-            Listener::client("client", "client_listen", 8600).behind(""),
+            Listener::client("client", "client_listen", 8600),
             Listener::grpc(8601).behind("-link"),
         ],
         admin_port: 10_705,
         kubernetes: Kubernetes {
             // It keeps files, and a task names the server that has it.
             workload: Workload::StatefulSet,
-            resources: Resources {
-                cpu: "50m",
-                memory: "64Mi",
-                memory_limit: "512Mi",
-            },
+            blobs: true,
+            drain: Some(Drain {
+                key: "drain_time",
+                seconds: 60,
+                most_seconds: 3_540,
+            }),
+            told: Told::Address,
             ..Kubernetes::PLAIN
         },
+        ..Spec::PLAIN
+    });
+
+    /// Answers back offices and administrators. It has no link: it calls db-proxy's administrators' port, and
+    /// nobody calls it but clients.
+    pub const HTTP_API: Self = Self::new(&Spec {
+        name: "http-api",
+        field: "httpApi",
+        section: "http_api",
+        about: "answers back offices over HTTP",
+        listeners: &[Listener::client("http", "listen", 8400)],
+        admin_port: 10_707,
+        ..Spec::PLAIN
+    });
+
+    /// Tells phones of messages while nobody is there to get them.
+    pub const PUSH: Self = Self::new(&Spec {
+        name: "push",
+        field: "push",
+        section: "push",
+        about: "tells phones of messages by APNs, FCM or a webhook",
+        admin_port: 10_708,
         ..Spec::PLAIN
     });
 }
@@ -234,6 +278,26 @@ pub mod link {
         path: "/im.v1.File/Attach",
         from: Role::MSG,
         to: Role::FILE,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// The log, and what a follower keeps of it.
+    pub const FOLLOWER_ATTACH: Link = Link {
+        kind: "follower_attach",
+        path: "/im.v1.Follower/Attach",
+        from: Role::PUSH,
+        to: Role::DB_PROXY,
+        listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// Who is online.
+    pub const ROUTE_PRESENCE: Link = Link {
+        kind: "route_presence",
+        path: "/im.v1.Route/Presence",
+        from: Role::PUSH,
+        to: Role::ROUTE,
         listener: "grpc",
         rollout: Rollout::Server,
     };

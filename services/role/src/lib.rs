@@ -16,5 +16,7 @@ mod table;
 pub use imd::{IN_CLUSTER, TABLE, link as links};
 pub use link::{Link, Rollout};
 pub use page::page;
-pub use role::{Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Workload};
+pub use role::{
+    Drain, Kubernetes, Listener, Reach, Resources, Role, Service, Spec, Told, Workload,
+};
 pub use table::Table;

@@ -18,8 +18,13 @@ pub fn page(table: &Table) -> String {
             (false, true) => "any number, or none",
             (false, false) => "any number",
         };
+        let named = if role.optional {
+            ", where it is named"
+        } else {
+            ""
+        };
         let field = if IN_CLUSTER.roles.contains(role) {
-            format!("`spec.roles.{}`", role.field)
+            format!("`spec.roles.{}`{named}", role.field)
         } else {
             "not yet".to_owned()
         };

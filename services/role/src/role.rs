@@ -96,6 +96,37 @@ pub struct Kubernetes {
     /// Parts of the specification that its pods are made from, as JSON pointers, aside from the role's own
     /// and from what all roles read.
     pub reads: &'static [&'static str],
+    /// Pods of a role that an installation can do without, unless the specification says otherwise.
+    pub replicas: u8,
+    /// Whether it keeps blobs, in the directory of its data: then its pod has a volume, or all of its pods
+    /// a store that they share, as `spec.storage.blobs` says.
+    pub blobs: bool,
+    /// How an optional role lets go at a stop; `None`: at once.
+    pub drain: Option<Drain>,
+    /// What clients are told of where an optional role is.
+    pub told: Told,
+}
+
+/// How a role lets go of its clients at a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Key of the time that clients have, in the role's section of the configuration.
+    pub key: &'static str,
+    /// That time in a cluster unless the specification says otherwise, seconds.
+    pub seconds: i32,
+    /// Longest such time, seconds.
+    pub most_seconds: i32,
+}
+
+/// What clients are told of where a role is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing by the platform.
+    Nothing,
+    /// Host and port of its listener for clients: the keys `public_ip1` and `public_port` of its section.
+    Address,
+    /// A base URL: the key `public_url` of its section.
+    Url,
 }
 
 /// What runs the pods of a role.
@@ -167,6 +198,10 @@ impl Kubernetes {
         tells_load: false,
         knows_replicas: false,
         reads: &[],
+        replicas: 1,
+        blobs: false,
+        drain: None,
+        told: Told::Nothing,
     };
 }
 

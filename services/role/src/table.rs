@@ -146,6 +146,7 @@ mod tests {
             Role::LOGIN,
             Role::FILE,
             Role::MSG,
+            Role::HTTP_API,
         ];
         assert_eq!(order, expected);
         let place = |role| order.iter().position(|other| *other == role);
@@ -164,6 +165,7 @@ mod tests {
             Role::FILE,
             Role::MSG,
             Role::LOGIN,
+            Role::HTTP_API,
         ];
         assert_eq!(order, expected);
         for (place, role) in order.iter().enumerate() {
@@ -219,6 +221,27 @@ mod tests {
         let planned = TABLE.roles.iter();
         let planned = planned.filter(|role| role.kubernetes.workload == Workload::Planned);
         assert_eq!(planned.count(), 1, "one planner, for one role");
+    }
+
+    /// In a cluster, what keeps blobs has a volume of its own, and what is told of has a port for clients.
+    #[test]
+    fn a_role_that_keeps_blobs_or_is_told_of_has_what_that_needs() {
+        for role in TABLE.roles {
+            let kubernetes = role.kubernetes;
+            let own_volume = kubernetes.workload == Workload::StatefulSet;
+            assert!(own_volume || !kubernetes.blobs, "{role}");
+            let is_told = kubernetes.told != crate::Told::Nothing;
+            let mut ports = role.ports();
+            let fronts = ports.any(|port| port.service == crate::Service::Front);
+            assert!(role.optional && fronts || !is_told, "{role}");
+            if let Some(drain) = kubernetes.drain {
+                assert!(
+                    role.optional,
+                    "{role}: others say it in fields of their own"
+                );
+                assert!((1..=drain.most_seconds).contains(&drain.seconds), "{role}");
+            }
+        }
     }
 
     #[test]

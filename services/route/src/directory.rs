@@ -50,6 +50,15 @@ pub struct Limits {
     pub lost_server_grace: std::time::Duration,
 }
 
+/// By which terminals a user is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// A PC.
+    pub pc: bool,
+    /// A phone.
+    pub mobile: bool,
+}
+
 /// Why a session leaves, which decides whether others are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
@@ -244,6 +253,28 @@ impl Directory {
     /// Whether a PC of the user is online; one who is only on a phone counts as offline.
     pub fn pc_online(&self, user: u32) -> bool {
         self.places(user).get(Class::Pc).is_some()
+    }
+
+    /// By which of their terminals a user is reached now. Those of a msg server that was lost are not, nor is
+    /// a phone that signed in as away.
+    pub fn reached(&self, user: u32) -> Reached {
+        let places = self.places(user);
+        let reaches = |class: Class| {
+            let Some((server, key)) = places.get(class) else {
+                return false;
+            };
+            let is_lost = self
+                .servers
+                .get(server)
+                .is_none_or(|it| it.lost_until.is_some());
+            let away =
+                class == Class::Mobile && self.sessions.get(key).is_none_or(Session::is_away);
+            !is_lost && !away
+        };
+        Reached {
+            pc: reaches(Class::Pc),
+            mobile: reaches(Class::Mobile),
+        }
     }
 
     /// PC presence changes since the last call, last state per user; `None` without any.

@@ -3,6 +3,7 @@
 //! It takes whatever input is there, lets it gather per msg server, and sends each of them one batch.
 //! Nothing here waits for a peer: a full link is the business of its [`Outlet`].
 
+mod asks;
 mod calls;
 mod inputs;
 mod outlet;
@@ -17,7 +18,10 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use im_config::RouteConfig;
 use im_proto_rpc::v1::route_item::Item;
-use im_proto_rpc::v1::{Kick, PcStatus, PublishBatch, PublishReplies, RouteCalls, RouteItems};
+use im_proto_rpc::v1::{
+    Kick, PcStatus, PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies, RouteCalls,
+    RouteItems,
+};
 use im_rpc::Link;
 use im_runtime::Readiness;
 use tokio::sync::mpsc;
@@ -29,6 +33,7 @@ use tracing::{info, warn};
 use crate::directory::{Directory, Fanout, Limits, Notice, NoticeKind, ServerId};
 use crate::dump::{RouteDump, ServerDump};
 use crate::metrics::{LinkEnd, Metrics, Refusal, gauge};
+use asks::Asker;
 use calls::Waiting;
 use inputs::{Input, Inputs, LinkId};
 use outlet::{Ended, Flush, Outlet, Position};
@@ -50,6 +55,7 @@ const TICK_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) enum NewLink {
     Msg(Link<RouteItems, RouteCalls>),
     Writer(Link<PublishReplies, PublishBatch>),
+    Asker(Link<PresenceAnswers, PresenceAsks>),
 }
 
 /// Room on a full link, or the end of that link.
@@ -85,6 +91,7 @@ pub(crate) struct Engine {
     notices: Vec<Notice>,
 
     links: HashMap<LinkId, MsgLink>,
+    askers: HashMap<LinkId, Asker>,
     last_link: u64,
     /// By [`ServerId`]; `None` while the server has no link.
     outlets: Vec<Option<Outlet>>,
@@ -128,6 +135,7 @@ impl Engine {
             fanout: Fanout::default(),
             notices: Vec::new(),
             links: HashMap::new(),
+            askers: HashMap::new(),
             last_link: 0,
             outlets: Vec::new(),
             dirty: Vec::new(),
@@ -198,6 +206,7 @@ impl Engine {
         match input {
             Input::Calls(link, calls) => self.calls(link, calls),
             Input::Publish(link, batch) => self.publish(link, batch),
+            Input::Asks(link, asks) => self.asks(link, asks),
             Input::Gone(link) => self.gone(link),
         }
     }
@@ -224,11 +233,13 @@ impl Engine {
                 self.links.insert(id, MsgLink { peer, state });
             }
             NewLink::Writer(link) => self.open_writer(id, link),
+            NewLink::Asker(link) => self.open_asker(id, link),
         }
     }
 
     /// No more inputs come over this link.
     fn gone(&mut self, id: LinkId) {
+        self.end_asker(id);
         if self.writer.as_ref().is_some_and(|writer| writer.link == id) {
             self.writer_gone();
         }

@@ -39,6 +39,8 @@ pub enum Refusal {
     Link,
     /// A link whose first call is not a hello, or that says hello twice.
     Hello,
+    /// A link that asked who is online for too many people at once, or did not take its answers.
+    Asks,
 }
 
 /// Why a link of a msg server ended, as a metric label.

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use im_config::RouteConfig;
-use im_proto_rpc::v1::{PublishBatch, PublishReplies, RouteCalls, RouteItems};
+use im_proto_rpc::v1::{
+    PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+};
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
-use im_rpc::{Accept, Guard, Link, RouteAttach, RoutePublish};
+use im_rpc::{Accept, Guard, Link, RouteAttach, RoutePresence, RoutePublish};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
 use tokio::sync::mpsc;
@@ -83,6 +85,12 @@ impl Accept<PublishReplies, PublishBatch> for Attach {
     }
 }
 
+impl Accept<PresenceAnswers, PresenceAsks> for Attach {
+    fn accept(&self, link: Link<PresenceAnswers, PresenceAsks>) {
+        self.hand_over(NewLink::Asker(link));
+    }
+}
+
 /// A route server that is bound but does not run yet.
 pub struct Server {
     engine: Engine,
@@ -113,6 +121,7 @@ impl Server {
                 Some(
                     grpc.link::<RouteAttach>(attach.clone())
                         .link::<RoutePublish>(attach.clone())
+                        .link::<RoutePresence>(attach.clone())
                         .on(listener)?,
                 )
             }

@@ -7,8 +7,8 @@
 use im_config::LinkConfig;
 use im_order::Span;
 use im_proto_rpc::v1::{
-    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies,
-    RouteCalls, RouteItems,
+    DbCalls, DbResults, FileCalls, FileItems, FollowCalls, FollowItems, LoadReport, LoadSeen,
+    PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
 use prost::Message;
 
@@ -95,6 +95,10 @@ list!(DbResults, results);
 list!(RouteCalls, calls);
 list!(FileCalls, calls);
 list!(FileItems, items);
+list!(FollowCalls, calls);
+list!(FollowItems, items);
+list!(PresenceAsks, asks);
+list!(PresenceAnswers, answers);
 
 impl Batch for RouteItems {
     /// The position moves with the last part: until it is there, not everything up to it has come.

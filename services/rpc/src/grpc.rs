@@ -7,12 +7,12 @@ mod couple;
 mod dial;
 mod service;
 
-pub use dial::{GrpcConnect, GrpcDialer, channel};
+pub use dial::{GrpcConnect, GrpcDialer, channel, lazy_channel};
 pub(crate) use service::LinkService;
 
 use im_proto_rpc::v1::{
-    DbCalls, DbResults, FileCalls, FileItems, LoadReport, LoadSeen, PublishBatch, PublishReplies,
-    RouteCalls, RouteItems,
+    DbCalls, DbResults, FileCalls, FileItems, FollowCalls, FollowItems, LoadReport, LoadSeen,
+    PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies, RouteCalls, RouteItems,
 };
 use im_role::{Link, links};
 
@@ -53,6 +53,10 @@ kinds! {
     LoginReport = LOGIN_REPORT: LoadReport => LoadSeen;
     /// msg to file.
     FileAttach = FILE_ATTACH: FileCalls => FileItems;
+    /// push to db-proxy.
+    FollowerAttach = FOLLOWER_ATTACH: FollowCalls => FollowItems;
+    /// push to route.
+    RoutePresence = ROUTE_PRESENCE: PresenceAsks => PresenceAnswers;
 }
 
 /// HTTP/2 window of one stream: several large batches, so that a fast link never stalls on it.

@@ -17,7 +17,10 @@ pub mod ring;
 pub mod secret;
 pub mod serve;
 
-pub use grpc::{DbProxyAttach, FileAttach, LinkKind, LoginReport, RouteAttach, RoutePublish};
+pub use grpc::{
+    DbProxyAttach, FileAttach, FollowerAttach, LinkKind, LoginReport, RouteAttach, RoutePresence,
+    RoutePublish,
+};
 pub use link::{Accept, Dial, DialError, Link};
 pub use metrics::LinkMetrics;
 pub use peers::{Connect, PeerEvent, Peers};

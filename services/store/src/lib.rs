@@ -34,11 +34,12 @@ pub use traits::audit::{
     AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
     AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote,
 };
-pub use traits::devices::{DeviceStore, DeviceToken};
+pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
     ImportedUser,
 };
+pub use traits::followers::{FollowerHold, FollowerRetry, FollowerStep, FollowerStore};
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
@@ -62,6 +63,7 @@ pub trait Store:
     + SessionStore
     + GroupStore
     + DeviceStore
+    + FollowerStore
     + MeterStore
     + TenureStore
     + TokenStore
@@ -77,6 +79,7 @@ impl<T> Store for T where
         + SessionStore
         + GroupStore
         + DeviceStore
+        + FollowerStore
         + MeterStore
         + TenureStore
         + TokenStore

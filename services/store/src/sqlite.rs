@@ -20,6 +20,7 @@ mod changes;
 mod devices;
 mod directory;
 mod failures;
+mod followers;
 mod groups;
 mod import;
 mod maintenance;

@@ -5,6 +5,7 @@ pub(crate) mod administration;
 pub(crate) mod audit;
 pub(crate) mod devices;
 pub(crate) mod directory;
+pub(crate) mod followers;
 pub(crate) mod groups;
 pub(crate) mod life;
 pub(crate) mod messages;

@@ -144,6 +144,11 @@ impl Publisher {
         *self.0.position.borrow()
     }
 
+    /// The same for those who wait for it to move.
+    pub fn positions(&self) -> watch::Receiver<Option<CommitSeq>> {
+        self.0.position.subscribe()
+    }
+
     /// Sessions that are online, of one user or of all, as the route servers know them. Waits for
     /// `publish.list_timeout` at most.
     ///

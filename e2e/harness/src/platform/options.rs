@@ -22,6 +22,8 @@ pub mod ports {
     pub const FILE: u16 = 8600;
     /// file: msg servers.
     pub const FILE_LINK: u16 = 8601;
+    /// http-api.
+    pub const HTTP_API: u16 = 8400;
     /// Admin port that the harness gives to every process.
     pub const ADMIN: u16 = 9100;
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use im_client::{Password, RawConn, RawError};
-use im_codec::{Command, decode_checked, encode};
+use im_codec::{Command, decode_checked, encode, heartbeat};
 use im_core::ClientType;
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 use tokio::runtime::Handle;
@@ -26,6 +26,8 @@ const PAIRS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(60);
 /// After so long a wait an acknowledgement counts as missing.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// How often receivers send something, as original clients do.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 /// Time for the last messages to reach their receivers.
 const DELIVERY: Duration = Duration::from_secs(3);
 
@@ -217,9 +219,9 @@ async fn speak(speaker: Speaker) {
         floor,
     } = speaker;
     let user = to - 1;
-    let mut seq = 1;
+    let mut seq = 1_u16;
     while !quiet.is_cancelled() {
-        seq += 1;
+        seq = seq.wrapping_add(1).max(1);
         let turn = floor.read().await;
         let begin = Instant::now();
         match say(&mut conn, user, to, seq).await {
@@ -259,12 +261,21 @@ async fn say(conn: &mut RawConn, from: u32, to: u32, seq: u16) -> Result<u32, Ra
 }
 
 async fn listen(pair: u32, mut conn: RawConn, notes: Notes, away: CancellationToken) {
+    let mut beat = Instant::now() + HEARTBEAT;
     loop {
-        let Some(frame) = away
-            .run_until_cancelled(conn.recv(Duration::from_hours(1)))
-            .await
-        else {
+        let Some(frame) = away.run_until_cancelled(conn.recv_until(beat)).await else {
             return;
+        };
+        let frame = match frame {
+            // Silent for two minutes it would be closed, and rightly.
+            Err(RawError::Timeout) => {
+                beat += HEARTBEAT;
+                match conn.send_bytes(&heartbeat(0)).await {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                }
+            }
+            frame => frame,
         };
         match frame {
             Ok(frame) if frame.command() == Some(Command::MsgData) => {

@@ -52,6 +52,8 @@ async fn start(dir: &std::path::Path) -> anyhow::Result<(Process, Duration)> {
         "msfs.listen",
         "msg.listen",
         "file.client_listen",
+        "http_api.listen",
+        "db_proxy.admin_listen",
         "route.listen",
         "db_proxy.listen",
     ] {

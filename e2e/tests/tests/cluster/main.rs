@@ -20,6 +20,7 @@ mod install;
 mod installation;
 mod manifests;
 mod node;
+mod optional;
 mod policies;
 mod prune;
 mod quiet;

@@ -1,7 +1,7 @@
 //! Files from one client to another (S-76, S-77): tasks, transfers online and offline, and what ends them.
 
 mod bounds;
-mod client;
+pub(crate) mod client;
 mod faults;
 mod offline;
 mod online;

@@ -16,8 +16,10 @@
 )]
 
 mod administrators;
+mod api;
 mod audit;
 mod audited;
+mod buckets;
 mod directory;
 mod disk;
 mod dispatch;
@@ -40,6 +42,7 @@ mod pictures;
 mod presence;
 mod processes;
 mod profiles;
+mod push;
 mod remembered;
 mod restored;
 mod retries;

@@ -8,7 +8,7 @@ mod pace;
 mod pixels;
 mod public;
 mod room;
-mod web;
+pub(crate) mod web;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn alone(set: &[&str]) -> (Platform, SocketAddr) {
 }
 
 /// A picture of this size with something to see.
-fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     let shade = |at: u32, of: u32| u8::try_from(at * 255 / of.max(1)).unwrap_or(u8::MAX);
     let pixels = RgbImage::from_fn(width, height, |x, y| {
         image::Rgb([shade(x, width), shade(y, height), 128])
@@ -53,7 +53,7 @@ async fn stored(address: SocketAddr, name: &str, content: &[u8]) -> String {
 }
 
 /// The path that an upload was answered with.
-fn path_of(answer: &Answer) -> String {
+pub(crate) fn path_of(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     let json = answer.json();
     assert_eq!(json["error_code"], 0, "{json}");

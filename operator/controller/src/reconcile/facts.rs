@@ -1,6 +1,8 @@
 //! The facts of a look, for the status.
 
-use im_operator_api::{DrainStatus, Endpoint, ImClusterStatus, ServiceType, SlotState, SlotStatus};
+use im_operator_api::{
+    DrainStatus, Endpoint, Endpoints, ImClusterStatus, ServiceType, SlotState, SlotStatus,
+};
 use im_operator_plan::msg::{Pod as MsgPod, Slot};
 use im_operator_plan::{Desired, Role, names};
 use jiff::{SignedDuration, Timestamp};
@@ -47,9 +49,9 @@ impl Reconciliation<'_> {
             paused: self.cluster.paused,
             warnings: self.cluster.warnings.clone(),
             hints: self.cluster.hints.clone(),
-            login_endpoints: self.login_endpoints(),
+            endpoints: self.endpoints(),
             database: self.database(stages, memory),
-            volume: memory.claim.volume.clone(),
+            volume: self.volumes(memory),
             roles,
             msg: msg.outcome.as_ref().map(|outcome| outcome.summary.clone()),
             assignable: self.assignable(msg, previous),
@@ -207,16 +209,31 @@ impl Reconciliation<'_> {
         }
     }
 
-    fn login_endpoints(&self) -> Vec<Endpoint> {
-        let name = names::component(&self.key.name, Role::LOGIN);
-        let Some(view) = self
-            .children
-            .get(Kind::Service, &name)
-            .and_then(|entry| entry.detail.service())
-        else {
+    /// Where clients go: the Services of the roles that have one for them.
+    fn endpoints(&self) -> Endpoints {
+        let mut endpoints = Endpoints {
+            login: self.endpoints_of(Role::LOGIN),
+            ..Endpoints::default()
+        };
+        let roles = self.cluster.roles().into_iter();
+        for role in roles.filter(|role| role.optional) {
+            let found = self.endpoints_of(role);
+            if !found.is_empty() {
+                endpoints.optional.insert(role.field.to_owned(), found);
+            }
+        }
+        endpoints
+    }
+
+    fn endpoints_of(&self, role: Role) -> Vec<Endpoint> {
+        let name = names::component(&self.key.name, role);
+        let service = self.children.get(Kind::Service, &name);
+        let service = service.and_then(|entry| entry.detail.service());
+        let section = self.cluster.section(role);
+        let configured = section.and_then(|section| section.service.map(|service| service.kind));
+        let Some((view, kind)) = service.zip(configured) else {
             return Vec::new();
         };
-        let kind = self.cluster.spec.roles.login.service.kind;
         view.ports
             .iter()
             .filter_map(|(port_name, port, node_port)| {
@@ -249,7 +266,9 @@ impl Reconciliation<'_> {
             .and_then(|entry| entry.detail.pod())
             .and_then(|view| view.unscheduled.as_deref())
             .filter(|_| self.cluster.data_is_durable());
-        let waiting = unscheduled.zip(memory.claim.unbound.as_deref());
+        let claim = memory.volumes.get(&Role::DB_PROXY);
+        let claim = claim.and_then(|claim| claim.unbound.as_deref());
+        let waiting = unscheduled.zip(claim);
         waiting.map_or(Database::Starting, |(why, claim)| waiting_claim(claim, why))
     }
 }

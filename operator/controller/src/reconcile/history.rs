@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use im_operator_api::labels;
-use im_operator_plan::{Desired, Role};
+use im_operator_plan::{Desired, Role, names};
+use im_role::Listener;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 
@@ -23,6 +24,7 @@ impl Reconciliation<'_> {
                 Some((kind, planned.child.name().to_owned()))
             })
             .collect();
+        wanted.extend(self.needed_by_last_pods());
         if let Some(mirror) = &memory.mirror {
             wanted.extend(mirror.objects.iter().map(|it| (it.kind, it.name.clone())));
         } else if self.mirror_rests(memory) {
@@ -32,6 +34,37 @@ impl Reconciliation<'_> {
         if let Err(error) = prune::prune(&self.applier, self.children, &wanted).await {
             trouble.errors.push(error);
         }
+    }
+
+    /// What the pods of a role that is named no more need until they are gone: they let their clients go
+    /// through Services and policies, and msg servers see by a Service that they go.
+    fn needed_by_last_pods(&self) -> Vec<(Kind, String)> {
+        let present = self.cluster.roles();
+        let roles = self.cluster.known.table.roles.iter().copied();
+        let gone = roles.filter(|role| !present.contains(role));
+        let mut needed = Vec::new();
+        for role in gone.filter(|role| self.has_pods(*role)) {
+            let kinds = [
+                Kind::Service,
+                Kind::NetworkPolicy,
+                Kind::ConfigMap,
+                Kind::ServiceAccount,
+            ];
+            let name = names::component(&self.key.name, role);
+            needed.extend(kinds.map(|kind| (kind, name.clone())));
+            let behind = |port: &Listener| names::behind(&self.key.name, role, port.name);
+            needed.extend(role.ports().map(|port| (Kind::Service, behind(port))));
+        }
+        needed
+    }
+
+    /// Whether a role has pods, those on their way out included.
+    fn has_pods(&self, role: Role) -> bool {
+        self.children.of(Kind::Pod).any(|(_, entry)| {
+            let pod = entry.detail.pod();
+            let component = pod.and_then(|pod| pod.labels.get(labels::COMPONENT));
+            component.is_some_and(|component| component == role.name())
+        })
     }
 
     /// Deletes stored revisions beyond `revisionHistoryLimit` that nothing runs, oldest first.

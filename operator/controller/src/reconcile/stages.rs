@@ -52,13 +52,13 @@ impl Reconciliation<'_> {
     ) -> Stages {
         let mut stages = self.survey(desired);
         trouble.wake(stages.wake_at);
-        self.missing_db_proxy(&mut stages, trouble).await;
+        self.missing_pods(&mut stages, trouble).await;
         if self.cluster.paused {
             return stages;
         }
         self.prove(desired, &mut stages, memory, trouble).await;
         for planned in &desired.children {
-            if self.is_held(planned, &stages) || self.makes_way(&planned.child, trouble).await {
+            if self.is_held(planned, &stages) || self.makes_way(planned, trouble).await {
                 continue;
             }
             match planned.child.to_json() {
@@ -79,18 +79,18 @@ impl Reconciliation<'_> {
     /// Whether a StatefulSet makes way for another one: that of an earlier operator for one that replaces
     /// pods which do not get ready, and one whose claim asks for another size. Neither can be changed on
     /// the object; its pods and volumes stay as they are.
-    async fn makes_way(&self, child: &Child, trouble: &mut Trouble) -> bool {
-        let Child::StatefulSet(_) = child else {
+    async fn makes_way(&self, planned: &Planned, trouble: &mut Trouble) -> bool {
+        let (Child::StatefulSet(_), Stage::Of(role)) = (&planned.child, planned.stage) else {
             return false;
         };
-        let name = child.name();
+        let name = planned.child.name();
         let differs = self
             .children
             .get(Kind::StatefulSet, name)
             .filter(|entry| owned(entry, self.applier.uid))
             .filter(|entry| {
                 let view = entry.detail.workload();
-                view.is_some_and(|view| view.ordered || self.has_other_size(view))
+                view.is_some_and(|view| view.ordered || self.has_other_size(role, view))
             });
         let Some(entry) = differs else {
             return false;
@@ -104,10 +104,9 @@ impl Reconciliation<'_> {
     }
 
     /// Whether the claim of a StatefulSet asks for another size than the specification.
-    fn has_other_size(&self, view: &WorkloadView) -> bool {
-        let wanted = self.cluster.volume_size();
-        let both = view.volume.as_deref().zip(wanted.as_deref());
-        both.is_some_and(|(live, wanted)| Quantity::parse(live) != Quantity::parse(wanted))
+    fn has_other_size(&self, role: Role, view: &WorkloadView) -> bool {
+        let both = view.volume.as_deref().zip(self.cluster.volume(role));
+        both.is_some_and(|(live, wanted)| Quantity::parse(live) != Quantity::parse(&wanted.size))
     }
 
     /// Takes the number of pods out of a Deployment of which an autoscaler owns it.
@@ -136,27 +135,27 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Why the StatefulSet has no pod, which only events tell. They are read while it has none.
-    async fn missing_db_proxy(&self, stages: &mut Stages, trouble: &mut Trouble) {
-        let Some(facts) = stages.roles.get_mut(&Role::DB_PROXY) else {
-            return;
-        };
-        let name = names::component(&self.key.name, Role::DB_PROXY);
-        let entry = self.children.get(Kind::StatefulSet, &name);
-        let Some(entry) = entry.filter(|_| facts.observed.replicas < facts.wanted) else {
-            return;
-        };
-        let age = entry
-            .seen
-            .changed_by_us()
-            .map(|at| self.now.duration_since(at));
-        if age.is_some_and(|age| age >= MISSING) {
-            match crate::events::why_no_pod(&self.applier, &entry.seen.uid).await {
-                Ok(why) => facts.observed.failure = why,
-                Err(error) => trouble.errors.push(error),
+    /// Why a StatefulSet has no pod, which only events tell. They are read while it has none.
+    async fn missing_pods(&self, stages: &mut Stages, trouble: &mut Trouble) {
+        let sets = stages.roles.values_mut();
+        for facts in sets.filter(|facts| is_stateful(facts.role)) {
+            let name = names::component(&self.key.name, facts.role);
+            let entry = self.children.get(Kind::StatefulSet, &name);
+            let Some(entry) = entry.filter(|_| facts.observed.replicas < facts.wanted) else {
+                continue;
+            };
+            let age = entry
+                .seen
+                .changed_by_us()
+                .map(|at| self.now.duration_since(at));
+            if age.is_some_and(|age| age >= MISSING) {
+                match crate::events::why_no_pod(&self.applier, &entry.seen.uid).await {
+                    Ok(why) => facts.observed.failure = why,
+                    Err(error) => trouble.errors.push(error),
+                }
             }
+            trouble.wake(self.now.checked_add(MISSING).ok());
         }
-        trouble.wake(self.now.checked_add(MISSING).ok());
     }
 
     /// Makes one child be as wanted.
@@ -218,7 +217,7 @@ impl Reconciliation<'_> {
             let unseen = live.is_none_or(|(view, _)| !view.observed && view.replicas == 0);
             let facts = match live {
                 // While another StatefulSet takes its place the pods serve all the same.
-                _ if role == Role::DB_PROXY && unseen => {
+                _ if is_stateful(role) && unseen => {
                     let pods: Vec<&PodView> = self.pods_of(role).map(|(pod, _)| pod).collect();
                     RoleFacts::of_pods(role, wanted, revision, &pods)
                 }
@@ -226,7 +225,9 @@ impl Reconciliation<'_> {
             };
             stages.roles.insert(role, facts);
         }
-        stages.wake_at = self.db_proxy_deadline(&mut stages);
+        let sets = stages.roles.values_mut();
+        let deadlines = sets.filter_map(|facts| self.stateful_deadline(facts));
+        stages.wake_at = deadlines.min();
         let msg_rolled_out = self.msg_rolled_out(&desired.msg.revision);
         let mut done: Vec<Role> = stages
             .roles
@@ -239,7 +240,10 @@ impl Reconciliation<'_> {
         }
         let held = |role: Role, exists: bool| {
             let mut before = self.cluster.known.table.waits_for(role, exists).into_iter();
-            before.any(|other| roles.contains(&other) && !done.contains(&other))
+            // One that an installation can do without does not keep the others from coming into being.
+            before.any(|other| {
+                roles.contains(&other) && !done.contains(&other) && (exists || !other.optional)
+            })
         };
         for facts in stages.roles.values_mut() {
             let live = facts.live_revision.as_deref();
@@ -253,14 +257,16 @@ impl Reconciliation<'_> {
     }
 
     /// A StatefulSet has no deadline of its own. Returns when it passes.
-    fn db_proxy_deadline(&self, stages: &mut Stages) -> Option<Timestamp> {
-        let name = names::component(&self.key.name, Role::DB_PROXY);
-        let entry = self.children.get(Kind::StatefulSet, &name)?;
-        let facts = stages.roles.get_mut(&Role::DB_PROXY)?;
-        if facts.rolled_out || facts.live_revision.as_deref() != Some(&facts.update_revision) {
+    fn stateful_deadline(&self, facts: &mut RoleFacts) -> Option<Timestamp> {
+        if !is_stateful(facts.role) || facts.rolled_out {
             return None;
         }
-        let pods = self.pods_of(Role::DB_PROXY);
+        let name = names::component(&self.key.name, facts.role);
+        let entry = self.children.get(Kind::StatefulSet, &name)?;
+        if facts.live_revision.as_deref() != Some(&facts.update_revision) {
+            return None;
+        }
+        let pods = self.pods_of(facts.role);
         let changes = pods.flat_map(|(pod, _)| [pod.created, pod.ready_changed]);
         let last = changes
             .chain([entry.seen.changed_by_us()])
@@ -350,4 +356,8 @@ impl Reconciliation<'_> {
     pub(crate) fn msg_exists(&self) -> bool {
         sets(self.children).any(|(_, entry, _)| owned(entry, self.applier.uid))
     }
+}
+
+fn is_stateful(role: Role) -> bool {
+    role.kubernetes.workload == Workload::StatefulSet
 }

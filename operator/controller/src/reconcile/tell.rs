@@ -246,6 +246,9 @@ fn current(status: &ImClusterStatus, role: Role) -> Option<&String> {
     if role == Role::MSG {
         return roles.msg.as_ref()?.current_revision.as_ref();
     }
+    if role.optional {
+        return roles.optional.get(role.field)?.current_revision.as_ref();
+    }
     let others = [
         (Role::DB_PROXY, &roles.db_proxy),
         (Role::ROUTE, &roles.route),

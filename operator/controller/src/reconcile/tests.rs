@@ -12,6 +12,7 @@ use world::{World, key};
 
 mod cost;
 mod idle;
+mod optional;
 mod recovery;
 mod secrets;
 mod spans;

@@ -1,8 +1,9 @@
-//! The claim of the database's volume, which outlives its StatefulSet and the ImCluster, and may grow.
+//! The claims of volumes, which outlive their StatefulSets and the ImCluster, and may grow.
 //!
 //! The controller of StatefulSets makes the claim and never looks at it again. What grows a volume is
 //! not in the operator's hands: it raises what the claim asks for, and tells how far that is.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use im_operator_api::labels;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{Reconciliation, Trouble};
 use crate::apply::{ApplyError, owning};
-use crate::context::Memory;
+use crate::context::{ClaimMemory, Memory};
 use crate::recorder::Reason;
 use crate::status::Volume;
 
@@ -24,69 +25,89 @@ use crate::status::Volume;
 const AGAIN: Duration = Duration::from_secs(10);
 
 impl Reconciliation<'_> {
-    /// Makes the claim be as it should be: without the label by which tools that apply manifests would
-    /// delete it, and as large as the specification says. One that needs nothing more is read once by
+    /// Makes the claims be as they should be: without the label by which tools that apply manifests would
+    /// delete them, and as large as the specification says. One that needs nothing more is read once by
     /// each process, and after another size is asked for.
-    pub(crate) async fn claim(&self, memory: &mut Memory, trouble: &mut Trouble) {
-        let Some(wanted) = self.cluster.volume_size() else {
-            memory.claim.volume = Volume::LargeEnough;
-            return;
-        };
-        let made = self.pods_of(Role::DB_PROXY).next().is_some();
-        let known = &memory.claim;
+    pub(crate) async fn keep_claims(&self, memory: &mut Memory, trouble: &mut Trouble) {
+        let with_volume = |role: &Role| self.cluster.volume(*role).is_some();
+        memory.volumes.retain(|role, _| with_volume(role));
+        for role in self.cluster.roles().into_iter().filter(with_volume) {
+            self.claim(role, memory, trouble).await;
+        }
+    }
+
+    async fn claim(&self, role: Role, memory: &mut Memory, trouble: &mut Trouble) {
+        let wanted = self.cluster.volume(role).unwrap_or_default().size;
+        let made = self.pods_of(role).next().is_some();
+        let Memory { volumes, told, .. } = memory;
+        let known = volumes.entry(role).or_default();
         let seen = known.wanted == wanted;
         if !made || seen && known.volume == Volume::LargeEnough {
             return;
         }
         let due = known.looked.is_none_or(|at| at.elapsed() >= AGAIN);
+        let name = names::claim(&self.key.name, role);
         if due || !seen {
-            match self.keep_claim(&wanted).await {
+            match self.keep_claim(&name, &wanted).await {
                 Ok(Some((volume, claim))) => {
                     // What the status tells of it needs no other look.
                     let unbound = volume == Volume::Unknown;
-                    memory.claim.unbound = unbound.then(|| Box::new(claim));
-                    memory.claim.volume = volume;
-                    memory.claim.wanted = wanted;
-                    memory.claim.looked = Some(Instant::now());
+                    known.unbound = unbound.then(|| Box::new(claim));
+                    known.volume = volume;
+                    known.wanted = wanted;
+                    known.looked = Some(Instant::now());
                 }
                 Ok(None) => {}
                 Err(error) => trouble.errors.push(error),
             }
         }
-        self.tell_volume(memory).await;
-        if matches!(memory.claim.volume, Volume::TooSmall { .. }) {
+        self.tell_volume(&name, known, &mut told.volumes).await;
+        if matches!(known.volume, Volume::TooSmall { .. }) {
             let again = self.now.checked_add(AGAIN);
             trouble.wake(again.ok());
         }
     }
 
-    /// Says what has become of the volume, once.
-    async fn tell_volume(&self, memory: &mut Memory) {
-        let told = &mut memory.told.volume;
-        match &memory.claim.volume {
-            Volume::TooSmall { reason, message } if told != message => {
+    /// Says what has become of a volume, once.
+    async fn tell_volume(
+        &self,
+        claim: &str,
+        known: &ClaimMemory,
+        told: &mut BTreeMap<String, String>,
+    ) {
+        match &known.volume {
+            Volume::TooSmall { reason, message } if told.get(claim) != Some(message) => {
                 let reason = match *reason {
                     RESIZING | PENDING => Reason::VolumeGrowing,
                     _ => Reason::VolumeNotGrown,
                 };
                 self.record(reason, message).await;
-                told.clone_from(message);
+                told.insert(claim.to_owned(), message.clone());
             }
-            Volume::LargeEnough if !told.is_empty() => {
-                let note = format!("the volume has {}", memory.claim.wanted);
+            Volume::LargeEnough if told.remove(claim).is_some() => {
+                let note = format!("the volume of {claim} has {}", known.wanted);
                 self.record(Reason::VolumeGrown, &note).await;
-                told.clear();
             }
             _ => {}
         }
     }
 
+    /// How all volumes are together.
+    pub(crate) fn volumes(&self, memory: &Memory) -> Volume {
+        let roles = self.cluster.roles().into_iter();
+        let with_volume = roles.filter(|role| self.cluster.volume(*role).is_some());
+        Volume::all(with_volume.map(|role| {
+            let known = memory.volumes.get(&role);
+            known.map(|known| known.volume.clone()).unwrap_or_default()
+        }))
+    }
+
     /// Makes the claim be as it should be, if it is there. Returns what it is then.
     async fn keep_claim(
         &self,
+        name: &str,
         wanted: &str,
     ) -> Result<Option<(Volume, PersistentVolumeClaim)>, ApplyError> {
-        let name = names::claim(&self.key.name);
         let failed = |verb: &'static str| {
             let what = format!("PersistentVolumeClaim {name}");
             move |source: kube::Error| ApplyError::Api {
@@ -97,14 +118,14 @@ impl Reconciliation<'_> {
         };
         let client = self.ctx.client.clone();
         let api: Api<PersistentVolumeClaim> = Api::namespaced(client, &self.key.namespace);
-        let claim = api.get_opt(&name).await.map_err(failed("read"))?;
+        let claim = api.get_opt(name).await.map_err(failed("read"))?;
         let Some(mut claim) = claim else {
             return Ok(None);
         };
         let parameters = owning();
         if let Some(change) = change(&claim, &self.key.name) {
             claim = api
-                .patch(&name, &parameters, &Patch::Merge(&change))
+                .patch(name, &parameters, &Patch::Merge(&change))
                 .await
                 .map_err(failed("patch"))?;
         }
@@ -113,7 +134,7 @@ impl Reconciliation<'_> {
                 "metadata": {"uid": claim.metadata.uid},
                 "spec": {"resources": {"requests": {"storage": wanted}}},
             });
-            match api.patch(&name, &parameters, &Patch::Merge(&size)).await {
+            match api.patch(name, &parameters, &Patch::Merge(&size)).await {
                 Ok(grown) => claim = grown,
                 // Retried without anybody's hand, and the rest of the installation is looked after.
                 Err(kube::Error::Api(status)) if [403, 422].contains(&status.code) => {
@@ -197,6 +218,7 @@ fn progress(claim: &PersistentVolumeClaim, wanted: &str) -> Volume {
 /// The volume of a claim that the API server does not let ask for more.
 fn refused(claim: &PersistentVolumeClaim, wanted: &str, why: &str) -> Volume {
     let has = has(claim).unwrap_or_default();
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
     let class = claim.spec.as_ref();
     let class = class
         .and_then(|spec| spec.storage_class_name.as_deref())
@@ -204,13 +226,15 @@ fn refused(claim: &PersistentVolumeClaim, wanted: &str, why: &str) -> Volume {
     if why.contains("exceeded quota") {
         return Volume::TooSmall {
             reason: "QuotaExceeded",
-            message: format!("the volume has {has} and cannot grow to {wanted}: {why}"),
+            message: format!(
+                "PersistentVolumeClaim {name} has {has} and cannot grow to {wanted}: {why}"
+            ),
         };
     }
     Volume::TooSmall {
         reason: "ExpansionNotAllowed",
         message: format!(
-            "the volume has {has} and cannot grow to {wanted}: its StorageClass {class} must have \
+            "PersistentVolumeClaim {name} has {has} and cannot grow to {wanted}: its StorageClass {class} must have \
              allowVolumeExpansion: {why}"
         ),
     }

@@ -1,8 +1,8 @@
 //! The whole status from the facts.
 
-use im_operator_api::{
-    Endpoints, ImClusterStatus, MsgStatus, RoleStatus, RolesStatus, condition as name,
-};
+use std::collections::BTreeMap;
+
+use im_operator_api::{ImClusterStatus, MsgStatus, RoleStatus, RolesStatus, condition as name};
 use im_operator_plan::Role;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -44,19 +44,29 @@ pub(crate) fn status(facts: &Facts, previous: &ImClusterStatus) -> ImClusterStat
         },
         operator_version: Some(facts.operator_version.clone()),
         selector: Some(facts.selector.clone()),
-        endpoints: Some(Endpoints {
-            login: facts.login_endpoints.clone(),
-        }),
+        endpoints: Some(facts.endpoints.clone()),
         roles: Some(RolesStatus {
             login: other(Role::LOGIN, before.login.as_ref()),
             msg: Some(msg_status(facts, before.msg.as_ref())),
             route: other(Role::ROUTE, before.route.as_ref()),
             db_proxy: other(Role::DB_PROXY, before.db_proxy.as_ref()),
+            optional: optional(facts, &before),
         }),
         slots: facts.slots.iter().take(MAX_SLOTS).cloned().collect(),
         drains: facts.drains.iter().take(MAX_DRAINS).cloned().collect(),
         conditions,
     }
+}
+
+/// The roles that this installation need not have and has, by their fields.
+fn optional(facts: &Facts, before: &RolesStatus) -> BTreeMap<String, RoleStatus> {
+    let roles = facts.roles.iter().filter(|facts| facts.role.optional);
+    let status = roles.map(|facts| {
+        let field = facts.role.field;
+        let status = role_status(facts, before.optional.get(field));
+        (field.to_owned(), status)
+    });
+    status.collect()
 }
 
 /// The status of an ImCluster at which the first look has begun.

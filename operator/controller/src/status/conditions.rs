@@ -184,12 +184,7 @@ pub(crate) fn phase(conditions: &[Condition], paused: bool) -> Phase {
 }
 
 fn available(facts: &Facts) -> Finding {
-    let missing: Vec<&str> = facts
-        .roles
-        .iter()
-        .filter(|role| role.wanted > 0 && role.observed.ready == 0)
-        .map(|role| role.role.field)
-        .collect();
+    let missing = without_pods(facts, false);
     if !missing.is_empty() {
         let message = format!("No pod is ready of: {}", missing.join(", "));
         return finding(name::AVAILABLE, false, "RoleUnavailable", message);
@@ -198,8 +193,25 @@ fn available(facts: &Facts) -> Finding {
         let message = "No msg pod can be handed out to clients";
         return finding(name::AVAILABLE, false, "RoleUnavailable", message);
     }
-    let message = "Every role has a ready pod";
+    // What clients can do without makes the installation no less available.
+    let missing = without_pods(facts, true);
+    let but = if missing.is_empty() {
+        String::new()
+    } else {
+        format!(" but {}", missing.join(", "))
+    };
+    let message = format!("Every role{but} has a ready pod");
     finding(name::AVAILABLE, true, "MinimumReplicasAvailable", message)
+}
+
+/// Roles without a ready pod that are to have some: those that an installation can do without, or the others.
+fn without_pods(facts: &Facts, optional: bool) -> Vec<&'static str> {
+    let roles = facts.roles.iter();
+    let missing = roles.filter(|it| it.wanted > 0 && it.observed.ready == 0);
+    missing
+        .filter(|it| it.role.optional == optional)
+        .map(|it| it.role.field)
+        .collect()
 }
 
 fn progressing(facts: &Facts) -> Finding {
@@ -319,7 +331,8 @@ fn degraded(facts: &Facts) -> Finding {
         .roles
         .iter()
         .filter(|role| role.live_revision.as_deref() == Some(&role.update_revision))
-        .filter(|role| role.observed.ready > 0 && role.observed.ready < role.wanted)
+        .filter(|role| role.observed.ready > 0 || role.role.optional)
+        .filter(|role| role.observed.ready < role.wanted)
         .map(|role| {
             format!(
                 "{} of {} {} pods are ready",

@@ -24,6 +24,7 @@ fn with(spec: &ImClusterSpec, role: Role) -> Option<Section<'_>> {
         pdb: Some(&PDB),
         service: None,
         common: &COMMON,
+        optional: None,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "ephemeral",
     "ipv6",
     "dual-stack",
@@ -21,6 +21,7 @@ const OTHERS: [&str; 7] = [
     "load-balancer",
     "all-fields",
     "older-servers",
+    "files-and-pictures",
 ];
 
 /// Equal lines that stand around those that differ.

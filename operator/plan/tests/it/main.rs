@@ -13,6 +13,7 @@ mod echo;
 mod golden;
 mod mirror;
 mod network;
+mod optional;
 mod pods;
 mod revisions;
 mod slots;

@@ -33,6 +33,8 @@ pub(super) enum Bound {
     Signature,
     /// Length of a push token.
     Token,
+    /// Devices of a person that are told of messages.
+    PushTargets,
     /// Length of a group's name.
     GroupName,
     /// Members of a group.

@@ -1,4 +1,4 @@
-//! A user's own settings: push token and night shield.
+//! A user's own settings: push tokens and night shield.
 
 use bytes::Bytes;
 use im_codec::Command;
@@ -6,13 +6,14 @@ use im_proto_teamtalk::login::{
     ImDeviceTokenReq, ImDeviceTokenRsp, ImPushShieldReq, ImPushShieldRsp, ImQueryPushShieldReq,
     ImQueryPushShieldRsp,
 };
-use im_store::DeviceToken;
+use im_store::{PushTarget, Told};
 
 use super::{Answers, Asker, Bound, Handled, Reply, decode};
 
 impl Answers {
-    /// 0x0108: phones only. A token has one owner; an empty one is forgotten, which is also what a
-    /// phone's logout asks for.
+    /// 0x0108: phones only. A person may have several, and a token has one owner. An empty one forgets what
+    /// the session has registered, which is also what a phone's logout asks for; a session that has
+    /// registered nothing forgets all of its kind of phone, since nobody knows which of them it is.
     pub(super) async fn device_token(&self, asker: Asker, body: Bytes) -> Handled {
         let Some(request) = decode::<ImDeviceTokenReq>(body) else {
             return Ok(Reply::Silent);
@@ -29,19 +30,33 @@ impl Answers {
             return Ok(Reply::Silent);
         }
         // What is set already is not written again.
-        let held = self.store.device_tokens(&[asker.user]).await?.pop();
+        let held = self.store.push_targets(&[asker.user]).await?;
         if token.is_empty() {
-            if held.is_some() {
-                self.store.clear_device_token(asker.user).await?;
+            let kind = |told: &Told| told.target.client_type == client_type;
+            if held
+                .iter()
+                .any(|told| kind(told) || told.target.session == asker.origin)
+            {
+                self.store
+                    .clear_push_targets(asker.user, client_type, asker.origin)
+                    .await?;
             }
         } else {
-            let token = DeviceToken {
+            let target = PushTarget {
                 user: asker.user,
                 client_type,
                 token,
+                session: asker.origin,
             };
-            if held.as_ref() != Some(&token) {
-                self.store.set_device_token(&token).await?;
+            if !held.iter().any(|told| told.target == target) {
+                let most = self.limits().max_push_targets;
+                let others = held.iter().filter(|told| told.target.token != target.token);
+                self.fits(
+                    Bound::PushTargets,
+                    others.count().saturating_add(1),
+                    usize::try_from(most).unwrap_or(usize::MAX),
+                );
+                self.store.set_push_target(&target, most).await?;
             }
         }
         Ok(Reply::one(

@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
-use nix::sys::statvfs::statvfs;
 
-use crate::{BlobError, BlobInfo, BlobName, BlobPage, Room, record};
+use crate::spool::sync_dir;
+use crate::{BlobError, BlobInfo, BlobName, BlobPage, record};
 
 /// Makes the folder of a blob, so that finishing it has no other name to make durable than its own.
 pub(super) fn make_folder_of(path: &Path) -> Result<(), BlobError> {
@@ -95,19 +95,4 @@ fn names(folder: &Path) -> io::Result<Vec<BlobName>> {
     }
     names.sort_unstable();
     Ok(names)
-}
-
-/// Makes names in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Room of the file system, for whoever is not its administrator.
-pub(super) fn room(root: &Path) -> Result<Room, BlobError> {
-    let stat = statvfs(root).map_err(|errno| BlobError::Unavailable(errno.into()))?;
-    let unit = stat.fragment_size();
-    Ok(Room {
-        free: stat.blocks_available().saturating_mul(unit),
-        all: stat.blocks().saturating_mul(unit),
-    })
 }

@@ -39,3 +39,5 @@ macro_rules! blob_contract {
 }
 
 blob_contract!(directory, crate::directory::TempStore::open());
+#[cfg(feature = "s3")]
+blob_contract!(s3, crate::s3::TempStore::open());

@@ -1,4 +1,4 @@
-//! Tests of blob stores: the contract of the trait, and what is particular to a directory.
+//! Tests of blob stores: the contract of the trait, and what is particular to a directory and to a bucket.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,3 +9,5 @@
 
 mod contract;
 mod directory;
+#[cfg(feature = "s3")]
+mod s3;

@@ -41,6 +41,37 @@ fn the_smallest_manifest_runs_with_the_defaults_of_a_cluster() {
     assert_eq!(config.msg.max_connections, 20_000);
     assert_eq!(config.msg.soft_max_sessions, 17_000);
     assert_eq!(config.log.filter, "info");
+    // As in a cluster: off unless named.
+    assert!(!config.file.enabled && !config.msfs.enabled);
+}
+
+#[test]
+fn optional_roles_run_where_they_are_named() {
+    let manifest = with_spec(
+        "
+  storage: {blobs: {type: Volume, volume: {size: 5Gi}}}
+  roles:
+    msg: {drain: {maxSeconds: 20}}
+    file: {ports: {client: 8610, grpc: 8611}, drain: {maxSeconds: 7}, external: {host: files.example.com}}
+    msfs: {}
+",
+    )
+    .unwrap();
+    let unused = [
+        "spec.roles.file.ports.grpc",
+        "spec.storage.blobs.volume.size",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
+    let config = config(&manifest);
+    assert!(config.file.enabled && config.msfs.enabled);
+    assert_eq!(config.file.client_listen, "127.0.0.1:8610");
+    assert_eq!(config.file.public_ip1, "files.example.com");
+    assert_eq!(config.file.drain_time, Span::seconds(7));
+    assert_eq!(config.msfs.listen, "127.0.0.1:8700");
+    assert_eq!(config.msfs.public_url, "", "where the client has come");
+    // msg, file and msfs stop one after another.
+    assert_eq!(config.process.stop_timeout, Span::seconds(20 + 7 + 20 + 50));
 }
 
 #[test]
@@ -203,14 +234,20 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 10] = [
+const OF_A_CLUSTER: [&str; 16] = [
     "data_dir",
     "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
     "db_proxy.admin_secret_file",
+    "file.public_ip1",
+    "file.public_port",
+    "login.msfs_file",
     "login.replicas_file",
+    "msfs.probe",
+    "msfs.public_url",
     "msg.public_endpoint_file",
     "peers.db_proxy",
+    "peers.file",
     "peers.login",
     "peers.route",
     "secret_file",
@@ -268,6 +305,8 @@ spec:
       config: {msg.rate_limit: \"50\", msg.presence.notify: related}
     route: {ports: {peer: 8201}}
     dbProxy: {ports: {grpc: 10602}}
+    file: {ports: {client: 8610}, drain: {maxSeconds: 7}}
+    msfs: {drain: {maxSeconds: 8}}
 ";
     let value: Value = serde_saphyr::from_str(text).unwrap();
     let cluster = in_a_cluster(&value);
@@ -282,7 +321,9 @@ spec:
             _ if OF_A_CLUSTER.contains(&key.as_str()) => assert_eq!(here, None, "{key}"),
             None => assert_eq!(here, Some(value), "{key}"),
             Some(Differs::LeftOut) => assert_eq!(here, None, "{key}"),
-            Some(Differs::OneFilter) => assert!(here.is_some(), "{key}"),
+            Some(Differs::OneFilter | Differs::OneAfterAnother) => {
+                assert!(here.is_some(), "{key}");
+            }
             Some(Differs::Loopback) => {
                 let local = value.as_str().unwrap().replace("[::]", "127.0.0.1");
                 assert_eq!(here, Some(&Toml::String(local)), "{key}");
@@ -297,5 +338,6 @@ spec:
         .keys()
         .filter(|key| !cluster.contains_key(*key))
         .collect();
-    assert!(only_here.is_empty(), "{only_here:?}");
+    // A pod runs its role anyway.
+    assert_eq!(only_here, ["file.enabled", "msfs.enabled"]);
 }

@@ -1,6 +1,6 @@
 //! How each role is bound.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,11 +8,14 @@ use anyhow::Context;
 use im_config::{LoginConfig, WHERE_ASKED};
 use im_db_proxy::RememberKeys;
 use im_role::Role;
-use im_rpc::{DbProxyAttach, FileAttach, LoginReport, RouteAttach, RoutePublish, Secret};
+use im_rpc::{
+    DbProxyAttach, FileAttach, FollowerAttach, LoginReport, RouteAttach, RoutePresence,
+    RoutePublish, Secret,
+};
 use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
-use super::{Shared, store};
+use super::{Shared, blobs, store};
 use crate::config::BadConfig;
 use crate::connect::ADMIN_ADDRESS;
 
@@ -27,6 +30,8 @@ pub(super) const BINDS: &[(Role, Bind)] = &[
     (Role::LOGIN, |assembly| Box::pin(login(assembly))),
     (Role::MSG, |assembly| Box::pin(msg(assembly))),
     (Role::FILE, |assembly| Box::pin(file(assembly))),
+    (Role::HTTP_API, |assembly| Box::pin(http_api(assembly))),
+    (Role::PUSH, |assembly| Box::pin(push(assembly))),
 ];
 
 async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
@@ -40,6 +45,7 @@ async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
     }
     assembly.local.serve::<RouteAttach>(route.attach());
     assembly.local.serve::<RoutePublish>(route.attach());
+    assembly.local.serve::<RoutePresence>(route.attach());
     assembly.part(Role::ROUTE, |stop| route.run(stop));
     Ok(())
 }
@@ -61,6 +67,7 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
     let db_proxy = im_db_proxy::Server::bind(config, deps).await?;
     note_db_proxy(assembly, &db_proxy.bound())?;
     assembly.local.serve::<DbProxyAttach>(db_proxy.attach());
+    assembly.local.serve::<FollowerAttach>(db_proxy.follow());
     assembly.part(Role::DB_PROXY, |stop| db_proxy.run(stop));
     let log = assembly
         .shared
@@ -75,14 +82,11 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
 fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow::Result<()> {
     let section = Role::DB_PROXY.section;
     assembly.note(section, "grpc", bound.grpc);
-    let Some(mut admin) = bound.admin else {
+    let Some(admin) = bound.admin else {
         return Ok(());
     };
     assembly.note(section, "admin", admin);
-    if admin.ip().is_unspecified() {
-        // A listener of all addresses has this one, in either family.
-        admin.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
+    let admin = from_here(admin);
     let path = assembly.shared.data_dir()?.join(ADMIN_ADDRESS);
     std::fs::write(&path, format!("{admin}\n")).with_context(|| format!("write {}", path.display()))
 }
@@ -90,7 +94,11 @@ fn note_db_proxy(assembly: &mut Assembly, bound: &im_db_proxy::Bound) -> anyhow:
 async fn msfs(assembly: &mut Assembly) -> anyhow::Result<()> {
     let deps = im_msfs::Deps {
         context: assembly.shared.context.clone(),
-        dir: assembly.shared.pictures()?,
+        pictures: blobs::place(
+            &assembly.shared.config,
+            "pictures",
+            assembly.shared.pictures()?,
+        ),
     };
     let msfs = im_msfs::Server::bind(assembly.shared.config.msfs.clone(), deps).await?;
     assembly.note(Role::MSFS.section, "http", msfs.bound());
@@ -155,7 +163,11 @@ async fn file(assembly: &mut Assembly) -> anyhow::Result<()> {
     let deps = im_file::Deps {
         context: assembly.shared.context.clone(),
         guard: assembly.guard(),
-        directory: assembly.shared.file_directory()?,
+        files: blobs::place(
+            &assembly.shared.config,
+            "files",
+            assembly.shared.file_directory()?,
+        ),
     };
     let file = im_file::Server::bind(assembly.shared.config.file.clone(), deps).await?;
     let section = Role::FILE.section;
@@ -166,6 +178,56 @@ async fn file(assembly: &mut Assembly) -> anyhow::Result<()> {
     }
     assembly.local.serve::<FileAttach>(file.attach());
     assembly.part(Role::FILE, |stop| file.run(stop));
+    Ok(())
+}
+
+async fn http_api(assembly: &mut Assembly) -> anyhow::Result<()> {
+    let config = assembly.shared.config.http_api.clone();
+    let db_proxy = match assembly.guard() {
+        Some(_) => config.db_proxy.clone(),
+        None => administrators_port(assembly)?,
+    };
+    let deps = im_http_api::Deps {
+        context: assembly.shared.context.clone(),
+        db_proxy,
+        secret: assembly.shared.admin_secret()?,
+    };
+    let http_api = im_http_api::Server::bind(config, deps).await?;
+    assembly.note(Role::HTTP_API.section, "http", http_api.bound());
+    assembly.part(Role::HTTP_API, |stop| http_api.run(stop));
+    Ok(())
+}
+
+/// The administrators' port of the db-proxy in this process.
+fn administrators_port(assembly: &Assembly) -> Result<String, BadConfig> {
+    let noted = assembly.noted(Role::DB_PROXY.section, "admin");
+    let admin = noted.ok_or(BadConfig::Missing {
+        key: "db_proxy.admin_listen",
+        why: "http-api asks db-proxy for everything at its administrators' port; give the key, or switch \
+              the role off with http_api.enabled = false",
+    })?;
+    Ok(from_here(admin).to_string())
+}
+
+/// Where a listener is reached from this machine: one of all addresses has this one, in either family.
+fn from_here(listener: SocketAddr) -> SocketAddr {
+    let mut reached = listener;
+    if listener.ip().is_unspecified() {
+        reached.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    reached
+}
+
+async fn push(assembly: &mut Assembly) -> anyhow::Result<()> {
+    let config = assembly.shared.config.push.clone();
+    let deps = im_push::Deps {
+        db_proxy: assembly.peers::<FollowerAttach>(&config.link)?,
+        route: assembly.peers::<RoutePresence>(&config.link)?,
+        links: assembly.shared.links.clone(),
+        context: assembly.shared.context.clone(),
+    };
+    let push = im_push::Server::new(config, &assembly.shared.config.trust, deps)?;
+    assembly.part(Role::PUSH, |stop| push.run(stop));
     Ok(())
 }
 

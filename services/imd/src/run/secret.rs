@@ -66,6 +66,16 @@ pub(super) fn of_administrators(config: &ImdConfig) -> anyhow::Result<Kept> {
     Ok(Kept::load(file, Secret::load)?)
 }
 
+/// The administrators' secret of a process that calls db-proxy as one of them: configuration names its file.
+pub(super) fn of_http_api(config: &ImdConfig) -> Result<Kept, BadConfig> {
+    let file = config.http_api.admin_secret_file.clone();
+    let file = file.ok_or(BadConfig::Missing {
+        key: "http_api.admin_secret_file",
+        why: "http-api asks db-proxy for everything, which asks it for the administrators' secret",
+    })?;
+    Kept::load(file, Secret::load)
+}
+
 /// The keys of remembered logins of a process that runs db-proxy: `remember_key` in its data directory,
 /// made with mode 0600 when missing, unless configuration names another file. `None` when logins are not
 /// remembered.

@@ -38,7 +38,26 @@ pub(super) fn check(plan: Plan, config: &ImdConfig) -> Result<(), BadConfig> {
 }
 
 /// Clients would be sent to this machine itself, wherever they are: why, and what to do.
-pub(super) fn warning(plan: Plan, config: &ImdConfig) -> Option<String> {
+pub(super) fn warnings(plan: Plan, config: &ImdConfig) -> impl Iterator<Item = String> {
+    [of_msg(plan, config), of_file(plan, config)]
+        .into_iter()
+        .flatten()
+}
+
+/// A file server that others are to reach, for all that is known here; beside a msg server it tells what
+/// that one tells.
+fn of_file(plan: Plan, config: &ImdConfig) -> Option<String> {
+    let file = &config.file;
+    let is_everywhere = host(&file.client_listen).is_some_and(|ip| ip.is_unspecified());
+    let is_unsaid = plan == Plan::One(Role::FILE) && file.public_ip1.is_empty() && is_everywhere;
+    is_unsaid.then(|| {
+        "clients are told to fetch and send files at 127.0.0.1, which leads every other machine to itself: \
+         set file.public_ip1 to the address or name under which they find this one"
+            .to_owned()
+    })
+}
+
+fn of_msg(plan: Plan, config: &ImdConfig) -> Option<String> {
     let msg = &config.msg;
     if !msg.public_endpoint_file.as_os_str().is_empty() {
         return None;
@@ -140,15 +159,29 @@ mod tests {
         ] {
             let config = config(http, msg, public);
             assert_eq!(
-                warning(Plan::All, &config).is_some(),
+                warnings(Plan::All, &config).count() == 1,
                 warned,
                 "{http} {msg} {public:?}"
             );
         }
-        let alone = |msg, public| warning(Plan::One(Role::MSG), &config("", msg, public)).is_some();
+        let alone = |msg, public| of_msg(Plan::One(Role::MSG), &config("", msg, public)).is_some();
         assert!(alone("0.0.0.0:8000", ""));
         assert!(!alone("10.0.0.1:8000", "") && !alone("0.0.0.0:8000", "10.0.0.1"));
         assert!(!alone("127.0.0.1:8000", ""), "everything on one machine");
+    }
+
+    #[test]
+    fn a_file_server_alone_that_is_told_no_address_says_so() {
+        let alone = |listen: &str, public: &str| {
+            let mut config = ImdConfig::default();
+            config.file.client_listen = listen.to_owned();
+            config.file.public_ip1 = public.to_owned();
+            let told: Vec<String> = warnings(Plan::One(Role::FILE), &config).collect();
+            told.concat().contains("file.public_ip1")
+        };
+        assert!(alone("0.0.0.0:8600", "") && alone("[::]:8600", ""));
+        assert!(!alone("0.0.0.0:8600", "files.example.com"));
+        assert!(!alone("127.0.0.1:8600", "") && !alone("10.0.0.1:8600", ""));
     }
 
     #[test]

@@ -14,8 +14,9 @@ const NOT_UNITS: [&str; 6] = ["ms", "millis", "milliseconds", "micros", "kib", "
 
 /// Labels whose values are texts and not values of an enum: names of servers and of objects of a
 /// cluster, of which there are few, and what the API server answers.
-const TEXTS: [(&str, &str); 10] = [
+const TEXTS: [(&str, &str); 11] = [
     ("services/login", "server"),
+    ("services/db-proxy", "follower"),
     ("operator/controller", "namespace"),
     ("operator/controller", "name"),
     ("operator/controller", "type"),
@@ -28,13 +29,15 @@ const TEXTS: [(&str, &str); 10] = [
 ];
 
 /// What the names of metrics begin with, and the parts of the page.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 10] = [
     "im_login",
     "im_msfs",
     "im_msg",
     "im_route",
     "im_db_proxy",
     "im_file",
+    "im_http_api",
+    "im_push",
     "im_store",
     "im_link",
 ];

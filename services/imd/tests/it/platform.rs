@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::{Server, finish, imd};
 
-pub(crate) const PORTS: [&str; 16] = [
+pub(crate) const PORTS: [&str; 18] = [
     "--set",
     "admin.listen=127.0.0.1:0",
     "--set",
@@ -21,6 +21,8 @@ pub(crate) const PORTS: [&str; 16] = [
     "msg.listen=127.0.0.1:0",
     "--set",
     "file.client_listen=127.0.0.1:0",
+    "--set",
+    "http_api.listen=127.0.0.1:0",
     "--set",
     "db_proxy.listen=127.0.0.1:0",
     "--set",
@@ -79,6 +81,8 @@ fn one_process_serves_every_role_and_stops_on_a_signal() {
         "im_msg_",
         "im_route_",
         "im_db_proxy_",
+        "im_http_api_",
+        "im_push_",
         "im_link_dialed",
     ] {
         assert!(metrics.contains(name), "{name} is missing");

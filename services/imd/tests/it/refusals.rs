@@ -120,6 +120,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
         "login.http_listen",
         "msg.listen",
         "file.client_listen",
+        "http_api.listen",
         "db_proxy.listen",
         "db_proxy.admin_listen",
         "admin.listen",
@@ -131,6 +132,7 @@ fn an_occupied_port_ends_the_start_and_is_named() {
             "login.client_listen",
             "msg.listen",
             "file.client_listen",
+            "http_api.listen",
             "db_proxy.listen",
             "db_proxy.admin_listen",
         ];

@@ -4,6 +4,9 @@ use im_proto_rpc::v1::SessionInfo;
 
 use super::ServerId;
 
+/// `IM.BaseDefine.UserStatType`: away.
+const LEAVE: u32 = 3;
+
 /// A session as the directory keeps it.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -55,6 +58,11 @@ impl Session {
             (false, true) => false,
             (false, false) => (self.login_ms, self.epoch) > (held.login_ms, held.epoch),
         }
+    }
+
+    /// Whether the terminal signed in as away.
+    pub(super) const fn is_away(&self) -> bool {
+        self.status == LEAVE
     }
 
     pub(super) fn to_info(&self, server: String) -> SessionInfo {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::Stream;
-use im_proto_rpc::v1::{PublishBatch, RouteCalls};
+use im_proto_rpc::v1::{PresenceAsks, PublishBatch, RouteCalls};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -17,6 +17,7 @@ pub(super) struct LinkId(pub(super) u64);
 pub(super) enum Input {
     Calls(LinkId, RouteCalls),
     Publish(LinkId, PublishBatch),
+    Asks(LinkId, PresenceAsks),
     /// Nothing more will come.
     Gone(LinkId),
 }

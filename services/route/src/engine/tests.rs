@@ -1,5 +1,6 @@
 //! The engine over in-process links, on a paused clock.
 
+mod asks;
 mod bounds;
 mod fanout;
 mod presence;

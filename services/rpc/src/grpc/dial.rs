@@ -128,14 +128,32 @@ pub async fn channel(
     address: &str,
     config: &LinkConfig,
 ) -> Result<Channel, tonic::transport::Error> {
-    tonic::transport::Endpoint::from_shared(format!("http://{address}"))?
+    transport(address, config)?.connect().await
+}
+
+/// A connection to `host:port` that is opened by the first call, and anew by the first one after it was
+/// lost; a call while nobody takes it fails.
+///
+/// # Errors
+/// The address is none.
+pub fn lazy_channel(
+    address: &str,
+    config: &LinkConfig,
+) -> Result<Channel, tonic::transport::Error> {
+    Ok(transport(address, config)?.connect_lazy())
+}
+
+fn transport(
+    address: &str,
+    config: &LinkConfig,
+) -> Result<tonic::transport::Endpoint, tonic::transport::Error> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(config.connect_timeout.duration())
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keep_alive_interval(config.keepalive.duration())
         .keep_alive_timeout(config.keepalive_timeout.duration())
-        .keep_alive_while_idle(true)
-        .connect()
-        .await
+        .keep_alive_while_idle(true);
+    Ok(endpoint)
 }

@@ -18,7 +18,7 @@ const LOGIN_NAMES: &str = "SELECT id, name FROM account ORDER BY id";
 const RENAME_ACCOUNT: &str = "UPDATE account SET name = ?, stamp = ? WHERE id = ?";
 const REMOVE_ACCOUNT: &str = "UPDATE account SET name = ?, stamp = ?, status = 3, hash = '',
     phone = '', email = '', signature = '', remembered = NULL WHERE id = ?";
-const CLEAR_TOKEN: &str = "DELETE FROM device_token WHERE user = ?";
+const CLEAR_TARGETS: &str = "DELETE FROM push_target WHERE user = ?";
 /// ?1 user or 0, ?2 after, ?3 pattern, ?4 rows.
 const LIST_GROUPS: &str = "SELECT g.id, g.name, g.avatar, g.creator, g.type, g.version
     FROM chat_group AS g
@@ -150,7 +150,7 @@ impl AdministrationStore for SqliteStore {
                     .execute(&mut *connection)
                     .await;
                 rows_set(done, "user")?;
-                sqlx::query(CLEAR_TOKEN)
+                sqlx::query(CLEAR_TARGETS)
                     .bind(user)
                     .execute(connection)
                     .await?;

@@ -167,5 +167,10 @@ pub(crate) fn migrator() -> Migrator {
         migration(4, "gaps", include_str!("../../migrations/0004_gaps.sql")),
         migration(5, "part", include_str!("../../migrations/0005_part.sql")),
         migration(6, "api", include_str!("../../migrations/0006_api.sql")),
+        migration(
+            7,
+            "followers",
+            include_str!("../../migrations/0007_followers.sql"),
+        ),
     ])
 }

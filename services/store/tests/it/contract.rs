@@ -7,6 +7,7 @@ mod administration;
 pub(crate) mod audit;
 mod devices;
 mod directory;
+mod followers;
 pub(crate) mod groups;
 mod logins;
 mod messages;
@@ -46,8 +47,11 @@ macro_rules! store_contract {
                 tokens_are_kept_listed_and_revoked,
             ]
             devices: [
-                keeps_one_token_per_user,
+                a_person_has_several_devices_up_to_a_bound,
                 a_token_has_one_owner,
+                a_session_takes_its_devices_along,
+                a_device_that_was_registered_anew_is_not_dropped,
+                targets_tell_whether_the_night_is_shielded,
             ]
             directory: [
                 imports_people_and_departments,
@@ -60,6 +64,12 @@ macro_rules! store_contract {
                 pages_end_between_stamps,
                 the_first_page_leaves_out_people_who_left,
                 imports_fifty_thousand_people_quickly,
+            ]
+            followers: [
+                a_new_name_begins_where_it_is_told_and_goes_on_where_it_was,
+                a_holder_of_an_earlier_epoch_stores_nothing,
+                what_is_due_comes_longest_overdue_first,
+                names_know_nothing_of_each_other,
             ]
             groups: [
                 creates_groups_with_members,

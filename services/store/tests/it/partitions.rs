@@ -3,16 +3,17 @@
 
 use std::path::Path;
 
+use im_core::ClientType;
 use im_order::{CommitSeq, Partition};
 use im_store::{
-    ConversationRow, DataDir, MessageStore, ReadLimit, SqliteOptions, SqliteStore, StoreError,
-    TenureStore, testing::TempStore,
+    ConversationRow, DataDir, DeviceStore, MessageStore, PushTarget, ReadLimit, SqliteOptions,
+    SqliteStore, StoreError, TenureStore, testing::TempStore,
 };
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
-use crate::log::{Known, Log, pair};
+use crate::log::{Known, Log, pair, user};
 
 async fn three_more(store: &SqliteStore, log: &mut Log) -> Result<(), StoreError> {
     for _ in 0..3 {
@@ -50,6 +51,29 @@ pub(crate) async fn of_version_four(dir: &Path) -> SqliteConnection {
     let migrator = Migrator::with_migrations(steps.into());
     migrator.run(&mut connection).await.unwrap();
     connection
+}
+
+/// A person had one token then.
+#[tokio::test]
+async fn tokens_of_a_version_with_one_per_person_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut old = of_version_four(dir.path()).await;
+    sqlx::query("INSERT INTO device_token VALUES (7, 17, 'phone'), (8, 18, 'other')")
+        .execute(&mut old)
+        .await
+        .unwrap();
+    old.close().await.unwrap();
+    let options = SqliteOptions::default();
+    let store = SqliteStore::open(DataDir::open(dir.path()).unwrap(), options).await;
+    let told = store.unwrap().push_targets(&[user(7)]).await.unwrap();
+    let expected = PushTarget {
+        user: user(7),
+        client_type: ClientType::Ios,
+        token: "phone".to_owned(),
+        session: 0,
+    };
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].target, expected);
 }
 
 #[tokio::test]

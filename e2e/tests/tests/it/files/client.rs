@@ -13,31 +13,31 @@ use im_proto_teamtalk::file::{
 
 use crate::support::*;
 
-pub(super) use ClientFileRole::{
+pub(crate) use ClientFileRole::{
     ClientOfflineDownload as Download, ClientOfflineUpload as Upload,
     ClientRealtimeRecver as Recver, ClientRealtimeSender as Sender,
 };
-pub(super) use ClientFileState::{
+pub(crate) use ClientFileState::{
     ClientFileCancel as Cancel, ClientFileDone as Done, ClientFilePeerReady as PeerReady,
     ClientFileRefuse as Refuse,
 };
-pub(super) use TransferFileType::{FileTypeOffline as Offline, FileTypeOnline as Online};
+pub(crate) use TransferFileType::{FileTypeOffline as Offline, FileTypeOnline as Online};
 
 /// What a block of a stored file has.
-pub(super) const BLOCK: u32 = 32_768;
+pub(crate) const BLOCK: u32 = 32_768;
 
 /// A path as the Windows client sends it.
-pub(super) const NAME: &str = "C:/Users/Ann/Budget 2026.xlsx";
+pub(crate) const NAME: &str = "C:/Users/Ann/Budget 2026.xlsx";
 
 /// A file of so many bytes, none of which repeats its neighbours.
-pub(super) fn content(bytes: u32) -> Bytes {
+pub(crate) fn content(bytes: u32) -> Bytes {
     (0..bytes)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect()
 }
 
 /// Asks for a task.
-pub(super) async fn offer(
+pub(crate) async fn offer(
     sender: &mut Terminal,
     to: u32,
     size: u32,
@@ -54,7 +54,7 @@ pub(super) async fn offer(
 }
 
 /// Asks for a task, which must come.
-pub(super) async fn task(
+pub(crate) async fn task(
     sender: &mut Terminal,
     to: u32,
     size: u32,
@@ -69,7 +69,7 @@ pub(super) async fn task(
 }
 
 /// The only address of an answer or a notice.
-pub(super) fn address(list: &[IpAddr]) -> SocketAddr {
+pub(crate) fn address(list: &[IpAddr]) -> SocketAddr {
     let [only] = list else {
         panic!("{list:?}");
     };
@@ -77,12 +77,12 @@ pub(super) fn address(list: &[IpAddr]) -> SocketAddr {
 }
 
 /// The next notice of a file.
-pub(super) async fn notice(receiver: &mut Terminal) -> ImFileNotify {
+pub(crate) async fn notice(receiver: &mut Terminal) -> ImFileNotify {
     receiver.push(Command::FileNotify).await
 }
 
 /// What waits for whoever asks.
-pub(super) async fn waiting(receiver: &mut Terminal) -> ImFileHasOfflineRsp {
+pub(crate) async fn waiting(receiver: &mut Terminal) -> ImFileHasOfflineRsp {
     let request = ImFileHasOfflineReq {
         user_id: 0,
         attach_data: None,
@@ -91,15 +91,15 @@ pub(super) async fn waiting(receiver: &mut Terminal) -> ImFileHasOfflineRsp {
 }
 
 /// One connection to the file port.
-pub(super) struct Peer {
-    pub(super) conn: RawConn,
-    pub(super) task: String,
-    pub(super) user: u32,
+pub(crate) struct Peer {
+    pub(crate) conn: RawConn,
+    pub(crate) task: String,
+    pub(crate) user: u32,
 }
 
 impl Peer {
     /// Connects, and says as whom it comes to which task; gives the result.
-    pub(super) async fn come(
+    pub(crate) async fn come(
         at: SocketAddr,
         task: &str,
         user: u32,
@@ -126,32 +126,32 @@ impl Peer {
     }
 
     /// The same; it must be let in.
-    pub(super) async fn enter(at: SocketAddr, task: &str, user: u32, role: ClientFileRole) -> Self {
+    pub(crate) async fn enter(at: SocketAddr, task: &str, user: u32, role: ClientFileRole) -> Self {
         let (peer, result) = Self::come(at, task, user, role).await;
         assert_eq!(result, 0, "{user} as {role:?}");
         peer
     }
 
     /// It must not be let in, and is closed.
-    pub(super) async fn refused(at: SocketAddr, task: &str, user: u32, role: ClientFileRole) {
+    pub(crate) async fn refused(at: SocketAddr, task: &str, user: u32, role: ClientFileRole) {
         let (mut peer, result) = Self::come(at, task, user, role).await;
         assert_eq!(result, 1, "{user} as {role:?}");
         assert!(peer.closed().await.is_empty());
     }
 
-    pub(super) async fn send<M: TeamtalkMessage>(&mut self, command: Command, seq: u16, it: &M) {
+    pub(crate) async fn send<M: TeamtalkMessage>(&mut self, command: Command, seq: u16, it: &M) {
         self.conn.send(command, seq, it).await.unwrap();
     }
 
     /// The next frame, which is this.
-    pub(super) async fn frame<M: TeamtalkMessage>(&mut self, command: Command) -> (u16, M) {
+    pub(crate) async fn frame<M: TeamtalkMessage>(&mut self, command: Command) -> (u16, M) {
         let frame = self.conn.recv(WAIT).await.unwrap();
         assert_eq!(frame.command(), Some(command), "{frame:?}");
         (frame.header.seq, body(&frame))
     }
 
     /// A request for a block.
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         mode: TransferFileType,
         offset: u32,
@@ -167,7 +167,7 @@ impl Peer {
     }
 
     /// A block.
-    pub(super) fn block(&self, offset: u32, data: Bytes) -> ImFilePullDataRsp {
+    pub(crate) fn block(&self, offset: u32, data: Bytes) -> ImFilePullDataRsp {
         ImFilePullDataRsp {
             result_code: 0,
             task_id: self.task.clone(),
@@ -178,7 +178,7 @@ impl Peer {
     }
 
     /// Says what becomes of the transfer.
-    pub(super) async fn say(&mut self, state: ClientFileState) {
+    pub(crate) async fn say(&mut self, state: ClientFileState) {
         let state = ImFileState {
             state: state.into(),
             task_id: self.task.clone(),
@@ -188,14 +188,14 @@ impl Peer {
     }
 
     /// The next frame says this, and names this person.
-    pub(super) async fn told(&mut self, state: ClientFileState, user: u32) {
+    pub(crate) async fn told(&mut self, state: ClientFileState, user: u32) {
         let (_, told): (u16, ImFileState) = self.frame(Command::FileState).await;
         assert_eq!((told.state(), told.user_id), (state, user));
         assert_eq!(told.task_id, self.task);
     }
 
     /// Waits until the server closes; gives what came before.
-    pub(super) async fn closed(&mut self) -> Vec<Frame> {
+    pub(crate) async fn closed(&mut self) -> Vec<Frame> {
         self.conn
             .wait_closed(WAIT)
             .await
@@ -203,7 +203,7 @@ impl Peer {
     }
 
     /// Answers the next request for a block of this file, as a sender does; gives the offset.
-    pub(super) async fn serve(&mut self, file: &Bytes) -> u32 {
+    pub(crate) async fn serve(&mut self, file: &Bytes) -> u32 {
         let (seq, asked): (u16, ImFilePullDataReq) = self.frame(Command::FilePullDataReq).await;
         let start = asked.offset as usize;
         let end = file.len().min(start + asked.data_size as usize);
@@ -213,7 +213,7 @@ impl Peer {
     }
 
     /// Uploads what is left of a file until the server says that it has it.
-    pub(super) async fn upload(&mut self, file: &Bytes) {
+    pub(crate) async fn upload(&mut self, file: &Bytes) {
         loop {
             let offset = self.serve(file).await;
             if file.len() <= (offset + BLOCK) as usize {
@@ -226,7 +226,7 @@ impl Peer {
 
     /// Asks for the rest of a stored file from an offset on, as the Windows client does: first for 34 KiB,
     /// then for as much as came.
-    pub(super) async fn download(&mut self, sender: u32, from: u32, size: u32) -> Vec<u8> {
+    pub(crate) async fn download(&mut self, sender: u32, from: u32, size: u32) -> Vec<u8> {
         let (mut all, mut wanted) = (Vec::new(), 34_816);
         let mut offset = from;
         while offset < size {
@@ -251,7 +251,7 @@ impl Peer {
 }
 
 /// Uploads a file for somebody; gives its task and where it is.
-pub(super) async fn stored(
+pub(crate) async fn stored(
     sender: &mut Terminal,
     from: u32,
     to: u32,

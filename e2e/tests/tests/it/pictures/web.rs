@@ -7,23 +7,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::WAIT;
+use crate::support::WAIT;
 
 /// Longest wait for an answer: on a busy machine a large picture takes a while to be scaled.
 const LIMIT: std::time::Duration = WAIT.saturating_mul(6);
 
 /// An answer of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Names in lower case.
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// Reads a whole answer, as far as it came.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let end = bytes.windows(4).position(|it| it == b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
@@ -40,50 +40,50 @@ impl Answer {
         }
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// One connection.
-pub(super) struct Connection(TcpStream);
+pub(crate) struct Connection(TcpStream);
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
     /// The same from an address of one's own.
-    pub(super) async fn open_from(address: SocketAddr, from: IpAddr) -> Self {
+    pub(crate) async fn open_from(address: SocketAddr, from: IpAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
         Self(socket.connect(address).await.unwrap())
     }
 
     /// With little room for what comes in.
-    pub(super) async fn open_small(address: SocketAddr) -> Self {
+    pub(crate) async fn open_small(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
         Self(socket.connect(address).await.unwrap())
     }
 
     /// Sends, as far as the server takes it.
-    pub(super) async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         timeout(LIMIT, self.0.write_all(bytes))
             .await
             .expect("the server takes it")
     }
 
-    pub(super) async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.try_write(bytes).await.unwrap();
     }
 
     /// What there is next; nothing when the server has closed.
-    pub(super) async fn read_some(&mut self) -> Vec<u8> {
+    pub(crate) async fn read_some(&mut self) -> Vec<u8> {
         let mut bytes = vec![0; 16_384];
         let read = timeout(LIMIT, self.0.read(&mut bytes)).await;
         let read = read.expect("something comes").unwrap_or(0);
@@ -92,7 +92,7 @@ impl Connection {
     }
 
     /// Everything until the server closes.
-    pub(super) async fn read_to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let read = timeout(LIMIT, self.0.read_to_end(&mut bytes)).await;
         // A server that cuts a connection may reset it.
@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// One request after the other on this connection: reads as much as the answer says it has.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> Answer {
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Answer {
         self.write(request).await;
         let mut bytes = Vec::new();
         loop {
@@ -120,12 +120,12 @@ impl Connection {
 }
 
 /// Sends a request and reads the answer to the end of the connection.
-pub(super) async fn send(address: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> Answer {
     send_on(Connection::open(address).await, request).await
 }
 
 /// The same from an address of one's own.
-pub(super) async fn send_from(address: SocketAddr, from: IpAddr, request: &[u8]) -> Answer {
+pub(crate) async fn send_from(address: SocketAddr, from: IpAddr, request: &[u8]) -> Answer {
     send_on(Connection::open_from(address, from).await, request).await
 }
 
@@ -136,12 +136,12 @@ async fn send_on(mut connection: Connection, request: &[u8]) -> Answer {
 }
 
 /// Asks for a path.
-pub(super) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     ask("GET", address, path, headers).await
 }
 
 /// Asks by any method.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     method: &str,
     address: SocketAddr,
     path: &str,
@@ -157,12 +157,12 @@ pub(super) async fn ask(
 }
 
 /// A request that uploads by a form, as Android does.
-pub(super) fn form(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn form(name: &str, content: &[u8]) -> Vec<u8> {
     form_with(name, content, 0)
 }
 
 /// The same with a part before it that is so long.
-pub(super) fn form_with(name: &str, content: &[u8], other: usize) -> Vec<u8> {
+pub(crate) fn form_with(name: &str, content: &[u8], other: usize) -> Vec<u8> {
     const BOUNDARY: &str = "7cd4a6d158c";
     let other = match other {
         0 => String::new(),
@@ -189,7 +189,7 @@ pub(super) fn form_with(name: &str, content: &[u8], other: usize) -> Vec<u8> {
 }
 
 /// A POST of this body.
-pub(super) fn upload(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn upload(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: pictures.invalid:1\r\nContent-Type: {content_type}\r\n\
          Content-Length: {}\r\nConnection: Keep-Alive\r\n\r\n",
@@ -199,7 +199,7 @@ pub(super) fn upload(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// A PUT of this body.
-pub(super) fn put(path: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn put(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
         body.len()

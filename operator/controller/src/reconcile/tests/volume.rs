@@ -28,7 +28,8 @@ async fn with_volume() -> World {
 /// The operator reads the claim again, as it does after a while.
 async fn later(world: &World) {
     let memory = world.ctx.memories.of(&key());
-    memory.lock().await.claim.looked = None;
+    let mut memory = memory.lock().await;
+    memory.volumes.values_mut().for_each(|it| it.looked = None);
 }
 
 fn conditions(world: &World) -> Vec<String> {

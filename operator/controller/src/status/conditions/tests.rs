@@ -37,7 +37,7 @@ pub(crate) fn facts() -> Facts {
         paused: false,
         warnings: Vec::new(),
         hints: Vec::new(),
-        login_endpoints: Vec::new(),
+        endpoints: im_operator_api::Endpoints::default(),
         roles: vec![
             role_facts(Role::DB_PROXY, 1),
             role_facts(Role::ROUTE, 2),
@@ -113,6 +113,32 @@ fn a_cluster_at_rest_is_ready_and_neither_reconciling_nor_stalled() {
         .iter()
         .all(|it| it.observed_generation == Some(7));
     assert!(observed);
+}
+
+/// People go on chatting.
+#[test]
+fn a_role_that_an_installation_can_do_without_makes_it_degraded_and_not_unavailable() {
+    let mut facts = facts();
+    let mut file = role_facts(Role::FILE, 1);
+    facts.roles.push(file.clone());
+    let message = check(
+        &facts,
+        "Available",
+        Some(("True", "MinimumReplicasAvailable")),
+    );
+    assert_eq!(message, "Every role has a ready pod");
+    check(&facts, "Degraded", Some(("False", "AsExpected")));
+    file.observed.ready = 0;
+    *facts.roles.last_mut().unwrap() = file;
+    let message = check(
+        &facts,
+        "Available",
+        Some(("True", "MinimumReplicasAvailable")),
+    );
+    assert_eq!(message, "Every role but file has a ready pod");
+    check(&facts, "Ready", Some(("True", "Ready")));
+    let message = check(&facts, "Degraded", Some(("True", "PartialOutage")));
+    assert_eq!(message, "0 of 1 file pods are ready");
 }
 
 #[test]

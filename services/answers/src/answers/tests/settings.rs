@@ -6,7 +6,8 @@ use im_proto_teamtalk::login::{
 };
 use im_store::DeviceStore as _;
 
-use crate::testing::{Rig, android, ios, user, windows};
+use crate::answers::metrics::Bound;
+use crate::testing::{Rig, Terminal, android, ios, small_config, user, windows};
 
 fn token(token: &str) -> ImDeviceTokenReq {
     // Whatever a client says about itself.
@@ -20,10 +21,9 @@ fn token(token: &str) -> ImDeviceTokenReq {
 
 async fn tokens(rig: &Rig) -> Vec<(u32, String)> {
     let users = [user(1), user(2)];
-    let tokens = rig.temp.store.device_tokens(&users).await.unwrap();
-    tokens
-        .into_iter()
-        .map(|token| (token.user.get(), token.token))
+    let told = rig.temp.store.push_targets(&users).await.unwrap();
+    told.into_iter()
+        .map(|told| (told.target.user.get(), told.target.token))
         .collect()
 }
 
@@ -42,6 +42,59 @@ async fn a_token_belongs_to_the_session_and_has_one_owner() {
         .ask(android(2), Command::DeviceTokenReq, &token(""))
         .await;
     assert_eq!(tokens(&rig).await, []);
+}
+
+/// A terminal of the same person and kind in another session.
+fn again(terminal: Terminal) -> Terminal {
+    Terminal {
+        origin: terminal.origin + 1_000,
+        ..terminal
+    }
+}
+
+#[tokio::test]
+async fn a_person_has_several_devices_and_signs_out_of_one() {
+    let mut config = small_config();
+    config.answers.max_push_targets = 2;
+    let rig = Rig::with(config).await;
+    let set = async |from, text: &str| {
+        let _: ImDeviceTokenRsp = rig.ask(from, Command::DeviceTokenReq, &token(text)).await;
+    };
+    let held = async || {
+        let held = tokens(&rig).await.into_iter().map(|(_, token)| token);
+        held.collect::<Vec<_>>()
+    };
+    let reached = || rig.answers.metrics.times_reached(Bound::PushTargets);
+    set(ios(1), "phone").await;
+    set(again(ios(1)), "tablet").await;
+    assert_eq!(
+        (held().await, reached()),
+        (vec!["phone".to_owned(), "tablet".to_owned()], 0)
+    );
+    set(android(1), "third").await;
+    assert_eq!(
+        (held().await, reached()),
+        (vec!["tablet".to_owned(), "third".to_owned()], 1)
+    );
+    set(again(ios(1)), "").await;
+    assert_eq!(held().await, ["third"], "the device of that session");
+    set(again(android(1)), "").await;
+    assert_eq!(held().await, [""; 0], "whoever it was");
+}
+
+#[tokio::test]
+async fn what_is_registered_already_is_not_written_again() {
+    let rig = Rig::new().await;
+    let changes = || rig.temp.store.change_counts().changes;
+    let _: ImDeviceTokenRsp = rig.ask(ios(1), Command::DeviceTokenReq, &token("t")).await;
+    let before = changes();
+    for text in ["t", "t"] {
+        let _: ImDeviceTokenRsp = rig.ask(ios(1), Command::DeviceTokenReq, &token(text)).await;
+    }
+    let _: ImDeviceTokenRsp = rig.ask(ios(2), Command::DeviceTokenReq, &token("")).await;
+    assert_eq!(changes(), before);
+    let _: ImDeviceTokenRsp = rig.ask(ios(1), Command::DeviceTokenReq, &token("u")).await;
+    assert!(changes() > before);
 }
 
 #[tokio::test]

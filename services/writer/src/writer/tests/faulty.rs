@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
-use im_core::{Conversation, GroupId, MsgId, UserId};
+use im_core::{ClientType, Conversation, GroupId, MsgId, UserId};
 use im_order::{CommitSeq, Fence, Ownership, Partition};
 use im_store::*;
 
@@ -281,7 +281,20 @@ pass_on!(TokenStore {
     fn note_token_use(id: u32, day: UnixSeconds) -> ();
 });
 pass_on!(DeviceStore {
-    fn set_device_token(token: &DeviceToken) -> ();
-    fn clear_device_token(user: UserId) -> ();
-    fn device_tokens(users: &[UserId]) -> Vec<DeviceToken>;
+    fn set_push_target(target: &PushTarget, most: u32) -> ();
+    fn clear_push_targets(user: UserId, client_type: ClientType, session: u64) -> ();
+    fn drop_push_target(token: &str, session: u64) -> bool;
+    fn push_targets(users: &[UserId]) -> Vec<Told>;
+});
+pass_on!(FollowerStore {
+    fn hold_follower(name: &str, partition: Partition, start: CommitSeq) -> FollowerHold;
+    fn step_follower(step: &FollowerStep) -> bool;
+    fn due_retries(
+        name: &str,
+        partition: Partition,
+        lane: u32,
+        until: u64,
+        rows: u32
+    ) -> Vec<FollowerRetry>;
+    fn count_retries(name: &str, partition: Partition) -> u64;
 });

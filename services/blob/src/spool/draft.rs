@@ -2,15 +2,15 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use im_core::Chain;
 use im_core::time::UnixSeconds;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use super::files::sync_dir;
 use crate::{BlobError, BlobInfo, BlobName, Put, record};
 
 /// Content on its way, locked by its writer; deleted unless published.
@@ -27,7 +27,7 @@ impl Draft {
     /// An empty file for its owner only.
     pub(super) fn begin(folder: &Path, put: Put) -> Result<Self, BlobError> {
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
+        options.read(true).write(true).create_new(true).mode(0o600);
         loop {
             let path = folder.join(BlobName::random().to_string());
             let file = options.open(&path).map_err(unavailable)?;
@@ -45,11 +45,6 @@ impl Draft {
         }
     }
 
-    /// The name that it is to get.
-    pub(super) fn name(&self) -> BlobName {
-        self.put.name
-    }
-
     /// Adds bytes, if they stay inside the bound.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         let bound = self.put.bound;
@@ -63,8 +58,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Makes the file durable and gives it its name, which must be free.
-    pub(super) fn publish(mut self, target: &Path) -> Result<BlobInfo, BlobError> {
+    /// Writes the record behind the content, and tells how long both are.
+    pub(super) fn seal(&mut self) -> Result<(BlobInfo, u64), BlobError> {
         let info = BlobInfo {
             name: self.put.name,
             size: self.written,
@@ -72,15 +67,41 @@ impl Draft {
             created: UnixSeconds::now(),
             meta: self.put.meta.clone(),
         };
-        self.file
-            .write_all(&record::tail(&info)?)
-            .map_err(unavailable)?;
+        let tail = record::tail(&info)?;
+        self.file.write_all(&tail).map_err(unavailable)?;
+        let length = info.size.saturating_add(tail.len() as u64);
+        Ok((info, length))
+    }
+
+    /// So many bytes of the file; fewer at its end.
+    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Bytes, BlobError> {
+        let mut bytes = vec![0; length];
+        let mut read = 0;
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(read as u64);
+            match self.file.read_at(rest, at).map_err(unavailable)? {
+                0 => break,
+                count => read += count,
+            }
+        }
+        bytes.truncate(read);
+        Ok(bytes.into())
+    }
+
+    /// Makes the file durable and gives it its name, which must be free.
+    pub(super) fn publish(mut self, target: &Path) -> Result<BlobInfo, BlobError> {
+        let (info, _) = self.seal()?;
         self.file.sync_all().map_err(unavailable)?;
         give_name(&self.path, target)?;
         let folder = target.parent().unwrap_or_else(|| Path::new("."));
         sync_dir(folder).map_err(BlobError::Unavailable)?;
         Ok(info)
     }
+}
+
+/// Makes names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 /// Gives a file its name and never replaces another.

@@ -1,4 +1,4 @@
-//! Reading the log for a msg server that has missed something.
+//! Pages of the log with recipients, for msg servers that have missed something and for followers.
 
 use std::sync::Arc;
 
@@ -6,22 +6,43 @@ use im_core::{Conversation, GroupId};
 use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_store::{LogEntry, ReadLimit, StoreError};
-use im_writer::Members;
+use im_writer::{Context, Members};
 
-use super::Shared;
 use crate::results::log_entry;
 
 /// Entries of one read of the store.
 const ENTRIES_PER_READ: u32 = 128;
 
-impl Shared {
+/// Reads pages of the log.
+#[derive(Clone)]
+pub(crate) struct LogReader {
+    context: Context,
+}
+
+/// What a page holds at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageLimit {
+    /// Messages.
+    pub(crate) rows: u32,
+    /// Bytes of them as they travel; the first one comes whatever its size.
+    pub(crate) bytes: usize,
+}
+
+impl LogReader {
+    pub(crate) const fn new(context: Context) -> Self {
+        Self { context }
+    }
+
     /// A page of the log after a position, not beyond what has been published: what lies there comes
     /// by itself.
-    pub(super) async fn read_log(&self, call: v1::ReadLog) -> Result<v1::LogPage, StoreError> {
-        let after = CommitSeq::from_wire(call.after);
+    pub(crate) async fn page(
+        &self,
+        after: CommitSeq,
+        most: PageLimit,
+    ) -> Result<v1::LogPage, StoreError> {
         let mut page = v1::LogPage {
             messages: Vec::new(),
-            through: call.after,
+            through: after.to_wire(),
             more: false,
         };
         let Some(published) = self.context.publisher.position() else {
@@ -30,13 +51,9 @@ impl Shared {
         if published <= after {
             return Ok(page);
         }
-        let limit = match call.limit {
-            0 => self.config().log_page,
-            asked => asked.min(self.config().log_page),
-        };
-        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let limit = usize::try_from(most.rows.max(1)).unwrap_or(usize::MAX);
         let mut reached = after;
-        let mut room = self.config().log_page_bytes.as_usize();
+        let mut room = most.bytes;
         while page.messages.len() < limit && room > 0 {
             let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
             let within = ReadLimit {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::meter::Meter;
 
 /// How often a connection is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -70,6 +70,14 @@ impl Pace {
         state.deadline = Instant::now() + self.grace;
     }
 
+    /// This turn has ended, unless another has begun.
+    pub(crate) fn end(&self, turn: Turn) {
+        let mut state = self.lock();
+        if state.turn == turn {
+            state.turn = Turn::Ours;
+        }
+    }
+
     /// So many bytes moved; `in_turn` is when that counts.
     fn moved(&self, in_turn: Turn, bytes: usize) {
         let mut state = self.lock();
@@ -90,7 +98,7 @@ impl Pace {
     }
 
     /// The turn in which the client is too slow by now, if it is.
-    fn broken(&self, now: Instant) -> Option<Turn> {
+    pub(crate) fn broken(&self, now: Instant) -> Option<Turn> {
         let state = self.lock();
         match (state.turn, state.blocked) {
             (Turn::Ours, Some(since)) => (now > since + self.grace).then_some(Turn::Taking),
@@ -123,17 +131,17 @@ pub(crate) type ClientPlace = Place<CancellationToken>;
 pub(crate) struct Paced<S> {
     io: S,
     pace: Pace,
-    metrics: Metrics,
+    meter: Meter,
     heard: Option<Instant>,
     place: ClientPlace,
 }
 
 impl<S> Paced<S> {
-    pub(crate) fn new(io: S, pace: Pace, place: ClientPlace, metrics: Metrics) -> Self {
+    pub(crate) fn new(io: S, pace: Pace, place: ClientPlace, meter: Meter) -> Self {
         Self {
             io,
             pace,
-            metrics,
+            meter,
             heard: None,
             place,
         }
@@ -153,7 +161,7 @@ impl<S> Paced<S> {
             Poll::Pending => self.pace.blocked(),
             Poll::Ready(Ok(bytes)) => {
                 self.pace.moved(Turn::Taking, *bytes);
-                self.metrics.sent(*bytes);
+                self.meter.sent.inc_by(*bytes as u64);
                 self.heard();
             }
             Poll::Ready(Err(_)) => {}
@@ -173,7 +181,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let bytes = buf.filled().len() - before;
         if bytes > 0 {
             self.pace.moved(Turn::Sending, bytes);
-            self.metrics.received(bytes);
+            self.meter.received.inc_by(bytes as u64);
             self.heard();
         }
         result

@@ -1,0 +1,59 @@
+//! The HTTP API over real processes: what back offices and administrators do, and what nobody should.
+
+mod away;
+mod bounds;
+mod calls;
+mod https;
+mod idempotent;
+mod original;
+mod statuses;
+mod tokens;
+mod work;
+
+use std::net::SocketAddr;
+
+use crate::support::*;
+
+/// Everything that a token can allow.
+const EVERYTHING: [&str; 13] = [
+    "users:read",
+    "users:write",
+    "departments:read",
+    "departments:write",
+    "groups:read",
+    "groups:write",
+    "sessions:read",
+    "sessions:write",
+    "tokens:read",
+    "tokens:write",
+    "audit:read",
+    "messages:read",
+    "messages:write",
+];
+
+/// A platform of one process with these settings and people, its port, and a token that allows everything.
+async fn whole(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
+    let mut platform = own_platform(people, set).await;
+    let address = platform.http_api_address("all");
+    let token = platform.token(&EVERYTHING, &[]).unwrap();
+    (platform, address, token)
+}
+
+/// A platform of processes with an http-api server `api` of these settings, its port, and such a token.
+async fn apart(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
+    let shape = Shape {
+        login: 1,
+        msg: 1,
+        route: 1,
+    };
+    let options = CHEAP_HASHES
+        .iter()
+        .fold(Options::people(people), |options, set| options.set(set));
+    let mut platform = Platform::separate(shape, options).await.unwrap();
+    let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
+    platform.start_http_api("api", &set).unwrap();
+    platform.ready("api").await.unwrap();
+    let address = platform.http_api_address("api");
+    let token = platform.token(&EVERYTHING, &[]).unwrap();
+    (platform, address, token)
+}

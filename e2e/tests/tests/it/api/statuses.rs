@@ -1,0 +1,581 @@
+//! Every status that the document promises is seen, for every endpoint, and no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use futures::future::join_all;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::apart;
+use super::calls::{Call, get, post, problem};
+use crate::pictures::web::Answer;
+use crate::support::*;
+
+/// Statuses by method and path, as the document has them.
+type Statuses = BTreeMap<(String, String), BTreeSet<u16>>;
+
+/// An operation of the document, with what its checks need.
+#[derive(Clone, Debug)]
+struct Operation {
+    method: String,
+    path: String,
+    statuses: BTreeSet<u16>,
+    has_token: bool,
+    has_query: bool,
+    has_body: bool,
+}
+
+fn operations(document: &Value) -> Vec<Operation> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let statuses = operation["responses"].as_object().unwrap().keys();
+            let parameters = operation["parameters"].as_array();
+            let mut parameters = parameters.into_iter().flatten();
+            found.push(Operation {
+                method: method.to_uppercase(),
+                path: path.clone(),
+                statuses: statuses.map(|status| status.parse().unwrap()).collect(),
+                has_token: operation["security"].is_array(),
+                has_query: parameters.any(|it| it["in"] == "query"),
+                has_body: operation["requestBody"].is_object(),
+            });
+        }
+    }
+    found
+}
+
+impl Operation {
+    /// A request that names nobody and nothing, without a body.
+    fn bare(&self, query: &str) -> Call {
+        let path = self.path.replace("{name}", "nobody");
+        let path = path.replace("{id}", "999999").replace("{session}", "5");
+        let path = path
+            .replace("{conversation}", "group-999999")
+            .replace("{position}", "999999");
+        Call::new(&self.method, &format!("{path}{query}"))
+    }
+
+    /// The same with one.
+    fn call(&self, query: &str) -> Call {
+        let call = self.bare(query);
+        if self.has_body {
+            call.json(&json!({}))
+        } else {
+            call
+        }
+    }
+}
+
+/// What was seen.
+#[derive(Default)]
+struct Seen(Mutex<Statuses>);
+
+impl Seen {
+    fn note(&self, method: &str, path: &str, status: u16) {
+        let key = (method.to_owned(), path.to_owned());
+        self.0
+            .lock()
+            .unwrap()
+            .entry(key)
+            .or_default()
+            .insert(status);
+    }
+
+    /// Sends a request of an operation, and expects this status.
+    async fn expect(&self, of: &Operation, call: Call, to: SocketAddr, status: u16) -> Answer {
+        let answer = call.expect(to, status).await;
+        self.note(&of.method, &of.path, status);
+        if status >= 400 {
+            problem(&answer);
+        }
+        answer
+    }
+
+    /// The same by method and path of the document; `with` is the path of the request.
+    async fn call(
+        &self,
+        path: &str,
+        call: (&str, &str, Value),
+        token: &str,
+        to: SocketAddr,
+        status: u16,
+    ) -> Answer {
+        let (method, with, body) = call;
+        let mut request = Call::new(method, with).token(token);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.expect(to, status).await;
+        self.note(method, path, status);
+        answer
+    }
+}
+
+#[tokio::test]
+async fn every_documented_status_of_every_endpoint_is_seen() {
+    let fast = ["http_api.request_timeout=1s", "http_api.read_messages=true"];
+    let (mut platform, api, token) = apart(4, &fast).await;
+    let document = get("/api/v1/openapi.json").expect(api, 200).await.json();
+    let operations = operations(&document);
+    assert!(operations.len() > 25, "{}", operations.len());
+    let seen = Seen::default();
+    done(&seen, api, &token).await;
+    missing_and_conflicts(&seen, api, &token).await;
+    in_flight(&seen, api, &token).await;
+    refused(&seen, &operations, &platform, api, &token).await;
+    limited(&seen, &operations, &mut platform).await;
+    // A call hangs while db-proxy stands still, and fails at once when it is gone.
+    platform
+        .process("db")
+        .unwrap()
+        .signal(Signal::SIGSTOP)
+        .unwrap();
+    join_all(
+        operations
+            .iter()
+            .filter(|it| it.has_token)
+            .map(|operation| {
+                let call = valid(operation).token(&token);
+                seen.expect(operation, call, api, 504)
+            }),
+    )
+    .await;
+    platform
+        .process("db")
+        .unwrap()
+        .signal(Signal::SIGCONT)
+        .unwrap();
+    platform.process("db").unwrap().kill9().unwrap();
+    for operation in operations.iter().filter(|it| it.has_token) {
+        let call = valid(operation).token(&token);
+        seen.expect(operation, call, api, 503).await;
+    }
+    let documented = operations.into_iter();
+    let documented: Statuses = documented
+        .map(|it| ((it.method, it.path), it.statuses))
+        .collect();
+    let seen = seen.0.into_inner().unwrap();
+    for (operation, statuses) in &documented {
+        let seen = seen.get(operation).cloned().unwrap_or_default();
+        assert_eq!(&seen, statuses, "{operation:?}: seen, documented");
+    }
+}
+
+/// A request whose body is read before db-proxy is asked.
+fn valid(operation: &Operation) -> Call {
+    let body = match (operation.method.as_str(), operation.path.as_str()) {
+        (_, path) if path.ends_with("/users") => json!({"name": "x"}),
+        ("PATCH", path) if path.ends_with("/users/{name}") => json!({"nick": "x"}),
+        (_, path) if path.ends_with("/name") => json!({"name": "x"}),
+        (_, path) if path.ends_with("/password") => json!({"password": "x"}),
+        (_, path) if path.ends_with("/status") => json!({"status": "left"}),
+        ("POST", path) if path.ends_with("/departments") => json!({"path": "x"}),
+        ("PATCH", _) => json!({"name": "x"}),
+        (_, path) if path.ends_with("/owner") => json!({"owner": "x"}),
+        (_, path) if path.ends_with("/members") => json!({"members": ["x"]}),
+        (_, path) if path.ends_with("/groups") => json!({"name": "x"}),
+        ("POST", path) if path.ends_with("/messages") => {
+            json!({"from": "x", "group": 1, "text": "x"})
+        }
+        (_, path) if path.ends_with("/tokens") => json!({"owner": "x", "scopes": ["users:read"]}),
+        _ => Value::Null,
+    };
+    let call = operation.bare("");
+    if operation.has_body {
+        call.json(&body)
+    } else {
+        call
+    }
+}
+
+/// What succeeds, once each.
+async fn done(seen: &Seen, api: SocketAddr, token: &str) {
+    let none = Value::Null;
+    let v1 = |path: &str| format!("/api/v1{path}");
+    let call = async |path: &str, method: &str, with: &str, body: Value, status: u16| {
+        let (path, with) = (v1(path), v1(with));
+        let answer = seen
+            .call(&path, (method, &with, body), token, api, status)
+            .await;
+        serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()
+    };
+    let ann = || json!({"name": "ann", "password": "secret"});
+    call("/users", "POST", "/users?dry_run=true", ann(), 200).await;
+    call("/users", "POST", "/users", ann(), 201).await;
+    call("/users", "GET", "/users", none.clone(), 200).await;
+    let one = "/users/{name}";
+    call(one, "GET", "/users/ann", none.clone(), 200).await;
+    call(one, "PATCH", "/users/ann", json!({"nick": "Ann"}), 200).await;
+    let name = json!({"name": "anna"});
+    call("/users/{name}/name", "PUT", "/users/ann/name", name, 200).await;
+    let password = json!({"password": "another"});
+    call(
+        "/users/{name}/password",
+        "PUT",
+        "/users/anna/password",
+        password,
+        204,
+    )
+    .await;
+    let left = json!({"status": "left"});
+    call(
+        "/users/{name}/status",
+        "PUT",
+        "/users/anna/status",
+        left,
+        200,
+    )
+    .await;
+    for (of, what) in [
+        ("/users/{name}/lockouts", "/users/anna/lockouts"),
+        ("/users/{name}/refusals", "/users/anna/refusals"),
+        ("/users/{name}/sessions", "/users/anna/sessions"),
+        ("/sessions", "/sessions"),
+        ("/audit", "/audit"),
+        ("/audit:verify", "/audit:verify"),
+        ("/me", "/me"),
+        ("/version", "/version"),
+        ("/openapi.json", "/openapi.json"),
+        ("/departments", "/departments"),
+        ("/groups", "/groups"),
+        ("/tokens", "/tokens"),
+    ] {
+        call(of, "GET", what, none.clone(), 200).await;
+    }
+    for (of, what) in [
+        ("/users/{name}/lockouts", "/users/anna/lockouts"),
+        ("/users/{name}/sessions", "/users/anna/sessions"),
+        ("/users/{name}/sessions/{session}", "/users/anna/sessions/7"),
+        (one, "/users/anna"),
+    ] {
+        call(of, "DELETE", what, none.clone(), 200).await;
+    }
+    let path = || json!({"path": "Company/Lab"});
+    call(
+        "/departments",
+        "POST",
+        "/departments?dry_run=true",
+        path(),
+        200,
+    )
+    .await;
+    let made = call("/departments", "POST", "/departments", path(), 201).await;
+    let id = made["id"].as_u64().unwrap();
+    let (of, with) = ("/departments/{id}", format!("/departments/{id}"));
+    call(of, "PATCH", &with, json!({"name": "Office"}), 200).await;
+    call(of, "DELETE", &with, none.clone(), 200).await;
+    let team = || json!({"name": "The team", "owner": "u1", "members": ["u2"]});
+    call("/groups", "POST", "/groups?dry_run=true", team(), 200).await;
+    let made = call("/groups", "POST", "/groups", team(), 201).await;
+    let id = made["id"].as_u64().unwrap();
+    let of = |rest: &str| format!("/groups/{{id}}{rest}");
+    let with = |rest: &str| format!("/groups/{id}{rest}");
+    call(&of(""), "GET", &with(""), none.clone(), 200).await;
+    call(&of(""), "PATCH", &with(""), json!({"name": "Another"}), 200).await;
+    call(&of("/members"), "GET", &with("/members"), none.clone(), 200).await;
+    let u3 = || json!({"members": ["u3"]});
+    call(
+        &of("/members"),
+        "POST",
+        &with("/members?dry_run=true"),
+        u3(),
+        200,
+    )
+    .await;
+    call(&of("/members"), "POST", &with("/members"), u3(), 201).await;
+    call(
+        &of("/owner"),
+        "PUT",
+        &with("/owner"),
+        json!({"owner": "u2"}),
+        200,
+    )
+    .await;
+    let member = &of("/members/{name}");
+    call(member, "DELETE", &with("/members/u3"), none.clone(), 200).await;
+    call(&of(""), "DELETE", &with(""), none.clone(), 200).await;
+    let hello = || json!({"from": "u1", "to": "u2", "text": "hello"});
+    call("/messages", "POST", "/messages?dry_run=true", hello(), 200).await;
+    let sent = call("/messages", "POST", "/messages", hello(), 201).await;
+    let with = format!("/messages/{}", sent["position"].as_str().unwrap());
+    call("/messages/{position}", "GET", &with, none.clone(), 200).await;
+    let of = "/conversations/{conversation}/messages";
+    call(
+        of,
+        "GET",
+        "/conversations/users-1-2/messages",
+        none.clone(),
+        200,
+    )
+    .await;
+    let new = || json!({"owner": "x", "scopes": ["users:read"]});
+    call("/tokens", "POST", "/tokens?dry_run=true", new(), 200).await;
+    let made = call("/tokens", "POST", "/tokens", new(), 201).await;
+    let with = format!("/tokens/{}", made["id"]);
+    call("/tokens/{id}", "DELETE", &with, none.clone(), 200).await;
+}
+
+/// What is not there, and what the present state does not allow.
+async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &str) {
+    let none = || Value::Null;
+    let call = async |path: &str, method: &str, with: &str, body: Value, status: u16| {
+        let (path, with) = (format!("/api/v1{path}"), format!("/api/v1{with}"));
+        let answer = seen
+            .call(&path, (method, &with, body), token, api, status)
+            .await;
+        problem(&answer)
+    };
+    for (path, method, with, body) in [
+        ("/users", "GET", "/users?department=Nowhere", none()),
+        ("/groups", "GET", "/groups?member=nobody", none()),
+        (
+            "/groups",
+            "POST",
+            "/groups",
+            json!({"name": "g", "owner": "nobody"}),
+        ),
+        ("/users/{name}", "GET", "/users/nobody", none()),
+        (
+            "/users/{name}",
+            "PATCH",
+            "/users/nobody",
+            json!({"nick": "x"}),
+        ),
+        ("/users/{name}", "DELETE", "/users/nobody", none()),
+        (
+            "/users/{name}/name",
+            "PUT",
+            "/users/nobody/name",
+            json!({"name": "x"}),
+        ),
+        (
+            "/users/{name}/password",
+            "PUT",
+            "/users/nobody/password",
+            json!({"password": "x"}),
+        ),
+        (
+            "/users/{name}/status",
+            "PUT",
+            "/users/nobody/status",
+            json!({"status": "left"}),
+        ),
+        (
+            "/users/{name}/sessions",
+            "GET",
+            "/users/nobody/sessions",
+            none(),
+        ),
+        (
+            "/users/{name}/sessions",
+            "DELETE",
+            "/users/nobody/sessions",
+            none(),
+        ),
+        (
+            "/users/{name}/sessions/{session}",
+            "DELETE",
+            "/users/nobody/sessions/5",
+            none(),
+        ),
+        (
+            "/departments/{id}",
+            "PATCH",
+            "/departments/999999",
+            json!({"name": "x"}),
+        ),
+        ("/departments/{id}", "DELETE", "/departments/999999", none()),
+        ("/groups/{id}", "GET", "/groups/999999", none()),
+        (
+            "/groups/{id}",
+            "PATCH",
+            "/groups/999999",
+            json!({"name": "x"}),
+        ),
+        ("/groups/{id}", "DELETE", "/groups/999999", none()),
+        (
+            "/groups/{id}/members",
+            "GET",
+            "/groups/999999/members",
+            none(),
+        ),
+        (
+            "/groups/{id}/members",
+            "POST",
+            "/groups/999999/members",
+            json!({"members": ["u1"]}),
+        ),
+        (
+            "/groups/{id}/members/{name}",
+            "DELETE",
+            "/groups/999999/members/u1",
+            none(),
+        ),
+        (
+            "/groups/{id}/owner",
+            "PUT",
+            "/groups/999999/owner",
+            json!({"owner": "u1"}),
+        ),
+        ("/tokens/{id}", "DELETE", "/tokens/999999", none()),
+        (
+            "/messages",
+            "POST",
+            "/messages",
+            json!({"from": "nobody", "to": "u1", "text": "x"}),
+        ),
+        ("/messages/{position}", "GET", "/messages/999999", none()),
+        (
+            "/conversations/{conversation}/messages",
+            "GET",
+            "/conversations/group-999999/messages",
+            none(),
+        ),
+    ] {
+        assert_eq!(
+            call(path, method, with, body, 404).await,
+            "not-found",
+            "{path}"
+        );
+    }
+    let u1 = json!({"name": "u1"});
+    assert_eq!(
+        call("/users", "POST", "/users", u1.clone(), 409).await,
+        "exists"
+    );
+    let taken = call("/users/{name}/name", "PUT", "/users/u2/name", u1, 409).await;
+    assert_eq!(taken, "exists");
+    let lab = post("/api/v1/departments", &json!({"path": "A/B"})).token(token);
+    let lab = lab.expect(api, 201).await.json()["id"].clone();
+    let parent = get("/api/v1/departments")
+        .token(token)
+        .expect(api, 200)
+        .await
+        .json();
+    let parent = parent["items"].as_array().unwrap().iter();
+    let parent = { parent }.find(|it| it["path"] == "A").unwrap()["id"].clone();
+    let (of, with) = ("/departments/{id}", format!("/departments/{parent}"));
+    let circle = json!({"parent": "A/B"});
+    assert_eq!(call(of, "PATCH", &with, circle, 409).await, "conflict");
+    let into = Call::new("PATCH", "/api/v1/users/u1").token(token);
+    let into = into.json(&json!({"department": "A/B"}));
+    into.expect(api, 200).await;
+    let with = format!("/departments/{lab}");
+    assert_eq!(call(of, "DELETE", &with, none(), 409).await, "conflict");
+    let group = post("/api/v1/groups", &json!({"name": "g", "members": ["u1"]})).token(token);
+    let group = group.expect(api, 201).await.json()["id"].clone();
+    let with = format!("/groups/{group}/owner");
+    let stranger = json!({"owner": "u2"});
+    let refused = call("/groups/{id}/owner", "PUT", &with, stranger, 409).await;
+    assert_eq!(refused, "conflict");
+}
+
+/// The same request twice at the same time under one key.
+async fn in_flight(seen: &Seen, api: SocketAddr, token: &str) {
+    let group = post("/api/v1/groups", &json!({"name": "g", "members": ["u1"]})).token(token);
+    let group = group.expect(api, 201).await.json()["id"].clone();
+    for (path, with, body) in [
+        (
+            "/api/v1/users",
+            "/api/v1/users".to_owned(),
+            json!({"name": "NEW", "password": "x"}),
+        ),
+        (
+            "/api/v1/departments",
+            "/api/v1/departments".to_owned(),
+            json!({"path": "NEW"}),
+        ),
+        (
+            "/api/v1/groups",
+            "/api/v1/groups".to_owned(),
+            json!({"name": "NEW", "members": ["u1"]}),
+        ),
+        (
+            "/api/v1/groups/{id}/members",
+            format!("/api/v1/groups/{group}/members"),
+            json!({"members": ["u2"]}),
+        ),
+        (
+            "/api/v1/messages",
+            "/api/v1/messages".to_owned(),
+            json!({"from": "u1", "to": "u2", "text": "NEW"}),
+        ),
+        (
+            "/api/v1/tokens",
+            "/api/v1/tokens".to_owned(),
+            json!({"owner": "NEW", "scopes": ["users:read"]}),
+        ),
+    ] {
+        let mut found = false;
+        for attempt in 0..200 {
+            let key = format!("{path} {attempt}").replace(['/', ' ', '{', '}'], "-");
+            let body = body.to_string().replace("NEW", &format!("new{attempt}"));
+            let call = Call::new("POST", &with).token(token).key(&key);
+            let call = call.raw("application/json", body.as_bytes());
+            let answers = join_all((0..6).map(|_| call.send(api))).await;
+            let mut answers = answers.iter().filter(|answer| answer.status == 409);
+            if answers.any(|answer| problem(answer) == "key-in-flight") {
+                found = true;
+                break;
+            }
+        }
+        assert!(found, "{path}: no request met one under way");
+        seen.note("POST", path, 409);
+        let other = Call::new("POST", &with).token(token);
+        let other = other.key(&format!("{path} 0").replace(['/', ' ', '{', '}'], "-"));
+        let other = other.json(&json!({"name": "other", "path": "other", "owner": "other"}));
+        let status = other.send(api).await.status;
+        assert!((400..500).contains(&status));
+    }
+}
+
+/// What is refused by its head or its body.
+async fn refused(
+    seen: &Seen,
+    operations: &[Operation],
+    platform: &Platform,
+    api: SocketAddr,
+    token: &str,
+) {
+    let far = ["--address", "192.0.2.0/24"];
+    let far = platform.token(&super::EVERYTHING, &far).unwrap();
+    let large = "x".repeat(2 << 20);
+    for operation in operations {
+        if operation.has_token {
+            seen.expect(operation, operation.call(""), api, 401).await;
+            let call = operation.call("").token(&far);
+            seen.expect(operation, call, api, 403).await;
+        }
+        if operation.has_query {
+            let call = operation.call("?nonsense=1").token(token);
+            seen.expect(operation, call, api, 400).await;
+        }
+        if operation.has_body {
+            let (json, text) = ("application/json", "text/plain");
+            for (kind, body, status) in [
+                (json, "{\"nonsense\": 1}", 422),
+                (text, "{}", 415),
+                (json, large.as_str(), 413),
+            ] {
+                let call = operation.bare("").token(token).raw(kind, body.as_bytes());
+                seen.expect(operation, call, api, status).await;
+            }
+        }
+    }
+}
+
+/// What comes beyond the rate of its address.
+async fn limited(seen: &Seen, operations: &[Operation], platform: &mut Platform) {
+    let rate = "http_api.address_rate={burst=1, per_minute=1}".to_owned();
+    platform.start_http_api("meagre", &[rate]).unwrap();
+    platform.ready("meagre").await.unwrap();
+    let meagre = platform.http_api_address("meagre");
+    get("/api/v1/version").expect(meagre, 200).await;
+    for operation in operations {
+        seen.expect(operation, operation.call(""), meagre, 429)
+            .await;
+    }
+}

@@ -1,0 +1,90 @@
+//! How a service is spoken to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, S3CopyIfNotExists};
+use object_store::{BackoffConfig, Certificate, ClientOptions, CredentialProvider, RetryConfig};
+
+use super::{S3Options, failed};
+use crate::BlobError;
+
+/// Time for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a request is tried again that got no answer, or that the service asks to repeat.
+const RETRIES: usize = 3;
+
+pub(super) async fn build(options: &S3Options) -> Result<AmazonS3, BlobError> {
+    let mut client = ClientOptions::new()
+        .with_allow_http(options.endpoint.starts_with("http://"))
+        .with_timeout(options.timeout)
+        .with_connect_timeout(CONNECT_TIMEOUT);
+    if let Some(file) = &options.ca_file {
+        let pem = tokio::fs::read(file)
+            .await
+            .map_err(|error| unread(file, &error))?;
+        for certificate in Certificate::from_pem_bundle(&pem).map_err(failed)? {
+            client = client.with_root_certificate(certificate);
+        }
+    }
+    let mut builder = match &options.keys {
+        Some((id, secret)) => AmazonS3Builder::new().with_credentials(Arc::new(KeyFiles {
+            id: id.clone(),
+            secret: secret.clone(),
+        })),
+        None => AmazonS3Builder::from_env(),
+    };
+    if !options.endpoint.is_empty() {
+        builder = builder.with_endpoint(&options.endpoint);
+    }
+    let retry = RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: RETRIES,
+        retry_timeout: options.timeout,
+    };
+    builder
+        .with_client_options(client)
+        .with_bucket_name(&options.bucket)
+        .with_region(&options.region)
+        .with_retry(retry)
+        .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
+        .build()
+        .map_err(failed)
+}
+
+fn unread(file: &Path, error: &std::io::Error) -> BlobError {
+    let text = format!("read {}: {error}", file.display());
+    BlobError::Unavailable(std::io::Error::new(error.kind(), text))
+}
+
+/// A key in two files, as a Secret is mounted. They are read for every request, so that a new key needs no
+/// restart.
+#[derive(Debug)]
+struct KeyFiles {
+    id: PathBuf,
+    secret: PathBuf,
+}
+
+#[async_trait]
+impl CredentialProvider for KeyFiles {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let read = async |file: &Path| {
+            let text = tokio::fs::read_to_string(file).await;
+            let text = text.map_err(|error| object_store::Error::Generic {
+                store: "S3",
+                source: format!("read {}: {error}", file.display()).into(),
+            })?;
+            Ok::<_, object_store::Error>(text.trim_end().to_owned())
+        };
+        Ok(Arc::new(AwsCredential {
+            key_id: read(&self.id).await?,
+            secret_key: read(&self.secret).await?,
+            token: None,
+        }))
+    }
+}

@@ -1,0 +1,341 @@
+//! Who asks: from the token of a request to a caller that handlers can trust.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::Method;
+use axum::http::header::{self, HeaderMap, HeaderName};
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use im_core::Network;
+use im_http::Left;
+use tokio::time::{Instant, timeout};
+
+use crate::db_proxy::{self, Asker};
+use crate::metrics::Limited;
+use crate::origin::Origin;
+use crate::problem::{Kind, Problem};
+use crate::refusals::Note;
+use crate::service::Api;
+use crate::slots::{NoSlot, Slot};
+use crate::token::{Grant, Shown};
+
+/// Header that makes a change count once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Longest key, bytes.
+const MAX_KEY: usize = 128;
+
+/// Who has a place among the requests that are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    Token(u32),
+    /// Of an original call, which has no token.
+    Address(Network),
+}
+
+/// Whoever asks, with a token that is good here and now.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) asker: Asker,
+    pub(crate) grant: Arc<Grant>,
+    /// Key under which a change counts once.
+    key: Option<Arc<str>>,
+    /// Whether nothing is to be changed.
+    is_read: bool,
+}
+
+impl Caller {
+    /// A call of db-proxy for this request.
+    pub(crate) fn call<T>(&self, message: T) -> tonic::Request<T> {
+        self.asker.call(message, self.key.as_deref())
+    }
+
+    /// Another call for the same request: one that only asks, or one that may be repeated as it is.
+    pub(crate) fn plain_call<T>(&self, message: T) -> tonic::Request<T> {
+        self.asker.call(message, None)
+    }
+
+    /// Why db-proxy refused it.
+    pub(crate) fn refused(&self, status: &tonic::Status) -> Problem {
+        db_proxy::problem(status, self.is_read)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        // A route that asks for a caller and stands outside of the check.
+        caller.ok_or_else(|| Problem::new(Kind::Internal, ""))
+    }
+}
+
+/// Lets a request through that shows a token which allows it.
+pub(crate) async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let Some(origin) = request.extensions().get::<Origin>().cloned() else {
+        return Problem::new(Kind::Internal, "").into_response();
+    };
+    let limit = api.config.request_timeout.duration();
+    let deadline = Instant::now() + limit;
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or_else(String::new, |path| path.as_str().to_owned());
+    let action = format!("{} {path}", request.method());
+    let target = request.uri().path().to_owned();
+    let checked = timeout(
+        limit,
+        check(&api, &origin, request.method(), request.headers(), &path),
+    )
+    .await;
+    let admitted = match checked {
+        Ok(Ok(admitted)) => admitted,
+        Ok(Err(Refused { problem, known })) => {
+            tell(&api, &origin, &problem, known, action, target);
+            return problem.into_response();
+        }
+        Err(_) => {
+            api.metrics.limit(Limited::Time);
+            return Problem::new(Kind::Timeout, "").into_response();
+        }
+    };
+    let Admitted { caller, left, slot } = admitted;
+    let is_read = caller.is_read;
+    let mut request = request;
+    request.extensions_mut().insert(caller);
+    let rest = deadline.saturating_duration_since(Instant::now());
+    let answered = timeout(rest, next.run(request)).await;
+    drop(slot);
+    let mut answer = answered.unwrap_or_else(|_| {
+        api.metrics.limit(Limited::Time);
+        let detail = if is_read { "" } else { db_proxy::UNKNOWN };
+        Problem::new(Kind::Timeout, detail).into_response()
+    });
+    show_rate(answer.headers_mut(), api.config.token_rate.burst, left);
+    answer
+}
+
+struct Admitted {
+    caller: Caller,
+    left: Left,
+    slot: Slot<Key>,
+}
+
+/// A refusal, and whose token it was, if it was somebody's.
+struct Refused {
+    problem: Problem,
+    known: Option<Box<Asker>>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            known: None,
+        }
+    }
+}
+
+async fn check(
+    api: &Api,
+    origin: &Origin,
+    method: &Method,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Admitted, Refused> {
+    let token = bearer(headers)
+        .ok_or_else(|| Problem::new(Kind::TokenMissing, "Authorization: Bearer imt_…"))?;
+    if !origin.secret {
+        // It may have been read on its way.
+        let detail = "it is to be revoked if it is in use: it came over plain HTTP";
+        return Err(Problem::new(Kind::TlsRequired, detail).into());
+    }
+    let shown = Shown::parse(token).ok_or_else(|| Problem::new(Kind::TokenInvalid, ""))?;
+    let mut asker = Asker {
+        actor: "http-api".to_owned(),
+        credential: format!("token {}", shown.id),
+        address: origin.address.to_string(),
+        request_id: origin.request_id.clone(),
+    };
+    let grant = api.tokens.look_up(&api.admin, &asker, shown.id).await?;
+    let now = seconds();
+    asker.actor.clone_from(&grant.token.owner);
+    let refused = |problem| Refused {
+        problem,
+        known: Some(Box::new(asker.clone())),
+    };
+    grant.judge(shown, origin.address, now).map_err(refused)?;
+    for scope in api.scopes.of_operation(method.as_str(), path) {
+        if !grant.allows(scope) {
+            let detail = format!("it lacks {scope}");
+            return Err(refused(Problem::new(Kind::ScopeMissing, detail)));
+        }
+    }
+    let left = api.token_rate.try_take(shown.id, Instant::now());
+    let left = left.map_err(|wait| {
+        api.metrics.limit(Limited::Token);
+        limited("of this token", wait)
+    })?;
+    let slot = slot(api, Key::Token(shown.id))?;
+    let day = now / 86_400;
+    if api.tokens.is_first_use(shown.id, day) {
+        let (asker, id) = (asker.clone(), shown.id);
+        api.notes.leave(Note::Used { asker, id });
+    }
+    let is_read = method.is_safe();
+    let key = match *method {
+        Method::POST => key(headers)?,
+        _ => None,
+    };
+    let caller = Caller {
+        asker,
+        grant,
+        key,
+        is_read,
+    };
+    Ok(Admitted { caller, left, slot })
+}
+
+/// A place among the requests that are worked on.
+pub(crate) fn slot(api: &Api, key: Key) -> Result<Slot<Key>, Problem> {
+    api.slots.take(key).map_err(|full| match full {
+        NoSlot::Caller => {
+            api.metrics.limit(Limited::Caller);
+            Problem::new(Kind::RateLimited, "too many requests at the same time").after(1)
+        }
+        NoSlot::Total => {
+            api.metrics.limit(Limited::Total);
+            Problem::new(Kind::Overloaded, "too many requests at the same time").after(1)
+        }
+    })
+}
+
+/// A request beyond a rate.
+pub(crate) fn limited(whose: &str, wait: Duration) -> Problem {
+    let seconds = wait.as_millis().div_ceil(1_000);
+    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+    Problem::new(Kind::RateLimited, format!("beyond the rate {whose}")).after(seconds)
+}
+
+/// Whether an address may ask for anything at all.
+pub(crate) fn admit_address(api: &Api, address: IpAddr) -> Result<(), Problem> {
+    let network = Network::host(address);
+    let taken = api.address_rate.try_take(network, Instant::now());
+    taken.map(drop).map_err(|wait| {
+        api.metrics.limit(Limited::Address);
+        limited("of this address", wait)
+    })
+}
+
+/// Refusals of tokens that somebody has go to the audit log.
+fn tell(
+    api: &Api,
+    origin: &Origin,
+    problem: &Problem,
+    known: Option<Box<Asker>>,
+    action: String,
+    target: String,
+) {
+    if api.refusals.is_due() {
+        tracing::info!(
+            request = origin.request_id,
+            address = %origin.address,
+            action,
+            why = ?problem.kind,
+            "refused a request"
+        );
+    }
+    if let Some(asker) = known {
+        let reason = match problem.detail.as_str() {
+            "" => format!("{:?}", problem.kind),
+            detail => format!("{:?}: {detail}", problem.kind),
+        };
+        api.notes.leave(Note::Refused {
+            asker: *asker,
+            action,
+            target,
+            reason,
+        });
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let key = value.to_str().ok().map(str::trim);
+    let key = key.filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let wrong = || {
+        let detail = "Idempotency-Key must be 1 to 128 visible ASCII characters";
+        Problem::new(Kind::MalformedRequest, detail)
+    };
+    key.map(|key| Some(key.into())).ok_or_else(wrong)
+}
+
+/// Says how much of its rate a token has left (draft-ietf-httpapi-ratelimit-headers).
+fn show_rate(headers: &mut HeaderMap, burst: u32, left: Left) {
+    let reset = left.whole_in.as_millis().div_ceil(1_000);
+    let reset = u64::try_from(reset).unwrap_or(u64::MAX);
+    for (name, value) in [
+        (HeaderName::from_static("ratelimit-limit"), burst.into()),
+        (HeaderName::from_static("ratelimit-remaining"), left.left),
+        (HeaderName::from_static("ratelimit-reset"), reset),
+    ] {
+        headers.insert(name, value.into());
+    }
+}
+
+/// Unix seconds.
+fn seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_token_comes_as_a_bearer_in_any_case_and_as_nothing_else() {
+        let of = |value: &str| bearer(&headers("authorization", value)).map(str::to_owned);
+        assert_eq!(of("Bearer imt_1_x").as_deref(), Some("imt_1_x"));
+        assert_eq!(of("bearer  imt_1_x ").as_deref(), Some("imt_1_x"));
+        assert_eq!(of("Basic imt_1_x"), None);
+        assert_eq!(of("imt_1_x"), None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_idempotency_key_is_a_short_text() {
+        let of = |value: &str| key(&headers("idempotency-key", value));
+        assert_eq!(of("a").unwrap().as_deref(), Some("a"));
+        assert!(of(&"x".repeat(128)).is_ok() && of(&"x".repeat(129)).is_err());
+        assert!(of(" ").is_err());
+        assert_eq!(key(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn who_is_over_the_rate_is_told_when_to_come_back() {
+        assert_eq!(limited("", Duration::from_millis(1)).retry_after, Some(1));
+        assert_eq!(
+            limited("", Duration::from_millis(2_001)).retry_after,
+            Some(3)
+        );
+    }
+}

@@ -1,0 +1,35 @@
+//! The http-api role: what back offices and administrators do over HTTP.
+//!
+//! Two interfaces on one port: the two calls of the original server, and an API of our own under `/api/v1`
+//! with tokens, described by an OpenAPI document that is made from the code. It keeps nothing: every call
+//! becomes one of db-proxy's administration service, which judges it, carries it out and writes it down with
+//! who asked. Nothing depends on this role.
+//!
+//! *Invariants*
+//! - Whoever shows no token that is good here and now changes nothing and learns nothing, aside from the
+//!   document, the version, and the original calls where they are switched on for their address.
+//! - What an endpoint needs is said once, in the document; the check reads it there.
+//! - Every connection, head, body, request and wait is bounded; one token or address uses no more than its
+//!   part of what all share.
+//! - A secret of a token is compared in constant time and is in no log and no answer but the one that made it.
+#![forbid(unsafe_code)]
+#![allow(clippy::needless_for_each, reason = "code that utoipa's macros make")]
+
+mod caller;
+mod db_proxy;
+mod document;
+mod extract;
+mod metrics;
+mod origin;
+mod original;
+mod problem;
+mod refusals;
+mod server;
+mod service;
+mod slots;
+mod token;
+mod v1;
+
+pub use document::document;
+pub use metrics::Metrics;
+pub use server::{Deps, Server, ServerError};

@@ -1,0 +1,188 @@
+//! What an http-api server counts.
+
+use im_http::Meter;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+im_core::label_values!(Group, Class, Limited);
+
+/// What a request was for, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Group {
+    /// The API of our own.
+    Api,
+    /// The calls of the original server.
+    Original,
+    /// Nothing that there is.
+    Other,
+}
+
+/// How it was answered, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    /// 2xx.
+    Done,
+    /// 401 and 403.
+    Refused,
+    /// 429.
+    Limited,
+    /// Other 4xx.
+    Wrong,
+    /// 5xx.
+    Failed,
+}
+
+/// Which bound a request met, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Limited {
+    /// The rate of its address.
+    Address,
+    /// The rate of its token.
+    Token,
+    /// The caller has its part of the requests that are worked on.
+    Caller,
+    /// So many requests are worked on.
+    Total,
+    /// Its time.
+    Time,
+    /// The size of its body.
+    Body,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    group: Group,
+    answer: Class,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabel {
+    bound: Limited,
+}
+
+/// Seconds in which a request is answered.
+const SECONDS: [f64; 9] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0];
+
+/// Counters and gauges of one http-api server. `Default` counts without showing it to anybody.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    answers: Family<AnswerLabels, Counter>,
+    limited: Family<LimitedLabel, Counter>,
+    pub(crate) seconds: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) remembered_tokens: Gauge,
+    pub(crate) counted_callers: Gauge,
+    pub(crate) lost_notes: Counter,
+    pub(crate) certificate_failing: Gauge,
+    pub(crate) meter: Meter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            answers: Family::default(),
+            limited: Family::default(),
+            seconds: Histogram::new(SECONDS),
+            in_flight: Gauge::default(),
+            remembered_tokens: Gauge::default(),
+            counted_callers: Gauge::default(),
+            lost_notes: Counter::default(),
+            certificate_failing: Gauge::default(),
+            meter: Meter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Metrics that this registry shows.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        let Self {
+            answers,
+            limited,
+            seconds,
+            in_flight,
+            remembered_tokens,
+            counted_callers,
+            lost_notes,
+            certificate_failing,
+            meter,
+        } = &this;
+        registry.register("im_http_api_answers", "Answers to callers", answers.clone());
+        registry.register(
+            "im_http_api_limited",
+            "Requests that met a bound",
+            limited.clone(),
+        );
+        registry.register(
+            "im_http_api_request_seconds",
+            "Time from the head of a request to the head of its answer",
+            seconds.clone(),
+        );
+        registry.register(
+            "im_http_api_in_flight",
+            "Requests that are worked on",
+            in_flight.clone(),
+        );
+        registry.register(
+            "im_http_api_remembered_tokens",
+            "Tokens that are remembered",
+            remembered_tokens.clone(),
+        );
+        registry.register(
+            "im_http_api_counted_callers",
+            "Addresses and tokens whose requests are counted",
+            counted_callers.clone(),
+        );
+        registry.register(
+            "im_http_api_lost_notes",
+            "Refusals and uses of tokens that db-proxy could not be told",
+            lost_notes.clone(),
+        );
+        registry.register(
+            "im_http_api_certificate_failing",
+            "1 while the files hold no certificate that can be used, and the former one is",
+            certificate_failing.clone(),
+        );
+        registry.register(
+            "im_http_api_closed_clients",
+            "Clients closed without an answer, or before they had all of it",
+            meter.closed.clone(),
+        );
+        registry.register(
+            "im_http_api_client_connections",
+            "Open client connections",
+            meter.connections.clone(),
+        );
+        registry.register(
+            "im_http_api_accept_failures",
+            "Connections of clients that could not be accepted",
+            meter.accept_failures.clone(),
+        );
+        registry.register(
+            "im_http_api_received_bytes",
+            "Bytes that clients sent, heads included",
+            meter.received.clone(),
+        );
+        registry.register(
+            "im_http_api_sent_bytes",
+            "Bytes that clients took, heads included",
+            meter.sent.clone(),
+        );
+        this
+    }
+
+    pub(crate) fn answered(&self, group: Group, answer: Class) {
+        self.answers
+            .get_or_create(&AnswerLabels { group, answer })
+            .inc();
+    }
+
+    pub(crate) fn limit(&self, bound: Limited) {
+        self.limited.get_or_create(&LimitedLabel { bound }).inc();
+    }
+}

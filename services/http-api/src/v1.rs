@@ -1,0 +1,178 @@
+//! The API of our own, under `/api/v1`: one file per subject.
+
+mod about;
+mod audit;
+mod departments;
+mod groups;
+mod members;
+mod messages;
+mod people;
+mod sessions;
+mod tokens;
+mod words;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::HeaderName;
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, OpenApi as _, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::caller::admit;
+use crate::db_proxy::is_replayed;
+use crate::document::{Base, complete};
+use crate::original;
+use crate::problem::{Kind, Problem};
+use crate::service::{Api, no_endpoint, no_method};
+
+/// Routes whose state is not there yet.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// Those that ask for a token.
+    guarded: Router<Arc<Api>>,
+    open: Router<Arc<Api>>,
+}
+
+/// All routes and the document that they make.
+pub(crate) fn router() -> (Routes, Value) {
+    let guarded = OpenApiRouter::with_openapi(Base::openapi())
+        .merge(people::router())
+        .merge(departments::router())
+        .merge(groups::router())
+        .merge(members::router())
+        .merge(messages::router())
+        .merge(sessions::router())
+        .merge(tokens::router())
+        .merge(audit::router())
+        .merge(about::router());
+    let (guarded, mut document) = guarded.split_for_parts();
+    let (open, rest) = about::open().split_for_parts();
+    document.merge(rest);
+    (Routes { guarded, open }, complete(&document))
+}
+
+/// The routes with their state, and those of the original calls beside them.
+pub(crate) fn with_api(routes: Routes, api: Arc<Api>) -> Router {
+    let Routes { guarded, open } = routes;
+    let admission = middleware::from_fn_with_state(Arc::clone(&api), admit);
+    let mut router = guarded.route_layer(admission).merge(open);
+    if api.config.original.enabled {
+        router = router
+            .route(original::CREATE_GROUP, any(original::create_group))
+            .route(original::CHANGE_MEMBERS, any(original::change_members));
+    }
+    router
+        .fallback(no_endpoint)
+        .method_not_allowed_fallback(no_method)
+        .with_state(api)
+}
+
+/// Most rows of a page.
+const MAX_LIMIT: u32 = 1_000;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    /// The rows, in the order of the list.
+    items: Vec<T>,
+    /// Cursor of what follows; absent when nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// What db-proxy has listed.
+    fn of<R>(rows: Vec<R>, next: String, row: impl Fn(R) -> T) -> Self {
+        Self {
+            items: rows.into_iter().map(row).collect(),
+            next: Some(next).filter(|next| !next.is_empty()),
+        }
+    }
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Part {
+    /// Most rows of the page: 1 to 1,000; 100 unless it is given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Rows that a page may have; 0 leaves it to db-proxy.
+fn rows(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit {
+        None => Ok(100),
+        Some(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::new(
+            Kind::MalformedRequest,
+            "limit must be 1 to 1,000",
+        )),
+    }
+}
+
+/// How a change is meant.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Change {
+    /// Judges the change in full and does not make it.
+    #[serde(default)]
+    #[param(required = false)]
+    dry_run: bool,
+}
+
+/// Header of an answer that was given before under the same idempotency key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The answer to a request that makes something.
+fn made<R, T: Serialize>(
+    answer: tonic::Response<R>,
+    dry_run: bool,
+    shown: impl FnOnce(R) -> T,
+) -> Response {
+    let is_replayed = is_replayed(&answer);
+    let status = if dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let mut answer = (status, axum::Json(shown(answer.into_inner()))).into_response();
+    if is_replayed {
+        let yes = axum::http::HeaderValue::from_static("true");
+        answer.headers_mut().insert(REPLAYED, yes);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_one_to_a_thousand_rows() {
+        assert_eq!(rows(None).unwrap(), 100);
+        assert_eq!(rows(Some(1)).unwrap(), 1);
+        assert_eq!(rows(Some(1_000)).unwrap(), 1_000);
+        assert!(rows(Some(0)).is_err() && rows(Some(1_001)).is_err());
+    }
+
+    #[test]
+    fn the_end_of_a_list_has_no_cursor() {
+        let page = Page::of(vec![1], String::new(), |row| row);
+        let json = serde_json::to_value(&page).unwrap();
+        assert_eq!(json, serde_json::json!({"items": [1]}));
+        let page = Page::of(vec![1], "c".to_owned(), |row| row);
+        let json = serde_json::to_value(&page).unwrap();
+        assert_eq!(json, serde_json::json!({"items": [1], "next": "c"}));
+    }
+}

@@ -1,0 +1,35 @@
+//! The push role: tells phones of messages while nobody is there to get them.
+//!
+//! It follows the log (`im-follower`), so that no message waits for it and none is told of that is not stored.
+//! Who is told is decided from what db-proxy and route say; a provider that is down keeps its own notices
+//! waiting and nothing else.
+//!
+//! * `notice` – what a notice is, and what it says: text, JSON of the original, ids; pure.
+//! * `choose` – who is told; pure.
+//! * `presence` – asks the route servers who is online.
+//! * `trust`, `http` – HTTPS to providers.
+//! * `provider` – one trait; a webhook, Apple, Google.
+//! * `gate` – leaves a provider alone that does not answer; pure.
+//! * `work` – messages to notices, notices to providers.
+//! * `server` – puts it all together.
+//!
+//! *Invariants*
+//! - Neither a token nor a text of anybody is in a line of the log.
+//! - What a notice is made from goes to nobody but the provider of that device, and the text only with
+//!   `push.preview = "text"`.
+#![forbid(unsafe_code)]
+
+mod choose;
+mod gate;
+mod http;
+mod metrics;
+mod notice;
+mod presence;
+mod provider;
+mod server;
+mod trust;
+mod work;
+
+pub use provider::ProviderError;
+pub use server::{Deps, Server, ServerError};
+pub use trust::TrustError;
