@@ -16,7 +16,7 @@ use crate::connect::ServerArgs;
 pub(crate) struct Judge {
     /// Only says whether it can be done, and changes nothing.
     #[arg(long, help_heading = "The change")]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// Which part of a list is shown.
@@ -24,10 +24,10 @@ pub(crate) struct Judge {
 pub(crate) struct Page {
     /// Most lines to list; the server gives fewer of a very long list.
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
-    limit: u32,
+    pub(crate) limit: u32,
     /// Goes on where a list ended, which says how.
     #[arg(long, default_value = "", hide_default_value = true)]
-    cursor: String,
+    pub(crate) cursor: String,
 }
 
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, chat, check, config, directory, doctor, store};
+use crate::{admin, audit, chat, check, config, directory, doctor, store, token};
 
 pub(crate) use role::RoleCommand;
 
@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Directory(directory::DirectoryCommand),
     /// Manages users, groups and sessions of a running platform.
     Admin(admin::AdminArgs),
+    /// Makes, lists and revokes tokens of the HTTP API.
+    Token(token::TokenArgs),
+    /// Lists who changed what, and proves that the list is as it was written.
+    Audit(audit::AuditArgs),
     /// Chats from the terminal.
     Chat(chat::Args),
     /// Chats by the lines of a file, for tests and programs.

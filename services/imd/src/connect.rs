@@ -70,6 +70,10 @@ pub(crate) struct ServerArgs {
         help_heading = HEADING
     )]
     pub(crate) actor: Option<String>,
+    /// Makes a change once, however often the same command comes with the same key within a day: for
+    /// programs that try again. An import needs none.
+    #[arg(long, global = true, value_name = "KEY", help_heading = HEADING)]
+    pub(crate) idempotency_key: Option<String>,
 }
 
 /// Heading of these options in helps.
@@ -101,17 +105,24 @@ pub(crate) type Admin = AdminClient<InterceptedService<Channel, Caller>>;
 /// Metadata that names who wants a change.
 const ACTOR: &str = "im-actor-bin";
 
+/// Metadata that makes a change once.
+const KEY: &str = "im-idempotency-key-bin";
+
 /// Presents the secret and says who calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     present: Present,
     actor: MetadataValue<Binary>,
+    key: Option<MetadataValue<Binary>>,
 }
 
 impl Interceptor for Caller {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let mut request = self.present.call(request)?;
         request.metadata_mut().insert_bin(ACTOR, self.actor.clone());
+        if let Some(key) = &self.key {
+            request.metadata_mut().insert_bin(KEY, key.clone());
+        }
         Ok(request)
     }
 }
@@ -147,6 +158,10 @@ impl ServerArgs {
         let caller = Caller {
             present: Present::new(&secret),
             actor: MetadataValue::from_bytes(self.actor().as_bytes()),
+            key: self
+                .idempotency_key
+                .as_ref()
+                .map(|key| MetadataValue::from_bytes(key.as_bytes())),
         };
         Ok(AdminClient::with_interceptor(channel, caller)
             .max_decoding_message_size(MAX_ANSWER_BYTES))
@@ -234,6 +249,7 @@ mod tests {
             data_dir: Some(dir.path().to_owned()),
             wait: 0,
             actor: None,
+            idempotency_key: None,
         };
         assert_eq!(args.address(), DEFAULT_SERVER);
         assert!(args.secret().is_err());

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod audit;
 mod chat;
 mod check;
 mod cli;
@@ -21,6 +22,7 @@ mod store;
 #[cfg(test)]
 #[path = "../../role/tests/table/mod.rs"]
 mod table;
+mod token;
 
 use std::process::ExitCode;
 
@@ -69,6 +71,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => tool(store::restore(args)),
         Command::Directory(command) => tool(directory::command(command)),
         Command::Admin(command) => tool(admin::command(command)),
+        Command::Token(args) => tool(token::command(args)),
+        Command::Audit(args) => tool(audit::command(args)),
         Command::Chat(args) => tool(async { chat::run(args).await.map(|()| ExitCode::SUCCESS) }),
         Command::Script(args) => {
             tool(async { chat::script(args).await.map(|()| ExitCode::SUCCESS) })

@@ -129,6 +129,12 @@ impl Table {
     }
 }
 
+/// A time of Unix seconds, as people read it.
+pub(crate) fn time(seconds: u32) -> String {
+    let time = jiff::Timestamp::from_second(seconds.into());
+    time.map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
 /// Says on standard error that a list goes on, and how to see the rest.
 pub(crate) fn tell_more(next: &str) {
     if !next.is_empty() {

@@ -15,7 +15,7 @@ use im_proto_teamtalk::base::{ClientFileRole, ClientFileState, TransferFileType}
 use im_proto_teamtalk::file::{
     ImFileLoginReq, ImFileLoginRsp, ImFilePullDataReq, ImFilePullDataRsp, ImFileState,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ async fn replace(installation: &Installation, role: &str) -> anyhow::Result<()> 
     installation.namespace.kubectl(&delete)?;
     until(&format!("other pods of {role}"), LATER, async || {
         let pods = installation.pods(role).await.ok()?;
-        let new = |it: &&_| is_ready(it) && !it.uid().is_some_and(|uid| old.contains(&uid));
+        let new = |it: &&Pod| is_ready(it) && !it.uid().is_some_and(|uid| old.contains(&uid));
         let found = pods.iter().filter(new).count();
         (found == old.len() && pods.len() == found).then_some(())
     })
@@ -254,7 +254,11 @@ async fn files_and_pictures_come_and_go_and_no_other_pod_notices() {
     // Their volumes stay, and are taken up again.
     let claims = installation.namespace.api::<PersistentVolumeClaim>();
     let claims = claims.list(&ListParams::default()).await.unwrap();
-    let names: Vec<String> = claims.iter().map(kube::ResourceExt::name_any).collect();
+    let names: Vec<String> = claims
+        .items
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect();
     for role in ["file", "msfs"] {
         let claim = format!("data-{}-{role}-0", installation.name);
         assert!(names.contains(&claim), "{names:?}");

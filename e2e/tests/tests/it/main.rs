@@ -18,6 +18,7 @@
 mod administrators;
 mod api;
 mod audit;
+mod audited;
 mod buckets;
 mod directory;
 mod disk;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Judge, Page};
 use crate::connect::{ServerArgs, refusal};
-use crate::output::{Table, show, tell_dry_run, tell_more};
+use crate::output::{Table, show, tell_dry_run, tell_more, time};
 use crate::password::PasswordArgs;
 
 #[derive(Debug, Subcommand)]
@@ -379,9 +379,8 @@ fn show_refusals(json: bool, refusals: &[RefusalRecord]) {
         }
         let mut table = Table::new(&["time", "reason", "address", "client"]);
         for refusal in refusals {
-            let time = jiff::Timestamp::from_second(refusal.time.into());
             table.row(vec![
-                time.map_or_else(|_| refusal.time.to_string(), |time| time.to_string()),
+                time(refusal.time),
                 refusal.reason.clone(),
                 refusal.address.clone(),
                 refusal.client_version.clone(),
