@@ -19,10 +19,15 @@ async fn a_certificate_in_files_makes_the_port_take_https_beside_http() {
     let set: Vec<&str> = set.iter().map(String::as_str).collect();
     let (_platform, api, token) = apart(1, &set).await;
     get("/api/v1/users").token(&token).expect(api, 200).await;
-    // The first bytes of a TLS 1.2 alert and handshake are answered by TLS, not by HTTP.
-    let hello = [0x16, 3, 1, 0, 1, 1];
+    // A handshake that is none is not taken for a request of HTTP, which would be answered.
+    let hello = [0x16, 3, 1, 0, 5, 0xff, 0xff, 0xff, 0xff, 0xff];
     let mut connection = crate::pictures::web::Connection::open(api).await;
     connection.write(&hello).await;
     let answer = connection.read_to_end().await;
-    assert_eq!(answer.first(), Some(&0x15), "an alert: {answer:?}");
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let (_other, plain, _) = apart(0, &[]).await;
+    let mut connection = crate::pictures::web::Connection::open(plain).await;
+    connection.write(&hello).await;
+    let answer = connection.read_to_end().await;
+    assert!(answer.starts_with(b"HTTP"), "{answer:?}");
 }
