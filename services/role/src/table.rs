@@ -147,6 +147,7 @@ mod tests {
             Role::FILE,
             Role::MSG,
             Role::HTTP_API,
+            Role::PUSH,
         ];
         assert_eq!(order, expected);
         let place = |role| order.iter().position(|other| *other == role);
@@ -166,6 +167,7 @@ mod tests {
             Role::MSG,
             Role::LOGIN,
             Role::HTTP_API,
+            Role::PUSH,
         ];
         assert_eq!(order, expected);
         for (place, role) in order.iter().enumerate() {
