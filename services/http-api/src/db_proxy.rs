@@ -71,8 +71,11 @@ pub(crate) fn is_replayed<T>(answer: &tonic::Response<T>) -> bool {
 
 /// Whether somebody has answered, whatever they said.
 pub(crate) fn has_answered<T>(answer: &Result<T, Status>) -> bool {
+    // Unknown and Cancelled are those of a connection that ends under a call: db-proxy answers with neither.
     let silent = [
         Code::Unavailable,
+        Code::Unknown,
+        Code::Cancelled,
         Code::Unauthenticated,
         Code::DeadlineExceeded,
     ];
@@ -99,8 +102,8 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
         (Code::ResourceExhausted, "too-many-keys") => told(Kind::RateLimited).after(60),
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
         (Code::PermissionDenied, _) => told(Kind::NotAllowed),
-        (Code::DeadlineExceeded | Code::Cancelled, _) => Problem::new(Kind::Timeout, UNKNOWN),
-        (Code::Unavailable, _) => {
+        (Code::DeadlineExceeded, _) => Problem::new(Kind::Timeout, UNKNOWN),
+        (Code::Unavailable | Code::Unknown | Code::Cancelled, _) => {
             let detail = if is_read {
                 "try again"
             } else {
@@ -157,6 +160,8 @@ mod tests {
             (Status::unavailable("x"), true, Kind::DbProxyUnavailable),
             (Status::unauthenticated("x"), true, Kind::DbProxyUnavailable),
             (Status::unimplemented("x"), true, Kind::DbProxyUnavailable),
+            (Status::unknown("x"), false, Kind::DbProxyUnavailable),
+            (Status::cancelled("x"), true, Kind::DbProxyUnavailable),
             (Status::deadline_exceeded("x"), false, Kind::Timeout),
             (Status::internal("x"), false, Kind::Internal),
         ] {

@@ -138,6 +138,17 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
         .unwrap()
         .signal(Signal::SIGSTOP)
         .unwrap();
+    let db = platform.process("db").unwrap().pid();
+    im_e2e::wait::until("all of db-proxy stands still", WAIT, || async {
+        let mut tasks = std::fs::read_dir(format!("/proc/{db}/task"))
+            .ok()?
+            .flatten();
+        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat"));
+        let stands = tasks.all(|task| stat(task).is_ok_and(|stat| stat.contains(") T ")));
+        stands.then_some(())
+    })
+    .await
+    .unwrap();
     join_all(
         operations
             .iter()
