@@ -267,7 +267,9 @@ impl<'a> Holder<'a> {
 
     /// Whether messages may be read that were not asked for yet.
     fn may_read(&mut self) -> bool {
-        let waiting = self.retries.saturating_add(self.progress.len() as u64);
+        // What runs has its line with the next step.
+        let unwritten = self.progress.changes() as u64;
+        let waiting = self.retries.saturating_add(unwritten);
         let is_full = waiting >= self.follower.limits.retries;
         if is_full && !self.is_full {
             self.follower.metrics.full.inc();

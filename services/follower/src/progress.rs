@@ -73,6 +73,7 @@ impl Progress {
     }
 
     /// Jobs that run or are not in the store yet.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
