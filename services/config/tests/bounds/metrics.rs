@@ -39,15 +39,26 @@ impl Metrics {
             !text.is_empty() && text.bytes().all(|c| c == b'_' || c.is_ascii_lowercase())
         };
         let names = text.split('"').filter(|text| is_name(text));
-        // A file with a prefix registers below it.
+        // A file with a prefix registers below it, for every role where it names one.
         let prefix = text
-            .split_once("sub_registry_with_prefix(\"")
-            .and_then(|(_, rest)| rest.split('"').next());
+            .split_once("sub_registry_with_prefix(")
+            .map(|(_, rest)| rest.trim_start_matches("format!("))
+            .and_then(|rest| rest.strip_prefix('"')?.split('"').next());
+        let prefixes: Vec<String> = prefix.map_or_else(Vec::new, |prefix| {
+            let roles = im_role::TABLE.roles.iter();
+            roles
+                .map(|role| prefix.replace("{role}", role.section))
+                .collect()
+        });
         for name in names {
-            match prefix {
-                Some(prefix) => self.names.insert(format!("{prefix}_{name}")),
-                None => name.starts_with("im_") && self.names.insert(name.to_owned()),
-            };
+            if prefixes.is_empty() {
+                if name.starts_with("im_") {
+                    self.names.insert(name.to_owned());
+                }
+            } else {
+                let below = prefixes.iter().map(|prefix| format!("{prefix}_{name}"));
+                self.names.extend(below);
+            }
         }
         let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
         self.words.extend(words.map(str::to_owned));

@@ -382,7 +382,7 @@ async fn nothing_is_read_while_as_much_waits_as_may() {
     stored(&db, |store| store.lines.len() >= 6).await;
     let position = db.with(|store| store.position);
     assert!(position < 40, "{position}");
-    assert_eq!(running.metrics.full.get(), 1);
+    assert!(running.metrics.full.get() >= 1, "it says so");
     running.task.abort();
     work.hangs.store(false, Ordering::Release);
     db.with(|store| {
