@@ -104,7 +104,9 @@ fn of_optional(role: Role, said: &OptionalRole) -> Section<'_> {
     let ports = ports.filter_map(|port| Some((port.field, *said.ports.get(port.field)?)));
     let has_front = role.ports().any(|port| port.service == Service::Front);
     Section {
-        replicas: said.replicas.unwrap_or(role.kubernetes.replicas.into()),
+        replicas: said
+            .replicas
+            .unwrap_or_else(|| role.kubernetes.replicas.into()),
         ports: ports.collect(),
         pdb: (!role.singleton).then_some(&said.pdb),
         service: has_front.then_some(&said.service),

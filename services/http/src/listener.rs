@@ -138,7 +138,8 @@ pub async fn accept<S: Serve>(
             drain: stops.drain.clone(),
         };
         tasks.spawn(async move {
-            let serving = connection.serve(stream, place);
+            // Large: on the heap from the beginning.
+            let serving = Box::pin(connection.serve(stream, place));
             evict.run_until_cancelled(serving).await;
             drop(counted);
         });

@@ -2,7 +2,9 @@
 //!
 //! Pure: time is given.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Whether a provider is asked: always, until it has failed so many times in a row; then one notice after a
 /// pause tells whether it is back.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use im_proto_rpc::v1::{LiveMessage, PushFactsOf, PushTarget};
 use im_runtime::Throttle;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::choose::{self, Left, Message, Way};

@@ -83,7 +83,7 @@ async fn replace(installation: &Installation, role: &str) -> anyhow::Result<()> 
         .pods(role)
         .await?
         .iter()
-        .filter_map(|it| it.uid())
+        .filter_map(kube::ResourceExt::uid)
         .collect();
     ensure!(!old.is_empty(), "no pod of {role}");
     let selector = format!("app.kubernetes.io/component={role}");
@@ -200,7 +200,7 @@ async fn files_and_pictures_come_and_go_and_no_other_pod_notices() {
     let at = address(&installation, "msfs").await.unwrap();
     let picture = b"GIF89a\x01\x00\x01\x00\x00\x00\x00;".to_vec();
     let (status, answer) = http(at, "PUT /me.gif", &picture).await.unwrap();
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     let get = format!("GET /{}", answer["path"].as_str().unwrap());
     assert_eq!(http(at, &get, &[]).await.unwrap(), (200, picture.clone()));

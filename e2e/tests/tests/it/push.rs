@@ -43,7 +43,7 @@ async fn set_token(phone: &mut Terminal, token: &str) {
 /// Waits until nobody of this user is online.
 fn gone(platform: &Platform, user: u32) {
     let name = format!("u{user}");
-    let until = std::time::Instant::now() + WAIT;
+    let until = tokio::time::Instant::now() + WAIT;
     loop {
         let listed = platform.imd(&["admin", "session", "list", "--json", "--user", &name]);
         let listed = listed.unwrap();
@@ -52,7 +52,7 @@ fn gone(platform: &Platform, user: u32) {
             return;
         }
         assert!(
-            std::time::Instant::now() < until,
+            tokio::time::Instant::now() < until,
             "{name} stays online: {listed}"
         );
     }

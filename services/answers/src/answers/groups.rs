@@ -375,7 +375,7 @@ fn info(group: &GroupRecord, own: &GroupMember, members: &[GroupMember]) -> Grou
         version: group.version,
         group_name: group.name.clone(),
         group_avatar: group.avatar.clone(),
-        group_creator_id: group.creator.map_or(0, |creator| creator.get()),
+        group_creator_id: group.creator.map_or(0, UserId::get),
         group_type: group_type.into(),
         shield_status: own.shielded.into(),
         group_member_list: members.iter().map(|member| member.user.get()).collect(),

@@ -176,28 +176,34 @@ fn message(notice: &Notice, now: UnixSeconds) -> Value {
         "token": notice.token,
         "data": { "custom": notice.custom, "badge": notice.badge.to_string() },
     });
+    let put = |object: &mut Value, key: &str, value: Value| {
+        if let Value::Object(fields) = object {
+            fields.insert(key.to_owned(), value);
+        }
+    };
     if let Some(alert) = &notice.alert {
-        message["notification"] = json!({ "body": alert });
-        android["notification"] = json!({
+        put(&mut message, "notification", json!({ "body": alert }));
+        let shown = json!({
             "tag": notice.collapse,
             "sound": SOUND,
             "notification_count": notice.badge,
         });
+        put(&mut android, "notification", shown);
     }
-    message["android"] = android;
+    put(&mut message, "android", android);
     json!({ "message": message })
 }
 
 /// The code of an error as Google gives it.
 fn code(reply: &Reply) -> String {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let details = body["error"]["details"].as_array();
+    let details = body.pointer("/error/details").and_then(Value::as_array);
     let of_fcm = details
         .into_iter()
         .flatten()
-        .find_map(|detail| detail["errorCode"].as_str());
+        .find_map(|detail| detail.get("errorCode")?.as_str());
     let code = of_fcm
-        .or(body["error"]["status"].as_str())
+        .or_else(|| body.pointer("/error/status")?.as_str())
         .unwrap_or_default();
     let plain = code.len() <= 64 && code.bytes().all(|it| it.is_ascii_uppercase() || it == b'_');
     if plain {

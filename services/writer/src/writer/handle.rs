@@ -210,7 +210,7 @@ impl WriterHandle {
         let (reply, result) = oneshot::channel();
         self.jobs
             .send(Job::Group {
-                job,
+                job: Box::new(job),
                 reply,
                 _room: room,
             })

@@ -28,7 +28,7 @@ pub(crate) enum Job {
     Sends(SendBatch),
     /// A group change.
     Group {
-        job: GroupJob,
+        job: Box<GroupJob>,
         reply: oneshot::Sender<Result<MembersChanged, WriterError>>,
         _room: Room,
     },

@@ -156,7 +156,7 @@ impl Writer {
                     self.store_all(batches, stop).await?;
                 }
                 Job::Group { job, reply, _room } => {
-                    let result = self.change_group(job).await;
+                    let result = self.change_group(*job).await;
                     let lost = match &result {
                         Err(WriterError::Store(StoreError::Fenced(lost))) => Some(*lost),
                         _ => None,

@@ -1,11 +1,12 @@
 //! Push and db-proxy are killed, the provider hangs: nothing is lost, nothing is made up, chat goes on.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::provider::{By, Heard, OK, Provider, Reply};
 use super::webhook::{is_signed, settings};
 use super::*;
+use tokio::time::Instant;
 
 const PEOPLE: u32 = 12;
 

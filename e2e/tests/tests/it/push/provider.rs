@@ -165,10 +165,10 @@ impl Provider {
     pub(crate) async fn wait(&self, holds: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
         let mut heard = self.shared.heard.subscribe();
         let waiting = heard.wait_for(|heard| holds(heard));
-        match tokio::time::timeout(WAIT, waiting).await {
-            Ok(heard) => heard.unwrap().clone(),
-            Err(_) => panic!("waited in vain, heard {:#?}", self.heard()),
-        }
+        let Ok(heard) = tokio::time::timeout(WAIT, waiting).await else {
+            panic!("waited in vain, heard {:#?}", self.heard());
+        };
+        heard.unwrap().clone()
     }
 
     /// Waits for so many requests.

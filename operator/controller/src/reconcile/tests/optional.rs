@@ -104,7 +104,9 @@ async fn one_that_does_not_start_keeps_nobody_from_coming_into_being() {
             });
             of_workloads.map(|(path, _)| path.clone()).collect()
         };
-        paths.iter().for_each(|path| world.run(path));
+        for path in &paths {
+            world.run(path);
+        }
         // Its pod is there and never gets ready.
         world.change(FILE, |set| {
             set["status"] = json!({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 0,
