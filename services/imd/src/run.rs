@@ -181,7 +181,9 @@ async fn serve(
     let signals = Signals::install().context("take over signals")?;
     let telemetry = telemetry::init(&config.log, &config.trace, &plan.service())
         .map_err(config::BadConfig::Telemetry)?;
-    let outcome = run(plan, config, secrets, ready_file, aside, signals).await;
+    // Large: on the heap from the beginning.
+    let running = Box::pin(run(plan, config, secrets, ready_file, aside, signals));
+    let outcome = running.await;
     let outcome = outcome.or_else(tell);
     telemetry.finish().await;
     outcome

@@ -31,7 +31,7 @@ pub(super) const BINDS: &[(Role, Bind)] = &[
     (Role::MSG, |assembly| Box::pin(msg(assembly))),
     (Role::FILE, |assembly| Box::pin(file(assembly))),
     (Role::HTTP_API, |assembly| Box::pin(http_api(assembly))),
-    (Role::PUSH, |assembly| Box::pin(push(assembly))),
+    (Role::PUSH, |assembly| Box::pin(async { push(assembly) })),
 ];
 
 async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
@@ -218,7 +218,7 @@ fn from_here(listener: SocketAddr) -> SocketAddr {
     reached
 }
 
-async fn push(assembly: &mut Assembly) -> anyhow::Result<()> {
+fn push(assembly: &mut Assembly) -> anyhow::Result<()> {
     let config = assembly.shared.config.push.clone();
     let deps = im_push::Deps {
         db_proxy: assembly.peers::<FollowerAttach>(&config.link)?,
