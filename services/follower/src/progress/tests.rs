@@ -49,7 +49,7 @@ fn what_runs_when_the_position_moves_has_a_line_until_it_is_done() {
         body: body(1),
         lane: 0,
     };
-    assert_eq!(step.put, [line.clone()]);
+    assert_eq!(step.put, std::slice::from_ref(&line));
     assert!(progress.resume(line).is_none(), "it runs");
     progress.done(&attempt);
     assert_eq!(only(&mut progress).remove, [key(1)]);
