@@ -24,12 +24,12 @@ fn text(sender: u32, receiver: u32, body: &str) -> SendMessageRequest {
     }
 }
 
-fn pair(user: u32, other: u32) -> Option<ConversationKey> {
-    Some(ConversationKey {
+fn pair(user: u32, other: u32) -> ConversationKey {
+    ConversationKey {
         user,
         other,
         group: 0,
-    })
+    }
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn messages_are_read_backwards_and_forwards_in_pages() {
         .await
         .unwrap();
     let ask = |before, after, limit| ListMessagesRequest {
-        conversation: pair(2, 1),
+        conversation: Some(pair(2, 1)),
         before,
         after,
         limit,
@@ -63,7 +63,7 @@ async fn messages_are_read_backwards_and_forwards_in_pages() {
         (ask(0, 4, 2), vec![5], false),
         (ask(0, 5, 2), vec![], false),
     ] {
-        let list = rig.admin.list_messages_of(request.clone()).await.unwrap();
+        let list = rig.admin.list_messages_of(request).await.unwrap();
         let found: Vec<u32> = list.messages.iter().map(|message| message.id).collect();
         assert_eq!((found, list.more), (ids, more), "{request:?}");
     }
@@ -79,7 +79,7 @@ async fn messages_are_read_backwards_and_forwards_in_pages() {
     let newest = list.messages.first().unwrap();
     assert_eq!(
         (&newest.body[..], &newest.conversation),
-        (&b"m5"[..], &pair(1, 2))
+        (&b"m5"[..], &Some(pair(1, 2)))
     );
     let position = newest.position;
     let one = rig
@@ -119,7 +119,7 @@ async fn a_message_under_a_key_is_one_message_and_one_row() {
         .unwrap_err();
     assert_eq!(other.code(), Code::InvalidArgument);
     let list = ListMessagesRequest {
-        conversation: pair(1, 2),
+        conversation: Some(pair(1, 2)),
         ..ListMessagesRequest::default()
     };
     assert_eq!(
@@ -194,7 +194,7 @@ async fn who_cannot_write_there_sends_nothing() {
         0
     );
     let list = ListMessagesRequest {
-        conversation: pair(1, 2),
+        conversation: Some(pair(1, 2)),
         ..ListMessagesRequest::default()
     };
     assert_eq!(rig.admin.list_messages_of(list).await.unwrap().messages, []);

@@ -8,6 +8,10 @@ use tonic::Code;
 
 use super::{Rig, code, import, row};
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "fields that may be missing are written with it"
+)]
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

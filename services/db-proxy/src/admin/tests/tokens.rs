@@ -70,7 +70,7 @@ async fn a_token_is_told_once_and_its_hash_is_what_is_kept() {
         .list_all_tokens(ListTokensRequest::default())
         .await
         .unwrap();
-    assert_eq!(list.tokens, [ended.clone()]);
+    assert_eq!(list.tokens, std::slice::from_ref(&ended));
     assert_eq!(
         rig.admin.end_token(revoke(false)).await.unwrap(),
         ended,
