@@ -2,7 +2,7 @@
 //!
 //! A limit is there to name what hangs, not to measure. A step of `make test` has about what it takes on
 //! two cores with empty caches, and the run has [`RESERVE`] besides: whichever step is late may use it up.
-//! All of them and the reserve are 80 minutes at most.
+//! All of them and the reserve are 87 minutes at most.
 
 use std::time::Duration;
 
@@ -103,14 +103,14 @@ macro_rules! table {
 table! {
     // Code.
     FORMAT = row("format", 20, "reads every source file");
-    LINTS = row("lints", 320, "checks every crate and what it uses, from nothing");
+    LINTS = row("lints", 380, "checks every crate and what it uses, from nothing");
     TOOL = row("build a tool", 260, "built once per version, from nothing");
     DENY = row("bans, licences, sources", 20, "reads the lock file, fetches what it names");
-    UNIT = tests("unit and one-process tests", 840, 120, "builds every test, from nothing; a test computes");
+    UNIT = tests("unit and one-process tests", 960, 120, "builds every test, from nothing; a test computes");
     CRATE_LINTS = row("lints of the crate", 1_800, "checks what it uses, from nothing");
     CRATE_TESTS = tests("tests of the crate", 1_800, 120, "builds what it uses, from nothing; a test computes");
-    BUILD = row("build all programs", 190, "builds every program and test, from nothing");
-    E2E = tests("end-to-end tests", 365, 300, "real processes, two tests at a time; a test kills its servers 70 times");
+    BUILD = row("build all programs", 230, "builds every program and test, from nothing");
+    E2E = tests("end-to-end tests", 485, 300, "real processes, two tests at a time; a test kills its servers 70 times");
     DOC = row("documentation", 80, "documents every crate, from nothing");
     FUZZ = row("fuzz targets", 90, "builds the targets with coverage, from nothing");
     // A Kubernetes node.
@@ -129,7 +129,7 @@ table! {
     SUMS = row("checksums", 300, "reads every file of the release");
     ADVISORIES = row("advisories", 600, "fetches the database of advisories");
     IMPORT = row("import images", 40, "unpacks them on the node");
-    CLUSTER = tests("tests on the node", 1_110, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
+    CLUSTER = tests("tests on the node", 1_300, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
     RULES = row("rules of the operator", 5, "prints them");
     REVISION = row("find the earlier revision", 20, "asks git");
     TREE = row("files of the earlier revision", 60, "writes every file of it");
@@ -190,10 +190,10 @@ mod tests {
     ];
 
     #[test]
-    fn the_limits_of_a_whole_run_add_up_to_80_minutes_at_most() {
+    fn the_limits_of_a_whole_run_add_up_to_87_minutes_at_most() {
         let seconds: u64 = WHOLE_RUN.iter().map(|step| step.seconds).sum();
         let most = seconds + RESERVE;
-        assert!(most <= 80 * 60, "{most} s");
+        assert!(most <= 87 * 60, "{most} s");
     }
 
     #[test]
