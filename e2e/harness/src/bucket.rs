@@ -1,7 +1,7 @@
 //! A real S3 server: the Versity gateway over a folder, the program that `VERSITYGW` names.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -131,6 +131,7 @@ impl Drop for S3Server {
 /// Starts the program and waits until it accepts connections.
 async fn spawn(root: &Path, address: SocketAddr, options: &[OsString]) -> anyhow::Result<Child> {
     let program = std::env::var_os("VERSITYGW").context("VERSITYGW names the S3 server")?;
+    let log = root.join("log");
     let mut child = Command::new(program)
         .args(["--access", ACCESS, "--secret", SECRET])
         .args(["--port", &address.to_string()])
@@ -139,7 +140,8 @@ async fn spawn(root: &Path, address: SocketAddr, options: &[OsString]) -> anyhow
         .arg(root.join("buckets"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        // Not a pipe: nobody would read it.
+        .stderr(File::create(&log)?)
         .spawn()?;
     let end = Instant::now() + START;
     while child.try_wait()?.is_none() && Instant::now() < end {
@@ -150,10 +152,7 @@ async fn spawn(root: &Path, address: SocketAddr, options: &[OsString]) -> anyhow
     }
     child.kill()?;
     child.wait()?;
-    let mut said = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_string(&mut said)?;
-    }
+    let said = std::fs::read_to_string(&log)?;
     bail!("the S3 server does not start: {said}")
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::place::DRAFTS;
 use crate::spool::{self, Spool, SpoolWriter};
 use crate::store::readable;
 use crate::{
@@ -37,7 +38,7 @@ impl DirectoryStore {
     pub async fn open(root: &Path, options: DirectoryOptions) -> Result<Self, BlobError> {
         let store = Self {
             root: root.into(),
-            spool: Spool::open(root.join("draft"), options).await?,
+            spool: Spool::open(root.join(DRAFTS), options).await?,
         };
         store.run(sync_folders).await?;
         store.sweep().await?;

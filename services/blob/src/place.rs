@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::{BlobError, BlobStore, DirectoryOptions, DirectoryStore, S3Options, S3Store};
 
+/// Where drafts are in the folder of a role.
+pub(crate) const DRAFTS: &str = "draft";
+
 /// A store that is not open yet.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -30,7 +33,8 @@ impl BlobPlace {
         match self {
             Self::Directory(path) => Ok(Arc::new(DirectoryStore::open(path, options).await?)),
             Self::Bucket { bucket, folder } => {
-                let store = S3Store::open(bucket, folder.clone(), options).await?;
+                // Beside it may be what was kept here before there was a bucket.
+                let store = S3Store::open(bucket, folder.join(DRAFTS), options).await?;
                 Ok(Arc::new(store))
             }
         }

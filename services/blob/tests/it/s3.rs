@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use im_blob::{
-    BlobError, BlobInfo, BlobMeta, BlobName, BlobStore, DirectoryOptions, LIST_MAX, Put, S3Options,
-    S3Store,
+    BlobError, BlobInfo, BlobMeta, BlobName, BlobPlace, BlobStore, DirectoryOptions, LIST_MAX, Put,
+    S3Options, S3Store,
 };
 use im_e2e::bucket::{BUCKET, S3Server};
 
@@ -110,6 +110,28 @@ async fn another_process_finds_what_was_stored_and_its_folder_is_emptied() {
     let other = open(&temp.server, &other).await.unwrap();
     let page = other.list(None, LIST_MAX).await.unwrap();
     assert!(page.blobs.is_empty());
+}
+
+#[tokio::test]
+async fn a_folder_that_kept_blobs_before_the_bucket_came_is_left_as_it_was() {
+    let server = S3Server::start().await.unwrap();
+    let folder = server.folder().join("pictures");
+    let spool = DirectoryOptions::default().free_space_floor(0).workers(2);
+    let before = BlobPlace::Directory(folder.clone());
+    let before = before.open(spool).await.unwrap();
+    let mut writer = before.begin(put(10)).await.unwrap();
+    writer.write(pattern(10)).await.unwrap();
+    let info = writer.finish().await.unwrap();
+    let bucket = BlobPlace::Bucket {
+        bucket: options(&server),
+        folder,
+    };
+    let bucket = bucket.open(spool).await.unwrap();
+    assert!(matches!(
+        bucket.head(info.name).await,
+        Err(BlobError::NotFound)
+    ));
+    assert_eq!(before.head(info.name).await.unwrap(), info);
 }
 
 #[tokio::test]

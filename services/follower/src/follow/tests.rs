@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::follow_call::Call;
 use im_proto_rpc::v1::follow_item::Item;
 use im_proto_rpc::v1::{
     FollowCall, FollowFenced, FollowHeld, FollowItem, FollowRetries, FollowRetry, FollowStepped,
+    LogPage,
 };
 use im_rpc::link;
 use tokio::sync::{Notify, watch};

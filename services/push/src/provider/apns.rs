@@ -156,10 +156,7 @@ fn judge(reply: &Reply) -> Answer {
     let reason = reason(reply);
     let told = format!("status {} {reason}", reply.status.as_u16());
     match (reply.status, reason.as_str()) {
-        (StatusCode::GONE, _)
-        | (StatusCode::BAD_REQUEST, "BadDeviceToken" | "DeviceTokenNotForTopic") => {
-            Answer::Gone(told)
-        }
+        (StatusCode::GONE, _) | (StatusCode::BAD_REQUEST, "BadDeviceToken") => Answer::Gone(told),
         (StatusCode::FORBIDDEN, _) => Answer::Later {
             reason: told,
             after: reply.retry_after.or(Some(Duration::from_secs(1))),
@@ -213,7 +210,6 @@ mod tests {
         for (status, body) in [
             (410, r#"{"reason":"Unregistered","timestamp":1}"#),
             (400, r#"{"reason":"BadDeviceToken"}"#),
-            (400, r#"{"reason":"DeviceTokenNotForTopic"}"#),
         ] {
             assert!(matches!(judged(status, body), Answer::Gone(_)), "{body}");
         }
@@ -233,6 +229,9 @@ mod tests {
             rejected,
             Answer::Rejected("status 400 PayloadEmpty".to_owned())
         );
+        // It is `push.apns.topic` that is wrong, for every device: none of them is forgotten for it.
+        let other = judged(400, r#"{"reason":"DeviceTokenNotForTopic"}"#);
+        assert!(matches!(other, Answer::Rejected(_)));
         let odd = judged(400, r#"{"reason":"a token: 1234"}"#);
         assert_eq!(odd, Answer::Rejected("status 400 ".to_owned()));
     }
