@@ -130,10 +130,10 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
     done(&seen, api, &token).await;
-    missing_and_conflicts(&seen, api, &token).await;
-    in_flight(&seen, api, &token).await;
-    refused(&seen, &operations, &platform, api, &token).await;
-    limited(&seen, &operations, &mut platform).await;
+    refused::missing_and_conflicts(&seen, api, &token).await;
+    refused::in_flight(&seen, api, &token).await;
+    refused::refused(&seen, &operations, &platform, api, &token).await;
+    refused::limited(&seen, &operations, &mut platform).await;
     // A call hangs while db-proxy stands still, and fails at once when it is gone.
     platform
         .process("db")

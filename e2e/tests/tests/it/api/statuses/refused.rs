@@ -225,7 +225,7 @@ pub(super) async fn refused(
     token: &str,
 ) {
     let far = ["--address", "192.0.2.0/24"];
-    let far = platform.token(&super::EVERYTHING, &far).unwrap();
+    let far = platform.token(&crate::api::EVERYTHING, &far).unwrap();
     let large = "x".repeat((1 << 20) + 1);
     for operation in operations {
         if operation.has_token {
