@@ -130,7 +130,18 @@ impl Role {
         field: "msg",
         section: "msg",
         about: "holds client connections",
-        listeners: &[Listener::client("client", "listen", 8000).behind("")],
+        listeners: &[
+            Listener::client("client", "listen", 8000).behind(""),
+            Listener {
+                name: "admin",
+                field: "admin",
+                key: "admin_listen",
+                port: 10_602,
+                reach: Reach::Administrators,
+                service: Service::None,
+                in_all: false,
+            },
+        ],
         admin_port: 10_702,
         optional: false,
         kubernetes: Kubernetes {

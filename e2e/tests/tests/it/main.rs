@@ -20,6 +20,7 @@ mod api;
 mod audit;
 mod audited;
 mod buckets;
+mod cordon;
 mod directory;
 mod disk;
 mod dispatch;

@@ -39,6 +39,7 @@ const MSG: &[&str] = &[
     "session::takeover",
     "session",
     "gateway::drain",
+    "gateway::shed",
     "gateway::inbox",
     "gateway::public",
     "gateway::routes",
