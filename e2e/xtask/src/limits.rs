@@ -111,6 +111,11 @@ table! {
     CRATE_TESTS = tests("tests of the crate", 1_800, 120, "builds what it uses, from nothing; a test computes");
     BUILD = row("build all programs", 230, "builds every program and test, from nothing");
     E2E = tests("end-to-end tests", 485, 300, "real processes, two tests at a time; a test kills its servers 70 times");
+    PYTHON_ENVIRONMENT = row("make a Python environment", 30, "writes some hundred files, once per version");
+    PYTHON = row("install Python packages", 60, "fetches them, once per version");
+    PACKAGE_LISTS = row("lists of Debian packages", 60, "fetches them, where Python has no environments");
+    PACKAGES = row("Debian packages", 120, "fetches and unpacks them, where Python has no environments");
+    CONTRACT = tests("the API held against its document", 160, 160, "sends requests for two minutes");
     DOC = row("documentation", 80, "documents every crate, from nothing");
     FUZZ = row("fuzz targets", 90, "builds the targets with coverage, from nothing");
     // A Kubernetes node.
@@ -172,6 +177,9 @@ mod tests {
         UNIT,
         BUILD,
         E2E,
+        PYTHON_ENVIRONMENT,
+        PYTHON,
+        CONTRACT,
         DOC,
         FUZZ.plus(9),
         BUILD,

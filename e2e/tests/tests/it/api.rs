@@ -3,6 +3,7 @@
 mod away;
 mod bounds;
 mod calls;
+mod contract;
 mod https;
 mod idempotent;
 mod original;
