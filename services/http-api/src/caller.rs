@@ -22,6 +22,7 @@ use crate::refusals::Note;
 use crate::service::Api;
 use crate::slots::{NoSlot, Slot};
 use crate::token::{Grant, Shown};
+use crate::v1;
 
 /// Header that makes a change count once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -80,10 +81,13 @@ pub(crate) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return Problem::new(Kind::Internal, "").into_response();
     };
-    let limit = api.config.request_timeout.duration();
-    let deadline = Instant::now() + limit;
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or_else(String::new, |path| path.as_str().to_owned());
+    let limit = match path.as_str() {
+        v1::IMPORT => api.config.import_timeout.duration(),
+        _ => api.config.request_timeout.duration(),
+    };
+    let deadline = Instant::now() + limit;
     let action = format!("{} {path}", request.method());
     let target = request.uri().path().to_owned();
     let checked = timeout(

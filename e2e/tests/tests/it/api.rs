@@ -9,6 +9,7 @@ mod idempotent;
 mod original;
 mod statuses;
 mod tokens;
+mod transfer;
 mod work;
 
 use std::net::SocketAddr;

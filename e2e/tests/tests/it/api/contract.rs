@@ -28,8 +28,8 @@ const BESIDES: Duration = Duration::from_secs(30);
 #[ignore = "needs schemathesis: make test"]
 async fn every_answer_is_one_that_the_document_names() {
     let rates = [
-        "http_api.token_rate=10000 at once, 60000 a minute",
-        "http_api.address_rate=10000 at once, 60000 a minute",
+        "http_api.token_rate={burst=10000, per_minute=60000}",
+        "http_api.address_rate={burst=10000, per_minute=60000}",
         "http_api.read_messages=true",
     ];
     let (_platform, api, token) = whole(3, &rates).await;
