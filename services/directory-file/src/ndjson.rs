@@ -18,6 +18,9 @@ pub(super) fn rows(text: &str, reading: &Reading) -> Result<Vec<DirectoryRow>, V
             Err(line) => bad.push(line),
         }
     }
+    if rows.is_empty() && bad.is_empty() {
+        bad.push(BadLine::new(1, "the file is empty"));
+    }
     if bad.is_empty() { Ok(rows) } else { Err(bad) }
 }
 
@@ -65,6 +68,7 @@ mod tests {
             rows("{\"name\": \"ann\", \"sex\": []}\n[1]\n{\"nmae\": \"c\"}\n{\n").unwrap_err();
         let lines: Vec<u32> = bad.iter().map(|bad| bad.line).collect();
         assert_eq!(lines, [1, 2, 3, 4]);
+        assert_eq!(rows("\n").unwrap_err()[0].message, "the file is empty");
         assert_eq!(bad[0].message, "sex must be a text or a number");
     }
 }

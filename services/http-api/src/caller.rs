@@ -278,7 +278,10 @@ fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
         return Ok(None);
     };
     let key = value.to_str().ok().map(str::trim);
-    let key = key.filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let is_key = |key: &&str| {
+        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = key.filter(is_key);
     let wrong = || {
         let detail = "Idempotency-Key must be 1 to 128 visible ASCII characters";
         Problem::new(Kind::MalformedRequest, detail)
@@ -330,7 +333,7 @@ mod tests {
         let of = |value: &str| key(&headers("idempotency-key", value));
         assert_eq!(of("a").unwrap().as_deref(), Some("a"));
         assert!(of(&"x".repeat(128)).is_ok() && of(&"x".repeat(129)).is_err());
-        assert!(of(" ").is_err());
+        assert!(of(" ").is_err() && of("a b").is_err() && of("a\tb").is_err());
         assert_eq!(key(&HeaderMap::new()).unwrap(), None);
     }
 

@@ -229,7 +229,7 @@ fn form(headers: &HeaderMap) -> Result<(Format, Option<&'static Encoding>), Prob
 /// needs no `Idempotency-Key`, and takes none. One import at a time.
 #[utoipa::path(post, path = "/api/v1/users:import", operation_id = "importUsers", tag = "people", params(ImportQuery),
     security(("token" = ["users:write"])),
-    request_body(content((String = "text/csv"), (String = "application/yaml"), (String = "application/x-ndjson"))),
+    request_body(content((String = "text/csv"), (serde_json::Value = "application/yaml"), (String = "application/x-ndjson"))),
     responses((status = 200, description = "It goes on, or is done: one object per line, the last with a report or a problem.", content_type = "application/x-ndjson", body = ImportLine),
         (status = 409, description = "Another import is under way."),
         (status = 415, description = "The file is no table, YAML or JSON by lines by its Content-Type."),
@@ -416,7 +416,7 @@ pub(crate) struct ExportQuery {
 /// It is read page by page: who is renamed meanwhile may be missing or come twice.
 #[utoipa::path(get, path = "/api/v1/users:export", operation_id = "exportUsers", tag = "people", params(ExportQuery),
     security(("token" = ["users:read"])),
-    responses((status = 200, description = "The file.", content((String = "text/csv"), (String = "application/yaml"), (String = "application/x-ndjson")))))]
+    responses((status = 200, description = "The file.", content((String = "text/csv"), (serde_json::Value = "application/yaml"), (String = "application/x-ndjson")))))]
 async fn export(
     State(api): State<Arc<Api>>,
     caller: Caller,

@@ -51,7 +51,7 @@ async fn every_answer_is_one_that_the_document_names() {
     };
     for (seed, seconds) in runs {
         let mut run = Command::new(&schemathesis);
-        run.args(["--no-color", "run"]);
+        run.args(["--no-color", "--config-file", CONFIG, "run"]);
         run.arg(format!("http://{api}/api/v1/openapi.json"));
         run.args(["--header", &format!("Authorization: Bearer {token}")]);
         run.args([
@@ -66,6 +66,9 @@ async fn every_answer_is_one_that_the_document_names() {
     }
     get("/api/v1/version").expect(api, 200).await;
 }
+
+/// What is expected beyond what schemathesis does by itself, and why.
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contract/schemathesis.toml");
 
 const ALWAYS: [&str; 5] = [
     "--checks=all",
