@@ -2,7 +2,6 @@
 //! from the document, right and wrong ones, and judges every answer by it. `make test` installs it and
 //! runs this.
 
-use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use tokio::time::timeout;
 
 use super::calls::{get, post};
 use super::whole;
-use crate::support::*;
 
 /// What the requests are made from: the same number makes the same ones.
 const SEED: u32 = 1;
@@ -82,7 +80,7 @@ const ALWAYS: [&str; 5] = [
 /// Runs it in a folder of its own, and shows what it printed unless it was content.
 async fn judged(mut run: Command, limit: Duration) {
     let folder = tempfile::tempdir().unwrap();
-    let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = std::env::var_os("PATH").unwrap_or_default();
     run.env_clear().env("PATH", path).env("HOME", folder.path());
     run.current_dir(folder.path()).kill_on_drop(true);
     run.stdin(Stdio::null())
