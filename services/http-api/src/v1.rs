@@ -11,7 +11,10 @@ mod people;
 mod sessions;
 mod subscriptions;
 mod tokens;
+mod transfer;
 mod words;
+
+pub(crate) use transfer::IMPORT;
 
 use std::sync::Arc;
 
@@ -45,6 +48,7 @@ pub(crate) struct Routes {
 pub(crate) fn router() -> (Routes, Value) {
     let guarded = OpenApiRouter::with_openapi(Base::openapi())
         .merge(people::router())
+        .merge(transfer::router())
         .merge(departments::router())
         .merge(groups::router())
         .merge(members::router())

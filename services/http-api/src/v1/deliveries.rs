@@ -1,5 +1,6 @@
 //! What receivers were told, and how far followers of the log have come.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -123,20 +124,20 @@ pub(crate) struct Find {
 /// Lists deliveries, the newest first: what is being delivered, and the newest of those that were delivered or
 /// given up (`db_proxy.administration.deliveries` of each).
 #[utoipa::path(get, path = "/api/v1/subscriptions/{id}/deliveries", operation_id = "listDeliveries", tag = "hooks",
-    params(("id" = u32, Path, description = "Id of the subscription."), Find),
+    params(("id" = u32, Path, minimum = 1, description = "Id of the subscription."), Find),
     security(("token" = ["hooks:read"])),
     responses((status = 200, description = "A page of deliveries.", body = Page<Delivery>), (status = 404, description = "")))]
 async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
     Query(find): Query<Find>,
 ) -> Result<Json<Page<Delivery>>, Problem> {
     let state = find
         .state
         .map_or(v1::DeliveryState::Any, DeliveryState::to_wire);
     let wanted = caller.call(ListDeliveriesRequest {
-        subscription: id,
+        subscription: id.get(),
         state: state.into(),
         limit: rows(find.limit)?,
         cursor: find.cursor,
@@ -151,17 +152,17 @@ async fn list(
 /// Makes a delivery once more that was delivered or given up, beside what is delivered in order: one attempt,
 /// under the same `webhook-id`. Asked again meanwhile, it is still one.
 #[utoipa::path(put, path = "/api/v1/subscriptions/{id}/deliveries/{delivery}/redelivery", operation_id = "deliverAgain", tag = "hooks",
-    params(("id" = u32, Path, description = "Id of the subscription."), ("delivery" = String, Path, description = "Id of the delivery."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Id of the subscription."), ("delivery" = String, Path, description = "Id of the delivery."), Change),
     security(("token" = ["hooks:write"])),
     responses((status = 200, description = "The delivery as it is now.", body = Delivery), (status = 404, description = ""), (status = 409, description = "It is being delivered.")))]
 async fn again(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path((subscription, delivery)): Path<(u32, u64)>,
+    Path((subscription, delivery)): Path<(NonZeroU32, u64)>,
     Query(change): Query<Change>,
 ) -> Result<Json<Delivery>, Problem> {
     let wanted = caller.call(DeliverAgainRequest {
-        subscription,
+        subscription: subscription.get(),
         delivery,
         dry_run: change.dry_run,
     });
@@ -217,7 +218,7 @@ async fn followers(
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPosition {
     /// Behind this place in the log; digits.
-    #[schema(example = "0")]
+    #[schema(example = "0", pattern = "^[0-9]{1,19}$")]
     position: String,
 }
 

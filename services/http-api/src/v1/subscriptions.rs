@@ -1,5 +1,6 @@
 //! Subscriptions: receivers that are told over HTTP of what is stored.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -95,6 +96,22 @@ async fn list(
     Ok(Json(Page::of(rows, String::new(), Subscription::from)))
 }
 
+/// A kind of event.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub(crate) enum EventKind {
+    /// A message was stored.
+    #[serde(rename = "message.stored")]
+    MessageStored,
+}
+
+impl EventKind {
+    fn word(self) -> String {
+        match self {
+            Self::MessageStored => "message.stored".to_owned(),
+        }
+    }
+}
+
 /// A new subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,16 +131,17 @@ pub(crate) struct NewSubscription {
     /// Kinds of events: `message.stored`; all of them unless it is given.
     #[serde(default)]
     #[schema(required = false)]
-    kinds: Vec<String>,
+    kinds: Vec<EventKind>,
     /// Only messages of these groups, by id.
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
-    groups: Vec<u32>,
+    groups: Vec<NonZeroU32>,
     /// Only messages of these senders, by id.
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
-    senders: Vec<u32>,
+    senders: Vec<NonZeroU32>,
     /// Begins behind this place in the log, which is its end unless it is given; digits.
+    #[schema(pattern = "^[0-9]{1,19}$")]
     position: Option<String>,
 }
 
@@ -163,9 +181,9 @@ async fn create(
         position: new.position.as_deref().map(position).transpose()?,
         url: new.url,
         label: new.label,
-        kinds: new.kinds,
-        groups: new.groups,
-        senders: new.senders,
+        kinds: new.kinds.into_iter().map(EventKind::word).collect(),
+        groups: new.groups.into_iter().map(NonZeroU32::get).collect(),
+        senders: new.senders.into_iter().map(NonZeroU32::get).collect(),
         dry_run: change.dry_run,
     });
     let created = api.hooks.clone().create_subscription(wanted).await;
@@ -189,15 +207,15 @@ fn may_go_to(api: &Api, url: &str) -> Result<(), Problem> {
 
 /// Reads a subscription.
 #[utoipa::path(get, path = "/api/v1/subscriptions/{id}", operation_id = "getSubscription", tag = "hooks",
-    params(("id" = u32, Path, description = "Its id.")),
+    params(("id" = u32, Path, minimum = 1, description = "Its id.")),
     security(("token" = ["hooks:read"])),
     responses((status = 200, description = "The subscription.", body = Subscription), (status = 404, description = "")))]
 async fn get(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
 ) -> Result<Json<Subscription>, Problem> {
-    let wanted = caller.call(GetSubscriptionRequest { id });
+    let wanted = caller.call(GetSubscriptionRequest { id: id.get() });
     let found = api.hooks.clone().get_subscription(wanted).await;
     let found = found.map_err(|status| caller.refused(&status))?;
     Ok(Json(found.into_inner().into()))
@@ -205,17 +223,17 @@ async fn get(
 
 /// Removes a subscription with its deliveries; a request that is under way may still arrive.
 #[utoipa::path(delete, path = "/api/v1/subscriptions/{id}", operation_id = "removeSubscription", tag = "hooks",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["hooks:write"])),
     responses((status = 200, description = "The subscription as it was.", body = Subscription), (status = 404, description = "")))]
 async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
     Query(change): Query<Change>,
 ) -> Result<Json<Subscription>, Problem> {
     let wanted = caller.call(RemoveSubscriptionRequest {
-        id,
+        id: id.get(),
         dry_run: change.dry_run,
     });
     let removed = api.hooks.clone().remove_subscription(wanted).await;
@@ -235,18 +253,18 @@ pub(crate) struct NewSecret {
 /// Replaces the secret. For a while requests carry a signature by each of the two, so that the receiver can
 /// take the new one at any moment of it.
 #[utoipa::path(put, path = "/api/v1/subscriptions/{id}/secret", operation_id = "replaceSubscriptionSecret", tag = "hooks",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["hooks:write"])), request_body = NewSecret,
     responses((status = 200, description = "The subscription, with its new secret.", body = MadeSubscription), (status = 404, description = "")))]
 async fn rotate(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
     Query(change): Query<Change>,
     Content(new): Content<NewSecret>,
 ) -> Result<Json<MadeSubscription>, Problem> {
     let wanted = caller.call(RotateSubscriptionSecretRequest {
-        id,
+        id: id.get(),
         overlap: new.overlap_seconds.unwrap_or(OVERLAP),
         dry_run: change.dry_run,
     });
