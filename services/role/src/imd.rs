@@ -228,12 +228,12 @@ impl Role {
         ..Spec::PLAIN
     });
 
-    /// Tells phones of messages while nobody is there to get them.
+    /// Tells phones of messages while nobody is there to get them, and subscribers of what is stored.
     pub const PUSH: Self = Self::new(&Spec {
         name: "push",
         field: "push",
         section: "push",
-        about: "tells phones of messages by APNs, FCM or a webhook",
+        about: "tells phones of messages by APNs, FCM or a webhook, and subscribers of what is stored",
         admin_port: 10_708,
         ..Spec::PLAIN
     });

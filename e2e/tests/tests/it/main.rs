@@ -52,6 +52,7 @@ mod sessions;
 mod settings;
 mod slow_readers;
 mod starting;
+mod subscriptions;
 mod support;
 mod takeovers;
 mod terminals;

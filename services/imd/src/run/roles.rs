@@ -200,6 +200,7 @@ async fn http_api(assembly: &mut Assembly) -> anyhow::Result<()> {
         context: assembly.shared.context.clone(),
         db_proxy,
         secret: assembly.shared.admin_secret()?,
+        reach: assembly.shared.config.trust.hook_reach(),
     };
     let http_api = im_http_api::Server::bind(config, deps).await?;
     assembly.note(Role::HTTP_API.section, "http", http_api.bound());

@@ -1,5 +1,6 @@
 //! Every status that the document promises is seen, for every endpoint, and no other.
 
+mod hooks;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +57,8 @@ impl Operation {
         let path = path.replace("{id}", "999999").replace("{session}", "5");
         let path = path
             .replace("{conversation}", "group-999999")
-            .replace("{position}", "999999");
+            .replace("{position}", "999999")
+            .replace("{delivery}", "5");
         Call::new(&self.method, &format!("{path}{query}"))
     }
 
@@ -132,6 +134,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
         "http_api.max_import=1MiB",
         "http_api.read_messages=true",
         "http_api.token_memory=0s",
+        "trust.hook_networks=[\"127.0.0.0/8\"]",
     ];
     let (mut platform, api, token) = apart(4, &fast).await;
     let document = get("/api/v1/openapi.json").expect(api, 200).await.json();
@@ -139,6 +142,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
     done(&seen, api, &token).await;
+    hooks::done(&seen, &mut platform, api, &token).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;
     refused::refused(&seen, &operations, &platform, api, &token).await;
@@ -210,6 +214,9 @@ fn valid(operation: &Operation) -> Call {
         ("POST", path) if path.ends_with("/messages") => {
             json!({"from": "x", "group": 1, "text": "x"})
         }
+        (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
+        (_, path) if path.ends_with("/position") => json!({"position": "0"}),
+        (_, path) if path.ends_with("/secret") => json!({}),
         (_, path) if path.ends_with("/tokens") => json!({"owner": "x", "scopes": ["users:read"]}),
         _ => Value::Null,
     };

@@ -106,6 +106,42 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
         ),
         ("/tokens/{id}", "DELETE", "/tokens/999999", none()),
         (
+            "/subscriptions/{id}",
+            "GET",
+            "/subscriptions/999999",
+            none(),
+        ),
+        (
+            "/subscriptions/{id}",
+            "DELETE",
+            "/subscriptions/999999",
+            none(),
+        ),
+        (
+            "/subscriptions/{id}/secret",
+            "PUT",
+            "/subscriptions/999999/secret",
+            json!({}),
+        ),
+        (
+            "/subscriptions/{id}/deliveries",
+            "GET",
+            "/subscriptions/999999/deliveries",
+            none(),
+        ),
+        (
+            "/subscriptions/{id}/deliveries/{delivery}/redelivery",
+            "PUT",
+            "/subscriptions/999999/deliveries/5/redelivery",
+            none(),
+        ),
+        (
+            "/followers/{name}/position",
+            "PUT",
+            "/followers/nobody/position",
+            json!({"position": "0"}),
+        ),
+        (
             "/messages",
             "POST",
             "/messages",
@@ -189,6 +225,11 @@ pub(super) async fn in_flight(seen: &Seen, api: SocketAddr, token: &str) {
             "/api/v1/messages",
             "/api/v1/messages".to_owned(),
             json!({"from": "u1", "to": "u2", "text": "NEW"}),
+        ),
+        (
+            "/api/v1/subscriptions",
+            "/api/v1/subscriptions".to_owned(),
+            json!({"url": "https://NEW.example/"}),
         ),
         (
             "/api/v1/tokens",
