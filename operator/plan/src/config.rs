@@ -9,7 +9,7 @@ use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Resolved, Role, SpecError, names};
+use crate::{Resolved, Role, SpecError, names, references};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -139,6 +139,10 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         });
     }
     keys.extend(told(cluster, role));
+    for reference in references::of(cluster, role) {
+        let settings = reference.settings();
+        keys.extend(settings.map(|(key, path)| (key, path.into())));
+    }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if has_data(role) {
         own("data_dir", DATA_DIR);
@@ -224,6 +228,7 @@ fn theirs(
     let taken: Vec<String> = leaves(ours)
         .into_iter()
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(references::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
         .chain(switches(cluster))
         .collect();

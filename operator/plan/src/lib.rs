@@ -26,6 +26,7 @@ mod merge;
 mod network;
 mod object;
 mod pod;
+mod references;
 mod resolved;
 mod revision;
 mod services;
@@ -35,6 +36,7 @@ pub use im_operator_api::{KnownRoles, Role, SpecError};
 
 pub use build::{Child, Desired, MsgTemplate, Planned, Stage};
 pub use object::{Owner, kept};
+pub use references::{Reference, ReferenceKind};
 pub use resolved::Resolved;
 pub use revision::{Stored, Templates};
 pub use settings::Settings;

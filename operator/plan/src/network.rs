@@ -12,8 +12,8 @@
 //!
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
 //! the API server, which no selector can name: at the ports and in the address ranges that the
-//! operator was told. A role that proves its public URL also gets out at the port of it. Every pod may ask
-//! DNS.
+//! operator was told. A role that proves its public URL also gets out at the port of it, and one that keeps
+//! what people send in a bucket at the port of its service. Every pod may ask DNS.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,7 @@ use crate::object::{Owner, label_selector, metadata, some};
 use crate::{Resolved, Role, names};
 
 const DNS: i32 = 53;
+const HTTPS: i32 = 443;
 
 /// The policy that denies every pod of the installation what no other allows.
 pub(crate) fn default_deny(cluster: &Resolved, owner: &Owner) -> NetworkPolicy {
@@ -124,6 +125,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             ),
         });
     }
+    rules.extend(bucket(cluster, role));
     if let Some(port) = proved(cluster, role) {
         // Where a public URL leads nobody knows before: it is for whoever names it.
         rules.push(NetworkPolicyEgressRule {
@@ -139,11 +141,32 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
 /// The port at which a role fetches a probe through its public URL, which only plain HTTP allows.
 fn proved(cluster: &Resolved, role: Role) -> Option<i32> {
     let section = cluster.section(role)?;
-    let url = section.optional?.public_url.strip_prefix("http://")?;
-    let (host, _) = url.split_once('/')?;
+    let url = section.optional?.public_url.as_str();
+    url.starts_with("http://").then(|| port_of(url))?
+}
+
+/// The way to the service of the bucket, for a role that keeps blobs. Whose name stands before its port no
+/// policy can say.
+fn bucket(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
+    let bucket = cluster.spec.storage.blobs.bucket()?;
+    let port = match bucket.endpoint.as_str() {
+        "" => HTTPS,
+        endpoint => port_of(endpoint)?,
+    };
+    role.kubernetes.blobs.then(|| NetworkPolicyEgressRule {
+        to: some(blocks(&bucket.cidrs)),
+        ports: Some(vec![tcp(port)]),
+    })
+}
+
+/// The port to which a URL leads.
+fn port_of(url: &str) -> Option<i32> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
     match host.rsplit_once(':') {
         // The colons of an IPv6 address without a port.
         Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+        _ if scheme == "https" => Some(HTTPS),
         _ => Some(80),
     }
 }

@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{ImClusterSpec, OptionalRole, TemplatePolicy, ToldAddress, labels};
+use im_operator_api::{
+    ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels,
+};
 use im_role::Told;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -213,6 +215,17 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     // Of the database, the pod knows only whether its directory is a volume of its own.
     if role == Role::DB_PROXY && !cluster.data_is_durable() {
         inputs.insert("storage".to_owned(), json!("Ephemeral"));
+    }
+    // Of where blobs are, the pod knows of a bucket; a volume is no part of the template.
+    if role.kubernetes.blobs
+        && let Some(bucket) = cluster.spec.storage.blobs.bucket()
+    {
+        let bucket = S3 {
+            cidrs: Vec::new(),
+            ..bucket.clone()
+        };
+        let changed = changes(&json!(bucket), &json!(S3::default()));
+        inputs.insert("blobs".to_owned(), changed.unwrap_or_default());
     }
     // A Service is no input, but for what clients are told of it.
     if let Some(said) = cluster.section(role).and_then(|section| section.optional)

@@ -55,7 +55,7 @@ fn differs(key: &str) -> Option<Differs> {
 
 /// Fields that one process acts on beside those that are settings. A name stands for everything below
 /// it, `*` for any name.
-const USED: [&str; 8] = [
+const USED: [&str; 9] = [
     "apiVersion",
     "kind",
     "metadata.name",
@@ -63,6 +63,8 @@ const USED: [&str; 8] = [
     "spec.database.type",
     "spec.cache.type",
     "spec.storage.blobs.type",
+    // Part of the URL that the bucket stands in.
+    "spec.storage.blobs.s3.prefix",
     "spec.roles.*.config",
 ];
 

@@ -9,6 +9,7 @@
 #[path = "../../../../services/role/tests/table/mod.rs"]
 mod table;
 
+mod bucket;
 mod echo;
 mod golden;
 mod mirror;

@@ -75,6 +75,28 @@ fn optional_roles_run_where_they_are_named() {
 }
 
 #[test]
+fn the_bucket_of_a_manifest_is_used_and_its_key_is_for_files_of_this_machine() {
+    let manifest = with_spec(
+        "
+  storage: {blobs: {type: S3, s3: {
+    bucket: chat, prefix: demo, endpoint: \"http://127.0.0.1:9000\", credentialsSecretName: keys}}}
+  roles: {file: {}, msfs: {replicas: 2}}
+",
+    )
+    .unwrap();
+    let unused = [
+        "spec.roles.msfs.replicas",
+        "spec.storage.blobs.s3.credentialsSecretName",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
+    let blobs = config(&manifest).blobs;
+    assert_eq!(blobs.bucket(), Some(("chat", "demo")));
+    assert_eq!(blobs.endpoint, "http://127.0.0.1:9000");
+    assert!(!blobs.virtual_hosted && blobs.access_key_file.is_none());
+}
+
+#[test]
 fn what_the_manifest_says_becomes_configuration() {
     let manifest = with_spec(
         "
