@@ -37,7 +37,7 @@ pub use common::*;
 pub use crd::*;
 pub use error::*;
 pub use network::*;
-pub use optional::{OptionalDrain, OptionalRole, ToldAddress};
+pub use optional::{OptionalDrain, OptionalRole, Tls, ToldAddress};
 pub use reference::reference;
 pub use roles::*;
 pub use section::*;

@@ -36,6 +36,8 @@ pub struct OptionalRole {
         regex(pattern = r"^(https?://[A-Za-z0-9._~:%/\[\]-]+/)?$")
     )]
     pub public_url: String,
+    /// HTTPS at its port for clients.
+    pub tls: Tls,
     /// How a pod that goes lets its clients go.
     pub drain: OptionalDrain,
     /// How many pods may be evicted at a time.
@@ -55,6 +57,16 @@ pub struct ToldAddress {
     /// Port; 0: that of the Service, with type NodePort that of the nodes.
     #[schemars(range(min = 0, max = 65535))]
     pub advertised_port: i32,
+}
+
+/// HTTPS at a port for clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tls {
+    /// Secret of type `kubernetes.io/tls`, with the certificate chain under `tls.crt` and its key under
+    /// `tls.key`. A change of it counts within two minutes, without a restart. Empty: HTTP only.
+    #[schemars(length(max = 253))]
+    pub secret_name: String,
 }
 
 /// How a pod that goes lets its clients go.
@@ -205,6 +217,7 @@ fn of_role(role: Role, mut schema: Value) -> Value {
     for (name, has) in [
         ("external", kubernetes.told == Told::Address),
         ("publicUrl", kubernetes.told == Told::Url),
+        ("tls", kubernetes.tls),
         ("service", has_front(role)),
         ("pdb", !role.singleton),
     ] {

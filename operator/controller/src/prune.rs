@@ -17,7 +17,8 @@ use crate::kinds::Kind;
 
 /// Kinds of which a change of the specification can make some superfluous, in the order in which they go:
 /// what keeps pods running before what they need. Of all others the same ones are always wanted.
-const PRUNED: [Kind; 7] = [
+const PRUNED: [Kind; 8] = [
+    Kind::Deployment,
     Kind::StatefulSet,
     Kind::PodDisruptionBudget,
     Kind::EndpointSlice,

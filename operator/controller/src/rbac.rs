@@ -28,11 +28,15 @@ const NAMESPACE: &[Rule] = &[
     ("", &["persistentvolumeclaims"], &["get", "patch"]),
     // By name: `<name>-internal`, `<name>-admin` and `<name>-remember`.
     ("", &["secrets"], &["get", "create", "patch"]),
-    ("apps", &["deployments"], KEPT),
     // A StatefulSet is also deleted without its pods, when one takes its place.
     (
         "apps",
-        &["controllerrevisions", "replicasets", "statefulsets"],
+        &[
+            "controllerrevisions",
+            "deployments",
+            "replicasets",
+            "statefulsets",
+        ],
         PRUNED,
     ),
     ("discovery.k8s.io", &["endpointslices"], PRUNED),

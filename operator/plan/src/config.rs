@@ -30,6 +30,8 @@ const RESERVED: &[&str] = &[
     STOP_TIMEOUT,
     "admin.listen",
     "file.directory",
+    "http_api.db_proxy",
+    "http_api.admin_secret_file",
     "login.replicas",
     "login.replicas_file",
     "msfs.dir",
@@ -117,7 +119,10 @@ fn ours(cluster: &Resolved, role: Role, section: &Section<'_>) -> Table {
 /// optional roles are among them whether the installation has these or not: no pods are replaced when one
 /// of them comes, and a Service that does not exist has nobody behind it.
 fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
-    let mut keys = vec![("secret_file".to_owned(), SECRET_FILE.into())];
+    let mut keys = Vec::new();
+    if has_links(cluster, role) {
+        keys.push(("secret_file".to_owned(), SECRET_FILE.into()));
+    }
     let before = Keys::of(&cluster.spec.version) == Keys::Before;
     for (peer, listener) in cluster.known.table.peers_of(role) {
         if peer.optional && before {
@@ -160,7 +165,22 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     if role == Role::MSG {
         own("msg.public_endpoint_file", ENDPOINT_FILE);
     }
+    if role == Role::HTTP_API {
+        let admin = Role::DB_PROXY.listener("admin");
+        let port = admin.map_or(0, |admin| admin.port);
+        // A headless Service's name leads to the pod, at whichever of its ports.
+        let host = cluster.service_host(&names::behind(&cluster.name, Role::DB_PROXY, "grpc"));
+        own("http_api.db_proxy", &format!("{host}:{port}"));
+        own("http_api.admin_secret_file", ADMIN_SECRET_FILE);
+    }
     keys
+}
+
+/// Whether a role has links: who has none has nobody to prove by the installation's secret that it belongs
+/// there.
+pub(crate) fn has_links(cluster: &Resolved, role: Role) -> bool {
+    let table = cluster.known.table;
+    table.dials(role) || table.served_by(role).next().is_some()
 }
 
 /// Whether a role keeps data in a directory of its own.

@@ -48,5 +48,18 @@ pub(crate) fn of(spec: &ImClusterSpec) -> Vec<String> {
             ));
         }
     }
+    hints.extend(without_https(spec));
     hints
+}
+
+/// An API whose tokens nobody can show it.
+fn without_https(spec: &ImClusterSpec) -> Option<String> {
+    let said = spec.roles.optional(Role::HTTP_API)?;
+    let names_proxies = said.common.config.contains_key("http_api.trusted_proxies");
+    let takes_none = said.tls.secret_name.is_empty() && !names_proxies;
+    takes_none.then(|| {
+        "spec.roles.httpApi: tokens are refused over plain HTTP: set tls.secretName, or name the proxies that end TLS \
+         in config[http_api.trusted_proxies]"
+            .to_owned()
+    })
 }

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | listeners for clients | `clientCidrs`, or everywhere |
 //! | listeners for roles | the roles that have a link to them |
+//! | listeners for administrators | the roles that administer, where the installation has one |
 //! | metrics of every role | monitoring namespaces |
 //! | metrics of a role that tells the load | operator, which reads it there |
 //!
 //! Listeners and links are those of the table of roles. What it says of an optional role stands in the
-//! policies of the others whether the installation has that role or not.
+//! policies of the others whether the installation has that role or not, but for what administrators reach.
 //!
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
 //! the API server, which no selector can name: at the ports and in the address ranges that the
@@ -17,7 +18,7 @@
 
 use std::collections::BTreeMap;
 
-use im_role::Reach;
+use im_role::{Listener, Reach};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -86,6 +87,17 @@ fn ingress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyIngressRule> {
             });
         }
     }
+    for listener in administrators_ports(role) {
+        let callers = cluster.known.table.administrators_of(role).into_iter();
+        let callers = callers.filter(|caller| cluster.section(*caller).is_some());
+        let peers: Vec<_> = callers.map(|caller| pods(cluster, caller)).collect();
+        if !peers.is_empty() {
+            rules.push(NetworkPolicyIngressRule {
+                from: Some(peers),
+                ports: Some(vec![tcp(listener.port.into())]),
+            });
+        }
+    }
     let mut readers = Vec::new();
     if cluster.spec.observability.metrics.enabled {
         readers.push(monitoring(cluster));
@@ -115,6 +127,14 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             });
         }
     }
+    if let Some(peer) = role.administers {
+        rules.extend(
+            administrators_ports(peer).map(|listener| NetworkPolicyEgressRule {
+                to: Some(vec![pods(cluster, peer)]),
+                ports: Some(vec![tcp(listener.port.into())]),
+            }),
+        );
+    }
     if cluster.known.table.dials(role) {
         rules.push(NetworkPolicyEgressRule {
             to: some(blocks(&cluster.settings.api_server_cidrs)),
@@ -136,6 +156,12 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     let extra = &cluster.spec.networking.network_policy.extra_egress;
     rules.extend(extra.iter().cloned());
     rules
+}
+
+/// The listeners of a role that are for administrators. Their ports are fixed.
+fn administrators_ports(role: Role) -> impl Iterator<Item = &'static Listener> {
+    let listeners = role.listeners.iter();
+    listeners.filter(|listener| listener.reach == Reach::Administrators)
 }
 
 /// The port at which a role fetches a probe through its public URL, which only plain HTTP allows.

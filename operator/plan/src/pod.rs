@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::{DATA_DIR, has_data};
+use crate::config::{DATA_DIR, has_data, has_links};
 use crate::object::{put, read};
 use crate::references::{self, Reference};
 use crate::{Resolved, Role, SpecError, merge, names};
@@ -224,18 +224,44 @@ fn shares_blobs(cluster: &Resolved, role: Role) -> bool {
     role.kubernetes.blobs && cluster.volume(role).is_none()
 }
 
+/// A Secret of the installation itself, and the volume in which a pod has it.
+struct OwnSecret {
+    volume: &'static str,
+    name: String,
+}
+
+/// The Secrets of the installation that a role needs.
+fn own_secrets(cluster: &Resolved, role: Role) -> Vec<OwnSecret> {
+    let name = cluster.name.as_str();
+    let is_db_proxy = role == Role::DB_PROXY;
+    let all = [
+        (
+            has_links(cluster, role),
+            "secret",
+            names::internal_secret(name),
+        ),
+        (
+            is_db_proxy || role.administers.is_some(),
+            "admin",
+            names::admin_secret(name),
+        ),
+        (is_db_proxy, "remember", names::remember_secret(name)),
+    ];
+    let needed = all.into_iter().filter(|(needs, ..)| *needs);
+    needed
+        .map(|(_, volume, name)| OwnSecret { volume, name })
+        .collect()
+}
+
 fn mounts(cluster: &Resolved, role: Role) -> Value {
     let mut mounts = vec![
         json!({"name": "config", "mountPath": "/etc/imcluster", "readOnly": true}),
-        json!({"name": "secret", "mountPath": "/run/imcluster/secret", "readOnly": true}),
-        json!({"name": "tmp", "mountPath": "/tmp"}),
     ];
-    if role == Role::DB_PROXY {
-        mounts.extend([
-            json!({"name": "admin", "mountPath": "/run/imcluster/admin", "readOnly": true}),
-            json!({"name": "remember", "mountPath": "/run/imcluster/remember", "readOnly": true}),
-        ]);
+    for secret in own_secrets(cluster, role) {
+        let path = format!("/run/imcluster/{}", secret.volume);
+        mounts.push(json!({"name": secret.volume, "mountPath": path, "readOnly": true}));
     }
+    mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
     if has_data(role) {
         mounts.push(json!({"name": "data", "mountPath": DATA_DIR}));
     }
@@ -249,16 +275,16 @@ fn mounts(cluster: &Resolved, role: Role) -> Value {
 
 fn volumes(cluster: &Resolved, role: Role) -> Value {
     let (name, spec) = (cluster.name.as_str(), &cluster.spec);
-    let secret = |volume: &str, name: String| json!({"name": volume, "secret": {"secretName": name, "defaultMode": MODE}});
     let mut volumes = vec![
         json!({"name": "config", "configMap": {"name": names::component(name, role)}}),
-        secret("secret", names::internal_secret(name)),
-        json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}),
     ];
-    if role == Role::DB_PROXY {
-        volumes.push(secret("admin", names::admin_secret(name)));
-        volumes.push(secret("remember", names::remember_secret(name)));
+    for secret in own_secrets(cluster, role) {
+        volumes.push(json!({
+            "name": secret.volume,
+            "secret": {"secretName": secret.name, "defaultMode": MODE},
+        }));
     }
+    volumes.push(json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}));
     let is_ephemeral = spec.database.storage().kind == StorageType::Ephemeral;
     if role == Role::DB_PROXY && is_ephemeral || shares_blobs(cluster, role) {
         volumes.push(json!({"name": "data", "emptyDir": {}}));

@@ -46,7 +46,7 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct File {
     key: String,
-    named_by: &'static str,
+    named_by: String,
 }
 
 impl Reference {
@@ -54,12 +54,12 @@ impl Reference {
         name: &str,
         field: String,
         volume: &'static str,
-        files: &[(&str, &'static str)],
+        files: &[(&str, &str)],
     ) -> Option<Self> {
         let files = files.iter();
         let files = files.map(|(key, named_by)| File {
             key: (*key).to_owned(),
-            named_by,
+            named_by: (*named_by).to_owned(),
         });
         (!name.is_empty()).then(|| Self {
             kind: ReferenceKind::Secret,
@@ -74,7 +74,7 @@ impl Reference {
         bundle: Option<&CaBundle>,
         field: &str,
         volume: &'static str,
-        named_by: &'static str,
+        named_by: &str,
     ) -> Option<Self> {
         let CaBundle {
             config_map_name,
@@ -93,7 +93,7 @@ impl Reference {
             volume,
             files: vec![File {
                 key: key.clone(),
-                named_by,
+                named_by: named_by.to_owned(),
             }],
         })
     }
@@ -107,7 +107,7 @@ impl Reference {
     pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
         let of_file = |file: &File| {
             let path = format!("{}/{}", self.folder(), file.key);
-            (file.named_by.to_owned(), path)
+            (file.named_by.clone(), path)
         };
         self.files.iter().map(of_file)
     }
@@ -150,6 +150,8 @@ pub(crate) const RESERVED: &[&str] = &[
     "blobs.access_key_file",
     "blobs.secret_key_file",
     "blobs.ca_file",
+    "http_api.certificate_file",
+    "http_api.key_file",
 ];
 
 /// What the pods of a role mount.
@@ -176,6 +178,18 @@ pub(crate) fn of(cluster: &Resolved, role: Role) -> Vec<Reference> {
             "blobs-ca",
             "blobs.ca_file",
         ));
+    }
+    let section = cluster.section(role);
+    if let Some(said) = section.and_then(|section| section.optional) {
+        let key = |name: &str| format!("{}.{name}", role.section);
+        let (certificate, private) = (key("certificate_file"), key("key_file"));
+        let files = [
+            ("tls.crt", certificate.as_str()),
+            ("tls.key", private.as_str()),
+        ];
+        let field = format!("spec.roles.{}.tls.secretName", role.field);
+        let name = &said.tls.secret_name;
+        found.extend(Reference::secret(name, field, "tls", &files));
     }
     found
 }

@@ -27,8 +27,7 @@ pub const TABLE: Table = Table {
     ],
 };
 
-/// The roles that an ImCluster has, and the links between them. The others have no place there yet: they
-/// need more of a cluster than a row can say, such as the administrators' secret.
+/// The roles that an ImCluster has, and the links between them. Push has no place there yet.
 pub const IN_CLUSTER: Table = Table {
     roles: &[
         Role::DB_PROXY,
@@ -37,6 +36,7 @@ pub const IN_CLUSTER: Table = Table {
         Role::MSG,
         Role::LOGIN,
         Role::FILE,
+        Role::HTTP_API,
     ],
     links: &[
         link::DB_PROXY_ATTACH,
@@ -73,6 +73,7 @@ impl Role {
         admin_port: 10_704,
         optional: false,
         singleton: true,
+        administers: None,
         kubernetes: Kubernetes {
             workload: Workload::StatefulSet,
             resources: Resources {
@@ -214,6 +215,12 @@ impl Role {
         about: "answers back offices over HTTP",
         listeners: &[Listener::client("http", "listen", 8400)],
         admin_port: 10_707,
+        administers: Some(Self::DB_PROXY),
+        kubernetes: Kubernetes {
+            pre_stop_seconds: 5,
+            tls: true,
+            ..Kubernetes::PLAIN
+        },
         ..Spec::PLAIN
     });
 

@@ -41,7 +41,11 @@ pub fn page(table: &Table) -> String {
             let who = match listener.reach {
                 Reach::Clients => "clients".to_owned(),
                 Reach::Roles => names(&table.callers_of(*role, listener.name)),
-                Reach::Administrators => "administrators, in the same pod".to_owned(),
+                Reach::Administrators => {
+                    let roles = table.administrators_of(*role);
+                    let roles = roles.iter().map(|role| format!(", {role}"));
+                    format!("administrators, in the same pod{}", roles.collect::<String>())
+                }
             };
             let service = match listener.service {
                 Service::None => "none".to_owned(),

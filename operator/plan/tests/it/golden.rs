@@ -13,7 +13,7 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "ephemeral",
     "ipv6",
     "dual-stack",
@@ -23,6 +23,7 @@ const OTHERS: [&str; 9] = [
     "older-servers",
     "files-and-pictures",
     "bucket",
+    "back-office",
 ];
 
 /// Equal lines that stand around those that differ.

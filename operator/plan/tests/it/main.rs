@@ -9,6 +9,7 @@
 #[path = "../../../../services/role/tests/table/mod.rs"]
 mod table;
 
+mod back_office;
 mod bucket;
 mod echo;
 mod golden;

@@ -42,7 +42,7 @@ fn the_smallest_manifest_runs_with_the_defaults_of_a_cluster() {
     assert_eq!(config.msg.soft_max_sessions, 17_000);
     assert_eq!(config.log.filter, "info");
     // As in a cluster: off unless named.
-    assert!(!config.file.enabled && !config.msfs.enabled);
+    assert!(!config.file.enabled && !config.msfs.enabled && !config.http_api.enabled);
 }
 
 #[test]
@@ -72,6 +72,22 @@ fn optional_roles_run_where_they_are_named() {
     assert_eq!(config.msfs.public_url, "", "where the client has come");
     // msg, file and msfs stop one after another.
     assert_eq!(config.process.stop_timeout, Span::seconds(20 + 7 + 20 + 50));
+}
+
+#[test]
+fn the_http_api_runs_where_it_is_named() {
+    let manifest = with_spec(
+        "
+  roles: {httpApi: {ports: {http: 8401}, tls: {secretName: api-tls}, config: {http_api.read_messages: \"true\"}}}
+",
+    )
+    .unwrap();
+    let note = "spec.roles.httpApi.tls.secretName means nothing to a single process";
+    assert_eq!(manifest.notes, [note]);
+    let config = config(&manifest);
+    assert!(config.http_api.enabled && config.http_api.read_messages);
+    assert_eq!(config.http_api.listen, "127.0.0.1:8401");
+    assert!(!config.file.enabled);
 }
 
 #[test]
