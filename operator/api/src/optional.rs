@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use im_role::{IN_CLUSTER, Reach, Role, Service, Told};
+use im_role::{Reach, Role, Service, TABLE, Told};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{ClientService, Common, Endpoint, Pdb, RoleStatus, schema};
+use crate::{ClientService, Common, Endpoint, Pdb, Push, RoleStatus, push, schema};
 
 /// A role that an installation can do without.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,9 @@ pub struct OptionalRole {
     pub drain: OptionalDrain,
     /// How many pods may be evicted at a time.
     pub pdb: Pdb,
+    /// What is said of push.
+    #[serde(flatten)]
+    pub push: Push,
     /// What every role has.
     #[serde(flatten)]
     pub common: Common,
@@ -104,7 +107,7 @@ impl OptionalRole {
 
 /// The roles of the table that an installation can do without.
 fn roles() -> impl Iterator<Item = Role> {
-    IN_CLUSTER
+    TABLE
         .roles
         .iter()
         .copied()
@@ -203,7 +206,16 @@ fn of_role(role: Role, mut schema: Value) -> Value {
     if let Some(replicas) = fields.get_mut("replicas") {
         put(replicas, "default", json!(role.kubernetes.replicas));
     }
-    fields.insert("ports".to_owned(), ports(role));
+    if role.ports().next().is_some() {
+        fields.insert("ports".to_owned(), ports(role));
+    } else {
+        fields.remove("ports");
+    }
+    if role != Role::PUSH {
+        for field in push::FIELDS {
+            fields.remove(field);
+        }
+    }
     match (role.kubernetes.drain, fields.get_mut("drain")) {
         (Some(drain), Some(field)) => {
             if let Some(seconds) = field.pointer_mut("/properties/maxSeconds") {
@@ -233,7 +245,7 @@ fn ports(role: Role) -> Value {
         let who = match port.reach {
             Reach::Clients => "Clients".to_owned(),
             Reach::Roles | Reach::Administrators => {
-                let callers = IN_CLUSTER.callers_of(role, port.name);
+                let callers = TABLE.callers_of(role, port.name);
                 let callers: Vec<_> = callers.iter().map(|role| role.name()).collect();
                 format!("Servers of {}", callers.join(", "))
             }

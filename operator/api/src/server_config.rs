@@ -8,7 +8,7 @@ use im_config::units::Span;
 use im_role::Told;
 use toml::{Table, Value};
 
-use crate::{ImClusterSpec, OptionalRole, Role, S3, Section};
+use crate::{ImClusterSpec, OptionalRole, Push, Role, S3, Section};
 
 /// Seconds between the end of a drain and the forced end of the process that drains.
 ///
@@ -158,6 +158,12 @@ fn optional(role: Role, said: &OptionalRole, settings: &mut Settings) {
         let limit = time(longest.saturating_add(STOP_SLACK));
         settings.put(&field, STOP_TIMEOUT, limit);
     }
+    if role == Role::PUSH {
+        // Providers have credentials, whose files only whoever runs the role can name: so they come with those.
+        let Push { when, preview, .. } = &said.push;
+        settings.put(&field("when"), &key("when"), when.as_config());
+        settings.put(&field("preview"), &key("preview"), preview.as_config());
+    }
     let address = &said.external;
     match role.kubernetes.told {
         Told::Nothing => {}
@@ -253,7 +259,7 @@ mod tests {
 
     /// The roles that the smallest specification has.
     fn roles() -> impl Iterator<Item = Role> {
-        let roles = im_role::IN_CLUSTER.roles.iter().copied();
+        let roles = im_role::TABLE.roles.iter().copied();
         roles.filter(|role| !role.optional)
     }
 
@@ -305,6 +311,19 @@ mod tests {
         assert_eq!(msfs.msfs.listen, "[::]:8701");
         assert_eq!(msfs.msfs.stop_grace, Span::seconds(20));
         assert_eq!(msfs.process.stop_timeout, Span::seconds(70));
+    }
+
+    #[test]
+    fn words_of_push_are_those_of_its_configuration() {
+        let push = |said: &str| {
+            let text = format!(r#"{{"version": "1.0.0", "roles": {{"push": {said}}}}}"#);
+            config(&spec(&text), Role::PUSH).push
+        };
+        let usual = push("{}");
+        assert_eq!(usual, im_config::PushConfig::default());
+        let other = push(r#"{"when": "Original", "preview": "Text"}"#);
+        assert_eq!(other.when, im_config::When::Original);
+        assert_eq!(other.preview, im_config::PreviewKind::Text);
     }
 
     #[test]

@@ -196,7 +196,7 @@ mod tests {
     /// The right to delete is asked for where it is needed only, so another kind of workload brings its own.
     #[test]
     fn what_runs_a_role_that_may_go_is_deleted_with_it() {
-        let roles = im_role::IN_CLUSTER.roles.iter();
+        let roles = im_role::TABLE.roles.iter();
         for role in roles.filter(|role| role.optional) {
             let kind = match role.kubernetes.workload {
                 im_role::Workload::StatefulSet => Kind::StatefulSet,

@@ -9,7 +9,7 @@ use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Resolved, Role, SpecError, names, references};
+use crate::{Resolved, Role, SpecError, names, push, references};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -96,7 +96,7 @@ pub(crate) fn file(
 fn judged(cluster: &Resolved, table: &Table) -> Table {
     let mut judged = table.clone();
     for role in cluster.known.table.roles {
-        if im_role::IN_CLUSTER.role(role.name).is_none() {
+        if im_role::TABLE.role(role.name).is_none() {
             judged.remove(role.section);
             if let Some(Value::Table(peers)) = judged.get_mut("peers") {
                 peers.remove(role.section);
@@ -147,6 +147,10 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     for reference in references::of(cluster, role) {
         let settings = reference.settings();
         keys.extend(settings.map(|(key, path)| (key, path.into())));
+    }
+    let section = cluster.section(role);
+    if let Some(said) = section.and_then(|section| section.optional) {
+        keys.extend(push::settings(&said.push));
     }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if has_data(role) {
@@ -249,6 +253,7 @@ fn theirs(
         .into_iter()
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(references::RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(push::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
         .chain(switches(cluster))
         .collect();

@@ -49,6 +49,11 @@ pub(crate) fn of(spec: &ImClusterSpec) -> Vec<String> {
         }
     }
     hints.extend(without_https(spec));
+    let push = spec.roles.optional(Role::PUSH);
+    if push.is_some_and(|said| !said.push.has_provider()) {
+        let hint = "spec.roles.push: nobody is told, since no provider is configured: set webhook, apns or fcm";
+        hints.push(hint.to_owned());
+    }
     hints
 }
 

@@ -26,6 +26,7 @@ mod merge;
 mod network;
 mod object;
 mod pod;
+mod push;
 mod references;
 mod resolved;
 mod revision;

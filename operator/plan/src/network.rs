@@ -14,7 +14,8 @@
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
 //! the API server, which no selector can name: at the ports and in the address ranges that the
 //! operator was told. A role that proves its public URL also gets out at the port of it, and one that keeps
-//! what people send in a bucket at the port of its service. Every pod may ask DNS.
+//! what people send in a bucket at the port of its service, push at those of its providers. Every pod may ask
+//! DNS.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +28,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::{Resolved, Role, names};
+use crate::{Resolved, Role, names, push};
 
 const DNS: i32 = 53;
-const HTTPS: i32 = 443;
+/// The port of URLs with HTTPS that name none.
+pub(crate) const HTTPS: i32 = 443;
 
 /// The policy that denies every pod of the installation what no other allows.
 pub(crate) fn default_deny(cluster: &Resolved, owner: &Owner) -> NetworkPolicy {
@@ -146,6 +148,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
         });
     }
     rules.extend(bucket(cluster, role));
+    rules.extend(providers(cluster, role));
     if let Some(port) = proved(cluster, role) {
         // Where a public URL leads nobody knows before: it is for whoever names it.
         rules.push(NetworkPolicyEgressRule {
@@ -185,10 +188,21 @@ fn bucket(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
     })
 }
 
+/// The way to the providers of push.
+fn providers(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
+    let section = cluster.section(role)?;
+    let said = &section.optional?.push;
+    let ports: Vec<_> = push::ports(said).into_iter().map(tcp).collect();
+    (!ports.is_empty()).then(|| NetworkPolicyEgressRule {
+        to: some(blocks(&said.provider_cidrs)),
+        ports: Some(ports),
+    })
+}
+
 /// The port to which a URL leads.
-fn port_of(url: &str) -> Option<i32> {
+pub(crate) fn port_of(url: &str) -> Option<i32> {
     let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split('/').next()?;
+    let host = rest.split(['/', '?']).next()?;
     match host.rsplit_once(':') {
         // The colons of an IPv6 address without a port.
         Some((_, port)) if !port.ends_with(']') => port.parse().ok(),

@@ -8,7 +8,7 @@ use im_operator_api::CaBundle;
 use serde_json::{Value, json};
 
 use crate::pod::MODE;
-use crate::{Resolved, Role};
+use crate::{Resolved, Role, push};
 
 /// Kind of an object that is referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +50,8 @@ struct File {
 }
 
 impl Reference {
-    fn secret(
+    /// A Secret, with keys and the configuration keys that name their files; `None` without a name.
+    pub(crate) fn secret(
         name: &str,
         field: String,
         volume: &'static str,
@@ -70,7 +71,8 @@ impl Reference {
         })
     }
 
-    fn bundle(
+    /// A bundle of certificates, and the configuration key that names its file.
+    pub(crate) fn bundle(
         bundle: Option<&CaBundle>,
         field: &str,
         volume: &'static str,
@@ -190,6 +192,7 @@ pub(crate) fn of(cluster: &Resolved, role: Role) -> Vec<Reference> {
         let field = format!("spec.roles.{}.tls.secretName", role.field);
         let name = &said.tls.secret_name;
         found.extend(Reference::secret(name, field, "tls", &files));
+        found.extend(push::references(&said.push));
     }
     found
 }

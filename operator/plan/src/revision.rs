@@ -46,7 +46,7 @@ pub struct Templates(Vec<(Role, i64, Stored)>);
 impl Templates {
     /// Reads those of the objects that are revisions of ours; others are left out.
     pub fn from_revisions<'a>(revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Self {
-        Self::of_table(&im_role::IN_CLUSTER, revisions)
+        Self::of_table(&im_role::TABLE, revisions)
     }
 
     /// The same, of the roles of this table.
@@ -247,7 +247,14 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
 }
 
 /// Fields of a role that leave its pods as they are.
-const WITHOUT_PODS: &[&str] = &["replicas", "pdb", "service", "update", "external"];
+const WITHOUT_PODS: &[&str] = &[
+    "replicas",
+    "pdb",
+    "service",
+    "update",
+    "external",
+    "providerCidrs",
+];
 
 /// Parts of the specification that the pods of all roles are made from.
 const READ_BY_ALL: &[&str] = &[

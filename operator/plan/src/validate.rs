@@ -69,6 +69,8 @@ pub fn validate_with(
             check_service(role, service, &mut errors);
         }
         if let Some(said) = section.optional {
+            let field = format!("spec.roles.{}.providerCidrs", role.field);
+            check_cidrs(&field, &said.push.provider_cidrs, &mut errors);
             check_optional(&resolved.spec, role, said, &mut errors);
         }
         let template = pod::template(&resolved, role, &section);

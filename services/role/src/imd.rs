@@ -27,26 +27,6 @@ pub const TABLE: Table = Table {
     ],
 };
 
-/// The roles that an ImCluster has, and the links between them. Push has no place there yet.
-pub const IN_CLUSTER: Table = Table {
-    roles: &[
-        Role::DB_PROXY,
-        Role::ROUTE,
-        Role::MSFS,
-        Role::MSG,
-        Role::LOGIN,
-        Role::FILE,
-        Role::HTTP_API,
-    ],
-    links: &[
-        link::DB_PROXY_ATTACH,
-        link::ROUTE_ATTACH,
-        link::ROUTE_PUBLISH,
-        link::LOGIN_REPORT,
-        link::FILE_ATTACH,
-    ],
-};
-
 impl Role {
     /// Stores everything durable.
     pub const DB_PROXY: Self = Self::new(&Spec {

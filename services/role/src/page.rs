@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{IN_CLUSTER, Reach, Role, Service, Table, Workload};
+use crate::{Reach, Role, Service, Table, Workload};
 
 /// The page, in Markdown.
 pub fn page(table: &Table) -> String {
@@ -23,15 +23,11 @@ pub fn page(table: &Table) -> String {
         } else {
             ""
         };
-        let field = if IN_CLUSTER.roles.contains(role) {
-            format!("`spec.roles.{}`{named}", role.field)
-        } else {
-            "not yet".to_owned()
-        };
+        let field = role.field;
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(
             page,
-            "| {role} | {} | `{}` | {field} | {number} | {runs} | {waits} | {} s | {} |",
+            "| {role} | {} | `{}` | `spec.roles.{field}`{named} | {number} | {runs} | {waits} | {} s | {} |",
             role.about, role.section, role.kubernetes.startup_seconds, role.admin_port,
         );
     }

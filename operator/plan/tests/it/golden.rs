@@ -13,7 +13,7 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "ephemeral",
     "ipv6",
     "dual-stack",
@@ -24,6 +24,7 @@ const OTHERS: [&str; 10] = [
     "files-and-pictures",
     "bucket",
     "back-office",
+    "push",
 ];
 
 /// Equal lines that stand around those that differ.

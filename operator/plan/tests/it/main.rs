@@ -17,6 +17,7 @@ mod mirror;
 mod network;
 mod optional;
 mod pods;
+mod push;
 mod revisions;
 mod slots;
 mod stages;

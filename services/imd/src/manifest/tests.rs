@@ -42,7 +42,8 @@ fn the_smallest_manifest_runs_with_the_defaults_of_a_cluster() {
     assert_eq!(config.msg.soft_max_sessions, 17_000);
     assert_eq!(config.log.filter, "info");
     // As in a cluster: off unless named.
-    assert!(!config.file.enabled && !config.msfs.enabled && !config.http_api.enabled);
+    assert!(!config.file.enabled && !config.msfs.enabled);
+    assert!(!config.http_api.enabled && !config.push.enabled);
 }
 
 #[test]
@@ -88,6 +89,26 @@ fn the_http_api_runs_where_it_is_named() {
     assert!(config.http_api.enabled && config.http_api.read_messages);
     assert_eq!(config.http_api.listen, "127.0.0.1:8401");
     assert!(!config.file.enabled);
+}
+
+/// Credentials are in Secrets, which no manifest holds: providers come with the files of this machine.
+#[test]
+fn push_runs_where_it_is_named_with_the_providers_of_this_machine() {
+    let manifest = with_spec(
+        "
+  roles: {push: {when: Original, webhook: {url: \"https://hooks.example.com/im\", secretName: hooks}}}
+",
+    )
+    .unwrap();
+    let unused = [
+        "spec.roles.push.webhook.secretName",
+        "spec.roles.push.webhook.url",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
+    let config = config(&manifest);
+    assert!(config.push.enabled && !config.push.has_provider());
+    assert_eq!(config.push.when, im_config::When::Original);
 }
 
 #[test]
