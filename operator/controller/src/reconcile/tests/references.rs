@@ -90,7 +90,7 @@ async fn a_statefulset_with_a_volume_makes_way_for_one_without_with_its_pods() {
     let written = world.look().await;
     let deleted: Vec<&Asked> = written.iter().filter(|it| it.method == "DELETE").collect();
     assert_eq!(deleted.len(), 1, "{written:#?}");
-    assert_eq!(deleted[0].path, SET);
+    assert_eq!(deleted[0].line(), format!("DELETE {SET}"));
     assert_eq!(deleted[0].body["propagationPolicy"], "Background");
     world.install().await;
     assert!(claims(&world).is_null());
