@@ -39,10 +39,7 @@ impl S3Server {
 
     /// Starts one at an address of this machine that others reach.
     pub async fn start_at(ip: IpAddr) -> anyhow::Result<Self> {
-        Self::start_with(ip, |dir| {
-            vec!["--sidecar".into(), dir.join("meta").into()]
-        })
-        .await
+        Self::start_with(ip, |dir| vec!["--sidecar".into(), dir.join("meta").into()]).await
     }
 
     /// Starts one that remembers nothing of its objects but their bytes, and so replaces one whose writer

@@ -107,11 +107,7 @@ impl OptionalRole {
 
 /// The roles of the table that an installation can do without.
 fn roles() -> impl Iterator<Item = Role> {
-    TABLE
-        .roles
-        .iter()
-        .copied()
-        .filter(|role| role.optional)
+    TABLE.roles.iter().copied().filter(|role| role.optional)
 }
 
 /// Those of a map that are fields of optional roles. Another version may know more: they are not ours.

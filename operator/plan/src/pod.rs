@@ -254,9 +254,8 @@ fn own_secrets(cluster: &Resolved, role: Role) -> Vec<OwnSecret> {
 }
 
 fn mounts(cluster: &Resolved, role: Role) -> Value {
-    let mut mounts = vec![
-        json!({"name": "config", "mountPath": "/etc/imcluster", "readOnly": true}),
-    ];
+    let mut mounts =
+        vec![json!({"name": "config", "mountPath": "/etc/imcluster", "readOnly": true})];
     for secret in own_secrets(cluster, role) {
         let path = format!("/run/imcluster/{}", secret.volume);
         mounts.push(json!({"name": secret.volume, "mountPath": path, "readOnly": true}));
@@ -275,9 +274,8 @@ fn mounts(cluster: &Resolved, role: Role) -> Value {
 
 fn volumes(cluster: &Resolved, role: Role) -> Value {
     let (name, spec) = (cluster.name.as_str(), &cluster.spec);
-    let mut volumes = vec![
-        json!({"name": "config", "configMap": {"name": names::component(name, role)}}),
-    ];
+    let mut volumes =
+        vec![json!({"name": "config", "configMap": {"name": names::component(name, role)}})];
     for secret in own_secrets(cluster, role) {
         volumes.push(json!({
             "name": secret.volume,

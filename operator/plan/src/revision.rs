@@ -9,9 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{
-    ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels,
-};
+use im_operator_api::{ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels};
 use im_role::Told;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;

@@ -40,7 +40,10 @@ pub fn page(table: &Table) -> String {
                 Reach::Administrators => {
                     let roles = table.administrators_of(*role);
                     let roles = roles.iter().map(|role| format!(", {role}"));
-                    format!("administrators, in the same pod{}", roles.collect::<String>())
+                    format!(
+                        "administrators, in the same pod{}",
+                        roles.collect::<String>()
+                    )
                 }
             };
             let service = match listener.service {

@@ -207,10 +207,7 @@ mod tests {
 
     #[test]
     fn whoever_administers_a_role_waits_for_it_and_is_let_in_where_administrators_are() {
-        assert_eq!(
-            TABLE.administrators_of(Role::DB_PROXY),
-            [Role::HTTP_API]
-        );
+        assert_eq!(TABLE.administrators_of(Role::DB_PROXY), [Role::HTTP_API]);
         assert_eq!(TABLE.waits_for(Role::HTTP_API, true), [Role::DB_PROXY]);
         for role in TABLE.roles {
             let mut listeners = role.listeners.iter();

@@ -91,7 +91,11 @@ async fn a_person_made_over_https_logs_in_and_no_other_pod_notices() {
     let (status, made) = https(&installation, &tls, &post, &ann).await.unwrap();
     assert_eq!(status, 201, "{made}");
     let password = Password::clear("a good one");
-    let config = ClientConfig::new(installation.url().await.unwrap(), "ann".to_owned(), password);
+    let config = ClientConfig::new(
+        installation.url().await.unwrap(),
+        "ann".to_owned(),
+        password,
+    );
     let (client, _events) = Client::connect(config).await.unwrap();
     assert_eq!(json!(client.user_id()), made["id"]);
     client.close().await;
@@ -114,12 +118,16 @@ async fn a_person_made_over_https_logs_in_and_no_other_pod_notices() {
     let pods = installation.pods("http-api").await.unwrap();
     let (secret, other) = certificate("api-tls").unwrap();
     installation.namespace.apply(&secret.to_string()).unwrap();
-    until("both servers to show the other certificate", LATER, async || {
-        for _ in 0..8 {
-            https(&installation, &other, &get, "").await.ok()?;
-        }
-        Some(())
-    })
+    until(
+        "both servers to show the other certificate",
+        LATER,
+        async || {
+            for _ in 0..8 {
+                https(&installation, &other, &get, "").await.ok()?;
+            }
+            Some(())
+        },
+    )
     .await
     .unwrap();
     let ids = |pods: &[k8s_openapi::api::core::v1::Pod]| -> Vec<Option<String>> {

@@ -46,7 +46,11 @@ fn spec(server: &S3Server) -> Value {
 async fn claims(namespace: &TestNamespace) -> Vec<String> {
     let claims = namespace.api::<PersistentVolumeClaim>();
     let claims = claims.list(&ListParams::default()).await.unwrap();
-    claims.items.iter().map(kube::ResourceExt::name_any).collect()
+    claims
+        .items
+        .iter()
+        .map(kube::ResourceExt::name_any)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,9 +102,9 @@ async fn a_picture_that_one_server_has_stored_is_read_from_another() {
     installation.ready().await.unwrap();
     let again = until("two other servers", LATER, async || {
         let now = installation.pods("msfs").await.ok()?;
-        let new = now.iter().all(|pod| {
-            testing::is_ready(pod) && pods.iter().all(|old| old.uid() != pod.uid())
-        });
+        let new = now
+            .iter()
+            .all(|pod| testing::is_ready(pod) && pods.iter().all(|old| old.uid() != pod.uid()));
         (now.len() == 2 && new).then_some(now)
     })
     .await

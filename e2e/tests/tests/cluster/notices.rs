@@ -43,10 +43,7 @@ impl Heard {
     /// Whether it is signed as Standard Webhooks say.
     fn is_signed(&self) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-        let (id, time) = (
-            self.header("webhook-id"),
-            self.header("webhook-timestamp"),
-        );
+        let (id, time) = (self.header("webhook-id"), self.header("webhook-timestamp"));
         let signed = [format!("{id}.{time}.").as_bytes(), &self.body].concat();
         let expected = format!("v1,{}", STANDARD.encode(hmac::sign(&key, &signed)));
         !id.is_empty() && self.header("webhook-signature") == expected
@@ -108,7 +105,10 @@ async fn msg(installation: &Installation) -> anyhow::Result<SocketAddr> {
     let (_, body) = http(login, "GET /msg_server", &[]).await?;
     let told: Value = serde_json::from_slice(&body)?;
     let text = |key: &str| told[key].as_str().context("an address").map(str::to_owned);
-    Ok(SocketAddr::new(text("priorIP")?.parse()?, text("port")?.parse()?))
+    Ok(SocketAddr::new(
+        text("priorIP")?.parse()?,
+        text("port")?.parse()?,
+    ))
 }
 
 /// A phone of somebody registers its token, and goes.
@@ -125,7 +125,9 @@ async fn leave_a_phone(installation: &Installation, user: u32, token: &str) {
     drop(phone);
     let pod = format!("{}-db-proxy-0", installation.name);
     let name = format!("u{user}");
-    let list = ["/imd", "admin", "session", "list", "--json", "--user", &name];
+    let list = [
+        "/imd", "admin", "session", "list", "--json", "--user", &name,
+    ];
     until(&format!("{name} to be away"), LATER, async || {
         let listed = installation.namespace.exec(&pod, &list).ok()?;
         let listed: Value = serde_json::from_str(&listed).ok()?;
@@ -177,10 +179,17 @@ async fn a_webhook_is_told_of_a_message_to_somebody_away_and_no_other_pod_notice
         "webhook": {"url": format!("http://{webhook}/im"), "secretName": "hooks"},
         "providerCidrs": [format!("{NODE_IP}/32")],
     });
-    installation.patch(&json!({"roles": {"push": push}})).unwrap();
+    installation
+        .patch(&json!({"roles": {"push": push}}))
+        .unwrap();
     installation.ready().await.unwrap();
     assert_eq!(others(&installation).await, before);
-    let logs = ["logs", "-l", "app.kubernetes.io/component=push", "--tail=-1"];
+    let logs = [
+        "logs",
+        "-l",
+        "app.kubernetes.io/component=push",
+        "--tail=-1",
+    ];
     until("a push server to hold the name", LATER, async || {
         let logs = installation.namespace.kubectl(&logs).ok()?;
         logs.contains("holds its name").then_some(())

@@ -201,8 +201,7 @@ pub(crate) async fn switch_off(installation: &Installation, roles: &[(&str, &str
         installation.name,
         names.join(",")
     );
-    let kinds =
-        "deployments,statefulsets,pods,services,configmaps,serviceaccounts,networkpolicies";
+    let kinds = "deployments,statefulsets,pods,services,configmaps,serviceaccounts,networkpolicies";
     let left = [
         "get",
         kinds,

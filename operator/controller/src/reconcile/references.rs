@@ -64,7 +64,10 @@ impl Reconciliation<'_> {
             }
         };
         let present = present.map_err(|error| ApplyError::api("read", kind, name, error))?;
-        let which = format!("{} {name}, which {} names,", reference.kind, reference.field);
+        let which = format!(
+            "{} {name}, which {} names,",
+            reference.kind, reference.field
+        );
         let message = match present {
             None => format!("{which} does not exist"),
             Some(present) => {

@@ -58,7 +58,10 @@ fn it_calls_db_proxy_as_an_administrator_and_has_no_other_secret_and_no_token() 
     let pod = pod(&desired);
     assert_eq!(secrets(&pod), ["demo-admin"]);
     assert_eq!(pod["automountServiceAccountToken"], false);
-    assert_eq!(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], 5);
+    assert_eq!(
+        pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"],
+        5
+    );
     let config = config(&desired);
     let host = "demo-db-proxy.chat.svc.cluster.local:10601";
     assert_eq!(config.http_api.db_proxy, host);
@@ -75,7 +78,8 @@ fn it_calls_db_proxy_as_an_administrator_and_has_no_other_secret_and_no_token() 
 
 #[test]
 fn several_pods_have_a_budget_and_a_service_as_it_is_asked_for() {
-    let service = json!({"type": "NodePort", "nodePorts": {"http": 30840}, "annotations": {"a": "b"}});
+    let service =
+        json!({"type": "NodePort", "nodePorts": {"http": 30840}, "annotations": {"a": "b"}});
     let desired = with(json!({"replicas": 2, "service": service}));
     assert!(child(&desired, "PodDisruptionBudget", "demo-http-api").is_some());
     let service = child(&desired, "Service", "demo-http-api").unwrap();
@@ -144,7 +148,11 @@ fn one_that_can_take_no_token_has_a_hint() {
 
 #[test]
 fn what_the_operator_decides_is_not_for_config() {
-    for key in ["http_api.db_proxy", "http_api.certificate_file", "http_api.enabled"] {
+    for key in [
+        "http_api.db_proxy",
+        "http_api.certificate_file",
+        "http_api.enabled",
+    ] {
         let said = json!({"httpApi": {"config": {key: "x"}}});
         let errors = validate(&cluster(json!({"roles": said}))).unwrap_err();
         let line = errors[0].to_string();

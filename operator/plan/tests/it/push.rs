@@ -39,12 +39,18 @@ fn each_provider_is_told_with_the_credentials_of_its_secret() {
     let cluster = resolved(all());
     let config = config(&built(&cluster));
     let push = config.push;
-    assert_eq!((push.when, push.preview), (When::Original, PreviewKind::Text));
+    assert_eq!(
+        (push.when, push.preview),
+        (When::Original, PreviewKind::Text)
+    );
     assert_eq!(push.webhook.url, "http://hooks.example.com:8080/im?a=b");
     let file = text(push.webhook.secret_file);
     assert_eq!(file, "/run/imcluster/webhook/secret");
     assert_eq!(push.apns.topic, "com.example.chat");
-    assert_eq!((push.apns.key_id.as_str(), push.apns.team_id.as_str()), ("K1", "T1"));
+    assert_eq!(
+        (push.apns.key_id.as_str(), push.apns.team_id.as_str()),
+        ("K1", "T1")
+    );
     assert_eq!(text(push.apns.key_file), "/run/imcluster/apns/key.p8");
     assert_eq!(push.apns.certificate_file, None);
     let file = text(push.fcm.service_account_file);
@@ -69,7 +75,10 @@ fn apple_is_shown_a_certificate_where_no_id_of_a_key_is_named() {
     let apns = json!({"topic": "com.example.chat", "secretName": "apple"});
     let apns = config(&with(json!({"apns": apns}))).push.apns;
     assert_eq!(text(apns.certificate_file), "/run/imcluster/apns/tls.crt");
-    assert_eq!(text(apns.certificate_key_file), "/run/imcluster/apns/tls.key");
+    assert_eq!(
+        text(apns.certificate_key_file),
+        "/run/imcluster/apns/tls.key"
+    );
     assert_eq!(apns.key_file, None);
 }
 
@@ -127,7 +136,10 @@ fn policies_let_it_out_to_its_providers_alone() {
     assert_eq!(ways(narrow), [json!({"to": to, "ports": ports(&[80])})]);
     let fcm = json!({"secretName": "google", "url": "http://127.0.0.1:9999"});
     // The tokens come from elsewhere.
-    assert_eq!(ways(json!({"fcm": fcm})), [json!({"ports": ports(&[443, 9999])})]);
+    assert_eq!(
+        ways(json!({"fcm": fcm})),
+        [json!({"ports": ports(&[443, 9999])})]
+    );
 }
 
 #[test]
@@ -153,7 +165,12 @@ fn switching_it_on_changes_no_pod_no_file_and_no_policy_of_another() {
 
 #[test]
 fn files_of_credentials_are_not_for_config() {
-    for key in ["push.webhook.secret_file", "push.fcm.url", "trust.ca_file", "push.when"] {
+    for key in [
+        "push.webhook.secret_file",
+        "push.fcm.url",
+        "trust.ca_file",
+        "push.when",
+    ] {
         let said = json!({"push": {"config": {key: "x"}}});
         let errors = validate(&cluster(json!({"roles": said}))).unwrap_err();
         let line = errors[0].to_string();

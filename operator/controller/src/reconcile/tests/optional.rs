@@ -110,7 +110,10 @@ async fn the_http_api_comes_and_goes_and_the_door_to_db_proxy_with_it() {
     let opened = world.store.lock().unwrap()[DOOR]["spec"].to_string();
     assert!(opened.contains("http-api") && opened.contains("10601"));
     let hint = world.condition("SpecValid");
-    assert_eq!(hint.0, "True", "it takes no token as it is, which is no error");
+    assert_eq!(
+        hint.0, "True",
+        "it takes no token as it is, which is no error"
+    );
 
     world.spec = with(&json!({}));
     let written = world.settle().await;
@@ -124,7 +127,10 @@ async fn the_http_api_comes_and_goes_and_the_door_to_db_proxy_with_it() {
     let left: Vec<String> = {
         let store = world.store.lock().unwrap();
         let paths = store.keys().filter(|path| path.contains("http-api"));
-        paths.filter(|path| !path.contains("revisions")).cloned().collect()
+        paths
+            .filter(|path| !path.contains("revisions"))
+            .cloned()
+            .collect()
     };
     assert_eq!(left, Vec::<String>::new());
     assert_eq!(others(&world), before);

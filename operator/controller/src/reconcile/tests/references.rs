@@ -56,7 +56,11 @@ async fn a_secret_that_is_missing_or_lacks_a_key_is_named_until_it_is_whole() {
     world.ctx.memories.of(&key()).lock().await.references.looked = None;
     let written = world.look_and_tell().await;
     assert_eq!(told(&written), 1);
-    assert!(!written.iter().any(|it| it.body.to_string().contains("aGlk")));
+    assert!(
+        !written
+            .iter()
+            .any(|it| it.body.to_string().contains("aGlk"))
+    );
     let said = format!("{which} has no key secretKey: new pods wait for it");
     assert_eq!(message(&world), said);
     world.ctx.memories.of(&key()).lock().await.references.looked = None;
