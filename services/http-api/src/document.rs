@@ -43,9 +43,10 @@ pub fn document() -> Value {
 /// Completes what the routes have said of themselves.
 pub(crate) fn complete(api: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(api).unwrap_or_default();
-    each_operation(&mut document, |method, _, operation| {
+    each_operation(&mut document, |method, path, operation| {
         add_responses(method, operation);
-        if method == "post" {
+        // Repeating an import changes nothing.
+        if method == "post" && path != v1::IMPORT {
             add_key(operation);
         }
     });

@@ -12,7 +12,7 @@ use im_rpc::Secret;
 use im_runtime::listen::{self, ListenError};
 use im_runtime::{Context, Throttle};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -143,6 +143,7 @@ impl Server {
             token_rate,
             address_rate: Quota::new(burst, per_minute, callers),
             slots: Slots::new(config.max_requests),
+            imports: Arc::new(Semaphore::new(1)),
             scopes: Scopes::of(&document),
             document: document.to_string().into(),
             original: Original::new(&config.original)?,

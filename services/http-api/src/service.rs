@@ -15,6 +15,7 @@ use im_config::{HttpApiConfig, Networks};
 use im_core::Network;
 use im_http::{InTurn, Peer, Quota, Serve};
 use im_runtime::Throttle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 use tracing::debug;
@@ -39,6 +40,8 @@ pub(crate) struct Api {
     pub(crate) token_rate: Quota<u32>,
     pub(crate) address_rate: Quota<Network>,
     pub(crate) slots: Arc<Slots<Key>>,
+    /// The one file of people that may be in memory.
+    pub(crate) imports: Arc<Semaphore>,
     pub(crate) scopes: Scopes,
     /// The OpenAPI document.
     pub(crate) document: Bytes,

@@ -9,7 +9,10 @@ mod messages;
 mod people;
 mod sessions;
 mod tokens;
+mod transfer;
 mod words;
+
+pub(crate) use transfer::IMPORT;
 
 use std::sync::Arc;
 
@@ -43,6 +46,7 @@ pub(crate) struct Routes {
 pub(crate) fn router() -> (Routes, Value) {
     let guarded = OpenApiRouter::with_openapi(Base::openapi())
         .merge(people::router())
+        .merge(transfer::router())
         .merge(departments::router())
         .merge(groups::router())
         .merge(members::router())

@@ -3,11 +3,13 @@
 mod away;
 mod bounds;
 mod calls;
+mod contract;
 mod https;
 mod idempotent;
 mod original;
 mod statuses;
 mod tokens;
+mod transfer;
 mod work;
 
 use std::net::SocketAddr;

@@ -60,10 +60,17 @@ impl Operation {
         Call::new(&self.method, &format!("{path}{query}"))
     }
 
+    /// Whether its body is a file.
+    fn takes_file(&self) -> bool {
+        self.path.ends_with(":import")
+    }
+
     /// The same with one.
     fn call(&self, query: &str) -> Call {
         let call = self.bare(query);
-        if self.has_body {
+        if self.takes_file() {
+            call.raw("text/csv", b"name\nx\n")
+        } else if self.has_body {
             call.json(&json!({}))
         } else {
             call
@@ -121,6 +128,8 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     // Without a memory of tokens every request needs db-proxy.
     let fast = [
         "http_api.request_timeout=1s",
+        "http_api.import_timeout=1s",
+        "http_api.max_import=1MiB",
         "http_api.read_messages=true",
         "http_api.token_memory=0s",
     ];
@@ -184,6 +193,9 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
 
 /// A request whose body is read before db-proxy is asked.
 fn valid(operation: &Operation) -> Call {
+    if operation.takes_file() {
+        return operation.call("");
+    }
     let body = match (operation.method.as_str(), operation.path.as_str()) {
         (_, path) if path.ends_with("/users") => json!({"name": "x"}),
         ("PATCH", path) if path.ends_with("/users/{name}") => json!({"nick": "x"}),
@@ -224,6 +236,13 @@ async fn done(seen: &Seen, api: SocketAddr, token: &str) {
     call("/users", "POST", "/users?dry_run=true", ann(), 200).await;
     call("/users", "POST", "/users", ann(), 201).await;
     call("/users", "GET", "/users", none.clone(), 200).await;
+    call("/users:export", "GET", "/users:export", none.clone(), 200).await;
+    let (import, file) = (v1("/users:import"), b"name,nick\nann,Ann\n");
+    let import = Call::new("POST", &import)
+        .token(token)
+        .raw("text/csv", file);
+    import.expect(api, 200).await;
+    seen.note("POST", "/api/v1/users:import", 200);
     let one = "/users/{name}";
     call(one, "GET", "/users/ann", none.clone(), 200).await;
     call(one, "PATCH", "/users/ann", json!({"nick": "Ann"}), 200).await;

@@ -149,6 +149,9 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
     into.expect(api, 200).await;
     let with = format!("/departments/{lab}");
     assert_eq!(call(of, "DELETE", &with, none(), 409).await, "conflict");
+    let second = crate::api::transfer::refused_beside_another(api, token).await;
+    assert_eq!(problem(&second), "conflict");
+    seen.note("POST", "/api/v1/users:import", 409);
     let group = post("/api/v1/groups", &json!({"name": "g", "members": ["u1"]})).token(token);
     let group = group.expect(api, 201).await.json()["id"].clone();
     let with = format!("/groups/{group}/owner");
@@ -238,7 +241,10 @@ pub(super) async fn refused(
             seen.expect(operation, call, api, 400).await;
         }
         if operation.has_body {
-            let (json, text) = ("application/json", "text/plain");
+            let (mut json, text) = ("application/json", "text/plain");
+            if operation.takes_file() {
+                json = "text/csv";
+            }
             for (kind, body, status) in [
                 (json, "{\"nonsense\": 1}", 422),
                 (text, "{}", 415),
