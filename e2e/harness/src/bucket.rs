@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -34,16 +34,24 @@ pub struct S3Server {
 impl S3Server {
     /// Starts one.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::start_with(|dir| vec!["--sidecar".into(), dir.join("meta").into()]).await
+        Self::start_at(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// Starts one at an address of this machine that others reach.
+    pub async fn start_at(ip: IpAddr) -> anyhow::Result<Self> {
+        Self::start_with(ip, |dir| vec!["--sidecar".into(), dir.join("meta").into()]).await
     }
 
     /// Starts one that remembers nothing of its objects but their bytes, and so replaces one whose writer
     /// asked it not to.
     pub async fn start_forgetful() -> anyhow::Result<Self> {
-        Self::start_with(|_| vec!["--nometa".into()]).await
+        Self::start_with(Ipv4Addr::LOCALHOST.into(), |_| vec!["--nometa".into()]).await
     }
 
-    async fn start_with(options: impl Fn(&Path) -> Vec<OsString>) -> anyhow::Result<Self> {
+    async fn start_with(
+        ip: IpAddr,
+        options: impl Fn(&Path) -> Vec<OsString>,
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let root = dir.path();
         std::fs::create_dir_all(root.join("buckets").join(BUCKET))?;
@@ -54,7 +62,7 @@ impl S3Server {
         let mut last = None;
         for _ in 0..STARTS {
             // The program cannot tell which port it got, so it is told one that was free just now.
-            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let address = TcpListener::bind((ip, 0))?.local_addr()?;
             match spawn(root, address, &options).await {
                 Ok(child) => {
                     return Ok(Self {

@@ -57,9 +57,11 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     let images = images()?;
     let mut charts = whole_workspace(&["--test", "charts"]);
     test_step(&limits::CHARTS, charts.env("HELM", node_program("helm")?))?;
-    on_s3(&node_program("versitygw")?)?;
+    let s3 = node_program("versitygw")?;
+    on_s3(&s3)?;
     on_node(&images, || {
-        test_step(&limits::CLUSTER, &mut inside(&tests(filter))?)?;
+        let mut tests = inside(&tests(filter))?;
+        test_step(&limits::CLUSTER, tests.env("VERSITYGW", &s3))?;
         if filter.is_empty() {
             step(&limits::AUDIT, &mut audit()?)?;
         }

@@ -79,6 +79,37 @@ impl LogLevel {
     }
 }
 
+/// Certificates (PEM) under a key of a ConfigMap or of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "(size(self.configMapName) > 0) != (size(self.secretName) > 0)",
+        "message": "a bundle of certificates needs configMapName or secretName, and not both",
+    },
+]))]
+pub struct CaBundle {
+    /// Name of the ConfigMap.
+    #[schemars(length(max = 253))]
+    pub config_map_name: String,
+    /// Name of the Secret.
+    #[schemars(length(max = 253))]
+    pub secret_name: String,
+    /// The key.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
+    pub key: String,
+}
+
+impl Default for CaBundle {
+    fn default() -> Self {
+        Self {
+            config_map_name: String::new(),
+            secret_name: String::new(),
+            key: "ca.crt".to_owned(),
+        }
+    }
+}
+
 /// How many pods of a role may be evicted at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

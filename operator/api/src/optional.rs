@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use im_role::{IN_CLUSTER, Reach, Role, Service, Told};
+use im_role::{Reach, Role, Service, TABLE, Told};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{ClientService, Common, Endpoint, Pdb, RoleStatus, schema};
+use crate::{ClientService, Common, Endpoint, Pdb, Push, RoleStatus, push, schema};
 
 /// A role that an installation can do without.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,10 +36,15 @@ pub struct OptionalRole {
         regex(pattern = r"^(https?://[A-Za-z0-9._~:%/\[\]-]+/)?$")
     )]
     pub public_url: String,
+    /// HTTPS at its port for clients.
+    pub tls: Tls,
     /// How a pod that goes lets its clients go.
     pub drain: OptionalDrain,
     /// How many pods may be evicted at a time.
     pub pdb: Pdb,
+    /// What is said of push.
+    #[serde(flatten)]
+    pub push: Push,
     /// What every role has.
     #[serde(flatten)]
     pub common: Common,
@@ -55,6 +60,16 @@ pub struct ToldAddress {
     /// Port; 0: that of the Service, with type NodePort that of the nodes.
     #[schemars(range(min = 0, max = 65535))]
     pub advertised_port: i32,
+}
+
+/// HTTPS at a port for clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tls {
+    /// Secret of type `kubernetes.io/tls`, with the certificate chain under `tls.crt` and its key under
+    /// `tls.key`. A change of it counts within two minutes, without a restart. Empty: HTTP only.
+    #[schemars(length(max = 253))]
+    pub secret_name: String,
 }
 
 /// How a pod that goes lets its clients go.
@@ -92,11 +107,7 @@ impl OptionalRole {
 
 /// The roles of the table that an installation can do without.
 fn roles() -> impl Iterator<Item = Role> {
-    IN_CLUSTER
-        .roles
-        .iter()
-        .copied()
-        .filter(|role| role.optional)
+    TABLE.roles.iter().copied().filter(|role| role.optional)
 }
 
 /// Those of a map that are fields of optional roles. Another version may know more: they are not ours.
@@ -191,7 +202,16 @@ fn of_role(role: Role, mut schema: Value) -> Value {
     if let Some(replicas) = fields.get_mut("replicas") {
         put(replicas, "default", json!(role.kubernetes.replicas));
     }
-    fields.insert("ports".to_owned(), ports(role));
+    if role.ports().next().is_some() {
+        fields.insert("ports".to_owned(), ports(role));
+    } else {
+        fields.remove("ports");
+    }
+    if role != Role::PUSH {
+        for field in push::FIELDS {
+            fields.remove(field);
+        }
+    }
     match (role.kubernetes.drain, fields.get_mut("drain")) {
         (Some(drain), Some(field)) => {
             if let Some(seconds) = field.pointer_mut("/properties/maxSeconds") {
@@ -205,6 +225,7 @@ fn of_role(role: Role, mut schema: Value) -> Value {
     for (name, has) in [
         ("external", kubernetes.told == Told::Address),
         ("publicUrl", kubernetes.told == Told::Url),
+        ("tls", kubernetes.tls),
         ("service", has_front(role)),
         ("pdb", !role.singleton),
     ] {
@@ -220,7 +241,7 @@ fn ports(role: Role) -> Value {
         let who = match port.reach {
             Reach::Clients => "Clients".to_owned(),
             Reach::Roles | Reach::Administrators => {
-                let callers = IN_CLUSTER.callers_of(role, port.name);
+                let callers = TABLE.callers_of(role, port.name);
                 let callers: Vec<_> = callers.iter().map(|role| role.name()).collect();
                 format!("Servers of {}", callers.join(", "))
             }

@@ -1,6 +1,6 @@
 //! What a specification says of any role in the same words.
 
-use im_role::{IN_CLUSTER, Listener, Role, Service, Table};
+use im_role::{Listener, Role, Service, TABLE, Table};
 
 use crate::{ClientService, Common, ImClusterSpec, OptionalRole, Pdb};
 
@@ -127,7 +127,7 @@ pub struct KnownRoles {
 impl Default for KnownRoles {
     fn default() -> Self {
         Self {
-            table: IN_CLUSTER,
+            table: TABLE,
             section: ImClusterSpec::section,
         }
     }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn every_role_that_is_not_optional_is_in_the_smallest_specification_with_the_usual_ports() {
         let spec: ImClusterSpec = serde_json::from_str(r#"{"version": "1.0.0"}"#).unwrap();
-        for role in IN_CLUSTER.roles {
+        for role in TABLE.roles {
             let Some(section) = spec.section(*role) else {
                 assert!(role.optional, "{role}");
                 continue;

@@ -8,7 +8,7 @@ use im_config::units::Span;
 use im_role::Told;
 use toml::{Table, Value};
 
-use crate::{ImClusterSpec, OptionalRole, Role, Section};
+use crate::{ImClusterSpec, OptionalRole, Push, Role, S3, Section};
 
 /// Seconds between the end of a drain and the forced end of the process that drains.
 ///
@@ -121,7 +121,30 @@ pub fn settings(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Vec<
     if let Some(said) = section.optional {
         optional(role, said, &mut settings);
     }
+    if role.kubernetes.blobs
+        && let Some(bucket) = spec.storage.blobs.bucket()
+    {
+        blobs(bucket, &mut settings);
+    }
     settings.all
+}
+
+/// The bucket of what people send. Its key and certificates are in files, which only whoever runs the role
+/// can name.
+fn blobs(bucket: &S3, settings: &mut Settings) {
+    let field = |name: &str| format!("storage.blobs.s3.{name}");
+    let S3 { bucket: name, .. } = bucket;
+    let url = match bucket.prefix.as_str() {
+        "" => format!("s3://{name}"),
+        prefix => format!("s3://{name}/{prefix}"),
+    };
+    settings.put(&field("bucket"), "blobs.url", url);
+    let endpoint = bucket.endpoint.as_str();
+    settings.put(&field("endpoint"), "blobs.endpoint", endpoint);
+    let region = bucket.region.as_str();
+    settings.put(&field("region"), "blobs.region", region);
+    let is_in_host = !bucket.path_style;
+    settings.put(&field("pathStyle"), "blobs.virtual_hosted", is_in_host);
 }
 
 /// What is said of a role that an installation can do without. What it leaves open of where the role is,
@@ -134,6 +157,12 @@ fn optional(role: Role, said: &OptionalRole, settings: &mut Settings) {
         settings.put(&field, &key(drain.key), time(longest));
         let limit = time(longest.saturating_add(STOP_SLACK));
         settings.put(&field, STOP_TIMEOUT, limit);
+    }
+    if role == Role::PUSH {
+        // Providers have credentials, whose files only whoever runs the role can name: so they come with those.
+        let Push { when, preview, .. } = &said.push;
+        settings.put(&field("when"), &key("when"), when.as_config());
+        settings.put(&field("preview"), &key("preview"), preview.as_config());
     }
     let address = &said.external;
     match role.kubernetes.told {
@@ -230,7 +259,7 @@ mod tests {
 
     /// The roles that the smallest specification has.
     fn roles() -> impl Iterator<Item = Role> {
-        let roles = im_role::IN_CLUSTER.roles.iter().copied();
+        let roles = im_role::TABLE.roles.iter().copied();
         roles.filter(|role| !role.optional)
     }
 
@@ -282,6 +311,36 @@ mod tests {
         assert_eq!(msfs.msfs.listen, "[::]:8701");
         assert_eq!(msfs.msfs.stop_grace, Span::seconds(20));
         assert_eq!(msfs.process.stop_timeout, Span::seconds(70));
+    }
+
+    #[test]
+    fn words_of_push_are_those_of_its_configuration() {
+        let push = |said: &str| {
+            let text = format!(r#"{{"version": "1.0.0", "roles": {{"push": {said}}}}}"#);
+            config(&spec(&text), Role::PUSH).push
+        };
+        let usual = push("{}");
+        assert_eq!(usual, im_config::PushConfig::default());
+        let other = push(r#"{"when": "Original", "preview": "Text"}"#);
+        assert_eq!(other.when, im_config::When::Original);
+        assert_eq!(other.preview, im_config::PreviewKind::Text);
+    }
+
+    #[test]
+    fn those_who_keep_blobs_are_told_of_the_bucket_and_nobody_else() {
+        let text = r#"{"version": "1.0.0", "roles": {"file": {}, "msfs": {}},
+            "storage": {"blobs": {"type": "S3", "s3": {
+                "bucket": "chat", "prefix": "a/b", "endpoint": "http://s3:9000", "pathStyle": false}}}}"#;
+        let bucket = spec(text);
+        for role in [Role::FILE, Role::MSFS] {
+            let blobs = config(&bucket, role).blobs;
+            assert_eq!(blobs.bucket(), Some(("chat", "a/b")), "{role}");
+            assert_eq!(blobs.endpoint, "http://s3:9000");
+            assert!(blobs.virtual_hosted);
+            let volume = spec(&text.replace(r#""type": "S3", "#, ""));
+            assert_eq!(config(&volume, role).blobs.bucket(), None, "{role}");
+        }
+        assert_eq!(config(&bucket, Role::MSG).blobs, ImdConfig::default().blobs);
     }
 
     #[test]

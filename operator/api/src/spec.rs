@@ -47,8 +47,8 @@ use crate::{Cache, Database, ImClusterStatus, Load, Networking, Observability, R
         "message": "roles.dbProxy.replicas must be 1 with the embedded database",
     },
     {
-        "rule": "self.storage.blobs.type != 'Volume' || !has(self.roles.file) || self.roles.file.replicas <= 1",
-        "message": "roles.file.replicas must be 1 at most with storage.blobs.type Volume: one pod has the volume with the files",
+        "rule": "!has(self.roles.file) || self.roles.file.replicas <= 1",
+        "message": "roles.file.replicas must be 1 at most: a transfer belongs to the server that began it, and clients are told one address",
     },
     {
         "rule": "self.storage.blobs.type != 'Volume' || !has(self.roles.msfs) || self.roles.msfs.replicas <= 1",
@@ -61,6 +61,10 @@ use crate::{Cache, Database, ImClusterStatus, Load, Networking, Observability, R
     {
         "rule": "!has(oldSelf.roles.file) && !has(oldSelf.roles.msfs) || (has(self.storage.blobs.volume) ? self.storage.blobs.volume.storageClassName : '') == (has(oldSelf.storage.blobs.volume) ? oldSelf.storage.blobs.volume.storageClassName : '')",
         "message": "the storage class of the volumes of files and pictures cannot be changed while there are such roles",
+    },
+    {
+        "rule": "!has(oldSelf.roles.file) && !has(oldSelf.roles.msfs) || self.storage.blobs.type == oldSelf.storage.blobs.type",
+        "message": "storage.blobs.type cannot be changed while there are files or pictures, which nothing moves: name neither roles.file nor roles.msfs first",
     },
 ]))]
 pub struct ImClusterSpec {

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{CaBundle, schema};
+
 /// Where everything durable is. `type` says which member counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -118,6 +120,20 @@ pub struct Storage {
 /// Where files and pictures are. `type` says which member counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.type != 'S3' || (has(self.s3) && size(self.s3.bucket) > 0)",
+        "message": "storage.blobs.type S3 needs s3.bucket",
+    },
+    {
+        "rule": "self.type == 'S3' || !has(self.s3)",
+        "message": "s3 needs storage.blobs.type S3",
+    },
+    {
+        "rule": "self.type == 'Volume' || !has(self.volume)",
+        "message": "volume needs storage.blobs.type Volume",
+    },
+]))]
 pub struct Blobs {
     /// Which kind of store.
     #[serde(rename = "type")]
@@ -126,6 +142,76 @@ pub struct Blobs {
     /// this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<PersistentVolume>,
+    /// Details of type S3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3>,
+}
+
+impl Blobs {
+    /// The bucket, where the type says that there is one.
+    pub fn bucket(&self) -> Option<&S3> {
+        match self.kind {
+            BlobsType::Volume => None,
+            BlobsType::S3 => self.s3.as_ref(),
+        }
+    }
+}
+
+/// A bucket of a service that speaks the S3 protocol, which must exist. Files are below `PREFIX/files`,
+/// pictures below `PREFIX/pictures`; nothing moves them when the bucket or the prefix changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct S3 {
+    /// Name of the bucket.
+    #[schemars(
+        length(max = 63),
+        regex(pattern = r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")
+    )]
+    pub bucket: String,
+    /// What all keys begin with, without slashes at its ends; empty: nothing. Installations that share a bucket
+    /// need different ones.
+    #[schemars(
+        length(max = 256),
+        regex(pattern = r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")
+    )]
+    pub prefix: String,
+    /// Base URL of the service, such as `https://s3.example.com:9000`; empty: that of AWS for the region.
+    #[schemars(
+        length(max = 256),
+        regex(pattern = r"^(https?://[A-Za-z0-9._:\[\]-]+)?$")
+    )]
+    pub endpoint: String,
+    /// Region that requests are signed for.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9-]+$"))]
+    pub region: String,
+    /// Whether the bucket stands in the path of URLs; otherwise it is part of the host's name, as in
+    /// `https://BUCKET.s3.example.com`.
+    pub path_style: bool,
+    /// Secret with the access key under `accessKey` and its secret under `secretKey`. Pods follow a change of it
+    /// within two minutes, without a restart. Empty: what AWS's tools look for, such as the pod's web identity.
+    #[schemars(length(max = 253))]
+    pub credentials_secret_name: String,
+    /// Certificates that may have signed the service's; absent: those of the web. A change counts for new pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaBundle>,
+    /// Address ranges of the service, to which policies let pods out at the port of `endpoint`; empty: anywhere.
+    #[schemars(schema_with = "schema::cidrs")]
+    pub cidrs: Vec<String>,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            bucket: String::new(),
+            prefix: String::new(),
+            endpoint: String::new(),
+            region: "us-east-1".to_owned(),
+            path_style: true,
+            credentials_secret_name: String::new(),
+            ca: None,
+            cidrs: Vec::new(),
+        }
+    }
 }
 
 /// Kinds of stores for blobs.
@@ -134,6 +220,8 @@ pub enum BlobsType {
     /// A volume of the role's one pod.
     #[default]
     Volume,
+    /// A bucket, which pods share.
+    S3,
 }
 
 /// Where answers are remembered. `type` says which kind.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use im_operator_api::{DeletionPolicy, ImClusterStatus, condition};
 use im_operator_plan::mirror::Steps;
-use im_operator_plan::{Role, Settings};
+use im_operator_plan::{Reference, Role, Settings};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use crate::metrics::{ClusterLabels, Metrics};
 use crate::nodes::Nodes;
 use crate::recorder::EventRecorder;
 use crate::secret::Text;
-use crate::status::Volume;
+use crate::status::{Missing, Volume};
 use crate::work_queue::WorkQueue;
 
 /// What all reconciliations share.
@@ -72,6 +72,8 @@ pub(crate) struct Memory {
     pub(crate) mirror: Option<Shown>,
     /// What was last seen of the claim of each role that has a volume.
     pub(crate) volumes: BTreeMap<Role, ClaimMemory>,
+    /// What was last seen of the objects of others that pods mount.
+    pub(crate) references: ReferencesMemory,
     /// Since when every look met something that could not be written.
     pub(crate) unwritten_since: Option<Instant>,
     pub(crate) told: LastReported,
@@ -85,6 +87,14 @@ pub(crate) struct ClaimMemory {
     pub(crate) unbound: Option<Box<PersistentVolumeClaim>>,
     /// The size that was wanted then.
     pub(crate) wanted: String,
+    pub(crate) looked: Option<Instant>,
+}
+
+/// What was last seen of the objects of others that pods mount.
+#[derive(Debug, Default)]
+pub(crate) struct ReferencesMemory {
+    pub(crate) of: Vec<Reference>,
+    pub(crate) missing: Vec<Missing>,
     pub(crate) looked: Option<Instant>,
 }
 

@@ -17,7 +17,8 @@ use crate::kinds::Kind;
 
 /// Kinds of which a change of the specification can make some superfluous, in the order in which they go:
 /// what keeps pods running before what they need. Of all others the same ones are always wanted.
-const PRUNED: [Kind; 7] = [
+const PRUNED: [Kind; 8] = [
+    Kind::Deployment,
     Kind::StatefulSet,
     Kind::PodDisruptionBudget,
     Kind::EndpointSlice,
@@ -195,7 +196,7 @@ mod tests {
     /// The right to delete is asked for where it is needed only, so another kind of workload brings its own.
     #[test]
     fn what_runs_a_role_that_may_go_is_deleted_with_it() {
-        let roles = im_role::IN_CLUSTER.roles.iter();
+        let roles = im_role::TABLE.roles.iter();
         for role in roles.filter(|role| role.optional) {
             let kind = match role.kubernetes.workload {
                 im_role::Workload::StatefulSet => Kind::StatefulSet,

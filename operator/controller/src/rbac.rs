@@ -26,13 +26,18 @@ const NAMESPACE: &[Rule] = &[
     ("", &["configmaps", "serviceaccounts", "services"], PRUNED),
     // By name: those of StatefulSets.
     ("", &["persistentvolumeclaims"], &["get", "patch"]),
-    // By name: `<name>-internal`, `<name>-admin` and `<name>-remember`.
+    // By name: `<name>-internal`, `<name>-admin` and `<name>-remember`; and, to be read, those that a
+    // specification names.
     ("", &["secrets"], &["get", "create", "patch"]),
-    ("apps", &["deployments"], KEPT),
     // A StatefulSet is also deleted without its pods, when one takes its place.
     (
         "apps",
-        &["controllerrevisions", "replicasets", "statefulsets"],
+        &[
+            "controllerrevisions",
+            "deployments",
+            "replicasets",
+            "statefulsets",
+        ],
         PRUNED,
     ),
     ("discovery.k8s.io", &["endpointslices"], PRUNED),

@@ -36,6 +36,7 @@ mod history;
 mod mirror;
 mod msg;
 mod proof;
+mod references;
 mod report;
 mod stages;
 mod tell;
@@ -307,6 +308,7 @@ async fn valid(
                 .await;
         }
     }
+    look.find_references(memory, &mut trouble).await;
     let unwritten = unwritten(memory, &trouble);
     let facts = look.facts(&desired, &stages, &msg, &trouble, memory, &previous);
     let facts = Facts { unwritten, ..facts };

@@ -37,6 +37,7 @@ pub(crate) enum Reason {
     Resumed,
     PodFailing,
     StorageClassMissing,
+    ReferenceMissing,
     VolumeGrowing,
     VolumeGrown,
     VolumeNotGrown,
@@ -71,6 +72,7 @@ impl Reason {
             Self::Resumed => "Resumed",
             Self::PodFailing => "PodFailing",
             Self::StorageClassMissing => "StorageClassMissing",
+            Self::ReferenceMissing => "ReferenceMissing",
             Self::VolumeGrowing => "VolumeGrowing",
             Self::VolumeGrown => "VolumeGrown",
             Self::VolumeNotGrown => "VolumeNotGrown",
@@ -107,6 +109,7 @@ impl Reason {
             | Self::SecretReplaced
             | Self::PodFailing
             | Self::StorageClassMissing
+            | Self::ReferenceMissing
             | Self::VolumeNotGrown
             | Self::LookedAfterByAnother => EventType::Warning,
         }

@@ -48,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) volume: Volume,
     pub(crate) data_is_durable: bool,
     pub(crate) failing: Vec<FailingPod>,
+    /// Objects of others that pods mount and that are not there, or not whole.
+    pub(crate) missing: Vec<Missing>,
     /// Objects of others with our names.
     pub(crate) conflicts: Vec<String>,
     /// What the API server, or something that it asks, has failed to write for a while.
@@ -123,6 +125,15 @@ impl Volume {
             (Self::LargeEnough, Self::LargeEnough) => Self::LargeEnough,
         })
     }
+}
+
+/// An object of somebody else that pods mount and that is not there, or lacks a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// A word for it.
+    pub(crate) reason: &'static str,
+    /// A sentence that names it and the field that asks for it.
+    pub(crate) message: String,
 }
 
 /// What a status says when the specification cannot be used: nothing else was touched.

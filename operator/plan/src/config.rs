@@ -9,7 +9,7 @@ use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Resolved, Role, SpecError, names};
+use crate::{Resolved, Role, SpecError, names, push, references};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -30,6 +30,8 @@ const RESERVED: &[&str] = &[
     STOP_TIMEOUT,
     "admin.listen",
     "file.directory",
+    "http_api.db_proxy",
+    "http_api.admin_secret_file",
     "login.replicas",
     "login.replicas_file",
     "msfs.dir",
@@ -94,7 +96,7 @@ pub(crate) fn file(
 fn judged(cluster: &Resolved, table: &Table) -> Table {
     let mut judged = table.clone();
     for role in cluster.known.table.roles {
-        if im_role::IN_CLUSTER.role(role.name).is_none() {
+        if im_role::TABLE.role(role.name).is_none() {
             judged.remove(role.section);
             if let Some(Value::Table(peers)) = judged.get_mut("peers") {
                 peers.remove(role.section);
@@ -117,7 +119,10 @@ fn ours(cluster: &Resolved, role: Role, section: &Section<'_>) -> Table {
 /// optional roles are among them whether the installation has these or not: no pods are replaced when one
 /// of them comes, and a Service that does not exist has nobody behind it.
 fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
-    let mut keys = vec![("secret_file".to_owned(), SECRET_FILE.into())];
+    let mut keys = Vec::new();
+    if has_links(cluster, role) {
+        keys.push(("secret_file".to_owned(), SECRET_FILE.into()));
+    }
     let before = Keys::of(&cluster.spec.version) == Keys::Before;
     for (peer, listener) in cluster.known.table.peers_of(role) {
         if peer.optional && before {
@@ -139,6 +144,14 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         });
     }
     keys.extend(told(cluster, role));
+    for reference in references::of(cluster, role) {
+        let settings = reference.settings();
+        keys.extend(settings.map(|(key, path)| (key, path.into())));
+    }
+    let section = cluster.section(role);
+    if let Some(said) = section.and_then(|section| section.optional) {
+        keys.extend(push::settings(&said.push));
+    }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if has_data(role) {
         own("data_dir", DATA_DIR);
@@ -156,7 +169,22 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     if role == Role::MSG {
         own("msg.public_endpoint_file", ENDPOINT_FILE);
     }
+    if role == Role::HTTP_API {
+        let admin = Role::DB_PROXY.listener("admin");
+        let port = admin.map_or(0, |admin| admin.port);
+        // A headless Service's name leads to the pod, at whichever of its ports.
+        let host = cluster.service_host(&names::behind(&cluster.name, Role::DB_PROXY, "grpc"));
+        own("http_api.db_proxy", &format!("{host}:{port}"));
+        own("http_api.admin_secret_file", ADMIN_SECRET_FILE);
+    }
     keys
+}
+
+/// Whether a role has links: who has none has nobody to prove by the installation's secret that it belongs
+/// there.
+pub(crate) fn has_links(cluster: &Resolved, role: Role) -> bool {
+    let table = cluster.known.table;
+    table.dials(role) || table.served_by(role).next().is_some()
 }
 
 /// Whether a role keeps data in a directory of its own.
@@ -224,6 +252,8 @@ fn theirs(
     let taken: Vec<String> = leaves(ours)
         .into_iter()
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(references::RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(push::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
         .chain(switches(cluster))
         .collect();

@@ -48,5 +48,23 @@ pub(crate) fn of(spec: &ImClusterSpec) -> Vec<String> {
             ));
         }
     }
+    hints.extend(without_https(spec));
+    let push = spec.roles.optional(Role::PUSH);
+    if push.is_some_and(|said| !said.push.has_provider()) {
+        let hint = "spec.roles.push: nobody is told, since no provider is configured: set webhook, apns or fcm";
+        hints.push(hint.to_owned());
+    }
     hints
+}
+
+/// An API whose tokens nobody can show it.
+fn without_https(spec: &ImClusterSpec) -> Option<String> {
+    let said = spec.roles.optional(Role::HTTP_API)?;
+    let names_proxies = said.common.config.contains_key("http_api.trusted_proxies");
+    let takes_none = said.tls.secret_name.is_empty() && !names_proxies;
+    takes_none.then(|| {
+        "spec.roles.httpApi: tokens are refused over plain HTTP: set tls.secretName, or name the proxies that end TLS \
+         in config[http_api.trusted_proxies]"
+            .to_owned()
+    })
 }

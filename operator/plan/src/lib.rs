@@ -26,6 +26,8 @@ mod merge;
 mod network;
 mod object;
 mod pod;
+mod push;
+mod references;
 mod resolved;
 mod revision;
 mod services;
@@ -35,6 +37,7 @@ pub use im_operator_api::{KnownRoles, Role, SpecError};
 
 pub use build::{Child, Desired, MsgTemplate, Planned, Stage};
 pub use object::{Owner, kept};
+pub use references::{Reference, ReferenceKind};
 pub use resolved::Resolved;
 pub use revision::{Stored, Templates};
 pub use settings::Settings;

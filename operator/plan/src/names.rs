@@ -61,7 +61,7 @@ pub fn internal_secret(cluster: &str) -> String {
     format!("{cluster}-internal")
 }
 
-/// The Secret of administrators, which only db-proxy has.
+/// The Secret of administrators, which db-proxy has, and who administers it over HTTP.
 pub fn admin_secret(cluster: &str) -> String {
     format!("{cluster}-admin")
 }

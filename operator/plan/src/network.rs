@@ -4,20 +4,22 @@
 //! |---|---|
 //! | listeners for clients | `clientCidrs`, or everywhere |
 //! | listeners for roles | the roles that have a link to them |
+//! | listeners for administrators | the roles that administer, where the installation has one |
 //! | metrics of every role | monitoring namespaces |
 //! | metrics of a role that tells the load | operator, which reads it there |
 //!
 //! Listeners and links are those of the table of roles. What it says of an optional role stands in the
-//! policies of the others whether the installation has that role or not.
+//! policies of the others whether the installation has that role or not, but for what administrators reach.
 //!
 //! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
 //! the API server, which no selector can name: at the ports and in the address ranges that the
-//! operator was told. A role that proves its public URL also gets out at the port of it. Every pod may ask
+//! operator was told. A role that proves its public URL also gets out at the port of it, and one that keeps
+//! what people send in a bucket at the port of its service, push at those of its providers. Every pod may ask
 //! DNS.
 
 use std::collections::BTreeMap;
 
-use im_role::Reach;
+use im_role::{Listener, Reach};
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -26,9 +28,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::{Resolved, Role, names};
+use crate::{Resolved, Role, names, push};
 
 const DNS: i32 = 53;
+/// The port of URLs with HTTPS that name none.
+pub(crate) const HTTPS: i32 = 443;
 
 /// The policy that denies every pod of the installation what no other allows.
 pub(crate) fn default_deny(cluster: &Resolved, owner: &Owner) -> NetworkPolicy {
@@ -85,6 +89,17 @@ fn ingress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyIngressRule> {
             });
         }
     }
+    for listener in administrators_ports(role) {
+        let callers = cluster.known.table.administrators_of(role).into_iter();
+        let callers = callers.filter(|caller| cluster.section(*caller).is_some());
+        let peers: Vec<_> = callers.map(|caller| pods(cluster, caller)).collect();
+        if !peers.is_empty() {
+            rules.push(NetworkPolicyIngressRule {
+                from: Some(peers),
+                ports: Some(vec![tcp(listener.port.into())]),
+            });
+        }
+    }
     let mut readers = Vec::new();
     if cluster.spec.observability.metrics.enabled {
         readers.push(monitoring(cluster));
@@ -114,6 +129,14 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             });
         }
     }
+    if let Some(peer) = role.administers {
+        rules.extend(
+            administrators_ports(peer).map(|listener| NetworkPolicyEgressRule {
+                to: Some(vec![pods(cluster, peer)]),
+                ports: Some(vec![tcp(listener.port.into())]),
+            }),
+        );
+    }
     if cluster.known.table.dials(role) {
         rules.push(NetworkPolicyEgressRule {
             to: some(blocks(&cluster.settings.api_server_cidrs)),
@@ -124,6 +147,8 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             ),
         });
     }
+    rules.extend(bucket(cluster, role));
+    rules.extend(providers(cluster, role));
     if let Some(port) = proved(cluster, role) {
         // Where a public URL leads nobody knows before: it is for whoever names it.
         rules.push(NetworkPolicyEgressRule {
@@ -136,14 +161,52 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     rules
 }
 
+/// The listeners of a role that are for administrators. Their ports are fixed.
+fn administrators_ports(role: Role) -> impl Iterator<Item = &'static Listener> {
+    let listeners = role.listeners.iter();
+    listeners.filter(|listener| listener.reach == Reach::Administrators)
+}
+
 /// The port at which a role fetches a probe through its public URL, which only plain HTTP allows.
 fn proved(cluster: &Resolved, role: Role) -> Option<i32> {
     let section = cluster.section(role)?;
-    let url = section.optional?.public_url.strip_prefix("http://")?;
-    let (host, _) = url.split_once('/')?;
+    let url = section.optional?.public_url.as_str();
+    url.starts_with("http://").then(|| port_of(url))?
+}
+
+/// The way to the service of the bucket, for a role that keeps blobs. Whose name stands before its port no
+/// policy can say.
+fn bucket(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
+    let bucket = cluster.spec.storage.blobs.bucket()?;
+    let port = match bucket.endpoint.as_str() {
+        "" => HTTPS,
+        endpoint => port_of(endpoint)?,
+    };
+    role.kubernetes.blobs.then(|| NetworkPolicyEgressRule {
+        to: some(blocks(&bucket.cidrs)),
+        ports: Some(vec![tcp(port)]),
+    })
+}
+
+/// The way to the providers of push.
+fn providers(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
+    let section = cluster.section(role)?;
+    let said = &section.optional?.push;
+    let ports: Vec<_> = push::ports(said).into_iter().map(tcp).collect();
+    (!ports.is_empty()).then(|| NetworkPolicyEgressRule {
+        to: some(blocks(&said.provider_cidrs)),
+        ports: Some(ports),
+    })
+}
+
+/// The port to which a URL leads.
+pub(crate) fn port_of(url: &str) -> Option<i32> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?']).next()?;
     match host.rsplit_once(':') {
         // The colons of an IPv6 address without a port.
         Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+        _ if scheme == "https" => Some(HTTPS),
         _ => Some(80),
     }
 }

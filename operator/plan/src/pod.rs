@@ -9,14 +9,17 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::{DATA_DIR, has_data};
+use crate::config::{DATA_DIR, has_data, has_links};
 use crate::object::{put, read};
+use crate::references::{self, Reference};
 use crate::{Resolved, Role, SpecError, merge, names};
 
 /// Numeric user and group of the image; it has no user names.
 const UID: i64 = 65532;
 /// Annotation that autoscalers of nodes read: emptyDir volumes that hold no node back.
 const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+/// Mode of the files of a Secret: readable by the group of the pod only.
+pub(crate) const MODE: i32 = 0o440;
 /// Seconds that pods without a drain have to stop.
 const GRACE: i32 = 30;
 
@@ -51,8 +54,13 @@ pub(crate) fn template(
 fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Value> {
     let (spec, labels) = (&cluster.spec, cluster.role_labels(role));
     let metrics = &spec.observability.metrics;
-    // Nothing in it outlives the pod: nodes may go while it is there.
-    let mut annotations = json!({SAFE_VOLUMES: "tmp"});
+    // Nothing in them outlives the pod: nodes may go while they are there.
+    let safe = if shares_blobs(cluster, role) {
+        "tmp,data"
+    } else {
+        "tmp"
+    };
+    let mut annotations = json!({SAFE_VOLUMES: safe});
     if metrics.enabled {
         put(&mut annotations, "prometheus.io/scrape", json!("true"));
         let port = metrics.port.to_string();
@@ -68,7 +76,7 @@ fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Va
         "terminationGracePeriodSeconds": grace(spec, role),
         "securityContext": security_context(spec),
         "containers": [container(cluster, role, section)],
-        "volumes": volumes(&cluster.name, spec, role),
+        "volumes": volumes(cluster, role),
         "topologySpreadConstraints": spread(section, &labels),
     });
     let optional = [
@@ -135,7 +143,7 @@ fn container(cluster: &Resolved, role: Role, section: &Section<'_>) -> Value {
         "startupProbe": probe("/livez", 1, role.kubernetes.startup_seconds.into()),
         "readinessProbe": probe("/readyz", 2, 2),
         "livenessProbe": probe("/livez", 10, 3),
-        "volumeMounts": mounts(role),
+        "volumeMounts": mounts(cluster, role),
     });
     if role == Role::MSG {
         let env = json!([{
@@ -211,41 +219,72 @@ fn amounts(
     amounts
 }
 
-fn mounts(role: Role) -> Value {
-    let mut mounts = vec![
-        json!({"name": "config", "mountPath": "/etc/imcluster", "readOnly": true}),
-        json!({"name": "secret", "mountPath": "/run/imcluster/secret", "readOnly": true}),
-        json!({"name": "tmp", "mountPath": "/tmp"}),
+/// Whether the pods of a role share what they keep, and so have no more than what is on its way.
+fn shares_blobs(cluster: &Resolved, role: Role) -> bool {
+    role.kubernetes.blobs && cluster.volume(role).is_none()
+}
+
+/// A Secret of the installation itself, and the volume in which a pod has it.
+struct OwnSecret {
+    volume: &'static str,
+    name: String,
+}
+
+/// The Secrets of the installation that a role needs.
+fn own_secrets(cluster: &Resolved, role: Role) -> Vec<OwnSecret> {
+    let name = cluster.name.as_str();
+    let is_db_proxy = role == Role::DB_PROXY;
+    let all = [
+        (
+            has_links(cluster, role),
+            "secret",
+            names::internal_secret(name),
+        ),
+        (
+            is_db_proxy || role.administers.is_some(),
+            "admin",
+            names::admin_secret(name),
+        ),
+        (is_db_proxy, "remember", names::remember_secret(name)),
     ];
-    if role == Role::DB_PROXY {
-        mounts.extend([
-            json!({"name": "admin", "mountPath": "/run/imcluster/admin", "readOnly": true}),
-            json!({"name": "remember", "mountPath": "/run/imcluster/remember", "readOnly": true}),
-        ]);
+    let needed = all.into_iter().filter(|(needs, ..)| *needs);
+    needed
+        .map(|(_, volume, name)| OwnSecret { volume, name })
+        .collect()
+}
+
+fn mounts(cluster: &Resolved, role: Role) -> Value {
+    let mut mounts =
+        vec![json!({"name": "config", "mountPath": "/etc/imcluster", "readOnly": true})];
+    for secret in own_secrets(cluster, role) {
+        let path = format!("/run/imcluster/{}", secret.volume);
+        mounts.push(json!({"name": secret.volume, "mountPath": path, "readOnly": true}));
     }
+    mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
     if has_data(role) {
         mounts.push(json!({"name": "data", "mountPath": DATA_DIR}));
     }
     if role == Role::MSG {
         mounts.push(json!({"name": "podinfo", "mountPath": "/etc/podinfo", "readOnly": true}));
     }
+    let references = references::of(cluster, role);
+    mounts.extend(references.iter().map(Reference::mount));
     Value::Array(mounts)
 }
 
-fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
-    // Readable by the group of the pod only.
-    const MODE: i32 = 0o440;
-    let secret = |volume: &str, name: String| json!({"name": volume, "secret": {"secretName": name, "defaultMode": MODE}});
-    let mut volumes = vec![
-        json!({"name": "config", "configMap": {"name": names::component(cluster, role)}}),
-        secret("secret", names::internal_secret(cluster)),
-        json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}),
-    ];
-    if role == Role::DB_PROXY {
-        volumes.push(secret("admin", names::admin_secret(cluster)));
-        volumes.push(secret("remember", names::remember_secret(cluster)));
+fn volumes(cluster: &Resolved, role: Role) -> Value {
+    let (name, spec) = (cluster.name.as_str(), &cluster.spec);
+    let mut volumes =
+        vec![json!({"name": "config", "configMap": {"name": names::component(name, role)}})];
+    for secret in own_secrets(cluster, role) {
+        volumes.push(json!({
+            "name": secret.volume,
+            "secret": {"secretName": secret.name, "defaultMode": MODE},
+        }));
     }
-    if role == Role::DB_PROXY && spec.database.storage().kind == StorageType::Ephemeral {
+    volumes.push(json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}));
+    let is_ephemeral = spec.database.storage().kind == StorageType::Ephemeral;
+    if role == Role::DB_PROXY && is_ephemeral || shares_blobs(cluster, role) {
         volumes.push(json!({"name": "data", "emptyDir": {}}));
     }
     if role == Role::MSG {
@@ -255,6 +294,8 @@ fn volumes(cluster: &str, spec: &ImClusterSpec, role: Role) -> Value {
             "fieldRef": {"apiVersion": "v1", "fieldPath": path},
         }]}}));
     }
+    let references = references::of(cluster, role);
+    volumes.extend(references.iter().map(Reference::volume));
     Value::Array(volumes)
 }
 

@@ -123,6 +123,7 @@ impl Resolved {
                 let volume = || blobs.volume.clone().unwrap_or_default();
                 role.kubernetes.blobs.then(volume)
             }
+            BlobsType::S3 => None,
         }
     }
 

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{ImClusterSpec, OptionalRole, TemplatePolicy, ToldAddress, labels};
+use im_operator_api::{ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels};
 use im_role::Told;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -44,7 +44,7 @@ pub struct Templates(Vec<(Role, i64, Stored)>);
 impl Templates {
     /// Reads those of the objects that are revisions of ours; others are left out.
     pub fn from_revisions<'a>(revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Self {
-        Self::of_table(&im_role::IN_CLUSTER, revisions)
+        Self::of_table(&im_role::TABLE, revisions)
     }
 
     /// The same, of the roles of this table.
@@ -214,6 +214,17 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     if role == Role::DB_PROXY && !cluster.data_is_durable() {
         inputs.insert("storage".to_owned(), json!("Ephemeral"));
     }
+    // Of where blobs are, the pod knows of a bucket; a volume is no part of the template.
+    if role.kubernetes.blobs
+        && let Some(bucket) = cluster.spec.storage.blobs.bucket()
+    {
+        let bucket = S3 {
+            cidrs: Vec::new(),
+            ..bucket.clone()
+        };
+        let changed = changes(&json!(bucket), &json!(S3::default()));
+        inputs.insert("blobs".to_owned(), changed.unwrap_or_default());
+    }
     // A Service is no input, but for what clients are told of it.
     if let Some(said) = cluster.section(role).and_then(|section| section.optional)
         && role.kubernetes.told == Told::Address
@@ -234,7 +245,14 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
 }
 
 /// Fields of a role that leave its pods as they are.
-const WITHOUT_PODS: &[&str] = &["replicas", "pdb", "service", "update", "external"];
+const WITHOUT_PODS: &[&str] = &[
+    "replicas",
+    "pdb",
+    "service",
+    "update",
+    "external",
+    "providerCidrs",
+];
 
 /// Parts of the specification that the pods of all roles are made from.
 const READ_BY_ALL: &[&str] = &[

@@ -40,10 +40,20 @@ pub(crate) fn front(cluster: &Resolved, owner: &Owner, role: Role) -> Option<Ser
     let section = cluster.section(role)?;
     let service = section.service.cloned().unwrap_or_default();
     let listeners = role.ports().filter(|it| it.service == Kind::Front);
+    let said = section.optional;
+    let takes_https = said.is_some_and(|said| !said.tls.secret_name.is_empty());
     let ports: Vec<_> = listeners
-        .map(|listener| ServicePort {
-            node_port: service.node_ports.get(listener.name).copied(),
-            ..port(listener.name, section.port(listener))
+        .map(|listener| {
+            let port = port(listener.name, section.port(listener));
+            ServicePort {
+                node_port: service.node_ports.get(listener.name).copied(),
+                app_protocol: if takes_https {
+                    Some("https".to_owned())
+                } else {
+                    port.app_protocol
+                },
+                ..port
+            }
         })
         .collect();
     if ports.is_empty() {

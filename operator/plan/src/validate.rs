@@ -43,6 +43,7 @@ pub fn validate_with(
     check_version(cluster, &mut errors);
     check_replicas(&spec, &mut errors);
     check_network(&spec, &mut errors);
+    check_storage(&spec, &mut errors);
     check_external(&spec, settings, &mut errors);
     spec.roles.db_proxy.replicas.get_or_insert(1);
     let image = image(&spec, settings);
@@ -68,6 +69,8 @@ pub fn validate_with(
             check_service(role, service, &mut errors);
         }
         if let Some(said) = section.optional {
+            let field = format!("spec.roles.{}.providerCidrs", role.field);
+            check_cidrs(&field, &said.push.provider_cidrs, &mut errors);
             check_optional(&resolved.spec, role, said, &mut errors);
         }
         let template = pod::template(&resolved, role, &section);
@@ -192,6 +195,12 @@ fn check_network(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
     }
 }
 
+fn check_storage(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    if let Some(bucket) = &spec.storage.blobs.s3 {
+        check_cidrs("spec.storage.blobs.s3.cidrs", &bucket.cidrs, errors);
+    }
+}
+
 fn check_cidrs(field: &str, cidrs: &[String], errors: &mut Vec<SpecError>) {
     for (n, cidr) in cidrs.iter().enumerate() {
         check_cidr(&format!("{field}[{n}]"), cidr, errors);
@@ -291,12 +300,18 @@ fn check_optional(
         let message = format!("servers of version {} have no such role", spec.version);
         wrong("", &message);
     }
-    let one = match spec.storage.blobs.kind {
-        BlobsType::Volume => role.kubernetes.blobs,
-    };
-    if one && said.replicas.is_some_and(|replicas| replicas > 1) {
-        let message = "must be 1 at most with storage.blobs.type Volume: one pod has the volume";
-        wrong(".replicas", message);
+    if said.replicas.is_some_and(|replicas| replicas > 1) {
+        let has_volume = spec.storage.blobs.kind == BlobsType::Volume && role.kubernetes.blobs;
+        if role == Role::FILE {
+            wrong(
+                ".replicas",
+                "must be 1 at most: a transfer belongs to the server that began it",
+            );
+        } else if has_volume {
+            let message =
+                "must be 1 at most with storage.blobs.type Volume: one pod has the volume";
+            wrong(".replicas", message);
+        }
     }
     if said.service.kind == ServiceType::ClusterIP {
         return;

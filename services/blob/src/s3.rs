@@ -54,6 +54,8 @@ pub struct S3Options {
     pub endpoint: String,
     /// The region that requests are signed for.
     pub region: String,
+    /// Whether the bucket is part of the host's name instead of the path.
+    pub virtual_hosted: bool,
     /// What every key begins with; parts are separated by `/`.
     pub prefix: String,
     /// Files with the access key and with its secret, read again for every request; without them what AWS's
@@ -74,6 +76,7 @@ impl S3Options {
             bucket: bucket.into(),
             endpoint: endpoint.into(),
             region: "us-east-1".to_owned(),
+            virtual_hosted: false,
             prefix: String::new(),
             keys: None,
             ca_file: None,

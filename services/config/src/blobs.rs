@@ -21,6 +21,9 @@ pub struct BlobsConfig {
     pub endpoint: String,
     /// Region that requests are signed for.
     pub region: String,
+    /// Whether the bucket is part of the host's name (`https://BUCKET.HOST/KEY`); otherwise it stands in the
+    /// path, as most services other than AWS want it.
+    pub virtual_hosted: bool,
     /// File with the access key, read for every request. Without it what AWS's tools look for is used: the
     /// environment, a web identity, the role of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +46,7 @@ impl Default for BlobsConfig {
             url: None,
             endpoint: String::new(),
             region: "us-east-1".to_owned(),
+            virtual_hosted: false,
             access_key_file: None,
             secret_key_file: None,
             ca_file: None,
@@ -67,6 +71,7 @@ impl Check for BlobsConfig {
             url,
             endpoint,
             region,
+            virtual_hosted: _,
             access_key_file,
             secret_key_file,
             ca_file: _,

@@ -11,7 +11,7 @@ use im_config::units::Span;
 use im_config::{LoadError, Sources};
 use im_operator_api::server_config::{STOP_SLACK, STOP_TIMEOUT, Setting, settings};
 use im_operator_api::{ImClusterSpec, Section, SpecError, manifest};
-use im_role::{IN_CLUSTER, Role};
+use im_role::{Role, TABLE};
 use serde_json::Value;
 
 /// Largest manifest, bytes; the API server takes no larger object either.
@@ -39,7 +39,7 @@ const DIFFERENT: [(&str, Differs); 3] = [
 ];
 
 fn differs(key: &str) -> Option<Differs> {
-    for role in IN_CLUSTER.roles {
+    for role in TABLE.roles {
         let mut listeners = role.listeners.iter();
         if let Some(listener) = listeners.find(|listener| role.key(listener) == key) {
             return Some(if listener.in_all {
@@ -55,7 +55,7 @@ fn differs(key: &str) -> Option<Differs> {
 
 /// Fields that one process acts on beside those that are settings. A name stands for everything below
 /// it, `*` for any name.
-const USED: [&str; 8] = [
+const USED: [&str; 9] = [
     "apiVersion",
     "kind",
     "metadata.name",
@@ -63,6 +63,8 @@ const USED: [&str; 8] = [
     "spec.database.type",
     "spec.cache.type",
     "spec.storage.blobs.type",
+    // Part of the URL that the bucket stands in.
+    "spec.storage.blobs.s3.prefix",
     "spec.roles.*.config",
 ];
 
@@ -133,7 +135,7 @@ fn presets(spec: &ImClusterSpec) -> Vec<Preset> {
     for said in all_settings(spec) {
         presets.extend(preset(spec, said));
     }
-    for role in IN_CLUSTER.roles.iter().filter(|role| role.optional) {
+    for role in TABLE.roles.iter().filter(|role| role.optional) {
         // A manifest that does not name it describes an installation without it.
         presets.push(Preset {
             field: format!("spec.roles.{}", role.field),
@@ -172,7 +174,7 @@ fn preset(spec: &ImClusterSpec, said: Setting) -> Option<Preset> {
 
 /// What the specification says of each role, in the order in which it is read; later ones win.
 fn sections(spec: &ImClusterSpec) -> Vec<(Role, Section<'_>)> {
-    let roles = IN_CLUSTER.in_order_of_rollout().into_iter().rev();
+    let roles = TABLE.in_order_of_rollout().into_iter().rev();
     roles
         .filter_map(|role| Some((role, spec.section(role)?)))
         .collect()
@@ -290,7 +292,7 @@ fn notes(value: &Value, spec: &ImClusterSpec) -> Vec<String> {
 /// Whether a field does no more than to name a role that an installation can do without.
 fn names_a_role(path: &[String]) -> bool {
     let is_optional = |field: &str| {
-        let mut roles = IN_CLUSTER.roles.iter();
+        let mut roles = TABLE.roles.iter();
         roles.any(|role| role.optional && role.field == field)
     };
     matches!(path, [spec, roles, field] if spec == "spec" && roles == "roles" && is_optional(field))

@@ -27,26 +27,6 @@ pub const TABLE: Table = Table {
     ],
 };
 
-/// The roles that an ImCluster has, and the links between them. The others have no place there yet: they
-/// need more of a cluster than a row can say, such as the administrators' secret.
-pub const IN_CLUSTER: Table = Table {
-    roles: &[
-        Role::DB_PROXY,
-        Role::ROUTE,
-        Role::MSFS,
-        Role::MSG,
-        Role::LOGIN,
-        Role::FILE,
-    ],
-    links: &[
-        link::DB_PROXY_ATTACH,
-        link::ROUTE_ATTACH,
-        link::ROUTE_PUBLISH,
-        link::LOGIN_REPORT,
-        link::FILE_ATTACH,
-    ],
-};
-
 impl Role {
     /// Stores everything durable.
     pub const DB_PROXY: Self = Self::new(&Spec {
@@ -73,6 +53,7 @@ impl Role {
         admin_port: 10_704,
         optional: false,
         singleton: true,
+        administers: None,
         kubernetes: Kubernetes {
             workload: Workload::StatefulSet,
             resources: Resources {
@@ -225,6 +206,12 @@ impl Role {
         about: "answers back offices over HTTP",
         listeners: &[Listener::client("http", "listen", 8400)],
         admin_port: 10_707,
+        administers: Some(Self::DB_PROXY),
+        kubernetes: Kubernetes {
+            pre_stop_seconds: 5,
+            tls: true,
+            ..Kubernetes::PLAIN
+        },
         ..Spec::PLAIN
     });
 

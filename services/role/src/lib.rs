@@ -13,7 +13,7 @@ mod page;
 mod role;
 mod table;
 
-pub use imd::{IN_CLUSTER, TABLE, link as links};
+pub use imd::{TABLE, link as links};
 pub use link::{Link, Rollout};
 pub use page::page;
 pub use role::{

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{IN_CLUSTER, Reach, Role, Service, Table, Workload};
+use crate::{Reach, Role, Service, Table, Workload};
 
 /// The page, in Markdown.
 pub fn page(table: &Table) -> String {
@@ -23,15 +23,11 @@ pub fn page(table: &Table) -> String {
         } else {
             ""
         };
-        let field = if IN_CLUSTER.roles.contains(role) {
-            format!("`spec.roles.{}`{named}", role.field)
-        } else {
-            "not yet".to_owned()
-        };
+        let field = role.field;
         let waits = names(&table.waits_for(*role, true));
         let _infallible = writeln!(
             page,
-            "| {role} | {} | `{}` | {field} | {number} | {runs} | {waits} | {} s | {} |",
+            "| {role} | {} | `{}` | `spec.roles.{field}`{named} | {number} | {runs} | {waits} | {} s | {} |",
             role.about, role.section, role.kubernetes.startup_seconds, role.admin_port,
         );
     }
@@ -41,7 +37,14 @@ pub fn page(table: &Table) -> String {
             let who = match listener.reach {
                 Reach::Clients => "clients".to_owned(),
                 Reach::Roles => names(&table.callers_of(*role, listener.name)),
-                Reach::Administrators => "administrators, in the same pod".to_owned(),
+                Reach::Administrators => {
+                    let roles = table.administrators_of(*role);
+                    let roles = roles.iter().map(|role| format!(", {role}"));
+                    format!(
+                        "administrators, in the same pod{}",
+                        roles.collect::<String>()
+                    )
+                }
             };
             let service = match listener.service {
                 Service::None => "none".to_owned(),

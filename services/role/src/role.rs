@@ -32,6 +32,8 @@ pub struct Spec {
     pub optional: bool,
     /// Whether there must be one of it at most.
     pub singleton: bool,
+    /// The role that it calls as one of its administrators: at their port, with their secret.
+    pub administers: Option<Role>,
     /// How it runs in a cluster.
     pub kubernetes: Kubernetes,
 }
@@ -62,7 +64,8 @@ pub enum Reach {
     Clients,
     /// The roles with a link to it.
     Roles,
-    /// Administrators' tools, which run in the same pod: no policy opens it, no pod names it.
+    /// Administrators' tools, which run in the same pod, and roles that [administer](Spec::administers) it:
+    /// policies open it to these alone, no pod names it.
     Administrators,
 }
 
@@ -105,6 +108,8 @@ pub struct Kubernetes {
     pub drain: Option<Drain>,
     /// What clients are told of where an optional role is.
     pub told: Told,
+    /// Whether the port for clients takes HTTPS: the keys `certificate_file` and `key_file` of its section.
+    pub tls: bool,
 }
 
 /// How a role lets go of its clients at a stop.
@@ -164,6 +169,7 @@ impl Spec {
         admin_port: 0,
         optional: true,
         singleton: false,
+        administers: None,
         kubernetes: Kubernetes::PLAIN,
     };
 
@@ -202,6 +208,7 @@ impl Kubernetes {
         blobs: false,
         drain: None,
         told: Told::Nothing,
+        tls: false,
     };
 }
 

@@ -66,6 +66,20 @@ impl Table {
         callers
     }
 
+    /// Roles that call a role as its administrators; in the order of the table.
+    pub fn administrators_of(&self, role: Role) -> Vec<Role> {
+        let roles = self.roles.iter().copied();
+        roles
+            .filter(|other| other.administers == Some(role))
+            .collect()
+    }
+
+    /// Who is called by administrators, and who calls.
+    fn administered(&self) -> impl Iterator<Item = (Role, Role)> + use<> {
+        let roles = self.roles.iter();
+        roles.filter_map(|role| Some((role.administers?, *role)))
+    }
+
     /// The roles in the order in which a process that runs all of them binds them: whoever is dialed stands
     /// before whoever dials.
     pub fn in_order_of_start(&self) -> Vec<Role> {
@@ -97,7 +111,8 @@ impl Table {
         let mut found = Vec::new();
         let mut open = vec![role];
         while let Some(role) = open.pop() {
-            for (first, then) in self.links.iter().map(in_order) {
+            let links = self.links.iter().map(in_order);
+            for (first, then) in links.chain(self.administered()) {
                 if then == role && !found.contains(&first) {
                     found.push(first);
                     open.push(first);
@@ -114,7 +129,8 @@ impl Table {
         let mut sorted = Vec::with_capacity(left.len());
         while !left.is_empty() {
             let waits = |role: &Role| {
-                let mut pairs = self.links.iter().map(&order);
+                let links = self.links.iter().map(&order);
+                let mut pairs = links.chain(self.administered());
                 pairs.any(|(first, then)| then == *role && first != then && left.contains(&first))
             };
             let next = left.iter().position(|role| !waits(role)).unwrap_or(0);
@@ -187,6 +203,21 @@ mod tests {
         assert_eq!(TABLE.waits_for(Role::MSG, false), all);
         assert_eq!(TABLE.waits_for(Role::ROUTE, false), [Role::DB_PROXY]);
         assert!(TABLE.waits_for(Role::DB_PROXY, true).is_empty());
+    }
+
+    #[test]
+    fn whoever_administers_a_role_waits_for_it_and_is_let_in_where_administrators_are() {
+        assert_eq!(TABLE.administrators_of(Role::DB_PROXY), [Role::HTTP_API]);
+        assert_eq!(TABLE.waits_for(Role::HTTP_API, true), [Role::DB_PROXY]);
+        for role in TABLE.roles {
+            let mut listeners = role.listeners.iter();
+            let has_port = listeners.any(|it| it.reach == crate::Reach::Administrators);
+            let is_called = !TABLE.administrators_of(*role).is_empty();
+            assert!(has_port || !is_called, "{role}");
+            let mut ports = role.ports();
+            let fronts = ports.any(|port| port.service == crate::Service::Front);
+            assert!(fronts || !role.kubernetes.tls, "{role}");
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@
     reason = "tests fail by panicking, and their helpers are not marked as tests"
 )]
 
+mod back_office;
 mod backup;
+mod buckets;
 mod charts;
 mod documents;
 mod drift;
@@ -20,6 +22,7 @@ mod install;
 mod installation;
 mod manifests;
 mod node;
+mod notices;
 mod optional;
 mod policies;
 mod prune;

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -36,7 +36,7 @@ fn both() -> Value {
 }
 
 /// Where clients reach the Service of a role.
-async fn address(installation: &Installation, role: &str) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn address(installation: &Installation, role: &str) -> anyhow::Result<SocketAddr> {
     let services = installation.namespace.api::<Service>();
     let name = format!("{}-{role}", installation.name);
     let spec = services.get(&name).await?.spec.context("a specification")?;
@@ -55,16 +55,32 @@ async fn tell_address(installation: &Installation) -> anyhow::Result<()> {
 }
 
 /// Sends one HTTP request and returns status and body of the answer.
-async fn http(at: SocketAddr, head: &str, body: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
+pub(crate) async fn http(
+    at: SocketAddr,
+    head: &str,
+    body: &[u8],
+) -> anyhow::Result<(u16, Vec<u8>)> {
+    let stream = timeout(SOON, TcpStream::connect(at)).await??;
+    http_over(stream, &format!("{head} HTTP/1.1"), body).await
+}
+
+/// The same over a connection that stands, with the head as far as it is not about the connection.
+pub(crate) async fn http_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    head: &str,
+    body: &[u8],
+) -> anyhow::Result<(u16, Vec<u8>)> {
     let exchange = async {
-        let mut stream = TcpStream::connect(at).await?;
         let length = body.len();
-        let head = format!(
-            "{head} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-        );
+        let head =
+            format!("{head}\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
         stream.write_all(&[head.as_bytes(), body].concat()).await?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
+        match stream.read_to_end(&mut answer).await {
+            // Some end TLS without a word.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+            read => drop(read?),
+        }
         anyhow::Ok(answer)
     };
     let answer = timeout(SOON, exchange).await??;
@@ -163,13 +179,46 @@ async fn download(
     Ok(all)
 }
 
-/// Names and UIDs of all pods but those of the two roles.
-async fn others(installation: &Installation) -> BTreeMap<String, String> {
+/// Names and UIDs of all pods but those of roles that an installation can do without.
+pub(crate) async fn others(installation: &Installation) -> BTreeMap<String, String> {
     let mut pods = installation.pod_ids().await.unwrap();
-    let name = &installation.name;
-    let ours = [format!("{name}-file-"), format!("{name}-msfs-")];
+    let ours = ["file", "msfs", "http-api", "push"];
+    let ours = ours.map(|role| format!("{}-{role}-", installation.name));
     pods.retain(|pod, _| !ours.iter().any(|it| pod.starts_with(it)));
     pods
+}
+
+/// Takes roles away, and waits until nothing of them runs.
+pub(crate) async fn switch_off(installation: &Installation, roles: &[(&str, &str)]) {
+    let fields = roles.iter();
+    let fields: serde_json::Map<String, Value> = fields
+        .map(|(field, _)| ((*field).to_owned(), Value::Null))
+        .collect();
+    installation.patch(&json!({"roles": fields})).unwrap();
+    let names: Vec<&str> = roles.iter().map(|(_, name)| *name).collect();
+    let selector = format!(
+        "app.kubernetes.io/instance={},app.kubernetes.io/component in ({})",
+        installation.name,
+        names.join(",")
+    );
+    let kinds = "deployments,statefulsets,pods,services,configmaps,serviceaccounts,networkpolicies";
+    let left = [
+        "get",
+        kinds,
+        "-l",
+        &selector,
+        "-o",
+        "name",
+        "--ignore-not-found",
+    ];
+    let what = format!("nothing of {names:?} runs");
+    until(&what, LATER, async || {
+        let left = installation.namespace.kubectl(&left).ok()?;
+        left.is_empty().then_some(())
+    })
+    .await
+    .unwrap();
+    installation.ready().await.unwrap();
 }
 
 /// What a login server tells of pictures.
@@ -222,29 +271,7 @@ async fn files_and_pictures_come_and_go_and_no_other_pod_notices() {
     .await
     .unwrap();
 
-    let off = json!({"roles": {"file": null, "msfs": null}});
-    installation.patch(&off).unwrap();
-    let selector = format!(
-        "app.kubernetes.io/instance={},app.kubernetes.io/component in (file,msfs)",
-        installation.name
-    );
-    let kinds = "statefulsets,pods,services,configmaps,serviceaccounts,networkpolicies";
-    let left = [
-        "get",
-        kinds,
-        "-l",
-        &selector,
-        "-o",
-        "name",
-        "--ignore-not-found",
-    ];
-    until("nothing of the two roles runs", LATER, async || {
-        let left = installation.namespace.kubectl(&left).ok()?;
-        left.is_empty().then_some(())
-    })
-    .await
-    .unwrap();
-    installation.ready().await.unwrap();
+    switch_off(&installation, &[("file", "file"), ("msfs", "msfs")]).await;
     assert_eq!(others(&installation).await, before);
     until("login tells what it is configured to", LATER, async || {
         (told_pictures(&installation).await? == configured).then_some(())

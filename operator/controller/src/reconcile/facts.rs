@@ -67,6 +67,7 @@ impl Reconciliation<'_> {
             load: self.load_facts(msg),
             data_is_durable: self.cluster.data_is_durable(),
             failing,
+            missing: memory.references.missing.clone(),
             conflicts: trouble.conflicts.clone(),
             unwritten: None,
             refusals: trouble.errors.iter().filter_map(refusal).collect(),

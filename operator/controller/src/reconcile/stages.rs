@@ -78,7 +78,8 @@ impl Reconciliation<'_> {
 
     /// Whether a StatefulSet makes way for another one: that of an earlier operator for one that replaces
     /// pods which do not get ready, and one whose claim asks for another size. Neither can be changed on
-    /// the object; its pods and volumes stay as they are.
+    /// the object; its pods and volumes stay as they are. One with a volume where there is to be none, or the
+    /// other way round, goes with its pods: they are no pods of the other.
     async fn makes_way(&self, planned: &Planned, trouble: &mut Trouble) -> bool {
         let (Child::StatefulSet(_), Stage::Of(role)) = (&planned.child, planned.stage) else {
             return false;
@@ -90,13 +91,23 @@ impl Reconciliation<'_> {
             .filter(|entry| owned(entry, self.applier.uid))
             .filter(|entry| {
                 let view = entry.detail.workload();
-                view.is_some_and(|view| view.ordered || self.has_other_size(role, view))
+                view.is_some_and(|view| {
+                    view.ordered
+                        || self.has_other_size(role, view)
+                        || self.has_other_storage(role, view)
+                })
             });
         let Some(entry) = differs else {
             return false;
         };
-        let uid = &entry.seen.uid;
-        match crate::prune::orphan(&self.applier, Kind::StatefulSet, name, uid).await {
+        let (kind, uid) = (Kind::StatefulSet, &entry.seen.uid);
+        let view = entry.detail.workload();
+        let gone = if view.is_some_and(|view| self.has_other_storage(role, view)) {
+            crate::prune::delete(&self.applier, kind, name, uid).await
+        } else {
+            crate::prune::orphan(&self.applier, kind, name, uid).await
+        };
+        match gone {
             Ok(()) => trouble.stale = true,
             Err(error) => trouble.errors.push(error),
         }
@@ -107,6 +118,11 @@ impl Reconciliation<'_> {
     fn has_other_size(&self, role: Role, view: &WorkloadView) -> bool {
         let both = view.volume.as_deref().zip(self.cluster.volume(role));
         both.is_some_and(|(live, wanted)| Quantity::parse(live) != Quantity::parse(&wanted.size))
+    }
+
+    /// Whether a StatefulSet has volumes and is to have none, or the other way round.
+    fn has_other_storage(&self, role: Role, view: &WorkloadView) -> bool {
+        view.volume.is_some() != self.cluster.volume(role).is_some()
     }
 
     /// Takes the number of pods out of a Deployment of which an autoscaler owns it.

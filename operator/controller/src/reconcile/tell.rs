@@ -185,6 +185,13 @@ impl Reconciliation<'_> {
             }
             failing.insert(class);
         }
+        for missing in &facts.missing {
+            if !memory.told.failing.contains(&missing.message) {
+                self.record(Reason::ReferenceMissing, &missing.message)
+                    .await;
+            }
+            failing.insert(missing.message.clone());
+        }
         memory.told.failing = failing;
     }
 

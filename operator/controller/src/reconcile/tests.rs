@@ -14,6 +14,7 @@ mod cost;
 mod idle;
 mod optional;
 mod recovery;
+mod references;
 mod secrets;
 mod spans;
 mod truth;

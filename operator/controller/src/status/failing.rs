@@ -52,7 +52,7 @@ pub(crate) fn failing(children: &Children) -> Vec<FailingPod> {
         .filter_map(|(name, entry)| {
             let view = entry.detail.pod()?;
             let component = view.labels.get(labels::COMPONENT)?;
-            let role = match im_role::IN_CLUSTER.role(component) {
+            let role = match im_role::TABLE.role(component) {
                 Some(role) => role,
                 // It waits between two runs, all of them good.
                 None if component == proof::COMPONENT && !view.ended_well => Role::DB_PROXY,

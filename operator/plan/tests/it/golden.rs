@@ -13,7 +13,7 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 11] = [
     "ephemeral",
     "ipv6",
     "dual-stack",
@@ -22,6 +22,9 @@ const OTHERS: [&str; 8] = [
     "all-fields",
     "older-servers",
     "files-and-pictures",
+    "bucket",
+    "back-office",
+    "push",
 ];
 
 /// Equal lines that stand around those that differ.

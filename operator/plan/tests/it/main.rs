@@ -9,12 +9,15 @@
 #[path = "../../../../services/role/tests/table/mod.rs"]
 mod table;
 
+mod back_office;
+mod bucket;
 mod echo;
 mod golden;
 mod mirror;
 mod network;
 mod optional;
 mod pods;
+mod push;
 mod revisions;
 mod slots;
 mod stages;

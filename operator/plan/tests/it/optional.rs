@@ -267,7 +267,10 @@ fn what_clients_are_told_makes_new_pods_and_other_things_of_the_service_do_not()
 #[test]
 fn what_cannot_work_is_refused_by_field() {
     let line = error(json!({"file": {"replicas": 2}}));
-    let said = "spec.roles.file.replicas: must be 1 at most with storage.blobs.type Volume";
+    let said = "spec.roles.file.replicas: must be 1 at most: a transfer belongs to the server that began it";
+    assert_eq!(line, said);
+    let line = error(json!({"msfs": {"replicas": 2}}));
+    let said = "spec.roles.msfs.replicas: must be 1 at most with storage.blobs.type Volume";
     assert!(line.starts_with(said), "{line}");
     let balancer = json!({"type": "LoadBalancer"});
     let line = error(json!({"file": {"service": balancer}}));

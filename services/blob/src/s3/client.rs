@@ -38,7 +38,7 @@ pub(super) async fn build(options: &S3Options) -> Result<AmazonS3, BlobError> {
         None => AmazonS3Builder::from_env(),
     };
     if !options.endpoint.is_empty() {
-        builder = builder.with_endpoint(&options.endpoint);
+        builder = builder.with_endpoint(endpoint(options));
     }
     let retry = RetryConfig {
         backoff: BackoffConfig::default(),
@@ -49,10 +49,21 @@ pub(super) async fn build(options: &S3Options) -> Result<AmazonS3, BlobError> {
         .with_client_options(client)
         .with_bucket_name(&options.bucket)
         .with_region(&options.region)
+        .with_virtual_hosted_style_request(options.virtual_hosted)
         .with_retry(retry)
         .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
         .build()
         .map_err(failed)
+}
+
+/// The base URL below which the service has the bucket or, where that is part of the host's name, its keys.
+fn endpoint(options: &S3Options) -> String {
+    match options.endpoint.split_once("://") {
+        Some((scheme, host)) if options.virtual_hosted => {
+            format!("{scheme}://{}.{host}", options.bucket)
+        }
+        _ => options.endpoint.clone(),
+    }
 }
 
 fn unread(file: &Path, error: &std::io::Error) -> BlobError {
@@ -86,5 +97,18 @@ impl CredentialProvider for KeyFiles {
             secret_key: read(&self.secret).await?,
             token: None,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_stands_in_the_host_only_where_that_is_asked_for() {
+        let mut options = S3Options::new("chat", "https://s3.example.com:9000");
+        assert_eq!(endpoint(&options), "https://s3.example.com:9000");
+        options.virtual_hosted = true;
+        assert_eq!(endpoint(&options), "https://chat.s3.example.com:9000");
     }
 }

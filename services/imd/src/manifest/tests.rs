@@ -43,6 +43,7 @@ fn the_smallest_manifest_runs_with_the_defaults_of_a_cluster() {
     assert_eq!(config.log.filter, "info");
     // As in a cluster: off unless named.
     assert!(!config.file.enabled && !config.msfs.enabled);
+    assert!(!config.http_api.enabled && !config.push.enabled);
 }
 
 #[test]
@@ -72,6 +73,64 @@ fn optional_roles_run_where_they_are_named() {
     assert_eq!(config.msfs.public_url, "", "where the client has come");
     // msg, file and msfs stop one after another.
     assert_eq!(config.process.stop_timeout, Span::seconds(20 + 7 + 20 + 50));
+}
+
+#[test]
+fn the_http_api_runs_where_it_is_named() {
+    let manifest = with_spec(
+        "
+  roles: {httpApi: {ports: {http: 8401}, tls: {secretName: api-tls}, config: {http_api.read_messages: \"true\"}}}
+",
+    )
+    .unwrap();
+    let note = "spec.roles.httpApi.tls.secretName means nothing to a single process";
+    assert_eq!(manifest.notes, [note]);
+    let config = config(&manifest);
+    assert!(config.http_api.enabled && config.http_api.read_messages);
+    assert_eq!(config.http_api.listen, "127.0.0.1:8401");
+    assert!(!config.file.enabled);
+}
+
+/// Credentials are in Secrets, which no manifest holds: providers come with the files of this machine.
+#[test]
+fn push_runs_where_it_is_named_with_the_providers_of_this_machine() {
+    let manifest = with_spec(
+        "
+  roles: {push: {when: Original, webhook: {url: \"https://hooks.example.com/im\", secretName: hooks}}}
+",
+    )
+    .unwrap();
+    let unused = [
+        "spec.roles.push.webhook.secretName",
+        "spec.roles.push.webhook.url",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
+    let config = config(&manifest);
+    assert!(config.push.enabled && !config.push.has_provider());
+    assert_eq!(config.push.when, im_config::When::Original);
+}
+
+#[test]
+fn the_bucket_of_a_manifest_is_used_and_its_key_is_for_files_of_this_machine() {
+    let manifest = with_spec(
+        "
+  storage: {blobs: {type: S3, s3: {
+    bucket: chat, prefix: demo, endpoint: \"http://127.0.0.1:9000\", credentialsSecretName: keys}}}
+  roles: {file: {}, msfs: {replicas: 2}}
+",
+    )
+    .unwrap();
+    let unused = [
+        "spec.roles.msfs.replicas",
+        "spec.storage.blobs.s3.credentialsSecretName",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
+    let blobs = config(&manifest).blobs;
+    assert_eq!(blobs.bucket(), Some(("chat", "demo")));
+    assert_eq!(blobs.endpoint, "http://127.0.0.1:9000");
+    assert!(!blobs.virtual_hosted && blobs.access_key_file.is_none());
 }
 
 #[test]

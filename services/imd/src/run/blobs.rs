@@ -14,6 +14,7 @@ pub(super) fn place(config: &ImdConfig, kind: &str, folder: PathBuf) -> BlobPlac
     };
     let mut bucket = S3Options::new(name, &blobs.endpoint);
     bucket.region.clone_from(&blobs.region);
+    bucket.virtual_hosted = blobs.virtual_hosted;
     bucket.prefix = match prefix {
         "" => kind.to_owned(),
         prefix => format!("{prefix}/{kind}"),

@@ -88,6 +88,55 @@ async fn what_comes_and_goes_leaves_every_other_template_alone_and_nothing_behin
     assert!(!written.iter().any(touches_claims), "{written:#?}");
 }
 
+/// A role of another kind of workload, which lets nobody go.
+#[tokio::test]
+async fn the_http_api_comes_and_goes_and_the_door_to_db_proxy_with_it() {
+    const API: &str = "/apis/apps/v1/namespaces/chat/deployments/demo-http-api";
+    const DOOR: &str = "/apis/networking.k8s.io/v1/namespaces/chat/networkpolicies/demo-db-proxy";
+    let mut world = World::new();
+    world.install().await;
+    let (before, door) = (others(&world), world.store.lock().unwrap()[DOOR].clone());
+    world.spec = with(&json!({"httpApi": {"replicas": 2}}));
+    world.install().await;
+    let mut now = others(&world);
+    now.retain(|path, _| !path.contains("demo-http-api"));
+    assert_eq!(now, before);
+    let status = world.status();
+    let role = &status["roles"]["httpApi"];
+    assert_eq!(role["readyReplicas"], 2, "{status:#}");
+    let endpoint = &status["endpoints"]["httpApi"][0];
+    assert_eq!(endpoint["host"], "demo-http-api.chat.svc.cluster.local");
+    assert_eq!(endpoint["port"], 8400);
+    let opened = world.store.lock().unwrap()[DOOR]["spec"].to_string();
+    assert!(opened.contains("http-api") && opened.contains("10601"));
+    let hint = world.condition("SpecValid");
+    assert_eq!(
+        hint.0, "True",
+        "it takes no token as it is, which is no error"
+    );
+
+    world.spec = with(&json!({}));
+    let written = world.settle().await;
+    assert!(written.contains(&format!("DELETE {API}")), "{written:#?}");
+    world
+        .store
+        .lock()
+        .unwrap()
+        .retain(|path, _| !path.contains("/pods/demo-http-api"));
+    world.install().await;
+    let left: Vec<String> = {
+        let store = world.store.lock().unwrap();
+        let paths = store.keys().filter(|path| path.contains("http-api"));
+        paths
+            .filter(|path| !path.contains("revisions"))
+            .cloned()
+            .collect()
+    };
+    assert_eq!(left, Vec::<String>::new());
+    assert_eq!(others(&world), before);
+    assert_eq!(world.store.lock().unwrap()[DOOR]["spec"], door["spec"]);
+}
+
 /// Its volume may wait for ever.
 #[tokio::test]
 async fn one_that_does_not_start_keeps_nobody_from_coming_into_being() {

@@ -78,6 +78,7 @@ pub(crate) fn facts() -> Facts {
         conflicts: Vec::new(),
         unwritten: None,
         refusals: Vec::new(),
+        missing: Vec::new(),
     }
 }
 
