@@ -256,6 +256,7 @@ impl Platform {
         let address = self.address_of(name);
         let mut own = vec![
             format!("msg.listen=\"{address}:{}\"", ports::MSG),
+            format!("msg.admin_listen=\"{address}:{}\"", ports::MSG_ADMIN),
             format!("msg.name=\"{name}\""),
         ];
         own.extend(peers.iter().cloned());
@@ -422,5 +423,10 @@ impl Platform {
     /// Client port of a msg server (`all` in an all-in-one platform).
     pub fn msg_address(&mut self, name: &str) -> SocketAddr {
         SocketAddr::from((self.address_of(name), ports::MSG))
+    }
+
+    /// Administrators' port of a msg server that runs alone.
+    pub fn msg_admin_address(&mut self, name: &str) -> SocketAddr {
+        SocketAddr::from((self.address_of(name), ports::MSG_ADMIN))
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::steps::{
     E2E_FEATURES, build_all, by_hand, cargo, programs, root, step, test_step, whole_workspace,
 };
-use crate::{cluster, limits, steps, tools};
+use crate::{cluster, limits, python, steps, tools};
 
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
@@ -71,6 +71,7 @@ fn fast() -> anyhow::Result<()> {
 
 fn processes() -> anyhow::Result<()> {
     e2e_tests()?;
+    contract()?;
     step(
         &limits::DOC,
         cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
@@ -83,6 +84,7 @@ fn processes() -> anyhow::Result<()> {
 pub(crate) fn torture() -> anyhow::Result<()> {
     cluster::check()?;
     e2e_tests()?;
+    contract()?;
     cluster::test(&["faults".to_owned()])
 }
 
@@ -190,4 +192,12 @@ fn e2e_tests() -> anyhow::Result<()> {
     let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"]);
     tests.env("IMD_BIN", programs("debug")?.join("imd"));
     test_step(&limits::E2E, &mut tests)
+}
+
+/// Holds the running HTTP API against its document.
+fn contract() -> anyhow::Result<()> {
+    let schemathesis = python::schemathesis()?;
+    let mut tests = whole_workspace(&["--test", "e2e", "--", "--ignored", "api::contract::"]);
+    tests.env("IMD_BIN", programs("debug")?.join("imd"));
+    test_step(&limits::CONTRACT, tests.env("SCHEMATHESIS", schemathesis))
 }

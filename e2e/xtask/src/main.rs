@@ -24,6 +24,7 @@ mod limits;
 mod mutants;
 mod operator_bench;
 mod process;
+mod python;
 mod release;
 #[cfg(test)]
 mod requirements;

@@ -1,4 +1,4 @@
-//! What administration keeps: the audit log, idempotency keys, tokens.
+//! What administration keeps: the audit log, idempotency keys, tokens, subscriptions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,11 @@ pub struct AdministrationConfig {
     pub tokens: u32,
     /// The longest that a token may be good.
     pub token_lifetime: Span,
+    /// Subscriptions, at most 8 KB each.
+    pub subscriptions: u32,
+    /// Deliveries of one subscription that are kept, at most 1 KB each, and as many that were given up; the
+    /// oldest go.
+    pub deliveries: u32,
 }
 
 impl Default for AdministrationConfig {
@@ -36,6 +41,8 @@ impl Default for AdministrationConfig {
             idempotency_for: Span::days(1),
             tokens: 1_000,
             token_lifetime: Span::days(365),
+            subscriptions: 32,
+            deliveries: 100,
         }
     }
 }
@@ -50,6 +57,8 @@ impl Check for AdministrationConfig {
             idempotency_for,
             tokens,
             token_lifetime,
+            subscriptions,
+            deliveries,
         } = self;
         checker.range("audit_rows", audit_rows, &(1_000..=100_000_000));
         checker.range("audit_for", audit_for, &(Span::days(1)..=Span::days(3_650)));
@@ -70,6 +79,8 @@ impl Check for AdministrationConfig {
             token_lifetime,
             &(Span::seconds(60)..=Span::days(3_650)),
         );
+        checker.range("subscriptions", subscriptions, &(0..=256));
+        checker.range("deliveries", deliveries, &(1..=10_000));
         // The store keeps whole seconds.
         checker.steps("audit_for", audit_for, &Span::seconds(1));
         checker.steps("idempotency_for", idempotency_for, &Span::seconds(1));

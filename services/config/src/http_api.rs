@@ -37,6 +37,10 @@ pub struct HttpApiConfig {
     pub read_messages: bool,
     /// Largest body of a request.
     pub max_body: ByteSize,
+    /// Largest file of people that is imported; one at a time is in memory, about four times its size.
+    pub max_import: ByteSize,
+    /// Time for an import, from its head until every line of its file is judged.
+    pub import_timeout: Span,
     /// Time for a request, from its head to its answer.
     pub request_timeout: Span,
     /// Requests that are worked on at the same time; more are answered 503.
@@ -112,6 +116,8 @@ impl Default for HttpApiConfig {
             original: OriginalCallsConfig::default(),
             read_messages: false,
             max_body: ByteSize::mib(1),
+            max_import: ByteSize::mib(64),
+            import_timeout: Span::seconds(600),
             request_timeout: Span::seconds(30),
             max_requests: 256,
             token_rate: Rate {
@@ -183,6 +189,8 @@ impl Check for HttpApiConfig {
             original,
             read_messages: _,
             max_body,
+            max_import,
+            import_timeout,
             request_timeout,
             max_requests,
             token_rate,
@@ -212,8 +220,10 @@ impl Check for HttpApiConfig {
         checker.table("original", original);
         let (kib, mib) = (ByteSize::kib(1), ByteSize::mib(1));
         checker.range("max_body", max_body, &(kib..=ByteSize::mib(64)));
+        checker.range("max_import", max_import, &(kib..=ByteSize::mib(256)));
         let time = Span::millis(10)..=Span::seconds(3_600);
         checker.range("request_timeout", request_timeout, &time);
+        checker.range("import_timeout", import_timeout, &time);
         checker.range("max_requests", max_requests, &(1..=100_000));
         for (key, rate) in [("token_rate", token_rate), ("address_rate", address_rate)] {
             checker.range(&format!("{key}.burst"), &rate.burst, &(1..=10_000));

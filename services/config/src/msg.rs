@@ -17,6 +17,9 @@ pub struct MsgConfig {
     pub name: String,
     /// Where clients connect; port 0 lets the kernel choose.
     pub listen: String,
+    /// Where administrators and the operator ask this server to take nobody new, or to let sessions go;
+    /// whoever connects shows the installation's secret. Empty = nowhere, and in all-in-one always.
+    pub admin_listen: String,
     /// First address that clients are told, an IP address or a name; empty = the listening one. When
     /// that is no single address, such as 0.0.0.0: with everything in one process the one on which the
     /// client came (`*`), otherwise 127.0.0.1.
@@ -201,6 +204,7 @@ impl Default for MsgConfig {
         Self {
             name: String::new(),
             listen: "0.0.0.0:8000".to_owned(),
+            admin_listen: String::new(),
             public_ip1: String::new(),
             public_ip2: String::new(),
             public_port: 0,

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{ByteSize, Span};
-use crate::{Check, Checker, LinkConfig};
+use crate::{Check, Checker, LinkConfig, SubscriptionsConfig};
 
-/// Notices on phones. Without a provider this role does nothing.
+/// Notices on phones, which need a provider, and deliveries to subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PushConfig {
@@ -62,6 +62,8 @@ pub struct PushConfig {
     pub apns: ApnsConfig,
     /// Google, for Android.
     pub fcm: FcmConfig,
+    /// Receivers that subscribed over the HTTP API.
+    pub subscriptions: SubscriptionsConfig,
 }
 
 /// Who is told of a message.
@@ -184,6 +186,7 @@ impl Default for PushConfig {
             webhook: WebhookConfig::default(),
             apns: ApnsConfig::default(),
             fcm: FcmConfig::default(),
+            subscriptions: SubscriptionsConfig::default(),
         }
     }
 }
@@ -219,6 +222,7 @@ impl Check for PushConfig {
             webhook,
             apns,
             fcm,
+            subscriptions,
         } = self;
         checker.length("generic_text", generic_text, MAX_TEXT);
         let text = ByteSize::bytes(1)..=ByteSize::kib(1);
@@ -248,6 +252,7 @@ impl Check for PushConfig {
         checker.table("webhook", webhook);
         checker.table("apns", apns);
         checker.table("fcm", fcm);
+        checker.table("subscriptions", subscriptions);
     }
 }
 

@@ -11,6 +11,8 @@ mod cursor;
 mod departments;
 mod found;
 mod groups;
+mod hooks;
+mod hooks_service;
 mod import;
 mod keys;
 mod locks;
@@ -116,6 +118,7 @@ impl From<AdminError> for Status {
             | AdminError::Writer(WriterError::Store(StoreError::Full { what })) => {
                 let word = match *what {
                     "tokens" => "too-many-tokens",
+                    "subscriptions" => "too-many-subscriptions",
                     _ => "too-many-keys",
                 };
                 let text = format!("there are too many {what}: some must end first");

@@ -7,6 +7,7 @@
 
 mod answer;
 mod holders;
+mod hooks;
 mod link;
 mod metrics;
 

@@ -9,15 +9,18 @@
 //! * `calls` – what the links may ask, as traits that `im-answers` and `im-accounts` meet.
 //! * `metrics`, `results` – what links count, and the queue of a link's results.
 //! * `log` – pages of the log, for those who have missed something and for followers.
+//! * `delivery` – deliveries to subscriptions as they travel.
 //! * `admin` – administration.
 //! * `attach` – the links of msg servers: decodes calls, hands them to the others, gathers results.
-//! * `follow` – followers of the log: who holds which name, how far each has come, what push asks.
+//! * `follow` – followers of the log: who holds which name, how far each has come, what push asks, what
+//!   subscriptions were told.
 //! * `dump` – what operators are shown.
 //! * `server` – binds and runs it all.
 
 mod admin;
 mod attach;
 mod calls;
+mod delivery;
 mod dump;
 mod follow;
 mod log;

@@ -10,6 +10,7 @@ use im_config::DbProxyConfig;
 use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
+use im_proto_rpc::v1::hooks_server::HooksServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{
@@ -147,15 +148,17 @@ impl Server {
         let admin = if config.admin_listen.is_empty() {
             None
         } else {
-            let service = AdminServer::new(AdminService::new(
+            let service = AdminService::new(
                 context,
                 Arc::clone(&accounts),
                 &deps.admin_secret,
                 registered.register(AdminMetrics::register),
-            ));
+            );
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
-            Some(server.service(service).on(listener)?)
+            let hooks = HooksServer::new(service.clone());
+            let server = server.service(AdminServer::new(service)).service(hooks);
+            Some(server.on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);
         let dump = Dump::new(&core);

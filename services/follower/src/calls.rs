@@ -1,5 +1,7 @@
 //! What a follower says to db-proxy, over one link.
 
+mod hooks;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -59,13 +61,13 @@ impl Calls {
         this
     }
 
-    /// The link has ended.
-    pub(crate) async fn ended(&self) {
+    /// Returns when the link has ended.
+    pub async fn ended(&self) {
         self.0.closed.cancelled().await;
     }
 
     /// Ends the link.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.0.closed.cancel();
     }
 
@@ -99,7 +101,10 @@ impl Calls {
     }
 
     /// Waits for the name.
-    pub(crate) async fn hold(&self, name: &str) -> Result<FollowHeld, Ended> {
+    ///
+    /// # Errors
+    /// The link does not serve any more, or there is no such name.
+    pub async fn hold(&self, name: &str) -> Result<FollowHeld, Ended> {
         let name = name.to_owned();
         match self.ask(Call::Hold(FollowHold { name })).await? {
             Item::Held(held) => Ok(held),
@@ -107,7 +112,11 @@ impl Calls {
         }
     }
 
-    pub(crate) async fn read(&self, read: FollowRead) -> Result<LogPage, Ended> {
+    /// A page of the log.
+    ///
+    /// # Errors
+    /// The link does not serve any more.
+    pub async fn read(&self, read: FollowRead) -> Result<LogPage, Ended> {
         match self.ask(Call::Read(read)).await? {
             Item::Page(page) => Ok(page),
             other => Err(unexpected(&other)),
@@ -193,6 +202,8 @@ fn unexpected(item: &Item) -> Ended {
         Item::Targets(_) => "targets",
         Item::Facts(_) => "facts",
         Item::Done(_) => "an end",
+        Item::Hooks(_) => "subscriptions",
+        Item::Hook(_) => "a step of a subscription",
         Item::Fenced(_) | Item::Refused(_) => "a refusal",
     };
     Ended::Refused(format!("it answered with {name}"))

@@ -22,6 +22,7 @@ use crate::refusals::Note;
 use crate::service::Api;
 use crate::slots::{NoSlot, Slot};
 use crate::token::{Grant, Shown};
+use crate::v1;
 
 /// Header that makes a change count once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -80,10 +81,13 @@ pub(crate) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return Problem::new(Kind::Internal, "").into_response();
     };
-    let limit = api.config.request_timeout.duration();
-    let deadline = Instant::now() + limit;
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or_else(String::new, |path| path.as_str().to_owned());
+    let limit = match path.as_str() {
+        v1::IMPORT => api.config.import_timeout.duration(),
+        _ => api.config.request_timeout.duration(),
+    };
+    let deadline = Instant::now() + limit;
     let action = format!("{} {path}", request.method());
     let target = request.uri().path().to_owned();
     let checked = timeout(
@@ -274,7 +278,10 @@ fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
         return Ok(None);
     };
     let key = value.to_str().ok().map(str::trim);
-    let key = key.filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let is_key = |key: &&str| {
+        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = key.filter(is_key);
     let wrong = || {
         let detail = "Idempotency-Key must be 1 to 128 visible ASCII characters";
         Problem::new(Kind::MalformedRequest, detail)
@@ -326,7 +333,7 @@ mod tests {
         let of = |value: &str| key(&headers("idempotency-key", value));
         assert_eq!(of("a").unwrap().as_deref(), Some("a"));
         assert!(of(&"x".repeat(128)).is_ok() && of(&"x".repeat(129)).is_err());
-        assert!(of(" ").is_err());
+        assert!(of(" ").is_err() && of("a b").is_err() && of("a\tb").is_err());
         assert_eq!(key(&HeaderMap::new()).unwrap(), None);
     }
 

@@ -2,6 +2,7 @@
 
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
+use im_proto_rpc::v1::hooks_client::HooksClient;
 use im_rpc::Secret;
 use im_rpc::secret::Present;
 use tonic::metadata::MetadataMap;
@@ -15,19 +16,27 @@ use crate::problem::{Kind, Problem};
 /// A client of the service. Cheap to clone; a connection that was lost is made anew by the next call.
 pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 
+/// A client of the service for subscriptions, over the same connection.
+pub(crate) type Hooks = HooksClient<InterceptedService<Channel, Present>>;
+
 /// Metadata of a refusal that says which of its kind it is.
 const REASON: &str = "im-reason";
 
 /// Metadata of an answer that was given before under the same idempotency key.
 const REPLAYED: &str = "im-replayed";
 
-/// Makes a client; nobody is called yet.
+/// Makes clients; nobody is called yet.
 ///
 /// # Errors
 /// The address is none.
-pub(crate) fn client(address: &str, secret: &Secret) -> Result<Admin, tonic::transport::Error> {
+pub(crate) fn clients(
+    address: &str,
+    secret: &Secret,
+) -> Result<(Admin, Hooks), tonic::transport::Error> {
     let channel = im_rpc::grpc::lazy_channel(address, &LinkConfig::default())?;
-    Ok(AdminClient::with_interceptor(channel, Present::new(secret)))
+    let admin = AdminClient::with_interceptor(channel.clone(), Present::new(secret));
+    let hooks = HooksClient::with_interceptor(channel, Present::new(secret));
+    Ok((admin, hooks))
 }
 
 /// Who asks, as db-proxy is told with every call.
@@ -98,7 +107,9 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
         (Code::AlreadyExists, _) => told(Kind::Exists),
         (Code::Aborted, "key-in-flight") => told(Kind::KeyInFlight).after(1),
         (Code::Aborted | Code::FailedPrecondition, _)
-        | (Code::ResourceExhausted, "too-many-tokens") => told(Kind::Conflict),
+        | (Code::ResourceExhausted, "too-many-tokens" | "too-many-subscriptions") => {
+            told(Kind::Conflict)
+        }
         (Code::ResourceExhausted, "too-many-keys") => told(Kind::RateLimited).after(60),
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
         (Code::PermissionDenied, _) => told(Kind::NotAllowed),

@@ -13,8 +13,8 @@ use crate::v1;
 #[openapi(
     info(
         title = "imcluster",
-        description = "People, departments, groups, messages, sessions, tokens and the audit log of an imcluster \
-                       installation.\n\nEvery answer has the number of its request in `X-Request-Id`; the logs \
+        description = "People, departments, groups, messages, sessions, subscriptions, tokens and the audit log of an \
+                       imcluster installation.\n\nEvery answer has the number of its request in `X-Request-Id`; the logs \
                        and the audit log have it too. Refusals are problem details (RFC 9457) with a stable \
                        `type`. Lists come in pages: `next` of an answer is the `cursor` of the request for what \
                        follows. A POST with an `Idempotency-Key` counts once in 24 hours, however often it \
@@ -27,6 +27,7 @@ use crate::v1;
         (name = "groups", description = "Groups and their members."),
         (name = "messages", description = "Messages of people and groups."),
         (name = "sessions", description = "Logged-in terminals."),
+        (name = "hooks", description = "Receivers that are told of what is stored, and followers of the log."),
         (name = "tokens", description = "Tokens of this API."),
         (name = "audit", description = "Who has changed what."),
         (name = "self", description = "This API.")
@@ -43,9 +44,10 @@ pub fn document() -> Value {
 /// Completes what the routes have said of themselves.
 pub(crate) fn complete(api: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(api).unwrap_or_default();
-    each_operation(&mut document, |method, _, operation| {
+    each_operation(&mut document, |method, path, operation| {
         add_responses(method, operation);
-        if method == "post" {
+        // Repeating an import changes nothing.
+        if method == "post" && path != v1::IMPORT {
             add_key(operation);
         }
     });

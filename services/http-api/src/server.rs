@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_config::{HttpApiConfig, Networks, NotANetwork};
+use im_config::{HookReach, HttpApiConfig, Networks, NotANetwork};
 use im_core::places;
 use im_http::{Quota, Stops, Tls, TlsError, TlsFiles, accept};
 use im_proto_rpc::v1::LookUpTokenRequest;
@@ -12,7 +12,7 @@ use im_rpc::Secret;
 use im_runtime::listen::{self, ListenError};
 use im_runtime::{Context, Throttle};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,6 +59,8 @@ pub struct Deps {
     pub db_proxy: String,
     /// The administrators' secret.
     pub secret: Secret,
+    /// Where subscriptions may send.
+    pub reach: HookReach,
 }
 
 /// Why an http-api server cannot run.
@@ -106,6 +108,7 @@ impl Server {
             context,
             db_proxy,
             secret,
+            reach,
         } = deps;
         let tls = match (&config.certificate_file, &config.key_file) {
             (Some(certificate), Some(key)) => {
@@ -118,8 +121,8 @@ impl Server {
             }
             _ => None,
         };
-        let admin =
-            db_proxy::client(&db_proxy, &secret).map_err(|source| ServerError::DbProxy {
+        let (admin, hooks) =
+            db_proxy::clients(&db_proxy, &secret).map_err(|source| ServerError::DbProxy {
                 address: db_proxy,
                 source: source.into(),
             })?;
@@ -139,10 +142,13 @@ impl Server {
         let (burst, per_minute) = quota(of_address);
         let api = Arc::new(Api {
             admin,
+            hooks,
+            reach,
             tokens: Tokens::new(config.token_memory.duration(), config.remembered_tokens),
             token_rate,
             address_rate: Quota::new(burst, per_minute, callers),
             slots: Slots::new(config.max_requests),
+            imports: Arc::new(Semaphore::new(1)),
             scopes: Scopes::of(&document),
             document: document.to_string().into(),
             original: Original::new(&config.original)?,

@@ -11,16 +11,17 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use hyper::body::Incoming;
-use im_config::{HttpApiConfig, Networks};
+use im_config::{HookReach, HttpApiConfig, Networks};
 use im_core::Network;
 use im_http::{InTurn, Peer, Quota, Serve};
 use im_runtime::Throttle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 use tracing::debug;
 
 use crate::caller::{Key, admit_address};
-use crate::db_proxy::Admin;
+use crate::db_proxy::{Admin, Hooks};
 use crate::document::Scopes;
 use crate::metrics::{Class, Group, Metrics};
 use crate::origin::Origin;
@@ -35,10 +36,15 @@ use crate::token::Tokens;
 pub(crate) struct Api {
     pub(crate) config: HttpApiConfig,
     pub(crate) admin: Admin,
+    pub(crate) hooks: Hooks,
+    /// Where subscriptions may send.
+    pub(crate) reach: HookReach,
     pub(crate) tokens: Tokens,
     pub(crate) token_rate: Quota<u32>,
     pub(crate) address_rate: Quota<Network>,
     pub(crate) slots: Arc<Slots<Key>>,
+    /// The one file of people that may be in memory.
+    pub(crate) imports: Arc<Semaphore>,
     pub(crate) scopes: Scopes,
     /// The OpenAPI document.
     pub(crate) document: Bytes,

@@ -2,14 +2,19 @@
 
 mod about;
 mod audit;
+mod deliveries;
 mod departments;
 mod groups;
 mod members;
 mod messages;
 mod people;
 mod sessions;
+mod subscriptions;
 mod tokens;
+mod transfer;
 mod words;
+
+pub(crate) use transfer::IMPORT;
 
 use std::sync::Arc;
 
@@ -43,11 +48,14 @@ pub(crate) struct Routes {
 pub(crate) fn router() -> (Routes, Value) {
     let guarded = OpenApiRouter::with_openapi(Base::openapi())
         .merge(people::router())
+        .merge(transfer::router())
         .merge(departments::router())
         .merge(groups::router())
         .merge(members::router())
         .merge(messages::router())
         .merge(sessions::router())
+        .merge(subscriptions::router())
+        .merge(deliveries::router())
         .merge(tokens::router())
         .merge(audit::router())
         .merge(about::router());
@@ -120,6 +128,13 @@ fn rows(limit: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
+/// A place in the log, as answers spell it.
+fn position(digits: &str) -> Result<u64, Problem> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
+    let position = digits.parse().ok().filter(|_| is_number);
+    position.ok_or_else(|| Problem::field("position", "must be digits: a place in the log"))
+}
+
 /// How a change is meant.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -164,6 +179,15 @@ mod tests {
         assert_eq!(rows(Some(1)).unwrap(), 1);
         assert_eq!(rows(Some(1_000)).unwrap(), 1_000);
         assert!(rows(Some(0)).is_err() && rows(Some(1_001)).is_err());
+    }
+
+    #[test]
+    fn a_position_is_digits() {
+        assert_eq!(position("0").unwrap(), 0);
+        assert_eq!(position("18446744073709551615").unwrap(), u64::MAX);
+        for wrong in ["", "+1", "-1", "1.0", "x", "18446744073709551616"] {
+            assert!(position(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

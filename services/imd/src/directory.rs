@@ -2,14 +2,8 @@
 //!
 //! All or nothing: a file with a bad line changes nothing, and each bad line is named.
 
-mod columns;
-mod csv_file;
-mod departments;
 mod progress;
 mod report;
-mod row;
-mod text;
-mod yaml_file;
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -18,14 +12,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use encoding_rs::Encoding;
+use im_directory_file::{BadLine, Encoding, Reading};
 use im_proto_rpc::v1::{DirectoryRow, ImportItem, ImportOptions, ImportReport, import_item::Item};
 
 use crate::connect::{ServerArgs, refusal};
 use crate::output;
 use progress::Progress;
 use report::{Outcome, ReportFile};
-use row::{BadLine, Reading};
 
 /// Largest file: a quarter of a million people with long texts.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -45,7 +38,7 @@ Examples:
   mysql --batch -e 'SELECT * FROM IMDepart' teamtalk > departments.tsv
   imd directory import users.tsv --departments departments.tsv --data-dir data")]
 pub(crate) struct ImportArgs {
-    /// Table (separated by commas, semicolons or tabs) or YAML with the columns id, name, password,
+    /// Table (separated by commas, semicolons or tabs), YAML or JSON by lines with the columns id, name, password,
     /// password_hash, nick, sex, department, phone, email, domain, avatar, status, signature, or usual
     /// words for them; all but name may be missing. `-` reads standard input.
     #[arg(value_name = "FILE|-")]
@@ -55,7 +48,7 @@ pub(crate) struct ImportArgs {
     format: Option<Format>,
     /// Encoding of the file, such as gb18030 or windows-1252; by default UTF-8 or UTF-16, and what is
     /// guessed is named.
-    #[arg(long, value_name = "NAME", value_parser = text::encoding, help_heading = "The file")]
+    #[arg(long, value_name = "NAME", value_parser = im_directory_file::encoding, help_heading = "The file")]
     encoding: Option<&'static Encoding>,
     /// Table IMDepart of a TeamTalk database, for the column departId.
     #[arg(long, value_name = "FILE", help_heading = "The file")]
@@ -80,6 +73,17 @@ pub(crate) struct ImportArgs {
 enum Format {
     Csv,
     Yaml,
+    Ndjson,
+}
+
+impl From<Format> for im_directory_file::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Csv => Self::Table,
+            Format::Yaml => Self::Yaml,
+            Format::Ndjson => Self::Ndjson,
+        }
+    }
 }
 
 pub(crate) async fn command(command: DirectoryCommand) -> anyhow::Result<ExitCode> {
@@ -112,21 +116,20 @@ fn rows(args: &ImportArgs) -> anyhow::Result<Result<Vec<DirectoryRow>, Vec<BadLi
         ..Reading::default()
     };
     if let Some(file) = &args.departments {
-        match departments::paths(&read(file, args.encoding)?) {
+        match im_directory_file::paths(&read(file, args.encoding)?) {
             Ok(paths) => reading.departments = paths,
             Err(bad) => return Ok(Err(bad)),
         }
     }
     let text = read(&args.file, args.encoding)?;
-    Ok(match args.format.unwrap_or_else(|| format_of(&args.file)) {
-        Format::Csv => csv_file::rows(&text, &reading),
-        Format::Yaml => yaml_file::rows(&text, &reading),
-    })
+    let format = args.format.unwrap_or_else(|| format_of(&args.file));
+    Ok(im_directory_file::rows(&text, format.into(), &reading))
 }
 
 fn format_of(path: &Path) -> Format {
     match path.extension().and_then(OsStr::to_str) {
         Some("yaml" | "yml") => Format::Yaml,
+        Some("ndjson" | "jsonl") => Format::Ndjson,
         _ => Format::Csv,
     }
 }
@@ -149,7 +152,7 @@ fn read(path: &Path, encoding: Option<&'static Encoding>) -> anyhow::Result<Stri
         "{} is larger than {MAX_FILE_BYTES} bytes",
         path.display()
     );
-    let text = text::decode(&bytes, encoding)
+    let text = im_directory_file::decode(&bytes, encoding)
         .map_err(anyhow::Error::msg)
         .with_context(what)?;
     if let Some(guess) = text.guess {
@@ -194,6 +197,7 @@ mod tests {
     fn the_name_of_a_file_tells_its_format() {
         assert_eq!(format_of(Path::new("a/people.YAML.yml")), Format::Yaml);
         assert_eq!(format_of(Path::new("people.csv")), Format::Csv);
+        assert_eq!(format_of(Path::new("people.jsonl")), Format::Ndjson);
         assert_eq!(format_of(Path::new("-")), Format::Csv);
     }
 }

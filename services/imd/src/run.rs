@@ -9,6 +9,7 @@ mod blobs;
 mod follow;
 mod heap;
 pub(crate) mod listeners;
+mod msg_control;
 mod roles;
 mod secret;
 mod store;

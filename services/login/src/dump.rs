@@ -53,6 +53,7 @@ impl ServerState {
             Self::Full => "full",
             Self::Starting => "starting",
             Self::Draining => "draining",
+            Self::Cordoned => "cordoned",
             Self::Stale => "stale",
             Self::Lost => "lost",
         }

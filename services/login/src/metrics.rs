@@ -88,6 +88,7 @@ enum StateLabel {
     Full,
     Starting,
     Draining,
+    Cordoned,
     Stale,
     Lost,
 }
@@ -99,6 +100,7 @@ impl From<ServerState> for StateLabel {
             ServerState::Full => Self::Full,
             ServerState::Starting => Self::Starting,
             ServerState::Draining => Self::Draining,
+            ServerState::Cordoned => Self::Cordoned,
             ServerState::Stale => Self::Stale,
             ServerState::Lost => Self::Lost,
         }

@@ -158,6 +158,8 @@ pub enum ServerState {
     Starting,
     /// It is about to stop.
     Draining,
+    /// An administrator wants nobody new there.
+    Cordoned,
     /// Its stream is up and silent.
     Stale,
     /// Its stream broke after a silence.
@@ -166,11 +168,12 @@ pub enum ServerState {
 
 impl ServerState {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Accepting,
         Self::Full,
         Self::Starting,
         Self::Draining,
+        Self::Cordoned,
         Self::Stale,
         Self::Lost,
     ];
@@ -198,6 +201,7 @@ impl Entry {
         match self.report.state() {
             State::Starting => ServerState::Starting,
             State::Draining => ServerState::Draining,
+            State::Cordoned => ServerState::Cordoned,
             State::Accepting if self.sessions() >= self.hard_limit() => ServerState::Full,
             State::Accepting => ServerState::Accepting,
         }
@@ -368,7 +372,9 @@ impl LoadTable {
             let state = entry.state(&rules, now);
             match state {
                 ServerState::Stale | ServerState::Lost => {}
-                ServerState::Starting | ServerState::Draining => fresh = true,
+                ServerState::Starting | ServerState::Draining | ServerState::Cordoned => {
+                    fresh = true;
+                }
                 ServerState::Full => (fresh, full) = (true, true),
                 ServerState::Accepting => {
                     fresh = true;

@@ -6,6 +6,7 @@
 //! - [`files`], [`file_link`]: file servers as requests see them, and their links.
 //! - [`delivery`]: the task that delivers. Others reach it through its typed [`inbox`].
 //! - [`load`], [`public`], [`endpoint`], [`drain`]: what login servers are told.
+//! - [`shed`]: orders to let sessions go.
 //! - [`Gateway`]: the owners of all state, each behind its own lock.
 
 pub(crate) mod calls;
@@ -21,6 +22,7 @@ pub(crate) mod load;
 pub(crate) mod public;
 pub(crate) mod routes;
 mod service;
+pub(crate) mod shed;
 mod state;
 mod statuses;
 

@@ -27,7 +27,7 @@ mod metrics;
 mod server;
 mod session;
 
-pub use server::{Bound, Deps, Server, ServerError};
+pub use server::{Bound, Control, ControlError, Deps, Server, ServerError};
 
 #[cfg(test)]
 mod tests;

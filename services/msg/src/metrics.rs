@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     FileRefused,
     /// A request about files that file servers did not answer in time.
     FileTimeout,
+    /// A newcomer while an administrator wants nobody new here.
+    Cordoned,
 }
 
 /// A rate that a connection or a user may reach.
@@ -163,6 +165,9 @@ pub(crate) struct MsgMetrics {
     limited: Family<LimitLabel, Counter>,
     pub(crate) turns_ended: Counter,
     pub(crate) fell_behind: Counter,
+    pub(crate) cordoned: Gauge,
+    pub(crate) shedding: Gauge,
+    pub(crate) shed_sessions: Counter,
 }
 
 impl MsgMetrics {
@@ -204,6 +209,16 @@ impl MsgMetrics {
                 "im_msg_pull_mode",
                 "1 while messages are read from the log",
                 &this.pull_mode,
+            ),
+            (
+                "im_msg_cordoned",
+                "1 while an administrator wants nobody new here",
+                &this.cordoned,
+            ),
+            (
+                "im_msg_shedding",
+                "Sessions that are still to go by an administrator's order",
+                &this.shedding,
             ),
         ];
         for (name, help, gauge) in gauges {
@@ -272,6 +287,11 @@ impl MsgMetrics {
                 "im_msg_accept_errors",
                 "Failed accepts",
                 &this.accept_errors,
+            ),
+            (
+                "im_msg_shed_sessions",
+                "Sessions closed by an administrator's order",
+                &this.shed_sessions,
             ),
         ];
         for (name, help, counter) in counters {

@@ -1,7 +1,9 @@
 //! Binding, running and stopping a msg server.
 
 mod accept;
+mod control;
 mod drain;
+mod shed;
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +32,8 @@ use crate::gateway::inbox::{self, Receiver};
 use crate::gateway::public::Public;
 use crate::gateway::{Gateway, db, delivery, endpoint, file_link, load};
 use crate::metrics::MsgMetrics;
+
+pub use control::{Control, ControlError};
 
 /// Time for all tasks to end after a stop.
 const END: Duration = Duration::from_secs(3);
@@ -166,6 +170,11 @@ impl Server {
         &self.gateway.env.name
     }
 
+    /// The way in for those who administer it, in the same process.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.gateway))
+    }
+
     /// Serves until `stop` fires; then drains: tells the login servers, closes all connections at a
     /// bounded rate after their messages are acknowledged, and ends.
     ///
@@ -259,6 +268,18 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         .iter()
         .map(|link| json!({ "name": link.name, "takes_tasks": link.takes_tasks() }))
         .collect();
+    let shed = gateway.sheds.last().map(|shed| {
+        json!({
+            "key": shed.order.key,
+            "sessions": shed.order.sessions,
+            "per_second": shed.order.per_second,
+            "chosen": shed.chosen,
+            "gone": shed.gone,
+            "ended": shed.ended,
+            "stopped": shed.is_stopped,
+            "over": shed.is_over,
+        })
+    });
     json!({
         "server": env.name,
         "instance": format!("{:016x}", env.instance),
@@ -278,5 +299,8 @@ fn dump(gateway: &Gateway) -> serde_json::Value {
         "live": progress.is_live,
         "position": progress.reached.to_wire(),
         "draining": drain.is_draining,
+        "cordoned": drain.is_cordoned,
+        "closed_to_newcomers": drain.is_closed,
+        "shed": shed,
     })
 }

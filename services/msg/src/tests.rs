@@ -2,6 +2,7 @@
 //! protocol between roles, and each test can hold them back or make them speak.
 
 mod bounds;
+mod control;
 mod delivery;
 mod door;
 mod leaving;

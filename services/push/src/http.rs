@@ -1,22 +1,31 @@
 //! Requests to providers.
 
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt as _};
 use http::header::RETRY_AFTER;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use im_config::HookReach;
 use rustls::ClientConfig;
+use tower_service::Service;
 
 /// A connection is asked for a sign of life after this time without any, and given up after as long.
 const ALIVE: Duration = Duration::from_secs(15);
 
 /// Time for a connection to be made, TLS aside.
 const CONNECT: Duration = Duration::from_secs(5);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +38,53 @@ pub(crate) enum Version {
 
 /// A client with a pool of connections.
 pub(crate) struct Http {
-    client: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: legacy::Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    reach: Option<HookReach>,
     max_answer: usize,
+}
+
+/// Looks up names, and gives only the addresses that requests may go to.
+#[derive(Clone, Debug)]
+struct Resolver(Option<HookReach>);
+
+/// The addresses of a name are not among those that requests may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("go to an address inside: its network is not named in trust.hook_networks")]
+pub(crate) struct NotAdmitted;
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let reach = self.0.clone();
+        async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found: Vec<SocketAddr> = found.collect();
+            admitted(found, reach.as_ref()).map(Vec::into_iter)
+        }
+        .boxed()
+    }
+}
+
+/// The addresses that requests may go to.
+fn admitted(found: Vec<SocketAddr>, reach: Option<&HookReach>) -> io::Result<Vec<SocketAddr>> {
+    let Some(reach) = reach else {
+        return Ok(found);
+    };
+    let may: Vec<_> = { found.iter() }
+        .filter(|address| reach.admits(address.ip()))
+        .copied()
+        .collect();
+    if may.is_empty() && !found.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, NotAdmitted));
+    }
+    Ok(may)
 }
 
 /// An answer.
@@ -48,16 +102,34 @@ pub(crate) enum HttpError {
     #[error("reach the provider")]
     Reach(#[from] legacy::Error),
     #[error("read its answer")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Body(#[source] BoxError),
+    #[error(transparent)]
+    NotAdmitted(NotAdmitted),
 }
 
 impl Http {
-    pub(crate) fn new(mut tls: ClientConfig, version: Version, max_answer: usize) -> Self {
+    /// A client that goes wherever the configuration sends it.
+    pub(crate) fn new(tls: ClientConfig, version: Version, max_answer: usize) -> Self {
+        Self::with(tls, version, max_answer, None)
+    }
+
+    /// A client of URLs that somebody outside has chosen: it goes to these addresses only. A name is judged by
+    /// the addresses to which connections are made, each time anew.
+    pub(crate) fn within(tls: ClientConfig, max_answer: usize, reach: HookReach) -> Self {
+        Self::with(tls, Version::Any, max_answer, Some(reach))
+    }
+
+    fn with(
+        mut tls: ClientConfig,
+        version: Version,
+        max_answer: usize,
+        reach: Option<HookReach>,
+    ) -> Self {
         tls.alpn_protocols = match version {
             Version::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Version::Two => vec![b"h2".to_vec()],
         };
-        let mut connector = HttpConnector::new();
+        let mut connector = HttpConnector::new_with_resolver(Resolver(reach.clone()));
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
@@ -68,21 +140,95 @@ impl Http {
             .http2_keep_alive_interval(ALIVE)
             .http2_keep_alive_timeout(ALIVE)
             .build(HttpsConnector::from((connector, tls)));
-        Self { client, max_answer }
+        Self {
+            client,
+            reach,
+            max_answer,
+        }
     }
 
     /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// There is no answer, or it is too long.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, HttpError> {
+        let (mut reply, body) = self.ask(request).await?;
+        reply.body = body.map_err(HttpError::Body)?;
+        Ok(reply)
+    }
+
+    /// Sends a request; what cannot be read of the answer behind its head is left out.
+    ///
+    /// # Errors
+    /// There is no answer, or requests may not go there.
+    pub(crate) async fn send_for_status(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Reply, HttpError> {
+        let (mut reply, body) = self.ask(request).await?;
+        reply.body = body.unwrap_or_default();
+        Ok(reply)
+    }
+
+    async fn ask(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Reply, Result<Bytes, BoxError>), HttpError> {
+        // An address in the URL itself is never looked up.
+        let host = request.uri().host().unwrap_or_default();
+        if self
+            .reach
+            .as_ref()
+            .is_some_and(|reach| !reach.admits_host(host))
+        {
+            return Err(HttpError::NotAdmitted(NotAdmitted));
+        }
         let response = self.client.request(request).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, self.max_answer).collect().await;
-        let body = body.map_err(HttpError::Body)?.to_bytes();
         let seconds = head.headers.get(RETRY_AFTER);
         let seconds = seconds.and_then(|it| it.to_str().ok()?.trim().parse().ok());
-        Ok(Reply {
+        let reply = Reply {
             status: head.status,
             retry_after: seconds.map(Duration::from_secs),
-            body,
-        })
+            body: Bytes::new(),
+        };
+        Ok((reply, body.map(Collected::to_bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_config::TrustConfig;
+
+    use super::*;
+
+    #[test]
+    fn of_the_addresses_of_a_name_those_inside_are_left_out() {
+        let found = ["10.0.0.1:0", "1.1.1.1:0", "[::1]:0"].map(|it| it.parse().unwrap());
+        let reach = TrustConfig::default().hook_reach();
+        let may = admitted(found.to_vec(), Some(&reach)).unwrap();
+        assert_eq!(may, ["1.1.1.1:0".parse().unwrap()]);
+        assert_eq!(admitted(found.to_vec(), None).unwrap(), found);
+        let inside = admitted(vec!["10.0.0.1:0".parse().unwrap()], Some(&reach));
+        let error = inside.unwrap_err();
+        assert!(error.to_string().contains("trust.hook_networks"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_client_of_hooks_does_not_come_to_this_machine_by_address_or_by_name() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = crate::trust::client(&TrustConfig::default()).unwrap();
+        let http = Http::within(tls, 1_024, TrustConfig::default().hook_reach());
+        for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost"] {
+            let request = Request::post(format!("http://{host}:{port}/"));
+            let sent = http.send_for_status(request.body(Full::default()).unwrap());
+            let error = sent.await.unwrap_err();
+            let text = im_core::Chain(&error).to_string();
+            assert!(text.contains("trust.hook_networks"), "{host}: {text}");
+        }
+        let accepted = listener.accept().now_or_never();
+        assert!(accepted.is_none(), "nobody came");
     }
 }

@@ -1,4 +1,4 @@
-//! The role as a process runs it: follows the log where a provider is configured, waits otherwise.
+//! The role as a process runs it: tells phones where a provider is configured, and delivers to subscriptions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::hooks::{Deliveries, HookMetrics};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::provider::{ProviderError, Providers};
+use crate::trust::TrustError;
 use crate::work::Push;
 
 /// Name of the follower.
@@ -24,6 +26,9 @@ const NAME: &str = "push";
 
 /// Condition of readiness: there is a link to db-proxy.
 const DB_PROXY_LINK: &str = "push_db_proxy_link";
+
+/// The same for deliveries to subscriptions, which are another follower.
+const SUBSCRIPTIONS_LINK: &str = "push_subscriptions_link";
 
 /// Longest body of a message that is looked at for its text, bytes.
 const TEXT_BYTES: u32 = 8 << 10;
@@ -53,6 +58,9 @@ pub enum ServerError {
     /// A provider cannot be used as configured.
     #[error("prepare a push provider")]
     Provider(#[from] ProviderError),
+    /// Certificates for deliveries to subscriptions cannot be used.
+    #[error("set up TLS for subscriptions")]
+    Trust(#[from] TrustError),
     /// There is no such time zone.
     #[error("use the time zone {name:?}")]
     TimeZone {
@@ -70,6 +78,8 @@ pub struct Server {
     deps: Deps,
     /// `None` where no provider is configured.
     following: Option<(Follower, Presence)>,
+    /// `None` where they are switched off.
+    deliveries: Option<Deliveries>,
 }
 
 impl Server {
@@ -81,30 +91,24 @@ impl Server {
         let registered = &deps.context.metrics;
         let metrics = registered.register(Metrics::register);
         let counted = registered.register(|registry| FollowerMetrics::register(registry, NAME));
-        if !config.has_provider() {
-            return Ok(Self {
-                config,
-                deps,
-                following: None,
-            });
-        }
-        let providers = Providers::new(&config, trust)?;
-        let zone = match config.time_zone.as_str() {
-            "" => TimeZone::system(),
-            name => TimeZone::get(name).map_err(|source| ServerError::TimeZone {
-                name: name.to_owned(),
-                source,
-            })?,
+        let hooks = registered.register(HookMetrics::register);
+        let deliveries = if config.subscriptions.enabled {
+            deps.context.readiness.set(SUBSCRIPTIONS_LINK, false);
+            Some(Deliveries::new(&config, trust, hooks)?)
+        } else {
+            None
         };
-        let presence = Presence::new(config.presence_timeout.duration(), metrics.clone());
-        let work = Push::new(config.clone(), zone, providers, presence.clone(), metrics);
-        let limits = limits(&config);
-        let follower = Follower::new(NAME, Arc::new(work), limits, counted);
-        deps.context.readiness.set(DB_PROXY_LINK, false);
+        let following = if config.has_provider() {
+            deps.context.readiness.set(DB_PROXY_LINK, false);
+            Some(follower(&config, trust, metrics, counted)?)
+        } else {
+            None
+        };
         Ok(Self {
             config,
             deps,
-            following: Some((follower, presence)),
+            following,
+            deliveries,
         })
     }
 
@@ -117,12 +121,8 @@ impl Server {
             config,
             deps,
             following,
+            deliveries,
         } = self;
-        let Some((follower, presence)) = following else {
-            info!("no push provider is configured, nobody is told");
-            stop.cancelled().await;
-            return Ok(());
-        };
         let tasks = TaskTracker::new();
         let rest = CancellationToken::new();
         let watch = |link, stop| Watch {
@@ -132,15 +132,33 @@ impl Server {
             tasks: &tasks,
             stop,
         };
-        let routes = deps.route.watch(watch(RoutePresence::LINK, rest.clone()));
-        tasks.spawn(presence.follow(routes, tasks.clone(), rest.clone()));
-        let logs = deps
-            .db_proxy
-            .watch(watch(FollowerAttach::LINK, rest.clone()));
-        let readiness = deps.context.readiness.clone();
-        info!("push follows the log");
-        let linked = |is_linked| readiness.dependency(DB_PROXY_LINK, is_linked);
-        follower.run(logs, linked, stop).await;
+        let log = || {
+            deps.db_proxy
+                .watch(watch(FollowerAttach::LINK, rest.clone()))
+        };
+        let linked = |condition| {
+            let readiness = deps.context.readiness.clone();
+            move |is_linked| readiness.dependency(condition, is_linked)
+        };
+        let delivering = async {
+            if let Some(deliveries) = deliveries {
+                let linked = linked(SUBSCRIPTIONS_LINK);
+                deliveries.run(log(), linked, stop.clone()).await;
+            }
+        };
+        let telling = async {
+            let Some((follower, presence)) = following else {
+                info!("no push provider is configured, no phone is told");
+                return;
+            };
+            let routes = deps.route.watch(watch(RoutePresence::LINK, rest.clone()));
+            tasks.spawn(presence.follow(routes, tasks.clone(), rest.clone()));
+            info!("push follows the log");
+            let linked = linked(DB_PROXY_LINK);
+            follower.run(log(), linked, stop.clone()).await;
+        };
+        tokio::join!(delivering, telling);
+        stop.cancelled().await;
         rest.cancel();
         tasks.close();
         if tokio::time::timeout(STOP_GRACE, tasks.wait())
@@ -151,6 +169,28 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The follower that tells phones, with its keys and certificates.
+fn follower(
+    config: &PushConfig,
+    trust: &TrustConfig,
+    metrics: Metrics,
+    counted: FollowerMetrics,
+) -> Result<(Follower, Presence), ServerError> {
+    let providers = Providers::new(config, trust)?;
+    let zone = match config.time_zone.as_str() {
+        "" => TimeZone::system(),
+        name => TimeZone::get(name).map_err(|source| ServerError::TimeZone {
+            name: name.to_owned(),
+            source,
+        })?,
+    };
+    let presence = Presence::new(config.presence_timeout.duration(), metrics.clone());
+    let work = Push::new(config.clone(), zone, providers, presence.clone(), metrics);
+    let limits = limits(config);
+    let follower = Follower::new(NAME, Arc::new(work), limits, counted);
+    Ok((follower, presence))
 }
 
 fn limits(config: &PushConfig) -> Limits {

@@ -115,6 +115,7 @@ mod tests {
         let path = dir.path().join("ca.pem");
         let trust = TrustConfig {
             ca_file: Some(path.clone()),
+            ..TrustConfig::default()
         };
         assert!(
             matches!(client(&trust), Err(TrustError::Pem { .. })),

@@ -111,7 +111,18 @@ impl Role {
         field: "msg",
         section: "msg",
         about: "holds client connections",
-        listeners: &[Listener::client("client", "listen", 8000).behind("")],
+        listeners: &[
+            Listener::client("client", "listen", 8000).behind(""),
+            Listener {
+                name: "admin",
+                field: "admin",
+                key: "admin_listen",
+                port: 10_602,
+                reach: Reach::Administrators,
+                service: Service::None,
+                in_all: false,
+            },
+        ],
         admin_port: 10_702,
         optional: false,
         kubernetes: Kubernetes {
@@ -204,12 +215,12 @@ impl Role {
         ..Spec::PLAIN
     });
 
-    /// Tells phones of messages while nobody is there to get them.
+    /// Tells phones of messages while nobody is there to get them, and subscribers of what is stored.
     pub const PUSH: Self = Self::new(&Spec {
         name: "push",
         field: "push",
         section: "push",
-        about: "tells phones of messages by APNs, FCM or a webhook",
+        about: "tells phones of messages by APNs, FCM or a webhook, and subscribers of what is stored",
         admin_port: 10_708,
         ..Spec::PLAIN
     });

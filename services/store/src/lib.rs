@@ -39,7 +39,9 @@ pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
     ImportedUser,
 };
-pub use traits::followers::{FollowerHold, FollowerRetry, FollowerStep, FollowerStore};
+pub use traits::followers::{
+    FollowerHold, FollowerRetry, FollowerRow, FollowerStep, FollowerStore,
+};
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
@@ -50,6 +52,10 @@ pub use traits::messages::{
 };
 pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
+pub use traits::subscriptions::{
+    DeliveryRow, DeliveryState, Holding, NewSubscription, SubscriptionRow, SubscriptionStep,
+    SubscriptionStore,
+};
 pub use traits::tenures::TenureStore;
 pub use traits::tokens::{NewToken, TokenRow, TokenStore};
 
@@ -65,6 +71,7 @@ pub trait Store:
     + DeviceStore
     + FollowerStore
     + MeterStore
+    + SubscriptionStore
     + TenureStore
     + TokenStore
 {
@@ -81,6 +88,7 @@ impl<T> Store for T where
         + DeviceStore
         + FollowerStore
         + MeterStore
+        + SubscriptionStore
         + TenureStore
         + TokenStore
 {

@@ -31,6 +31,7 @@ mod options;
 mod place;
 mod rows;
 mod sessions;
+mod subscriptions;
 mod tenures;
 mod tokens;
 mod writer;

@@ -11,5 +11,6 @@ pub(crate) mod life;
 pub(crate) mod messages;
 pub(crate) mod meters;
 pub(crate) mod sessions;
+pub(crate) mod subscriptions;
 pub(crate) mod tenures;
 pub(crate) mod tokens;

@@ -12,6 +12,8 @@ pub mod ports {
     pub const MSFS: u16 = 8700;
     /// msg: clients.
     pub const MSG: u16 = 8000;
+    /// msg: its administrators.
+    pub const MSG_ADMIN: u16 = 10602;
     /// route.
     pub const ROUTE: u16 = 8200;
     /// db-proxy.

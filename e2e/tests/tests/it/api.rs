@@ -2,12 +2,14 @@
 
 mod away;
 mod bounds;
-mod calls;
+pub(crate) mod calls;
+mod contract;
 mod https;
 mod idempotent;
 mod original;
 mod statuses;
 mod tokens;
+mod transfer;
 mod work;
 
 use std::net::SocketAddr;
@@ -15,13 +17,15 @@ use std::net::SocketAddr;
 use crate::support::*;
 
 /// Everything that a token can allow.
-const EVERYTHING: [&str; 13] = [
+const EVERYTHING: [&str; 15] = [
     "users:read",
     "users:write",
     "departments:read",
     "departments:write",
     "groups:read",
     "groups:write",
+    "hooks:read",
+    "hooks:write",
     "sessions:read",
     "sessions:write",
     "tokens:read",
@@ -49,6 +53,8 @@ async fn apart(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
     let options = CHEAP_HASHES
         .iter()
         .fold(Options::people(people), |options, set| options.set(set));
+    // More than one under each key that a test tries.
+    let options = options.set("db_proxy.administration.subscriptions=256");
     let mut platform = Platform::separate(shape, options).await.unwrap();
     let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
     platform.start_http_api("api", &set).unwrap();

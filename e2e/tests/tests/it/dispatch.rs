@@ -38,7 +38,7 @@ fn http(platform: &mut Platform, name: &str) -> SocketAddr {
 }
 
 /// The server that the dispatcher names, or its code.
-async fn named(url: &str) -> Result<String, i64> {
+pub(crate) async fn named(url: &str) -> Result<String, i64> {
     match dispatch::lookup(url, None, WAIT).await {
         Ok(endpoint) => Ok(endpoint.address()),
         Err(DispatchError::NoServer { code }) => Err(code),

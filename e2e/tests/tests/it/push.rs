@@ -2,10 +2,10 @@
 
 mod apple;
 mod choice;
-mod faults;
+pub(crate) mod faults;
 mod google;
-mod provider;
-mod webhook;
+pub(crate) mod provider;
+pub(crate) mod webhook;
 
 use im_proto_teamtalk::login::{
     ImDeviceTokenReq, ImDeviceTokenRsp, ImLogoutReq, ImLogoutRsp, ImPushShieldReq, ImPushShieldRsp,

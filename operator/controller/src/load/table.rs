@@ -27,7 +27,7 @@ struct Table {
 /// A msg server as last known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// `accepting`, `full`, `starting`, `draining`, `stale` or `lost`.
+    /// `accepting`, `full`, `starting`, `draining`, `cordoned`, `stale` or `lost`.
     pub(crate) state: String,
     /// Open client connections.
     pub(crate) connections: u32,

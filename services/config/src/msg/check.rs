@@ -10,6 +10,7 @@ impl Check for MsgConfig {
         let Self {
             name,
             listen,
+            admin_listen,
             public_ip1,
             public_ip2,
             public_port,
@@ -78,6 +79,9 @@ impl Check for MsgConfig {
         } = self;
         checker.length("name", name, 128);
         checker.listen("listen", listen);
+        if !admin_listen.is_empty() {
+            checker.listen("admin_listen", admin_listen);
+        }
         checker.table("link", link);
         checker.public_host("public_ip1", public_ip1);
         checker.public_host("public_ip2", public_ip2);

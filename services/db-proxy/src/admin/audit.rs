@@ -2,11 +2,12 @@
 
 use im_proto_rpc::v1::{
     AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateDepartmentRequest,
-    CreateGroupRequest, CreateTokenRequest, KickSessionRequest, MoveDepartmentRequest,
-    MoveUserRequest, RemoveDepartmentRequest, RemoveGroupRequest, RemoveUserRequest,
-    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
-    SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
-    UpdateUserRequest,
+    CreateGroupRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
+    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, RemoveDepartmentRequest,
+    RemoveGroupRequest, RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest,
+    RenameGroupRequest, RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest,
+    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
+    SetUserStatusRequest, UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -224,4 +225,15 @@ changes! {
         group => format!("user #{} to group {group}", it.sender),
     };
     ClearLockRequest, "ClearLock", it => format!("name {}", it.name);
+    CreateSubscriptionRequest, "CreateSubscription", it => format!("subscription of {}", it.url);
+    RotateSubscriptionSecretRequest, "RotateSubscriptionSecret", it => {
+        format!("subscription {}", it.id)
+    };
+    RemoveSubscriptionRequest, "RemoveSubscription", it => format!("subscription {}", it.id);
+    DeliverAgainRequest, "DeliverAgain", it => {
+        format!("subscription {} delivery {}", it.subscription, it.delivery)
+    };
+    RewindFollowerRequest, "RewindFollower", it => {
+        format!("follower {} to {}", it.name, it.position)
+    };
 }

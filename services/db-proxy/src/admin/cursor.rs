@@ -27,6 +27,7 @@ pub(super) enum List {
     Audit = 7,
     Names = 8,
     Members = 9,
+    Deliveries = 10,
 }
 
 /// One list: which, and what it was restricted to.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    ClearLockReply, CreatedToken, DepartmentRecord, GroupRecord, KickReply, MessageRecord,
-    RemovedUser, TokenRecord, UserRecord,
+    ClearLockReply, CreatedSubscription, CreatedToken, DeliveryRecord, DepartmentRecord,
+    FollowerRecord, GroupRecord, KickReply, MessageRecord, RemovedUser, SubscriptionRecord,
+    TokenRecord, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -203,6 +204,14 @@ impl Replay for CreatedToken {
     }
 }
 
+impl Replay for CreatedSubscription {
+    fn put(&mut self, made: u32) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.id = made;
+        }
+    }
+}
+
 /// Answers without such a number.
 macro_rules! without_number {
     ($($answer:ty),*) => {
@@ -217,5 +226,8 @@ without_number!(
     KickReply,
     ClearLockReply,
     TokenRecord,
-    MessageRecord
+    MessageRecord,
+    SubscriptionRecord,
+    DeliveryRecord,
+    FollowerRecord
 );

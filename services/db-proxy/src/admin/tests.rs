@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 mod audited;
+mod hooks;
 mod imported;
 mod messages;
 mod moved;

@@ -24,13 +24,15 @@ const LIMITS: Limits = Limits {
 };
 
 /// What a token can allow.
-const SCOPES: [&str; 16] = [
+const SCOPES: [&str; 18] = [
     "audit:read",
     "audit:write",
     "departments:read",
     "departments:write",
     "groups:read",
     "groups:write",
+    "hooks:read",
+    "hooks:write",
     "messages:read",
     "messages:write",
     "ops:read",
@@ -216,7 +218,8 @@ fn record(row: TokenRow) -> TokenRecord {
     }
 }
 
-fn text(name: &str, value: &str, least: usize) -> Result<(), AdminError> {
+/// Whether a text that people read is short and has nothing unseen in it.
+pub(super) fn text(name: &str, value: &str, least: usize) -> Result<(), AdminError> {
     if !(least..=MAX_NAME).contains(&value.len()) {
         return Err(AdminError::Invalid(format!(
             "the {name} has {least} to {MAX_NAME} bytes, this one has {}",

@@ -66,12 +66,14 @@ impl Shared {
     async fn call(&self, call: Call, hold: &Hold) -> Item {
         match call {
             Call::Hold(_) => refused("this link holds a name already"),
-            Call::Read(read) => self.read(read).await,
+            Call::Read(read) => self.read(read, hold).await,
             Call::Step(step) => self.step(step, hold).await,
             Call::Due(due) => self.due(due, hold).await,
             Call::Targets(asked) => self.targets(asked).await,
             Call::Facts(asked) => self.facts(asked).await,
             Call::Gone(gone) => self.gone(gone).await,
+            Call::Hooks(_) => self.hooks(hold).await,
+            Call::Hook(step) => self.hook_step(step, hold).await,
         }
     }
 
@@ -107,13 +109,20 @@ impl Shared {
     }
 
     /// Where the log ends, once that is known.
-    async fn log_end(&self) -> CommitSeq {
+    pub(super) async fn log_end(&self) -> CommitSeq {
         let mut positions = self.context.publisher.positions();
         let known = positions.wait_for(Option::is_some).await;
         known.ok().and_then(|known| *known).unwrap_or_default()
     }
 
-    async fn read(&self, read: v1::FollowRead) -> Item {
+    /// Whether the epoch of a hold is still that of its name: it may have been rewound.
+    pub(super) async fn holds(&self, hold: &Hold) -> bool {
+        let store = &self.context.store;
+        let epoch = persist(|| store.follower_epoch(&hold.name, Partition::ONLY)).await;
+        epoch == Some(hold.epoch)
+    }
+
+    async fn read(&self, read: v1::FollowRead, hold: &Hold) -> Item {
         let config = self.config();
         let after = CommitSeq::from_wire(read.after);
         let wait = Duration::from_millis(read.wait_ms.into()).min(config.max_wait.duration());
@@ -121,6 +130,9 @@ impl Shared {
         let moved = positions.wait_for(|at| at.is_some_and(|at| at > after));
         // In vain or not: the page says what there is.
         drop(tokio::time::timeout(wait, moved).await);
+        if !self.holds(hold).await {
+            return Item::Fenced(v1::FollowFenced {});
+        }
         let or_most = |asked: u32, most: u32| if asked == 0 { most } else { asked.min(most) };
         let most = PageLimit {
             rows: or_most(read.rows, config.page),
@@ -275,7 +287,7 @@ fn users(ids: &[u32]) -> Vec<UserId> {
 }
 
 /// Asks the store until it answers. Whoever waits goes away with the link.
-async fn persist<T, F>(mut ask: impl FnMut() -> F) -> T
+pub(super) async fn persist<T, F>(mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,
 {

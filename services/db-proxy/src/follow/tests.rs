@@ -15,6 +15,8 @@ use im_writer::{Core, CreateGroup, Metrics, SendBatch, SendRules};
 
 use super::*;
 
+mod hooks;
+
 type End = Link<v1::FollowCalls, v1::FollowItems>;
 
 struct Rig {

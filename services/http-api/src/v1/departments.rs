@@ -1,5 +1,6 @@
 //! Departments: the tree in which clients show people.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -111,16 +112,17 @@ pub(crate) struct DepartmentPatch {
 
 /// Gives a department another name or another place.
 #[utoipa::path(patch, path = "/api/v1/departments/{id}", operation_id = "updateDepartment", tag = "departments",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["departments:write"])), request_body = DepartmentPatch,
     responses((status = 200, description = "The department as it is now.", body = Department), (status = 404, description = ""), (status = 409, description = "")))]
 async fn update(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
     Query(change): Query<Change>,
     Content(patch): Content<DepartmentPatch>,
 ) -> Result<Json<Department>, Problem> {
+    let id = id.get();
     let mut admin = api.admin.clone();
     let (path, dry_run) = (String::new(), change.dry_run);
     let updated = match (patch.name, patch.parent) {
@@ -166,15 +168,16 @@ pub(crate) struct Removal {
 
 /// Takes a department away.
 #[utoipa::path(delete, path = "/api/v1/departments/{id}", operation_id = "removeDepartment", tag = "departments",
-    params(("id" = u32, Path, description = "Its id."), Removal),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Removal),
     security(("token" = ["departments:write"])),
     responses((status = 200, description = "It is gone.", body = Department), (status = 404, description = ""), (status = 409, description = "")))]
 async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
     Query(removal): Query<Removal>,
 ) -> Result<Json<Department>, Problem> {
+    let id = id.get();
     let wanted = caller.call(RemoveDepartmentRequest {
         path: String::new(),
         into: removal.into,

@@ -1,5 +1,6 @@
 //! Groups.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -154,14 +155,15 @@ async fn create(
 
 /// Shows a group.
 #[utoipa::path(get, path = "/api/v1/groups/{id}", operation_id = "getGroup", tag = "groups",
-    params(("id" = u32, Path, description = "Its id.")),
+    params(("id" = u32, Path, minimum = 1, description = "Its id.")),
     security(("token" = ["groups:read"])),
     responses((status = 200, description = "The group.", body = Group), (status = 404, description = "")))]
 async fn get(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(group): Path<u32>,
+    Path(group): Path<NonZeroU32>,
 ) -> Result<Json<Group>, Problem> {
+    let group = group.get();
     let wanted = caller.call(GetGroupRequest { group });
     let found = api.admin.clone().get_group(wanted).await;
     let found = found.map_err(|status| caller.refused(&status))?;
@@ -178,16 +180,17 @@ pub(crate) struct GroupPatch {
 
 /// Gives a group another name.
 #[utoipa::path(patch, path = "/api/v1/groups/{id}", operation_id = "updateGroup", tag = "groups",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["groups:write"])), request_body = GroupPatch,
     responses((status = 200, description = "The group as it is now.", body = Group), (status = 404, description = "")))]
 async fn update(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(group): Path<u32>,
+    Path(group): Path<NonZeroU32>,
     Query(change): Query<Change>,
     Content(patch): Content<GroupPatch>,
 ) -> Result<Json<Group>, Problem> {
+    let group = group.get();
     let wanted = caller.call(RenameGroupRequest {
         group,
         name: patch.name,
@@ -200,15 +203,16 @@ async fn update(
 
 /// Takes all members out of a group; it is in no list from then on.
 #[utoipa::path(delete, path = "/api/v1/groups/{id}", operation_id = "removeGroup", tag = "groups",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["groups:write"])),
     responses((status = 200, description = "It has no members.", body = Group), (status = 404, description = "")))]
 async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(group): Path<u32>,
+    Path(group): Path<NonZeroU32>,
     Query(change): Query<Change>,
 ) -> Result<Json<Group>, Problem> {
+    let group = group.get();
     let wanted = caller.call(RemoveGroupRequest {
         group,
         dry_run: change.dry_run,
@@ -229,16 +233,17 @@ pub(crate) struct NewOwner {
 
 /// Makes a member the owner.
 #[utoipa::path(put, path = "/api/v1/groups/{id}/owner", operation_id = "setGroupOwner", tag = "groups",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["groups:write"])), request_body = NewOwner,
     responses((status = 200, description = "The group as it is now.", body = Group), (status = 404, description = ""), (status = 409, description = "")))]
 async fn set_owner(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(group): Path<u32>,
+    Path(group): Path<NonZeroU32>,
     Query(change): Query<Change>,
     Content(new): Content<NewOwner>,
 ) -> Result<Json<Group>, Problem> {
+    let group = group.get();
     let wanted = caller.call(SetGroupOwnerRequest {
         group,
         owner: new.owner,

@@ -1,5 +1,6 @@
 //! Members of groups.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -45,15 +46,16 @@ impl From<GroupMemberRecord> for Member {
 
 /// Lists the members of a group by their ids.
 #[utoipa::path(get, path = "/api/v1/groups/{id}/members", operation_id = "listGroupMembers", tag = "groups",
-    params(("id" = u32, Path, description = "Id of the group."), Part),
+    params(("id" = u32, Path, minimum = 1, description = "Id of the group."), Part),
     security(("token" = ["groups:read"])),
     responses((status = 200, description = "A page of members.", body = Page<Member>), (status = 404, description = "")))]
 async fn list(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(group): Path<u32>,
+    Path(group): Path<NonZeroU32>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<Member>>, Problem> {
+    let group = group.get();
     let wanted = caller.call(ListGroupMembersRequest {
         group,
         limit: rows(part.limit)?,
@@ -77,16 +79,17 @@ pub(crate) struct NewMembers {
 
 /// Adds members to a group.
 #[utoipa::path(post, path = "/api/v1/groups/{id}/members", operation_id = "addGroupMembers", tag = "groups",
-    params(("id" = u32, Path, description = "Id of the group."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Id of the group."), Change),
     security(("token" = ["groups:write"])), request_body = NewMembers,
     responses((status = 201, description = "The group as it is now.", body = Group), (status = 200, description = "A dry run: the group as it is.", body = Group), (status = 404, description = "")))]
 async fn add(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(group): Path<u32>,
+    Path(group): Path<NonZeroU32>,
     Query(change): Query<Change>,
     Content(new): Content<NewMembers>,
 ) -> Result<Response, Problem> {
+    let group = group.get();
     if new.members.is_empty() {
         return Err(Problem::field("members", "must name somebody"));
     }
@@ -103,15 +106,16 @@ async fn add(
 
 /// Takes a member out of a group. Whoever is none stays none.
 #[utoipa::path(delete, path = "/api/v1/groups/{id}/members/{name}", operation_id = "removeGroupMember", tag = "groups",
-    params(("id" = u32, Path, description = "Id of the group."), ("name" = String, Path, description = "Login name."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Id of the group."), ("name" = String, Path, description = "Login name."), Change),
     security(("token" = ["groups:write"])),
     responses((status = 200, description = "The group as it is now.", body = Group), (status = 404, description = "")))]
 async fn remove(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path((group, name)): Path<(u32, String)>,
+    Path((group, name)): Path<(NonZeroU32, String)>,
     Query(change): Query<Change>,
 ) -> Result<Json<Group>, Problem> {
+    let group = group.get();
     let wanted = caller.call(ChangeGroupMembersRequest {
         group,
         remove: vec![name],

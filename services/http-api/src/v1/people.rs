@@ -161,6 +161,14 @@ async fn add(
     Query(change): Query<Change>,
     Content(new): Content<NewUser>,
 ) -> Result<Response, Problem> {
+    for (field, text) in [
+        ("password", &new.password),
+        ("password_hash", &new.password_hash),
+    ] {
+        if text.as_deref() == Some("") {
+            return Err(Problem::field(field, "may be absent, and not empty"));
+        }
+    }
     let user = DirectoryRow {
         name: new.name,
         password: new.password.unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! Tokens of this API.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -205,15 +206,16 @@ fn within(caller: &Caller, scopes: &[String]) -> Result<(), Problem> {
 
 /// Revokes a token: it is refused within seconds (`http_api.token_memory`).
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revokeToken", tag = "tokens",
-    params(("id" = u32, Path, description = "Its id."), Change),
+    params(("id" = u32, Path, minimum = 1, description = "Its id."), Change),
     security(("token" = ["tokens:write"])),
     responses((status = 200, description = "The token as it is now.", body = Token), (status = 404, description = "")))]
 async fn revoke(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u32>,
+    Path(id): Path<NonZeroU32>,
     Query(change): Query<Change>,
 ) -> Result<Json<Token>, Problem> {
+    let id = id.get();
     let wanted = caller.call(RevokeTokenRequest {
         id,
         dry_run: change.dry_run,

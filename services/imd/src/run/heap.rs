@@ -40,12 +40,14 @@ mod tests {
 
     #[test]
     fn what_is_allocated_is_seen_and_what_is_freed_is_not() {
+        // Tests beside it allocate and free a little.
+        let (size, most) = (64 << 20, 48 << 20);
         let before = live_bytes();
-        let bytes = vec![1_u8; 64 << 20];
+        let bytes = vec![1_u8; size];
         let with = live_bytes();
         drop(bytes);
         let after = live_bytes();
-        assert!(before > 0 && with >= before + (64 << 20), "{before} {with}");
-        assert!(after < with - (60 << 20), "{with} {after}");
+        assert!(before > 0 && with > before + most, "{before} {with}");
+        assert!(after < with - most, "{with} {after}");
     }
 }

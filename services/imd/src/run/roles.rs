@@ -15,7 +15,7 @@ use im_rpc::{
 use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
-use super::{Shared, blobs, store};
+use super::{Shared, blobs, msg_control, store};
 use crate::config::BadConfig;
 use crate::connect::ADMIN_ADDRESS;
 
@@ -153,8 +153,17 @@ async fn msg(assembly: &mut Assembly) -> anyhow::Result<()> {
         clients: assembly.shared.aside.clients.clone(),
         door: assembly.shared.aside.door.clone(),
     };
+    let (admin, link) = (config.admin_listen.clone(), config.link.clone());
     let msg = im_msg::Server::bind(config, deps).await?;
     assembly.note(Role::MSG.section, "client", msg.bound().listen);
+    if let Some(guard) = assembly.guard().filter(|_| !admin.is_empty()) {
+        let port = msg_control::bind(&admin, &link, guard, msg.control()).await?;
+        assembly.note(Role::MSG.section, "admin", port.local_addr());
+        // A server that drains still tells how far it is.
+        assembly.beneath("msg administration", |stop| {
+            port.run(stop, msg_control::STOP_GRACE)
+        });
+    }
     assembly.part(Role::MSG, |stop| msg.run(stop));
     Ok(())
 }
@@ -191,6 +200,7 @@ async fn http_api(assembly: &mut Assembly) -> anyhow::Result<()> {
         context: assembly.shared.context.clone(),
         db_proxy,
         secret: assembly.shared.admin_secret()?,
+        reach: assembly.shared.config.trust.hook_reach(),
     };
     let http_api = im_http_api::Server::bind(config, deps).await?;
     assembly.note(Role::HTTP_API.section, "http", http_api.bound());

@@ -253,8 +253,13 @@ fn only_those_that_accept_are_handed_out() {
     assert_eq!(table.choice(), Choice::Nobody);
     table.report(with(State::Accepting));
     assert_eq!(table.chosen(), "M1");
-    table.report(with(State::Draining));
-    assert_eq!(table.choice(), Choice::Nobody);
+    for state in [State::Draining, State::Cordoned] {
+        table.report(with(state));
+        assert_eq!(table.choice(), Choice::Nobody, "{state:?}");
+    }
+    table.report(with(State::Accepting));
+    assert_eq!(table.chosen(), "M1", "S-101: uncordoned");
+    table.report(with(State::Cordoned));
     // Another one that is full is no reason to call a draining one full.
     table.report(LoadReport {
         max_sessions: 1,

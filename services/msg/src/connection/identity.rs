@@ -23,6 +23,8 @@ pub(crate) struct Session {
     cursor: AtomicU64,
     /// The route link on which this user's messages come.
     owner: AtomicU32,
+    /// Server milliseconds of the last request, heartbeats aside.
+    active: AtomicU32,
     /// It was counted and shown to others.
     online: AtomicBool,
     /// It has ended for the rest of the server.
@@ -49,6 +51,7 @@ impl Session {
             version,
             cursor: AtomicU64::new(CommitSeq::NEVER.to_wire()),
             owner: AtomicU32::new(LinkId::NONE.0),
+            active: AtomicU32::new(0),
             online: AtomicBool::new(false),
             left: AtomicBool::new(false),
             behind: AtomicBool::new(false),
@@ -105,6 +108,16 @@ impl Session {
 
     pub(crate) fn set_owner(&self, link: LinkId) {
         self.owner.store(link.0, Ordering::Relaxed);
+    }
+
+    /// The client has asked for something at this time of the server's clock.
+    pub(crate) fn acted(&self, now: u32) {
+        self.active.store(now, Ordering::Relaxed);
+    }
+
+    /// When the client has asked for something last; the login counts, heartbeats do not.
+    pub(crate) fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_online(&self) {

@@ -65,6 +65,8 @@ pub(crate) fn frame(
         gateway.env.metrics.refused(Refusal::NotLoggedIn);
         return;
     };
+    // The connection was touched when this came.
+    session.acted(conn.last());
     let request = Request {
         gateway,
         conn,

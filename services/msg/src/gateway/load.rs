@@ -69,8 +69,10 @@ impl Reporter {
         let mut changes = self.gateway.load.subscribe();
         loop {
             let report = self.compose();
-            if report.state() == State::Draining && known.draining.is_none() {
-                known.draining = Some(report.report);
+            if wants_nobody(report.state()) {
+                known.leaving.get_or_insert(report.report);
+            } else if known.is_wanted_again() {
+                self.gateway.drain.unseen();
             }
             if link.tx.send(report).await.is_err() {
                 return;
@@ -99,7 +101,7 @@ impl Reporter {
     }
 
     fn seen(&self, report: u64, known: &mut Known) {
-        if !known.has_seen && known.draining.is_some_and(|draining| report >= draining) {
+        if !known.has_seen && known.leaving.is_some_and(|leaving| report >= leaving) {
             known.has_seen = true;
             self.gateway.drain.seen();
         }
@@ -108,8 +110,11 @@ impl Reporter {
     fn compose(&self) -> LoadReport {
         let gateway = &self.gateway;
         let public = gateway.public.borrow().clone();
-        let state = if gateway.drain.state().is_draining {
+        let drain = gateway.drain.state();
+        let state = if drain.is_draining {
             State::Draining
+        } else if drain.is_cordoned {
+            State::Cordoned
         } else if public.is_some() && gateway.db.is_up() && gateway.routes.table().is_usable() {
             State::Accepting
         } else {
@@ -131,15 +136,28 @@ impl Reporter {
             state: state as i32,
             revision: self.revision.clone(),
             report: self.last.fetch_add(1, Ordering::Relaxed) + 1,
-            confirm: state == State::Draining,
+            confirm: wants_nobody(state),
         }
     }
 }
 
-/// What one login server knows of our going away.
+/// Whether a server in this state says that nobody is to come.
+const fn wants_nobody(state: State) -> bool {
+    matches!(state, State::Draining | State::Cordoned)
+}
+
+/// What one login server knows of our wanting nobody any more.
 #[derive(Default)]
 struct Known {
     /// The first report that said so.
-    draining: Option<u64>,
+    leaving: Option<u64>,
     has_seen: bool,
+}
+
+impl Known {
+    /// People may come again; true when the login server had seen that they may not.
+    fn is_wanted_again(&mut self) -> bool {
+        self.leaving = None;
+        std::mem::take(&mut self.has_seen)
+    }
 }

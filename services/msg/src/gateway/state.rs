@@ -19,6 +19,7 @@ use super::files::{FileServers, Jobs};
 use super::inbox::Inbox;
 use super::public::Public;
 use super::routes::Routes;
+use super::shed::Sheds;
 use super::statuses::StatusJobs;
 use crate::connection::{
     Admission, CloseReason, Conn, Connections, Output, Partials, Room, UserMeters,
@@ -45,6 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) jobs: Jobs,
     pub(crate) inbox: Inbox,
     pub(crate) drain: Drain,
+    pub(crate) sheds: Sheds,
     /// What clients are told; `None` while the file that says it does not.
     pub(crate) public: watch::Sender<Option<Public>>,
     /// Load reports are due.
@@ -81,6 +83,7 @@ impl Gateway {
             queries,
             inbox,
             drain: Drain::new(),
+            sheds: Sheds::default(),
             public: watch::Sender::new(public),
             load: watch::Sender::new(0),
             foreign: Throttle::default(),

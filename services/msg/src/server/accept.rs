@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::connection::pace::Pace;
 use crate::connection::{Conn, read};
 use crate::gateway::Gateway;
+use crate::metrics::Refusal;
 
 /// Takes connections in, for ever.
 pub(super) async fn run(gateway: Arc<Gateway>, listener: TcpListener) {
@@ -51,6 +52,11 @@ async fn accept(gateway: &Gateway, listener: &TcpListener) -> io::Result<(TcpStr
 }
 
 fn take_in(gateway: &Arc<Gateway>, sock: TcpStream, remote: IpAddr) {
+    if gateway.drain.state().is_closed {
+        // It sees an end, as at a server that has gone.
+        gateway.env.metrics.refused(Refusal::Cordoned);
+        return;
+    }
     let place = match gateway.admission.admit(remote) {
         Ok(place) => place,
         Err(reason) => {

@@ -50,7 +50,8 @@ pub(super) async fn close_all(gateway: &Arc<Gateway>) {
             && let Some(conn) = open.next(gateway)
         {
             closed += 1.0;
-            if conn.step(Phase::Online, Phase::Draining) {
+            // One that is being shed waits for its messages already.
+            if conn.step(Phase::Online, Phase::Draining) || conn.phase() == Phase::Draining {
                 leaving.push((conn, Instant::now() + patience));
             } else {
                 gateway.finish(&conn, None, CloseReason::Finish);

@@ -89,7 +89,9 @@ impl Sessions {
             return None;
         }
         session.set_online();
-        login.conn.touch(self.env.now());
+        let now = self.env.now();
+        login.conn.touch(now);
+        session.acted(now);
         self.registry.insert(session.user.get(), &login.conn);
         drop(pending);
         self.n.fetch_add(1, Ordering::Relaxed);

@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
-use crate::server::{Deps, Server, ServerError};
+use crate::server::{Control, Deps, Server, ServerError};
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +66,7 @@ pub(super) use route::RoutePlayer;
 pub(super) struct Rig {
     pub(super) addr: SocketAddr,
     pub(super) gateway: Arc<Gateway>,
+    pub(super) control: Control,
     pub(super) context: Context,
     pub(super) db: DbPlayer,
     pub(super) routes: Vec<RoutePlayer>,
@@ -176,11 +177,13 @@ impl Rig {
         let server = Server::bind(config, deps).await.unwrap();
         let addr = server.bound().listen;
         let gateway = Arc::clone(&server.gateway);
+        let control = server.control();
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone()));
         Self {
             addr,
             gateway,
+            control,
             context,
             db,
             routes,

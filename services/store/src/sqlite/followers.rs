@@ -6,8 +6,8 @@ use im_order::{CommitSeq, Partition};
 use sqlx::Row as _;
 
 use super::SqliteStore;
-use super::rows::{count, number, position, signed};
-use crate::{FollowerHold, FollowerRetry, FollowerStep, FollowerStore, StoreError};
+use super::rows::{count, number, position, signed, text};
+use crate::{FollowerHold, FollowerRetry, FollowerRow, FollowerStep, FollowerStore, StoreError};
 
 const HOLD: &str = "INSERT INTO follower (name, part, epoch, position) VALUES (?, ?, 1, ?)
     ON CONFLICT (name, part) DO UPDATE SET epoch = epoch + 1 RETURNING epoch, position";
@@ -21,6 +21,15 @@ const REMOVE: &str = "DELETE FROM follower_retry WHERE name = ? AND part = ? AND
 const DUE: &str = "SELECT key, lane, due, tries, body FROM follower_retry
     WHERE name = ? AND part = ? AND lane = ? AND due <= ? ORDER BY due LIMIT ?";
 const COUNT: &str = "SELECT count(*) FROM follower_retry WHERE name = ? AND part = ?";
+const LIST: &str = "SELECT f.name, f.epoch, f.position,
+        (SELECT count(*) FROM follower_retry AS r WHERE r.name = f.name AND r.part = f.part)
+    FROM follower AS f WHERE f.part = ? ORDER BY f.name";
+const EPOCH: &str = "SELECT epoch FROM follower WHERE name = ? AND part = ?";
+const REWIND: &str = "UPDATE follower SET position = ?1, epoch = epoch + 1
+    WHERE name = ?2 AND part = ?3 RETURNING epoch";
+/// What a subscription is delivering when it is rewound does not go on.
+const DROP_OPEN: &str = "DELETE FROM delivery WHERE state = 0
+    AND subscription = (SELECT s.id FROM subscription AS s WHERE 'subscription-' || s.id = ?)";
 
 #[async_trait]
 impl FollowerStore for SqliteStore {
@@ -133,5 +142,74 @@ impl FollowerStore for SqliteStore {
             .fetch_one(&self.inner.readers)
             .await?;
         count(&row, 0)
+    }
+
+    async fn followers(&self, partition: Partition) -> Result<Vec<FollowerRow>, StoreError> {
+        let rows = sqlx::query(LIST)
+            .bind(i64::from(partition.to_wire()))
+            .fetch_all(&self.inner.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(FollowerRow {
+                    name: text(row, 0)?,
+                    epoch: count(row, 1)?,
+                    position: position(row, 2)?,
+                    retries: count(row, 3)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn follower_epoch(
+        &self,
+        name: &str,
+        partition: Partition,
+    ) -> Result<Option<u64>, StoreError> {
+        let row = sqlx::query(EPOCH)
+            .bind(name)
+            .bind(i64::from(partition.to_wire()))
+            .fetch_optional(&self.inner.readers)
+            .await?;
+        row.map(|row| count(&row, 0)).transpose()
+    }
+
+    async fn rewind_follower(
+        &self,
+        name: &str,
+        partition: Partition,
+        position: CommitSeq,
+    ) -> Result<FollowerRow, StoreError> {
+        let part = i64::from(partition.to_wire());
+        let (name, at) = (name.to_owned(), signed(position.to_wire())?);
+        self.change(move |connection| {
+            Box::pin(async move {
+                let row = sqlx::query(REWIND)
+                    .bind(at)
+                    .bind(&name)
+                    .bind(part)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                let row = row.ok_or(StoreError::NotFound { what: "follower" })?;
+                let epoch = count(&row, 0)?;
+                sqlx::query(DROP_OPEN)
+                    .bind(&name)
+                    .execute(&mut *connection)
+                    .await?;
+                let waiting = sqlx::query(COUNT)
+                    .bind(&name)
+                    .bind(part)
+                    .fetch_one(connection)
+                    .await?;
+                let retries = count(&waiting, 0)?;
+                Ok(FollowerRow {
+                    name,
+                    epoch,
+                    position,
+                    retries,
+                })
+            })
+        })
+        .await
     }
 }

@@ -172,5 +172,6 @@ pub(crate) fn migrator() -> Migrator {
             "followers",
             include_str!("../../migrations/0007_followers.sql"),
         ),
+        migration(8, "hooks", include_str!("../../migrations/0008_hooks.sql")),
     ])
 }

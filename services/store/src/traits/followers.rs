@@ -47,6 +47,19 @@ pub struct FollowerStep {
     pub remove: Vec<Bytes>,
 }
 
+/// A follower as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowerRow {
+    /// Its name.
+    pub name: String,
+    /// Of its last holder.
+    pub epoch: u64,
+    /// How far it has come.
+    pub position: CommitSeq,
+    /// How much it is to try again.
+    pub retries: u64,
+}
+
 /// Positions of followers.
 #[async_trait]
 pub trait FollowerStore: Send + Sync + 'static {
@@ -85,4 +98,32 @@ pub trait FollowerStore: Send + Sync + 'static {
     /// # Errors
     /// As every call.
     async fn count_retries(&self, name: &str, partition: Partition) -> Result<u64, StoreError>;
+
+    /// All followers of a partition by name: as many as there were ever.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn followers(&self, partition: Partition) -> Result<Vec<FollowerRow>, StoreError>;
+
+    /// Epoch of the last holder of a name; `None` where nobody has held it yet.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn follower_epoch(
+        &self,
+        name: &str,
+        partition: Partition,
+    ) -> Result<Option<u64>, StoreError>;
+
+    /// Sets the position of a follower: the next epoch begins, so that steps of its holder fail, and of a
+    /// subscription nothing is being delivered any more.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], otherwise as every call.
+    async fn rewind_follower(
+        &self,
+        name: &str,
+        partition: Partition,
+        position: CommitSeq,
+    ) -> Result<FollowerRow, StoreError>;
 }

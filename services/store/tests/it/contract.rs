@@ -13,6 +13,7 @@ mod logins;
 mod messages;
 mod meters;
 mod sessions;
+mod subscriptions;
 mod tenures;
 mod unread_model;
 
@@ -132,6 +133,16 @@ macro_rules! store_contract {
                 lists_stop_at_their_bytes_and_leave_long_bodies_out,
                 former_members_have_no_session,
                 related_users_come_from_pairs_groups_and_departments,
+            ]
+            subscriptions: [
+                a_subscription_begins_where_it_is_told_and_is_listed_until_it_is_removed,
+                there_are_so_many_subscriptions_at_most,
+                the_former_secret_stays_beside_the_new_one,
+                a_step_moves_the_position_and_keeps_deliveries,
+                a_step_under_an_old_epoch_stores_nothing,
+                so_many_ended_deliveries_stay_and_none_that_waits_goes,
+                a_delivery_that_ended_is_made_again,
+                a_follower_that_is_rewound_begins_an_epoch,
             ]
             tenures: [
                 a_log_is_taken_at_its_end_and_every_taking_is_a_later_tenure,

@@ -12,7 +12,7 @@ use crate::support::WAIT;
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -20,7 +20,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
             path: path.to_owned(),
@@ -29,31 +29,31 @@ impl Call {
         }
     }
 
-    pub(super) fn token(self, token: &str) -> Self {
+    pub(crate) fn token(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))
     }
 
-    pub(super) fn key(self, key: &str) -> Self {
+    pub(crate) fn key(self, key: &str) -> Self {
         self.header("Idempotency-Key", key)
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.raw("application/json", body.to_string().as_bytes())
     }
 
-    pub(super) fn raw(self, kind: &str, body: &[u8]) -> Self {
+    pub(crate) fn raw(self, kind: &str, body: &[u8]) -> Self {
         let mut this = self.header("Content-Type", kind);
         this.body = Some(body.to_vec());
         this
     }
 
     /// The bytes of the request.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let Self { method, path, .. } = self;
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n");
         for (name, value) in &self.headers {
@@ -66,12 +66,12 @@ impl Call {
         [text.as_bytes(), b"\r\n", &body].concat()
     }
 
-    pub(super) async fn send(&self, to: SocketAddr) -> Answer {
+    pub(crate) async fn send(&self, to: SocketAddr) -> Answer {
         send(to, &self.bytes()).await
     }
 
     /// Sends to a server that may be away, or end before it answers.
-    pub(super) async fn try_send(&self, to: SocketAddr) -> Option<Answer> {
+    pub(crate) async fn try_send(&self, to: SocketAddr) -> Option<Answer> {
         let asked = async {
             let mut stream = TcpStream::connect(to).await.ok()?;
             stream.write_all(&self.bytes()).await.ok()?;
@@ -83,7 +83,7 @@ impl Call {
     }
 
     /// Sends, and expects this status.
-    pub(super) async fn expect(&self, to: SocketAddr, status: u16) -> Answer {
+    pub(crate) async fn expect(&self, to: SocketAddr, status: u16) -> Answer {
         let answer = self.send(to).await;
         let body = String::from_utf8_lossy(&answer.body);
         assert_eq!(answer.status, status, "{self:?}: {body}");
@@ -91,16 +91,16 @@ impl Call {
     }
 }
 
-pub(super) fn get(path: &str) -> Call {
+pub(crate) fn get(path: &str) -> Call {
     Call::new("GET", path)
 }
 
-pub(super) fn post(path: &str, body: &Value) -> Call {
+pub(crate) fn post(path: &str, body: &Value) -> Call {
     Call::new("POST", path).json(body)
 }
 
 /// The kind of a problem, which its head and body must agree on.
-pub(super) fn problem(answer: &Answer) -> String {
+pub(crate) fn problem(answer: &Answer) -> String {
     let kind = answer.header("content-type");
     assert_eq!(kind, Some("application/problem+json"), "{answer:?}");
     let json = answer.json();

@@ -1,5 +1,6 @@
 //! Every status that the document promises is seen, for every endpoint, and no other.
 
+mod hooks;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,14 +57,22 @@ impl Operation {
         let path = path.replace("{id}", "999999").replace("{session}", "5");
         let path = path
             .replace("{conversation}", "group-999999")
-            .replace("{position}", "999999");
+            .replace("{position}", "999999")
+            .replace("{delivery}", "5");
         Call::new(&self.method, &format!("{path}{query}"))
+    }
+
+    /// Whether its body is a file.
+    fn takes_file(&self) -> bool {
+        self.path.ends_with(":import")
     }
 
     /// The same with one.
     fn call(&self, query: &str) -> Call {
         let call = self.bare(query);
-        if self.has_body {
+        if self.takes_file() {
+            call.raw("text/csv", b"name\nx\n")
+        } else if self.has_body {
             call.json(&json!({}))
         } else {
             call
@@ -121,8 +130,11 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     // Without a memory of tokens every request needs db-proxy.
     let fast = [
         "http_api.request_timeout=1s",
+        "http_api.import_timeout=1s",
+        "http_api.max_import=1MiB",
         "http_api.read_messages=true",
         "http_api.token_memory=0s",
+        "trust.hook_networks=[\"127.0.0.0/8\"]",
     ];
     let (mut platform, api, token) = apart(4, &fast).await;
     let document = get("/api/v1/openapi.json").expect(api, 200).await.json();
@@ -130,6 +142,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
     done(&seen, api, &token).await;
+    hooks::done(&seen, &mut platform, api, &token).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;
     refused::refused(&seen, &operations, &platform, api, &token).await;
@@ -184,6 +197,9 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
 
 /// A request whose body is read before db-proxy is asked.
 fn valid(operation: &Operation) -> Call {
+    if operation.takes_file() {
+        return operation.call("");
+    }
     let body = match (operation.method.as_str(), operation.path.as_str()) {
         (_, path) if path.ends_with("/users") => json!({"name": "x"}),
         ("PATCH", path) if path.ends_with("/users/{name}") => json!({"nick": "x"}),
@@ -198,6 +214,9 @@ fn valid(operation: &Operation) -> Call {
         ("POST", path) if path.ends_with("/messages") => {
             json!({"from": "x", "group": 1, "text": "x"})
         }
+        (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
+        (_, path) if path.ends_with("/position") => json!({"position": "0"}),
+        (_, path) if path.ends_with("/secret") => json!({}),
         (_, path) if path.ends_with("/tokens") => json!({"owner": "x", "scopes": ["users:read"]}),
         _ => Value::Null,
     };
@@ -224,6 +243,13 @@ async fn done(seen: &Seen, api: SocketAddr, token: &str) {
     call("/users", "POST", "/users?dry_run=true", ann(), 200).await;
     call("/users", "POST", "/users", ann(), 201).await;
     call("/users", "GET", "/users", none.clone(), 200).await;
+    call("/users:export", "GET", "/users:export", none.clone(), 200).await;
+    let (import, file) = (v1("/users:import"), b"name,nick\nann,Ann\n");
+    let import = Call::new("POST", &import)
+        .token(token)
+        .raw("text/csv", file);
+    import.expect(api, 200).await;
+    seen.note("POST", "/api/v1/users:import", 200);
     let one = "/users/{name}";
     call(one, "GET", "/users/ann", none.clone(), 200).await;
     call(one, "PATCH", "/users/ann", json!({"nick": "Ann"}), 200).await;

@@ -106,7 +106,7 @@ async fn nothing_is_missing_and_nothing_made_up_when_push_and_db_proxy_are_kille
 }
 
 /// Logs in once the platform lets somebody in again.
-async fn again(platform: &mut Platform) -> Terminal {
+pub(crate) async fn again(platform: &mut Platform) -> Terminal {
     let address = platform.msg_address("msg1");
     let until = Instant::now() + WAIT;
     loop {

@@ -43,8 +43,8 @@ pub(super) async fn with_webhook(
 }
 
 /// Whether a request is signed by this secret.
-pub(super) fn is_signed(heard: &Heard, secret: &str) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+pub(crate) fn is_signed(heard: &Heard, secret: impl AsRef<[u8]>) -> bool {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref());
     let (id, time) = (
         heard.header("webhook-id"),
         heard.header("webhook-timestamp"),

@@ -43,9 +43,16 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
     if conn.phase() != Phase::Fresh {
         return;
     }
+    let drain = gateway.drain.state();
+    if drain.is_closed {
+        // As by a server that is gone: after an answer some clients would not look for another one.
+        gateway.env.metrics.refused(Refusal::Cordoned);
+        gateway.finish(conn, None, CloseReason::Finish);
+        return;
+    }
     let missing = if !gateway.db.is_up() {
         Some(ResultType::RefuseReasonNoDbServer)
-    } else if gateway.drain.state().links == 0 {
+    } else if drain.links == 0 {
         Some(ResultType::RefuseReasonNoLoginServer)
     } else if !gateway.routes.table().is_usable() {
         Some(ResultType::RefuseReasonNoRouteServer)

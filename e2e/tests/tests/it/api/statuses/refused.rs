@@ -106,6 +106,42 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
         ),
         ("/tokens/{id}", "DELETE", "/tokens/999999", none()),
         (
+            "/subscriptions/{id}",
+            "GET",
+            "/subscriptions/999999",
+            none(),
+        ),
+        (
+            "/subscriptions/{id}",
+            "DELETE",
+            "/subscriptions/999999",
+            none(),
+        ),
+        (
+            "/subscriptions/{id}/secret",
+            "PUT",
+            "/subscriptions/999999/secret",
+            json!({}),
+        ),
+        (
+            "/subscriptions/{id}/deliveries",
+            "GET",
+            "/subscriptions/999999/deliveries",
+            none(),
+        ),
+        (
+            "/subscriptions/{id}/deliveries/{delivery}/redelivery",
+            "PUT",
+            "/subscriptions/999999/deliveries/5/redelivery",
+            none(),
+        ),
+        (
+            "/followers/{name}/position",
+            "PUT",
+            "/followers/nobody/position",
+            json!({"position": "0"}),
+        ),
+        (
             "/messages",
             "POST",
             "/messages",
@@ -149,6 +185,9 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
     into.expect(api, 200).await;
     let with = format!("/departments/{lab}");
     assert_eq!(call(of, "DELETE", &with, none(), 409).await, "conflict");
+    let second = crate::api::transfer::refused_beside_another(api, token).await;
+    assert_eq!(problem(&second), "conflict");
+    seen.note("POST", "/api/v1/users:import", 409);
     let group = post("/api/v1/groups", &json!({"name": "g", "members": ["u1"]})).token(token);
     let group = group.expect(api, 201).await.json()["id"].clone();
     let with = format!("/groups/{group}/owner");
@@ -186,6 +225,11 @@ pub(super) async fn in_flight(seen: &Seen, api: SocketAddr, token: &str) {
             "/api/v1/messages",
             "/api/v1/messages".to_owned(),
             json!({"from": "u1", "to": "u2", "text": "NEW"}),
+        ),
+        (
+            "/api/v1/subscriptions",
+            "/api/v1/subscriptions".to_owned(),
+            json!({"url": "https://NEW.example/"}),
         ),
         (
             "/api/v1/tokens",
@@ -238,7 +282,10 @@ pub(super) async fn refused(
             seen.expect(operation, call, api, 400).await;
         }
         if operation.has_body {
-            let (json, text) = ("application/json", "text/plain");
+            let (mut json, text) = ("application/json", "text/plain");
+            if operation.takes_file() {
+                json = "text/csv";
+            }
             for (kind, body, status) in [
                 (json, "{\"nonsense\": 1}", 422),
                 (text, "{}", 415),

@@ -7,14 +7,18 @@ const SAMPLE: usize = 64 << 10;
 
 /// A text, and what was assumed to read it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Text {
-    pub(super) text: String,
+pub struct Text {
+    /// The text, each line of which ends with `\n`.
+    pub text: String,
     /// The encoding, where nobody named it and nothing in the file does.
-    pub(super) guess: Option<&'static str>,
+    pub guess: Option<&'static str>,
 }
 
 /// The encoding that a label such as `gbk` or `windows-1252` names.
-pub(super) fn encoding(label: &str) -> Result<&'static Encoding, String> {
+///
+/// # Errors
+/// There is no such encoding.
+pub fn encoding(label: &str) -> Result<&'static Encoding, String> {
     Encoding::for_label(label.as_bytes()).ok_or_else(|| {
         format!(
             "there is no encoding {label:?}; known are utf-8, utf-16le, utf-16be, gb18030, big5, \
@@ -25,7 +29,10 @@ pub(super) fn encoding(label: &str) -> Result<&'static Encoding, String> {
 
 /// Reads bytes: by a mark at their beginning, as the encoding that was named, as UTF-8, or as what they
 /// can only be. Every end of a line becomes `\n`.
-pub(super) fn decode(bytes: &[u8], named: Option<&'static Encoding>) -> Result<Text, String> {
+///
+/// # Errors
+/// They are no text of that encoding, or of none that can be told.
+pub fn decode(bytes: &[u8], named: Option<&'static Encoding>) -> Result<Text, String> {
     let (encoding, guess) = match (Encoding::for_bom(bytes), named) {
         (Some((marked, _)), _) => (marked, false),
         (None, Some(named)) => (named, false),
@@ -35,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], named: Option<&'static Encoding>) -> Result<T
     let (text, _, malformed) = encoding.decode(bytes);
     if malformed {
         return Err(format!(
-            "the file is no {}: name its encoding with --encoding",
+            "the file is no {}: name its encoding with --encoding, over HTTP as charset of Content-Type",
             encoding.name()
         ));
     }
@@ -96,7 +103,8 @@ fn not_utf8(bytes: &[u8]) -> String {
     let byte = rest.first().copied().unwrap_or_default();
     format!(
         "line {line} has the byte 0x{byte:02X}, which is no UTF-8: save the file as UTF-8, or name its \
-         encoding, such as --encoding windows-1252 or --encoding gb18030"
+         encoding, such as --encoding windows-1252 or --encoding gb18030, over HTTP as charset of \
+         Content-Type"
     )
 }
 

@@ -8,9 +8,11 @@ use super::columns::Column;
 
 /// A line that cannot be imported.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadLine {
-    pub(super) line: u32,
-    pub(super) message: String,
+pub struct BadLine {
+    /// Its number in the file, from 1; 0 where nobody knows.
+    pub line: u32,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 impl BadLine {
@@ -21,7 +23,9 @@ impl BadLine {
         }
     }
 
-    pub(super) fn into_error(self) -> ImportError {
+    /// As a report of an import has it.
+    #[must_use]
+    pub fn into_error(self) -> ImportError {
         ImportError {
             line: self.line,
             message: self.message,
@@ -31,11 +35,11 @@ impl BadLine {
 
 /// How values are understood.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub struct Reading {
     /// What looks like a hash in `password` is a password.
-    pub(super) clear_passwords: bool,
+    pub clear_passwords: bool,
     /// Paths of departments by their ids in a TeamTalk table.
-    pub(super) departments: HashMap<u32, String>,
+    pub departments: HashMap<u32, String>,
 }
 
 /// What a database writes where there is nothing.
@@ -180,7 +184,8 @@ fn salted(password: &str, salt: &str) -> Result<String, String> {
 
 /// Refuses what looks like a hash.
 fn check_clear(password: &str) -> Result<(), String> {
-    let way_out = "if it is the password itself, say --clear-passwords";
+    let way_out =
+        "if it is the password itself, say so: --clear-passwords, over HTTP clear_passwords=true";
     if is_hex(password, 32) {
         return Err(format!(
             "password looks like an MD5 hash: with the column salt of a TeamTalk table beside it it is \

@@ -21,6 +21,9 @@ pub(super) fn rows(text: &str, reading: &Reading) -> Result<Vec<DirectoryRow>, V
             let line = error.location().map_or(0, |location| location.line());
             vec![BadLine::new(line, error.to_string())]
         })?;
+    if people.is_empty() {
+        return Err(vec![BadLine::new(1, "the file is empty")]);
+    }
     let mut rows = Vec::with_capacity(people.len());
     let mut bad = Vec::new();
     for person in &people {
@@ -97,6 +100,9 @@ mod tests {
     fn text_that_is_no_list_of_people_is_told() {
         assert_eq!(rows("name: ann\n").unwrap_err().len(), 1);
         assert_eq!(rows("- name: [").unwrap_err().len(), 1);
+        for nothing in ["", "null", "[]", "# nobody\n"] {
+            assert_eq!(rows(nothing).unwrap_err()[0].message, "the file is empty");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::csv_file::{TableRow, table};
 use super::row::BadLine;
+use super::table::{TableRow, table};
 
 /// Departments above one another.
 const MAX_DEPTH: usize = 16;
@@ -14,7 +14,10 @@ const NAMES: [&str; 2] = ["departname", "name"];
 const PARENTS: [&str; 2] = ["parentid", "parent"];
 
 /// Reads the table.
-pub(super) fn paths(text: &str) -> Result<HashMap<u32, String>, Vec<BadLine>> {
+///
+/// # Errors
+/// Its bad lines.
+pub fn paths(text: &str) -> Result<HashMap<u32, String>, Vec<BadLine>> {
     let (heading, rows) = table(text)?;
     let place = |names: &[&str]| {
         let found = heading

@@ -1,0 +1,95 @@
+//! The API held against its own document by schemathesis, which `SCHEMATHESIS` names: it makes requests
+//! from the document, right and wrong ones, and judges every answer by it. `make test` installs it and
+//! runs this.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::calls::{get, post};
+use super::whole;
+
+/// What the requests are made from: the same number makes the same ones.
+const SEED: u32 = 1;
+/// How long a run makes requests, seconds; those of `make torture` are three long ones.
+const SECONDS: u32 = 120;
+const LONG: [(u32, u32); 3] = [(2, 600), (3, 600), (4, 600)];
+/// What a run may take besides: to read the document, and to say what it found.
+const BESIDES: Duration = Duration::from_secs(30);
+
+/// Every answer is one that the document names, of its form; what the document forbids is refused, and what
+/// it allows is not; nothing is a server's fault. All checks of schemathesis but those named here.
+#[tokio::test]
+#[ignore = "needs schemathesis: make test"]
+async fn every_answer_is_one_that_the_document_names() {
+    let rates = [
+        "http_api.token_rate={burst=10000, per_minute=60000}",
+        "http_api.address_rate={burst=10000, per_minute=60000}",
+        "http_api.read_messages=true",
+    ];
+    let (_platform, api, token) = whole(3, &rates).await;
+    let group = json!({"name": "The team", "owner": "u1", "members": ["u2"]});
+    post("/api/v1/groups", &group)
+        .token(&token)
+        .expect(api, 201)
+        .await;
+    let text = json!({"from": "u1", "to": "u2", "text": "hello"});
+    post("/api/v1/messages", &text)
+        .token(&token)
+        .expect(api, 201)
+        .await;
+
+    let schemathesis = std::env::var_os("SCHEMATHESIS").expect("SCHEMATHESIS names the program");
+    let runs = match std::env::var_os("IM_TORTURE") {
+        Some(_) => LONG.to_vec(),
+        None => vec![(SEED, SECONDS)],
+    };
+    for (seed, seconds) in runs {
+        let mut run = Command::new(&schemathesis);
+        run.args(["--no-color", "--config-file", CONFIG, "run"]);
+        run.arg(format!("http://{api}/api/v1/openapi.json"));
+        run.args(["--header", &format!("Authorization: Bearer {token}")]);
+        run.args([
+            "--seed",
+            &seed.to_string(),
+            "--max-time",
+            &seconds.to_string(),
+        ]);
+        run.args(ALWAYS);
+        let limit = Duration::from_secs(seconds.into()) + BESIDES;
+        judged(run, limit).await;
+    }
+    get("/api/v1/version").expect(api, 200).await;
+}
+
+/// What is expected beyond what schemathesis does by itself, and why.
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contract/schemathesis.toml");
+
+const ALWAYS: [&str; 5] = [
+    "--checks=all",
+    "--generation-database=none",
+    "--continue-on-failure",
+    // The run would revoke its own token, and be refused everything from then on.
+    "--exclude-operation-id=revokeToken",
+    "--request-timeout=10",
+];
+
+/// Runs it in a folder of its own, and shows what it printed unless it was content.
+async fn judged(mut run: Command, limit: Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    run.env_clear().env("PATH", path).env("HOME", folder.path());
+    run.current_dir(folder.path()).kill_on_drop(true);
+    run.stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let end = timeout(limit, run.output()).await;
+    let end = end.expect("it did not end in time").unwrap();
+    let said = String::from_utf8_lossy(&end.stdout);
+    let errors = String::from_utf8_lossy(&end.stderr);
+    assert!(end.status.success(), "{}\n{said}\n{errors}", end.status);
+    assert!(said.contains("passed"), "{said}");
+}

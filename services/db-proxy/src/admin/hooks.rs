@@ -1,0 +1,423 @@
+//! Subscriptions: made, listed, signed with another secret, removed; their deliveries; positions of followers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Uri;
+use im_core::time::UnixSeconds;
+use im_order::{CommitSeq, Partition};
+use im_proto_rpc::v1::{
+    CreateSubscriptionRequest, CreatedSubscription, DeliverAgainRequest, DeliveryList,
+    DeliveryRecord, FollowerList, FollowerRecord, GetSubscriptionRequest, ListDeliveriesRequest,
+    RemoveSubscriptionRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest,
+    SubscriptionList, SubscriptionRecord,
+};
+use im_store::{DeliveryState, FollowerRow, NewSubscription, SubscriptionRow};
+use rand::RngCore as _;
+use serde_json::json;
+
+use super::cursor::{List, Listed};
+use super::notes::Changed;
+use super::pages::{Limits, Page};
+use super::tokens::text;
+use super::{AdminError, AdminService};
+use crate::delivery::{record as delivery_record, state};
+
+/// Deliveries in one answer: the default, and the most.
+const LIMITS: Limits = Limits {
+    default: 100,
+    most: 1_000,
+};
+
+/// Kinds of events that there are.
+const KINDS: [&str; 1] = ["message.stored"];
+
+/// Longest URL, bytes.
+const MAX_URL: usize = 2_048;
+
+/// Groups and senders of one subscription, each.
+const MAX_NAMED: usize = 64;
+
+/// Longest time for which two secrets sign, seconds.
+const MAX_OVERLAP: u32 = 7 * 86_400;
+
+impl AdminService {
+    pub(super) async fn make_subscription(
+        &self,
+        request: CreateSubscriptionRequest,
+    ) -> Result<CreatedSubscription, AdminError> {
+        url(&request.url)?;
+        text("label", &request.label, 0)?;
+        let end = self.log_end()?;
+        let start = request.position.map_or(end, CommitSeq::from_wire);
+        within_log(start, end)?;
+        let made_by = self.call.as_ref().map(|call| call.caller.actor.clone());
+        let secret = secret();
+        let new = NewSubscription {
+            url: request.url,
+            label: request.label,
+            kinds: kinds(request.kinds)?,
+            groups: named("groups", request.groups)?,
+            senders: named("senders", request.senders)?,
+            secret: secret.clone(),
+            created: UnixSeconds::now(),
+            made_by: made_by.unwrap_or_default(),
+        };
+        let row = SubscriptionRow {
+            id: 0,
+            subscription: new.clone(),
+            former: None,
+            epoch: 1,
+            position: start,
+        };
+        let answer = CreatedSubscription {
+            subscription: Some(record(row, end)),
+            secret: String::new(),
+        };
+        if request.dry_run {
+            return Ok(answer);
+        }
+        let changed = Changed::new_of("subscription")
+            .after(json!({
+                "url": new.url,
+                "label": new.label,
+                "kinds": new.kinds,
+                "groups": new.groups,
+                "senders": new.senders,
+            }))
+            .answer(&answer);
+        let most = self.config.administration.subscriptions;
+        let store = self.noting(changed);
+        let id = store.create_subscription(&new, Partition::ONLY, start, most);
+        let id = id.await?;
+        let made = answer.subscription;
+        Ok(CreatedSubscription {
+            subscription: made.map(|made| SubscriptionRecord { id, ..made }),
+            secret,
+        })
+    }
+
+    pub(super) async fn all_subscriptions(&self) -> Result<SubscriptionList, AdminError> {
+        let end = self.log_end()?;
+        let rows = self.store.subscriptions(Partition::ONLY).await?;
+        Ok(SubscriptionList {
+            subscriptions: rows.into_iter().map(|row| record(row, end)).collect(),
+        })
+    }
+
+    pub(super) async fn one_subscription(
+        &self,
+        request: GetSubscriptionRequest,
+    ) -> Result<SubscriptionRecord, AdminError> {
+        let row = self.subscription(request.id).await?;
+        Ok(record(row, self.log_end()?))
+    }
+
+    pub(super) async fn rotate_secret(
+        &self,
+        request: RotateSubscriptionSecretRequest,
+    ) -> Result<CreatedSubscription, AdminError> {
+        if request.overlap > MAX_OVERLAP {
+            return Err(AdminError::Invalid(format!(
+                "two secrets sign for at most {MAX_OVERLAP} s, not {}",
+                request.overlap
+            )));
+        }
+        let row = self.subscription(request.id).await?;
+        let until = UnixSeconds::now().saturating_add(request.overlap);
+        let changed = SubscriptionRecord {
+            former_until: until.get(),
+            ..record(row, self.log_end()?)
+        };
+        if request.dry_run {
+            return Ok(CreatedSubscription {
+                subscription: Some(changed),
+                secret: String::new(),
+            });
+        }
+        let secret = secret();
+        let note = Changed::of(target(request.id))
+            .after(json!({ "secret": "another", "former_until": until.get() }));
+        let store = self.noting(note);
+        store
+            .set_subscription_secret(request.id, &secret, until)
+            .await?;
+        Ok(CreatedSubscription {
+            subscription: Some(changed),
+            secret,
+        })
+    }
+
+    pub(super) async fn end_subscription(
+        &self,
+        request: RemoveSubscriptionRequest,
+    ) -> Result<SubscriptionRecord, AdminError> {
+        let row = self.subscription(request.id).await?;
+        let gone = record(row, self.log_end()?);
+        if request.dry_run {
+            return Ok(gone);
+        }
+        let note = Changed::of(target(request.id))
+            .before(json!({ "url": gone.url, "position": gone.position }));
+        self.noting(note).remove_subscription(request.id).await?;
+        Ok(gone)
+    }
+
+    pub(super) async fn list_deliveries_of(
+        &self,
+        request: ListDeliveriesRequest,
+    ) -> Result<DeliveryList, AdminError> {
+        self.subscription(request.subscription).await?;
+        let limit = LIMITS.of(request.limit);
+        let (of, in_state) = (request.subscription.to_string(), request.state.to_string());
+        let filters = [of.as_str(), in_state.as_str()];
+        let listed = Listed {
+            list: List::Deliveries,
+            filters: &filters,
+        };
+        let before = self.cursors.read(listed, &request.cursor)?;
+        let before = before.map_or(u64::MAX, |at| u64::try_from(at).unwrap_or(u64::MAX));
+        let wanted = state(request.state());
+        let rows = self
+            .store
+            .deliveries(request.subscription, wanted, before, limit + 1);
+        let mut page = Page::new(limit);
+        for row in rows.await? {
+            if !page.takes(row.id.into(), delivery_record(row)) {
+                break;
+            }
+        }
+        let (deliveries, next) = self.end_page(listed, page);
+        Ok(DeliveryList { deliveries, next })
+    }
+
+    /// One that is to be made again already stays so.
+    pub(super) async fn deliver_once_more(
+        &self,
+        request: DeliverAgainRequest,
+    ) -> Result<DeliveryRecord, AdminError> {
+        let DeliverAgainRequest {
+            subscription,
+            delivery,
+            dry_run,
+        } = request;
+        self.subscription(subscription).await?;
+        let next = delivery.saturating_add(1);
+        let rows = self.store.deliveries(subscription, None, next, 1).await?;
+        let row = rows.into_iter().find(|row| row.id == delivery);
+        let mut row = row.ok_or_else(|| {
+            AdminError::NotFound(format!(
+                "subscription {subscription} has no delivery {delivery}"
+            ))
+        })?;
+        let is_open = || AdminError::Refused(format!("delivery {delivery} is being made"));
+        if row.state == DeliveryState::Open {
+            return Err(is_open());
+        }
+        row.state = DeliveryState::Again;
+        if dry_run {
+            return Ok(delivery_record(row));
+        }
+        let note = Changed::of(target(subscription)).after(json!({ "deliver_again": delivery }));
+        let store = self.noting(note);
+        if !store.deliver_again(subscription, delivery).await? {
+            return Err(is_open());
+        }
+        Ok(delivery_record(row))
+    }
+
+    pub(super) async fn all_followers(&self) -> Result<FollowerList, AdminError> {
+        let end = self.log_end()?;
+        let rows = self.store.followers(Partition::ONLY).await?;
+        Ok(FollowerList {
+            followers: rows.into_iter().map(|row| follower(row, end)).collect(),
+        })
+    }
+
+    pub(super) async fn rewind(
+        &self,
+        request: RewindFollowerRequest,
+    ) -> Result<FollowerRecord, AdminError> {
+        let end = self.log_end()?;
+        let position = CommitSeq::from_wire(request.position);
+        within_log(position, end)?;
+        let rows = self.store.followers(Partition::ONLY).await?;
+        let row = rows.into_iter().find(|row| row.name == request.name);
+        let row = row.ok_or_else(|| {
+            AdminError::NotFound(format!("there is no follower {:?}", request.name))
+        })?;
+        if request.dry_run {
+            return Ok(follower(FollowerRow { position, ..row }, end));
+        }
+        let note = Changed::of(format!("follower {}", row.name))
+            .before(json!({ "position": row.position.to_wire() }))
+            .after(json!({ "position": request.position }));
+        let store = self.noting(note);
+        let rewound = store.rewind_follower(&row.name, Partition::ONLY, position);
+        Ok(follower(rewound.await?, end))
+    }
+
+    /// Where the log ends; it is not known yet in the first moments of a process.
+    fn log_end(&self) -> Result<CommitSeq, AdminError> {
+        let unknown = || AdminError::Unavailable("the end of the log is not known yet".to_owned());
+        self.publisher.position().ok_or_else(unknown)
+    }
+
+    async fn subscription(&self, id: u32) -> Result<SubscriptionRow, AdminError> {
+        let rows = self.store.subscriptions(Partition::ONLY).await?;
+        let found = rows.into_iter().find(|row| row.id == id);
+        found.ok_or_else(|| AdminError::NotFound(format!("there is no subscription {id}")))
+    }
+}
+
+fn target(subscription: u32) -> String {
+    format!("subscription {subscription}")
+}
+
+fn record(row: SubscriptionRow, end: CommitSeq) -> SubscriptionRecord {
+    let SubscriptionRow {
+        id,
+        subscription,
+        former,
+        epoch: _,
+        position,
+    } = row;
+    let now = UnixSeconds::now();
+    let former = former.map(|(_, until)| until).filter(|until| *until > now);
+    SubscriptionRecord {
+        id,
+        url: subscription.url,
+        label: subscription.label,
+        kinds: subscription.kinds,
+        groups: subscription.groups,
+        senders: subscription.senders,
+        created: subscription.created.get(),
+        made_by: subscription.made_by,
+        former_until: former.map_or(0, UnixSeconds::get),
+        position: position.to_wire(),
+        end: end.to_wire(),
+    }
+}
+
+fn follower(row: FollowerRow, end: CommitSeq) -> FollowerRecord {
+    FollowerRecord {
+        name: row.name,
+        position: row.position.to_wire(),
+        end: end.to_wire(),
+        retries: row.retries,
+    }
+}
+
+fn within_log(position: CommitSeq, end: CommitSeq) -> Result<(), AdminError> {
+    if position > end {
+        return Err(AdminError::Invalid(format!(
+            "position {position} lies beyond the log, which ends at {end}"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether requests can be sent there as far as the text says.
+fn url(text: &str) -> Result<(), AdminError> {
+    let wrong = |why: &str| Err(AdminError::Invalid(format!("the URL {why}")));
+    if text.len() > MAX_URL {
+        return wrong("is longer than 2,048 bytes");
+    }
+    if text.contains('#') {
+        return wrong("has a fragment, which is never sent");
+    }
+    let Ok(uri) = text.parse::<Uri>() else {
+        return wrong("cannot be read");
+    };
+    let host = uri.host().unwrap_or("");
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || host.is_empty() {
+        return wrong("must be http://HOST/… or https://HOST/…");
+    }
+    if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return wrong("names a user: requests are signed instead");
+    }
+    Ok(())
+}
+
+fn kinds(mut wanted: Vec<String>) -> Result<Vec<String>, AdminError> {
+    if wanted.is_empty() {
+        return Ok(KINDS.map(str::to_owned).into());
+    }
+    wanted.sort();
+    wanted.dedup();
+    match wanted.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+        None => Ok(wanted),
+        Some(odd) => Err(AdminError::Invalid(format!(
+            "there is no kind of event {odd:?}, there are {}",
+            KINDS.join(", ")
+        ))),
+    }
+}
+
+fn named(what: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, AdminError> {
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() > MAX_NAMED || ids.first() == Some(&0) {
+        return Err(AdminError::Invalid(format!(
+            "a subscription names at most {MAX_NAMED} {what}, by ids from 1"
+        )));
+    }
+    Ok(ids)
+}
+
+/// 256 random bits, as Standard Webhooks writes secrets.
+fn secret() -> String {
+    let mut bytes = [0_u8; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("whsec_{}", STANDARD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_one_that_requests_can_go_to() {
+        for good in [
+            "https://hooks.example.com",
+            "http://127.0.0.1:8080/im?a=b",
+            "https://[::1]/x",
+        ] {
+            assert!(url(good).is_ok(), "{good}");
+        }
+        let long = format!("https://a.example/{}", "x".repeat(MAX_URL));
+        for bad in [
+            "",
+            "hooks.example.com",
+            "/path",
+            "ftp://a.example/",
+            "https:///x",
+            "https://ann:secret@a.example/",
+            "https://a.example/#x",
+            "http://a b/",
+            &long,
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+        let longest = "https://a.example/".len();
+        let longest = format!("https://a.example/{}", "x".repeat(MAX_URL - longest));
+        assert!(url(&longest).is_ok());
+    }
+
+    #[test]
+    fn kinds_are_known_and_ids_are_few() {
+        assert_eq!(kinds(Vec::new()).unwrap(), ["message.stored"]);
+        assert!(kinds(vec!["message.sent".to_owned()]).is_err());
+        assert_eq!(named("groups", vec![7, 3, 7]).unwrap(), [3, 7]);
+        assert!(named("groups", vec![0]).is_err());
+        let ids = |most| (1..=most).collect::<Vec<u32>>();
+        assert!(named("groups", ids(64)).is_ok() && named("groups", ids(65)).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_one_of_standard_webhooks() {
+        let (first, second) = (secret(), secret());
+        assert_ne!(first, second);
+        let bytes = STANDARD.decode(first.strip_prefix("whsec_").unwrap());
+        assert_eq!(bytes.unwrap().len(), 32);
+    }
+}

@@ -1,0 +1,31 @@
+//! Calls about subscriptions.
+
+use im_proto_rpc::v1::follow_call::Call;
+use im_proto_rpc::v1::follow_item::Item;
+use im_proto_rpc::v1::{HookList, HookStep, HookStepped, HooksOf};
+
+use super::{Calls, Ended, unexpected};
+
+impl Calls {
+    /// All subscriptions, and where the log ends; for whoever holds the name `subscriptions`.
+    ///
+    /// # Errors
+    /// The link does not serve any more.
+    pub async fn hooks(&self) -> Result<HookList, Ended> {
+        match self.ask(Call::Hooks(HooksOf {})).await? {
+            Item::Hooks(list) => Ok(list),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Stores how far a subscription has come, with 4 deliveries at most; returns when that is stored.
+    ///
+    /// # Errors
+    /// The link does not serve any more.
+    pub async fn hook_step(&self, step: HookStep) -> Result<HookStepped, Ended> {
+        match self.ask(Call::Hook(step)).await? {
+            Item::Hook(stepped) => Ok(stepped),
+            other => Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Which messages a subscription is about, and how they are told.
+//!
+//! Pure.
+
+use im_codec::text::TextCipher;
+use im_core::{Conversation, GroupId, Peer, UserId};
+use im_proto_rpc::v1::{Hook, LiveMessage};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::notice::Kind;
+
+/// The kind of event that a stored message is.
+const STORED: &str = "message.stored";
+
+/// What a subscription is about.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    is_about_messages: bool,
+    /// Sorted; none = all.
+    groups: Vec<u32>,
+    senders: Vec<u32>,
+}
+
+impl Filter {
+    pub(super) fn of(hook: &Hook) -> Self {
+        let sorted = |ids: &[u32]| {
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            ids
+        };
+        Self {
+            is_about_messages: hook.kinds.iter().any(|kind| kind == STORED),
+            groups: sorted(&hook.groups),
+            senders: sorted(&hook.senders),
+        }
+    }
+
+    /// Whether the subscription is about this message.
+    pub(super) fn matches(&self, message: &LiveMessage) -> bool {
+        let of_sender =
+            self.senders.is_empty() || self.senders.binary_search(&message.from).is_ok();
+        let of_group = self.groups.is_empty()
+            || (is_grouped(message) && self.groups.binary_search(&message.to).is_ok());
+        self.is_about_messages && of_sender && of_group
+    }
+}
+
+const fn is_grouped(message: &LiveMessage) -> bool {
+    message.msg_type & 0x10 != 0
+}
+
+/// An event as receivers read it.
+#[derive(Serialize)]
+struct Event {
+    r#type: &'static str,
+    position: String,
+    conversation: String,
+    id: u32,
+    sender: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<u32>,
+    kind: &'static str,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// A stored message as JSON, with its text if there is something to read it by; `None` for a message without a
+/// conversation, which the log does not have.
+pub(super) fn stored(message: &LiveMessage, cipher: Option<&TextCipher>) -> Option<String> {
+    let sender = UserId::from_wire(message.from)?;
+    let peer = if is_grouped(message) {
+        Peer::Group(GroupId::from_wire(message.to)?)
+    } else {
+        Peer::User(UserId::from_wire(message.to)?)
+    };
+    let (receiver, group) = match peer {
+        Peer::User(user) => (Some(user.get()), None),
+        Peer::Group(group) => (None, Some(group.get())),
+    };
+    let conversation = match Conversation::of(sender, peer)? {
+        Conversation::Pair(low, high) => format!("users-{}-{}", low.get(), high.get()),
+        Conversation::Group(group) => format!("group-{}", group.get()),
+    };
+    let kind = Kind::of(message.msg_type);
+    let cipher = cipher.filter(|_| kind == Some(Kind::Text) && !message.data.is_empty());
+    let text = cipher.and_then(|cipher| cipher.decrypt(&message.data).ok());
+    let event = Event {
+        r#type: STORED,
+        position: message.seq.to_string(),
+        conversation,
+        id: message.msg_id,
+        sender: sender.get(),
+        receiver,
+        group,
+        kind: match kind {
+            Some(Kind::Text) => "text",
+            Some(Kind::Voice) => "voice",
+            None => "other",
+        },
+        time: Timestamp::from_second(message.time.into())
+            .ok()?
+            .to_string(),
+        text: text.map(|text| String::from_utf8_lossy(&text).into_owned()),
+    };
+    serde_json::to_string(&event).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use im_codec::text::DEFAULT_KEY;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn live(from: u32, to: u32, msg_type: u32) -> LiveMessage {
+        LiveMessage {
+            seq: 9,
+            msg_id: 4,
+            from,
+            to,
+            msg_type,
+            ..LiveMessage::default()
+        }
+    }
+
+    fn filter(groups: &[u32], senders: &[u32]) -> Filter {
+        Filter::of(&Hook {
+            kinds: vec!["message.stored".to_owned()],
+            groups: groups.to_vec(),
+            senders: senders.to_vec(),
+            ..Hook::default()
+        })
+    }
+
+    #[test]
+    fn a_subscription_is_about_groups_and_senders_that_it_names() {
+        let (to_user, to_group) = (live(1, 7, 1), live(1, 7, 0x11));
+        assert!(filter(&[], &[]).matches(&to_user) && filter(&[], &[]).matches(&to_group));
+        let group = filter(&[9, 7], &[]);
+        assert!(group.matches(&to_group));
+        assert!(!group.matches(&to_user), "user 7 is no group");
+        assert!(!group.matches(&live(1, 8, 0x11)));
+        let sender = filter(&[], &[3, 1]);
+        assert!(sender.matches(&to_user) && !sender.matches(&live(2, 1, 1)));
+        assert!(!filter(&[7], &[2]).matches(&to_group), "both must hold");
+        assert!(
+            !Filter::of(&Hook::default()).matches(&to_user),
+            "of no kind"
+        );
+    }
+
+    #[test]
+    fn an_event_says_where_a_message_is_and_its_text_only_where_that_is_wanted() {
+        let cipher = TextCipher::new(DEFAULT_KEY);
+        let text = LiveMessage {
+            data: cipher.encrypt("hello \"you\"".as_bytes()).unwrap().into(),
+            ..live(2, 1, 1)
+        };
+        let json = |it: Option<String>| serde_json::from_str::<Value>(&it.unwrap()).unwrap();
+        let expected = json!({
+            "type": "message.stored", "position": "9", "conversation": "users-1-2", "id": 4,
+            "sender": 2, "receiver": 1, "kind": "text", "time": "1970-01-01T00:00:00Z",
+        });
+        assert_eq!(json(stored(&text, None)), expected);
+        let with_text = json(stored(&text, Some(&cipher)));
+        assert_eq!(with_text["text"], "hello \"you\"");
+        let voice = json(stored(&live(2, 7, 0x12), Some(&cipher)));
+        assert_eq!(
+            (&voice["kind"], &voice["conversation"], &voice["group"]),
+            (&json!("voice"), &json!("group-7"), &json!(7))
+        );
+        assert_eq!(voice["text"], Value::Null);
+        let left_out = json(stored(&live(2, 1, 1), Some(&cipher)));
+        assert_eq!(left_out["text"], Value::Null, "its body was too long");
+        assert_eq!(stored(&live(0, 1, 1), None), None);
+    }
+}
