@@ -188,14 +188,14 @@ fn bucket(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
     })
 }
 
-/// The way to the providers of push.
+/// The way to the providers of push, and to who subscribed.
 fn providers(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
     let section = cluster.section(role)?;
     let said = &section.optional?.push;
-    let ports: Vec<_> = push::ports(said).into_iter().map(tcp).collect();
-    (!ports.is_empty()).then(|| NetworkPolicyEgressRule {
+    let ports = push::ports(said).into_iter().map(tcp);
+    (role == Role::PUSH).then(|| NetworkPolicyEgressRule {
         to: some(blocks(&said.provider_cidrs)),
-        ports: Some(ports),
+        ports: Some(ports.collect()),
     })
 }
 

@@ -20,6 +20,8 @@ const UID: i64 = 65532;
 const SAFE_VOLUMES: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 /// Mode of the files of a Secret: readable by the group of the pod only.
 pub(crate) const MODE: i32 = 0o440;
+/// Volumes before that of `/tmp` at most: those of all operators have the same order.
+const PLACE_OF_TMP: usize = 2;
 /// Seconds that pods without a drain have to stop.
 const GRACE: i32 = 30;
 
@@ -260,7 +262,8 @@ fn mounts(cluster: &Resolved, role: Role) -> Value {
         let path = format!("/run/imcluster/{}", secret.volume);
         mounts.push(json!({"name": secret.volume, "mountPath": path, "readOnly": true}));
     }
-    mounts.push(json!({"name": "tmp", "mountPath": "/tmp"}));
+    let tmp = json!({"name": "tmp", "mountPath": "/tmp"});
+    mounts.insert(PLACE_OF_TMP.min(mounts.len()), tmp);
     if has_data(role) {
         mounts.push(json!({"name": "data", "mountPath": DATA_DIR}));
     }
@@ -282,7 +285,8 @@ fn volumes(cluster: &Resolved, role: Role) -> Value {
             "secret": {"secretName": secret.name, "defaultMode": MODE},
         }));
     }
-    volumes.push(json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}));
+    let tmp = json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}});
+    volumes.insert(PLACE_OF_TMP.min(volumes.len()), tmp);
     let is_ephemeral = spec.database.storage().kind == StorageType::Ephemeral;
     if role == Role::DB_PROXY && is_ephemeral || shares_blobs(cluster, role) {
         volumes.push(json!({"name": "data", "emptyDir": {}}));

@@ -9,9 +9,6 @@ use toml::Value;
 use crate::network::{HTTPS, port_of};
 use crate::references::Reference;
 
-/// Where Google's accounts give tokens, whatever FCM's own URL is.
-const GOOGLE_ACCOUNTS: i32 = HTTPS;
-
 /// Configuration keys that are the operator's whether a provider is configured or not.
 pub(crate) const RESERVED: &[&str] = &[
     "push.webhook.url",
@@ -82,9 +79,11 @@ pub(crate) fn references(push: &Push) -> Vec<Reference> {
     [webhook, apns, fcm, trust].into_iter().flatten().collect()
 }
 
-/// The ports at which the providers that are named are reached.
+/// The ports at which the providers that are named are reached, and that of HTTPS: at it are receivers that
+/// subscribed over the HTTP API, whose URLs nobody knows before, and Google's accounts, which give tokens for
+/// FCM.
 pub(crate) fn ports(push: &Push) -> BTreeSet<i32> {
-    let mut ports = BTreeSet::new();
+    let mut ports = BTreeSet::from([HTTPS]);
     if !push.webhook.secret_name.is_empty() {
         ports.extend(port_of(&push.webhook.url));
     }
@@ -93,7 +92,6 @@ pub(crate) fn ports(push: &Push) -> BTreeSet<i32> {
     }
     if !push.fcm.secret_name.is_empty() {
         ports.extend(port_of(&push.fcm.url));
-        ports.insert(GOOGLE_ACCOUNTS);
     }
     ports
 }

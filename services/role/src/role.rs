@@ -83,6 +83,10 @@ pub enum Service {
 
 /// How a role runs in a cluster.
 #[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says of a role whether it has something that others have not"
+)]
 pub struct Kubernetes {
     /// What runs its pods.
     pub workload: Workload,

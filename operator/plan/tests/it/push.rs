@@ -111,12 +111,15 @@ fn it_follows_the_log_and_who_is_online_and_has_no_service() {
 }
 
 #[test]
-fn policies_let_it_out_to_its_providers_alone() {
+fn policies_let_it_out_to_its_providers_and_to_https_alone() {
     let egress = |said: Value| -> Vec<Value> {
         let policy = child(&with(said), "NetworkPolicy", "demo-push").unwrap();
         policy["spec"]["egress"].as_array().unwrap().clone()
     };
-    let inside = egress(json!({}));
+    // With no provider, it still delivers to who subscribed over the HTTP API.
+    let mut inside = egress(json!({}));
+    let https = json!({"ports": [{"port": 443, "protocol": "TCP"}]});
+    assert_eq!(inside.pop(), Some(https));
     let ways = |said: Value| -> Vec<Value> {
         let mut found = egress(said);
         found.retain(|rule| !inside.contains(rule));
@@ -133,7 +136,7 @@ fn policies_let_it_out_to_its_providers_alone() {
     let mut narrow = json!({"webhook": webhook});
     narrow["providerCidrs"] = json!(["192.0.2.0/24"]);
     let to = json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}]);
-    assert_eq!(ways(narrow), [json!({"to": to, "ports": ports(&[80])})]);
+    assert_eq!(ways(narrow), [json!({"to": to, "ports": ports(&[80, 443])})]);
     let fcm = json!({"secretName": "google", "url": "http://127.0.0.1:9999"});
     // The tokens come from elsewhere.
     assert_eq!(
