@@ -135,11 +135,11 @@ pub(crate) struct NewSubscription {
     /// Only messages of these groups, by id.
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
-    groups: Vec<NonZeroU32>,
+    groups: Vec<u32>,
     /// Only messages of these senders, by id.
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
-    senders: Vec<NonZeroU32>,
+    senders: Vec<u32>,
     /// Begins behind this place in the log, which is its end unless it is given; digits.
     #[schema(pattern = "^[0-9]{1,19}$")]
     position: Option<String>,
@@ -182,8 +182,8 @@ async fn create(
         url: new.url,
         label: new.label,
         kinds: new.kinds.into_iter().map(EventKind::word).collect(),
-        groups: new.groups.into_iter().map(NonZeroU32::get).collect(),
-        senders: new.senders.into_iter().map(NonZeroU32::get).collect(),
+        groups: new.groups,
+        senders: new.senders,
         dry_run: change.dry_run,
     });
     let created = api.hooks.clone().create_subscription(wanted).await;
