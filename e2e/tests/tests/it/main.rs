@@ -38,6 +38,7 @@ mod login_rules;
 mod messages;
 mod oddities;
 mod orders;
+mod originals;
 mod pictures;
 mod presence;
 mod processes;
