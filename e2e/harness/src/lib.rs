@@ -13,11 +13,14 @@
 pub mod attack;
 pub mod bucket;
 pub mod checker;
+pub mod demo;
 pub mod documents;
+mod fields;
 pub mod figures;
 pub mod frames;
 pub mod gauges;
 pub mod history;
+pub mod originals;
 pub mod people;
 pub mod platform;
 pub mod process;

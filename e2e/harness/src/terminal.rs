@@ -18,7 +18,7 @@ use im_proto_teamtalk::login::{ImLoginReq, ImLoginRes};
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 use tokio::time::Instant;
 
-use crate::people;
+use crate::{fields, people};
 
 /// Longest wait for a frame on a busy machine.
 pub const WAIT: Duration = Duration::from_secs(20);
@@ -30,6 +30,20 @@ pub const WAIT: Duration = Duration::from_secs(20);
 /// # Panics
 /// When the frame breaks one.
 pub fn assert_conforms(frame: &Frame) {
+    conforms(frame, &MSG_SERVER);
+}
+
+/// What a msg or login server sends.
+const MSG_SERVER: [Direction; 4] = [
+    Direction::Answer,
+    Direction::LoginToClient,
+    Direction::Push,
+    Direction::ClientAndMsg,
+];
+/// What a file server sends.
+const FILE_SERVER: [Direction; 2] = [Direction::ClientAndFile, Direction::ClientAndMsg];
+
+fn conforms(frame: &Frame, sent: &[Direction]) {
     let header = &frame.header;
     let Some(command) = header.command() else {
         panic!("the server sent an unknown command: {header:?}");
@@ -47,13 +61,7 @@ pub fn assert_conforms(frame: &Frame) {
         "service of {name}"
     );
     assert!(
-        matches!(
-            command.direction(),
-            Direction::Answer
-                | Direction::LoginToClient
-                | Direction::Push
-                | Direction::ClientAndMsg
-        ),
+        sent.contains(&command.direction()),
         "{name} never goes from a server to a client"
     );
     assert!(!frame.body.is_empty(), "iOS drops the empty body of {name}");
@@ -72,33 +80,7 @@ pub fn assert_conforms(frame: &Frame) {
 /// Whether field 20 or 100 is there: the routing data of the original servers, and the message id
 /// of our own clients.
 fn has_attach_data(mut body: &[u8]) -> bool {
-    fn varint(bytes: &mut &[u8]) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let (first, rest) = bytes.split_first()?;
-            *bytes = rest;
-            value |= u64::from(first & 0x7f) << shift;
-            if first & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-    while let Some(key) = varint(&mut body) {
-        if matches!(key >> 3, 20 | 100) {
-            return true;
-        }
-        let skip = match key & 7 {
-            0 => varint(&mut body).map(|_| 0),
-            2 => varint(&mut body).and_then(|length| usize::try_from(length).ok()),
-            _ => return false,
-        };
-        match skip.and_then(|skip| body.get(skip..)) {
-            Some(rest) => body = rest,
-            None => return false,
-        }
-    }
-    false
+    std::iter::from_fn(|| fields::next(&mut body)).any(|(number, _)| matches!(number, 20 | 100))
 }
 
 /// The conversation with a user.
@@ -171,6 +153,8 @@ pub fn login_request(user: u32, kind: ClientType) -> ImLoginReq {
 pub struct Terminal {
     conn: RawConn,
     profile: Profile,
+    /// What the server at the other end may send.
+    sent: &'static [Direction],
     user: u32,
     seq: u16,
     held: VecDeque<Frame>,
@@ -197,10 +181,19 @@ impl Terminal {
         Self::new(conn)
     }
 
+    /// Connects to a file server and does nothing.
+    pub async fn at_file_server(address: SocketAddr) -> Self {
+        Self {
+            sent: &FILE_SERVER,
+            ..Self::connect(address).await
+        }
+    }
+
     fn new(conn: RawConn) -> Self {
         Self {
             conn,
             profile: Profile::Own,
+            sent: &MSG_SERVER,
             user: 0,
             seq: 100,
             held: VecDeque::new(),
@@ -225,7 +218,15 @@ impl Terminal {
 
     /// Sends a login request and takes its answer, which must be the first frame of all.
     pub async fn try_login(&mut self, request: &ImLoginReq) -> ImLoginRes {
-        let seq = self.send(Command::LoginReq, request).await;
+        let seq = self.next_seq();
+        let frame = self.login_under(seq, request).await;
+        decode_checked(frame.body).expect("login answer")
+    }
+
+    /// Sends a login request under a number of choice and takes its answer, which must be the first frame of
+    /// all.
+    pub async fn login_under(&mut self, seq: u16, request: &ImLoginReq) -> Frame {
+        self.send_seq(Command::LoginReq, seq, request).await;
         let frame = self.conn.recv(WAIT).await.expect("login answer");
         assert_conforms(&frame);
         assert_eq!(
@@ -234,9 +235,9 @@ impl Terminal {
             "nothing precedes the login answer"
         );
         assert_eq!(frame.header.seq, seq, "the login answer echoes its number");
-        let answer: ImLoginRes = decode_checked(frame.body).expect("login answer");
+        let answer: ImLoginRes = decode_checked(frame.body.clone()).expect("login answer");
         self.user = answer.user_info.as_ref().map_or(0, |info| info.user_id);
-        answer
+        frame
     }
 
     /// Id of the logged-in user.
@@ -275,7 +276,7 @@ impl Terminal {
 
     async fn receive(&mut self, deadline: Instant) -> Result<Frame, RawError> {
         let frame = self.conn.recv_until(deadline).await?;
-        assert_conforms(&frame);
+        conforms(&frame, self.sent);
         Ok(frame)
     }
 
@@ -385,7 +386,7 @@ impl Terminal {
             .await
             .expect("the server closes");
         for frame in frames {
-            assert_conforms(&frame);
+            conforms(&frame, self.sent);
             self.keep(frame);
         }
         self.held.drain(..).collect()

@@ -9,6 +9,8 @@
 //! sequence numbers, retries, heartbeats and reconnects. [`RawConn`] is the layer below, for
 //! whoever wants to decide about every frame.
 //!
+//! Files go over a connection of their own ([`transfer`]), pictures over HTTP ([`pictures`]).
+//!
 //! Invariants: every queue is bounded; a message is never sent again under another
 //! `client_msg_id`; a client that was kicked stays offline.
 //!
@@ -41,8 +43,10 @@ pub mod dispatch;
 mod driver;
 mod error;
 mod event;
+pub mod pictures;
 mod profile;
 mod raw;
+pub mod transfer;
 
 pub use client::{Client, FileOffer, SendAck, Sending};
 pub use config::{
@@ -52,6 +56,7 @@ pub use error::Error;
 pub use event::{Event, Events, Message};
 pub use profile::Profile;
 pub use raw::{RawConn, RawError};
+pub use transfer::{Transfer, TransferError};
 
 pub use im_codec as codec;
 pub use im_proto_teamtalk as proto;

@@ -24,6 +24,7 @@ imd() {
     local command=$1; shift
     case $command in
         all-in-one) exec "$IMD_BIN" all-in-one --bind "$ADDRESS" "$@" ;;
+        chat|script) IMD_SERVER="http://$ADDRESS:8080" "$IMD_BIN" "$command" "$@" ;;
         *) "$IMD_BIN" "$command" "$@" ;;
     esac
 }
@@ -78,6 +79,14 @@ async fn commands_of_the_documents_can_be_pasted() {
         let folder = tempfile::tempdir().unwrap();
         paste(&document, &blocks, folder.path()).await;
     }
+}
+
+/// `make demo` shows what README says: a picture, a group made over HTTP, a file for somebody who is away, and
+/// nothing lost over a kill. It fails when bytes have changed or something does not come.
+#[tokio::test]
+async fn the_demo_shows_what_it_promises() {
+    let shown = tokio::time::timeout(LIMIT, Box::pin(im_e2e::demo::run()));
+    shown.await.expect("it ends in time").unwrap();
 }
 
 /// Each configuration file that a document shows is accepted as it stands.

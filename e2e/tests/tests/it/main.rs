@@ -39,6 +39,7 @@ mod login_rules;
 mod messages;
 mod oddities;
 mod orders;
+mod originals;
 mod pictures;
 mod presence;
 mod processes;

@@ -3,7 +3,7 @@
 
 mod bounds;
 mod names;
-mod original;
+pub(crate) mod original;
 mod pace;
 mod pixels;
 mod public;

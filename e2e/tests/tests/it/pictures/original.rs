@@ -11,8 +11,8 @@ use super::{jpeg_size, picture};
 use crate::support::*;
 
 /// How a client uploads, and how it makes a URL of the answer.
-struct Client {
-    name: &'static str,
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
     /// Behind the base URL.
     path: &'static str,
     boundary: &'static str,
@@ -24,7 +24,8 @@ struct Client {
     ending: &'static str,
 }
 
-const CLIENTS: [Client; 5] = [
+/// All who upload.
+pub(crate) const CLIENTS: [Client; 5] = [
     Client {
         name: "Windows",
         path: "/upload/",
@@ -78,7 +79,8 @@ const CLIENTS: [Client; 5] = [
 ];
 
 impl Client {
-    fn request(&self, content: &[u8]) -> Vec<u8> {
+    /// Its upload of this content.
+    pub(crate) fn request(&self, content: &[u8]) -> Vec<u8> {
         let Self {
             boundary, before, ..
         } = self;
@@ -89,7 +91,8 @@ impl Client {
         upload(self.path, &content_type, &body.concat())
     }
 
-    fn url(&self, base: &str, answer: &Answer) -> String {
+    /// The URL that it makes of an answer.
+    pub(crate) fn url(&self, base: &str, answer: &Answer) -> String {
         assert_eq!(answer.status, 200, "{}: {answer:?}", self.name);
         assert_eq!(
             answer.header("content-type"),
