@@ -159,7 +159,7 @@ async fn receivers_are_told_of_what_their_subscription_is_about_in_order_and_sig
     );
     let mut ann = Terminal::login(rig.platform.msg_address("all"), 1, Windows).await;
     let mut ben = Terminal::login(rig.platform.msg_address("all"), 2, Windows).await;
-    let group = make_group(&mut ann, "ours", &[2, 3]).await;
+    let group = make_group(&mut ann, "ours", &[1, 2, 3]).await;
     ann.say(with_user(2), "before anybody subscribed").await;
     let first = rig.subscribe(&all, json!({"label": "all of it"})).await;
     rig.subscribe(&ours, json!({"groups": [group]})).await;
