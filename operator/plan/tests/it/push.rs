@@ -136,7 +136,10 @@ fn policies_let_it_out_to_its_providers_and_to_https_alone() {
     let mut narrow = json!({"webhook": webhook});
     narrow["providerCidrs"] = json!(["192.0.2.0/24"]);
     let to = json!([{"ipBlock": {"cidr": "192.0.2.0/24"}}]);
-    assert_eq!(ways(narrow), [json!({"to": to, "ports": ports(&[80, 443])})]);
+    assert_eq!(
+        ways(narrow),
+        [json!({"to": to, "ports": ports(&[80, 443])})]
+    );
     let fcm = json!({"secretName": "google", "url": "http://127.0.0.1:9999"});
     // The tokens come from elsewhere.
     assert_eq!(

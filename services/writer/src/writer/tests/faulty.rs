@@ -297,4 +297,27 @@ pass_on!(FollowerStore {
         rows: u32
     ) -> Vec<FollowerRetry>;
     fn count_retries(name: &str, partition: Partition) -> u64;
+    fn followers(partition: Partition) -> Vec<FollowerRow>;
+    fn follower_epoch(name: &str, partition: Partition) -> Option<u64>;
+    fn rewind_follower(name: &str, partition: Partition, position: CommitSeq) -> FollowerRow;
+});
+pass_on!(SubscriptionStore {
+    fn create_subscription(
+        subscription: &NewSubscription,
+        partition: Partition,
+        start: CommitSeq,
+        most: u32
+    ) -> u32;
+    fn subscriptions(partition: Partition) -> Vec<SubscriptionRow>;
+    fn set_subscription_secret(id: u32, secret: &str, former_until: UnixSeconds) -> ();
+    fn remove_subscription(id: u32) -> ();
+    fn step_subscription(holding: Holding<'_>, step: &SubscriptionStep) -> Option<Vec<u64>>;
+    fn deliveries(
+        subscription: u32,
+        state: Option<DeliveryState>,
+        before: u64,
+        limit: u32
+    ) -> Vec<DeliveryRow>;
+    fn deliveries_to_make() -> Vec<DeliveryRow>;
+    fn deliver_again(subscription: u32, delivery: u64) -> bool;
 });
