@@ -398,5 +398,11 @@ spec:
         .filter(|key| !cluster.contains_key(*key))
         .collect();
     // A pod runs its role anyway.
-    assert_eq!(only_here, ["file.enabled", "msfs.enabled"]);
+    let optional = [
+        "file.enabled",
+        "http_api.enabled",
+        "msfs.enabled",
+        "push.enabled",
+    ];
+    assert_eq!(only_here, optional);
 }
