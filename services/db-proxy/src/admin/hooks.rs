@@ -37,6 +37,9 @@ const MAX_URL: usize = 2_048;
 /// Groups and senders of one subscription, each.
 const MAX_NAMED: usize = 64;
 
+/// Greatest id that the API's document has.
+const MAX_ID: u32 = 0x7fff_ffff;
+
 /// Longest time for which two secrets sign, seconds.
 const MAX_OVERLAP: u32 = 7 * 86_400;
 
@@ -356,9 +359,10 @@ fn kinds(mut wanted: Vec<String>) -> Result<Vec<String>, AdminError> {
 fn named(what: &str, mut ids: Vec<u32>) -> Result<Vec<u32>, AdminError> {
     ids.sort_unstable();
     ids.dedup();
-    if ids.len() > MAX_NAMED || ids.first() == Some(&0) {
+    let is_id = |id: &u32| (1..=MAX_ID).contains(id);
+    if ids.len() > MAX_NAMED || !ids.iter().all(is_id) {
         return Err(AdminError::Invalid(format!(
-            "a subscription names at most {MAX_NAMED} {what}, by ids from 1"
+            "a subscription names at most {MAX_NAMED} {what}, by ids from 1 to {MAX_ID}"
         )));
     }
     Ok(ids)
@@ -409,6 +413,8 @@ mod tests {
         assert!(kinds(vec!["message.sent".to_owned()]).is_err());
         assert_eq!(named("groups", vec![7, 3, 7]).unwrap(), [3, 7]);
         assert!(named("groups", vec![0]).is_err());
+        assert!(named("groups", vec![MAX_ID]).is_ok());
+        assert!(named("groups", vec![MAX_ID + 1]).is_err());
         let ids = |most| (1..=most).collect::<Vec<u32>>();
         assert!(named("groups", ids(64)).is_ok() && named("groups", ids(65)).is_err());
     }
