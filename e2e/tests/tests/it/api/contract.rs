@@ -12,11 +12,14 @@ use tokio::time::timeout;
 use super::calls::{get, post};
 use super::whole;
 
-/// What the requests are made from: the same number makes the same ones.
+/// What the requests of `make test` are made from: the same number makes the same ones.
 const SEED: u32 = 1;
-/// How long a run makes requests, seconds; those of `make torture` are three long ones.
-const SECONDS: u32 = 120;
-const LONG: [(u32, u32); 3] = [(2, 600), (3, 600), (4, 600)];
+/// Requests for each operation and kind of run, which take about two minutes.
+const EXAMPLES: u32 = 60;
+/// The longest that they may take, seconds.
+const SECONDS: u64 = 280;
+/// Runs of `make torture`: what they are made from, and for how many seconds they go on.
+const LONG: [(u32, u64); 3] = [(2, 600), (3, 600), (4, 600)];
 /// What a run may take besides: to read the document, and to say what it found.
 const BESIDES: Duration = Duration::from_secs(30);
 
@@ -43,24 +46,21 @@ async fn every_answer_is_one_that_the_document_names() {
         .await;
 
     let schemathesis = std::env::var_os("SCHEMATHESIS").expect("SCHEMATHESIS names the program");
-    let runs = match std::env::var_os("IM_TORTURE") {
-        Some(_) => LONG.to_vec(),
-        None => vec![(SEED, SECONDS)],
-    };
-    for (seed, seconds) in runs {
+    let document = format!("http://{api}/api/v1/openapi.json");
+    let header = format!("Authorization: Bearer {token}");
+    let run = async |seed: u32, bound: [&str; 2], limit: u64| {
         let mut run = Command::new(&schemathesis);
-        run.args(["--no-color", "--config-file", CONFIG, "run"]);
-        run.arg(format!("http://{api}/api/v1/openapi.json"));
-        run.args(["--header", &format!("Authorization: Bearer {token}")]);
-        run.args([
-            "--seed",
-            &seed.to_string(),
-            "--max-time",
-            &seconds.to_string(),
-        ]);
-        run.args(ALWAYS);
-        let limit = Duration::from_secs(seconds.into()) + BESIDES;
-        judged(run, limit).await;
+        run.args(["--no-color", "--config-file", CONFIG, "run", &document]);
+        run.args(["--header", &header, "--seed", &seed.to_string()]);
+        run.args(bound).args(ALWAYS);
+        judged(run, Duration::from_secs(limit) + BESIDES).await;
+    };
+    if std::env::var_os("IM_TORTURE").is_some() {
+        for (seed, seconds) in LONG {
+            run(seed, ["--max-time", &seconds.to_string()], seconds).await;
+        }
+    } else {
+        run(SEED, ["--max-examples", &EXAMPLES.to_string()], SECONDS).await;
     }
     get("/api/v1/version").expect(api, 200).await;
 }
