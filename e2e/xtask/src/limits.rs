@@ -115,7 +115,7 @@ table! {
     PYTHON = row("install Python packages", 40, "fetches them, once per version");
     PACKAGE_LISTS = row("lists of Debian packages", 60, "fetches them, where Python has no environments");
     PACKAGES = row("Debian packages", 120, "fetches and unpacks them, where Python has no environments");
-    CONTRACT = tests("the API held against its document", 160, 160, "sends requests for two minutes");
+    CONTRACT = tests("the API held against its document", 160, 160, "sends thousands of requests");
     DOC = row("documentation", 80, "documents every crate, from nothing");
     FUZZ = row("fuzz targets", 90, "builds the targets with coverage, from nothing");
     // A Kubernetes node.

@@ -14,12 +14,12 @@ use super::whole;
 
 /// What the requests of `make test` are made from: the same number makes the same ones.
 const SEED: u32 = 1;
-/// Requests for each operation and kind of run, which take about two minutes.
-const EXAMPLES: u32 = 60;
+/// Requests for each operation and phase of the run, which take about a minute.
+const EXAMPLES: u32 = 50;
 /// The longest that they may take, seconds.
-const SECONDS: u64 = 280;
+const SECONDS: u64 = 120;
 /// Runs of `make torture`: what they are made from, and for how many seconds they go on.
-const LONG: [(u32, u64); 3] = [(2, 600), (3, 600), (4, 600)];
+const LONG: [(u32, u64); 3] = [(2, 250), (3, 250), (4, 250)];
 /// What a run may take besides: to read the document, and to say what it found.
 const BESIDES: Duration = Duration::from_secs(30);
 
