@@ -61,7 +61,7 @@ pub struct S3Options {
     /// Files with the access key and with its secret, read again for every request; without them what AWS's
     /// tools look for: environment, web identity, the machine's role.
     pub keys: Option<(PathBuf, PathBuf)>,
-    /// PEM file of the certificates that may have signed the service's; without it those of the system.
+    /// PEM file of the certificates that may have signed the service's; without it the usual roots, which the program has.
     pub ca_file: Option<PathBuf>,
     /// Uploads at a time, at least 1; each holds at most 8 MiB of memory.
     pub uploads: usize,

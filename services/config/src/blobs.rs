@@ -31,7 +31,7 @@ pub struct BlobsConfig {
     /// File with the secret of the access key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_file: Option<PathBuf>,
-    /// PEM file with the certificates that may have signed the service's; without it those of the system.
+    /// PEM file with the certificates that may have signed the service's; without it the usual roots, which the program has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Uploads to the bucket at a time, of each role; each holds at most 8 MiB of memory.

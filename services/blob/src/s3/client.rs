@@ -21,14 +21,24 @@ pub(super) async fn build(options: &S3Options) -> Result<AmazonS3, BlobError> {
     let mut client = ClientOptions::new()
         .with_allow_http(options.endpoint.starts_with("http://"))
         .with_timeout(options.timeout)
-        .with_connect_timeout(CONNECT_TIMEOUT);
-    if let Some(file) = &options.ca_file {
-        let pem = tokio::fs::read(file)
-            .await
-            .map_err(|error| unread(file, &error))?;
-        for certificate in Certificate::from_pem_bundle(&pem).map_err(failed)? {
-            client = client.with_root_certificate(certificate);
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        // An image has no certificates of a system: the roots travel in the program.
+        .with_no_system_certificates(true);
+    let trusted = match &options.ca_file {
+        Some(file) => {
+            let pem = tokio::fs::read(file)
+                .await
+                .map_err(|error| unread(file, &error))?;
+            Certificate::from_pem_bundle(&pem).map_err(failed)?
         }
+        None => webpki_root_certs::TLS_SERVER_ROOT_CERTS
+            .iter()
+            .map(|root| Certificate::from_der(root))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?,
+    };
+    for certificate in trusted {
+        client = client.with_root_certificate(certificate);
     }
     let mut builder = match &options.keys {
         Some((id, secret)) => AmazonS3Builder::new().with_credentials(Arc::new(KeyFiles {
