@@ -4,17 +4,19 @@ mod about;
 mod audit;
 mod deliveries;
 mod departments;
+mod export;
 mod groups;
+mod import;
+mod lockouts;
 mod members;
 mod messages;
 mod people;
 mod sessions;
 mod subscriptions;
 mod tokens;
-mod transfer;
 mod words;
 
-pub(crate) use transfer::IMPORT;
+pub(crate) use import::IMPORT;
 
 use std::sync::Arc;
 
@@ -48,7 +50,9 @@ pub(crate) struct Routes {
 pub(crate) fn router() -> (Routes, Value) {
     let guarded = OpenApiRouter::with_openapi(Base::openapi())
         .merge(people::router())
-        .merge(transfer::router())
+        .merge(lockouts::router())
+        .merge(import::router())
+        .merge(export::router())
         .merge(departments::router())
         .merge(groups::router())
         .merge(members::router())
