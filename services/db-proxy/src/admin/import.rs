@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt as _};
 use im_accounts::names::{Named, Names};
-use im_accounts::{Accounts, Imported, digest_of};
-use im_config::DbProxyConfig;
+use im_accounts::{Imported, digest_of};
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     FieldChange, ImportItem, ImportProgress, ImportReport, Kick, PersonChange, TwinNames,
     import_item::Item,
 };
-use im_store::{DirectoryImport, ImportChange, ImportOutcome, Store};
-use im_writer::{Publication, Publisher};
+use im_store::{DirectoryImport, ImportChange, ImportedUser};
+use im_writer::Publication;
 use serde_json::json;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -33,22 +32,17 @@ const LINES_PER_PROGRESS: usize = 1_000;
 /// Progress is told once per so many hashes: about twice a second.
 const HASHES_PER_PROGRESS: u32 = 32;
 /// Progress items that may wait for the administrator's program.
-const PROGRESS_QUEUE: usize = 16;
+pub(super) const PROGRESS_QUEUE: usize = 16;
 /// People in one item about changes.
-const CHANGES_PER_ITEM: usize = 500;
+pub(super) const CHANGES_PER_ITEM: usize = 500;
 /// Sets of look-alike names that a report has.
 const MOST_TWINS: usize = 100;
 
 /// One import under way.
 struct Import {
-    store: Arc<dyn Store>,
-    publisher: Publisher,
-    accounts: Arc<Accounts>,
-    config: Arc<DbProxyConfig>,
-    changing: Arc<Mutex<()>>,
-    progress: mpsc::Sender<Result<ImportProgress, Status>>,
     /// The service that works for this call.
     admin: AdminService,
+    progress: mpsc::Sender<Result<ImportProgress, Status>>,
     entry: Entry,
 }
 
@@ -61,7 +55,7 @@ struct Hashed {
 }
 
 impl AdminService {
-    /// Works while its result is read, and stops when that is dropped.
+    /// Works while its result is read, and stops when that is dropped, unless it has begun to store.
     pub(super) fn import(
         &self,
         items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin + 'static,
@@ -69,13 +63,8 @@ impl AdminService {
     ) -> impl Stream<Item = Result<ImportProgress, Status>> + Send + 'static {
         let (progress, told) = mpsc::channel(PROGRESS_QUEUE);
         let import = Import {
-            store: Arc::clone(&self.store),
-            publisher: self.publisher.clone(),
-            accounts: Arc::clone(&self.accounts),
-            config: Arc::clone(&self.config),
-            changing: Arc::clone(&self.changing),
-            progress,
             admin: self.working_for(&entry, IMPORT, None),
+            progress,
             entry,
         };
         let work = stream::once(import.run(items)).filter_map(|()| async { None });
@@ -104,7 +93,8 @@ impl Import {
         &mut self,
         mut items: impl Stream<Item = Result<ImportItem, Status>> + Send + Unpin,
     ) -> Result<ImportProgress, Status> {
-        let mut rows = Rows::new(&self.config.accounts, &self.config.answers);
+        let config = Arc::clone(&self.admin.config);
+        let mut rows = Rows::new(&config.accounts, &config.answers);
         let mut received = 0;
         let mut dry_run = false;
         while let Some(item) = items.next().await {
@@ -118,8 +108,8 @@ impl Import {
             };
             received += 1;
             self.entry.about(lines(received), dry_run);
-            if received > self.config.accounts.max_import_rows {
-                let max = self.config.accounts.max_import_rows;
+            if received > config.accounts.max_import_rows {
+                let max = config.accounts.max_import_rows;
                 return Err(Status::invalid_argument(format!(
                     "the file has more than {max} lines (db_proxy.accounts.max_import_rows)"
                 )));
@@ -130,7 +120,7 @@ impl Import {
                     .await;
             }
         }
-        let names = self.judge_names(&mut rows).await?;
+        let names = judge_names(&self.admin, &mut rows).await?;
         if !rows.errors.is_empty() {
             let report = refused(rows, dry_run);
             return Ok(progress(received, &Hashed::default(), 0, Some(report)));
@@ -138,7 +128,10 @@ impl Import {
         let hashed = self.hash(&mut rows.lines, received, dry_run).await?;
         let mut report = self.store(rows, dry_run).await.map_err(Status::from)?;
         if report.applied {
-            self.accounts.remember_imported(&hashed.verified).await;
+            self.admin
+                .accounts
+                .remember_imported(&hashed.verified)
+                .await;
         }
         report.twins = names
             .twins()
@@ -146,26 +139,6 @@ impl Import {
             .map(|names| TwinNames { names })
             .collect();
         Ok(progress(received, &hashed, 0, Some(report)))
-    }
-
-    /// Puts the stored names in place of those of the file that mean them, and notes those that look
-    /// like somebody else's.
-    async fn judge_names(&self, rows: &mut Rows) -> Result<Names, Status> {
-        let stored = self.store.login_names().await.map_err(AdminError::from)?;
-        let mut names = Names::of(stored);
-        let mut taken = Vec::new();
-        for line in &mut rows.lines {
-            match names.judge(&line.user.name) {
-                Named::Known(stored) => line.user.name = stored,
-                Named::New => {}
-                Named::Taken(why) => taken.push((line.number, why)),
-            }
-        }
-        for (line, why) in taken {
-            rows.error(line, why);
-        }
-        rows.errors.sort_by_key(|error| error.line);
-        Ok(names)
     }
 
     /// Turns passwords into hashes. Who has the password already keeps their hash, so that a second
@@ -183,10 +156,10 @@ impl Import {
                 continue;
             };
             let digest = digest_of(&password);
-            let found = self.store.credentials(&line.user.name).await;
+            let found = self.admin.store.credentials(&line.user.name).await;
             let stored = found.map_err(AdminError::from)?;
             if let Some(stored) = &stored
-                && self.accounts.is_remembered(stored, &digest)
+                && self.admin.accounts.is_remembered(stored, &digest)
             {
                 continue;
             }
@@ -203,11 +176,11 @@ impl Import {
         let total = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let mut hashed = Hashed::default();
         let mut work = stream::iter(wanted.into_iter().map(|(place, old, digest)| async move {
-            let pool = self.accounts.pool();
+            let pool = self.admin.accounts.pool();
             let new = pool.remake(old.clone(), digest.clone()).await?;
             Ok::<_, AdminError>((place, old, new, digest))
         }))
-        .buffer_unordered(self.accounts.pool().parallel());
+        .buffer_unordered(self.admin.accounts.pool().parallel());
         while let Some(done) = work.next().await {
             let (place, old, new, digest) = done?;
             if let Some(line) = lines.get_mut(place) {
@@ -229,47 +202,22 @@ impl Import {
         Ok(hashed)
     }
 
+    /// Stores the lines, and tells what they change. Storing goes on to its end whoever reads the answer: who
+    /// reads slowly holds no lock, and who goes away leaves nobody logged in who may not be.
     async fn store(&self, rows: Rows, dry_run: bool) -> Result<ImportReport, AdminError> {
-        let _changing = self.changing.lock().await;
-        let mut rows = rows;
-        if !dry_run {
-            // Others may have got names since they were judged first.
-            if let Err(status) = self.judge_names(&mut rows).await {
-                return Err(AdminError::Unavailable(status.message().to_owned()));
-            }
-            if !rows.errors.is_empty() {
-                return Ok(refused(rows, dry_run));
-            }
-        }
-        let lines = std::mem::take(&mut rows.lines);
-        let (numbers, users): (Vec<u32>, Vec<_>) = lines
-            .into_iter()
-            .map(|line| (line.number, line.user))
-            .unzip();
-        let import = DirectoryImport {
+        let kept = tokio::spawn(keep(self.admin.clone(), rows, dry_run)).await;
+        let fault = |_| AdminError::Unavailable("the import ended by a fault".to_owned());
+        let Kept {
+            report,
+            changes,
+            numbers,
             users,
-            now: UnixSeconds::now(),
-        };
-        let outcome = if dry_run {
-            self.store.rehearse_import(&import).await
-        } else {
-            let changed = Changed::of("directory").after(json!({ "lines": import.users.len() }));
-            let outcome = self.admin.noting(changed).import(&import).await;
-            // Whatever became of it: what was remembered may be old.
-            self.accounts.forget_everybody();
-            outcome
-        }?;
-        let number = |place: usize| numbers.get(place).copied().unwrap_or_default();
-        if !outcome.conflicts.is_empty() {
-            for (place, message) in outcome.conflicts {
-                rows.error(number(place), message);
-            }
-            return Ok(refused(rows, dry_run));
-        }
-        for changes in outcome.changes.chunks(CHANGES_PER_ITEM) {
+        } = kept.map_err(fault)??;
+        for changes in changes.chunks(CHANGES_PER_ITEM) {
             let changes = changes.iter().map(|change| {
-                let name = import.users.get(change.place).map(|user| user.name.clone());
-                person_change(change, number(change.place), name.unwrap_or_default())
+                let number = numbers.get(change.place).copied().unwrap_or_default();
+                let name = users.get(change.place).map(|user| user.name.clone());
+                person_change(change, number, name.unwrap_or_default())
             });
             let item = ImportProgress {
                 changes: changes.collect(),
@@ -277,30 +225,114 @@ impl Import {
             };
             self.tell(Ok(item)).await;
         }
-        if !dry_run {
-            self.publish(&outcome);
-        }
-        Ok(ImportReport {
-            applied: !dry_run,
-            dry_run,
-            added: outcome.added,
-            updated: outcome.updated,
-            unchanged: outcome.unchanged,
-            departments_added: outcome.departments_added,
-            ..ImportReport::default()
-        })
-    }
-
-    fn publish(&self, outcome: &ImportOutcome) {
-        let kicks = outcome.disabled.iter().map(|user| kick_everywhere(*user));
-        self.publisher
-            .publish(kicks.map(|kick: Kick| Publication::Kick(kick)).collect());
+        Ok(report)
     }
 
     /// Whoever does not listen any more has dropped the stream that runs this too.
     async fn tell(&self, item: Result<ImportProgress, Status>) {
         drop(self.progress.send(item).await);
     }
+}
+
+/// Puts the stored names in place of those of the file that mean them, and notes those that look
+/// like somebody else's.
+async fn judge_names(admin: &AdminService, rows: &mut Rows) -> Result<Names, Status> {
+    let stored = admin.store.login_names().await.map_err(AdminError::from)?;
+    let mut names = Names::of(stored);
+    let mut taken = Vec::new();
+    for line in &mut rows.lines {
+        match names.judge(&line.user.name) {
+            Named::Known(stored) => line.user.name = stored,
+            Named::New => {}
+            Named::Taken(why) => taken.push((line.number, why)),
+        }
+    }
+    for (line, why) in taken {
+        rows.error(line, why);
+    }
+    rows.errors.sort_by_key(|error| error.line);
+    Ok(names)
+}
+
+/// What became of a file.
+struct Kept {
+    report: ImportReport,
+    /// None where nothing was stored.
+    changes: Vec<ImportChange>,
+    /// Line of each of the people.
+    numbers: Vec<u32>,
+    users: Vec<ImportedUser>,
+}
+
+impl From<ImportReport> for Kept {
+    /// The file was refused.
+    fn from(report: ImportReport) -> Self {
+        Self {
+            report,
+            changes: Vec::new(),
+            numbers: Vec::new(),
+            users: Vec::new(),
+        }
+    }
+}
+
+/// Stores the lines or, in a dry run, finds out what that would do.
+async fn keep(admin: AdminService, mut rows: Rows, dry_run: bool) -> Result<Kept, AdminError> {
+    let _changing = admin.changing.lock().await;
+    if !dry_run {
+        // Others may have got names since they were judged first.
+        if let Err(status) = judge_names(&admin, &mut rows).await {
+            return Err(AdminError::Unavailable(status.message().to_owned()));
+        }
+        if !rows.errors.is_empty() {
+            return Ok(refused(rows, dry_run).into());
+        }
+    }
+    let lines = std::mem::take(&mut rows.lines);
+    let (numbers, users): (Vec<u32>, Vec<_>) = lines
+        .into_iter()
+        .map(|line| (line.number, line.user))
+        .unzip();
+    let import = DirectoryImport {
+        users,
+        now: UnixSeconds::now(),
+    };
+    let outcome = if dry_run {
+        admin.store.rehearse_import(&import).await
+    } else {
+        let changed = Changed::of("directory").after(json!({ "lines": import.users.len() }));
+        let outcome = admin.noting(changed).import(&import).await;
+        // Whatever became of it: what was remembered may be old.
+        admin.accounts.forget_everybody();
+        outcome
+    }?;
+    if !outcome.conflicts.is_empty() {
+        for (place, message) in outcome.conflicts {
+            let number = numbers.get(place).copied().unwrap_or_default();
+            rows.error(number, message);
+        }
+        return Ok(refused(rows, dry_run).into());
+    }
+    if !dry_run {
+        let kicks = outcome.disabled.iter().map(|user| kick_everywhere(*user));
+        let kicks = kicks.map(|kick: Kick| Publication::Kick(kick));
+        admin.publisher.publish(kicks.collect());
+    }
+    let report = ImportReport {
+        applied: !dry_run,
+        dry_run,
+        added: outcome.added,
+        updated: outcome.updated,
+        unchanged: outcome.unchanged,
+        departments_added: outcome.departments_added,
+        ..ImportReport::default()
+    };
+    Ok(Kept {
+        report,
+        changes: outcome.changes,
+        numbers,
+        users: import.users,
+    })
 }
 
 fn lines(received: usize) -> String {

@@ -1,5 +1,8 @@
 //! Imports: what they add, change and refuse.
 
+use std::time::Duration;
+
+use super::super::import::{CHANGES_PER_ITEM, PROGRESS_QUEUE};
 use super::*;
 
 #[tokio::test]
@@ -170,4 +173,34 @@ async fn fifty_thousand_lines_with_hashes_take_seconds() {
     assert_eq!((report.added, report.errors.len()), (50_000, 0));
     assert!(items.len() > 40, "progress is told");
     assert_eq!(login(&rig, "person49999", "123456").await, 0);
+}
+
+/// Who leaves the answer of an import unread holds up nobody, and what it ended is ended: a name can be added
+/// beside it, and somebody who may not log in any more is told so.
+#[tokio::test]
+async fn an_answer_that_nobody_reads_holds_up_no_other_change() {
+    let mut rig = Rig::new().await;
+    let left = DirectoryRow {
+        status: Some("left".to_owned()),
+        ..row(2, "user2")
+    };
+    // More people than the answer has room for before somebody reads it.
+    let most = PROGRESS_QUEUE * CHANGES_PER_ITEM + 2_000;
+    let others = (0..most).map(|n| row(3 + u32::try_from(n).unwrap(), &format!("p{n}")));
+    let items = std::iter::once(left).chain(others).map(|row| {
+        let item = Some(Item::Row(row));
+        Ok::<_, Status>(ImportItem { item })
+    });
+    let items: Vec<_> = items.collect();
+    let answer = rig.admin.import(stream::iter(items), Entry::of_test());
+    let mut answer = std::pin::pin!(answer);
+    while let Some(item) = answer.next().await {
+        if !item.unwrap().changes.is_empty() {
+            break;
+        }
+    }
+    let added = rig.admin.add_person(request(row(0, "ann")));
+    let added = tokio::time::timeout(Duration::from_secs(60), added).await;
+    assert_eq!(added.expect("it waits for nobody").unwrap().name, "ann");
+    assert_eq!(rig.kicked().await.user, 2);
 }
