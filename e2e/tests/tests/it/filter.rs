@@ -189,7 +189,9 @@ async fn a_slow_filter_reorders_nothing_of_twenty_people_in_one_group() {
         }
     };
     tokio::join!(futures::future::join_all(senders), reading);
-    let sizes: Vec<_> = { filter.heard().iter() }
+    let heard = filter.heard();
+    let sizes: Vec<_> = heard
+        .iter()
         .map(|heard| heard.json()["messages"].as_array().unwrap().len())
         .collect();
     assert_eq!(sizes.iter().sum::<usize>(), (SENDERS * EACH) as usize);

@@ -56,7 +56,11 @@ async fn whatever_fails_messages_are_stored_where_that_is_configured() {
         counted(&mut platform, "all", FAILURES, &label, count as f64).await;
     }
     filter.stop();
-    assert_eq!(ann.say(with_user(2), "nobody there").await.msg_id, id + 1);
+    // The first question may still leave on the connection that was there.
+    for _ in 0..2 {
+        id += 1;
+        assert_eq!(ann.say(with_user(2), "nobody there").await.msg_id, id);
+    }
     counted(&mut platform, "all", FAILURES, "kind=\"unreachable\"", 1.0).await;
     // It is heeded as soon as it is back.
     filter.start_again().await;
