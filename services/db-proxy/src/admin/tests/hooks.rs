@@ -6,7 +6,7 @@ use im_proto_rpc::v1::{
     GetSubscriptionRequest, ListDeliveriesRequest, RemoveSubscriptionRequest,
     RewindFollowerRequest, RotateSubscriptionSecretRequest, SubscriptionRecord,
 };
-use im_store::{DeliveryRow, Holding, SubscriptionStep};
+use im_store::{DeliveryRow, Holding, SubscribedLog, SubscriptionStep};
 use tonic::Code;
 
 use super::{Rig, code};
@@ -38,6 +38,7 @@ impl Rig {
         let row = DeliveryRow {
             id: 0,
             subscription,
+            log: SubscribedLog::Messages,
             state,
             after: CommitSeq::default(),
             through: CommitSeq::default(),
@@ -50,6 +51,7 @@ impl Rig {
         };
         let step = SubscriptionStep {
             subscription,
+            log: SubscribedLog::Messages,
             epoch: 1,
             position: None,
             deliveries: vec![row],
