@@ -9,7 +9,7 @@ use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Resolved, Role, SpecError, filter, names, push, references};
+use crate::{Resolved, Role, SpecError, names, push, references};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -152,9 +152,6 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     if let Some(said) = section.and_then(|section| section.optional) {
         keys.extend(push::settings(&said.push));
     }
-    if let Some(filter) = filter::of(cluster, role) {
-        keys.extend(filter::settings(filter));
-    }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if has_data(role) {
         own("data_dir", DATA_DIR);
@@ -257,7 +254,6 @@ fn theirs(
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(references::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(push::RESERVED.iter().map(|key| (*key).to_owned()))
-        .chain(filter::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
         .chain(switches(cluster))
         .collect();

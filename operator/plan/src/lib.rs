@@ -21,7 +21,6 @@ pub mod slots;
 pub mod validate;
 
 mod config;
-mod filter;
 mod hints;
 mod merge;
 mod network;

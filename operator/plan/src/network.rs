@@ -28,7 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::{Resolved, Role, filter, names, push};
+use crate::{Resolved, Role, names, push};
 
 const DNS: i32 = 53;
 /// The port of URLs with HTTPS that name none.
@@ -149,7 +149,6 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     }
     rules.extend(bucket(cluster, role));
     rules.extend(providers(cluster, role));
-    rules.extend(judges(cluster, role));
     if let Some(port) = proved(cluster, role) {
         // Where a public URL leads nobody knows before: it is for whoever names it.
         rules.push(NetworkPolicyEgressRule {
@@ -197,15 +196,6 @@ fn providers(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> 
     (role == Role::PUSH).then(|| NetworkPolicyEgressRule {
         to: some(blocks(&said.provider_cidrs)),
         ports: Some(ports.collect()),
-    })
-}
-
-/// The way to the before-send filter.
-fn judges(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
-    let filter = filter::of(cluster, role)?;
-    Some(NetworkPolicyEgressRule {
-        to: some(blocks(&filter.cidrs)),
-        ports: Some(vec![tcp(filter::port(filter)?)]),
     })
 }
 

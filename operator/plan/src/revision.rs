@@ -237,10 +237,6 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
         for field in without {
             of_role.remove(*field);
         }
-        if let Some(Value::Object(filter)) = of_role.get_mut("filter") {
-            // For the policy alone.
-            filter.remove("cidrs");
-        }
         if !of_role.is_empty() {
             inputs.insert("role".to_owned(), Value::Object(of_role));
         }

@@ -77,7 +77,8 @@ const ACCOUNTS: &[&str] = &["names", "profile", "accounts"];
 const ANSWERS: &[&str] = &["answered", "hourly", "striped_locks", "answers"];
 
 const DB_PROXY: &[&str] = &[
-    "calls", "metrics", "results", "log", "delivery", "filter", "admin", "attach", "follow",
+    "calls", "metrics", "results", "log", "delivery", "filter", "sends", "announce", "admin",
+    "attach", "follow",
     "dump", "server",
 ];
 

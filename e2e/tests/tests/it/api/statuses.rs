@@ -1,6 +1,7 @@
 //! Every status that the document promises is seen, for every endpoint, and no other.
 
 mod hooks;
+mod jobs;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +143,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
     done(&seen, api, &token).await;
+    jobs::done(&seen, api, &token).await;
     hooks::done(&seen, &mut platform, api, &token).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;
@@ -213,6 +215,10 @@ fn valid(operation: &Operation) -> Call {
         (_, path) if path.ends_with("/groups") => json!({"name": "x"}),
         ("POST", path) if path.ends_with("/messages") => {
             json!({"from": "x", "group": 1, "text": "x"})
+        }
+        ("POST", path) if path.ends_with("/incoming-hooks") => json!({"from": "x", "to": "y"}),
+        ("POST", path) if path.ends_with("/announcements") => {
+            json!({"from": "x", "text": "x", "everybody": true})
         }
         (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
         (_, path) if path.ends_with("/position") => json!({"position": "0"}),
