@@ -16,9 +16,9 @@ const AFTER: &str =
     "SELECT seq, at, what, id, value FROM change_log WHERE seq > ? ORDER BY seq LIMIT ?";
 const DROP_OLD: &str = "DELETE FROM change_log WHERE at < ? AND seq IN
     (SELECT seq FROM change_log ORDER BY seq LIMIT 1000)";
-const DROP_MANY: &str = "DELETE FROM change_log WHERE seq IN
-    (SELECT seq FROM change_log ORDER BY seq
-     LIMIT min(1000, max(0, (SELECT count(*) FROM change_log) - ?)))";
+/// Places are given one after the other, so the ends of the table tell how many rows it has without a look at each.
+const DROP_MANY: &str = "DELETE FROM change_log WHERE seq <= coalesce(
+    min((SELECT max(seq) FROM change_log) - ?1, (SELECT min(seq) FROM change_log) + 999), 0)";
 
 #[async_trait]
 impl ChangeLogStore for SqliteStore {
