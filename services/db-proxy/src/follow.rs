@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::log::LogReader;
+use crate::test_push::TestNotices;
 use holders::Holders;
 pub(crate) use metrics::FollowMetrics;
 
@@ -39,6 +40,7 @@ struct Shared {
     context: Context,
     log: LogReader,
     holders: Holders,
+    tests: TestNotices,
     metrics: FollowMetrics,
 }
 
@@ -52,6 +54,7 @@ impl Follow {
     /// Links accepted by it have tasks in `tasks` and end after `stop`.
     pub(crate) fn new(
         context: Context,
+        tests: TestNotices,
         metrics: FollowMetrics,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -59,6 +62,7 @@ impl Follow {
         let shared = Shared {
             log: LogReader::new(context.clone()),
             holders: Holders::new(context.config.follow.max_names),
+            tests,
             metrics,
             context,
         };

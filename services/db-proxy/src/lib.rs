@@ -10,6 +10,7 @@
 //! * `metrics`, `results` – what links count, and the queue of a link's results.
 //! * `log` – pages of the log, for those who have missed something and for followers.
 //! * `delivery` – deliveries to subscriptions as they travel.
+//! * `test_push` – test notices between who asks for them and who makes them.
 //! * `admin` – administration.
 //! * `attach` – the links of msg servers: decodes calls, hands them to the others, gathers results.
 //! * `follow` – followers of the log: who holds which name, how far each has come, what push asks, what
@@ -27,6 +28,7 @@ mod log;
 mod metrics;
 mod results;
 mod server;
+mod test_push;
 
 pub use im_accounts::{RememberKeyError, RememberKeys};
 pub use server::{Bound, Deps, Server, ServerError};

@@ -10,6 +10,7 @@ use im_config::DbProxyConfig;
 use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
+use im_proto_rpc::v1::devices_server::DevicesServer;
 use im_proto_rpc::v1::hooks_server::HooksServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
@@ -31,6 +32,7 @@ use crate::calls::CheckLogins;
 use crate::dump::Dump;
 use crate::follow::{Follow, FollowMetrics};
 use crate::metrics::AttachMetrics;
+use crate::test_push::{TestMetrics, TestNotices};
 
 /// Condition of readiness: the store answers.
 const STORE_READY: &str = "store";
@@ -132,8 +134,10 @@ impl Server {
             link_tasks.clone(),
             stop_links.clone(),
         );
+        let tests = TestNotices::new(&config.follow, registered.register(TestMetrics::register));
         let follow = Follow::new(
             context.clone(),
+            tests.clone(),
             registered.register(FollowMetrics::register),
             link_tasks.clone(),
             stop_links.clone(),
@@ -152,12 +156,15 @@ impl Server {
                 context,
                 Arc::clone(&accounts),
                 &deps.admin_secret,
+                tests,
                 registered.register(AdminMetrics::register),
             );
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
             let hooks = HooksServer::new(service.clone());
-            let server = server.service(AdminServer::new(service)).service(hooks);
+            let devices = DevicesServer::new(service.clone());
+            let server = server.service(AdminServer::new(service));
+            let server = server.service(hooks).service(devices);
             Some(server.on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);

@@ -2,6 +2,7 @@
 
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
+use im_proto_rpc::v1::devices_client::DevicesClient;
 use im_proto_rpc::v1::hooks_client::HooksClient;
 use im_rpc::Secret;
 use im_rpc::secret::Present;
@@ -19,6 +20,9 @@ pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 /// A client of the service for subscriptions, over the same connection.
 pub(crate) type Hooks = HooksClient<InterceptedService<Channel, Present>>;
 
+/// A client of the service for devices, over the same connection.
+pub(crate) type Devices = DevicesClient<InterceptedService<Channel, Present>>;
+
 /// Metadata of a refusal that says which of its kind it is.
 const REASON: &str = "im-reason";
 
@@ -32,11 +36,12 @@ const REPLAYED: &str = "im-replayed";
 pub(crate) fn clients(
     address: &str,
     secret: &Secret,
-) -> Result<(Admin, Hooks), tonic::transport::Error> {
+) -> Result<(Admin, Hooks, Devices), tonic::transport::Error> {
     let channel = im_rpc::grpc::lazy_channel(address, &LinkConfig::default())?;
     let admin = AdminClient::with_interceptor(channel.clone(), Present::new(secret));
-    let hooks = HooksClient::with_interceptor(channel, Present::new(secret));
-    Ok((admin, hooks))
+    let hooks = HooksClient::with_interceptor(channel.clone(), Present::new(secret));
+    let devices = DevicesClient::with_interceptor(channel, Present::new(secret));
+    Ok((admin, hooks, devices))
 }
 
 /// Who asks, as db-proxy is told with every call.
@@ -114,6 +119,7 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
         (Code::PermissionDenied, _) => told(Kind::NotAllowed),
         (Code::DeadlineExceeded, _) => Problem::new(Kind::Timeout, UNKNOWN),
+        (Code::Unavailable, "no-push") => told(Kind::ServerUnavailable).after(2),
         (Code::Unavailable | Code::Unknown | Code::Cancelled, _) => {
             let detail = if is_read {
                 "try again"
@@ -183,6 +189,8 @@ mod tests {
         let in_flight = because(Status::aborted("x"), "key-in-flight");
         assert_eq!(problem(&in_flight, false).retry_after, Some(1));
         assert_eq!(kind(in_flight, false), Kind::KeyInFlight);
+        let no_push = because(Status::unavailable("x"), "no-push");
+        assert_eq!(kind(no_push, false), Kind::ServerUnavailable);
         let many = because(Status::resource_exhausted("x"), "too-many-keys");
         assert_eq!(kind(many, false), Kind::RateLimited);
     }

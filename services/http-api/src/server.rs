@@ -121,7 +121,7 @@ impl Server {
             }
             _ => None,
         };
-        let (admin, hooks) =
+        let (admin, hooks, devices) =
             db_proxy::clients(&db_proxy, &secret).map_err(|source| ServerError::DbProxy {
                 address: db_proxy,
                 source: source.into(),
@@ -143,6 +143,7 @@ impl Server {
         let api = Arc::new(Api {
             admin,
             hooks,
+            devices,
             reach,
             tokens: Tokens::new(config.token_memory.duration(), config.remembered_tokens),
             token_rate,

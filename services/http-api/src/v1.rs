@@ -4,6 +4,7 @@ mod about;
 mod audit;
 mod deliveries;
 mod departments;
+mod devices;
 mod export;
 mod groups;
 mod import;
@@ -58,6 +59,7 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(members::router())
         .merge(messages::router())
         .merge(sessions::router())
+        .merge(devices::router())
         .merge(subscriptions::router())
         .merge(deliveries::router())
         .merge(tokens::router())
@@ -159,12 +161,21 @@ fn made<R, T: Serialize>(
     dry_run: bool,
     shown: impl FnOnce(R) -> T,
 ) -> Response {
-    let is_replayed = is_replayed(&answer);
     let status = if dry_run {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
+    done(answer, status, shown)
+}
+
+/// The answer to a request that may have been answered before.
+fn done<R, T: Serialize>(
+    answer: tonic::Response<R>,
+    status: StatusCode,
+    shown: impl FnOnce(R) -> T,
+) -> Response {
+    let is_replayed = is_replayed(&answer);
     let mut answer = (status, axum::Json(shown(answer.into_inner()))).into_response();
     if is_replayed {
         let yes = axum::http::HeaderValue::from_static("true");

@@ -4,10 +4,11 @@ use im_proto_rpc::v1::{
     AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateDepartmentRequest,
     CreateGroupRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
     KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, RemoveDepartmentRequest,
-    RemoveGroupRequest, RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest,
-    RenameGroupRequest, RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest,
-    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
-    SetUserStatusRequest, UpdateUserRequest,
+    RemoveGroupRequest, RemovePushTargetRequest, RemoveSubscriptionRequest, RemoveUserRequest,
+    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
+    RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
+    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, TestPushRequest,
+    UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -236,4 +237,6 @@ changes! {
     RewindFollowerRequest, "RewindFollower", it => {
         format!("follower {} to {}", it.name, it.position)
     };
+    RemovePushTargetRequest, "RemovePushTarget", it => format!("device {} of user {}", it.id, it.user);
+    TestPushRequest, "TestPush", it => format!("device {} of user {}", it.id, it.user);
 }

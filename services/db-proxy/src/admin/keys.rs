@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     ClearLockReply, CreatedSubscription, CreatedToken, DeliveryRecord, DepartmentRecord,
-    FollowerRecord, GroupRecord, KickReply, MessageRecord, RemovedUser, SubscriptionRecord,
-    TokenRecord, UserRecord,
+    FollowerRecord, GroupRecord, KickReply, MessageRecord, PushTargetRecord, PushTestRecord,
+    RemovedUser, SubscriptionRecord, TokenRecord, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -229,5 +229,7 @@ without_number!(
     MessageRecord,
     SubscriptionRecord,
     DeliveryRecord,
-    FollowerRecord
+    FollowerRecord,
+    PushTargetRecord,
+    PushTestRecord
 );

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 mod audited;
+mod devices;
 mod hooks;
 mod imported;
 mod messages;
@@ -35,6 +36,7 @@ mod tokens;
 
 use super::AdminService;
 use super::audit::Entry;
+use crate::test_push::{TestMetrics, TestNotices};
 
 /// Administration over the parts that answer.
 struct Rig {
@@ -74,7 +76,8 @@ impl Rig {
         let accounts = Arc::clone(&parts.accounts);
         let secret = im_rpc::Secret::generate();
         let metrics = super::AdminMetrics::default();
-        let admin = AdminService::new(&parts.context, accounts, &secret, metrics);
+        let tests = TestNotices::new(&parts.context.config.follow, TestMetrics::default());
+        let admin = AdminService::new(&parts.context, accounts, &secret, tests, metrics);
         Self { parts, admin }
     }
 }
