@@ -54,11 +54,7 @@ impl AdminService {
         if request.dry_run {
             return Ok(found);
         }
-        // What was sent is written down, whoever waits for it.
-        let admin = self.clone();
-        let made = tokio::spawn(async move { admin.make_test(request, owner, told, found).await });
-        let fault = |_| AdminError::Unavailable("the test ended by a fault".to_owned());
-        made.await.map_err(fault)?
+        self.make_test(request, owner, told, found).await
     }
 
     async fn make_test(

@@ -32,6 +32,10 @@ impl Devices for AdminService {
         request: Request<TestPushRequest>,
     ) -> Result<Response<PushTestRecord>, Status> {
         let work = |admin: Self, it| async move { admin.test_device(it).await };
-        self.administer(request, work).await
+        // To its end, whoever waits for it: what was sent is written down, and until then its key is taken.
+        let admin = self.clone();
+        let done = tokio::spawn(async move { admin.administer(request, work).await });
+        let fault = |_| Status::internal("the test ended by a fault");
+        done.await.map_err(fault)?
     }
 }

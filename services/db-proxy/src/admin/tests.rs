@@ -330,6 +330,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
         &rig.context,
         Arc::clone(&rig.accounts),
         &im_rpc::Secret::generate(),
+        TestNotices::new(&rig.context.config.follow, TestMetrics::default()),
         super::AdminMetrics::default(),
     );
     // Two pages, the second one by the cursor of the first.

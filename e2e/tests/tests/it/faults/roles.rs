@@ -55,8 +55,8 @@ async fn platform(provider: &Provider, dir: &std::path::Path) -> Platform {
     let mut platform = Platform::separate(shape, options).await.unwrap();
     let rates = [
         "http_api.read_messages=true",
-        "http_api.token_rate={burst=100000, per_minute=100000}",
-        "http_api.address_rate={burst=100000, per_minute=100000}",
+        "http_api.token_rate={burst=10000, per_minute=60000}",
+        "http_api.address_rate={burst=10000, per_minute=60000}",
     ];
     platform
         .start_http_api("api", &rates.map(str::to_owned))

@@ -7,7 +7,7 @@ use im_proto_rpc::v1::{
     PushOutcome, PushTargetRecord, PushTestRecord, PushVerdict, RemovePushTargetRequest,
     TestPushRequest,
 };
-use im_store::{DeviceStore as _, PushTarget};
+use im_store::PushTarget;
 
 use super::*;
 
