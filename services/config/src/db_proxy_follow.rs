@@ -32,6 +32,10 @@ pub struct FollowConfig {
     pub max_tests: usize,
     /// Time for push to say what became of a test notice, more than a provider has to answer.
     pub test_timeout: Span,
+    /// How long changes of groups and of the directory are kept for subscriptions.
+    pub changes_for: Span,
+    /// Changes that are kept at most, about 60 bytes each.
+    pub changes: u32,
 }
 
 impl Default for FollowConfig {
@@ -48,6 +52,8 @@ impl Default for FollowConfig {
             max_asked: 10_000,
             max_tests: 8,
             test_timeout: Span::seconds(15),
+            changes_for: Span::days(7),
+            changes: 1_000_000,
         }
     }
 }
@@ -66,6 +72,8 @@ impl Check for FollowConfig {
             max_asked,
             max_tests,
             test_timeout,
+            changes_for,
+            changes,
         } = self;
         checker.range("max_links", max_links, &(1..=4_096));
         checker.range("max_names", max_names, &(1..=1_024));
@@ -82,5 +90,9 @@ impl Check for FollowConfig {
         checker.range("max_tests", max_tests, &(1..=1_024));
         let test = Span::millis(100)..=Span::seconds(60);
         checker.range("test_timeout", test_timeout, &test);
+        let kept = Span::seconds(60)..=Span::days(365);
+        checker.range("changes_for", changes_for, &kept);
+        checker.steps("changes_for", changes_for, &Span::seconds(1));
+        checker.range("changes", changes, &(1_000..=100_000_000));
     }
 }

@@ -5,6 +5,7 @@
 //! ([`caller`]), leaves one line in the log ([`audit`]), a row in the audit log in its own transaction
 //! ([`notes`]) and, under an idempotency key, its answer ([`keys`]).
 
+mod announcements;
 mod audit;
 mod caller;
 mod cursor;
@@ -16,6 +17,7 @@ mod groups;
 mod hooks;
 mod hooks_service;
 mod import;
+mod incoming;
 mod keys;
 mod locks;
 mod members;
@@ -53,6 +55,7 @@ use self::keys::{InHand, Key, Replay, reason};
 pub(crate) use self::metrics::AdminMetrics;
 use self::notes::Call;
 use self::trail::Refusals;
+use crate::announce::Announcer;
 use crate::test_push::{NoVerdict, TestNotices};
 
 /// The service `im.v1.Admin`; clones share everything but the call that they work for.
@@ -69,6 +72,7 @@ pub(crate) struct AdminService {
     space: Space,
     rules: SendRules,
     secret: Secret,
+    announcer: Announcer,
     metrics: AdminMetrics,
     in_hand: InHand,
     reported: Refusals,
@@ -125,6 +129,8 @@ impl From<AdminError> for Status {
                 let word = match *what {
                     "tokens" => "too-many-tokens",
                     "subscriptions" => "too-many-subscriptions",
+                    "announcements" => "too-many-announcements",
+                    "incoming hooks" => "too-many-incoming-hooks",
                     _ => "too-many-keys",
                 };
                 let text = format!("there are too many {what}: some must end first");
@@ -178,6 +184,7 @@ impl AdminService {
     pub(crate) fn new(
         context: &Context,
         accounts: Arc<Accounts>,
+        announcer: Announcer,
         secret: &Secret,
         tests: TestNotices,
         metrics: AdminMetrics,
@@ -193,6 +200,7 @@ impl AdminService {
             space: context.space.clone(),
             rules: SendRules::from(&context.config.writer),
             secret: secret.clone(),
+            announcer,
             metrics,
             in_hand: InHand::default(),
             reported: Refusals::default(),

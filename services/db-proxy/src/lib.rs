@@ -11,24 +11,31 @@
 //! * `log` – pages of the log, for those who have missed something and for followers.
 //! * `delivery` – deliveries to subscriptions as they travel.
 //! * `test_push` – test notices between who asks for them and who makes them.
+//! * `sends` – messages that are stored for somebody who has no link.
+//! * `announce` – sends announcements.
 //! * `admin` – administration.
 //! * `attach` – the links of msg servers: decodes calls, hands them to the others, gathers results.
 //! * `follow` – followers of the log: who holds which name, how far each has come, what push asks, what
 //!   subscriptions were told.
+//! * `filter` – the before-send filter: who is asked before messages are stored, and what is said.
 //! * `dump` – what operators are shown.
 //! * `server` – binds and runs it all.
 
 mod admin;
+mod announce;
 mod attach;
 mod calls;
 mod delivery;
 mod dump;
+mod filter;
 mod follow;
 mod log;
 mod metrics;
 mod results;
+mod sends;
 mod server;
 mod test_push;
 
+pub use filter::FilterError;
 pub use im_accounts::{RememberKeyError, RememberKeys};
 pub use server::{Bound, Deps, Server, ServerError};

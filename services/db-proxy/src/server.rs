@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use im_accounts::{AccountMetrics, Accounts, RememberKeys};
 use im_answers::{AnswerMetrics, Answers};
-use im_config::DbProxyConfig;
+use im_config::{DbProxyConfig, TrustConfig};
 use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
+use im_proto_rpc::v1::announcements_server::AnnouncementsServer;
 use im_proto_rpc::v1::devices_server::DevicesServer;
 use im_proto_rpc::v1::hooks_server::HooksServer;
+use im_proto_rpc::v1::incoming_hooks_server::IncomingHooksServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{
@@ -20,16 +22,18 @@ use im_rpc::{
 };
 use im_runtime::listen::{self, ListenError};
 use im_store::Store;
-use im_writer::{Context, Core, Metrics, WriterEnd};
+use im_writer::{Context, Core, Filter, Metrics, WriterEnd};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admin::{AdminMetrics, AdminService};
+use crate::announce::{AnnounceMetrics, Announcer};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::dump::Dump;
+use crate::filter::{FilterError, FilterMetrics, HttpFilter};
 use crate::follow::{Follow, FollowMetrics};
 use crate::metrics::AttachMetrics;
 use crate::test_push::{TestMetrics, TestNotices};
@@ -57,6 +61,8 @@ pub struct Deps {
     pub links: LinkMetrics,
     /// Keys of remembered logins; used when `accounts.remember_for` is not zero.
     pub remember_keys: RememberKeys,
+    /// Whose certificates are trusted outside.
+    pub trust: TrustConfig,
     /// Metrics and readiness of the process.
     pub process: im_runtime::Context,
 }
@@ -80,6 +86,9 @@ pub enum ServerError {
     /// A port cannot be served.
     #[error("serve db-proxy")]
     Serve(#[from] ServeError),
+    /// The before-send filter cannot be used as configured.
+    #[error("prepare the before-send filter")]
+    Filter(#[from] FilterError),
     /// The log has another owner: another process has taken it.
     #[error("add to the log as its owner")]
     Fenced(#[source] FenceLost),
@@ -94,6 +103,7 @@ pub struct Server {
     deps: Deps,
     grpc: BoundGrpc,
     admin: Option<BoundGrpc>,
+    announcer: Announcer,
     core: Core,
     accounts: Arc<Accounts>,
     attach: Attach,
@@ -107,11 +117,22 @@ impl Server {
     /// Binds the port. Nothing is served before [`Server::run`].
     ///
     /// # Errors
-    /// A port cannot be bound.
+    /// A port cannot be bound, or the before-send filter cannot be used as configured.
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
-        let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
+        let filter = HttpFilter::of(
+            &config.filter,
+            config.writer.max_body.as_usize(),
+            &deps.trust,
+            registered.register(FilterMetrics::register),
+        )?;
+        let core = Core::start_with(
+            Arc::new(config.clone()),
+            Arc::clone(&deps.store),
+            metrics,
+            filter.clone().map(|filter| filter as Arc<dyn Filter>),
+        );
         let context = &core.context;
         let accounts = Arc::new(Accounts::new(
             Arc::clone(&context.store),
@@ -148,6 +169,7 @@ impl Server {
             .link::<DbProxyAttach>(Arc::new(attach.clone()))
             .link::<FollowerAttach>(Arc::new(follow.clone()))
             .on(listener)?;
+        let announcer = Announcer::new(context, registered.register(AnnounceMetrics::register));
         // Who takes over a msg server finds neither this port nor its secret there.
         let admin = if config.admin_listen.is_empty() {
             None
@@ -155,26 +177,30 @@ impl Server {
             let service = AdminService::new(
                 context,
                 Arc::clone(&accounts),
+                announcer.clone(),
                 &deps.admin_secret,
                 tests,
                 registered.register(AdminMetrics::register),
             );
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
-            let hooks = HooksServer::new(service.clone());
-            let devices = DevicesServer::new(service.clone());
-            let server = server.service(AdminServer::new(service));
-            let server = server.service(hooks).service(devices);
+            let server = server
+                .service(HooksServer::new(service.clone()))
+                .service(AnnouncementsServer::new(service.clone()))
+                .service(IncomingHooksServer::new(service.clone()))
+                .service(DevicesServer::new(service.clone()))
+                .service(AdminServer::new(service));
             Some(server.on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);
-        let dump = Dump::new(&core);
+        let dump = Dump::new(&core, filter);
         deps.process.dumps.register("db_proxy", move || dump.show());
         Ok(Self {
             config,
             deps,
             grpc,
             admin,
+            announcer,
             core,
             accounts,
             attach,
@@ -231,6 +257,9 @@ impl Server {
             ..
         } = self.core.context.clone();
         tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
+        tasks.spawn(self.follow.trim(stop_rest.clone()));
+        // It ends before the writer, which would refuse it.
+        tasks.spawn(self.announcer.run(stop.clone()));
         let events = self.deps.route.watch(Watch {
             link: RoutePublish::LINK,
             config: &self.config.link,

@@ -233,6 +233,7 @@ fn unexpected(item: &Item) -> Ended {
         Item::Hooks(_) => "subscriptions",
         Item::Hook(_) => "a step of a subscription",
         Item::Test(_) => "a test notice",
+        Item::Changes(_) => "changes",
         Item::Fenced(_) | Item::Refused(_) => "a refusal",
     };
     Ended::Refused(format!("it answered with {name}"))

@@ -2,8 +2,10 @@
 
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
+use im_proto_rpc::v1::announcements_client::AnnouncementsClient;
 use im_proto_rpc::v1::devices_client::DevicesClient;
 use im_proto_rpc::v1::hooks_client::HooksClient;
+use im_proto_rpc::v1::incoming_hooks_client::IncomingHooksClient;
 use im_rpc::Secret;
 use im_rpc::secret::Present;
 use tonic::metadata::MetadataMap;
@@ -23,6 +25,21 @@ pub(crate) type Hooks = HooksClient<InterceptedService<Channel, Present>>;
 /// A client of the service for devices, over the same connection.
 pub(crate) type Devices = DevicesClient<InterceptedService<Channel, Present>>;
 
+/// A client of the service for announcements, over the same connection.
+pub(crate) type Announcements = AnnouncementsClient<InterceptedService<Channel, Present>>;
+
+/// A client of the service for incoming hooks, over the same connection.
+pub(crate) type IncomingHooks = IncomingHooksClient<InterceptedService<Channel, Present>>;
+
+/// All of them.
+pub(crate) struct Clients {
+    pub(crate) admin: Admin,
+    pub(crate) hooks: Hooks,
+    pub(crate) announcements: Announcements,
+    pub(crate) incoming: IncomingHooks,
+    pub(crate) devices: Devices,
+}
+
 /// Metadata of a refusal that says which of its kind it is.
 const REASON: &str = "im-reason";
 
@@ -33,15 +50,16 @@ const REPLAYED: &str = "im-replayed";
 ///
 /// # Errors
 /// The address is none.
-pub(crate) fn clients(
-    address: &str,
-    secret: &Secret,
-) -> Result<(Admin, Hooks, Devices), tonic::transport::Error> {
+pub(crate) fn clients(address: &str, secret: &Secret) -> Result<Clients, tonic::transport::Error> {
     let channel = im_rpc::grpc::lazy_channel(address, &LinkConfig::default())?;
-    let admin = AdminClient::with_interceptor(channel.clone(), Present::new(secret));
-    let hooks = HooksClient::with_interceptor(channel.clone(), Present::new(secret));
-    let devices = DevicesClient::with_interceptor(channel, Present::new(secret));
-    Ok((admin, hooks, devices))
+    let (to, shown) = (|| channel.clone(), || Present::new(secret));
+    Ok(Clients {
+        admin: AdminClient::with_interceptor(to(), shown()),
+        hooks: HooksClient::with_interceptor(to(), shown()),
+        announcements: AnnouncementsClient::with_interceptor(to(), shown()),
+        devices: DevicesClient::with_interceptor(to(), shown()),
+        incoming: IncomingHooksClient::with_interceptor(to(), shown()),
+    })
 }
 
 /// Who asks, as db-proxy is told with every call.
@@ -112,9 +130,13 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
         (Code::AlreadyExists, _) => told(Kind::Exists),
         (Code::Aborted, "key-in-flight") => told(Kind::KeyInFlight).after(1),
         (Code::Aborted | Code::FailedPrecondition, _)
-        | (Code::ResourceExhausted, "too-many-tokens" | "too-many-subscriptions") => {
-            told(Kind::Conflict)
-        }
+        | (
+            Code::ResourceExhausted,
+            "too-many-tokens"
+            | "too-many-subscriptions"
+            | "too-many-announcements"
+            | "too-many-incoming-hooks",
+        ) => told(Kind::Conflict),
         (Code::ResourceExhausted, "too-many-keys") => told(Kind::RateLimited).after(60),
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
         (Code::PermissionDenied, _) => told(Kind::NotAllowed),

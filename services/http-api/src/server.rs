@@ -121,7 +121,7 @@ impl Server {
             }
             _ => None,
         };
-        let (admin, hooks, devices) =
+        let clients =
             db_proxy::clients(&db_proxy, &secret).map_err(|source| ServerError::DbProxy {
                 address: db_proxy,
                 source: source.into(),
@@ -139,15 +139,20 @@ impl Server {
         let quota = |rate: im_config::Rate| (u64::from(rate.burst), u64::from(rate.per_minute));
         let (burst, per_minute) = quota(of_token);
         let token_rate = Quota::new(burst, per_minute, callers);
+        let (burst, per_minute) = quota(config.hook_rate);
+        let hook_rate = Quota::new(burst, per_minute, callers);
         let (burst, per_minute) = quota(of_address);
         let api = Arc::new(Api {
-            admin,
-            hooks,
-            devices,
+            admin: clients.admin,
+            hooks: clients.hooks,
+            announcements: clients.announcements,
+            incoming: clients.incoming,
+            devices: clients.devices,
             reach,
             tokens: Tokens::new(config.token_memory.duration(), config.remembered_tokens),
             token_rate,
             address_rate: Quota::new(burst, per_minute, callers),
+            hook_rate,
             slots: Slots::new(config.max_requests),
             imports: Arc::new(Semaphore::new(1)),
             scopes: Scopes::of(&document),
@@ -168,6 +173,7 @@ impl Server {
                 "remembered_tokens": shown.tokens.len(),
                 "counted_tokens": shown.token_rate.keys(),
                 "counted_addresses": shown.address_rate.keys(),
+                "counted_hooks": shown.hook_rate.keys(),
             })
         });
         let router = v1::with_api(routes, Arc::clone(&api));

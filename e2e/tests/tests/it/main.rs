@@ -16,6 +16,7 @@
 )]
 
 mod administrators;
+mod announcements;
 mod api;
 mod audit;
 mod audited;
@@ -28,12 +29,14 @@ mod documents;
 mod families;
 mod faults;
 mod files;
+mod filter;
 mod followed;
 mod gate;
 mod golden;
 mod groups;
 mod history;
 mod hostile;
+mod incoming;
 mod load;
 mod login_rules;
 mod messages;

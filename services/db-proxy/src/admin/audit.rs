@@ -1,14 +1,15 @@
 //! Who changes what: one line in the log per change, whatever comes of it.
 
 use im_proto_rpc::v1::{
-    AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateDepartmentRequest,
-    CreateGroupRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
-    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, RemoveDepartmentRequest,
-    RemoveGroupRequest, RemovePushTargetRequest, RemoveSubscriptionRequest, RemoveUserRequest,
-    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
-    RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
-    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, TestPushRequest,
-    UpdateUserRequest,
+    AddUserRequest, CancelAnnouncementRequest, ChangeGroupMembersRequest, ClearLockRequest,
+    CreateAnnouncementRequest, CreateDepartmentRequest, CreateGroupRequest,
+    CreateIncomingHookRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
+    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, PostIncomingHookRequest,
+    RemoveDepartmentRequest, RemoveGroupRequest, RemoveIncomingHookRequest,
+    RemovePushTargetRequest, RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest,
+    RenameGroupRequest, RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest,
+    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
+    SetUserStatusRequest, TestPushRequest, UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -226,10 +227,27 @@ changes! {
         group => format!("user #{} to group {group}", it.sender),
     };
     ClearLockRequest, "ClearLock", it => format!("name {}", it.name);
+    CreateAnnouncementRequest, "CreateAnnouncement", it => {
+        let to = match (it.everybody, it.department.as_str()) {
+            (true, _) => "everybody".to_owned(),
+            (false, "") => format!("{} people", it.people.len()),
+            (false, path) => format!("department {path:?}"),
+        };
+        format!("announcement of user {} to {to}", it.sender)
+    };
+    CancelAnnouncementRequest, "CancelAnnouncement", it => format!("announcement {}", it.id);
     CreateSubscriptionRequest, "CreateSubscription", it => format!("subscription of {}", it.url);
     RotateSubscriptionSecretRequest, "RotateSubscriptionSecret", it => {
         format!("subscription {}", it.id)
     };
+    CreateIncomingHookRequest, "CreateIncomingHook", it => {
+        let to = match it.group {
+            0 => format!("user {}", it.receiver),
+            group => format!("group {group}"),
+        };
+        format!("incoming hook of user {} to {to}", it.sender)
+    };
+    RemoveIncomingHookRequest, "RemoveIncomingHook", it => format!("incoming hook {}", it.id);
     RemoveSubscriptionRequest, "RemoveSubscription", it => format!("subscription {}", it.id);
     DeliverAgainRequest, "DeliverAgain", it => {
         format!("subscription {} delivery {}", it.subscription, it.delivery)
@@ -239,4 +257,16 @@ changes! {
     };
     RemovePushTargetRequest, "RemovePushTarget", it => format!("device {} of user {}", it.id, it.user);
     TestPushRequest, "TestPush", it => format!("device {} of user {}", it.id, it.user);
+}
+
+impl Change for PostIncomingHookRequest {
+    const CALL: &'static str = "PostIncomingHook";
+
+    fn subject(&self) -> String {
+        format!("incoming hook {}", self.id)
+    }
+
+    fn dry_run(&self) -> bool {
+        false
+    }
 }

@@ -21,10 +21,12 @@ use im_store::AccountStore as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+mod announcements;
 mod audited;
 mod devices;
 mod hooks;
 mod imported;
+mod incoming;
 mod messages;
 mod moved;
 mod names;
@@ -36,6 +38,7 @@ mod tokens;
 
 use super::AdminService;
 use super::audit::Entry;
+use crate::announce::{AnnounceMetrics, Announcer};
 use crate::test_push::{TestMetrics, TestNotices};
 
 /// Administration over the parts that answer.
@@ -76,8 +79,9 @@ impl Rig {
         let accounts = Arc::clone(&parts.accounts);
         let secret = im_rpc::Secret::generate();
         let metrics = super::AdminMetrics::default();
+        let announcer = Announcer::new(&parts.context, AnnounceMetrics::default());
         let tests = TestNotices::new(&parts.context.config.follow, TestMetrics::default());
-        let admin = AdminService::new(&parts.context, accounts, &secret, tests, metrics);
+        let admin = AdminService::new(&parts.context, accounts, announcer, &secret, tests, metrics);
         Self { parts, admin }
     }
 }
@@ -329,6 +333,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
     let admin = AdminService::new(
         &rig.context,
         Arc::clone(&rig.accounts),
+        rig.admin.announcer.clone(),
         &im_rpc::Secret::generate(),
         TestNotices::new(&rig.context.config.follow, TestMetrics::default()),
         super::AdminMetrics::default(),

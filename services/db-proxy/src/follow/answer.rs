@@ -82,6 +82,7 @@ impl Shared {
             Call::Hook(step) => self.hook_step(step, hold).await,
             Call::Tests(asked) => self.test(asked, hold).await,
             Call::Tested(tested) => self.tested(tested, hold),
+            Call::Changes(asked) => self.changes(asked, hold).await,
         }
     }
 

@@ -16,6 +16,7 @@ use im_writer::{Core, CreateGroup, Metrics, SendBatch, SendRules};
 use super::*;
 use crate::test_push::TestMetrics;
 
+mod changed;
 mod hooks;
 
 type End = Link<v1::FollowCalls, v1::FollowItems>;

@@ -2,6 +2,7 @@
 
 mod devices;
 mod hooks;
+mod jobs;
 mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,6 +144,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
     done(&seen, api, &token).await;
+    jobs::done(&seen, api, &token).await;
     devices::done(&seen, &mut platform, api, &token).await;
     hooks::done(&seen, &mut platform, api, &token).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
@@ -215,6 +217,10 @@ fn valid(operation: &Operation) -> Call {
         (_, path) if path.ends_with("/groups") => json!({"name": "x"}),
         ("POST", path) if path.ends_with("/messages") => {
             json!({"from": "x", "group": 1, "text": "x"})
+        }
+        ("POST", path) if path.ends_with("/incoming-hooks") => json!({"from": "x", "to": "y"}),
+        ("POST", path) if path.ends_with("/announcements") => {
+            json!({"from": "x", "text": "x", "everybody": true})
         }
         (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
         (_, path) if path.ends_with("/position") => json!({"position": "0"}),

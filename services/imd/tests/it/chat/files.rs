@@ -213,12 +213,18 @@ fn a_picture_is_shown_by_its_url_and_fetched_from_the_platform_only() {
     assert!(world.script("ann", elsewhere).0);
     ben.until("elsewhere and was not fetched");
     drop(ben);
-    // What came while somebody was away is fetched when they look at it.
+    // What came while somebody was away is fetched when they look at it; so is, once more, what they saw go by
+    // without opening the conversation, as it counts as unread.
     assert!(world.script("ann", &send).0);
     let lines = "/with ann\n/expect picture 60\n";
     let (good, text) = world.script_with("ben", &[], lines);
     assert!(good, "{text}");
-    assert_eq!(names(&folder(&world, "ben")).len(), 2);
+    let all = names(&folder(&world, "ben"));
+    assert_eq!(all.len(), 3, "{all:?}");
+    for name in all {
+        let got = folder(&world, "ben").join(name);
+        assert_eq!(std::fs::read(got).unwrap(), PICTURE);
+    }
 }
 
 #[test]
