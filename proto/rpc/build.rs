@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "im/v1/login.proto",
         "im/v1/msg.proto",
         "im/v1/file.proto",
+        "im/v1/devices.proto",
         "im/v1/hooks.proto",
         "im/v1/announcements.proto",
         "im/v1/incoming.proto",

@@ -6,6 +6,10 @@
 //!   a sender's messages are stored in the order in which he sent them;
 //! * completeness: a session that stayed to the end saw every message after the first it saw;
 //! * unread counts agree with the stored history and the read positions.
+//!
+//! What goes beside messages is judged in [`beside`]: files, pictures, notices, changes by administrators.
+
+pub mod beside;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;

@@ -154,6 +154,8 @@ pub(crate) const RESERVED: &[&str] = &[
     "blobs.ca_file",
     "http_api.certificate_file",
     "http_api.key_file",
+    "msfs.certificate_file",
+    "msfs.key_file",
 ];
 
 /// What the pods of a role mount.

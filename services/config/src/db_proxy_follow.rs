@@ -28,6 +28,10 @@ pub struct FollowConfig {
     pub max_retry: ByteSize,
     /// People, names and groups that one call asks for, each; a longer call is refused.
     pub max_asked: usize,
+    /// Test notices that wait for push or are with it; a further one is refused.
+    pub max_tests: usize,
+    /// Time for push to say what became of a test notice, more than a provider has to answer.
+    pub test_timeout: Span,
     /// How long changes of groups and of the directory are kept for subscriptions.
     pub changes_for: Span,
     /// Changes that are kept at most, about 60 bytes each.
@@ -46,6 +50,8 @@ impl Default for FollowConfig {
             max_step: 10_000,
             max_retry: ByteSize::kib(16),
             max_asked: 10_000,
+            max_tests: 8,
+            test_timeout: Span::seconds(15),
             changes_for: Span::days(7),
             changes: 1_000_000,
         }
@@ -64,6 +70,8 @@ impl Check for FollowConfig {
             max_step,
             max_retry,
             max_asked,
+            max_tests,
+            test_timeout,
             changes_for,
             changes,
         } = self;
@@ -79,6 +87,9 @@ impl Check for FollowConfig {
         let retry = ByteSize::kib(8)..=ByteSize::mib(1);
         checker.range("max_retry", max_retry, &retry);
         checker.range("max_asked", max_asked, &(4_096..=100_000));
+        checker.range("max_tests", max_tests, &(1..=1_024));
+        let test = Span::millis(100)..=Span::seconds(60);
+        checker.range("test_timeout", test_timeout, &test);
         let kept = Span::seconds(60)..=Span::days(365);
         checker.range("changes_for", changes_for, &kept);
         checker.steps("changes_for", changes_for, &Span::seconds(1));

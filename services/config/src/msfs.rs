@@ -19,6 +19,13 @@ pub struct MsfsConfig {
     /// Folder of the pictures. Without it, `pictures` in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+    /// PEM file with the certificate chain for HTTPS; with it the port takes HTTPS beside HTTP, which is all
+    /// that original clients speak. A changed file counts within seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
     /// Base URL under which clients reach this server, with the trailing slash: what uploads are answered
     /// with begins with it. Empty: the address at which the client has come, and the listening port.
     pub public_url: String,
@@ -92,6 +99,8 @@ impl Default for MsfsConfig {
             enabled: true,
             listen: "0.0.0.0:8700".to_owned(),
             dir: None,
+            certificate_file: None,
+            key_file: None,
             public_url: String::new(),
             probe: Probe::Warn,
             probe_timeout: Span::seconds(10),
@@ -130,6 +139,8 @@ impl Check for MsfsConfig {
             enabled: _,
             listen,
             dir: _,
+            certificate_file,
+            key_file,
             public_url,
             probe: _,
             probe_timeout,
@@ -157,6 +168,11 @@ impl Check for MsfsConfig {
             decode_memory,
         } = self;
         checker.listen("listen", listen);
+        checker.require(
+            "key_file",
+            certificate_file.is_some() == key_file.is_some(),
+            "stand beside certificate_file, and not without it",
+        );
         checker.require(
             "public_url",
             public_url.is_empty() || is_base_url(public_url),
@@ -266,6 +282,19 @@ mod tests {
         ] {
             assert!(judge(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_certificate_has_a_key_and_a_key_a_certificate() {
+        let judge = |certificate: bool, key: bool| {
+            judged(MsfsConfig {
+                certificate_file: certificate.then(|| "c.pem".into()),
+                key_file: key.then(|| "k.pem".into()),
+                ..MsfsConfig::default()
+            })
+        };
+        assert_eq!(judge(true, true), Ok(()));
+        assert!(judge(true, false).is_err() && judge(false, true).is_err());
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod audit;
 mod caller;
 mod cursor;
 mod departments;
+mod devices;
+mod devices_service;
 mod found;
 mod groups;
 mod hooks;
@@ -54,6 +56,7 @@ pub(crate) use self::metrics::AdminMetrics;
 use self::notes::Call;
 use self::trail::Refusals;
 use crate::announce::Announcer;
+use crate::test_push::{NoVerdict, TestNotices};
 
 /// The service `im.v1.Admin`; clones share everything but the call that they work for.
 #[derive(Clone)]
@@ -73,6 +76,7 @@ pub(crate) struct AdminService {
     metrics: AdminMetrics,
     in_hand: InHand,
     reported: Refusals,
+    tests: TestNotices,
     /// The call that changes are made for; none leaves no rows.
     call: Option<Arc<Call>>,
 }
@@ -98,6 +102,8 @@ pub(crate) enum AdminError {
     Writer(#[from] WriterError),
     #[error("sessions are not known")]
     Sessions(#[from] ListError),
+    #[error("the test notice was not made")]
+    Test(#[from] NoVerdict),
 }
 
 impl From<SetPasswordError> for AdminError {
@@ -148,6 +154,13 @@ impl From<AdminError> for Status {
                 }
             },
             AdminError::Sessions(cause) => Self::unavailable(format!("cannot {cause}")),
+            AdminError::Test(NoVerdict::TooMany) => {
+                Self::resource_exhausted(NoVerdict::TooMany.to_string())
+            }
+            AdminError::Test(NoVerdict::Silence) => {
+                let text = NoVerdict::Silence.to_string();
+                reason(Self::unavailable(text), "no-push")
+            }
         }
     }
 }
@@ -173,6 +186,7 @@ impl AdminService {
         accounts: Arc<Accounts>,
         announcer: Announcer,
         secret: &Secret,
+        tests: TestNotices,
         metrics: AdminMetrics,
     ) -> Self {
         Self {
@@ -190,6 +204,7 @@ impl AdminService {
             metrics,
             in_hand: InHand::default(),
             reported: Refusals::default(),
+            tests,
             call: None,
         }
     }

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::log::LogReader;
+use crate::test_push::TestNotices;
 use holders::Holders;
 pub(crate) use metrics::FollowMetrics;
 
@@ -40,6 +41,7 @@ struct Shared {
     context: Context,
     log: LogReader,
     holders: Holders,
+    tests: TestNotices,
     metrics: FollowMetrics,
 }
 
@@ -53,6 +55,7 @@ impl Follow {
     /// Links accepted by it have tasks in `tasks` and end after `stop`.
     pub(crate) fn new(
         context: Context,
+        tests: TestNotices,
         metrics: FollowMetrics,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -60,6 +63,7 @@ impl Follow {
         let shared = Shared {
             log: LogReader::new(context.clone()),
             holders: Holders::new(context.config.follow.max_names),
+            tests,
             metrics,
             context,
         };

@@ -10,6 +10,7 @@
 //! * `metrics`, `results` – what links count, and the queue of a link's results.
 //! * `log` – pages of the log, for those who have missed something and for followers.
 //! * `delivery` – deliveries to subscriptions as they travel.
+//! * `test_push` – test notices between who asks for them and who makes them.
 //! * `sends` – messages that are stored for somebody who has no link.
 //! * `announce` – sends announcements.
 //! * `admin` – administration.
@@ -33,6 +34,7 @@ mod metrics;
 mod results;
 mod sends;
 mod server;
+mod test_push;
 
 pub use filter::FilterError;
 pub use im_accounts::{RememberKeyError, RememberKeys};

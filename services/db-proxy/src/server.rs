@@ -11,6 +11,7 @@ use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
 use im_proto_rpc::v1::announcements_server::AnnouncementsServer;
+use im_proto_rpc::v1::devices_server::DevicesServer;
 use im_proto_rpc::v1::hooks_server::HooksServer;
 use im_proto_rpc::v1::incoming_hooks_server::IncomingHooksServer;
 use im_rpc::peers::Watch;
@@ -35,6 +36,7 @@ use crate::dump::Dump;
 use crate::filter::{FilterError, FilterMetrics, HttpFilter};
 use crate::follow::{Follow, FollowMetrics};
 use crate::metrics::AttachMetrics;
+use crate::test_push::{TestMetrics, TestNotices};
 
 /// Condition of readiness: the store answers.
 const STORE_READY: &str = "store";
@@ -153,8 +155,10 @@ impl Server {
             link_tasks.clone(),
             stop_links.clone(),
         );
+        let tests = TestNotices::new(&config.follow, registered.register(TestMetrics::register));
         let follow = Follow::new(
             context.clone(),
+            tests.clone(),
             registered.register(FollowMetrics::register),
             link_tasks.clone(),
             stop_links.clone(),
@@ -175,6 +179,7 @@ impl Server {
                 Arc::clone(&accounts),
                 announcer.clone(),
                 &deps.admin_secret,
+                tests,
                 registered.register(AdminMetrics::register),
             );
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
@@ -183,6 +188,7 @@ impl Server {
                 .service(HooksServer::new(service.clone()))
                 .service(AnnouncementsServer::new(service.clone()))
                 .service(IncomingHooksServer::new(service.clone()))
+                .service(DevicesServer::new(service.clone()))
                 .service(AdminServer::new(service));
             Some(server.on(listener)?)
         };

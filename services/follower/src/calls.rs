@@ -4,13 +4,14 @@ mod hooks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use im_proto_rpc::v1::follow_call::Call;
 use im_proto_rpc::v1::follow_item::Item;
 use im_proto_rpc::v1::{
     FollowCall, FollowCalls, FollowDue, FollowHeld, FollowHold, FollowItems, FollowRead,
     FollowRetry, FollowStep, LogPage, PushFacts, PushFactsOf, PushTarget, PushTargetGone,
-    PushTargetsOf,
+    PushTargetsOf, PushTest, PushTested, PushTestsOf, PushVerdict,
 };
 use im_rpc::Link;
 use tokio::sync::{mpsc, oneshot};
@@ -174,6 +175,33 @@ impl Calls {
             other => Err(unexpected(&other)),
         }
     }
+
+    /// Waits so long for a test notice that somebody asks for.
+    ///
+    /// # Errors
+    /// The link does not serve any more, or db-proxy knows no tests.
+    pub async fn test(&self, wait: Duration) -> Result<Option<PushTest>, Ended> {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        match self.ask(Call::Tests(PushTestsOf { wait_ms })).await? {
+            Item::Test(test) => Ok(Some(test).filter(|test| test.id != 0)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Says what became of a test notice.
+    ///
+    /// # Errors
+    /// The link does not serve any more.
+    pub async fn tested(&self, id: u64, verdict: PushVerdict) -> Result<(), Ended> {
+        let tested = PushTested {
+            id,
+            verdict: Some(verdict),
+        };
+        match self.ask(Call::Tested(tested)).await? {
+            Item::Done(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
 }
 
 impl Shared {
@@ -204,6 +232,7 @@ fn unexpected(item: &Item) -> Ended {
         Item::Done(_) => "an end",
         Item::Hooks(_) => "subscriptions",
         Item::Hook(_) => "a step of a subscription",
+        Item::Test(_) => "a test notice",
         Item::Changes(_) => "changes",
         Item::Fenced(_) | Item::Refused(_) => "a refusal",
     };

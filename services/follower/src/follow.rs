@@ -51,6 +51,9 @@ pub trait Work: Send + Sync + 'static {
     /// Tries a job, for the time of [`Limits::attempt`] at most; `tries` failed before.
     async fn attempt(&self, calls: &Calls, body: Bytes, tries: u32) -> Outcome;
 
+    /// What it does beside following, for as long as it holds its name. It is dropped when that ends.
+    async fn beside(&self, _calls: &Calls) {}
+
     /// How many lanes there are. The same in every version: what waits in another one is not tried.
     fn lanes(&self) -> u32;
 }
@@ -140,7 +143,14 @@ impl Follower {
             info!(follower = self.name, epoch = held.epoch, %position, "holds its name");
             self.metrics.holds.set(1);
             let mut holder = Holder::new(self, calls.clone(), position, held.retries);
-            holder.run(stop).await
+            let beside = async {
+                self.work.beside(&calls).await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                ended = holder.run(stop) => ended,
+                never = beside => never,
+            }
         };
         let ended = tokio::select! {
             ended = served => ended,

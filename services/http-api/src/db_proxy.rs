@@ -3,6 +3,7 @@
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
 use im_proto_rpc::v1::announcements_client::AnnouncementsClient;
+use im_proto_rpc::v1::devices_client::DevicesClient;
 use im_proto_rpc::v1::hooks_client::HooksClient;
 use im_proto_rpc::v1::incoming_hooks_client::IncomingHooksClient;
 use im_rpc::Secret;
@@ -21,6 +22,9 @@ pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 /// A client of the service for subscriptions, over the same connection.
 pub(crate) type Hooks = HooksClient<InterceptedService<Channel, Present>>;
 
+/// A client of the service for devices, over the same connection.
+pub(crate) type Devices = DevicesClient<InterceptedService<Channel, Present>>;
+
 /// A client of the service for announcements, over the same connection.
 pub(crate) type Announcements = AnnouncementsClient<InterceptedService<Channel, Present>>;
 
@@ -33,6 +37,7 @@ pub(crate) struct Clients {
     pub(crate) hooks: Hooks,
     pub(crate) announcements: Announcements,
     pub(crate) incoming: IncomingHooks,
+    pub(crate) devices: Devices,
 }
 
 /// Metadata of a refusal that says which of its kind it is.
@@ -52,6 +57,7 @@ pub(crate) fn clients(address: &str, secret: &Secret) -> Result<Clients, tonic::
         admin: AdminClient::with_interceptor(to(), shown()),
         hooks: HooksClient::with_interceptor(to(), shown()),
         announcements: AnnouncementsClient::with_interceptor(to(), shown()),
+        devices: DevicesClient::with_interceptor(to(), shown()),
         incoming: IncomingHooksClient::with_interceptor(to(), shown()),
     })
 }
@@ -135,6 +141,7 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
         (Code::PermissionDenied, _) => told(Kind::NotAllowed),
         (Code::DeadlineExceeded, _) => Problem::new(Kind::Timeout, UNKNOWN),
+        (Code::Unavailable, "no-push") => told(Kind::ServerUnavailable).after(2),
         (Code::Unavailable | Code::Unknown | Code::Cancelled, _) => {
             let detail = if is_read {
                 "try again"
@@ -204,6 +211,8 @@ mod tests {
         let in_flight = because(Status::aborted("x"), "key-in-flight");
         assert_eq!(problem(&in_flight, false).retry_after, Some(1));
         assert_eq!(kind(in_flight, false), Kind::KeyInFlight);
+        let no_push = because(Status::unavailable("x"), "no-push");
+        assert_eq!(kind(no_push, false), Kind::ServerUnavailable);
         let many = because(Status::resource_exhausted("x"), "too-many-keys");
         assert_eq!(kind(many, false), Kind::RateLimited);
     }

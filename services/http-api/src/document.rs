@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::problem::{Details, FieldError, MEDIA_TYPE};
-use crate::v1;
+use crate::{v1, verb};
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
@@ -44,6 +44,10 @@ pub fn document() -> Value {
 /// Completes what the routes have said of themselves.
 pub(crate) fn complete(api: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(api).unwrap_or_default();
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        let inside = std::mem::take(paths).into_iter();
+        paths.extend(inside.map(|(path, item)| (verb::spelled(&path), item)));
+    }
     each_operation(&mut document, |method, path, operation| {
         add_responses(method, operation);
         // Repeating an import changes nothing.

@@ -29,6 +29,7 @@ mod service;
 mod slots;
 mod token;
 mod v1;
+mod verb;
 
 pub use document::document;
 pub use metrics::Metrics;

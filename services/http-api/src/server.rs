@@ -147,6 +147,7 @@ impl Server {
             hooks: clients.hooks,
             announcements: clients.announcements,
             incoming: clients.incoming,
+            devices: clients.devices,
             reach,
             tokens: Tokens::new(config.token_memory.duration(), config.remembered_tokens),
             token_rate,

@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use crate::caller::{Key, admit_address};
-use crate::db_proxy::{Admin, Announcements, Hooks, IncomingHooks};
+use crate::db_proxy::{Admin, Announcements, Devices, Hooks, IncomingHooks};
 use crate::document::Scopes;
 use crate::metrics::{Class, Group, Metrics};
 use crate::origin::Origin;
@@ -31,6 +31,7 @@ use crate::refusals::Notes;
 use crate::slots::Slots;
 use crate::token::Tokens;
 use crate::v1::incoming;
+use crate::verb;
 
 /// What handlers share.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct Api {
     pub(crate) hooks: Hooks,
     pub(crate) announcements: Announcements,
     pub(crate) incoming: IncomingHooks,
+    pub(crate) devices: Devices,
     /// Where subscriptions may send.
     pub(crate) reach: HookReach,
     pub(crate) tokens: Tokens,
@@ -100,6 +102,9 @@ impl Serve for Service {
 async fn route(api: &Api, router: Router, origin: &Origin, mut request: Request) -> Response<Body> {
     if let Err(problem) = admit_address(api, origin.address) {
         return problem.into_response();
+    }
+    if let Some(uri) = verb::routed(request.uri()) {
+        *request.uri_mut() = uri;
     }
     request.extensions_mut().insert(origin.clone());
     let answer: Result<_, Infallible> = router.oneshot(request).await;

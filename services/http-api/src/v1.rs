@@ -5,6 +5,7 @@ mod announcements;
 mod audit;
 mod deliveries;
 mod departments;
+mod devices;
 mod export;
 mod groups;
 mod import;
@@ -61,6 +62,7 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(messages::router())
         .merge(announcements::router())
         .merge(sessions::router())
+        .merge(devices::router())
         .merge(subscriptions::router())
         .merge(incoming::router())
         .merge(deliveries::router())
@@ -164,12 +166,21 @@ fn made<R, T: Serialize>(
     dry_run: bool,
     shown: impl FnOnce(R) -> T,
 ) -> Response {
-    let is_replayed = is_replayed(&answer);
     let status = if dry_run {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
+    done(answer, status, shown)
+}
+
+/// The answer to a request that may have been answered before.
+fn done<R, T: Serialize>(
+    answer: tonic::Response<R>,
+    status: StatusCode,
+    shown: impl FnOnce(R) -> T,
+) -> Response {
+    let is_replayed = is_replayed(&answer);
     let mut answer = (status, axum::Json(shown(answer.into_inner()))).into_response();
     if is_replayed {
         let yes = axum::http::HeaderValue::from_static("true");

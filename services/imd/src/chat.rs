@@ -6,6 +6,7 @@
 mod command;
 mod input;
 mod people;
+mod received;
 mod session;
 mod show;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use im_client::{Client, ClientConfig, Event, Events, Password};
+use im_config::units::ByteSize;
 use im_core::{Classify as _, ClientType, ErrorKind};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -23,7 +25,7 @@ use crate::connect::{PAUSE, WAIT_SECONDS};
 use crate::output;
 use crate::probe::misdirected;
 use input::{Editor, Input};
-use session::{Flow, Session};
+use session::{Flow, Receiving, Session};
 
 /// Longest password that is read, bytes.
 const MAX_PASSWORD: usize = 4_096;
@@ -49,16 +51,41 @@ struct Login {
     wait: u16,
 }
 
+/// What others send.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Files and pictures")]
+struct Files {
+    /// Folder for what others send, and what waited while you were away; made when something comes.
+    #[arg(long, value_name = "DIR", default_value = "received")]
+    files: PathBuf,
+    /// Largest file that is taken. A larger one is refused, or stays at the server if it waits there; 0B
+    /// takes none.
+    #[arg(long, value_name = "SIZE", default_value = "100MiB")]
+    max_file: ByteSize,
+}
+
+impl Files {
+    fn receiving(&self) -> Receiving {
+        Receiving {
+            folder: self.files.clone(),
+            max_file: self.max_file.as_u64(),
+        }
+    }
+}
+
 /// Chats from the terminal.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   imd chat ann
   imd chat ann --server http://chat.example.com:8080 --phone
+  imd chat ann --files Downloads --max-file 2GiB      where files go, and how large they may be
   echo secret | imd chat ann                 the password from a pipe")]
 pub(crate) struct Args {
     #[command(flatten)]
     login: Login,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// Does what the lines of a file say, as if they were typed, and ends with the first that fails.
@@ -66,13 +93,16 @@ pub(crate) struct Args {
 #[command(after_help = "\
 Examples:
   imd script ann --password-file password lines.txt
-  printf '/with ben\\nhello\\n/expect hi 20\\n' | imd script ann --password-file password")]
+  printf '/with ben\\nhello\\n/expect hi 20\\n' | imd script ann --password-file password
+  printf '/with ben\\n/file report.pdf\\n' | imd script ann --password-file password")]
 pub(crate) struct ScriptArgs {
     #[command(flatten)]
     login: Login,
     /// File with the lines; by default standard input.
     #[arg(value_name = "FILE|-", default_value = "-", hide_default_value = true)]
     lines: PathBuf,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// Logs in and chats until `/quit`, the end of the input, or the end of the session.
@@ -89,13 +119,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (client, mut events) = log_in(&args.login, &password).await?;
     if at_terminal {
         let (mut editor, screen) = Editor::start().context("use the terminal")?;
-        let mut session = Session::new(client.clone(), screen, false);
+        let receiving = args.files.receiving();
+        let mut session = Session::new(client.clone(), screen, receiving, false);
         let outcome = typed(&mut session, &mut events, &mut editor).await;
         client.close().await;
         return outcome;
     }
     let mut lines = input::lines(BufReader::new(io::stdin()));
-    let mut session = Session::new(client.clone(), io::stdout(), false);
+    let receiving = args.files.receiving();
+    let mut session = Session::new(client.clone(), io::stdout(), receiving, false);
     let outcome = chat(&mut session, &mut events, &mut lines).await;
     client.close().await;
     outcome
@@ -115,7 +147,8 @@ pub(crate) async fn script(args: ScriptArgs) -> anyhow::Result<()> {
         input::lines(BufReader::new(file))
     };
     let (client, mut events) = log_in(&args.login, &password).await?;
-    let mut session = Session::new(client.clone(), io::stdout(), true);
+    let receiving = args.files.receiving();
+    let mut session = Session::new(client.clone(), io::stdout(), receiving, true);
     let outcome = chat(&mut session, &mut events, &mut lines).await;
     client.close().await;
     outcome
@@ -172,7 +205,7 @@ async fn chat<W: Write>(
         // All are cancellation-safe; a command that has begun is never cancelled.
         tokio::select! {
             event = events.recv() => session.hear(event).await?,
-            sent = session.sent() => session.mark(sent)?,
+            progress = session.progress() => session.note(progress).await?,
             input = lines.recv() => {
                 let Some(input) = input else {
                     return session.finish(events).await;
@@ -197,7 +230,7 @@ async fn typed<W: Write>(
     loop {
         tokio::select! {
             event = events.recv() => session.hear(event).await?,
-            sent = session.sent() => session.mark(sent)?,
+            progress = session.progress() => session.note(progress).await?,
             input = editor.lines.recv() => {
                 let Some(input) = input else {
                     return session.finish(events).await;

@@ -95,6 +95,7 @@ pub struct Metrics {
     scaling: Gauge,
     too_large: Counter,
     pub(crate) counted_addresses: Gauge,
+    pub(crate) certificate_failing: Gauge,
     pub(crate) meter: Meter,
 }
 
@@ -107,6 +108,7 @@ impl Default for Metrics {
             scaling: Gauge::default(),
             too_large: Counter::default(),
             counted_addresses: Gauge::default(),
+            certificate_failing: Gauge::default(),
             meter: Meter::default(),
         }
     }
@@ -123,6 +125,7 @@ impl Metrics {
             scaling,
             too_large,
             counted_addresses,
+            certificate_failing,
             meter,
         } = &this;
         registry.register("im_msfs_answers", "Answers to clients", answers.clone());
@@ -155,6 +158,11 @@ impl Metrics {
             "im_msfs_counted_addresses",
             "Addresses whose uploads are counted",
             counted_addresses.clone(),
+        );
+        registry.register(
+            "im_msfs_certificate_failing",
+            "1 while the files hold no certificate that can be used, and the former one is",
+            certificate_failing.clone(),
         );
         registry.register(
             "im_msfs_scaled",

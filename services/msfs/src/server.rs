@@ -7,7 +7,7 @@ use std::time::Duration;
 use im_blob::{BlobError, BlobPlace, DirectoryOptions};
 use im_config::{MsfsConfig, Probe};
 use im_core::{Chain, places};
-use im_http::{Quota, Stops, accept};
+use im_http::{Quota, Stops, Tls, TlsError, TlsFiles, accept};
 use im_runtime::listen::{self, ListenError};
 use im_runtime::{Context, Throttle};
 use tokio::net::TcpListener;
@@ -28,6 +28,9 @@ const BACKLOG: i32 = 1_024;
 /// Clients evicted but not gone yet, at least: as many as are accepted before other tasks have a turn.
 const MIN_LEAVING: usize = 128;
 
+/// Told beside readiness: the files of the certificate can be used.
+const CERTIFICATE: &str = "msfs_certificate";
+
 /// How often gauges follow.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,9 @@ pub enum ServerError {
     /// The port cannot be bound.
     #[error("open the port of the msfs server")]
     Listen(#[from] ListenError),
+    /// The files of the certificate cannot be used.
+    #[error("use the certificate of msfs.certificate_file and msfs.key_file")]
+    Tls(#[from] TlsError),
     /// The folder or bucket cannot be used.
     #[error("use {place} for pictures")]
     Store {
@@ -73,6 +79,8 @@ pub struct Server {
     listener: TcpListener,
     local: SocketAddr,
     shared: Arc<Shared>,
+    tls: Option<Tls>,
+    context: Context,
     connections: im_http::Limits,
     /// Scaling goes on beside connections.
     jobs: TaskTracker,
@@ -82,12 +90,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the port and opens the folder.
+    /// Binds the port, reads the certificate if there is one, and opens the folder.
     ///
     /// # Errors
-    /// The port cannot be bound, the folder cannot be used.
+    /// The port cannot be bound, the certificate or the folder cannot be used.
     pub async fn bind(config: MsfsConfig, deps: Deps) -> Result<Self, ServerError> {
         let Deps { context, pictures } = deps;
+        let tls = match (&config.certificate_file, &config.key_file) {
+            (Some(certificate), Some(key)) => {
+                let files = TlsFiles {
+                    certificate: certificate.clone(),
+                    key: key.clone(),
+                };
+                // At a start nobody waits beside it.
+                Some(Tls::load(files)?)
+            }
+            _ => None,
+        };
         let listener = listen::tcp(&config.listen, BACKLOG).await?;
         let local = listener.local_addr().map_err(|source| ListenError {
             address: config.listen.clone(),
@@ -137,6 +156,8 @@ impl Server {
             listener,
             local,
             shared,
+            tls,
+            context,
             connections: connections(&config),
             jobs,
             probe: config.probe,
@@ -164,22 +185,34 @@ impl Server {
             listener,
             local,
             shared,
+            tls,
+            context,
             connections,
             jobs,
             probe,
             probe_timeout,
             stop_grace,
         } = self;
-        info!(listen = %local, public_url = shared.public_url, "msfs serves");
+        let (public_url, https) = (&shared.public_url, tls.is_some());
+        info!(listen = %local, public_url, https, "msfs serves");
         let tasks = TaskTracker::new();
         let stops = Stops {
             drain: stop.child_token(),
             end: CancellationToken::new(),
         };
+        if let Some(tls) = tls.clone() {
+            let readiness = context.readiness.clone();
+            let failing = shared.metrics.certificate_failing.clone();
+            readiness.dependency(CERTIFICATE, true);
+            tasks.spawn(tls.follow(stops.drain.clone(), move |is_usable| {
+                readiness.dependency(CERTIFICATE, is_usable);
+                failing.set((!is_usable).into());
+            }));
+        }
         let accepting = accept(
             listener,
             Arc::clone(&shared),
-            None,
+            tls,
             shared.metrics.meter.clone(),
             connections,
             tasks.clone(),

@@ -61,7 +61,7 @@ impl Serve for Shared {
     async fn serve(self: Arc<Self>, peer: Peer, request: Request<Sent>) -> Response<Content> {
         let client = Client {
             from: peer.address.ip(),
-            base: base(self.public_url.as_deref(), peer.local),
+            base: base(self.public_url.as_deref(), peer.local, peer.secure),
         };
         answer(self, client, request).await
     }
@@ -126,13 +126,14 @@ fn count(metrics: &Metrics, request: metrics::Request, stored: &Result<Name, Ref
     metrics.answered(request, answered);
 }
 
-/// What the URLs begin with that a client is told who has come at this address.
-fn base(public_url: Option<&str>, local: SocketAddr) -> Arc<str> {
+/// What the URLs begin with that a client is told who has come at this address, by HTTPS or not.
+fn base(public_url: Option<&str>, local: SocketAddr, secure: bool) -> Arc<str> {
     match public_url {
         Some(url) => url.into(),
         None => {
             let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-            format!("http://{local}/").into()
+            let scheme = if secure { "https" } else { "http" };
+            format!("{scheme}://{local}/").into()
         }
     }
 }
@@ -154,7 +155,9 @@ mod tests {
             (None, "[2001:db8::1]:8700", "http://[2001:db8::1]:8700/"),
             (None, "[::ffff:10.0.0.1]:8700", "http://10.0.0.1:8700/"),
         ] {
-            assert_eq!(&*base(public, local(at)), expected);
+            assert_eq!(&*base(public, local(at), false), expected);
         }
+        let secure = base(None, local("10.0.0.1:8700"), true);
+        assert_eq!(&*secure, "https://10.0.0.1:8700/");
     }
 }

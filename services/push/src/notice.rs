@@ -31,7 +31,7 @@ pub(crate) struct Notice {
     pub(crate) collapse: String,
     /// Names the notice, the same at each attempt.
     pub(crate) id: String,
-    /// Log position of its message.
+    /// Log position of its message; 0 = a test.
     pub(crate) seq: u64,
     /// Of no use after this, unix seconds.
     pub(crate) expires: u64,
@@ -41,6 +41,11 @@ impl Notice {
     /// The kind of phone; `None` for none that this version knows.
     pub(crate) const fn client(&self) -> Option<ClientType> {
         ClientType::from_wire(self.client_type)
+    }
+
+    /// Whether an administrator asked for it.
+    pub(crate) const fn is_test(&self) -> bool {
+        self.seq == 0
     }
 }
 

@@ -68,9 +68,35 @@ impl Answer {
     }
 }
 
-impl From<HttpError> for Answer {
+/// What a provider says, and with which status; there is none where it has not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) answer: Answer,
+    pub(crate) status: Option<StatusCode>,
+}
+
+impl Said {
+    fn of(reply: &Reply, judge: impl FnOnce(&Reply) -> Answer) -> Self {
+        Self {
+            answer: judge(reply),
+            status: Some(reply.status),
+        }
+    }
+}
+
+impl From<Answer> for Said {
+    /// Without a word of the provider.
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            status: None,
+        }
+    }
+}
+
+impl From<HttpError> for Said {
     fn from(error: HttpError) -> Self {
-        Self::later(im_core::Chain(&error).to_string())
+        Answer::later(im_core::Chain(&error).to_string()).into()
     }
 }
 
@@ -78,7 +104,7 @@ impl From<HttpError> for Answer {
 #[async_trait]
 pub(crate) trait Provider: Send + Sync + 'static {
     /// Tries once. Says why not without a token or a text in it.
-    async fn send(&self, notice: &Notice) -> Answer;
+    async fn send(&self, notice: &Notice) -> Said;
 }
 
 /// Why a provider cannot be used as configured.
@@ -177,8 +203,8 @@ mod tests {
         struct Nobody;
         #[async_trait]
         impl Provider for Nobody {
-            async fn send(&self, _: &Notice) -> Answer {
-                Answer::Taken
+            async fn send(&self, _: &Notice) -> Said {
+                Answer::Taken.into()
             }
         }
         let mut providers = Providers::default();

@@ -22,8 +22,10 @@ use crate::choose::{self, Left, Message, Way};
 use crate::metrics::{Fate, Metrics};
 use crate::notice::{self, Kind, Notice};
 use crate::presence::Presence;
-use crate::provider::{Answer, LANES, Lane, Providers};
+use crate::provider::{Answer, LANES, Lane, Providers, Said};
 use im_outbound::Gate;
+
+mod trial;
 
 /// People of one question to db-proxy.
 const ASKED: usize = 4_096;
@@ -253,13 +255,13 @@ impl Push {
     }
 
     /// Hands a notice to its provider, within the time that it has.
-    async fn hand_over(&self, lane: Lane, notice: &Notice) -> Answer {
+    async fn hand_over(&self, lane: Lane, notice: &Notice) -> Said {
         let Some(provider) = self.providers.at(lane) else {
-            return Answer::Rejected("its provider is not configured any more".to_owned());
+            return Answer::Rejected("its provider is not configured any more".to_owned()).into();
         };
         let limit = self.config.attempt_timeout.duration();
         let sent = tokio::time::timeout(limit, provider.send(notice)).await;
-        sent.unwrap_or_else(|_| Answer::later("no answer in time"))
+        sent.unwrap_or_else(|_| Answer::later("no answer in time").into())
     }
 
     /// Wait before the next attempt: doubled each time, between half of it and all.
@@ -360,8 +362,12 @@ impl Work for Push {
             self.metrics.attempt(lane, Fate::Paused);
             return Outcome::Again(wait.mul_f64(rand::random_range(1.0..=1.5)));
         }
-        let answer = self.hand_over(lane, &notice).await;
-        self.settle(calls, lane, &notice, answer, tries).await
+        let said = self.hand_over(lane, &notice).await;
+        self.settle(calls, lane, &notice, said.answer, tries).await
+    }
+
+    async fn beside(&self, calls: &Calls) {
+        self.make_tests(calls).await;
     }
 
     fn lanes(&self) -> u32 {

@@ -100,6 +100,7 @@ impl Role {
                 most_seconds: 60,
             }),
             told: Told::Url,
+            tls: true,
             ..Kubernetes::PLAIN
         },
         ..Spec::PLAIN

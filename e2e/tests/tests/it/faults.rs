@@ -1,5 +1,8 @@
 //! I1–I3 while processes are killed and stopped (S-28, S-31, S-34, S-85).
 
+mod errands;
+mod roles;
+
 use std::time::Duration;
 
 use im_e2e::platform::{Options, Platform, Shape};

@@ -2,6 +2,7 @@
 //! as nobody should.
 
 mod bounds;
+mod https;
 mod names;
 pub(crate) mod original;
 mod pace;

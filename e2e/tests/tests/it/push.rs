@@ -5,6 +5,7 @@ mod choice;
 pub(crate) mod faults;
 mod google;
 pub(crate) mod provider;
+mod trial;
 pub(crate) mod webhook;
 
 use im_proto_teamtalk::login::{
@@ -17,7 +18,7 @@ use crate::support::*;
 const SECRET: &str = "a secret of these tests";
 
 /// A phone registers its token, and goes.
-async fn register(
+pub(crate) async fn register(
     platform: &mut Platform,
     msg: &str,
     user: u32,
@@ -73,6 +74,6 @@ async fn shield_the_night(phone: &mut Terminal) {
 }
 
 /// A token as iOS has them.
-fn ios_token(n: u8) -> String {
+pub(crate) fn ios_token(n: u8) -> String {
     format!("{n:02x}").repeat(32)
 }

@@ -1,6 +1,8 @@
 //! What clients see of a platform that was restored from a backup: ids that they may hold are not given
 //! once more (I3).
 
+mod blobs;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -37,9 +39,21 @@ pub(crate) struct Restored {
 impl Restored {
     /// Restores a backup into `dir/name`, with further arguments, and starts everything on it.
     pub(crate) async fn start(dir: &Path, name: &str, copy: &str, args: &[&str]) -> Self {
+        Self::start_beside(dir, name, copy, args, |_| {}).await
+    }
+
+    /// The same, with what else belongs into the data directory before the start.
+    async fn start_beside(
+        dir: &Path,
+        name: &str,
+        copy: &str,
+        args: &[&str],
+        put: impl FnOnce(&Path),
+    ) -> Self {
         let place = dir.join(name).display().to_string();
         let restore = ["restore", "--data-dir", &place, "--from", copy];
         run_imd(dir, &[&restore, args].concat()).unwrap();
+        put(place.as_ref());
         let own = own_address();
         let mut args = vec!["all-in-one".to_owned(), "--data-dir".to_owned()];
         args.extend([place.clone(), "--bind".to_owned(), own.to_string()]);

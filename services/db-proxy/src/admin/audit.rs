@@ -6,10 +6,10 @@ use im_proto_rpc::v1::{
     CreateIncomingHookRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
     KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, PostIncomingHookRequest,
     RemoveDepartmentRequest, RemoveGroupRequest, RemoveIncomingHookRequest,
-    RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest,
-    RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest,
-    SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
-    UpdateUserRequest,
+    RemovePushTargetRequest, RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest,
+    RenameGroupRequest, RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest,
+    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
+    SetUserStatusRequest, TestPushRequest, UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -255,6 +255,8 @@ changes! {
     RewindFollowerRequest, "RewindFollower", it => {
         format!("follower {} to {}", it.name, it.position)
     };
+    RemovePushTargetRequest, "RemovePushTarget", it => format!("device {} of user {}", it.id, it.user);
+    TestPushRequest, "TestPush", it => format!("device {} of user {}", it.id, it.user);
 }
 
 impl Change for PostIncomingHookRequest {

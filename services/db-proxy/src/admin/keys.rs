@@ -11,7 +11,8 @@ use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     AnnouncementRecord, ClearLockReply, CreatedIncomingHook, CreatedSubscription, CreatedToken,
     DeliveryRecord, DepartmentRecord, FollowerRecord, GroupRecord, IncomingHookRecord, KickReply,
-    MessageRecord, RemovedUser, SubscriptionRecord, TokenRecord, UserRecord,
+    MessageRecord, PushTargetRecord, PushTestRecord, RemovedUser, SubscriptionRecord, TokenRecord,
+    UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -244,5 +245,7 @@ without_number!(
     SubscriptionRecord,
     DeliveryRecord,
     FollowerRecord,
-    IncomingHookRecord
+    IncomingHookRecord,
+    PushTargetRecord,
+    PushTestRecord
 );

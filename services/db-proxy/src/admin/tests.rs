@@ -23,6 +23,7 @@ use tonic::{Code, Status};
 
 mod announcements;
 mod audited;
+mod devices;
 mod hooks;
 mod imported;
 mod incoming;
@@ -38,6 +39,7 @@ mod tokens;
 use super::AdminService;
 use super::audit::Entry;
 use crate::announce::{AnnounceMetrics, Announcer};
+use crate::test_push::{TestMetrics, TestNotices};
 
 /// Administration over the parts that answer.
 struct Rig {
@@ -78,7 +80,8 @@ impl Rig {
         let secret = im_rpc::Secret::generate();
         let metrics = super::AdminMetrics::default();
         let announcer = Announcer::new(&parts.context, AnnounceMetrics::default());
-        let admin = AdminService::new(&parts.context, accounts, announcer, &secret, metrics);
+        let tests = TestNotices::new(&parts.context.config.follow, TestMetrics::default());
+        let admin = AdminService::new(&parts.context, accounts, announcer, &secret, tests, metrics);
         Self { parts, admin }
     }
 }
@@ -332,6 +335,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
         Arc::clone(&rig.accounts),
         rig.admin.announcer.clone(),
         &im_rpc::Secret::generate(),
+        TestNotices::new(&rig.context.config.follow, TestMetrics::default()),
         super::AdminMetrics::default(),
     );
     // Two pages, the second one by the cursor of the first.

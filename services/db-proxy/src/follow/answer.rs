@@ -22,6 +22,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Longest key of what is to be tried again, bytes.
 const LONGEST_KEY: usize = 256;
 
+/// The name under which notices are made.
+const PUSH: &str = "push";
+
+/// Longest reason of a verdict, bytes.
+const MAX_REASON: usize = 256;
+
 /// For counts alone.
 const NO_PREVIEW: Preview = Preview {
     rows: 1,
@@ -74,6 +80,8 @@ impl Shared {
             Call::Gone(gone) => self.gone(gone).await,
             Call::Hooks(_) => self.hooks(hold).await,
             Call::Hook(step) => self.hook_step(step, hold).await,
+            Call::Tests(asked) => self.test(asked, hold).await,
+            Call::Tested(tested) => self.tested(tested, hold),
             Call::Changes(asked) => self.changes(asked, hold).await,
         }
     }
@@ -274,6 +282,34 @@ impl Shared {
             });
         }
         Item::Facts(facts)
+    }
+
+    /// Waits for a test notice. Only who still holds the name takes it.
+    async fn test(&self, asked: v1::PushTestsOf, hold: &Hold) -> Item {
+        if hold.name != PUSH {
+            return refused("this name makes no notices");
+        }
+        let wait = Duration::from_millis(asked.wait_ms.into());
+        let wait = wait.min(self.config().max_wait.duration());
+        self.tests.asked(wait).await;
+        if !self.holds(hold).await {
+            return Item::Fenced(v1::FollowFenced {});
+        }
+        Item::Test(self.tests.take().unwrap_or_default())
+    }
+
+    fn tested(&self, tested: v1::PushTested, hold: &Hold) -> Item {
+        if hold.name != PUSH {
+            return refused("this name makes no notices");
+        }
+        let v1::PushTested { id, verdict } = tested;
+        let Some(mut verdict) = verdict else {
+            return refused("the verdict is missing");
+        };
+        let end = verdict.reason.floor_char_boundary(MAX_REASON);
+        verdict.reason.truncate(end);
+        self.tests.tell(id, verdict);
+        Item::Done(v1::FollowDone {})
     }
 
     async fn gone(&self, gone: v1::PushTargetGone) -> Item {

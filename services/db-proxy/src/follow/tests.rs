@@ -14,6 +14,7 @@ use im_writer::testing::{Sink, people};
 use im_writer::{Core, CreateGroup, Metrics, SendBatch, SendRules};
 
 use super::*;
+use crate::test_push::TestMetrics;
 
 mod changed;
 mod hooks;
@@ -38,8 +39,10 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let store = Arc::new(temp.store.clone());
     let core = Core::start(Arc::new(config), store, Metrics::default());
     let stop = CancellationToken::new();
+    let tests = TestNotices::new(&core.context.config.follow, TestMetrics::default());
     let follow = Follow::new(
         core.context.clone(),
+        tests,
         FollowMetrics::default(),
         TaskTracker::new(),
         stop.clone(),
@@ -245,6 +248,7 @@ async fn the_older_of_two_holders_is_fenced() {
     // Another db-proxy on the same store has given the name away.
     let follow = Follow::new(
         rig.core.context.clone(),
+        rig.follow.shared.tests.clone(),
         FollowMetrics::default(),
         TaskTracker::new(),
         rig.stop.clone(),
@@ -385,4 +389,51 @@ async fn push_hears_of_devices_names_counts_and_shields() {
         };
         assert_eq!(targets.targets.len(), left);
     }
+}
+
+#[tokio::test]
+async fn whoever_holds_the_name_of_push_makes_test_notices_and_nobody_else() {
+    let rig = rig(|_| {}).await;
+    let wait = |wait_ms| Call::Tests(v1::PushTestsOf { wait_ms });
+    let mut other = rig.link();
+    assert!(matches!(ask(&mut other, wait(0)).await, Item::Fenced(_)));
+    let name = "subscriptions".to_owned();
+    say(&other, 1, Call::Hold(v1::FollowHold { name })).await;
+    assert!(matches!(hear(&mut other).await.1, Item::Held(_)));
+    assert!(is_refused(&ask(&mut other, wait(0)).await));
+
+    let (mut end, _) = rig.holder().await;
+    let nothing = v1::PushTest::default();
+    assert_eq!(ask(&mut end, wait(0)).await, Item::Test(nothing));
+    say(&end, 5, wait(10_000)).await;
+    let tests = rig.follow.shared.tests.clone();
+    let target = v1::PushTarget {
+        user: 2,
+        ..v1::PushTarget::default()
+    };
+    let asked = tokio::spawn(async move { tests.ask(target).await });
+    let (tag, Item::Test(test)) = hear(&mut end).await else {
+        panic!("a test notice")
+    };
+    assert_eq!((tag, test.target.unwrap().user), (5, 2));
+    let verdict = v1::PushVerdict {
+        status: 410,
+        reason: "\u{5b89}".repeat(200),
+        ..v1::PushVerdict::default()
+    };
+    let tested = |verdict| {
+        Call::Tested(v1::PushTested {
+            id: test.id,
+            verdict,
+        })
+    };
+    assert!(is_refused(&ask(&mut end, tested(None)).await));
+    let done = ask(&mut end, tested(Some(verdict))).await;
+    assert_eq!(done, Item::Done(v1::FollowDone {}));
+    let heard = asked.await.unwrap().unwrap();
+    assert_eq!(
+        (heard.status, heard.reason.len()),
+        (410, 255),
+        "cut at a character"
+    );
 }

@@ -11,12 +11,15 @@ pub(super) const HELP: &str = "\
 /history [N]             the last N messages of this conversation (20)
 /older [N]               the N messages before the oldest one shown here (20)
 /unread                  conversations with unread messages
+/file PATH               send a file to this person; it waits for whoever is away
+/picture PATH            send a picture to this conversation
 /create NAME MEMBER...   make a group
 /add MEMBER...           add people to this group
 /remove MEMBER...        remove people from this group
 /leave                   leave this group
 /members                 who is in this group
-/expect TEXT [SECONDS]   wait until somebody writes this (10 seconds)
+/expect TEXT [SECONDS]   wait until somebody writes this, or a file of this name is here
+                         (10 seconds)
 /help                    this list
 /quit                    log out
 Anything else is sent to the present conversation; start with // to send a text that begins
@@ -40,6 +43,8 @@ pub(super) enum Command {
     History(u32),
     Older(u32),
     Unread,
+    File(String),
+    Picture(String),
     Create { name: String, members: Vec<String> },
     Add(Vec<String>),
     Remove(Vec<String>),
@@ -94,6 +99,8 @@ impl Command {
             "history" => Self::History(count(&words, "/history [N]")?),
             "older" => Self::Older(count(&words, "/older [N]")?),
             "unread" => Self::Unread,
+            "file" => Self::File(name().ok_or(ParseError::Usage("/file PATH"))?),
+            "picture" => Self::Picture(name().ok_or(ParseError::Usage("/picture PATH"))?),
             "create" => match words.split_first() {
                 Some((name, members)) => Self::Create {
                     name: name.clone(),
@@ -196,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn paths_may_have_spaces() {
+        let file = Ok(Command::File("My Documents/a b.txt".into()));
+        assert_eq!(Command::parse("/file My Documents/a b.txt"), file);
+        assert_eq!(Command::parse("/file \"My Documents/a b.txt\""), file);
+        let picture = Ok(Command::Picture("a.png".into()));
+        assert_eq!(Command::parse("/picture a.png "), picture);
+    }
+
+    #[test]
     fn numbers_are_optional() {
         assert_eq!(Command::parse("/history"), Ok(Command::History(20)));
         assert_eq!(Command::parse("/history 3"), Ok(Command::History(3)));
@@ -228,6 +244,8 @@ mod tests {
             "/create",
             "/add",
             "/with \"b",
+            "/file",
+            "/picture  ",
         ] {
             assert!(Command::parse(line).is_err(), "{line}");
         }

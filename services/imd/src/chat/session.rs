@@ -1,10 +1,12 @@
 //! Doing what the lines say and showing what happens.
 
+mod files;
 mod groups;
 mod knowledge;
+mod pictures;
 mod sending;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::time::Duration;
 
@@ -21,7 +23,10 @@ use super::command::{Command, HELP};
 use super::input::Input;
 use super::people::People;
 use super::show;
+use files::{Incoming, Moved};
 use sending::{Sent, beginning};
+
+pub(super) use files::Receiving;
 
 /// Received texts that `/expect` may still find.
 const MAX_HEARD: usize = 256;
@@ -37,6 +42,14 @@ pub(super) enum Flow {
     Quit,
 }
 
+/// Something that was on its way and is not any more.
+pub(super) struct Progress(Done);
+
+enum Done {
+    Sent(Sent),
+    Moved(Moved),
+}
+
 /// One person's chat.
 pub(super) struct Session<W> {
     client: Client,
@@ -50,6 +63,14 @@ pub(super) struct Session<W> {
     oldest: HashMap<Peer, u32>,
     /// Texts on their way.
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    /// Files and pictures on their way, and what they are called.
+    moving: FuturesUnordered<BoxFuture<'static, Moved>>,
+    tasks: HashSet<String>,
+    /// Files that wait at the server, to be fetched when others have come.
+    waiting: VecDeque<Incoming>,
+    receiving: Receiving,
+    /// Where the platform's pictures are, once it was asked.
+    pictures: Option<String>,
     scripted: bool,
     /// It was said that the connection is lost.
     lost: bool,
@@ -59,7 +80,7 @@ pub(super) struct Session<W> {
 }
 
 impl<W: Write> Session<W> {
-    pub(super) fn new(client: Client, out: W, scripted: bool) -> Self {
+    pub(super) fn new(client: Client, out: W, receiving: Receiving, scripted: bool) -> Self {
         Self {
             client,
             people: People::default(),
@@ -68,6 +89,11 @@ impl<W: Write> Session<W> {
             shown: HashMap::new(),
             oldest: HashMap::new(),
             sending: FuturesUnordered::new(),
+            moving: FuturesUnordered::new(),
+            tasks: HashSet::new(),
+            waiting: VecDeque::new(),
+            receiving,
+            pictures: None,
             scripted,
             lost: false,
             connected: false,
@@ -86,7 +112,28 @@ impl<W: Write> Session<W> {
             "Logged in as {me} at {server}. /help lists the commands."
         )?;
         self.show_unread(false).await?;
-        Ok(())
+        self.fetch_waiting().await
+    }
+
+    /// The next text, file or picture that arrived or did not; never while none is on its way.
+    pub(super) async fn progress(&mut self) -> Progress {
+        tokio::select! {
+            Some(sent) = self.sending.next(), if !self.sending.is_empty() => {
+                Progress(Done::Sent(sent))
+            }
+            Some(moved) = self.moving.next(), if !self.moving.is_empty() => {
+                Progress(Done::Moved(moved))
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Says so.
+    pub(super) async fn note(&mut self, progress: Progress) -> anyhow::Result<()> {
+        match progress.0 {
+            Done::Sent(sent) => self.mark(sent),
+            Done::Moved(moved) => self.settle(moved).await,
+        }
     }
 
     /// Shows an event.
@@ -94,6 +141,7 @@ impl<W: Write> Session<W> {
         match event {
             None | Some(Event::Closed { .. }) => return Err(super::closed(event)),
             Some(Event::Message(message)) => self.show_message(&message).await?,
+            Some(Event::File(offer)) => self.offered(&offer).await?,
             Some(Event::GroupChanged(change)) => self.show_change(&change).await?,
             Some(Event::Disconnected { .. }) if self.lost => {}
             Some(Event::Disconnected { .. }) => {
@@ -108,6 +156,7 @@ impl<W: Write> Session<W> {
                 self.lost = false;
                 writeln!(self.out, "-- connected to {address}")?;
                 self.show_unread(false).await?;
+                self.fetch_waiting().await?;
             }
             Some(Event::Kick { .. }) => {
                 writeln!(
@@ -154,6 +203,17 @@ impl<W: Write> Session<W> {
         while let Some(event) = events.try_recv() {
             self.hear(Some(event)).await?;
         }
+        if !self.moving.is_empty() {
+            let count = self.moving.len();
+            writeln!(
+                self.out,
+                "-- waiting for {count} files that are on their way"
+            )?;
+            self.out.flush()?;
+        }
+        while let Some(moved) = self.moving.next().await {
+            self.settle(moved).await?;
+        }
         Ok(())
     }
 
@@ -179,6 +239,8 @@ impl<W: Write> Session<W> {
             Command::Nothing | Command::Quit => {}
             Command::Help => writeln!(self.out, "{HELP}")?,
             Command::Say(text) => self.say(&text).await?,
+            Command::File(path) => self.send_file(&path).await?,
+            Command::Picture(path) => self.send_picture(&path).await?,
             Command::People(filter) => self.list_people(filter.as_deref()).await?,
             Command::Groups => self.list_groups().await?,
             Command::With(name) => {
@@ -191,14 +253,14 @@ impl<W: Write> Session<W> {
             }
             Command::History(count) => {
                 let peer = self.conversation()?;
-                self.show_history(peer, 0, count).await?;
+                self.show_history(peer, 0, count, false).await?;
             }
             Command::Older(count) => {
                 let peer = self.conversation()?;
                 match self.oldest.get(&peer).copied() {
-                    None => self.show_history(peer, 0, count).await?,
+                    None => self.show_history(peer, 0, count, false).await?,
                     Some(0 | 1) => writeln!(self.out, "-- nothing is older")?,
-                    Some(oldest) => self.show_history(peer, oldest - 1, count).await?,
+                    Some(oldest) => self.show_history(peer, oldest - 1, count, false).await?,
                 }
             }
             Command::Unread => self.show_unread(true).await?,
@@ -247,7 +309,8 @@ impl<W: Write> Session<W> {
             .saturating_sub(shown)
             .min(info.unread_cnt);
         if fresh > 0 {
-            self.show_history(peer, info.latest_msg_id, fresh).await?;
+            self.show_history(peer, info.latest_msg_id, fresh, true)
+                .await?;
         }
         self.client.read_ack(peer, info.latest_msg_id).await?;
         Ok(())
@@ -299,11 +362,22 @@ impl<W: Write> Session<W> {
                 self.heard.drain(..=at);
                 return Ok(());
             }
-            match timeout_at(deadline, events.recv()).await {
-                Ok(event) => self.hear(event).await?,
-                Err(_) => bail!("nobody wrote {text:?} in {} s", patience.as_secs()),
+            tokio::select! {
+                event = timeout_at(deadline, events.recv()) => match event {
+                    Ok(event) => self.hear(event).await?,
+                    Err(_) => bail!("nobody wrote {text:?} in {} s", patience.as_secs()),
+                },
+                progress = self.progress() => self.note(progress).await?,
             }
         }
+    }
+
+    /// Keeps what `/expect` may look for.
+    fn remember(&mut self, text: String) {
+        if self.heard.len() == MAX_HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(text);
     }
 
     async fn show_message(&mut self, message: &Message) -> anyhow::Result<()> {
@@ -332,18 +406,26 @@ impl<W: Write> Session<W> {
             Peer::User(_) => writeln!(self.out, "[{time}] {from}: {text}")?,
         }
         self.shown.insert(peer, data.msg_id);
-        if self.heard.len() == MAX_HEARD {
-            self.heard.pop_front();
+        if data.from_user_id != message.receiver {
+            let raw = show::text(self.client.cipher(), data.msg_type, &data.msg_data);
+            self.fetch_pictures(&raw, &from).await?;
         }
-        self.heard.push_back(text);
+        self.remember(text);
         if self.current == Some(peer) && data.from_user_id != message.receiver {
             self.client.read_ack(peer, data.msg_id).await?;
         }
         Ok(())
     }
 
-    /// Messages backwards from an id, shown forwards: as many pages of the server as it takes.
-    async fn show_history(&mut self, peer: Peer, begin: u32, count: u32) -> anyhow::Result<()> {
+    /// Messages backwards from an id, shown forwards: as many pages of the server as it takes. Of new ones the
+    /// pictures are fetched.
+    async fn show_history(
+        &mut self,
+        peer: Peer,
+        begin: u32,
+        count: u32,
+        are_new: bool,
+    ) -> anyhow::Result<()> {
         let wanted = usize::try_from(count)?;
         let mut found = Vec::new();
         let from_newest = begin == 0;
@@ -377,6 +459,10 @@ impl<W: Write> Session<W> {
             let text = show::content(self.client.cipher(), message.msg_type, &message.msg_data);
             let time = show::clock(message.create_time, now);
             writeln!(self.out, "{:>5} [{time}] {from}: {text}", message.msg_id)?;
+            if are_new && message.from_session_id != self.client.user_id() {
+                let raw = show::text(self.client.cipher(), message.msg_type, &message.msg_data);
+                self.fetch_pictures(&raw, &from).await?;
+            }
         }
         Ok(())
     }

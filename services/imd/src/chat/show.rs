@@ -1,6 +1,7 @@
 //! How messages look on the terminal.
 
 use im_client::codec::text::TextCipher;
+use im_client::pictures::{Piece, pieces};
 use im_client::proto::base::MsgType;
 
 /// The clear text of a message, or what stands for it. Control characters could drive the
@@ -8,7 +9,7 @@ use im_client::proto::base::MsgType;
 pub(super) fn content(cipher: &TextCipher, msg_type: i32, data: &[u8]) -> String {
     match MsgType::try_from(msg_type) {
         Ok(MsgType::SingleText | MsgType::GroupText) => match cipher.decrypt(data) {
-            Ok(text) => message(&String::from_utf8_lossy(&text)),
+            Ok(text) => message(&readable(&String::from_utf8_lossy(&text))),
             Err(_) => "(text that cannot be decrypted)".to_owned(),
         },
         Ok(MsgType::SingleAudio | MsgType::GroupAudio) => match data.first_chunk::<4>() {
@@ -17,6 +18,26 @@ pub(super) fn content(cipher: &TextCipher, msg_type: i32, data: &[u8]) -> String
         },
         Err(_) => "(unknown kind of message)".to_owned(),
     }
+}
+
+/// The clear text as it was written; nothing of what is no text.
+pub(super) fn text(cipher: &TextCipher, msg_type: i32, data: &[u8]) -> String {
+    match MsgType::try_from(msg_type) {
+        Ok(MsgType::SingleText | MsgType::GroupText) => {
+            let text = cipher.decrypt(data).unwrap_or_default();
+            String::from_utf8_lossy(&text).into_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// A text with its pictures named.
+pub(super) fn readable(text: &str) -> String {
+    let shown = pieces(text).into_iter().map(|piece| match piece {
+        Piece::Text(words) => words.to_owned(),
+        Piece::Picture(url) => format!("(picture {url})"),
+    });
+    shown.collect()
 }
 
 /// On one line, without anything that drives the terminal.
@@ -61,6 +82,10 @@ mod tests {
             ("nna\u{202e}", "nna\\u{202e}"),
             ("a\r\n[12:00] Ben: no\n", "a\n        [12:00] Ben: no"),
             ("\tx", "    x"),
+            (
+                "see &$#@~^@[{:http://a/1.png:}]&$~@#@!",
+                "see (picture http://a/1.png)!",
+            ),
         ] {
             let data = cipher.encrypt(text.as_bytes()).unwrap();
             assert_eq!(content(&cipher, 1, data.as_bytes()), shown);

@@ -1,9 +1,11 @@
 //! The terminal client, as a person and as a script use it.
 
+mod files;
+
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::platform::{start, tool};
+use crate::platform::{start_with, tool};
 use crate::world::{Server, imd};
 
 /// A platform with Ann, Ben and two people called Alex; everybody's password is "secret".
@@ -14,8 +16,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with more arguments.
+    fn with(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = start(&dir.path().join("data"));
+        let server = start_with(&dir.path().join("data"), more);
         let people = dir.path().join("people.csv");
         let text = "name,password,nick\nann,secret,Ann\nben,secret,Ben\n\
                     alex1,secret,Alex\nalex2,secret,Alex\n";

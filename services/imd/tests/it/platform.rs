@@ -30,8 +30,14 @@ pub(crate) const PORTS: [&str; 18] = [
 ];
 
 pub(crate) fn start(data: &Path) -> Server {
+    start_with(data, &[])
+}
+
+/// The same with more arguments.
+pub(crate) fn start_with(data: &Path, more: &[&str]) -> Server {
     let mut args = vec!["all-in-one", "--data-dir", data.to_str().unwrap()];
     args.extend(PORTS);
+    args.extend(more);
     Server::start(&args, &data.with_extension("ready"))
 }
 

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, Provider, ProviderError, join, jwt};
+use super::{Answer, Provider, ProviderError, Said, join, jwt};
 use crate::notice::{Notice, aps};
 use im_outbound::trust;
 use im_outbound::{Http, Reply, Version};
@@ -167,16 +167,16 @@ fn judge(reply: &Reply) -> Answer {
 
 #[async_trait]
 impl Provider for Apns {
-    async fn send(&self, notice: &Notice) -> Answer {
+    async fn send(&self, notice: &Notice) -> Said {
         let token = match &self.tokens {
             None => None,
             Some(tokens) => match tokens.current(UnixSeconds::now()) {
                 Some(token) => Some(token),
-                None => return Answer::later("no token can be signed"),
+                None => return Answer::later("no token can be signed").into(),
             },
         };
         let Some(request) = self.request(notice, token.as_deref()) else {
-            return Answer::Rejected("it is nothing that Apple takes".to_owned());
+            return Answer::Rejected("it is nothing that Apple takes".to_owned()).into();
         };
         match self.http.send(request).await {
             Ok(reply) => {
@@ -185,7 +185,7 @@ impl Provider for Apns {
                 {
                     tokens.refuse(token);
                 }
-                judge(&reply)
+                Said::of(&reply, judge)
             }
             Err(error) => error.into(),
         }

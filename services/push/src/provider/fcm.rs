@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{Answer, Provider, ProviderError, join, jwt};
+use super::{Answer, Provider, ProviderError, Said, join, jwt};
 use crate::notice::{Notice, SOUND};
 use im_outbound::trust;
 use im_outbound::{Http, HttpError, Reply, Version};
@@ -230,13 +230,13 @@ fn judge(reply: &Reply) -> Answer {
 
 #[async_trait]
 impl Provider for Fcm {
-    async fn send(&self, notice: &Notice) -> Answer {
+    async fn send(&self, notice: &Notice) -> Said {
         let token = match self.token().await {
             Ok(token) => token,
-            Err(error) => return Answer::later(im_core::Chain(&error).to_string()),
+            Err(error) => return Answer::later(im_core::Chain(&error).to_string()).into(),
         };
         let Some(request) = self.request(notice, &token, UnixSeconds::now()) else {
-            return Answer::Rejected("no request can be made of it".to_owned());
+            return Answer::Rejected("no request can be made of it".to_owned()).into();
         };
         match self.http.send(request).await {
             Ok(reply) => {
@@ -246,7 +246,7 @@ impl Provider for Fcm {
                         *held = None;
                     }
                 }
-                judge(&reply)
+                Said::of(&reply, judge)
             }
             Err(error) => error.into(),
         }

@@ -13,7 +13,7 @@ use im_core::ClientType;
 use im_core::time::UnixSeconds;
 use serde_json::json;
 
-use super::{Answer, Provider, ProviderError, read};
+use super::{Answer, Provider, ProviderError, Said, read};
 use crate::notice::{Notice, aps};
 use im_outbound::signature::{keys, sign};
 use im_outbound::trust;
@@ -63,7 +63,7 @@ fn body(notice: &Notice) -> String {
         _ => "other",
     };
     let body = json!({
-        "type": "message",
+        "type": if notice.is_test() { "test" } else { "message" },
         "user_id": notice.user,
         "client_type": client,
         "token": notice.token,
@@ -94,12 +94,12 @@ fn judge(reply: &Reply) -> Answer {
 
 #[async_trait]
 impl Provider for Webhook {
-    async fn send(&self, notice: &Notice) -> Answer {
+    async fn send(&self, notice: &Notice) -> Said {
         let Some(request) = self.request(notice, UnixSeconds::now()) else {
-            return Answer::Rejected("no request can be made of it".to_owned());
+            return Answer::Rejected("no request can be made of it".to_owned()).into();
         };
         match self.http.send(request).await {
-            Ok(reply) => judge(&reply),
+            Ok(reply) => Said::of(&reply, judge),
             Err(error) => error.into(),
         }
     }

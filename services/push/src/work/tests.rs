@@ -7,7 +7,7 @@ use im_proto_rpc::v1::follow_call::Call;
 use im_proto_rpc::v1::follow_item::Item;
 use im_proto_rpc::v1::{
     FollowCalls, FollowDone, FollowItem, FollowItems, PushFacts, PushName, PushShield, PushTargets,
-    PushUnread,
+    PushTest, PushTested, PushUnread,
 };
 use im_rpc::{Link, link};
 
@@ -23,11 +23,11 @@ struct Told {
 
 #[async_trait]
 impl Provider for Told {
-    async fn send(&self, notice: &Notice) -> Answer {
+    async fn send(&self, notice: &Notice) -> Said {
         self.heard.lock().unwrap().push(notice.clone());
         let answer = self.answers.lock().unwrap().pop_front();
         match answer {
-            Some(answer) => answer,
+            Some(answer) => answer.into(),
             None => std::future::pending().await,
         }
     }
@@ -253,4 +253,80 @@ async fn waits_double_up_to_their_bound() {
     assert!(wait(0) <= least.duration() && wait(0) >= least.duration() / 2);
     assert!(wait(3) > least.duration() * 3 && wait(3) <= least.duration() * 8);
     assert!(wait(99) <= most.duration() && wait(99) >= most.duration() / 2);
+}
+
+/// Asks for test notices; returns when all have an answer.
+async fn testing(
+    link: Link<FollowItems, FollowCalls>,
+    mut tests: VecDeque<PushTest>,
+) -> Vec<PushTested> {
+    let Link { tx, mut rx, .. } = link;
+    let (wanted, mut told) = (tests.len(), Vec::new());
+    while told.len() < wanted {
+        for call in rx.recv().await.unwrap().calls {
+            let item = match call.call.unwrap() {
+                Call::Tests(_) => match tests.pop_front() {
+                    Some(test) => Item::Test(test),
+                    None => continue,
+                },
+                Call::Facts(asked) => Item::Facts(PushFacts {
+                    unread: asked.unread.into_iter().map(unread).collect(),
+                    ..PushFacts::default()
+                }),
+                Call::Tested(tested) => {
+                    told.push(tested);
+                    Item::Done(FollowDone {})
+                }
+                other => panic!("{other:?}"),
+            };
+            let items = vec![FollowItem {
+                tag: call.tag,
+                item: Some(item),
+            }];
+            tx.send(FollowItems { items }).await.unwrap();
+        }
+    }
+    told
+}
+
+/// One for a provider that hangs, one that it takes, and one for a PC, which nobody tells.
+#[tokio::test(start_paused = true)]
+async fn test_notices_are_made_beside_each_other_whatever_the_provider_did_before() {
+    let rig = rig(|config| config.failures = 1);
+    assert!(
+        matches!(rig.attempt(0).await, Outcome::Again(_)),
+        "it hangs"
+    );
+    let test = |id, client_type| PushTest {
+        id,
+        target: Some(PushTarget {
+            client_type,
+            ..target(2)
+        }),
+    };
+    let (near, far) = link::pair("push", "db-proxy", 16);
+    let tests = VecDeque::from([test(1, 0x11), test(2, 0x01), test(3, 0x12)]);
+    let told = tokio::spawn(testing(far, tests));
+    let calls = Calls::over(near);
+    let heard = rig.heard();
+    let making = rig.push.beside(&calls);
+    let told = tokio::select! {
+        () = making => panic!("it makes tests until the link ends"),
+        told = told => told.unwrap(),
+    };
+    let told: Vec<_> = told
+        .into_iter()
+        .map(|it| (it.id, it.verdict.unwrap()))
+        .collect();
+    assert_eq!(told[0], (2, im_proto_rpc::v1::PushVerdict::default()));
+    let notices = rig.provider.heard.lock().unwrap().split_off(heard);
+    assert_eq!(notices.len(), 2, "each once");
+    for notice in &notices {
+        assert!(notice.is_test() && notice.alert.is_some());
+        assert_eq!((notice.badge, notice.token.as_str()), (4, "token 2"));
+    }
+    assert_ne!(notices[0].id, notices[1].id);
+    for (_, verdict) in &told[1..] {
+        assert_eq!(verdict.reason, "no answer in time");
+    }
 }

@@ -1,5 +1,6 @@
 //! Every status that the document promises is seen, for every endpoint, and no other.
 
+mod devices;
 mod hooks;
 mod jobs;
 mod refused;
@@ -144,6 +145,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     let seen = Seen::default();
     done(&seen, api, &token).await;
     jobs::done(&seen, api, &token).await;
+    devices::done(&seen, &mut platform, api, &token).await;
     hooks::done(&seen, &mut platform, api, &token).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;

@@ -18,7 +18,7 @@ pub(super) const QUICK: [&str; 6] = [
 ];
 
 /// Settings of the webhook; the secret lies in this folder.
-pub(super) fn settings(provider: &Provider, dir: &std::path::Path) -> Vec<String> {
+pub(crate) fn settings(provider: &Provider, dir: &std::path::Path) -> Vec<String> {
     let secret = dir.join("webhook-secret");
     std::fs::write(&secret, SECRET).unwrap();
     let mut all = vec![

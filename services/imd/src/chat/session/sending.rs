@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use anyhow::{Context as _, bail, ensure};
-use futures::StreamExt as _;
 use im_client::SendAck;
 use im_core::Peer;
 
@@ -17,22 +16,14 @@ const MAX_TEXT: usize = 190_000;
 const SHOWN_TEXT: usize = 60;
 
 /// What became of a text, with its beginning.
-pub(in crate::chat) struct Sent {
+pub(super) struct Sent {
     pub(super) text: String,
     pub(super) outcome: Result<SendAck, im_client::Error>,
 }
 
 impl<W: Write> Session<W> {
-    /// The next text that was stored or not; never while none is on its way.
-    pub(in crate::chat) async fn sent(&mut self) -> Sent {
-        match self.sending.next().await {
-            Some(sent) => sent,
-            None => std::future::pending().await,
-        }
-    }
-
     /// Says that a text was stored, or that it was not.
-    pub(in crate::chat) fn mark(&mut self, sent: Sent) -> anyhow::Result<()> {
+    pub(super) fn mark(&mut self, sent: Sent) -> anyhow::Result<()> {
         let now = im_core::time::UnixSeconds::now().get();
         let time = show::clock(now, now);
         match sent.outcome {
@@ -64,7 +55,7 @@ impl<W: Write> Session<W> {
             .post_text(peer, text)
             .await
             .context("send message")?;
-        let text = show::printable(&beginning(text));
+        let text = show::printable(&beginning(&show::readable(text)));
         self.sending.push(Box::pin(async move {
             let outcome = sending.await;
             Sent { text, outcome }

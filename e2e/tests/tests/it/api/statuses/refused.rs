@@ -21,6 +21,24 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
             "/groups",
             json!({"name": "g", "owner": "nobody"}),
         ),
+        (
+            "/users/{name}/push-targets",
+            "GET",
+            "/users/nobody/push-targets",
+            none(),
+        ),
+        (
+            "/users/{name}/push-targets/{id}",
+            "DELETE",
+            "/users/u1/push-targets/5",
+            none(),
+        ),
+        (
+            "/users/{name}/push-targets/{id}:test",
+            "POST",
+            "/users/u1/push-targets/5:test",
+            none(),
+        ),
         ("/users/{name}", "GET", "/users/nobody", none()),
         (
             "/users/{name}",
