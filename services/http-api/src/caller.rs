@@ -22,7 +22,7 @@ use crate::refusals::Note;
 use crate::service::Api;
 use crate::slots::{NoSlot, Slot};
 use crate::token::{Grant, Shown};
-use crate::v1;
+use crate::{v1, verb};
 
 /// Header that makes a change count once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -60,6 +60,17 @@ impl Caller {
         self.asker.call(message, None)
     }
 
+    /// Names what is asked for, at a server that keeps no keys by whom they are: the same under the same
+    /// idempotency key, and new without one.
+    pub(crate) fn order(&self) -> String {
+        let key = self.key.as_deref().unwrap_or(&self.asker.request_id);
+        let mut hash = blake3::Hasher::new();
+        hash.update(self.asker.credential.as_bytes());
+        hash.update(&[0]);
+        hash.update(key.as_bytes());
+        hash.finalize().to_hex().to_string()
+    }
+
     /// Why db-proxy refused it.
     pub(crate) fn refused(&self, status: &tonic::Status) -> Problem {
         db_proxy::problem(status, self.is_read)
@@ -82,14 +93,14 @@ pub(crate) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
         return Problem::new(Kind::Internal, "").into_response();
     };
     let path = request.extensions().get::<MatchedPath>();
-    let path = path.map_or_else(String::new, |path| path.as_str().to_owned());
+    let path = path.map_or_else(String::new, |path| verb::spelled(path.as_str()));
     let limit = match path.as_str() {
         v1::IMPORT => api.config.import_timeout.duration(),
         _ => api.config.request_timeout.duration(),
     };
     let deadline = Instant::now() + limit;
     let action = format!("{} {path}", request.method());
-    let target = request.uri().path().to_owned();
+    let target = verb::spelled(request.uri().path());
     let checked = timeout(
         limit,
         check(&api, &origin, request.method(), request.headers(), &path),

@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::problem::{Details, FieldError, MEDIA_TYPE};
-use crate::v1;
+use crate::{v1, verb};
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "imcluster",
-        description = "People, departments, groups, messages, sessions, subscriptions, tokens and the audit log of an \
+        description = "People, departments, groups, messages, sessions, servers, subscriptions, tokens and the audit log of an \
                        imcluster installation.\n\nEvery answer has the number of its request in `X-Request-Id`; the logs \
                        and the audit log have it too. Refusals are problem details (RFC 9457) with a stable \
                        `type`. Lists come in pages: `next` of an answer is the `cursor` of the request for what \
@@ -28,6 +28,7 @@ use crate::v1;
         (name = "messages", description = "Messages of people and groups."),
         (name = "sessions", description = "Logged-in terminals."),
         (name = "hooks", description = "Receivers that are told of what is stored, and followers of the log."),
+        (name = "servers", description = "Servers of this installation, and what happens at them."),
         (name = "tokens", description = "Tokens of this API."),
         (name = "audit", description = "Who has changed what."),
         (name = "self", description = "This API.")
@@ -44,6 +45,10 @@ pub fn document() -> Value {
 /// Completes what the routes have said of themselves.
 pub(crate) fn complete(api: &utoipa::openapi::OpenApi) -> Value {
     let mut document = serde_json::to_value(api).unwrap_or_default();
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        let inside = std::mem::take(paths).into_iter();
+        paths.extend(inside.map(|(path, item)| (verb::spelled(&path), item)));
+    }
     each_operation(&mut document, |method, path, operation| {
         add_responses(method, operation);
         // Repeating an import changes nothing.

@@ -40,13 +40,14 @@ pub(crate) enum Kind {
     Internal,
     Overloaded,
     DbProxyUnavailable,
+    ServerUnavailable,
     Timeout,
 }
 
 impl Kind {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::MalformedRequest,
         Self::TokenMissing,
         Self::TokenInvalid,
@@ -71,6 +72,7 @@ impl Kind {
         Self::Internal,
         Self::Overloaded,
         Self::DbProxyUnavailable,
+        Self::ServerUnavailable,
         Self::Timeout,
     ];
 
@@ -93,7 +95,9 @@ impl Kind {
             }
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overloaded | Self::DbProxyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::DbProxyUnavailable | Self::ServerUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -124,6 +128,7 @@ impl Kind {
             Self::Internal => "The server failed",
             Self::Overloaded => "The server has too much to do",
             Self::DbProxyUnavailable => "The database server does not answer",
+            Self::ServerUnavailable => "The server that is asked does not answer",
             Self::Timeout => "The request took too long",
         }
     }

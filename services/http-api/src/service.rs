@@ -21,15 +21,18 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use crate::caller::{Key, admit_address};
+use crate::cursor::Cursors;
 use crate::db_proxy::{Admin, Hooks};
 use crate::document::Scopes;
 use crate::metrics::{Class, Group, Metrics};
+use crate::monitor::Monitor;
 use crate::origin::Origin;
 use crate::original::{self, Original};
 use crate::problem::{Kind, Problem, REQUEST_ID, Unnumbered};
 use crate::refusals::Notes;
 use crate::slots::Slots;
 use crate::token::Tokens;
+use crate::verb;
 
 /// What handlers share.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(crate) struct Api {
     pub(crate) original: Original,
     pub(crate) proxies: Networks,
     pub(crate) notes: Notes,
+    pub(crate) monitor: Monitor,
+    pub(crate) cursors: Cursors,
     pub(crate) metrics: Metrics,
     /// Keeps refusals from filling the log.
     pub(crate) refusals: Throttle,
@@ -96,6 +101,9 @@ impl Serve for Service {
 async fn route(api: &Api, router: Router, origin: &Origin, mut request: Request) -> Response<Body> {
     if let Err(problem) = admit_address(api, origin.address) {
         return problem.into_response();
+    }
+    if let Some(uri) = verb::routed(request.uri()) {
+        *request.uri_mut() = uri;
     }
     request.extensions_mut().insert(origin.clone());
     let answer: Result<_, Infallible> = router.oneshot(request).await;

@@ -4,6 +4,7 @@ mod about;
 mod audit;
 mod deliveries;
 mod departments;
+mod events;
 mod export;
 mod groups;
 mod import;
@@ -11,6 +12,7 @@ mod lockouts;
 mod members;
 mod messages;
 mod people;
+mod servers;
 mod sessions;
 mod subscriptions;
 mod tokens;
@@ -38,6 +40,8 @@ use crate::original;
 use crate::problem::{Kind, Problem};
 use crate::service::{Api, no_endpoint, no_method};
 
+pub(crate) use words::hex;
+
 /// Routes whose state is not there yet.
 #[derive(Debug)]
 pub(crate) struct Routes {
@@ -60,6 +64,8 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(sessions::router())
         .merge(subscriptions::router())
         .merge(deliveries::router())
+        .merge(servers::router())
+        .merge(events::router())
         .merge(tokens::router())
         .merge(audit::router())
         .merge(about::router());

@@ -3,11 +3,11 @@
 use im_proto_rpc::v1::{
     AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateDepartmentRequest,
     CreateGroupRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
-    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, RemoveDepartmentRequest,
-    RemoveGroupRequest, RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest,
-    RenameGroupRequest, RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest,
-    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
-    SetUserStatusRequest, UpdateUserRequest,
+    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, OperateServerRequest,
+    RemoveDepartmentRequest, RemoveGroupRequest, RemoveSubscriptionRequest, RemoveUserRequest,
+    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
+    RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
+    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -220,6 +220,7 @@ changes! {
         0 => format!("user {}", it.user),
         epoch => format!("user {} session {epoch:016x}", it.user),
     };
+    OperateServerRequest, "OperateServer", it => format!("server {} {}", it.server, it.operation);
     SendMessageRequest, "SendMessage", it => match it.group {
         0 => format!("user #{} to user #{}", it.sender, it.receiver),
         group => format!("user #{} to group {group}", it.sender),

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     ClearLockReply, CreatedSubscription, CreatedToken, DeliveryRecord, DepartmentRecord,
-    FollowerRecord, GroupRecord, KickReply, MessageRecord, RemovedUser, SubscriptionRecord,
-    TokenRecord, UserRecord,
+    FollowerRecord, GroupRecord, KickReply, MessageRecord, OperateServerReply, RemovedUser,
+    SubscriptionRecord, TokenRecord, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -225,6 +225,7 @@ without_number!(
     RemovedUser,
     KickReply,
     ClearLockReply,
+    OperateServerReply,
     TokenRecord,
     MessageRecord,
     SubscriptionRecord,

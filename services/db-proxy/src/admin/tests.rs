@@ -31,6 +31,7 @@ mod paged;
 mod reads;
 mod rehearsed;
 mod removal;
+mod servers;
 mod tokens;
 
 use super::AdminService;
