@@ -23,7 +23,8 @@ pub struct MonitorConfig {
     /// Bytes per second that a server may report without being asked, and eight times that at once; then it
     /// loses its link.
     pub report_rate: ByteSize,
-    /// Subscribers of events at the same time; further ones are answered 503.
+    /// Subscribers of events at the same time; further ones are answered 503, and 429 where a token has a
+    /// quarter of them.
     pub subscribers: usize,
     /// Events that may wait for all subscribers; who is further behind is told how many were left out.
     pub events: usize,
@@ -38,7 +39,7 @@ impl Default for MonitorConfig {
             question_timeout: Span::seconds(3),
             silence: Span::seconds(10),
             report_rate: ByteSize::mib(1),
-            subscribers: 64,
+            subscribers: 128,
             events: 1_024,
         }
     }

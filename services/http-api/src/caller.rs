@@ -27,6 +27,9 @@ use crate::{v1, verb};
 /// Header that makes a change count once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// Time for db-proxy to say whether a token is still good.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Longest key, bytes.
 const MAX_KEY: usize = 128;
 
@@ -69,6 +72,18 @@ impl Caller {
         hash.update(&[0]);
         hash.update(key.as_bytes());
         hash.finalize().to_hex().to_string()
+    }
+
+    /// Whether the token is still good, for an answer that goes on. While db-proxy does not answer, it is taken
+    /// for what it was.
+    pub(crate) async fn is_still_good(&self, api: &Api) -> bool {
+        let id = self.grant.token.id;
+        let looked = api.tokens.look_up(&api.admin, &self.asker, id);
+        match timeout(LOOK_TIMEOUT, looked).await {
+            Ok(Ok(grant)) => grant.end(seconds()).is_none(),
+            Ok(Err(problem)) if problem.kind == Kind::TokenInvalid => false,
+            _ => self.grant.end(seconds()).is_none(),
+        }
     }
 
     /// Why db-proxy refused it.

@@ -19,7 +19,7 @@ use im_proto_rpc::v1::{
     MonitorAsks, MonitorCalls, PlacedSession, ServerReport, SessionInfo, SessionsAsk,
 };
 use im_rpc::{Accept, Link};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,7 @@ use tracing::{debug, info};
 use self::known::{Known, News};
 use self::link::Question;
 use crate::metrics::{Cut, Metrics};
+use crate::slots::{NoSlot, Slot, Slots};
 
 pub(crate) use self::merge::{Place, from_bytes, to_bytes};
 
@@ -87,7 +88,8 @@ pub struct Monitor {
     config: Arc<MonitorConfig>,
     known: Arc<Mutex<Known<mpsc::Sender<Question>>>>,
     happenings: broadcast::Sender<Arc<Happening>>,
-    places: Arc<Semaphore>,
+    /// Subscribers by token.
+    places: Arc<Slots<u32>>,
     /// Subscribers of happenings.
     wanted: watch::Sender<usize>,
     last_link: Arc<AtomicU64>,
@@ -103,7 +105,7 @@ impl Monitor {
             config: Arc::new(config.clone()),
             known: Arc::new(Mutex::new(Known::new(config.max_servers))),
             happenings: broadcast::Sender::new(config.events),
-            places: Arc::new(Semaphore::new(config.subscribers)),
+            places: Slots::new(config.subscribers),
             wanted: watch::Sender::new(0),
             last_link: Arc::default(),
             metrics,
@@ -247,13 +249,16 @@ impl Monitor {
         listed
     }
 
-    /// What happens from now on; `None` when there are as many subscribers as there may be.
-    pub(crate) fn subscribe(&self) -> Option<Subscription> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    /// What happens from now on, for whoever shows this token.
+    ///
+    /// # Errors
+    /// There are as many subscribers as there may be, in all or with this token.
+    pub(crate) fn subscribe(&self, token: u32) -> Result<Subscription, NoSlot> {
+        let place = self.places.take(token)?;
         let happenings = self.happenings.subscribe();
         self.wanted.send_modify(|subscribers| *subscribers += 1);
         self.metrics.subscribers.inc();
-        Some(Subscription {
+        Ok(Subscription {
             happenings,
             monitor: self.clone(),
             _place: place,
@@ -271,7 +276,7 @@ pub(crate) const fn behind(place: Place) -> im_proto_rpc::v1::SessionPlace {
 pub(crate) struct Subscription {
     happenings: broadcast::Receiver<Arc<Happening>>,
     monitor: Monitor,
-    _place: OwnedSemaphorePermit,
+    _place: Slot<u32>,
 }
 
 impl Subscription {

@@ -7,6 +7,7 @@ mod contract;
 mod https;
 mod idempotent;
 mod original;
+mod reporters;
 mod servers;
 mod statuses;
 mod tokens;

@@ -19,7 +19,10 @@ const MAX_SERVER: usize = 128;
 
 impl AdminService {
     /// Login names of people, whoever of these there is.
-    pub(super) async fn named(&self, request: NameUsersRequest) -> Result<UserNames, AdminError> {
+    pub(super) async fn name_people(
+        &self,
+        request: NameUsersRequest,
+    ) -> Result<UserNames, AdminError> {
         if request.ids.len() > MAX_IDS {
             let text = format!("ids must be {MAX_IDS} at most");
             return Err(AdminError::Invalid(text));

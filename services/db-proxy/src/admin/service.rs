@@ -194,7 +194,7 @@ impl Admin for AdminService {
         &self,
         request: Request<NameUsersRequest>,
     ) -> Result<Response<UserNames>, Status> {
-        Ok(Response::new(self.named(request.into_inner()).await?))
+        Ok(Response::new(self.name_people(request.into_inner()).await?))
     }
 
     async fn operate_server(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use im_proto_rpc::v1::ServerReport;
+use im_proto_rpc::v1::{MsgState, ServerReport};
 use tokio::time::Instant;
 
 use crate::metrics::Cut;
@@ -11,6 +11,7 @@ use crate::metrics::Cut;
 const MAX_NAME: usize = 128;
 const MAX_ROLE: usize = 32;
 const MAX_TEXT: usize = 64;
+const MAX_KEY: usize = 128;
 
 /// Most conditions and kinds of links of a report.
 const MAX_MISSING: usize = 16;
@@ -117,6 +118,11 @@ impl<Q: Clone> Known<Q> {
     }
 }
 
+fn is_state(state: &MsgState) -> bool {
+    let order = state.shed.as_ref().and_then(|shed| shed.order.as_ref());
+    order.is_none_or(|order| order.key.len() <= MAX_KEY)
+}
+
 fn is_within_bounds(report: &ServerReport) -> bool {
     let is_name =
         (1..=MAX_NAME).contains(&report.name.len()) && !report.name.chars().any(char::is_control);
@@ -128,11 +134,12 @@ fn is_within_bounds(report: &ServerReport) -> bool {
         && report.missing.iter().all(is_text)
         && report.links.len() <= MAX_LINKS
         && report.links.iter().all(|link| is_text(&link.kind))
+        && report.msg.as_ref().is_none_or(is_state)
 }
 
 #[cfg(test)]
 mod tests {
-    use im_proto_rpc::v1::LinkCount;
+    use im_proto_rpc::v1::{LinkCount, ShedRequest, ShedState};
 
     use super::*;
 
@@ -183,6 +190,20 @@ mod tests {
         assert_eq!(known.len(), 2);
     }
 
+    fn state(key: String) -> MsgState {
+        let order = ShedRequest {
+            key,
+            ..ShedRequest::default()
+        };
+        MsgState {
+            shed: Some(ShedState {
+                order: Some(order),
+                ..ShedState::default()
+            }),
+            ..MsgState::default()
+        }
+    }
+
     #[test]
     fn a_report_beyond_its_bounds_is_refused() {
         let changed = |change: fn(&mut ServerReport)| {
@@ -201,6 +222,7 @@ mod tests {
             |report| report.missing = vec![String::new(); 17],
             |report| report.missing = vec!["x".repeat(65)],
             |report| report.links = vec![LinkCount::default(); 33],
+            |report| report.msg = Some(state("x".repeat(129))),
         ] {
             assert!(!changed(change));
         }
@@ -208,6 +230,7 @@ mod tests {
             report.name = "x".repeat(128);
             report.missing = vec!["x".repeat(64); 16];
             report.links = vec![LinkCount::default(); 32];
+            report.msg = Some(state("x".repeat(128)));
         }));
     }
 }

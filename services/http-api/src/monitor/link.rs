@@ -29,6 +29,9 @@ pub(crate) struct Question {
 /// Seconds for which a server may have been silent and then report all it has.
 const BURST: u32 = 8;
 
+/// Largest event, bytes: many of them wait for subscribers.
+const MAX_EVENT: usize = 1_024;
+
 /// Bytes that may come without being asked for.
 struct Budget {
     left: f64,
@@ -179,6 +182,9 @@ impl Reporter<'_> {
                 }
                 Some(Call::Event(event)) => {
                     self.unasked(bytes, now)?;
+                    if bytes > MAX_EVENT {
+                        return Err(Cut::Malformed);
+                    }
                     if let Some(session) = event.session {
                         let up = event.up;
                         self.monitor.tell(Happening::Session { up, session });

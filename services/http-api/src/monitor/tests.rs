@@ -178,8 +178,18 @@ async fn a_server_that_says_too_much_or_nonsense_loses_its_link_and_no_other_doe
     let mut odd = Server::dial(&monitor, "a\nb", MSG);
     odd.report().await;
     odd.is_cut().await;
+    let mut wordy = Server::start(&monitor, "msg4", MSG).await;
+    let session = SessionInfo {
+        address: "x".repeat(1_024),
+        ..SessionInfo::default()
+    };
+    let session = Some(session);
+    wordy
+        .say(Call::Event(SessionEvent { up: true, session }))
+        .await;
+    wordy.is_cut().await;
     assert_eq!(monitor.metrics.cuts(Cut::Flood), 1);
-    assert_eq!(monitor.metrics.cuts(Cut::Malformed), 2);
+    assert_eq!(monitor.metrics.cuts(Cut::Malformed), 3);
     good.report().await;
     until(|| monitor.len() == 1).await;
 }
@@ -202,12 +212,15 @@ async fn a_silent_server_loses_its_link() {
 #[tokio::test]
 async fn subscribers_are_told_and_msg_servers_tell_while_there_are_some() {
     let monitor = monitor(|config| {
-        config.subscribers = 1;
+        config.subscribers = 2;
         config.events = 4;
     });
     let mut one = Server::start(&monitor, "msg1", MSG).await;
-    let mut first = monitor.subscribe().unwrap();
-    assert!(monitor.subscribe().is_none(), "no more than there may be");
+    let mut first = monitor.subscribe(1).unwrap();
+    assert_eq!(monitor.subscribe(1).unwrap_err(), NoSlot::Caller);
+    let other = monitor.subscribe(2).unwrap();
+    assert_eq!(monitor.subscribe(3).unwrap_err(), NoSlot::Total);
+    drop(other);
     let wanted = |ask: MonitorAsk| match ask.ask {
         Some(Ask::Events(events)) => events.wanted,
         other => panic!("{other:?}"),
@@ -237,7 +250,7 @@ async fn subscribers_are_told_and_msg_servers_tell_while_there_are_some() {
     assert!(matches!(&*told, Happening::LeftOut(6)), "{told:?}");
     drop(first);
     assert!(!wanted(one.asked().await));
-    let mut second = monitor.subscribe().unwrap();
+    let mut second = monitor.subscribe(1).unwrap();
     monitor.stop().cancel();
     assert!(second.next().await.is_none());
 }

@@ -13,66 +13,85 @@ use futures::stream;
 use im_http::Live;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::words::client;
+use crate::caller::Caller;
 use crate::extract::Query;
 use crate::metrics::Limited;
 use crate::monitor::{Happening, Subscription};
 use crate::problem::{Kind, Problem};
 use crate::service::Api;
+use crate::slots::NoSlot;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(events))
 }
 
-/// Longest time of one answer, seconds; and how long it is unless something else is asked for.
-const MAX_SECONDS: u32 = 3_600;
-const SECONDS: u32 = 300;
+/// Longest time that can be asked for, seconds.
+const MAX_SECONDS: u32 = 86_400;
 
-/// A line is sent this often at least, so that whoever has gone is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a line is sent, so that whoever has gone is noticed, and the token is looked at.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// How long events are told.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct For {
-    /// Seconds after which the answer ends: 1 to 3,600; 300 unless it is given. An `EventSource` asks again
-    /// by itself.
-    #[param(minimum = 1, maximum = 3_600)]
+    /// Seconds after which the answer ends: 1 to 86,400. Without it the answer ends when the server stops, or
+    /// the token is good no more.
+    #[param(minimum = 1, maximum = 86_400)]
     seconds: Option<u32>,
 }
 
 /// Tells what happens from now on, as server-sent events, each at most once: `server-up`, `server-down`,
-/// `session-up`, `session-down`, with `data` in JSON, and `left-out` with how many are missing. Nothing is
-/// kept for who is not there; ask for the list again after an answer has ended.
+/// `session-up`, `session-down`, with `data` in JSON, and `left-out` with how many are missing. Of a msg server
+/// that is down no session is told down. Nothing is kept for who is not there: ask for the lists again after an
+/// answer has ended.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "followEvents", tag = "servers", params(For),
     security(("token" = ["ops:read", "sessions:read"])),
     responses((status = 200, description = "Events.", body = String, content_type = "text/event-stream")))]
 #[allow(clippy::unused_async, reason = "handlers are asynchronous functions")]
 async fn events(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     Query(wanted): Query<For>,
 ) -> Result<Response, Problem> {
-    let seconds = wanted.seconds.unwrap_or(SECONDS);
-    if !(1..=MAX_SECONDS).contains(&seconds) {
-        let detail = "seconds must be 1 to 3,600";
+    if let Some(seconds) = wanted.seconds
+        && !(1..=MAX_SECONDS).contains(&seconds)
+    {
+        let detail = "seconds must be 1 to 86,400";
         return Err(Problem::new(Kind::MalformedRequest, detail));
     }
-    let subscription = api.monitor.subscribe().ok_or_else(|| {
+    let subscription = api.monitor.subscribe(caller.grant.token.id);
+    let subscription = subscription.map_err(|full| {
         api.metrics.limit(Limited::Monitor);
-        let detail = "there are as many subscribers as there may be";
-        Problem::new(Kind::Overloaded, detail).after(10)
+        let (kind, detail) = match full {
+            NoSlot::Caller => (
+                Kind::RateLimited,
+                "this token has as many subscribers as it may have",
+            ),
+            NoSlot::Total => (
+                Kind::Overloaded,
+                "there are as many subscribers as there may be",
+            ),
+        };
+        Problem::new(kind, detail).after(10)
     })?;
-    let until = Instant::now() + Duration::from_secs(seconds.into());
+    let now = Instant::now();
     let told = Told {
         subscription,
-        until,
+        until: wanted
+            .seconds
+            .map(|it| now + Duration::from_secs(it.into())),
+        look: now + KEEP_ALIVE,
         has_begun: false,
+        api,
+        caller,
     };
     let body = stream::unfold(told, |mut told| async move {
         let text = told.next().await?;
@@ -91,8 +110,13 @@ async fn events(
 /// One answer under way.
 struct Told {
     subscription: Subscription,
-    until: Instant,
+    /// When it ends, if somebody has said.
+    until: Option<Instant>,
+    /// When the token is looked at again.
+    look: Instant,
     has_begun: bool,
+    api: Arc<Api>,
+    caller: Caller,
 }
 
 impl Told {
@@ -102,11 +126,24 @@ impl Told {
             // So that the head leaves.
             return Some("retry: 2000\n\n".to_owned());
         }
+        let next = self.until.map_or(self.look, |until| until.min(self.look));
         tokio::select! {
-            () = sleep_until(self.until) => None,
-            () = sleep(KEEP_ALIVE) => Some(":\n\n".to_owned()),
+            // However much happens, the token is looked at.
+            biased;
+            () = sleep_until(next) => self.looked().await,
             happening = self.subscription.next() => happening.map(|it| spelled(&it)),
         }
+    }
+
+    /// A line that says nothing; `None` when it is time to end, or the token is good no more.
+    async fn looked(&mut self) -> Option<String> {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| now >= until) {
+            return None;
+        }
+        self.look = now + KEEP_ALIVE;
+        let is_good = self.caller.is_still_good(&self.api).await;
+        is_good.then(|| ":\n\n".to_owned())
     }
 }
 

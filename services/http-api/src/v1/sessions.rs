@@ -19,7 +19,7 @@ use super::words::{client, moment_ms};
 use super::{Change, Page, Part, rows};
 use crate::caller::Caller;
 use crate::extract::{Path, Query};
-use crate::monitor::{Listed, behind, from_bytes, to_bytes};
+use crate::monitor::{behind, from_bytes, to_bytes};
 use crate::problem::{Kind, Problem};
 use crate::service::Api;
 
@@ -276,17 +276,21 @@ async fn kick_all(
 async fn kick(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path((name, session)): Path<(String, u64)>,
+    Path((name, session)): Path<(String, String)>,
     Query(change): Query<Change>,
 ) -> Result<Json<Kicked>, Problem> {
-    if session == 0 {
-        // To db-proxy it means all of them.
-        return Err(Problem::new(Kind::NotFound, "no session has id 0"));
-    }
-    end(&api, &caller, name, session, change).await
+    let epoch = epoch(&session)?;
+    end(&api, &caller, name, epoch, change).await
 }
 
-/// Ends one session, whosever it is.
+/// Reads the id of a session: as answers spell it, and never 0, which inside means all of somebody's.
+fn epoch(id: &str) -> Result<u64, Problem> {
+    let epoch = id.parse().ok().filter(|it: &u64| *it > 0);
+    let spelled = epoch.filter(|it| it.to_string() == id);
+    spelled.ok_or_else(|| Problem::new(Kind::NotFound, format!("no session has id {id}")))
+}
+
+/// Ends one session, whosever it is. Once it has ended, there is no session of this id.
 #[utoipa::path(post, path = "/api/v1/sessions/{id}/~kick", operation_id = "kickSessionById", tag = "sessions",
     params(("id" = String, Path, description = "Its id."), Change),
     security(("token" = ["sessions:write"])),
@@ -294,18 +298,15 @@ async fn kick(
 async fn kick_by_id(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    Path(id): Path<u64>,
+    Path(id): Path<String>,
     Query(change): Query<Change>,
 ) -> Result<Json<Kicked>, Problem> {
+    let epoch = epoch(&id)?;
     let ask = SessionsAsk {
-        epoch: id,
+        epoch,
         ..SessionsAsk::default()
     };
-    // To a msg server 0 means all of them.
-    let listed = match id {
-        0 => Listed::default(),
-        _ => api.monitor.sessions(None, ask, 1).await,
-    };
+    let listed = api.monitor.sessions(None, ask, 1).await;
     let found = listed.sessions.into_iter().next();
     let Some(info) = found.and_then(|(_, placed)| placed.session) else {
         if listed.silent.is_empty() {
@@ -317,7 +318,7 @@ async fn kick_by_id(
     };
     let session = named(&api, &caller, vec![info]).await?.pop();
     let user = session.map(|session| session.user).unwrap_or_default();
-    end(&api, &caller, user, id, change).await
+    end(&api, &caller, user, epoch, change).await
 }
 
 async fn end(
@@ -337,4 +338,29 @@ async fn end(
     Ok(Json(Kicked {
         sessions: kicked.into_inner().sessions,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_a_session_is_spelled_in_one_way_and_is_not_0() {
+        assert_eq!(epoch("1").unwrap(), 1);
+        assert_eq!(epoch(&u64::MAX.to_string()).unwrap(), u64::MAX);
+        for wrong in [
+            "",
+            "0",
+            "00",
+            "07",
+            "+7",
+            "-7",
+            " 7",
+            "7 ",
+            "x",
+            "18446744073709551616",
+        ] {
+            assert_eq!(epoch(wrong).unwrap_err().kind, Kind::NotFound, "{wrong}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use im_e2e::traffic::{Plan, Traffic};
 use im_e2e::wait;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ use super::calls::{Call, get, post, problem};
 use super::{reporting, whole};
 use crate::dispatch::named;
 use crate::support::*;
+
+/// Longest time in which people are back elsewhere on a busy two-core machine.
+const BACK: Duration = Duration::from_mins(1);
 
 /// Names of servers by role, as the API lists them.
 async fn by_role(api: std::net::SocketAddr, token: &str) -> BTreeMap<String, Vec<String>> {
@@ -150,6 +154,48 @@ async fn a_msg_server_is_cordoned_and_shed_over_http() {
     let reader = platform.token(&["ops:read"], &[]).unwrap();
     let refused = Call::new("POST", &verb("cordon")).token(&reader);
     assert_eq!(problem(&refused.expect(api, 403).await), "scope-missing");
+}
+
+/// Fifty people who talk to each other are shed from a cordoned server over HTTP, and are on the other with every
+/// message once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_people_who_are_shed_over_http_are_elsewhere_with_every_message() {
+    let (platform, api, token) = reporting(50, 2, &[]).await;
+    let operate = async |path: &str| {
+        let call = Call::new("POST", &format!("/api/v1/servers/{path}"));
+        call.token(&token).expect(api, 200).await
+    };
+    let has = async |server: &str, sessions: u32| {
+        wait::until("the sessions are there", BACK, || async {
+            let path = format!("/api/v1/servers/{server}");
+            let server = get(&path).token(&token).expect(api, 200).await.json();
+            (server["msg"]["sessions"] == sessions).then_some(())
+        })
+        .await
+        .unwrap();
+    };
+    operate("msg2:cordon").await;
+    let plan = Plan {
+        users: 50,
+        pause: Duration::from_secs(1),
+        ..Plan::small(&platform.url())
+    };
+    let traffic = Traffic::start(plan).await.unwrap();
+    has("msg1", 50).await;
+    traffic.progress(20, BACK).await.unwrap();
+    operate("msg2:uncordon").await;
+    operate("msg1:cordon").await;
+    let order = json!({"sessions": 50, "per_second": 50});
+    let shed = post("/api/v1/servers/msg1:shed", &order).token(&token);
+    shed.expect(api, 200).await;
+    has("msg2", 50).await;
+    has("msg1", 0).await;
+    traffic.progress(20, BACK).await.unwrap();
+    let outcome = traffic.finish(BACK).await.unwrap();
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    assert!(outcome.stored > 40);
+    let page = get("/api/v1/sessions?server=msg1").token(&token);
+    assert_eq!(page.expect(api, 200).await.json()["items"], json!([]));
 }
 
 /// Pages of a thousand sessions on two servers, while others come and go and no route server answers: each
@@ -293,7 +339,11 @@ struct Subscriber {
 
 impl Subscriber {
     async fn start(api: std::net::SocketAddr, token: &str, seconds: u32) -> Self {
-        let call = get(&format!("/api/v1/events?seconds={seconds}")).token(token);
+        let call = get(&format!("/api/v1/events?seconds={seconds}"));
+        Self::ask(api, &call.token(token)).await
+    }
+
+    async fn ask(api: std::net::SocketAddr, call: &Call) -> Self {
         let mut stream = TcpStream::connect(api).await.unwrap();
         stream.write_all(&call.bytes()).await.unwrap();
         let mut this = Self {
@@ -385,12 +435,17 @@ async fn a_subscriber_to_whom_nothing_happens_is_no_slow_client() {
 /// So many subscribers as there may be, and no more; a place is free again when one goes.
 #[tokio::test]
 async fn subscribers_beyond_the_bound_are_told_to_come_back() {
-    let (_platform, api, token) = whole(0, &["http_api.monitor.subscribers=2"]).await;
-    let one = Subscriber::start(api, &token, 60).await;
-    let _two = Subscriber::start(api, &token, 60).await;
-    let refused = get("/api/v1/events?seconds=1").token(&token);
+    let (platform, api, token) = whole(0, &["http_api.monitor.subscribers=2"]).await;
+    let _one = Subscriber::start(api, &token, 60).await;
+    let refused = get("/api/v1/events?seconds=1");
+    let own = refused.clone().token(&token).expect(api, 429).await;
+    assert_eq!(problem(&own), "rate-limited", "a quarter, and one at least");
+    let other = platform.token(&super::EVERYTHING, &[]).unwrap();
+    let two = Subscriber::start(api, &other, 60).await;
+    let third = platform.token(&super::EVERYTHING, &[]).unwrap();
+    let refused = refused.token(&third);
     assert_eq!(problem(&refused.expect(api, 503).await), "overloaded");
-    drop(one);
+    drop(two);
     wait::until("there is room", WAIT, || async {
         (refused.send(api).await.status == 200).then_some(())
     })
@@ -401,5 +456,21 @@ async fn subscribers_beyond_the_bound_are_told_to_come_back() {
         .expect(api, 400)
         .await
         .json();
-    assert_eq!(wrong["detail"], "seconds must be 1 to 3,600");
+    assert_eq!(wrong["detail"], "seconds must be 1 to 86,400");
+}
+
+/// Who listens without end is told nothing more once the token is revoked.
+#[tokio::test]
+async fn who_listens_is_cut_when_the_token_is_revoked() {
+    let (platform, api, token) = whole(0, &["http_api.token_memory=0s"]).await;
+    let other = platform.token(&super::EVERYTHING, &[]).unwrap();
+    let call = get("/api/v1/events").token(&other);
+    let mut listening = Subscriber::ask(api, &call).await;
+    let id = other.split('_').nth(1).unwrap();
+    let revoke = Call::new("DELETE", &format!("/api/v1/tokens/{id}")).token(&token);
+    revoke.expect(api, 200).await;
+    timeout(WAIT, async { while listening.more().await {} })
+        .await
+        .expect("it ends");
+    assert!(listening.text.ends_with("0\r\n\r\n"), "{}", listening.text);
 }
