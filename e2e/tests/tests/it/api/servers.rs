@@ -203,7 +203,12 @@ async fn fifty_people_who_are_shed_over_http_are_elsewhere_with_every_message() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sessions_are_listed_in_pages_while_they_come_and_go() {
     const STAY: u32 = 1_000;
-    let (mut platform, api, token) = reporting(1_100, 2, &["msg.presence.notify=none"]).await;
+    let set = [
+        "msg.presence.notify=none",
+        // However busy this machine is.
+        "http_api.monitor.question_timeout=20s",
+    ];
+    let (mut platform, api, token) = reporting(1_100, 2, &set).await;
     let servers = [platform.msg_address("msg1"), platform.msg_address("msg2")];
     let mut staying = Vec::new();
     for user in 1..=STAY {
