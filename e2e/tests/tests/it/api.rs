@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use crate::support::*;
 
 /// Everything that a token can allow.
-const EVERYTHING: [&str; 15] = [
+const EVERYTHING: [&str; 17] = [
     "users:read",
     "users:write",
     "departments:read",

@@ -160,7 +160,7 @@ async fn a_msg_server_is_cordoned_and_shed_over_http() {
 /// message once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_people_who_are_shed_over_http_are_elsewhere_with_every_message() {
-    let (platform, api, token) = reporting(50, 2, &[]).await;
+    let (mut platform, api, token) = reporting(50, 2, &[]).await;
     let operate = async |path: &str| {
         let call = Call::new("POST", &format!("/api/v1/servers/{path}"));
         call.token(&token).expect(api, 200).await
