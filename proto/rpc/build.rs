@@ -11,6 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "im/v1/monitor.proto",
         "im/v1/file.proto",
         "im/v1/hooks.proto",
+        "im/v1/announcements.proto",
+        "im/v1/incoming.proto",
         "im/v1/follower.proto",
         "im/v1/admin.proto",
     ];

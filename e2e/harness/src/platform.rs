@@ -387,6 +387,11 @@ impl Platform {
             .with_context(|| format!("no process {name}"))
     }
 
+    /// A process by name, to look at.
+    pub fn running(&self, name: &str) -> Option<&Process> {
+        self.processes.get(name)
+    }
+
     /// Names of all processes.
     pub fn names(&self) -> Vec<String> {
         self.processes.keys().cloned().collect()

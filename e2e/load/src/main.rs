@@ -28,6 +28,7 @@ mod report;
 mod reporters;
 mod scenario;
 mod servers;
+mod web;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;

@@ -9,8 +9,9 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use im_client::Password;
+use im_e2e::people::PASSWORD;
+pub(crate) use im_e2e::people::name;
 
-const PASSWORD: &str = "correct horse battery staple";
 const SALT: &[u8; 16] = b"salt of the runs";
 
 /// How expensive a first login is.
@@ -41,14 +42,9 @@ impl Hashing {
     }
 }
 
-/// The password of everybody.
+/// The password of everybody, which is also that of the test people: their terminals can log these in.
 pub(crate) fn password() -> Password {
     Password::clear(PASSWORD)
-}
-
-/// Login name of the person with this id.
-pub(crate) fn name(id: u32) -> String {
-    format!("u{id}")
 }
 
 /// Writes a directory file with the people `1..=count`.

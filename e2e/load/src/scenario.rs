@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod api;
 mod bystanders;
 mod comeback;
 mod crowd;
@@ -13,6 +14,7 @@ mod login;
 mod logins;
 mod pairs;
 mod pictures;
+mod push;
 mod relay;
 mod sizing;
 mod startup;
@@ -83,10 +85,13 @@ pub(crate) enum Scenario {
     Sizing,
     Relay,
     Pictures,
+    Api,
+    Push,
+    Followed,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Saturated,
         Self::Paced,
         Self::PacedSpread,
@@ -110,6 +115,9 @@ impl Scenario {
         Self::Sizing,
         Self::Relay,
         Self::Pictures,
+        Self::Api,
+        Self::Push,
+        Self::Followed,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -137,6 +145,9 @@ impl Scenario {
             Self::Sizing => "sizing",
             Self::Relay => "relay",
             Self::Pictures => "pictures",
+            Self::Api => "api",
+            Self::Push => "push",
+            Self::Followed => "followed",
         }
     }
 
@@ -165,6 +176,9 @@ impl Scenario {
             Self::Sizing => "memory and CPU of each role (asked for by name only)",
             Self::Relay => "files in blocks of 32 KiB from 8 people to 8 others",
             Self::Pictures => "GET of 100 KB over 16 connections; variants of 1.4 MB",
+            Self::Api => "HTTP API over 8 connections, 100,000 people",
+            Self::Push => "1,000 messages/s to 200 phones that have gone, by a webhook",
+            Self::Followed => "durable 1:1 at 20,000/s over 250 pairs, all looked at by push",
         }
     }
 
@@ -173,7 +187,14 @@ impl Scenario {
             (self, topology),
             (Self::Startup | Self::DiskUse, Topology::Separate)
                 | (
-                    Self::Login | Self::LoadStream | Self::Sizing | Self::Relay | Self::Pictures,
+                    Self::Login
+                        | Self::LoadStream
+                        | Self::Sizing
+                        | Self::Relay
+                        | Self::Pictures
+                        | Self::Api
+                        | Self::Push
+                        | Self::Followed,
                     Topology::AllInOne
                 )
         )
@@ -211,6 +232,9 @@ impl Scenario {
             Self::Sizing => sizing::ROWS,
             Self::Relay => relay::ROWS,
             Self::Pictures => pictures::ROWS,
+            Self::Api => api::ROWS,
+            Self::Push => push::ROWS,
+            Self::Followed => push::FOLLOWED,
         }
     }
 
@@ -240,6 +264,9 @@ impl Scenario {
             Self::Sizing => sizing::run(setting).await?.into(),
             Self::Relay => relay::run(setting).await?,
             Self::Pictures => pictures::run(setting).await?,
+            Self::Api => api::run(setting).await?,
+            Self::Push => push::run(setting).await?,
+            Self::Followed => push::followed(setting).await?,
         })
     }
 }

@@ -3,12 +3,18 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use im_e2e::gauges::Metrics;
 use im_e2e::platform::{Options, Platform, Shape};
 use im_e2e::usage;
 
 use crate::conditions::Watch;
 use crate::measure::{self, number};
 use crate::people::{self, Hashing};
+use crate::web::Receiver;
+
+/// Names of processes that are not always there.
+const API: &str = "api";
+const PUSH: &str = "push";
 
 /// How the roles are spread over processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -100,6 +106,65 @@ impl Servers {
         Self::with(platform.context("start servers")?, people, hashing)
     }
 
+    /// Starts one process of each role, an http-api server among them.
+    pub(crate) async fn with_http_api(
+        people: u32,
+        hashing: Hashing,
+        set: &[&str],
+    ) -> anyhow::Result<Self> {
+        let shape = Shape {
+            login: 1,
+            msg: 1,
+            route: 1,
+        };
+        let platform = Platform::separate(shape, unlimited(hashing)).await;
+        let mut servers = Self::with(platform.context("start servers")?, people, hashing)?;
+        let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
+        servers.platform.start_http_api(API, &set)?;
+        servers.platform.ready(API).await?;
+        servers.learn()?;
+        Ok(servers)
+    }
+
+    /// Where the http-api server listens.
+    pub(crate) fn http_api(&mut self) -> SocketAddr {
+        self.platform.http_api_address(API)
+    }
+
+    /// A new token of the API with these scopes.
+    pub(crate) fn token(&self, scopes: &[&str]) -> anyhow::Result<String> {
+        self.platform.token(scopes, &[])
+    }
+
+    /// Starts a push server beside servers of their own processes, which tells this receiver, and waits until
+    /// it follows the log.
+    pub(crate) async fn start_push(&mut self, receiver: &Receiver) -> anyhow::Result<()> {
+        let secret = self.platform.dir().join("webhook-secret");
+        std::fs::write(&secret, "a secret of these figures")?;
+        let set = [
+            format!("push.webhook.url=\"http://{}/im\"", receiver.address()),
+            format!("push.webhook.secret_file=\"{}\"", secret.display()),
+            "log.filter=\"warn\"".to_owned(),
+        ];
+        let routes = self.names.iter().filter(|name| name.starts_with("route"));
+        let routes: Vec<String> = routes.cloned().collect();
+        self.platform.start_push(PUSH, &routes, &set)?;
+        self.platform.ready(PUSH).await?;
+        self.learn()
+    }
+
+    /// Age of the newest message that the push server has looked at while there are newer ones, seconds; 0
+    /// without a push server.
+    pub(crate) async fn push_lag(&self) -> anyhow::Result<f64> {
+        match self.platform.running(PUSH) {
+            None => Ok(0.0),
+            Some(process) => {
+                let metrics = Metrics::read(process).await?;
+                Ok(metrics.sum("im_push_follower_lag_seconds", ""))
+            }
+        }
+    }
+
     fn with(platform: Platform, people: u32, hashing: Hashing) -> anyhow::Result<Self> {
         let mut servers = Self {
             platform,
@@ -160,7 +225,8 @@ impl Servers {
         Ok(peak)
     }
 
-    /// Ids of the processes of a role: `login`, `msg`, `route` or `db`, and `all` of all in one.
+    /// Ids of the processes of a role: `login`, `msg`, `route`, `db`, `api` or `push`, and `all` of all
+    /// in one.
     pub(crate) fn pids_of(&self, role: &str) -> Vec<u32> {
         let named = self.names.iter().zip(&self.pids);
         named

@@ -74,6 +74,20 @@ impl Fleet {
 
     /// Waits until the status of each is about its newest specification.
     pub(crate) async fn observed(&self, limit: Duration) -> anyhow::Result<()> {
+        self.each("observed", is_observed, limit).await
+    }
+
+    /// Waits until each is ready.
+    pub(crate) async fn ready(&self, limit: Duration) -> anyhow::Result<()> {
+        self.each("ready", is_ready, limit).await
+    }
+
+    async fn each(
+        &self,
+        what: &str,
+        is: impl Fn(&DynamicObject) -> bool,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         let mut left: HashSet<&str> = self.names.iter().map(String::as_str).collect();
         let events = watcher(self.api.clone(), watcher::Config::default());
         let mut events = pin!(events.default_backoff().applied_objects());
@@ -81,14 +95,14 @@ impl Fleet {
             while !left.is_empty() {
                 // A broken watch is taken up again.
                 if let Some(Ok(object)) = events.next().await
-                    && is_observed(&object)
+                    && is(&object)
                 {
                     left.remove(object.name_any().as_str());
                 }
             }
         };
         if tokio::time::timeout(limit, watching).await.is_err() {
-            anyhow::bail!("after {limit:?}, {} are not observed", left.len());
+            anyhow::bail!("after {limit:?}, {} are not {what}", left.len());
         }
         Ok(())
     }
@@ -114,6 +128,15 @@ pub(crate) fn owner(child: &str) -> &str {
 fn is_observed(object: &DynamicObject) -> bool {
     let observed = object.data.pointer("/status/observedGeneration");
     observed.and_then(Value::as_i64) == object.meta().generation
+}
+
+fn is_ready(object: &DynamicObject) -> bool {
+    let conditions = object.data.pointer("/status/conditions");
+    let mut conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+    is_observed(object)
+        && conditions.any(|it| {
+            it.get("type") == Some(&json!("Ready")) && it.get("status") == Some(&json!("True"))
+        })
 }
 
 /// One pod of each role.
@@ -150,5 +173,19 @@ mod tests {
         assert!(!is_observed(&object));
         object.data["status"] = json!({"observedGeneration": 2});
         assert!(is_observed(&object));
+    }
+
+    #[test]
+    fn who_is_ready_says_so_of_the_newest_specification() {
+        let mut object = small("c1").unwrap();
+        object.metadata.generation = Some(2);
+        let said = |observed: i64, ready: &str| {
+            let ready = json!({"type": "Ready", "status": ready});
+            json!({"observedGeneration": observed, "conditions": [ready]})
+        };
+        for (observed, ready, is) in [(1, "True", false), (2, "False", false), (2, "True", true)] {
+            object.data["status"] = said(observed, ready);
+            assert_eq!(is_ready(&object), is, "{observed} {ready}");
+        }
     }
 }

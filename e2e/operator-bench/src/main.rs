@@ -17,6 +17,7 @@ mod fleet;
 mod installation;
 mod measure;
 mod operator;
+mod pods;
 mod quiet;
 mod report;
 mod scenario;

@@ -101,8 +101,14 @@ impl BlobStore for DirectoryStore {
     }
 
     async fn open(&self, name: BlobName) -> Result<Box<dyn BlobReader>, BlobError> {
-        let opened = self.run(move |root| files::open(&path_of(root, name), name));
-        let (file, info) = opened.await?;
+        // What is in memory costs less than the way to another thread and back.
+        let (file, info) = match files::open_cached(&path_of(&self.root, name), name) {
+            Some(opened) => opened,
+            None => {
+                let opened = self.run(move |root| files::open(&path_of(root, name), name));
+                opened.await?
+            }
+        };
         Ok(Box::new(DirectoryReader {
             spool: self.spool.clone(),
             file: Arc::new(file),
@@ -169,6 +175,9 @@ impl BlobReader for DirectoryReader {
 
     async fn read(&self, offset: u64, length: usize) -> Result<Bytes, BlobError> {
         let length = readable(&self.info, offset, length)?;
+        if let Some(bytes) = files::read_cached(&self.file, offset, length) {
+            return Ok(Bytes::from(bytes));
+        }
         let file = Arc::clone(&self.file);
         let bytes = self.spool.run(move || {
             let mut bytes = vec![0; length];

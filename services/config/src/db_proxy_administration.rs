@@ -1,9 +1,9 @@
-//! What administration keeps: the audit log, idempotency keys, tokens, subscriptions.
+//! What administration keeps: the audit log, idempotency keys, tokens, hooks, announcements.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Span;
+use crate::units::{ByteSize, Span};
 use crate::{Check, Checker};
 
 /// Bounds of administration.
@@ -29,6 +29,19 @@ pub struct AdministrationConfig {
     /// Deliveries of one subscription that are kept, at most 1 KB each, and as many that were given up; the
     /// oldest go.
     pub deliveries: u32,
+    /// Incoming hooks, at most 1 KB each.
+    pub incoming_hooks: u32,
+    /// Announcements that are being sent or wait for their turn.
+    pub announcements: u32,
+    /// Announcements that have ended and are still told of; the oldest go.
+    pub ended_announcements: u32,
+    /// Messages of announcements in one second.
+    pub announcement_rate: u32,
+    /// People that one announcement names; 12 bytes each.
+    pub announcement_people: usize,
+    /// Largest body of an announcement as clients send it, which is about 4/3 of its text; it is stored once
+    /// for each person.
+    pub max_announcement: ByteSize,
 }
 
 impl Default for AdministrationConfig {
@@ -43,6 +56,12 @@ impl Default for AdministrationConfig {
             token_lifetime: Span::days(365),
             subscriptions: 32,
             deliveries: 100,
+            incoming_hooks: 256,
+            announcements: 16,
+            ended_announcements: 100,
+            announcement_rate: 200,
+            announcement_people: 1_000,
+            max_announcement: ByteSize::kib(16),
         }
     }
 }
@@ -59,6 +78,12 @@ impl Check for AdministrationConfig {
             token_lifetime,
             subscriptions,
             deliveries,
+            incoming_hooks,
+            announcements,
+            ended_announcements,
+            announcement_rate,
+            announcement_people,
+            max_announcement,
         } = self;
         checker.range("audit_rows", audit_rows, &(1_000..=100_000_000));
         checker.range("audit_for", audit_for, &(Span::days(1)..=Span::days(3_650)));
@@ -81,6 +106,13 @@ impl Check for AdministrationConfig {
         );
         checker.range("subscriptions", subscriptions, &(0..=256));
         checker.range("deliveries", deliveries, &(1..=10_000));
+        checker.range("incoming_hooks", incoming_hooks, &(0..=10_000));
+        checker.range("announcements", announcements, &(0..=256));
+        checker.range("ended_announcements", ended_announcements, &(1..=1_000));
+        checker.range("announcement_rate", announcement_rate, &(1..=10_000));
+        checker.range("announcement_people", announcement_people, &(1..=10_000));
+        let body = ByteSize::bytes(64)..=ByteSize::kib(256);
+        checker.range("max_announcement", max_announcement, &body);
         // The store keeps whole seconds.
         checker.steps("audit_for", audit_for, &Span::seconds(1));
         checker.steps("idempotency_for", idempotency_for, &Span::seconds(1));

@@ -28,6 +28,10 @@ pub struct FollowConfig {
     pub max_retry: ByteSize,
     /// People, names and groups that one call asks for, each; a longer call is refused.
     pub max_asked: usize,
+    /// How long changes of groups and of the directory are kept for subscriptions.
+    pub changes_for: Span,
+    /// Changes that are kept at most, about 60 bytes each.
+    pub changes: u32,
 }
 
 impl Default for FollowConfig {
@@ -42,6 +46,8 @@ impl Default for FollowConfig {
             max_step: 10_000,
             max_retry: ByteSize::kib(16),
             max_asked: 10_000,
+            changes_for: Span::days(7),
+            changes: 1_000_000,
         }
     }
 }
@@ -58,6 +64,8 @@ impl Check for FollowConfig {
             max_step,
             max_retry,
             max_asked,
+            changes_for,
+            changes,
         } = self;
         checker.range("max_links", max_links, &(1..=4_096));
         checker.range("max_names", max_names, &(1..=1_024));
@@ -71,5 +79,9 @@ impl Check for FollowConfig {
         let retry = ByteSize::kib(8)..=ByteSize::mib(1);
         checker.range("max_retry", max_retry, &retry);
         checker.range("max_asked", max_asked, &(4_096..=100_000));
+        let kept = Span::seconds(60)..=Span::days(365);
+        checker.range("changes_for", changes_for, &kept);
+        checker.steps("changes_for", changes_for, &Span::seconds(1));
+        checker.range("changes", changes, &(1_000..=100_000_000));
     }
 }

@@ -54,7 +54,11 @@ pub struct HttpApiConfig {
     pub token_rate: Rate,
     /// Requests of one IPv4 address or IPv6 /64, whatever they show.
     pub address_rate: Rate,
-    /// Tokens, and as many addresses, whose requests are counted; beyond it those that have asked for
+    /// Messages of one incoming hook.
+    pub hook_rate: Rate,
+    /// Largest body of a request to an incoming hook.
+    pub max_hook_body: ByteSize,
+    /// Tokens, and as many addresses and hooks, whose requests are counted; beyond it those that have asked for
     /// nothing for longest are forgotten.
     pub counted_callers: usize,
     /// How long a token that was looked up is good without another look: a revoked one is refused after
@@ -135,6 +139,11 @@ impl Default for HttpApiConfig {
                 burst: 2_000,
                 per_minute: 24_000,
             },
+            hook_rate: Rate {
+                burst: 30,
+                per_minute: 60,
+            },
+            max_hook_body: ByteSize::kib(64),
             counted_callers: 10_000,
             token_memory: Span::seconds(3),
             remembered_tokens: 1_000,
@@ -204,6 +213,8 @@ impl Check for HttpApiConfig {
             max_requests,
             token_rate,
             address_rate,
+            hook_rate,
+            max_hook_body,
             counted_callers,
             token_memory,
             remembered_tokens,
@@ -238,7 +249,12 @@ impl Check for HttpApiConfig {
         checker.range("request_timeout", request_timeout, &time);
         checker.range("import_timeout", import_timeout, &time);
         checker.range("max_requests", max_requests, &(1..=100_000));
-        for (key, rate) in [("token_rate", token_rate), ("address_rate", address_rate)] {
+        checker.range("max_hook_body", max_hook_body, &(kib..=ByteSize::mib(1)));
+        for (key, rate) in [
+            ("token_rate", token_rate),
+            ("address_rate", address_rate),
+            ("hook_rate", hook_rate),
+        ] {
             checker.range(&format!("{key}.burst"), &rate.burst, &(1..=10_000));
             let per_minute = 1..=60_000;
             checker.range(&format!("{key}.per_minute"), &rate.per_minute, &per_minute);

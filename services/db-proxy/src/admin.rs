@@ -5,6 +5,7 @@
 //! ([`caller`]), leaves one line in the log ([`audit`]), a row in the audit log in its own transaction
 //! ([`notes`]) and, under an idempotency key, its answer ([`keys`]).
 
+mod announcements;
 mod audit;
 mod caller;
 mod cursor;
@@ -14,6 +15,7 @@ mod groups;
 mod hooks;
 mod hooks_service;
 mod import;
+mod incoming;
 mod keys;
 mod locks;
 mod members;
@@ -52,6 +54,7 @@ use self::keys::{InHand, Key, Replay, reason};
 pub(crate) use self::metrics::AdminMetrics;
 use self::notes::Call;
 use self::trail::Refusals;
+use crate::announce::Announcer;
 
 /// The service `im.v1.Admin`; clones share everything but the call that they work for.
 #[derive(Clone)]
@@ -67,6 +70,7 @@ pub(crate) struct AdminService {
     space: Space,
     rules: SendRules,
     secret: Secret,
+    announcer: Announcer,
     metrics: AdminMetrics,
     in_hand: InHand,
     reported: Refusals,
@@ -120,6 +124,8 @@ impl From<AdminError> for Status {
                 let word = match *what {
                     "tokens" => "too-many-tokens",
                     "subscriptions" => "too-many-subscriptions",
+                    "announcements" => "too-many-announcements",
+                    "incoming hooks" => "too-many-incoming-hooks",
                     _ => "too-many-keys",
                 };
                 let text = format!("there are too many {what}: some must end first");
@@ -166,6 +172,7 @@ impl AdminService {
     pub(crate) fn new(
         context: &Context,
         accounts: Arc<Accounts>,
+        announcer: Announcer,
         secret: &Secret,
         metrics: AdminMetrics,
     ) -> Self {
@@ -180,6 +187,7 @@ impl AdminService {
             space: context.space.clone(),
             rules: SendRules::from(&context.config.writer),
             secret: secret.clone(),
+            announcer,
             metrics,
             in_hand: InHand::default(),
             reported: Refusals::default(),

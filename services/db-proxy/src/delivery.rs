@@ -1,7 +1,7 @@
 //! Deliveries to subscriptions, as they travel.
 
 use im_proto_rpc::v1::{self, DeliveryRecord};
-use im_store::{DeliveryRow, DeliveryState};
+use im_store::{DeliveryRow, DeliveryState, SubscribedLog};
 
 /// A delivery as it travels.
 pub(crate) fn record(row: DeliveryRow) -> DeliveryRecord {
@@ -23,6 +23,23 @@ pub(crate) fn record(row: DeliveryRow) -> DeliveryRecord {
         last: row.last.get(),
         status: row.status,
         answer: row.answer,
+        log: log_to_wire(row.log).into(),
+    }
+}
+
+/// A log as it travels.
+pub(crate) const fn log_to_wire(log: SubscribedLog) -> v1::SubscribedLog {
+    match log {
+        SubscribedLog::Messages => v1::SubscribedLog::Messages,
+        SubscribedLog::Changes => v1::SubscribedLog::Changes,
+    }
+}
+
+/// The log that a number of the wire names.
+pub(crate) const fn log(log: v1::SubscribedLog) -> SubscribedLog {
+    match log {
+        v1::SubscribedLog::Messages => SubscribedLog::Messages,
+        v1::SubscribedLog::Changes => SubscribedLog::Changes,
     }
 }
 

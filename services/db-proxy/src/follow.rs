@@ -6,6 +6,7 @@
 //! noticed its end changes nothing. No message waits for a follower.
 
 mod answer;
+mod changes;
 mod holders;
 mod hooks;
 mod link;
@@ -67,6 +68,11 @@ impl Follow {
             tasks,
             stop,
         }
+    }
+
+    /// Drops what subscriptions need no more, until `stop`.
+    pub(crate) async fn trim(self, stop: CancellationToken) {
+        self.shared.trim_changes(stop).await;
     }
 }
 

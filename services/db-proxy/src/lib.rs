@@ -10,6 +10,8 @@
 //! * `metrics`, `results` – what links count, and the queue of a link's results.
 //! * `log` – pages of the log, for those who have missed something and for followers.
 //! * `delivery` – deliveries to subscriptions as they travel.
+//! * `sends` – messages that are stored for somebody who has no link.
+//! * `announce` – sends announcements.
 //! * `admin` – administration.
 //! * `attach` – the links of msg servers: decodes calls, hands them to the others, gathers results.
 //! * `follow` – followers of the log: who holds which name, how far each has come, what push asks, what
@@ -18,6 +20,7 @@
 //! * `server` – binds and runs it all.
 
 mod admin;
+mod announce;
 mod attach;
 mod calls;
 mod delivery;
@@ -26,6 +29,7 @@ mod follow;
 mod log;
 mod metrics;
 mod results;
+mod sends;
 mod server;
 
 pub use im_accounts::{RememberKeyError, RememberKeys};

@@ -10,7 +10,9 @@ use im_config::DbProxyConfig;
 use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
+use im_proto_rpc::v1::announcements_server::AnnouncementsServer;
 use im_proto_rpc::v1::hooks_server::HooksServer;
+use im_proto_rpc::v1::incoming_hooks_server::IncomingHooksServer;
 use im_rpc::peers::Watch;
 use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admin::{AdminMetrics, AdminService};
+use crate::announce::{AnnounceMetrics, Announcer};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::dump::Dump;
@@ -92,6 +95,7 @@ pub struct Server {
     deps: Deps,
     grpc: BoundGrpc,
     admin: Option<BoundGrpc>,
+    announcer: Announcer,
     core: Core,
     accounts: Arc<Accounts>,
     attach: Attach,
@@ -144,6 +148,7 @@ impl Server {
             .link::<DbProxyAttach>(Arc::new(attach.clone()))
             .link::<FollowerAttach>(Arc::new(follow.clone()))
             .on(listener)?;
+        let announcer = Announcer::new(context, registered.register(AnnounceMetrics::register));
         // Who takes over a msg server finds neither this port nor its secret there.
         let admin = if config.admin_listen.is_empty() {
             None
@@ -151,13 +156,17 @@ impl Server {
             let service = AdminService::new(
                 context,
                 Arc::clone(&accounts),
+                announcer.clone(),
                 &deps.admin_secret,
                 registered.register(AdminMetrics::register),
             );
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
-            let hooks = HooksServer::new(service.clone());
-            let server = server.service(AdminServer::new(service)).service(hooks);
+            let server = server
+                .service(HooksServer::new(service.clone()))
+                .service(AnnouncementsServer::new(service.clone()))
+                .service(IncomingHooksServer::new(service.clone()))
+                .service(AdminServer::new(service));
             Some(server.on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);
@@ -168,6 +177,7 @@ impl Server {
             deps,
             grpc,
             admin,
+            announcer,
             core,
             accounts,
             attach,
@@ -224,6 +234,9 @@ impl Server {
             ..
         } = self.core.context.clone();
         tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
+        tasks.spawn(self.follow.trim(stop_rest.clone()));
+        // It ends before the writer, which would refuse it.
+        tasks.spawn(self.announcer.run(stop.clone()));
         let events = self.deps.route.watch(Watch {
             link: RoutePublish::LINK,
             config: &self.config.link,

@@ -204,6 +204,7 @@ fn unexpected(item: &Item) -> Ended {
         Item::Done(_) => "an end",
         Item::Hooks(_) => "subscriptions",
         Item::Hook(_) => "a step of a subscription",
+        Item::Changes(_) => "changes",
         Item::Fenced(_) | Item::Refused(_) => "a refusal",
     };
     Ended::Refused(format!("it answered with {name}"))

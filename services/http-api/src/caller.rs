@@ -37,7 +37,7 @@ const MAX_KEY: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     Token(u32),
-    /// Of an original call, which has no token.
+    /// Of an original call and of an incoming hook, which have no token.
     Address(Network),
 }
 
@@ -299,7 +299,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };

@@ -2,7 +2,9 @@
 
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
+use im_proto_rpc::v1::announcements_client::AnnouncementsClient;
 use im_proto_rpc::v1::hooks_client::HooksClient;
+use im_proto_rpc::v1::incoming_hooks_client::IncomingHooksClient;
 use im_rpc::Secret;
 use im_rpc::secret::Present;
 use tonic::metadata::MetadataMap;
@@ -19,6 +21,20 @@ pub(crate) type Admin = AdminClient<InterceptedService<Channel, Present>>;
 /// A client of the service for subscriptions, over the same connection.
 pub(crate) type Hooks = HooksClient<InterceptedService<Channel, Present>>;
 
+/// A client of the service for announcements, over the same connection.
+pub(crate) type Announcements = AnnouncementsClient<InterceptedService<Channel, Present>>;
+
+/// A client of the service for incoming hooks, over the same connection.
+pub(crate) type IncomingHooks = IncomingHooksClient<InterceptedService<Channel, Present>>;
+
+/// All of them.
+pub(crate) struct Clients {
+    pub(crate) admin: Admin,
+    pub(crate) hooks: Hooks,
+    pub(crate) announcements: Announcements,
+    pub(crate) incoming: IncomingHooks,
+}
+
 /// Metadata of a refusal that says which of its kind it is.
 const REASON: &str = "im-reason";
 
@@ -29,14 +45,15 @@ const REPLAYED: &str = "im-replayed";
 ///
 /// # Errors
 /// The address is none.
-pub(crate) fn clients(
-    address: &str,
-    secret: &Secret,
-) -> Result<(Admin, Hooks), tonic::transport::Error> {
+pub(crate) fn clients(address: &str, secret: &Secret) -> Result<Clients, tonic::transport::Error> {
     let channel = im_rpc::grpc::lazy_channel(address, &LinkConfig::default())?;
-    let admin = AdminClient::with_interceptor(channel.clone(), Present::new(secret));
-    let hooks = HooksClient::with_interceptor(channel, Present::new(secret));
-    Ok((admin, hooks))
+    let (to, shown) = (|| channel.clone(), || Present::new(secret));
+    Ok(Clients {
+        admin: AdminClient::with_interceptor(to(), shown()),
+        hooks: HooksClient::with_interceptor(to(), shown()),
+        announcements: AnnouncementsClient::with_interceptor(to(), shown()),
+        incoming: IncomingHooksClient::with_interceptor(to(), shown()),
+    })
 }
 
 /// Who asks, as db-proxy is told with every call.
@@ -107,9 +124,13 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
         (Code::AlreadyExists, _) => told(Kind::Exists),
         (Code::Aborted, "key-in-flight") => told(Kind::KeyInFlight).after(1),
         (Code::Aborted | Code::FailedPrecondition, _)
-        | (Code::ResourceExhausted, "too-many-tokens" | "too-many-subscriptions") => {
-            told(Kind::Conflict)
-        }
+        | (
+            Code::ResourceExhausted,
+            "too-many-tokens"
+            | "too-many-subscriptions"
+            | "too-many-announcements"
+            | "too-many-incoming-hooks",
+        ) => told(Kind::Conflict),
         (Code::ResourceExhausted, "too-many-keys") => told(Kind::RateLimited).after(60),
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
         (Code::PermissionDenied, _) => told(Kind::NotAllowed),

@@ -17,6 +17,8 @@ pub(crate) enum Group {
     Api,
     /// The calls of the original server.
     Original,
+    /// A message through an incoming hook.
+    Hook,
     /// Nothing that there is.
     Other,
 }
@@ -43,6 +45,8 @@ pub(crate) enum Limited {
     Address,
     /// The rate of its token.
     Token,
+    /// The rate of its incoming hook.
+    Hook,
     /// The caller has its part of the requests that are worked on.
     Caller,
     /// So many requests are worked on.

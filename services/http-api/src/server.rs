@@ -144,7 +144,7 @@ impl Server {
             }
             _ => None,
         };
-        let (admin, hooks) =
+        let clients =
             db_proxy::clients(&db_proxy, &secret).map_err(|source| ServerError::DbProxy {
                 address: db_proxy,
                 source: source.into(),
@@ -172,14 +172,19 @@ impl Server {
         let quota = |rate: im_config::Rate| (u64::from(rate.burst), u64::from(rate.per_minute));
         let (burst, per_minute) = quota(of_token);
         let token_rate = Quota::new(burst, per_minute, callers);
+        let (burst, per_minute) = quota(config.hook_rate);
+        let hook_rate = Quota::new(burst, per_minute, callers);
         let (burst, per_minute) = quota(of_address);
         let api = Arc::new(Api {
-            admin,
-            hooks,
+            admin: clients.admin,
+            hooks: clients.hooks,
+            announcements: clients.announcements,
+            incoming: clients.incoming,
             reach,
             tokens: Tokens::new(config.token_memory.duration(), config.remembered_tokens),
             token_rate,
             address_rate: Quota::new(burst, per_minute, callers),
+            hook_rate,
             slots: Slots::new(config.max_requests),
             imports: Arc::new(Semaphore::new(1)),
             scopes: Scopes::of(&document),
@@ -204,6 +209,7 @@ impl Server {
                 "counted_addresses": shown.address_rate.keys(),
                 "monitored_servers": shown.monitor.len(),
                 "subscribers": shown.metrics.subscribers.get(),
+                "counted_hooks": shown.hook_rate.keys(),
             })
         });
         let router = v1::with_api(routes, Arc::clone(&api));

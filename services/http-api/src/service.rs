@@ -22,7 +22,7 @@ use tracing::debug;
 
 use crate::caller::{Key, admit_address};
 use crate::cursor::Cursors;
-use crate::db_proxy::{Admin, Hooks};
+use crate::db_proxy::{Admin, Announcements, Hooks, IncomingHooks};
 use crate::document::Scopes;
 use crate::metrics::{Class, Group, Metrics};
 use crate::monitor::Monitor;
@@ -32,6 +32,7 @@ use crate::problem::{Kind, Problem, REQUEST_ID, Unnumbered};
 use crate::refusals::Notes;
 use crate::slots::Slots;
 use crate::token::Tokens;
+use crate::v1::incoming;
 use crate::verb;
 
 /// What handlers share.
@@ -40,11 +41,14 @@ pub(crate) struct Api {
     pub(crate) config: HttpApiConfig,
     pub(crate) admin: Admin,
     pub(crate) hooks: Hooks,
+    pub(crate) announcements: Announcements,
+    pub(crate) incoming: IncomingHooks,
     /// Where subscriptions may send.
     pub(crate) reach: HookReach,
     pub(crate) tokens: Tokens,
     pub(crate) token_rate: Quota<u32>,
     pub(crate) address_rate: Quota<Network>,
+    pub(crate) hook_rate: Quota<u32>,
     pub(crate) slots: Arc<Slots<Key>>,
     /// The one file of people that may be in memory.
     pub(crate) imports: Arc<Semaphore>,
@@ -90,7 +94,7 @@ impl Serve for Service {
             request = origin.request_id,
             address = %origin.address,
             %method,
-            path,
+            path = shown(&path),
             status = answer.status().as_u16(),
             "request"
         );
@@ -141,9 +145,20 @@ pub(crate) async fn no_method() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "")
 }
 
+/// The path as logs have it: that of an incoming hook is a secret.
+fn shown(path: &str) -> &str {
+    if path.starts_with(incoming::PREFIX) {
+        incoming::PREFIX
+    } else {
+        path
+    }
+}
+
 fn group(path: &str) -> Group {
     if path.starts_with("/api/v1/") {
         Group::Api
+    } else if path.starts_with(incoming::PREFIX) {
+        Group::Hook
     } else if path.starts_with(original::PREFIX) {
         Group::Original
     } else {
@@ -181,6 +196,13 @@ mod tests {
         }
         assert_eq!(group("/api/v1/users"), Group::Api);
         assert_eq!(group("/query/CreateGroup"), Group::Original);
+        assert_eq!(group("/hooks/7/secret"), Group::Hook);
         assert_eq!(group("/"), Group::Other);
+    }
+
+    #[test]
+    fn logs_show_no_path_of_a_hook() {
+        assert_eq!(shown("/hooks/7/secret"), "/hooks/");
+        assert_eq!(shown("/api/v1/users"), "/api/v1/users");
     }
 }

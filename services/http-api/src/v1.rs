@@ -1,6 +1,7 @@
 //! The API of our own, under `/api/v1`: one file per subject.
 
 mod about;
+mod announcements;
 mod audit;
 mod deliveries;
 mod departments;
@@ -8,6 +9,7 @@ mod events;
 mod export;
 mod groups;
 mod import;
+pub(crate) mod incoming;
 mod lockouts;
 mod members;
 mod messages;
@@ -27,7 +29,7 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderName;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
+use axum::routing::{any, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, OpenApi as _, ToSchema};
@@ -61,8 +63,10 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(groups::router())
         .merge(members::router())
         .merge(messages::router())
+        .merge(announcements::router())
         .merge(sessions::router())
         .merge(subscriptions::router())
+        .merge(incoming::router())
         .merge(deliveries::router())
         .merge(servers::router())
         .merge(events::router())
@@ -80,6 +84,7 @@ pub(crate) fn with_api(routes: Routes, api: Arc<Api>) -> Router {
     let Routes { guarded, open } = routes;
     let admission = middleware::from_fn_with_state(Arc::clone(&api), admit);
     let mut router = guarded.route_layer(admission).merge(open);
+    router = router.route(incoming::ROUTE, post(incoming::post));
     if api.config.original.enabled {
         router = router
             .route(original::CREATE_GROUP, any(original::create_group))

@@ -1,17 +1,18 @@
 //! Deliveries to subscriptions: receivers that are told over HTTP of what is stored.
 //!
-//! One replica holds the name `subscriptions`. Each subscription has a position of its own and a task of its
-//! own, with one request under way at a time: so events come in log order, and a receiver that is slow or down
+//! One replica holds the name `subscriptions`. There are two logs, that of messages and that of changes. In each
+//! that it is about, a subscription has a position of its own and a task of its own, with one request under way at
+//! a time: so events come in log order, and a receiver that is slow or down
 //! delays itself. What is not delivered yet waits in the log and nowhere else.
 //!
-//! * `event` – which messages a subscription is about, and how they are told; pure.
+//! * `event` – which messages and changes a subscription is about, and how they are told; pure.
 //! * `batch` – which events go into one request; pure.
-//! * `tail` – the newest page of the log, read once for all whose position is there.
+//! * `tail` – the newest page of a log, read once for all whose position is there.
 //! * `attempt` – one signed request, and what its answer means.
 //! * `courier` – what the tasks of one subscription share.
 //! * `line` – the task that delivers in order: opens, tries, closes, gives up.
 //! * `again` – makes a delivery once more that has ended.
-//! * `run` – holds the name, and has a task for each subscription.
+//! * `run` – holds the name, and has a task for each subscription in each log.
 //!
 //! *Invariants*
 //! - At least once, and under one id: before the first attempt the delivery is in the store with the part of
@@ -32,6 +33,6 @@ mod tail;
 pub(crate) use metrics::HookMetrics;
 pub(crate) use run::Deliveries;
 
-/// Calls of db-proxy that are open at the same time beside those that wait for the log and ask what there is:
+/// Calls of db-proxy that are open at the same time beside those that read the ends of the logs and ask what there is:
 /// fewer than any db-proxy allows on one link (`db_proxy.follow.calls_per_link`).
-const CALLS: usize = 6;
+const CALLS: usize = 5;

@@ -30,10 +30,15 @@ pub use traits::accounts::{
     FailureQuery, LoginFailures, MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
 };
 pub use traits::administration::{AdministrationStore, ListPage, PeopleQuery};
+pub use traits::announcements::{
+    AnnouncementBounds, AnnouncementRow, AnnouncementState, AnnouncementStep, AnnouncementStore,
+    Audience, NewAnnouncement,
+};
 pub use traits::audit::{
     AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
     AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote,
 };
+pub use traits::changes::{ChangeLogStore, ChangeRow, Changed};
 pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
@@ -45,6 +50,7 @@ pub use traits::followers::{
 pub use traits::groups::{
     GroupChange, GroupMember, GroupRecord, GroupStore, GroupType, MemberChange, NewGroup,
 };
+pub use traits::incoming::{IncomingHookRow, IncomingHookStore, NewIncomingHook};
 pub use traits::life::{StoreLife, StoreUsage};
 pub use traits::messages::{
     AppendBatch, ConversationRow, ConversationState, LogEntry, MESSAGE_BYTES, MessageRow,
@@ -53,8 +59,8 @@ pub use traits::messages::{
 pub use traits::meters::{MeterStore, StoredLevel};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 pub use traits::subscriptions::{
-    DeliveryRow, DeliveryState, Holding, NewSubscription, SubscriptionRow, SubscriptionStep,
-    SubscriptionStore,
+    DeliveryRow, DeliveryState, Holding, LogPlace, NewSubscription, SubscribedLog, SubscriptionRow,
+    SubscriptionStep, SubscriptionStore,
 };
 pub use traits::tenures::TenureStore;
 pub use traits::tokens::{NewToken, TokenRow, TokenStore};
@@ -63,11 +69,14 @@ pub use traits::tokens::{NewToken, TokenRow, TokenStore};
 pub trait Store:
     AccountStore
     + AdministrationStore
+    + AnnouncementStore
     + AuditStore
+    + ChangeLogStore
     + DirectoryStore
     + MessageStore
     + SessionStore
     + GroupStore
+    + IncomingHookStore
     + DeviceStore
     + FollowerStore
     + MeterStore
@@ -80,11 +89,14 @@ pub trait Store:
 impl<T> Store for T where
     T: AccountStore
         + AdministrationStore
+        + AnnouncementStore
         + AuditStore
+        + ChangeLogStore
         + DirectoryStore
         + MessageStore
         + SessionStore
         + GroupStore
+        + IncomingHookStore
         + DeviceStore
         + FollowerStore
         + MeterStore

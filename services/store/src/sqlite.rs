@@ -13,9 +13,11 @@
 
 mod accounts;
 mod administration;
+mod announcements;
 mod append;
 mod appender;
 mod audit;
+mod change_log;
 mod changes;
 mod devices;
 mod directory;
@@ -23,6 +25,7 @@ mod failures;
 mod followers;
 mod groups;
 mod import;
+mod incoming;
 mod maintenance;
 mod messages;
 mod meters;

@@ -2,11 +2,14 @@
 
 pub(crate) mod accounts;
 pub(crate) mod administration;
+pub(crate) mod announcements;
 pub(crate) mod audit;
+pub(crate) mod changes;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod followers;
 pub(crate) mod groups;
+pub(crate) mod incoming;
 pub(crate) mod life;
 pub(crate) mod messages;
 pub(crate) mod meters;

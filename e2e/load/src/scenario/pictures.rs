@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use futures::future::try_join_all;
 use im_e2e::platform::Platform;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +15,7 @@ use super::Setting;
 use crate::conditions::{Bounds, Runs, Watch};
 use crate::measure::{cpu_seconds, memory_bytes, number};
 use crate::report::{Figures, Row, Target};
+use crate::web::Web;
 
 /// Figures.
 pub(super) const ROWS: &[Row] = &[
@@ -95,8 +95,8 @@ async fn variants(at: SocketAddr, msfs: u32, count: u32) -> anyhow::Result<Figur
     im_e2e::usage::forget_peak(msfs)?;
     let begin = Instant::now();
     try_join_all(paths.iter().map(|path| async move {
-        let mut conn = TcpStream::connect(at).await?;
-        get(&mut conn, &format!("{path}_100x100.jpg")).await
+        let mut web = Web::connect(at, None).await?;
+        web.get(&format!("{path}_100x100.jpg")).await
     }))
     .await?;
     let took = begin.elapsed().as_secs_f64();
@@ -120,10 +120,10 @@ async fn measured(
     let before = cpu_seconds(pids)?;
     let end = Instant::now() + time;
     let fetched = try_join_all((0..CONNECTIONS).map(|_| async {
-        let mut conn = TcpStream::connect(at).await?;
+        let mut web = Web::connect(at, None).await?;
         let mut count = 0_u64;
         while Instant::now() < end {
-            let got = get(&mut conn, path).await?;
+            let got = web.get(path).await?.len();
             ensure!(got == length, "{got} bytes of {length} came");
             count += 1;
         }
@@ -136,49 +136,11 @@ async fn measured(
 
 /// Stores a picture; gives its path.
 async fn store(at: SocketAddr, picture: &[u8]) -> anyhow::Result<String> {
-    let mut conn = TcpStream::connect(at).await?;
-    let head = format!(
-        "PUT /a.bmp HTTP/1.1\r\nHost: {at}\r\nContent-Length: {}\r\n\r\n",
-        picture.len()
-    );
-    conn.write_all(head.as_bytes()).await?;
-    conn.write_all(picture).await?;
-    let body = answer(&mut conn).await?;
+    let body = Web::connect(at, None).await?.put("/a.bmp", picture).await?;
     let json: serde_json::Value = serde_json::from_slice(&body)?;
     let path = json.get("path").and_then(serde_json::Value::as_str);
     let path = path.context("the path of a picture")?;
     Ok(format!("/{path}"))
-}
-
-/// Fetches a path over a connection that stays; gives the length of the body.
-async fn get(conn: &mut TcpStream, path: &str) -> anyhow::Result<usize> {
-    let head = format!("GET {path} HTTP/1.1\r\nHost: figures\r\n\r\n");
-    conn.write_all(head.as_bytes()).await?;
-    Ok(answer(conn).await?.len())
-}
-
-/// The body of an answer, which must be a good one with its length.
-async fn answer(conn: &mut TcpStream) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(128 << 10);
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end + 4;
-        }
-        ensure!(conn.read_buf(&mut bytes).await? > 0, "no answer");
-    };
-    let head = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).to_lowercase();
-    ensure!(head.starts_with("http/1.1 200"), "{head}");
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length.context("the length of an answer")?.trim().parse()?;
-    let mut body = bytes.split_off(end);
-    let read = body.len();
-    ensure!(read <= length, "more than an answer");
-    body.resize(length, 0);
-    conn.read_exact(body.get_mut(read..).unwrap_or_default())
-        .await?;
-    Ok(body)
 }
 
 /// A picture of 24 bits per pixel without compression; those of different numbers differ.

@@ -1,4 +1,4 @@
-//! An operator that starts and finds very many ImClusters: first new ones, then the same again.
+//! An operator that starts and finds very many ImClusters: first new ones, then the same when they are ready.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::bench::Bench;
 use crate::fleet::Fleet;
 use crate::measure::{count, cpu_seconds, peak_mib, resident_mib};
 use crate::operator::{Counters, Operator, settled};
+use crate::pods::Pods;
 use crate::quiet::{control_plane_cpu, more, node};
 use crate::report::{Outcome, Row};
 use crate::writes;
@@ -22,7 +23,17 @@ pub(super) const ROWS: &[Row] = &[
     Row::plain("rss_mib", "RSS of the operator at rest", "MiB"),
     Row::plain("cpu_s", "CPU of the operator until all are observed", "s"),
     Row::plain("written_s", "cold start to the last write", "s"),
-    Row::plain("again_s", "another start, to a look at each", "s"),
+    Row::plain(
+        "ready_s",
+        "then until all are Ready, as their pods say so",
+        "s",
+    ),
+    Row::plain(
+        "again_s",
+        "another start over Ready ones, to a look at each",
+        "s",
+    )
+    .at_most(20.0),
     Row::plain("again_cpu_ms", "CPU of that start per ImCluster", "ms"),
     Row::plain("again_writes", "API writes of that start", "").at_most(0.0),
     Row::plain("clusters", "ImClusters", ""),
@@ -61,6 +72,13 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<Outcome> {
         ("written_s", last.duration_since(from).as_secs_f64()),
         ("clusters", size),
     ]);
+    let start = Instant::now();
+    let pods = Pods::run(&fleet.namespace);
+    if let Err(error) = fleet.ready(LIMIT).await {
+        return Err(error.context(operator.log_tail()));
+    }
+    figures.insert("ready_s", start.elapsed().as_secs_f64());
+    settled(Operator::admin(), REST, LIMIT).await?;
     operator.stop().await?;
     let mut notes = vec![
         format!(
@@ -98,6 +116,7 @@ pub(super) async fn run(bench: &mut Bench) -> anyhow::Result<Outcome> {
             writes::summary(&written)
         ));
     }
+    drop(pods);
     fleet.remove().await?;
     Ok(Outcome { figures, notes })
 }

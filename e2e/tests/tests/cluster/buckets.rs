@@ -54,7 +54,6 @@ async fn claims(namespace: &TestNamespace) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "has not passed on the tests' node since servers bring their own roots"]
 async fn a_picture_that_one_server_has_stored_is_read_from_another() {
     let cluster = cluster().await.unwrap();
     let Some(_) = cluster.node("an S3 server on the node") else {

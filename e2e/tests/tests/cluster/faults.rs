@@ -223,8 +223,16 @@ async fn containers(installation: &Installation) -> BTreeMap<String, i32> {
 
 /// The same of the servers that are not about to go.
 pub(crate) async fn servers(installation: &Installation) -> BTreeMap<String, i32> {
+    restarts_of(installation, &["login", "msg", "route", "db-proxy"]).await
+}
+
+/// The same of the pods of these components.
+pub(crate) async fn restarts_of(
+    installation: &Installation,
+    components: &[&str],
+) -> BTreeMap<String, i32> {
     let mut all = Vec::new();
-    for component in ["login", "msg", "route", "db-proxy"] {
+    for component in components {
         all.extend(installation.pods(component).await.unwrap());
     }
     all.retain(|pod| pod.metadata.deletion_timestamp.is_none());

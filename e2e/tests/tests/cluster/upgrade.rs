@@ -17,7 +17,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::charts::install_cluster_from;
-use crate::faults::servers;
+use crate::faults::restarts_of;
 use crate::installation::{
     CHARTS, INSTALL, Installation, NAME, VERSION, install_definition, install_operator_from,
     repository, small, with,
@@ -26,6 +26,35 @@ use crate::scale::{RECOVERY, assert_good};
 
 /// People who chat, and the time between two messages of one of them.
 const PEOPLE: (u32, Duration) = (6, Duration::from_millis(100));
+
+/// Every role: those of [`small`], and those that an installation can do without.
+fn every_role() -> Value {
+    let requests = json!({"requests": {"cpu": "10m", "memory": "32Mi"}});
+    let role = json!({"resources": requests});
+    let stored = json!({"resources": requests, "drain": {"maxSeconds": 5}});
+    let webhook = json!({
+        "url": "http://192.0.2.1/nobody",
+        "secretName": WEBHOOK,
+    });
+    let optional = json!({
+        "roles": {
+            "file": stored,
+            "msfs": stored,
+            "httpApi": role,
+            "push": {"resources": requests, "webhook": webhook},
+        },
+        "storage": {"blobs": {"volume": {"size": "1Gi"}}},
+    });
+    with(small(), &optional)
+}
+
+/// Secret of a webhook that nobody answers.
+const WEBHOOK: &str = "webhook";
+
+/// Components of [`every_role`].
+const COMPONENTS: [&str; 8] = [
+    "db-proxy", "login", "msg", "route", "file", "msfs", "http-api", "push",
+];
 
 /// Messages that are acknowledged before and after each step.
 const BETWEEN: usize = 100;
@@ -82,7 +111,13 @@ impl Upgrade {
             namespace,
             name: NAME.to_owned(),
         };
-        let spec = with(small(), &json!({"version": earlier.tag}));
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": WEBHOOK},
+            "stringData": {"secret": "a secret of these tests"},
+        });
+        let namespace = &installation.namespace;
+        namespace.apply(&secret.to_string()).unwrap();
+        let spec = with(every_role(), &json!({"version": earlier.tag}));
         install_cluster_from(&earlier.charts, &installation, &spec);
         installation.ready().await.unwrap();
         let (people, pause) = PEOPLE;
@@ -159,7 +194,8 @@ impl Upgrade {
         assert_eq!(ready["status"], "True", "{ready:#}");
         let since = ready["lastTransitionTime"].clone();
         assert!(since.is_string(), "{ready:#}");
-        (servers(&self.installation).await, since)
+        let servers = restarts_of(&self.installation, &COMPONENTS).await;
+        (servers, since)
     }
 
     /// Waits until no other operator works here.
@@ -187,7 +223,7 @@ impl Upgrade {
         .unwrap();
         self.installation.ready().await.unwrap();
         let image = revision.image(&testing::image());
-        for role in ["db-proxy", "login", "msg", "route"] {
+        for role in COMPONENTS {
             let pods = self.installation.pods(role).await.unwrap();
             let stay = pods
                 .iter()

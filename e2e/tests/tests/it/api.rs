@@ -63,7 +63,12 @@ async fn beside(people: u32, msg: usize, set: &[&str]) -> (Platform, SocketAddr,
         .chain(set)
         .fold(Options::people(people), |options, set| options.set(set));
     // More than one under each key that a test tries.
-    let options = options.set("db_proxy.administration.subscriptions=256");
+    let options = options
+        .set("db_proxy.administration.subscriptions=256")
+        .set("db_proxy.administration.announcements=256")
+        .set("db_proxy.administration.incoming_hooks=1000")
+        // So slow that the next one can be cancelled.
+        .set("db_proxy.administration.announcement_rate=1");
     let mut platform = Platform::separate(shape, options.reports()).await.unwrap();
     let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
     platform.start_http_api("api", &set).unwrap();

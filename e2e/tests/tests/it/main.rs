@@ -16,6 +16,7 @@
 )]
 
 mod administrators;
+mod announcements;
 mod api;
 mod audit;
 mod audited;
@@ -34,6 +35,7 @@ mod golden;
 mod groups;
 mod history;
 mod hostile;
+mod incoming;
 mod load;
 mod login_rules;
 mod messages;

@@ -1,5 +1,6 @@
 //! Subscriptions: receivers that are told of stored messages, and what becomes of it when somebody fails.
 
+mod changed;
 mod faults;
 mod kept;
 

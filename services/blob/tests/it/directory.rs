@@ -133,3 +133,36 @@ async fn writers_together_do_not_promise_more_than_there_is() {
     temp.store.begin(put(most)).await.unwrap();
     drop(temp.dir);
 }
+
+/// Whether the file system of tests reads what is in memory without waiting; some do not.
+fn reads_at_once(path: &std::path::Path) -> bool {
+    let file = fs::File::open(path).unwrap();
+    let mut byte = [0];
+    let into = &mut [std::io::IoSliceMut::new(&mut byte)];
+    rustix::io::preadv2(&file, into, 0, rustix::io::ReadWriteFlags::NOWAIT).is_ok()
+}
+
+/// The only thread for file work is busy for ever, and nobody waits for it who reads what was just written.
+#[test]
+fn what_is_in_memory_is_read_without_another_thread() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(1);
+    let (free, busy) = std::sync::mpsc::channel::<()>();
+    runtime.build().unwrap().block_on(async {
+        let temp = TempStore::open().await;
+        let info = store_one(&temp.store, b"content").await;
+        if !reads_at_once(&temp.path(info.name)) {
+            println!("skipped: the file system of {:?} cannot", temp.dir.path());
+            return;
+        }
+        let working = tokio::task::spawn_blocking(move || busy.recv());
+        let read = async {
+            let reader = temp.store.open(info.name).await.unwrap();
+            (reader.info().clone(), reader.read(3, 100).await.unwrap())
+        };
+        let read = tokio::time::timeout(std::time::Duration::from_secs(30), read).await;
+        drop(free);
+        assert_eq!(read.unwrap(), (info, Bytes::from_static(b"tent")));
+        assert!(working.await.unwrap().is_err());
+    });
+}

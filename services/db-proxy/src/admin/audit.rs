@@ -1,13 +1,15 @@
 //! Who changes what: one line in the log per change, whatever comes of it.
 
 use im_proto_rpc::v1::{
-    AddUserRequest, ChangeGroupMembersRequest, ClearLockRequest, CreateDepartmentRequest,
-    CreateGroupRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
+    AddUserRequest, CancelAnnouncementRequest, ChangeGroupMembersRequest, ClearLockRequest,
+    CreateAnnouncementRequest, CreateDepartmentRequest, CreateGroupRequest,
+    CreateIncomingHookRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
     KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, OperateServerRequest,
-    RemoveDepartmentRequest, RemoveGroupRequest, RemoveSubscriptionRequest, RemoveUserRequest,
-    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
-    RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
-    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, UpdateUserRequest,
+    PostIncomingHookRequest, RemoveDepartmentRequest, RemoveGroupRequest, RemoveIncomingHookRequest,
+    RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest,
+    RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest,
+    SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
+    UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -226,10 +228,27 @@ changes! {
         group => format!("user #{} to group {group}", it.sender),
     };
     ClearLockRequest, "ClearLock", it => format!("name {}", it.name);
+    CreateAnnouncementRequest, "CreateAnnouncement", it => {
+        let to = match (it.everybody, it.department.as_str()) {
+            (true, _) => "everybody".to_owned(),
+            (false, "") => format!("{} people", it.people.len()),
+            (false, path) => format!("department {path:?}"),
+        };
+        format!("announcement of user {} to {to}", it.sender)
+    };
+    CancelAnnouncementRequest, "CancelAnnouncement", it => format!("announcement {}", it.id);
     CreateSubscriptionRequest, "CreateSubscription", it => format!("subscription of {}", it.url);
     RotateSubscriptionSecretRequest, "RotateSubscriptionSecret", it => {
         format!("subscription {}", it.id)
     };
+    CreateIncomingHookRequest, "CreateIncomingHook", it => {
+        let to = match it.group {
+            0 => format!("user {}", it.receiver),
+            group => format!("group {group}"),
+        };
+        format!("incoming hook of user {} to {to}", it.sender)
+    };
+    RemoveIncomingHookRequest, "RemoveIncomingHook", it => format!("incoming hook {}", it.id);
     RemoveSubscriptionRequest, "RemoveSubscription", it => format!("subscription {}", it.id);
     DeliverAgainRequest, "DeliverAgain", it => {
         format!("subscription {} delivery {}", it.subscription, it.delivery)
@@ -237,4 +256,16 @@ changes! {
     RewindFollowerRequest, "RewindFollower", it => {
         format!("follower {} to {}", it.name, it.position)
     };
+}
+
+impl Change for PostIncomingHookRequest {
+    const CALL: &'static str = "PostIncomingHook";
+
+    fn subject(&self) -> String {
+        format!("incoming hook {}", self.id)
+    }
+
+    fn dry_run(&self) -> bool {
+        false
+    }
 }

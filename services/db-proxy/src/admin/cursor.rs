@@ -28,6 +28,7 @@ pub(super) enum List {
     Names = 8,
     Members = 9,
     Deliveries = 10,
+    IncomingHooks = 11,
 }
 
 /// One list: which, and what it was restricted to.

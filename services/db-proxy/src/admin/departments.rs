@@ -51,6 +51,21 @@ impl Tree {
         below.map(|(child, _)| *child)
     }
 
+    /// This department and all below it.
+    pub(super) fn below(&self, id: u32) -> Vec<u32> {
+        let mut found = vec![id];
+        let mut looked_at = 0;
+        while let Some(above) = found.get(looked_at).copied() {
+            looked_at += 1;
+            // A tree that contradicts itself has no end.
+            let new: Vec<u32> = { self.children(above) }
+                .filter(|child| !found.contains(child))
+                .collect();
+            found.extend(new);
+        }
+        found
+    }
+
     /// This department and those above it, upwards.
     fn upwards(&self, id: u32) -> Vec<u32> {
         let mut found = Vec::new();

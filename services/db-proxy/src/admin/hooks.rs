@@ -11,7 +11,9 @@ use im_proto_rpc::v1::{
     RemoveSubscriptionRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest,
     SubscriptionList, SubscriptionRecord,
 };
-use im_store::{DeliveryState, FollowerRow, NewSubscription, SubscriptionRow};
+use im_store::{
+    DeliveryState, FollowerRow, LogPlace, NewSubscription, SubscribedLog, SubscriptionRow,
+};
 use rand::RngCore as _;
 use serde_json::json;
 
@@ -29,7 +31,10 @@ const LIMITS: Limits = Limits {
 };
 
 /// Kinds of events that there are.
-const KINDS: [&str; 1] = ["message.stored"];
+const KINDS: [&str; 3] = ["directory.changed", "group.changed", STORED];
+
+/// The one that a subscription is about unless it names others.
+const STORED: &str = "message.stored";
 
 /// Longest URL, bytes.
 const MAX_URL: usize = 2_048;
@@ -50,9 +55,9 @@ impl AdminService {
     ) -> Result<CreatedSubscription, AdminError> {
         url(&request.url)?;
         text("label", &request.label, 0)?;
-        let end = self.log_end()?;
-        let start = request.position.map_or(end, CommitSeq::from_wire);
-        within_log(start, end)?;
+        let ends = self.log_ends().await?;
+        let start = request.position.map_or(ends.messages, CommitSeq::from_wire);
+        within_log(start, ends.messages)?;
         let made_by = self.call.as_ref().map(|call| call.caller.actor.clone());
         let secret = secret();
         let new = NewSubscription {
@@ -69,11 +74,17 @@ impl AdminService {
             id: 0,
             subscription: new.clone(),
             former: None,
-            epoch: 1,
-            position: start,
+            messages: LogPlace {
+                epoch: 1,
+                position: start,
+            },
+            changes: LogPlace {
+                epoch: 1,
+                position: ends.changes,
+            },
         };
         let answer = CreatedSubscription {
-            subscription: Some(record(row, end)),
+            subscription: Some(record(row, ends)),
             secret: String::new(),
         };
         if request.dry_run {
@@ -100,10 +111,10 @@ impl AdminService {
     }
 
     pub(super) async fn all_subscriptions(&self) -> Result<SubscriptionList, AdminError> {
-        let end = self.log_end()?;
+        let ends = self.log_ends().await?;
         let rows = self.store.subscriptions(Partition::ONLY).await?;
         Ok(SubscriptionList {
-            subscriptions: rows.into_iter().map(|row| record(row, end)).collect(),
+            subscriptions: rows.into_iter().map(|row| record(row, ends)).collect(),
         })
     }
 
@@ -112,7 +123,7 @@ impl AdminService {
         request: GetSubscriptionRequest,
     ) -> Result<SubscriptionRecord, AdminError> {
         let row = self.subscription(request.id).await?;
-        Ok(record(row, self.log_end()?))
+        Ok(record(row, self.log_ends().await?))
     }
 
     pub(super) async fn rotate_secret(
@@ -129,7 +140,7 @@ impl AdminService {
         let until = UnixSeconds::now().saturating_add(request.overlap);
         let changed = SubscriptionRecord {
             former_until: until.get(),
-            ..record(row, self.log_end()?)
+            ..record(row, self.log_ends().await?)
         };
         if request.dry_run {
             return Ok(CreatedSubscription {
@@ -155,7 +166,7 @@ impl AdminService {
         request: RemoveSubscriptionRequest,
     ) -> Result<SubscriptionRecord, AdminError> {
         let row = self.subscription(request.id).await?;
-        let gone = record(row, self.log_end()?);
+        let gone = record(row, self.log_ends().await?);
         if request.dry_run {
             return Ok(gone);
         }
@@ -229,10 +240,10 @@ impl AdminService {
     }
 
     pub(super) async fn all_followers(&self) -> Result<FollowerList, AdminError> {
-        let end = self.log_end()?;
+        let ends = self.log_ends().await?;
         let rows = self.store.followers(Partition::ONLY).await?;
         Ok(FollowerList {
-            followers: rows.into_iter().map(|row| follower(row, end)).collect(),
+            followers: rows.into_iter().map(|row| follower(row, ends)).collect(),
         })
     }
 
@@ -240,29 +251,36 @@ impl AdminService {
         &self,
         request: RewindFollowerRequest,
     ) -> Result<FollowerRecord, AdminError> {
-        let end = self.log_end()?;
+        let ends = self.log_ends().await?;
         let position = CommitSeq::from_wire(request.position);
-        within_log(position, end)?;
+        within_log(position, ends.of(&request.name))?;
         let rows = self.store.followers(Partition::ONLY).await?;
         let row = rows.into_iter().find(|row| row.name == request.name);
         let row = row.ok_or_else(|| {
             AdminError::NotFound(format!("there is no follower {:?}", request.name))
         })?;
         if request.dry_run {
-            return Ok(follower(FollowerRow { position, ..row }, end));
+            return Ok(follower(FollowerRow { position, ..row }, ends));
         }
         let note = Changed::of(format!("follower {}", row.name))
             .before(json!({ "position": row.position.to_wire() }))
             .after(json!({ "position": request.position }));
         let store = self.noting(note);
         let rewound = store.rewind_follower(&row.name, Partition::ONLY, position);
-        Ok(follower(rewound.await?, end))
+        Ok(follower(rewound.await?, ends))
     }
 
     /// Where the log ends; it is not known yet in the first moments of a process.
     fn log_end(&self) -> Result<CommitSeq, AdminError> {
         let unknown = || AdminError::Unavailable("the end of the log is not known yet".to_owned());
         self.publisher.position().ok_or_else(unknown)
+    }
+
+    async fn log_ends(&self) -> Result<Ends, AdminError> {
+        Ok(Ends {
+            messages: self.log_end()?,
+            changes: self.store.change_log_end().await?,
+        })
     }
 
     async fn subscription(&self, id: u32) -> Result<SubscriptionRow, AdminError> {
@@ -272,18 +290,47 @@ impl AdminService {
     }
 }
 
+/// Where the logs end.
+#[derive(Clone, Copy)]
+struct Ends {
+    messages: CommitSeq,
+    changes: CommitSeq,
+}
+
+impl Ends {
+    /// The end of the log that a follower of this name reads.
+    fn of(self, follower: &str) -> CommitSeq {
+        match SubscribedLog::of_follower(follower) {
+            SubscribedLog::Messages => self.messages,
+            SubscribedLog::Changes => self.changes,
+        }
+    }
+}
+
 fn target(subscription: u32) -> String {
     format!("subscription {subscription}")
 }
 
-fn record(row: SubscriptionRow, end: CommitSeq) -> SubscriptionRecord {
+fn record(row: SubscriptionRow, ends: Ends) -> SubscriptionRecord {
     let SubscriptionRow {
         id,
         subscription,
         former,
-        epoch: _,
-        position,
+        messages,
+        changes,
     } = row;
+    // It is behind in no log that it is not about.
+    let is_about = |log: fn(&str) -> bool| subscription.kinds.iter().any(|kind| log(kind));
+    let position = if is_about(|kind| kind == STORED) {
+        messages.position
+    } else {
+        ends.messages
+    };
+    let changes_position = if is_about(|kind| kind != STORED) {
+        changes.position
+    } else {
+        ends.changes
+    };
     let now = UnixSeconds::now();
     let former = former.map(|(_, until)| until).filter(|until| *until > now);
     SubscriptionRecord {
@@ -297,11 +344,14 @@ fn record(row: SubscriptionRow, end: CommitSeq) -> SubscriptionRecord {
         made_by: subscription.made_by,
         former_until: former.map_or(0, UnixSeconds::get),
         position: position.to_wire(),
-        end: end.to_wire(),
+        end: ends.messages.to_wire(),
+        changes_position: changes_position.to_wire(),
+        changes_end: ends.changes.to_wire(),
     }
 }
 
-fn follower(row: FollowerRow, end: CommitSeq) -> FollowerRecord {
+fn follower(row: FollowerRow, ends: Ends) -> FollowerRecord {
+    let end = ends.of(&row.name);
     FollowerRecord {
         name: row.name,
         position: row.position.to_wire(),
@@ -343,7 +393,7 @@ fn url(text: &str) -> Result<(), AdminError> {
 
 fn kinds(mut wanted: Vec<String>) -> Result<Vec<String>, AdminError> {
     if wanted.is_empty() {
-        return Ok(KINDS.map(str::to_owned).into());
+        return Ok(vec![STORED.to_owned()]);
     }
     wanted.sort();
     wanted.dedup();
@@ -410,6 +460,9 @@ mod tests {
     #[test]
     fn kinds_are_known_and_ids_are_few() {
         assert_eq!(kinds(Vec::new()).unwrap(), ["message.stored"]);
+        let several = ["message.stored", "group.changed", "message.stored"];
+        let several = kinds(several.map(str::to_owned).into()).unwrap();
+        assert_eq!(several, ["group.changed", "message.stored"]);
         assert!(kinds(vec!["message.sent".to_owned()]).is_err());
         assert_eq!(named("groups", vec![7, 3, 7]).unwrap(), [3, 7]);
         assert!(named("groups", vec![0]).is_err());

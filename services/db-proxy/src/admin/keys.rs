@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    ClearLockReply, CreatedSubscription, CreatedToken, DeliveryRecord, DepartmentRecord,
-    FollowerRecord, GroupRecord, KickReply, MessageRecord, OperateServerReply, RemovedUser,
-    SubscriptionRecord, TokenRecord, UserRecord,
+    AnnouncementRecord, ClearLockReply, CreatedIncomingHook, CreatedSubscription, CreatedToken,
+    DeliveryRecord, DepartmentRecord, FollowerRecord, GroupRecord, IncomingHookRecord, KickReply,
+    MessageRecord, OperateServerReply, RemovedUser, SubscriptionRecord, TokenRecord, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -204,6 +204,20 @@ impl Replay for CreatedToken {
     }
 }
 
+impl Replay for AnnouncementRecord {
+    fn put(&mut self, made: u32) {
+        self.id = made;
+    }
+}
+
+impl Replay for CreatedIncomingHook {
+    fn put(&mut self, made: u32) {
+        if let Some(hook) = &mut self.hook {
+            hook.id = made;
+        }
+    }
+}
+
 impl Replay for CreatedSubscription {
     fn put(&mut self, made: u32) {
         if let Some(subscription) = &mut self.subscription {
@@ -230,5 +244,6 @@ without_number!(
     MessageRecord,
     SubscriptionRecord,
     DeliveryRecord,
-    FollowerRecord
+    FollowerRecord,
+    IncomingHookRecord
 );

@@ -1,7 +1,5 @@
 //! Messages: read, and stored for people and programs that have no client.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use im_accounts::ACTIVE;
 use im_core::{Conversation, GroupId, MsgId, Peer, UserId};
 use im_order::CommitSeq;
@@ -10,14 +8,13 @@ use im_proto_rpc::v1::{
     SendMessageRequest, send_done::Outcome,
 };
 use im_store::{ReadLimit, StoredMessage};
-use im_writer::{SendBatch, SendSink};
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use super::groups::{group_id, no_group};
 use super::notes::Changed;
 use super::pages::{Limits, PAGE_BYTES};
 use super::{AdminError, AdminService};
+use crate::sends;
 
 /// Messages in one answer: the default, and the most.
 const LIMITS: Limits = Limits {
@@ -27,23 +24,6 @@ const LIMITS: Limits = Limits {
 
 /// Bytes of a client's message id.
 const CLIENT_ID: usize = 16;
-
-/// Takes the result of one message.
-struct Told(Mutex<Option<oneshot::Sender<v1::SendDone>>>);
-
-impl SendSink for Told {
-    fn push(&self, results: Vec<v1::DbResult>) {
-        let done = results.into_iter().find_map(|result| match result.result {
-            Some(v1::db_result::Result::Send(done)) => Some(done),
-            _ => None,
-        });
-        let reply = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some(done), Some(reply)) = (done, reply) {
-            // The caller may have gone.
-            let _gone = reply.send(done);
-        }
-    }
-}
 
 impl AdminService {
     /// The newest ones first, or the oldest ones behind an id.
@@ -183,13 +163,8 @@ impl AdminService {
         if request.dry_run {
             return Ok(would_be);
         }
-        let (reply, told) = oneshot::channel();
-        let sink = Arc::new(Told(Mutex::new(Some(reply))));
-        self.writer
-            .send(SendBatch::new(vec![incoming], sink))
-            .await?;
-        let stopping = || AdminError::Unavailable("the server is stopping".to_owned());
-        let done = told.await.map_err(|_| stopping())?;
+        let done = sends::store(&self.writer, vec![incoming]).await?;
+        let done = done.into_iter().next().unwrap_or_default();
         match done.outcome() {
             Outcome::Stored | Outcome::Repeated => {}
             Outcome::Refused => {

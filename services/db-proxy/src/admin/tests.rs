@@ -21,9 +21,11 @@ use im_store::AccountStore as _;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+mod announcements;
 mod audited;
 mod hooks;
 mod imported;
+mod incoming;
 mod messages;
 mod moved;
 mod names;
@@ -36,6 +38,7 @@ mod tokens;
 
 use super::AdminService;
 use super::audit::Entry;
+use crate::announce::{AnnounceMetrics, Announcer};
 
 /// Administration over the parts that answer.
 struct Rig {
@@ -75,7 +78,8 @@ impl Rig {
         let accounts = Arc::clone(&parts.accounts);
         let secret = im_rpc::Secret::generate();
         let metrics = super::AdminMetrics::default();
-        let admin = AdminService::new(&parts.context, accounts, &secret, metrics);
+        let announcer = Announcer::new(&parts.context, AnnounceMetrics::default());
+        let admin = AdminService::new(&parts.context, accounts, announcer, &secret, metrics);
         Self { parts, admin }
     }
 }
@@ -327,6 +331,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
     let admin = AdminService::new(
         &rig.context,
         Arc::clone(&rig.accounts),
+        rig.admin.announcer.clone(),
         &im_rpc::Secret::generate(),
         super::AdminMetrics::default(),
     );

@@ -287,7 +287,7 @@ fn is_network(text: &str) -> bool {
 }
 
 /// 256 random bits.
-fn secret() -> String {
+pub(super) fn secret() -> String {
     let mut bytes = [0_u8; 32];
     rand::rng().fill_bytes(&mut bytes);
     base62(bytes)

@@ -74,6 +74,7 @@ impl Shared {
             Call::Gone(gone) => self.gone(gone).await,
             Call::Hooks(_) => self.hooks(hold).await,
             Call::Hook(step) => self.hook_step(step, hold).await,
+            Call::Changes(asked) => self.changes(asked, hold).await,
         }
     }
 

@@ -4,15 +4,15 @@ use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::follow_item::Item;
-use im_store::{DeliveryRow, Holding, SubscriptionRow, SubscriptionStep};
+use im_store::{DeliveryRow, Holding, SubscribedLog, SubscriptionRow, SubscriptionStep};
 
 use super::Shared;
 use super::answer::{persist, refused};
 use super::holders::Hold;
-use crate::delivery::{record, state};
+use crate::delivery::{log, log_to_wire, record, state};
 
 /// The name under which deliveries are made.
-const NAME: &str = "subscriptions";
+pub(super) const NAME: &str = "subscriptions";
 
 /// Deliveries of one step.
 const MAX_DELIVERIES: usize = 4;
@@ -29,14 +29,22 @@ impl Shared {
         let store = &self.context.store;
         let rows = persist(|| store.subscriptions(Partition::ONLY)).await;
         let deliveries = persist(|| store.deliveries_to_make()).await;
-        let hooks = rows.into_iter().map(|row| {
-            let own = deliveries.iter().filter(|it| it.subscription == row.id);
-            let deliveries = own.cloned().map(record).collect();
-            hook(row, deliveries)
-        });
+        let mut hooks = Vec::with_capacity(rows.len());
+        for row in &rows {
+            for log in [SubscribedLog::Messages, SubscribedLog::Changes] {
+                let is_about = |kind: &String| log_of(kind) == log;
+                if !row.subscription.kinds.iter().any(is_about) {
+                    continue;
+                }
+                let mut own = deliveries.clone();
+                own.retain(|it| it.subscription == row.id && it.log == log);
+                hooks.push(hook(row, log, own.into_iter().map(record).collect()));
+            }
+        }
         Item::Hooks(v1::HookList {
-            hooks: hooks.collect(),
+            hooks,
             end: self.log_end().await.to_wire(),
+            changes_end: persist(|| store.change_log_end()).await.to_wire(),
         })
     }
 
@@ -46,19 +54,25 @@ impl Shared {
             return refused("this name makes no deliveries");
         }
         let position = CommitSeq::from_wire(step.position);
-        if step.position != 0 && position > self.log_end().await {
+        let log = log(step.log());
+        let end = match log {
+            SubscribedLog::Messages => self.log_end().await,
+            SubscribedLog::Changes => persist(|| self.context.store.change_log_end()).await,
+        };
+        if step.position != 0 && position > end {
             return refused("the position lies beyond the log");
         }
         if step.deliveries.len() > MAX_DELIVERIES {
             return refused("the step is too long");
         }
         let rows = step.deliveries.into_iter();
-        let rows: Option<Vec<DeliveryRow>> = rows.map(|it| row(step.hook, it)).collect();
+        let rows: Option<Vec<DeliveryRow>> = rows.map(|it| row(step.hook, log, it)).collect();
         let Some(deliveries) = rows else {
             return refused("a delivery makes no sense");
         };
         let step = SubscriptionStep {
             subscription: step.hook,
+            log,
             epoch: step.epoch,
             position: (step.position != 0).then_some(position),
             deliveries,
@@ -87,17 +101,29 @@ impl Shared {
     }
 }
 
-fn hook(row: SubscriptionRow, deliveries: Vec<v1::DeliveryRecord>) -> v1::Hook {
-    let SubscriptionRow {
-        id,
-        subscription,
-        former,
-        epoch,
-        position,
-    } = row;
-    let (former_secret, former_until) = former.unwrap_or_default();
+/// The log that tells of a kind of event.
+fn log_of(kind: &str) -> SubscribedLog {
+    if kind == "message.stored" {
+        SubscribedLog::Messages
+    } else {
+        SubscribedLog::Changes
+    }
+}
+
+fn hook(
+    row: &SubscriptionRow,
+    log: SubscribedLog,
+    deliveries: Vec<v1::DeliveryRecord>,
+) -> v1::Hook {
+    let subscription = row.subscription.clone();
+    let place = match log {
+        SubscribedLog::Messages => row.messages,
+        SubscribedLog::Changes => row.changes,
+    };
+    let (former_secret, former_until) = row.former.clone().unwrap_or_default();
     v1::Hook {
-        id,
+        log: log_to_wire(log).into(),
+        id: row.id,
         url: subscription.url,
         kinds: subscription.kinds,
         groups: subscription.groups,
@@ -105,13 +131,13 @@ fn hook(row: SubscriptionRow, deliveries: Vec<v1::DeliveryRecord>) -> v1::Hook {
         secret: subscription.secret,
         former_secret,
         former_until: former_until.get(),
-        epoch,
-        position: position.to_wire(),
+        epoch: place.epoch,
+        position: place.position.to_wire(),
         deliveries,
     }
 }
 
-fn row(subscription: u32, it: v1::DeliveryRecord) -> Option<DeliveryRow> {
+fn row(subscription: u32, log: SubscribedLog, it: v1::DeliveryRecord) -> Option<DeliveryRow> {
     let state = state(it.state())?;
     if it.answer.len() > MAX_ANSWER || it.after > it.through {
         return None;
@@ -119,6 +145,7 @@ fn row(subscription: u32, it: v1::DeliveryRecord) -> Option<DeliveryRow> {
     Some(DeliveryRow {
         id: it.id,
         subscription,
+        log,
         state,
         after: CommitSeq::from_wire(it.after),
         through: CommitSeq::from_wire(it.through),

@@ -24,6 +24,7 @@ pub(crate) struct FollowMetrics {
     refused: Counter,
     positions: Family<ByName, Gauge>,
     retries: Family<ByName, Gauge>,
+    dropped_changes: Counter,
 }
 
 impl FollowMetrics {
@@ -47,6 +48,11 @@ impl FollowMetrics {
             "What a follower is to try again",
             this.retries.clone(),
         );
+        it.register(
+            "dropped_changes",
+            "Changes of groups and of the directory that were dropped because they were old or too many",
+            this.dropped_changes.clone(),
+        );
         this
     }
 
@@ -63,6 +69,10 @@ impl FollowMetrics {
 
     pub(super) fn refused(&self) {
         self.refused.inc();
+    }
+
+    pub(super) fn dropped_changes(&self, count: u64) {
+        self.dropped_changes.inc_by(count);
     }
 
     pub(super) fn stands(&self, name: &str, position: CommitSeq, retries: u64) {

@@ -15,6 +15,7 @@ use im_writer::{Core, CreateGroup, Metrics, SendBatch, SendRules};
 
 use super::*;
 
+mod changed;
 mod hooks;
 
 type End = Link<v1::FollowCalls, v1::FollowItems>;

@@ -2,18 +2,29 @@
 
 use im_proto_rpc::v1::follow_call::Call;
 use im_proto_rpc::v1::follow_item::Item;
-use im_proto_rpc::v1::{HookList, HookStep, HookStepped, HooksOf};
+use im_proto_rpc::v1::{ChangePage, ChangesAfter, HookList, HookStep, HookStepped, HooksOf};
 
 use super::{Calls, Ended, unexpected};
 
 impl Calls {
-    /// All subscriptions, and where the log ends; for whoever holds the name `subscriptions`.
+    /// All subscriptions, and where the logs end; for whoever holds the name `subscriptions`.
     ///
     /// # Errors
     /// The link does not serve any more.
     pub async fn hooks(&self) -> Result<HookList, Ended> {
         match self.ask(Call::Hooks(HooksOf {})).await? {
             Item::Hooks(list) => Ok(list),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What was changed beside messages, behind a place; for whoever holds the name `subscriptions`.
+    ///
+    /// # Errors
+    /// The link does not serve any more.
+    pub async fn changes(&self, after: ChangesAfter) -> Result<ChangePage, Ended> {
+        match self.ask(Call::Changes(after)).await? {
+            Item::Changes(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }

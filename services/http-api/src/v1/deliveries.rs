@@ -63,12 +63,24 @@ impl DeliveryState {
     }
 }
 
+/// A log that subscriptions are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Log {
+    /// Of messages.
+    Messages,
+    /// Of changes of groups and of the directory.
+    Changes,
+}
+
 /// A part of the log as one receiver was told of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Delivery {
     /// Its id; digits.
     id: String,
     state: DeliveryState,
+    /// Which log it is about.
+    log: Log,
     /// It is about the log behind this place; digits.
     after: String,
     /// Up to this one; digits.
@@ -93,6 +105,10 @@ impl From<DeliveryRecord> for Delivery {
         Self {
             id: record.id.to_string(),
             state: DeliveryState::of(record.state()),
+            log: match record.log() {
+                v1::SubscribedLog::Messages => Log::Messages,
+                v1::SubscribedLog::Changes => Log::Changes,
+            },
             after: record.after.to_string(),
             through: record.through.to_string(),
             events: record.events,
@@ -174,7 +190,8 @@ async fn again(
 /// A follower of the log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Follower {
-    /// `push`, `subscriptions`, whose position says nothing, or `subscription-` and an id.
+    /// `push`, `subscriptions`, whose position says nothing, or `subscription-` and an id; with `-changes` behind
+    /// it its place in the log of changes.
     #[schema(example = "push")]
     name: String,
     /// The place in the log up to which it has come; digits.

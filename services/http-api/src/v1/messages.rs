@@ -32,7 +32,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
 }
 
 /// The cipher that every client has compiled in.
-static CIPHER: LazyLock<TextCipher> = LazyLock::new(TextCipher::default);
+pub(super) static CIPHER: LazyLock<TextCipher> = LazyLock::new(TextCipher::default);
 
 /// Numbers of `IM.BaseDefine.MsgType`.
 const TEXT: u32 = 0x01;

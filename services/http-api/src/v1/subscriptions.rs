@@ -55,10 +55,14 @@ pub(crate) struct Subscription {
     /// Until when the former secret signs too (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     former_secret_until: Option<String>,
-    /// The place in the log up to which everything was delivered or given up; digits.
+    /// The place in the log of messages up to which everything was delivered or given up; digits.
     position: String,
     /// Messages behind that place, whether it is about them or not.
     behind: u64,
+    /// The same place in the log of changes; digits.
+    changes_position: String,
+    /// Changes behind that place.
+    changes_behind: u64,
 }
 
 impl From<SubscriptionRecord> for Subscription {
@@ -75,6 +79,8 @@ impl From<SubscriptionRecord> for Subscription {
             former_secret_until: moment(record.former_until),
             position: record.position.to_string(),
             behind: record.end.saturating_sub(record.position),
+            changes_position: record.changes_position.to_string(),
+            changes_behind: record.changes_end.saturating_sub(record.changes_position),
         }
     }
 }
@@ -102,13 +108,22 @@ pub(crate) enum EventKind {
     /// A message was stored.
     #[serde(rename = "message.stored")]
     MessageStored,
+    /// A group was made, renamed or given to another member, or its members have changed.
+    #[serde(rename = "group.changed")]
+    GroupChanged,
+    /// A person or a department is new, or is not as it was.
+    #[serde(rename = "directory.changed")]
+    DirectoryChanged,
 }
 
 impl EventKind {
     fn word(self) -> String {
-        match self {
-            Self::MessageStored => "message.stored".to_owned(),
-        }
+        let word = match self {
+            Self::MessageStored => "message.stored",
+            Self::GroupChanged => "group.changed",
+            Self::DirectoryChanged => "directory.changed",
+        };
+        word.to_owned()
     }
 }
 
@@ -128,11 +143,11 @@ pub(crate) struct NewSubscription {
     #[serde(default)]
     #[schema(required = false, max_length = 128)]
     label: String,
-    /// Kinds of events: `message.stored`; all of them unless it is given.
+    /// Kinds of events; `message.stored` unless it is given.
     #[serde(default)]
     #[schema(required = false)]
     kinds: Vec<EventKind>,
-    /// Only messages of these groups, by id.
+    /// Only messages and changes of these groups, by id.
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
     groups: Vec<u32>,
@@ -140,7 +155,8 @@ pub(crate) struct NewSubscription {
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
     senders: Vec<u32>,
-    /// Begins behind this place in the log, which is its end unless it is given; digits.
+    /// Begins behind this place in the log of messages, which is its end unless it is given; digits. Changes are
+    /// told from now on.
     #[schema(pattern = "^[0-9]{1,19}$")]
     position: Option<String>,
 }

@@ -3,9 +3,9 @@
 //! Pure.
 
 use im_codec::text::TextCipher;
-use im_proto_rpc::v1::LiveMessage;
 
 use super::event::{self, Filter};
+use super::tail::Entry;
 
 /// What a request may hold.
 #[derive(Clone, Copy, Debug)]
@@ -42,27 +42,28 @@ impl Batch {
         }
     }
 
-    /// Takes messages of a page that goes up to `through`, those that it has already left out, and none beyond
+    /// Takes entries of a page that goes up to `through`, those that it has already left out, and none beyond
     /// `until`. Returns whether nothing more is to be taken.
     pub(super) fn take(
         &mut self,
-        messages: &[LiveMessage],
+        entries: &[Entry],
         through: u64,
         until: u64,
         most: Most,
         about: &Filter,
         cipher: Option<&TextCipher>,
     ) -> bool {
-        for message in messages.iter().filter(|it| it.seq > self.after) {
-            if message.seq <= self.through {
+        for entry in entries.iter().filter(|it| it.seq() > self.after) {
+            let seq = entry.seq();
+            if seq <= self.through {
                 continue;
             }
-            if message.seq > until {
+            if seq > until {
                 self.through = until;
                 return true;
             }
-            let event = Some(message).filter(|it| about.matches(it));
-            if let Some(event) = event.and_then(|it| event::stored(it, cipher)) {
+            let event = Some(entry).filter(|it| about.matches(it));
+            if let Some(event) = event.and_then(|it| event::of(it, cipher)) {
                 let bytes = self.bytes.saturating_add(event.len());
                 if !self.events.is_empty() && bytes > most.bytes {
                     return true;
@@ -70,7 +71,7 @@ impl Batch {
                 self.bytes = bytes;
                 self.events.push(event);
             }
-            self.through = message.seq;
+            self.through = seq;
             if self.events.len() >= most.events {
                 return true;
             }
@@ -99,21 +100,21 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use im_proto_rpc::v1::Hook;
+    use im_proto_rpc::v1::{Hook, LiveMessage};
 
     use super::*;
 
-    fn live(seq: u64, from: u32) -> LiveMessage {
-        LiveMessage {
+    fn live(seq: u64, from: u32) -> Entry {
+        Entry::Message(LiveMessage {
             seq,
             from,
             to: 9,
             msg_type: 1,
             ..LiveMessage::default()
-        }
+        })
     }
 
-    fn page(seqs: std::ops::RangeInclusive<u64>) -> Vec<LiveMessage> {
+    fn page(seqs: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
         seqs.map(|seq| live(seq, if seq % 2 == 0 { 2 } else { 1 }))
             .collect()
     }
@@ -127,7 +128,7 @@ mod tests {
         })
     }
 
-    fn take(batch: &mut Batch, messages: &[LiveMessage], through: u64, most: Most) -> bool {
+    fn take(batch: &mut Batch, messages: &[Entry], through: u64, most: Most) -> bool {
         batch.take(messages, through, u64::MAX, most, &odd(), None)
     }
 

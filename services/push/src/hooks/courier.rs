@@ -7,7 +7,7 @@ use im_codec::text::TextCipher;
 use im_config::{HookReach, SubscriptionsConfig};
 use im_core::time::UnixSeconds;
 use im_follower::{Calls, Ended};
-use im_proto_rpc::v1::{DeliveryRecord, DeliveryState, Hook, HookStep};
+use im_proto_rpc::v1::{DeliveryRecord, DeliveryState, Hook, HookStep, SubscribedLog};
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 use tracing::debug;
@@ -25,7 +25,10 @@ pub(super) struct Shared {
     pub(super) calls: Calls,
     /// One for each call of db-proxy that may be open.
     pub(super) permits: Semaphore,
-    pub(super) tail: Tail,
+    /// Of the log of messages.
+    pub(super) messages: Tail,
+    /// Of the log of changes.
+    pub(super) changes: Tail,
     pub(super) config: Arc<SubscriptionsConfig>,
     pub(super) reach: HookReach,
     pub(super) tls: ClientConfig,
@@ -33,6 +36,16 @@ pub(super) struct Shared {
     /// Reads texts, where events carry them.
     pub(super) cipher: Option<TextCipher>,
     pub(super) metrics: HookMetrics,
+}
+
+impl Shared {
+    /// The end of a log.
+    pub(super) const fn tail(&self, log: SubscribedLog) -> &Tail {
+        match log {
+            SubscribedLog::Messages => &self.messages,
+            SubscribedLog::Changes => &self.changes,
+        }
+    }
 }
 
 /// Why a task of a subscription ends.
@@ -45,7 +58,7 @@ pub(super) enum Stopped {
     Stale,
 }
 
-/// One subscription, as it was listed.
+/// One subscription in one of the logs, as it was listed.
 pub(super) struct Courier {
     pub(super) shared: Arc<Shared>,
     pub(super) hook: Hook,
@@ -86,7 +99,7 @@ impl Courier {
 
     /// What the log has behind a position; `None` where it ends there.
     pub(super) async fn page_after(&self, after: u64) -> Result<Option<Arc<Page>>, Ended> {
-        let newest = Arc::clone(&self.shared.tail.borrow());
+        let newest = Arc::clone(&self.tail().borrow());
         if after >= newest.through {
             return Ok(None);
         }
@@ -94,13 +107,14 @@ impl Courier {
             return Ok(Some(newest));
         }
         let _permit = self.shared.permits.acquire().await;
-        let read = tail::read(after, 0, &self.shared.config);
-        let page = self.shared.calls.read(read).await?;
-        Ok(Some(Arc::new(Page {
-            after,
-            through: page.through,
-            messages: page.messages,
-        })))
+        let (calls, config) = (&self.shared.calls, &self.shared.config);
+        let (page, _) = tail::read(calls, self.hook.log(), after, 0, config).await?;
+        Ok(Some(Arc::new(page)))
+    }
+
+    /// The end of its log.
+    pub(super) fn tail(&self) -> &Tail {
+        self.shared.tail(self.hook.log())
     }
 
     /// Events of a part of the log, from its beginning: all of them, or as many as a request may hold.
@@ -111,7 +125,7 @@ impl Courier {
         most: Most,
     ) -> Result<Batch, Stopped> {
         let mut batch = Batch::after(after);
-        let mut newest = self.shared.tail.clone();
+        let mut newest = self.tail().clone();
         while batch.through < through {
             let Some(page) = self.page_after(batch.through).await? else {
                 // What was stored comes.
@@ -129,7 +143,7 @@ impl Courier {
     pub(super) fn take(&self, batch: &mut Batch, page: &Page, until: u64, most: Most) -> bool {
         let cipher = self.shared.cipher.as_ref();
         batch.take(
-            &page.messages,
+            &page.entries,
             page.through,
             until,
             most,
@@ -176,6 +190,7 @@ impl Courier {
         deliveries: Vec<DeliveryRecord>,
     ) -> Result<Vec<u64>, Stopped> {
         let step = HookStep {
+            log: self.hook.log,
             hook: self.hook.id,
             epoch: self.hook.epoch,
             position,
@@ -194,6 +209,7 @@ impl Courier {
         let now = UnixSeconds::now().get();
         DeliveryRecord {
             subscription: self.hook.id,
+            log: self.hook.log,
             state: DeliveryState::Open.into(),
             after: batch.after,
             through: batch.through,

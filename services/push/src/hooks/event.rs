@@ -1,22 +1,27 @@
-//! Which messages a subscription is about, and how they are told.
+//! Which messages and changes a subscription is about, and how they are told.
 //!
 //! Pure.
 
 use im_codec::text::TextCipher;
 use im_core::{Conversation, GroupId, Peer, UserId};
-use im_proto_rpc::v1::{Hook, LiveMessage};
+use im_proto_rpc::v1::{ChangeRecord, Hook, LiveMessage};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::tail::Entry;
 use crate::notice::Kind;
 
-/// The kind of event that a stored message is.
+/// Kinds of events.
 const STORED: &str = "message.stored";
+const GROUP: &str = "group.changed";
+const DIRECTORY: &str = "directory.changed";
 
 /// What a subscription is about.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     is_about_messages: bool,
+    is_about_groups: bool,
+    is_about_directory: bool,
     /// Sorted; none = all.
     groups: Vec<u32>,
     senders: Vec<u32>,
@@ -29,15 +34,29 @@ impl Filter {
             ids.sort_unstable();
             ids
         };
+        let has = |wanted: &str| hook.kinds.iter().any(|kind| kind == wanted);
         Self {
-            is_about_messages: hook.kinds.iter().any(|kind| kind == STORED),
+            is_about_messages: has(STORED),
+            is_about_groups: has(GROUP),
+            is_about_directory: has(DIRECTORY),
             groups: sorted(&hook.groups),
             senders: sorted(&hook.senders),
         }
     }
 
-    /// Whether the subscription is about this message.
-    pub(super) fn matches(&self, message: &LiveMessage) -> bool {
+    /// Whether the subscription is about this.
+    pub(super) fn matches(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Message(message) => self.matches_message(message),
+            Entry::Change(change) if change.group != 0 => {
+                let is_named = self.groups.binary_search(&change.group).is_ok();
+                self.is_about_groups && (self.groups.is_empty() || is_named)
+            }
+            Entry::Change(_) => self.is_about_directory,
+        }
+    }
+
+    fn matches_message(&self, message: &LiveMessage) -> bool {
         let of_sender =
             self.senders.is_empty() || self.senders.binary_search(&message.from).is_ok();
         let of_group = self.groups.is_empty()
@@ -68,9 +87,54 @@ struct Event {
     text: Option<String>,
 }
 
+/// A change as receivers read it.
+#[derive(Serialize)]
+struct ChangeEvent {
+    r#type: &'static str,
+    position: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<u32>,
+    /// Of the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    department: Option<u32>,
+    time: String,
+}
+
+/// What stands at a place of a log as JSON; `None` for what the logs do not have.
+pub(super) fn of(entry: &Entry, cipher: Option<&TextCipher>) -> Option<String> {
+    match entry {
+        Entry::Message(message) => stored(message, cipher),
+        Entry::Change(change) => changed(change),
+    }
+}
+
+fn changed(change: &ChangeRecord) -> Option<String> {
+    let some = |id: u32| Some(id).filter(|id| *id != 0);
+    let group = some(change.group);
+    let event = ChangeEvent {
+        r#type: if group.is_some() { GROUP } else { DIRECTORY },
+        position: change.seq.to_string(),
+        version: group.map(|_| change.value),
+        group,
+        user: some(change.user),
+        department: some(change.department),
+        time: time(change.at)?,
+    };
+    serde_json::to_string(&event).ok()
+}
+
+fn time(seconds: u32) -> Option<String> {
+    let time = Timestamp::from_second(seconds.into()).ok()?;
+    Some(time.to_string())
+}
+
 /// A stored message as JSON, with its text if there is something to read it by; `None` for a message without a
 /// conversation, which the log does not have.
-pub(super) fn stored(message: &LiveMessage, cipher: Option<&TextCipher>) -> Option<String> {
+fn stored(message: &LiveMessage, cipher: Option<&TextCipher>) -> Option<String> {
     let sender = UserId::from_wire(message.from)?;
     let peer = if is_grouped(message) {
         Peer::Group(GroupId::from_wire(message.to)?)
@@ -101,9 +165,7 @@ pub(super) fn stored(message: &LiveMessage, cipher: Option<&TextCipher>) -> Opti
             Some(Kind::Voice) => "voice",
             None => "other",
         },
-        time: Timestamp::from_second(message.time.into())
-            .ok()?
-            .to_string(),
+        time: time(message.time)?,
         text: text.map(|text| String::from_utf8_lossy(&text).into_owned()),
     };
     serde_json::to_string(&event).ok()
@@ -127,6 +189,10 @@ mod tests {
         }
     }
 
+    fn message(from: u32, to: u32, msg_type: u32) -> Entry {
+        Entry::Message(live(from, to, msg_type))
+    }
+
     fn filter(groups: &[u32], senders: &[u32]) -> Filter {
         Filter::of(&Hook {
             kinds: vec!["message.stored".to_owned()],
@@ -138,14 +204,14 @@ mod tests {
 
     #[test]
     fn a_subscription_is_about_groups_and_senders_that_it_names() {
-        let (to_user, to_group) = (live(1, 7, 1), live(1, 7, 0x11));
+        let (to_user, to_group) = (message(1, 7, 1), message(1, 7, 0x11));
         assert!(filter(&[], &[]).matches(&to_user) && filter(&[], &[]).matches(&to_group));
         let group = filter(&[9, 7], &[]);
         assert!(group.matches(&to_group));
         assert!(!group.matches(&to_user), "user 7 is no group");
-        assert!(!group.matches(&live(1, 8, 0x11)));
+        assert!(!group.matches(&message(1, 8, 0x11)));
         let sender = filter(&[], &[3, 1]);
-        assert!(sender.matches(&to_user) && !sender.matches(&live(2, 1, 1)));
+        assert!(sender.matches(&to_user) && !sender.matches(&message(2, 1, 1)));
         assert!(!filter(&[7], &[2]).matches(&to_group), "both must hold");
         assert!(
             !Filter::of(&Hook::default()).matches(&to_user),
@@ -177,5 +243,47 @@ mod tests {
         let left_out = json(stored(&live(2, 1, 1), Some(&cipher)));
         assert_eq!(left_out["text"], Value::Null, "its body was too long");
         assert_eq!(stored(&live(0, 1, 1), None), None);
+    }
+
+    #[test]
+    fn a_subscription_is_about_the_kinds_of_changes_that_it_names() {
+        let of = |kinds: &[&str], groups: &[u32]| {
+            Filter::of(&Hook {
+                kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+                groups: groups.to_vec(),
+                senders: vec![99],
+                ..Hook::default()
+            })
+        };
+        let group = Entry::Change(ChangeRecord {
+            seq: 4,
+            group: 7,
+            value: 3,
+            ..ChangeRecord::default()
+        });
+        let person = Entry::Change(ChangeRecord {
+            seq: 5,
+            user: 9,
+            value: 77,
+            ..ChangeRecord::default()
+        });
+        let groups = of(&[GROUP], &[]);
+        assert!(groups.matches(&group) && !groups.matches(&person));
+        assert!(of(&[GROUP], &[7]).matches(&group) && !of(&[GROUP], &[8]).matches(&group));
+        let directory = of(&[DIRECTORY], &[8]);
+        assert!(directory.matches(&person) && !directory.matches(&group));
+        assert!(!of(&[STORED], &[]).matches(&group));
+        assert!(!groups.matches(&message(99, 7, 1)));
+        let json = |it: &Entry| serde_json::from_str::<Value>(&super::of(it, None).unwrap());
+        assert_eq!(
+            json(&group).unwrap(),
+            json!({"type": "group.changed", "position": "4", "group": 7, "version": 3,
+                "time": "1970-01-01T00:00:00Z"})
+        );
+        assert_eq!(
+            json(&person).unwrap(),
+            json!({"type": "directory.changed", "position": "5", "user": 9,
+                "time": "1970-01-01T00:00:00Z"})
+        );
     }
 }

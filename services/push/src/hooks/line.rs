@@ -40,7 +40,7 @@ impl Line {
     pub(super) fn new(courier: Arc<Courier>) -> Self {
         let position = courier.hook.position;
         Self {
-            tail: courier.shared.tail.clone(),
+            tail: courier.tail().clone(),
             courier,
             position,
             stored: position,
@@ -206,15 +206,15 @@ impl Line {
         };
         let mut at = row.through;
         'log: while let Some(page) = self.courier.page_after(at).await? {
-            for message in &page.messages {
-                if message.seq <= at {
+            for entry in &page.entries {
+                if entry.seq() <= at {
                     continue;
                 }
-                if UnixSeconds::from_wire(message.time) > oldest {
+                if UnixSeconds::from_wire(entry.time()) > oldest {
                     break 'log;
                 }
-                at = message.seq;
-                let is_about_it = self.courier.about.matches(message);
+                at = entry.seq();
+                let is_about_it = self.courier.about.matches(entry);
                 old.events = old.events.saturating_add(is_about_it.into());
             }
             at = at.max(page.through);

@@ -7,7 +7,7 @@ use im_codec::text::TextCipher;
 use im_config::{HookReach, PushConfig, SubscriptionsConfig, TrustConfig};
 use im_core::Chain;
 use im_follower::{Calls, Ended};
-use im_proto_rpc::v1::{DeliveryState, FollowCalls, FollowItems, Hook, HookList};
+use im_proto_rpc::v1::{DeliveryState, FollowCalls, FollowItems, Hook, HookList, SubscribedLog};
 use im_rpc::PeerEvent;
 use rustls::ClientConfig;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -85,11 +85,12 @@ impl Deliveries {
         let held = calls.hold(NAME).await?;
         info!(epoch = held.epoch, "delivers to subscriptions");
         self.metrics.holds.set(1);
-        let newest = Arc::new(watch::Sender::new(Arc::new(Page::default())));
+        let (messages, changes) = (Newest::default(), Newest::default());
         let shared = Shared {
             calls: calls.clone(),
             permits: Semaphore::new(CALLS),
-            tail: newest.subscribe(),
+            messages: messages.page.subscribe(),
+            changes: changes.page.subscribe(),
             config: Arc::clone(&self.config),
             reach: self.reach.clone(),
             tls: self.tls.clone(),
@@ -99,8 +100,8 @@ impl Deliveries {
         };
         let mut tasks = Tasks {
             shared: Arc::new(shared),
-            newest,
-            tail: None,
+            messages,
+            changes,
             lines: HashMap::new(),
             last: 0,
             running: JoinSet::new(),
@@ -143,12 +144,28 @@ struct Running {
     _counted: Counted,
 }
 
+/// The newest page of a log.
+struct Newest {
+    page: Arc<watch::Sender<Arc<Page>>>,
+    /// Follows the log while there is a subscription to it.
+    follows: Option<DropGuard>,
+}
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self {
+            page: Arc::new(watch::Sender::new(Arc::new(Page::default()))),
+            follows: None,
+        }
+    }
+}
+
 struct Tasks {
     shared: Arc<Shared>,
-    newest: Arc<watch::Sender<Arc<Page>>>,
-    /// Follows the log while there is a subscription.
-    tail: Option<DropGuard>,
-    lines: HashMap<u32, Running>,
+    messages: Newest,
+    changes: Newest,
+    /// By subscription and log.
+    lines: HashMap<(u32, SubscribedLog), Running>,
     last: u64,
     running: JoinSet<Done>,
 }
@@ -156,47 +173,62 @@ struct Tasks {
 impl Tasks {
     /// Begins and ends tasks, so that each subscription has its own as it is now.
     fn follow(&mut self, list: HookList) {
-        let HookList { hooks, end } = list;
-        self.lines.retain(|id, running| {
-            let mut same = hooks.iter().filter(|hook| hook.id == *id);
+        let HookList {
+            hooks,
+            end,
+            changes_end,
+        } = list;
+        self.lines.retain(|place, running| {
+            let mut same = hooks.iter().filter(|hook| place_of(hook) == *place);
             same.any(|hook| hook.epoch == running.epoch)
         });
-        if hooks.is_empty() {
-            self.tail = None;
-        } else if self.tail.is_none() {
-            self.begin_tail(end);
+        for (log, end) in [
+            (SubscribedLog::Messages, end),
+            (SubscribedLog::Changes, changes_end),
+        ] {
+            let is_wanted = hooks.iter().any(|hook| hook.log() == log);
+            let newest = self.newest(log);
+            if !is_wanted {
+                newest.follows = None;
+            } else if newest.follows.is_none() {
+                self.begin_tail(log, end);
+            }
         }
         for hook in hooks {
             self.begin(hook);
         }
     }
 
-    fn begin_tail(&mut self, end: u64) {
-        self.newest.send_replace(Arc::new(Page {
+    const fn newest(&mut self, log: SubscribedLog) -> &mut Newest {
+        match log {
+            SubscribedLog::Messages => &mut self.messages,
+            SubscribedLog::Changes => &mut self.changes,
+        }
+    }
+
+    fn begin_tail(&mut self, log: SubscribedLog, end: u64) {
+        let page = Arc::clone(&self.newest(log).page);
+        page.send_replace(Arc::new(Page {
             after: end,
             through: end,
-            messages: Vec::new(),
+            entries: Vec::new(),
         }));
         let stop = CancellationToken::new();
-        let shared = &self.shared;
-        let following = tail::follow(
-            shared.calls.clone(),
-            Arc::clone(&self.newest),
-            Arc::clone(&shared.config),
-        );
+        let (calls, config) = (self.shared.calls.clone(), Arc::clone(&self.shared.config));
+        let following = tail::follow(calls, log, page, config);
         let task = async move { following.await.map_err(Stopped::from) };
         self.spawn(What::Tail, &stop, task);
-        self.tail = Some(stop.drop_guard());
+        self.newest(log).follows = Some(stop.drop_guard());
     }
 
     fn begin(&mut self, hook: Hook) {
-        let id = hook.id;
+        let place = place_of(&hook);
         let again = hook
             .deliveries
             .iter()
             .find(|row| row.state() == DeliveryState::Again)
             .cloned();
-        if !self.lines.contains_key(&id) {
+        if !self.lines.contains_key(&place) {
             let epoch = hook.epoch;
             let Some(courier) = Courier::new(Arc::clone(&self.shared), hook) else {
                 return;
@@ -213,17 +245,17 @@ impl Tasks {
                 stop: stop.drop_guard(),
                 _counted: Counted::in_gauge(&self.shared.metrics.lines),
             };
-            self.lines.insert(id, running);
+            self.lines.insert(place, running);
         }
         let Some(row) = again else { return };
-        let Some(running) = self.lines.get(&id).filter(|it| it.again.is_none()) else {
+        let Some(running) = self.lines.get(&place).filter(|it| it.again.is_none()) else {
             return;
         };
         // With the subscription as it was listed, this ends too.
         let stop = running.stop.token().clone();
         let task = again::make(Arc::clone(&running.courier), row);
         let number = self.spawn(What::Again, &stop, task);
-        if let Some(running) = self.lines.get_mut(&id) {
+        if let Some(running) = self.lines.get_mut(&place) {
             running.again = Some(number);
         }
     }
@@ -260,4 +292,9 @@ impl Tasks {
         }
         Ok(())
     }
+}
+
+/// Which subscription, in which log.
+fn place_of(hook: &Hook) -> (u32, SubscribedLog) {
+    (hook.id, hook.log())
 }

@@ -4,7 +4,7 @@
 //! log's limit nothing is stored any more. So the log of messages, whose rows are only ever added, is
 //! copied in slices of milliseconds, each a transaction of its own. What is left then, the newest
 //! messages and the tables whose rows change, is small and comes from one snapshot: with it the copy is
-//! the store at that moment. Indexes are built afterwards, on the copy alone.
+//! the store at that moment. Indexes and triggers are made afterwards, on the copy alone.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -58,6 +58,8 @@ pub(super) async fn copy(source: &Path, target: &Path) -> Result<(), BackupError
     }
     snapshot(&mut connection, &tables, has_log).await?;
     make(&mut connection, "index").await?;
+    // Behind the rows, which were written once already.
+    make(&mut connection, "trigger").await?;
     sqlx::query("DETACH source")
         .execute(&mut connection)
         .await?;
@@ -147,7 +149,25 @@ async fn snapshot(
             return Err(BackupError::TooSlow);
         }
     }
+    ends(&mut all).await?;
     all.commit().await?;
+    Ok(())
+}
+
+/// Copies up to where ids were given, also those of rows that are gone.
+async fn ends(connection: &mut SqliteConnection) -> Result<(), BackupError> {
+    // A store has it when it has tables that never give an id twice.
+    let known = sqlx::query("SELECT 1 FROM source.sqlite_schema WHERE name = 'sqlite_sequence'")
+        .fetch_optional(&mut *connection)
+        .await?;
+    if known.is_some() {
+        for text in [
+            "DELETE FROM main.sqlite_sequence",
+            "INSERT INTO main.sqlite_sequence (name, seq) SELECT name, seq FROM source.sqlite_sequence",
+        ] {
+            sqlx::query(text).execute(&mut *connection).await?;
+        }
+    }
     Ok(())
 }
 

@@ -29,7 +29,8 @@ const REWIND: &str = "UPDATE follower SET position = ?1, epoch = epoch + 1
     WHERE name = ?2 AND part = ?3 RETURNING epoch";
 /// What a subscription is delivering when it is rewound does not go on.
 const DROP_OPEN: &str = "DELETE FROM delivery WHERE state = 0
-    AND subscription = (SELECT s.id FROM subscription AS s WHERE 'subscription-' || s.id = ?)";
+    AND ((log = 0 AND 'subscription-' || subscription = ?1)
+      OR (log = 1 AND 'subscription-' || subscription || '-changes' = ?1))";
 
 #[async_trait]
 impl FollowerStore for SqliteStore {

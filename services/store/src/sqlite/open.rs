@@ -173,5 +173,20 @@ pub(crate) fn migrator() -> Migrator {
             include_str!("../../migrations/0007_followers.sql"),
         ),
         migration(8, "hooks", include_str!("../../migrations/0008_hooks.sql")),
+        migration(
+            9,
+            "announcements",
+            include_str!("../../migrations/0009_announcements.sql"),
+        ),
+        migration(
+            10,
+            "incoming",
+            include_str!("../../migrations/0010_incoming.sql"),
+        ),
+        migration(
+            11,
+            "changes",
+            include_str!("../../migrations/0011_changes.sql"),
+        ),
     ])
 }

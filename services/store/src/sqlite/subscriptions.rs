@@ -7,10 +7,11 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
+use super::change_log::END;
 use super::rows::{count, number, position, signed, text, time};
 use crate::{
-    DeliveryRow, DeliveryState, Holding, NewSubscription, StoreError, SubscriptionRow,
-    SubscriptionStep, SubscriptionStore,
+    DeliveryRow, DeliveryState, Holding, LogPlace, NewSubscription, StoreError, SubscribedLog,
+    SubscriptionRow, SubscriptionStep, SubscriptionStore,
 };
 
 const HOW_MANY: &str = "SELECT count(*) FROM subscription";
@@ -19,16 +20,18 @@ const INSERT: &str = "INSERT INTO subscription
     VALUES (?, ?, ?, ?, ?, ?, '', 0, ?, ?)";
 const BEGIN: &str = "INSERT INTO follower (name, part, epoch, position) VALUES (?, ?, 1, ?)";
 const LIST: &str = "SELECT s.id, s.url, s.label, s.kinds, s.of_groups, s.of_senders, s.secret,
-        s.former_secret, s.former_until, s.created, s.made_by, f.epoch, f.position
+        s.former_secret, s.former_until, s.created, s.made_by, f.epoch, f.position, c.epoch, c.position
     FROM subscription AS s
-    JOIN follower AS f ON f.name = 'subscription-' || s.id AND f.part = ? ORDER BY s.id";
+    JOIN follower AS f ON f.name = 'subscription-' || s.id AND f.part = ?1
+    JOIN follower AS c ON c.name = 'subscription-' || s.id || '-changes' AND c.part = ?1 ORDER BY s.id";
 const SET_SECRET: &str = "UPDATE subscription
     SET former_secret = secret, secret = ?1, former_until = ?2 WHERE id = ?3";
 /// Whoever delivers begins anew, with the new secret.
-const NEXT_EPOCH: &str = "UPDATE follower SET epoch = epoch + 1 WHERE name = ?";
+const NEXT_EPOCH: &str =
+    "UPDATE follower SET epoch = epoch + 1 WHERE name IN (?1, ?1 || '-changes')";
 const REMOVE: &str = "DELETE FROM subscription WHERE id = ?";
 const REMOVE_DELIVERIES: &str = "DELETE FROM delivery WHERE subscription = ?";
-const REMOVE_FOLLOWER: &str = "DELETE FROM follower WHERE name = ?";
+const REMOVE_FOLLOWERS: &str = "DELETE FROM follower WHERE name IN (?1, ?1 || '-changes')";
 
 /// Changes nothing unless both epochs are the last ones. ?1 follower, ?2 partition, ?3 its epoch, ?4 position
 /// or null, ?5 name of the holder, ?6 epoch of the hold.
@@ -36,11 +39,12 @@ const STEP: &str = "UPDATE follower SET position = coalesce(?4, position)
     WHERE name = ?1 AND part = ?2 AND epoch = ?3
       AND EXISTS (SELECT 1 FROM follower AS h WHERE h.name = ?5 AND h.part = ?2 AND h.epoch = ?6)";
 const ADD: &str = "INSERT INTO delivery
-    (state, after, through, events, tries, first, last, status, answer, subscription)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    (state, after, through, events, tries, first, last, status, answer, subscription, log)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const REPLACE: &str =
     "UPDATE delivery SET state = ?1, after = ?2, through = ?3, events = ?4, tries = ?5,
-    first = ?6, last = ?7, status = ?8, answer = ?9 WHERE subscription = ?10 AND id = ?11";
+    first = ?6, last = ?7, status = ?8, answer = ?9
+    WHERE subscription = ?10 AND log = ?11 AND id = ?12";
 /// ?1 subscription, ?2 state, ?3 how many stay.
 const TRIM: &str = "DELETE FROM delivery WHERE subscription = ?1 AND state = ?2 AND id <=
     (SELECT id FROM delivery WHERE subscription = ?1 AND state = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)";
@@ -48,7 +52,7 @@ const TRIM: &str = "DELETE FROM delivery WHERE subscription = ?1 AND state = ?2 
 /// Columns of a delivery, in the order in which [`delivery`] reads them.
 macro_rules! columns {
     () => {
-        "id, subscription, state, after, through, events, tries, first, last, status, answer"
+        "id, subscription, state, after, through, events, tries, first, last, status, answer, log"
     };
 }
 
@@ -106,12 +110,20 @@ impl SubscriptionStore for SqliteStore {
                     let id = done.last_insert_rowid();
                     let id = u32::try_from(id)
                         .map_err(|_| StoreError::Corrupt(format!("subscription id {id}")))?;
-                    sqlx::query(BEGIN)
-                        .bind(SubscriptionRow::follower(id))
-                        .bind(part)
-                        .bind(start)
-                        .execute(connection)
-                        .await?;
+                    let row = sqlx::query(END).fetch_one(&mut *connection).await?;
+                    let end = signed(count(&row, 0)?)?;
+                    let places = [
+                        (SubscribedLog::Messages, start),
+                        (SubscribedLog::Changes, end),
+                    ];
+                    for (log, start) in places {
+                        sqlx::query(BEGIN)
+                            .bind(log.follower(id))
+                            .bind(part)
+                            .bind(start)
+                            .execute(&mut *connection)
+                            .await?;
+                    }
                     Ok(id)
                 })
             },
@@ -148,7 +160,7 @@ impl SubscriptionStore for SqliteStore {
                     .await?;
                 found(done.rows_affected(), "subscription")?;
                 sqlx::query(NEXT_EPOCH)
-                    .bind(SubscriptionRow::follower(id))
+                    .bind(SubscribedLog::Messages.follower(id))
                     .execute(connection)
                     .await?;
                 Ok(())
@@ -169,8 +181,8 @@ impl SubscriptionStore for SqliteStore {
                     .bind(i64::from(id))
                     .execute(&mut *connection)
                     .await?;
-                sqlx::query(REMOVE_FOLLOWER)
-                    .bind(SubscriptionRow::follower(id))
+                sqlx::query(REMOVE_FOLLOWERS)
+                    .bind(SubscribedLog::Messages.follower(id))
                     .execute(connection)
                     .await?;
                 Ok(())
@@ -188,6 +200,7 @@ impl SubscriptionStore for SqliteStore {
         let part = i64::from(holding.partition.to_wire());
         let SubscriptionStep {
             subscription,
+            log,
             epoch,
             position,
             deliveries,
@@ -198,7 +211,7 @@ impl SubscriptionStore for SqliteStore {
         self.change(move |connection| {
             Box::pin(async move {
                 let done = sqlx::query(STEP)
-                    .bind(SubscriptionRow::follower(subscription))
+                    .bind(log.follower(subscription))
                     .bind(part)
                     .bind(epoch)
                     .bind(position)
@@ -297,7 +310,8 @@ async fn put(
         .bind(i64::from(row.last))
         .bind(i64::from(row.status))
         .bind(row.answer.clone())
-        .bind(i64::from(subscription));
+        .bind(i64::from(subscription))
+        .bind(i64::from(row.log as u32));
     if is_new {
         let done = query.execute(connection).await?;
         let id = done.last_insert_rowid();
@@ -348,16 +362,24 @@ fn subscription(row: &SqliteRow) -> Result<SubscriptionRow, StoreError> {
             made_by: text(row, 10)?,
         },
         former: Some((former, until)).filter(|(former, _)| !former.is_empty()),
-        epoch: count(row, 11)?,
-        position: position(row, 12)?,
+        messages: LogPlace {
+            epoch: count(row, 11)?,
+            position: position(row, 12)?,
+        },
+        changes: LogPlace {
+            epoch: count(row, 13)?,
+            position: position(row, 14)?,
+        },
     })
 }
 
 fn delivery(row: &SqliteRow) -> Result<DeliveryRow, StoreError> {
-    let state = number(row, 2)?;
+    let (state, log) = (number(row, 2)?, number(row, 11)?);
     Ok(DeliveryRow {
         id: count(row, 0)?,
         subscription: number(row, 1)?,
+        log: SubscribedLog::of(log)
+            .ok_or_else(|| StoreError::Corrupt(format!("log {log} of a delivery")))?,
         state: DeliveryState::of(state)
             .ok_or_else(|| StoreError::Corrupt(format!("state {state} of a delivery")))?,
         after: position(row, 3)?,

@@ -36,16 +36,56 @@ pub struct SubscriptionRow {
     pub subscription: NewSubscription,
     /// The secret before, and until when it signs too.
     pub former: Option<(String, UnixSeconds)>,
+    /// In the log of messages.
+    pub messages: LogPlace,
+    /// In the log of changes.
+    pub changes: LogPlace,
+}
+
+/// How far a subscription has come in one of the logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPlace {
     /// Of its follower: another one when it was rewound or has another secret.
     pub epoch: u64,
     /// Everything up to here was delivered or given up.
     pub position: CommitSeq,
 }
 
-impl SubscriptionRow {
-    /// Name of the follower whose position is that of a subscription.
-    pub fn follower(id: u32) -> String {
-        format!("subscription-{id}")
+/// Which log a delivery is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SubscribedLog {
+    /// That of messages.
+    #[default]
+    Messages = 0,
+    /// That of changes.
+    Changes = 1,
+}
+
+impl SubscribedLog {
+    /// From its number.
+    pub const fn of(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Messages),
+            1 => Some(Self::Changes),
+            _ => None,
+        }
+    }
+
+    /// Name of the follower whose position is that of a subscription in this log.
+    pub fn follower(self, id: u32) -> String {
+        match self {
+            Self::Messages => format!("subscription-{id}"),
+            Self::Changes => format!("subscription-{id}-changes"),
+        }
+    }
+
+    /// The log that a follower of this name reads.
+    pub fn of_follower(name: &str) -> Self {
+        if name.starts_with("subscription-") && name.ends_with("-changes") {
+            Self::Changes
+        } else {
+            Self::Messages
+        }
     }
 }
 
@@ -82,6 +122,8 @@ pub struct DeliveryRow {
     pub id: u64,
     /// Whose.
     pub subscription: u32,
+    /// Of which log.
+    pub log: SubscribedLog,
     /// What became of it.
     pub state: DeliveryState,
     /// Behind this position,
@@ -107,7 +149,9 @@ pub struct DeliveryRow {
 pub struct SubscriptionStep {
     /// Whose.
     pub subscription: u32,
-    /// Epoch of the subscription, as it was listed.
+    /// In which log.
+    pub log: SubscribedLog,
+    /// Epoch of the subscription in it, as it was listed.
     pub epoch: u64,
     /// Its new position; `None` leaves it.
     pub position: Option<CommitSeq>,
@@ -131,7 +175,7 @@ pub struct Holding<'a> {
 /// Subscriptions and deliveries.
 #[async_trait]
 pub trait SubscriptionStore: Send + Sync + 'static {
-    /// Keeps a subscription that begins behind `start`; its id.
+    /// Keeps a subscription that begins behind `start`, and at the end of the log of changes; its id.
     ///
     /// # Errors
     /// [`StoreError::Full`] when there are `most` already, otherwise as every call.

@@ -3,13 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use im_core::time::UnixSeconds;
 use im_order::CommitSeq;
 use im_store::{
-    BackupError, DataDir, DataDirError, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
-    backup, restore, testing::TempStore,
+    BackupError, ChangeLogStore as _, Changed, DataDir, DataDirError, DirectoryImport,
+    DirectoryStore as _, ImportedUser, MessageStore, ReadLimit, SqliteOptions, SqliteStore, backup,
+    restore, testing::TempStore,
 };
 
-use crate::log::{Log, pair};
+use crate::log::{Log, at, pair};
 
 pub(crate) async fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(DataDir::open(dir).unwrap(), SqliteOptions::default())
@@ -67,6 +69,38 @@ async fn a_backup_made_under_load_is_one_moment_of_the_store() {
     next.send(5, pair(5, 6), 20, "after");
     next.commit(&restored).await.unwrap();
     assert_eq!(stored(&restored).await, end + 1);
+}
+
+#[tokio::test]
+async fn a_restored_store_writes_changes_behind_those_before_and_gives_no_id_again() {
+    let TempStore { store, dir } = TempStore::open().await;
+    let person = |name: &str| ImportedUser {
+        name: name.into(),
+        ..ImportedUser::default()
+    };
+    let import = async |store: &SqliteStore, name: &str| {
+        let import = DirectoryImport {
+            users: vec![person(name)],
+            now: at(10),
+        };
+        store.import(&import).await.unwrap();
+    };
+    import(&store, "ann").await;
+    import(&store, "ben").await;
+    let later = UnixSeconds::now().saturating_add(100);
+    assert_eq!(store.trim_changes(later, 9).await.unwrap(), 2);
+    let end = store.change_log_end().await.unwrap();
+    let file = dir.path().join("backup");
+    backup(dir.path(), &file).await.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let target = other.path().join("restored");
+    restore(&file, &target, 0).await.unwrap();
+    let restored = open(&target).await;
+    assert_eq!(restored.change_log_end().await.unwrap(), end);
+    import(&restored, "cat").await;
+    let changes = restored.changes_after(end, 9).await.unwrap();
+    let changed: Vec<_> = changes.iter().map(|row| row.changed).collect();
+    assert_eq!(changed, [Changed::Person(3)]);
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@
 
 mod accounts;
 mod administration;
+mod announcements;
 pub(crate) mod audit;
+mod changes;
 mod devices;
 mod directory;
 mod followers;
 pub(crate) mod groups;
+mod incoming;
 mod logins;
 mod messages;
 mod meters;
@@ -38,6 +41,13 @@ macro_rules! store_contract {
                 people_stand_by_name_in_pages,
                 members_of_groups_are_counted_named_and_paged,
             ]
+            announcements: [
+                an_announcement_is_for_those_who_may_log_in_but_its_sender,
+                an_announcement_goes_on_where_it_was_until_it_is_done,
+                a_cancelled_announcement_counts_what_was_under_way_and_ends,
+                so_many_announcements_are_open_and_so_many_that_ended_are_kept,
+                keys_of_messages_are_found_behind_a_position,
+            ]
             audit: [
                 every_change_of_a_noting_store_writes_its_row,
                 a_change_that_fails_writes_no_row,
@@ -46,6 +56,11 @@ macro_rules! store_contract {
                 a_key_is_kept_with_its_change_and_known_from_then_on,
                 so_many_keys_are_kept_and_old_ones_make_room,
                 tokens_are_kept_listed_and_revoked,
+            ]
+            changes: [
+                whoever_changes_a_group_or_the_directory_writes_to_the_log_of_changes,
+                what_fails_leaves_nothing_in_the_log_of_changes,
+                old_changes_and_those_beyond_a_bound_are_dropped,
             ]
             devices: [
                 a_person_has_several_devices_up_to_a_bound,
@@ -81,6 +96,7 @@ macro_rules! store_contract {
                 lists_groups_most_recently_changed_first,
                 shields_are_kept_per_member,
             ]
+            incoming: [incoming_hooks_are_kept_listed_and_removed]
             logins: [
                 remembers_a_verified_login_of_the_hash_that_was_verified,
                 a_new_hash_or_status_drops_what_is_remembered,
@@ -143,6 +159,7 @@ macro_rules! store_contract {
                 so_many_ended_deliveries_stay_and_none_that_waits_goes,
                 a_delivery_that_ended_is_made_again,
                 a_follower_that_is_rewound_begins_an_epoch,
+                a_subscription_has_a_place_of_its_own_in_each_log,
             ]
             tenures: [
                 a_log_is_taken_at_its_end_and_every_taking_is_a_later_tenure,

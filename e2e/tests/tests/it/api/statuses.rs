@@ -1,6 +1,7 @@
 //! Every status that the document promises is seen, for every endpoint, and no other.
 
 mod hooks;
+mod jobs;
 mod refused;
 mod servers;
 
@@ -144,6 +145,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     let seen = Seen::default();
     reported(api, &token, 4).await;
     done(&seen, api, &token).await;
+    jobs::done(&seen, api, &token).await;
     hooks::done(&seen, &mut platform, api, &token).await;
     let msg = platform.msg_address("msg1");
     servers::operated(&seen, api, &token, msg).await;
@@ -217,6 +219,10 @@ fn valid(operation: &Operation) -> Call {
         (_, path) if path.ends_with("/groups") => json!({"name": "x"}),
         ("POST", path) if path.ends_with("/messages") => {
             json!({"from": "x", "group": 1, "text": "x"})
+        }
+        ("POST", path) if path.ends_with("/incoming-hooks") => json!({"from": "x", "to": "y"}),
+        ("POST", path) if path.ends_with("/announcements") => {
+            json!({"from": "x", "text": "x", "everybody": true})
         }
         (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
         (_, path) if path.ends_with("/position") => json!({"position": "0"}),

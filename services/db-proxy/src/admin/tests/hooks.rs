@@ -6,7 +6,7 @@ use im_proto_rpc::v1::{
     GetSubscriptionRequest, ListDeliveriesRequest, RemoveSubscriptionRequest,
     RewindFollowerRequest, RotateSubscriptionSecretRequest, SubscriptionRecord,
 };
-use im_store::{DeliveryRow, Holding, SubscriptionStep};
+use im_store::{DeliveryRow, Holding, SubscribedLog, SubscriptionStep};
 use tonic::Code;
 
 use super::{Rig, code};
@@ -38,6 +38,7 @@ impl Rig {
         let row = DeliveryRow {
             id: 0,
             subscription,
+            log: SubscribedLog::Messages,
             state,
             after: CommitSeq::default(),
             through: CommitSeq::default(),
@@ -50,6 +51,7 @@ impl Rig {
         };
         let step = SubscriptionStep {
             subscription,
+            log: SubscribedLog::Messages,
             epoch: 1,
             position: None,
             deliveries: vec![row],
@@ -201,8 +203,15 @@ async fn a_follower_is_set_to_a_place_within_the_log() {
         dry_run: false,
     };
     let followers = rig.admin.all_followers().await.unwrap().followers;
-    assert_eq!(followers.len(), 1);
-    assert_eq!(followers[0].name, name);
+    let names: Vec<&str> = followers.iter().map(|it| it.name.as_str()).collect();
+    let changes = format!("{name}-changes");
+    assert_eq!(names, [name.as_str(), changes.as_str()]);
+    // The log of messages is empty, that of changes has those who were imported.
+    let end = followers[1].end;
+    let rewound = rig.admin.rewind(rewind(&changes, end)).await.unwrap();
+    assert_eq!((rewound.position, end > 0), (end, true));
+    let beyond = rig.admin.rewind(rewind(&changes, end + 1)).await;
+    assert_eq!(code(beyond), Code::InvalidArgument);
     let rewound = rig.admin.rewind(rewind(&name, 0)).await.unwrap();
     assert_eq!((rewound.position, rewound.end), (0, 0));
     let beyond = rig.admin.rewind(rewind(&name, 1)).await;

@@ -7,7 +7,7 @@ use im_store::{FollowerStore as _, NewSubscription, SubscriptionStore as _};
 use super::*;
 
 impl Rig {
-    async fn deliverer(&self) -> End {
+    pub(super) async fn deliverer(&self) -> End {
         let mut end = self.link();
         let name = "subscriptions".to_owned();
         let held = ask(&mut end, Call::Hold(v1::FollowHold { name })).await;
@@ -33,14 +33,14 @@ impl Rig {
     }
 }
 
-async fn hooks(end: &mut End) -> v1::HookList {
+pub(super) async fn hooks(end: &mut End) -> v1::HookList {
     match ask(end, Call::Hooks(v1::HooksOf {})).await {
         Item::Hooks(list) => list,
         other => panic!("{other:?}"),
     }
 }
 
-fn delivery() -> v1::DeliveryRecord {
+pub(super) fn delivery() -> v1::DeliveryRecord {
     v1::DeliveryRecord {
         state: v1::DeliveryState::Open.into(),
         through: 1,
@@ -49,12 +49,17 @@ fn delivery() -> v1::DeliveryRecord {
     }
 }
 
-fn hook_step(hook: u32, epoch: u64, deliveries: Vec<v1::DeliveryRecord>) -> v1::HookStep {
+pub(super) fn hook_step(
+    hook: u32,
+    epoch: u64,
+    deliveries: Vec<v1::DeliveryRecord>,
+) -> v1::HookStep {
     v1::HookStep {
         hook,
         epoch,
         position: 1,
         deliveries,
+        ..v1::HookStep::default()
     }
 }
 
@@ -77,6 +82,7 @@ async fn whoever_holds_the_name_hears_of_subscriptions_and_what_is_being_deliver
         .unwrap();
     let list = hooks(&mut end).await;
     let expected = v1::Hook {
+        log: v1::SubscribedLog::Messages.into(),
         id,
         url: "https://a.example/".into(),
         kinds: vec!["message.stored".into()],

@@ -1,8 +1,8 @@
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 use im_store::{
-    DeliveryRow, DeliveryState, Holding, NewSubscription, Store, StoreError, SubscriptionRow,
-    SubscriptionStep,
+    DeliveryRow, DeliveryState, Holding, NewSubscription, Store, StoreError, SubscribedLog,
+    SubscriptionRow, SubscriptionStep,
 };
 
 const NAME: &str = "subscriptions";
@@ -43,6 +43,7 @@ fn row(subscription: u32, id: u64, state: DeliveryState) -> DeliveryRow {
     DeliveryRow {
         id,
         subscription,
+        log: SubscribedLog::Messages,
         state,
         after: at(3),
         through: at(9),
@@ -58,6 +59,7 @@ fn row(subscription: u32, id: u64, state: DeliveryState) -> DeliveryRow {
 fn step(subscription: u32, position: Option<u64>, deliveries: &[DeliveryRow]) -> SubscriptionStep {
     SubscriptionStep {
         subscription,
+        log: SubscribedLog::Messages,
         epoch: 1,
         position: position.map(at),
         deliveries: deliveries.to_vec(),
@@ -87,7 +89,11 @@ pub(super) async fn a_subscription_begins_where_it_is_told_and_is_listed_until_i
     let rows = all(store).await;
     assert_eq!(rows.len(), 2);
     assert_eq!(
-        (rows[0].id, rows[0].epoch, rows[0].position),
+        (
+            rows[0].id,
+            rows[0].messages.epoch,
+            rows[0].messages.position
+        ),
         (id, 1, at(7))
     );
     assert_eq!(rows[0].subscription, new("https://a.example/x"));
@@ -104,7 +110,7 @@ pub(super) async fn a_subscription_begins_where_it_is_told_and_is_listed_until_i
     assert!(matches!(gone, StoreError::NotFound { .. }), "{gone}");
     assert_eq!(listed(store, id, None).await, [0; 0]);
     assert_eq!(all(store).await[0].id, other);
-    let name = SubscriptionRow::follower(id);
+    let name = SubscribedLog::Messages.follower(id);
     let epoch = store.follower_epoch(&name, Partition::ONLY).await.unwrap();
     assert_eq!(epoch, None, "its position has gone");
     assert!(
@@ -134,7 +140,11 @@ pub(super) async fn the_former_secret_stays_beside_the_new_one(store: &dyn Store
     let found = all(store).await.remove(0);
     assert_eq!(found.subscription.secret, "second");
     assert_eq!(found.former, Some(("first".to_owned(), until)));
-    assert_eq!(found.epoch, 2, "whoever delivers begins anew");
+    assert_eq!(
+        (found.messages.epoch, found.changes.epoch),
+        (2, 2),
+        "whoever delivers begins anew"
+    );
     let nobody = store.set_subscription_secret(99, "x", until).await;
     assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
 }
@@ -145,7 +155,11 @@ pub(super) async fn a_step_moves_the_position_and_keeps_deliveries(store: &dyn S
     let open = row(id, 0, DeliveryState::Open);
     let added = stored(store, held, &step(id, None, std::slice::from_ref(&open))).await;
     let delivery = added.unwrap()[0];
-    assert_eq!(all(store).await[0].position, at(3), "it has not moved");
+    assert_eq!(
+        all(store).await[0].messages.position,
+        at(3),
+        "it has not moved"
+    );
     let to_make = store.deliveries_to_make().await.unwrap();
     let known = DeliveryRow {
         id: delivery,
@@ -165,7 +179,7 @@ pub(super) async fn a_step_moves_the_position_and_keeps_deliveries(store: &dyn S
     };
     let both = step(id, Some(9), &[done.clone(), next]);
     let added = stored(store, held, &both).await.unwrap();
-    assert_eq!(all(store).await[0].position, at(9));
+    assert_eq!(all(store).await[0].messages.position, at(9));
     assert_eq!(listed(store, id, None).await, [added[0], delivery]);
     let delivered = store.deliveries(id, Some(DeliveryState::Delivered), u64::MAX, 9);
     assert_eq!(delivered.await.unwrap(), [done]);
@@ -183,7 +197,7 @@ pub(super) async fn a_step_under_an_old_epoch_stores_nothing(store: &dyn Store) 
     };
     assert_eq!(stored(store, newer, &rewound).await, None);
     assert_eq!(stored(store, newer, &step(99, Some(5), &open)).await, None);
-    assert_eq!(all(store).await[0].position, at(0));
+    assert_eq!(all(store).await[0].messages.position, at(0));
     assert_eq!(listed(store, id, None).await, [0; 0]);
 }
 
@@ -245,7 +259,7 @@ pub(super) async fn a_follower_that_is_rewound_begins_an_epoch(store: &dyn Store
         row(id, 0, DeliveryState::Dead),
     ];
     let added = stored(store, held, &step(id, None, &open)).await.unwrap();
-    let name = SubscriptionRow::follower(id);
+    let name = SubscribedLog::Messages.follower(id);
     let rewound = store.rewind_follower(&name, Partition::ONLY, at(4)).await;
     let rewound = rewound.unwrap();
     assert_eq!(
@@ -256,7 +270,7 @@ pub(super) async fn a_follower_that_is_rewound_begins_an_epoch(store: &dyn Store
     assert_eq!(listed(store, id, None).await, [added[1]], "nothing is open");
     let followers = store.followers(Partition::ONLY).await.unwrap();
     let names: Vec<&str> = followers.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(names, [name.as_str(), NAME]);
+    assert_eq!(names, [name.as_str(), &format!("{name}-changes"), NAME]);
     assert_eq!(followers[0], rewound);
     let epoch = store.follower_epoch(&name, Partition::ONLY).await.unwrap();
     assert_eq!(epoch, Some(2));
@@ -264,4 +278,45 @@ pub(super) async fn a_follower_that_is_rewound_begins_an_epoch(store: &dyn Store
         .rewind_follower("nobody", Partition::ONLY, at(0))
         .await;
     assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
+}
+
+pub(super) async fn a_subscription_has_a_place_of_its_own_in_each_log(store: &dyn Store) {
+    super::accounts::import(store, vec![super::accounts::person("ann")], 10).await;
+    let id = subscribe(store, "https://a.example/", 9).await;
+    let end = store.change_log_end().await.unwrap();
+    assert_eq!(all(store).await[0].changes.position, end, "from now on");
+    let held = hold(store).await;
+    let of_changes = |position: Option<u64>, state| SubscriptionStep {
+        log: SubscribedLog::Changes,
+        deliveries: vec![DeliveryRow {
+            log: SubscribedLog::Changes,
+            ..row(id, 0, state)
+        }],
+        ..step(id, position, &[])
+    };
+    let open = stored(store, held, &of_changes(Some(20), DeliveryState::Open)).await;
+    let messages = [row(id, 0, DeliveryState::Open)];
+    let other = stored(store, held, &step(id, Some(11), &messages)).await;
+    let found = all(store).await.remove(0);
+    assert_eq!(
+        (found.messages.position, found.changes.position),
+        (at(11), at(20))
+    );
+    let to_make = store.deliveries_to_make().await.unwrap();
+    let logs: Vec<_> = to_make.iter().map(|row| row.log).collect();
+    assert_eq!(logs, [SubscribedLog::Changes, SubscribedLog::Messages]);
+    let name = SubscribedLog::Changes.follower(id);
+    assert_eq!(SubscribedLog::of_follower(&name), SubscribedLog::Changes);
+    let rewound = store.rewind_follower(&name, Partition::ONLY, at(4)).await;
+    assert_eq!(rewound.unwrap().epoch, 2);
+    assert_eq!(
+        listed(store, id, None).await,
+        other.unwrap(),
+        "but {open:?}"
+    );
+    let stale = of_changes(Some(30), DeliveryState::Open);
+    assert_eq!(stored(store, held, &stale).await, None);
+    store.remove_subscription(id).await.unwrap();
+    let epoch = store.follower_epoch(&name, Partition::ONLY).await.unwrap();
+    assert_eq!(epoch, None);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
-use im_core::{ClientType, Conversation, GroupId, MsgId, UserId};
+use im_core::{ClientType, Conversation, GroupId, MsgId, RetryKey, UserId};
 use im_order::{CommitSeq, Fence, Ownership, Partition};
 use im_store::*;
 
@@ -239,6 +239,28 @@ pass_on!(AdministrationStore {
     fn group_member_names(groups: &[GroupId]) -> Vec<(GroupId, String)>;
     fn group_members_after(group: GroupId, after: u32, limit: u32) -> Vec<UserProfile>;
     fn create_department(path: &[String], now: UnixSeconds) -> u32;
+});
+pass_on!(AnnouncementStore {
+    fn count_audience(sender: UserId, audience: &Audience) -> u32;
+    fn create_announcement(announcement: &NewAnnouncement, bounds: AnnouncementBounds) -> u32;
+    fn announcements() -> Vec<AnnouncementRow>;
+    fn announcement(id: u32) -> Option<AnnouncementRow>;
+    fn begin_announcement() -> Option<AnnouncementRow>;
+    fn announcement_people(id: u32, after: u32, limit: u32) -> Vec<UserId>;
+    fn keys_behind(sender: UserId, position: CommitSeq, keys: &[RetryKey]) -> Vec<RetryKey>;
+    fn step_announcement(step: &AnnouncementStep) -> bool;
+    fn cancel_announcement(id: u32, now: UnixSeconds) -> bool;
+});
+pass_on!(IncomingHookStore {
+    fn create_incoming_hook(hook: &NewIncomingHook, most: u32) -> u32;
+    fn incoming_hooks(before: u32, limit: u32) -> Vec<IncomingHookRow>;
+    fn incoming_hook(id: u32) -> Option<IncomingHookRow>;
+    fn remove_incoming_hook(id: u32) -> ();
+});
+pass_on!(ChangeLogStore {
+    fn change_log_end() -> CommitSeq;
+    fn changes_after(after: CommitSeq, limit: u32) -> Vec<ChangeRow>;
+    fn trim_changes(since: UnixSeconds, most: u32) -> u64;
 });
 pass_on!(DirectoryStore {
     fn users_since(stamp: UnixSeconds, limit: u32) -> DirectoryPage;

@@ -38,6 +38,13 @@ pub(super) async fn done(seen: &Seen, platform: &mut Platform, api: SocketAddr, 
     call(one, "GET", &with, none.clone(), 200).await;
     let (secret, its) = (format!("{one}/secret"), format!("{with}/secret"));
     call(&secret, "PUT", &its, json!({}), 200).await;
+    let hook = || json!({"from": "u1", "to": "u2"});
+    let of = "/incoming-hooks";
+    call(of, "POST", "/incoming-hooks?dry_run=true", hook(), 200).await;
+    let made = call(of, "POST", of, hook(), 201).await;
+    call(of, "GET", of, none.clone(), 200).await;
+    let its = format!("/incoming-hooks/{}", made["id"]);
+    call("/incoming-hooks/{id}", "DELETE", &its, none.clone(), 200).await;
     let followers = "/followers";
     call(followers, "GET", followers, none.clone(), 200).await;
 

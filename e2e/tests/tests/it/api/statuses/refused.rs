@@ -132,6 +132,31 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
         ),
         ("/tokens/{id}", "DELETE", "/tokens/999999", none()),
         (
+            "/announcements",
+            "POST",
+            "/announcements",
+            json!({"from": "nobody", "text": "x", "everybody": true}),
+        ),
+        (
+            "/incoming-hooks",
+            "POST",
+            "/incoming-hooks",
+            json!({"from": "nobody", "to": "u1"}),
+        ),
+        (
+            "/incoming-hooks/{id}",
+            "DELETE",
+            "/incoming-hooks/999999",
+            none(),
+        ),
+        ("/jobs/{id}", "GET", "/jobs/999999", none()),
+        (
+            "/jobs/{id}/cancellation",
+            "PUT",
+            "/jobs/999999/cancellation",
+            none(),
+        ),
+        (
             "/subscriptions/{id}",
             "GET",
             "/subscriptions/999999",
@@ -251,6 +276,16 @@ pub(super) async fn in_flight(seen: &Seen, api: SocketAddr, token: &str) {
             "/api/v1/messages",
             "/api/v1/messages".to_owned(),
             json!({"from": "u1", "to": "u2", "text": "NEW"}),
+        ),
+        (
+            "/api/v1/incoming-hooks",
+            "/api/v1/incoming-hooks".to_owned(),
+            json!({"from": "u1", "to": "u2", "label": "NEW"}),
+        ),
+        (
+            "/api/v1/announcements",
+            "/api/v1/announcements".to_owned(),
+            json!({"from": "u1", "users": ["u2"], "text": "NEW"}),
         ),
         (
             "/api/v1/subscriptions",
