@@ -124,7 +124,11 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
         keys.push(("secret_file".to_owned(), SECRET_FILE.into()));
     }
     let before = Keys::of(&cluster.spec.version) == Keys::Before;
-    for (peer, listener) in peers(cluster, role) {
+    for (peer, listener) in cluster.known.table.peers_of(role) {
+        if peer.optional && before {
+            // No server of the versions before knows a role that an installation can do without.
+            continue;
+        }
         let service = names::behind(&cluster.name, peer, listener);
         let source = format!("kubernetes:{service}:{listener}");
         let list = Value::Array(vec![source.into()]);
@@ -176,25 +180,11 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     keys
 }
 
-/// Roles that a role dials, and the listener of each.
-fn peers(cluster: &Resolved, role: Role) -> Vec<(Role, &'static str)> {
-    let mut peers = cluster.known.table.peers_of(role);
-    if Keys::of(&cluster.spec.version) == Keys::Before {
-        // No server of the versions before knows a role that an installation can do without.
-        peers.retain(|(peer, _)| !peer.optional);
-    }
-    peers
-}
-
-/// Whether a role opens links, and so must find others.
-pub(crate) fn dials(cluster: &Resolved, role: Role) -> bool {
-    !peers(cluster, role).is_empty()
-}
-
 /// Whether a role has links: who has none has nobody to prove by the installation's secret that it belongs
 /// there.
 pub(crate) fn has_links(cluster: &Resolved, role: Role) -> bool {
-    dials(cluster, role) || cluster.known.table.is_dialed(role)
+    let table = cluster.known.table;
+    table.dials(role) || table.served_by(role).next().is_some()
 }
 
 /// Whether a role keeps data in a directory of its own.
@@ -231,7 +221,7 @@ pub(crate) fn needed(cluster: &Resolved, role: Role) -> Vec<String> {
         return Vec::new();
     }
     let is_there = |peer: Role| peer.optional && cluster.section(peer).is_some();
-    let peers = peers(cluster, role).into_iter();
+    let peers = cluster.known.table.peers_of(role).into_iter();
     let peers = peers.filter(|(peer, _)| is_there(*peer));
     let mut keys: Vec<String> = peers
         .map(|(peer, _)| format!("peers.{}", peer.section))
@@ -287,8 +277,7 @@ fn theirs(
 
 /// The keys of all lists of peers.
 fn lists_of_peers(cluster: &Resolved) -> impl Iterator<Item = String> {
-    let table = cluster.known.table;
-    let links = table.links.iter().copied().chain(table.reports);
+    let links = cluster.known.table.links.iter();
     links.map(|link| format!("peers.{}", link.to.section))
 }
 

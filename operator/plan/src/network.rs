@@ -28,7 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::{Resolved, Role, config, names, push};
+use crate::{Resolved, Role, names, push};
 
 const DNS: i32 = 53;
 /// The port of URLs with HTTPS that name none.
@@ -137,7 +137,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             }),
         );
     }
-    if config::dials(cluster, role) {
+    if cluster.known.table.dials(role) {
         rules.push(NetworkPolicyEgressRule {
             to: some(blocks(&cluster.settings.api_server_cidrs)),
             ports: Some(

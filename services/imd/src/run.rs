@@ -128,8 +128,7 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     // others may report here.
     let reports =
         !config.peers.http_api.is_empty() || role == Role::HTTP_API && config.secret_file.is_some();
-    let has_links =
-        TABLE.dialed_by(role).next().is_some() || TABLE.served_by(role).next().is_some() || reports;
+    let has_links = TABLE.dials(role) || TABLE.served_by(role).next().is_some() || reports;
     let installation = has_links.then(|| secret::of_role(&config)).transpose()?;
     let secrets = Secrets {
         installation,

@@ -25,7 +25,6 @@ pub const TABLE: Table = Table {
         link::FOLLOWER_ATTACH,
         link::ROUTE_PRESENCE,
     ],
-    reports: Some(link::MONITOR_REPORT),
 };
 
 impl Role {
@@ -198,22 +197,14 @@ impl Role {
         ..Spec::PLAIN
     });
 
-    /// Answers back offices and administrators. It calls db-proxy's administrators' port, and nobody calls it but
-    /// clients and all roles with their reports.
+    /// Answers back offices and administrators. It has no link of the table: it calls db-proxy's administrators'
+    /// port, and nobody calls it but clients and, where they are told to, all roles with their reports.
     pub const HTTP_API: Self = Self::new(&Spec {
         name: "http-api",
         field: "httpApi",
         section: "http_api",
         about: "answers back offices over HTTP",
-        listeners: &[
-            Listener::client("http", "listen", 8400),
-            Listener {
-                name: "monitor",
-                field: "monitor",
-                key: "monitor_listen",
-                ..Listener::grpc(8410).behind("-monitor")
-            },
-        ],
+        listeners: &[Listener::client("http", "listen", 8400)],
         admin_port: 10_707,
         administers: Some(Self::DB_PROXY),
         kubernetes: Kubernetes {
@@ -299,8 +290,8 @@ pub mod link {
         rollout: Rollout::Server,
     };
 
-    /// What a role says of itself, and what it is asked. Every role opens it, the one that it names as well as any
-    /// other, where the configuration names http-api servers, and neither end needs the other.
+    /// What a role says of itself, and what it is asked. It is in no table, since every role opens it, msg as
+    /// well as any other, where the configuration names http-api servers, and neither end needs the other.
     pub const MONITOR_REPORT: Link = Link {
         kind: "monitor_report",
         path: "/im.v1.Monitor/Report",

@@ -66,13 +66,6 @@ pub fn page(table: &Table) -> String {
             link.kind, link.from, link.to, link.listener, link.path,
         );
     }
-    if let Some(link) = table.reports {
-        let _infallible = writeln!(
-            page,
-            "| `{}` | every role | {}, {} | `{}` |",
-            link.kind, link.to, link.listener, link.path,
-        );
-    }
     page
 }
 

@@ -9,9 +9,6 @@ pub struct Table {
     pub roles: &'static [Role],
     /// The links between them.
     pub links: &'static [Link],
-    /// The link on which every role says what it does; whom it names as the one who dials says nothing. Neither
-    /// end waits for the other: no order follows from it.
-    pub reports: Option<Link>,
 }
 
 impl Table {
@@ -36,14 +33,13 @@ impl Table {
         self.links.iter().filter(move |link| link.to == role)
     }
 
-    /// Whether roles open links to this one, and so must find it.
-    pub fn is_dialed(&self, role: Role) -> bool {
-        let reports = self.reports.is_some_and(|link| link.to == role);
-        reports || self.served_by(role).next().is_some()
+    /// Whether a role opens links, and so must find others.
+    pub fn dials(&self, role: Role) -> bool {
+        self.dialed_by(role).next().is_some()
     }
 
     /// Roles that a role dials, each once and with the listener at which it is found; in the order of the
-    /// table, and then the one to which it reports.
+    /// table.
     pub fn peers_of(&self, role: Role) -> Vec<(Role, &'static str)> {
         let mut peers = Vec::new();
         for to in self.roles {
@@ -53,16 +49,11 @@ impl Table {
                 }
             }
         }
-        peers.extend(self.reports.map(|link| (link.to, link.listener)));
         peers
     }
 
-    /// Roles that dial this listener, each once; in the order of the links, or all of them in that of the table.
+    /// Roles that dial this listener, each once; in the order of the links.
     pub fn callers_of(&self, role: Role, listener: &str) -> Vec<Role> {
-        let reports = self.reports.filter(|link| link.to == role);
-        if reports.is_some_and(|link| link.listener == listener) {
-            return self.roles.to_vec();
-        }
         let mut callers = Vec::new();
         for link in self
             .served_by(role)
@@ -230,17 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn every_role_reports_to_http_api_and_no_order_follows_from_it() {
-        assert_eq!(TABLE.callers_of(Role::HTTP_API, "monitor"), TABLE.roles);
-        assert!(TABLE.callers_of(Role::HTTP_API, "http").is_empty());
-        for role in TABLE.roles {
-            assert!(TABLE.peers_of(*role).contains(&(Role::HTTP_API, "monitor")));
-            assert!(!TABLE.waits_for(*role, true).contains(&Role::HTTP_API));
-        }
-        assert!(TABLE.is_dialed(Role::HTTP_API) && !TABLE.is_dialed(Role::MSG));
-    }
-
-    #[test]
     fn names_fields_sections_and_ports_are_each_of_one_role() {
         let mut seen = Vec::new();
         for role in TABLE.roles {
@@ -264,7 +244,7 @@ mod tests {
 
     #[test]
     fn links_are_between_roles_of_the_table_at_a_listener_for_roles() {
-        for link in TABLE.links.iter().chain(&TABLE.reports) {
+        for link in TABLE.links {
             for role in [link.from, link.to] {
                 assert_eq!(TABLE.role(role.name), Some(role));
             }

@@ -25,5 +25,4 @@ pub(crate) const WITH_ECHO: Table = Table {
         ATTACH,
         SAY,
     ],
-    reports: None,
 };
