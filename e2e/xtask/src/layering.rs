@@ -57,6 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-route", SERVICE),
     ("im-file", FILE),
     ("im-follower", FOLLOWER),
+    ("im-outbound", &["im-core", "im-config"]),
     ("im-push", PUSH),
     ("im-writer", WRITER),
     ("im-accounts", ACCOUNTS),
@@ -138,6 +139,7 @@ const PUSH: &[&str] = &[
     "im-codec",
     "im-config",
     "im-follower",
+    "im-outbound",
     "im-proto-rpc",
     "im-rpc",
     "im-runtime",
@@ -194,6 +196,7 @@ const DB_PROXY: &[&str] = &[
     "im-writer",
     "im-accounts",
     "im-answers",
+    "im-outbound",
 ];
 
 const IMD: &[&str] = &[

@@ -9,7 +9,7 @@ use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
 use crate::{
     AccountsConfig, AdministrationConfig, AnswersConfig, AttachConfig, Check, Checker,
-    FollowConfig, LinkConfig, StoredConfig,
+    FilterConfig, FollowConfig, LinkConfig, StoredConfig,
 };
 
 /// The db-proxy role.
@@ -29,6 +29,8 @@ pub struct DbProxyConfig {
     pub link: LinkConfig,
     /// The log: storing messages.
     pub writer: WriterConfig,
+    /// A server of your own that is asked before messages are stored.
+    pub filter: FilterConfig,
     /// What one user may store.
     pub stored: StoredConfig,
     /// Read positions.
@@ -55,6 +57,7 @@ impl Default for DbProxyConfig {
             admin_secret_file: None,
             link: LinkConfig::default(),
             writer: WriterConfig::default(),
+            filter: FilterConfig::default(),
             stored: StoredConfig::default(),
             positions: PositionsConfig::default(),
             publish: PublishConfig::default(),
@@ -211,6 +214,7 @@ impl Check for DbProxyConfig {
             admin_secret_file: _,
             link,
             writer,
+            filter,
             stored,
             positions,
             publish,
@@ -226,6 +230,13 @@ impl Check for DbProxyConfig {
         }
         checker.table("link", link);
         checker.table("writer", writer);
+        checker.table("filter", filter);
+        let half = usize::try_from(attach.calls_per_link / 2).unwrap_or(usize::MAX);
+        checker.require(
+            "filter.waiting_messages",
+            !filter.is_on() || filter.waiting_messages <= half,
+            "be at most half of attach.calls_per_link, so that other messages find room",
+        );
         checker.table("stored", stored);
         checker.table("positions", positions);
         checker.table("publish", publish);
@@ -395,6 +406,20 @@ mod tests {
     #[test]
     fn the_defaults_are_within_their_bounds() {
         DbProxyConfig::default().validate().unwrap();
+    }
+
+    #[test]
+    fn messages_that_wait_for_a_filter_leave_room_on_a_link_for_others() {
+        let with = |calls_per_link: u32| {
+            let mut config = DbProxyConfig::default();
+            config.filter.url = "http://127.0.0.1:1/".to_owned();
+            config.filter.secret_file = Some("secret".into());
+            config.attach.calls_per_link = calls_per_link;
+            config.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(with(8_192), Ok(()));
+        let error = with(8_191).unwrap_err();
+        assert!(error.contains("filter.waiting_messages"), "{error}");
     }
 
     #[test]

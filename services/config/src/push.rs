@@ -324,7 +324,7 @@ impl PushConfig {
 }
 
 /// Whether this is a URL that a request can go to.
-fn is_url(text: &str) -> bool {
+pub(crate) fn is_url(text: &str) -> bool {
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));

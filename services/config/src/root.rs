@@ -41,7 +41,8 @@ pub struct ImdConfig {
     pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
-    /// Whose certificates are trusted outside, and where subscriptions may send; used by push and http-api.
+    /// Whose certificates are trusted outside, and where subscriptions may send; used by db-proxy, push
+    /// and http-api.
     pub trust: TrustConfig,
     /// Where files and pictures are kept; used by file, msfs and all-in-one.
     pub blobs: BlobsConfig,

@@ -16,6 +16,7 @@
 //! * `attach` – the links of msg servers: decodes calls, hands them to the others, gathers results.
 //! * `follow` – followers of the log: who holds which name, how far each has come, what push asks, what
 //!   subscriptions were told.
+//! * `filter` – the before-send filter: who is asked before messages are stored, and what is said.
 //! * `dump` – what operators are shown.
 //! * `server` – binds and runs it all.
 
@@ -25,6 +26,7 @@ mod attach;
 mod calls;
 mod delivery;
 mod dump;
+mod filter;
 mod follow;
 mod log;
 mod metrics;
@@ -32,5 +34,6 @@ mod results;
 mod sends;
 mod server;
 
+pub use filter::FilterError;
 pub use im_accounts::{RememberKeyError, RememberKeys};
 pub use server::{Bound, Deps, Server, ServerError};

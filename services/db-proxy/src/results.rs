@@ -32,6 +32,8 @@ pub(crate) struct Results {
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// Messages whose results come later.
+    held: Vec<u64>,
     /// In the order in which they were pushed; a few bytes each.
     light: Vec<v1::DbResult>,
     others: VecDeque<(v1::DbResult, Hold)>,
@@ -102,6 +104,11 @@ impl SendSink for Results {
                 waiting.light.extend(results);
             }
         }
+        self.ready.notify_one();
+    }
+
+    fn held(&self, tags: Vec<u64>) {
+        self.lock().held.extend(tags);
         self.ready.notify_one();
     }
 }
@@ -183,6 +190,7 @@ impl Results {
                 holds: Vec::new(),
             },
         };
+        batch.take_held(&mut waiting.held);
         batch.take_others(&mut waiting.others);
         if waiting.answers.is_empty() && waiting.long.is_empty() {
             return batch.taken;
@@ -235,6 +243,21 @@ impl Batch<'_> {
             (self.answers, *untaken) = (answers, all);
         }
         may
+    }
+
+    /// Says of which messages the results come later. It ends no call, and is bounded by the messages that
+    /// the link may have open.
+    fn take_held(&mut self, held: &mut Vec<u64>) {
+        if held.is_empty() {
+            return;
+        }
+        let tags = mem::take(held);
+        let result = v1::DbResult {
+            tag: 0,
+            result: Some(v1::db_result::Result::Held(v1::Held { tags })),
+        };
+        self.bytes = self.bytes.saturating_add(weight(&result));
+        self.taken.results.push(result);
     }
 
     fn take_others(&mut self, others: &mut VecDeque<(v1::DbResult, Hold)>) {
@@ -305,6 +328,8 @@ pub(crate) fn weight(result: &v1::DbResult) -> usize {
     use v1::db_result::Result;
     /// Bytes of a number in a list, at most.
     const NUMBER: usize = 5;
+    /// Bytes of a tag in a list, at most.
+    const TAG: usize = 10;
     let contents = match &result.result {
         Some(Result::Answer(answer)) => {
             let more = answer.more.iter().map(|body| FIXED + body.len());
@@ -318,6 +343,7 @@ pub(crate) fn weight(result: &v1::DbResult) -> usize {
                 .map(|entry| FIXED + NUMBER * entry.related.len())
                 .sum()
         }
+        Some(Result::Held(held)) => TAG * held.tags.len(),
         Some(Result::Send(_)) | None => 0,
     };
     FIXED + contents

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use im_accounts::{AccountMetrics, Accounts, RememberKeys};
 use im_answers::{AnswerMetrics, Answers};
-use im_config::DbProxyConfig;
+use im_config::{DbProxyConfig, TrustConfig};
 use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
@@ -21,7 +21,7 @@ use im_rpc::{
 };
 use im_runtime::listen::{self, ListenError};
 use im_store::Store;
-use im_writer::{Context, Core, Metrics, WriterEnd};
+use im_writer::{Context, Core, Filter, Metrics, WriterEnd};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +32,7 @@ use crate::announce::{AnnounceMetrics, Announcer};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
 use crate::dump::Dump;
+use crate::filter::{FilterError, FilterMetrics, HttpFilter};
 use crate::follow::{Follow, FollowMetrics};
 use crate::metrics::AttachMetrics;
 
@@ -58,6 +59,8 @@ pub struct Deps {
     pub links: LinkMetrics,
     /// Keys of remembered logins; used when `accounts.remember_for` is not zero.
     pub remember_keys: RememberKeys,
+    /// Whose certificates are trusted outside.
+    pub trust: TrustConfig,
     /// Metrics and readiness of the process.
     pub process: im_runtime::Context,
 }
@@ -81,6 +84,9 @@ pub enum ServerError {
     /// A port cannot be served.
     #[error("serve db-proxy")]
     Serve(#[from] ServeError),
+    /// The before-send filter cannot be used as configured.
+    #[error("prepare the before-send filter")]
+    Filter(#[from] FilterError),
     /// The log has another owner: another process has taken it.
     #[error("add to the log as its owner")]
     Fenced(#[source] FenceLost),
@@ -109,11 +115,22 @@ impl Server {
     /// Binds the port. Nothing is served before [`Server::run`].
     ///
     /// # Errors
-    /// A port cannot be bound.
+    /// A port cannot be bound, or the before-send filter cannot be used as configured.
     pub async fn bind(config: DbProxyConfig, deps: Deps) -> Result<Self, ServerError> {
         let registered = &deps.process.metrics;
         let metrics = registered.register(Metrics::register);
-        let core = Core::start(Arc::new(config.clone()), Arc::clone(&deps.store), metrics);
+        let filter = HttpFilter::of(
+            &config.filter,
+            config.writer.max_body.as_usize(),
+            &deps.trust,
+            registered.register(FilterMetrics::register),
+        )?;
+        let core = Core::start_with(
+            Arc::new(config.clone()),
+            Arc::clone(&deps.store),
+            metrics,
+            filter.clone().map(|filter| filter as Arc<dyn Filter>),
+        );
         let context = &core.context;
         let accounts = Arc::new(Accounts::new(
             Arc::clone(&context.store),
@@ -170,7 +187,7 @@ impl Server {
             Some(server.on(listener)?)
         };
         deps.process.readiness.set(STORE_READY, false);
-        let dump = Dump::new(&core);
+        let dump = Dump::new(&core, filter);
         deps.process.dumps.register("db_proxy", move || dump.show());
         Ok(Self {
             config,

@@ -1,16 +1,15 @@
 //! The push role: tells phones of messages while nobody is there to get them, and receivers that subscribed of
 //! what is stored.
 //!
-//! It follows the log (`im-follower`), so that no message waits for it and none is told of that is not stored.
+//! It follows the log (`im-follower`), so that no message waits for it and none is told of that is not stored;
+//! requests go out by `im-outbound`.
 //! Who is told is decided from what db-proxy and route say; a provider that is down keeps its own notices
 //! waiting and nothing else.
 //!
 //! * `notice` – what a notice is, and what it says: text, JSON of the original, ids; pure.
 //! * `choose` – who is told; pure.
 //! * `presence` – asks the route servers who is online.
-//! * `trust`, `http`, `signature` – HTTPS to providers and receivers, and what signs requests.
 //! * `provider` – one trait; a webhook, Apple, Google.
-//! * `gate` – leaves a provider alone that does not answer; pure.
 //! * `work` – messages to notices, notices to providers.
 //! * `hooks` – deliveries to subscriptions.
 //! * `server` – puts it all together.
@@ -22,18 +21,14 @@
 #![forbid(unsafe_code)]
 
 mod choose;
-mod gate;
 mod hooks;
-mod http;
 mod metrics;
 mod notice;
 mod presence;
 mod provider;
 mod server;
-mod signature;
-mod trust;
 mod work;
 
+pub use im_outbound::TrustError;
 pub use provider::ProviderError;
 pub use server::{Deps, Server, ServerError};
-pub use trust::TrustError;

@@ -13,9 +13,8 @@ use http::StatusCode;
 use im_config::{PushConfig, TrustConfig};
 use im_core::ClientType;
 
-use crate::http::{HttpError, Reply};
 use crate::notice::Notice;
-use crate::trust::TrustError;
+use im_outbound::{HttpError, Reply, TrustError};
 
 /// Lanes of the follower: one for each provider, the same in every version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

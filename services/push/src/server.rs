@@ -18,8 +18,8 @@ use crate::hooks::{Deliveries, HookMetrics};
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::provider::{ProviderError, Providers};
-use crate::trust::TrustError;
 use crate::work::Push;
+use im_outbound::TrustError;
 
 /// Name of the follower.
 const NAME: &str = "push";

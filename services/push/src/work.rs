@@ -19,11 +19,11 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::choose::{self, Left, Message, Way};
-use crate::gate::Gate;
 use crate::metrics::{Fate, Metrics};
 use crate::notice::{self, Kind, Notice};
 use crate::presence::Presence;
 use crate::provider::{Answer, LANES, Lane, Providers};
+use im_outbound::Gate;
 
 /// People of one question to db-proxy.
 const ASKED: usize = 4_096;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::filter::Filter;
 use crate::members::MemberCache;
 use crate::metrics::Metrics;
 use crate::positions::Positions;
@@ -73,6 +74,16 @@ impl Core {
     /// Starts the writer. Flushing positions and following route servers are the caller's, with the
     /// handles of the context.
     pub fn start(config: Arc<DbProxyConfig>, store: Arc<dyn Store>, metrics: Metrics) -> Self {
+        Self::start_with(config, store, metrics, None)
+    }
+
+    /// The same with a filter that judges messages before they are stored, within the bounds of `config.filter`.
+    pub fn start_with(
+        config: Arc<DbProxyConfig>,
+        store: Arc<dyn Store>,
+        metrics: Metrics,
+        filter: Option<Arc<dyn Filter>>,
+    ) -> Self {
         let publisher = Publisher::new(&config.publish, metrics.clone());
         let positions = Positions::new(Arc::clone(&store), &config.positions, metrics.clone());
         let stored = StoredBytes::new(Arc::clone(&store), &config.stored, metrics.clone());
@@ -85,6 +96,7 @@ impl Core {
             member_cache: members.clone(),
             metrics: metrics.clone(),
             config: config.writer.clone(),
+            filter: filter.map(|filter| (filter, config.filter.clone())),
         });
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let (stopping, at_end) = (stop.clone(), ended.clone().drop_guard());

@@ -7,15 +7,16 @@
 //!
 //! Rooms, each using only those above it (`e2e/xtask/src/layering/modules.rs` holds that):
 //!
-//! * `members`, `publication`, `reject` – leaves: words that the others share.
+//! * `members`, `publication`, `reject`, `filter` – leaves: words that the others share.
 //! * `metrics`, `space`, `stored` – what is counted, room in the store, how much each user has stored.
 //! * `publish` – one stream per route server; takes what the writer committed, in order, together
 //!   with pushes that are not kept.
 //! * `positions` – read positions, in memory first, flushed within a second.
-//! * `writer` – the one task that adds to the log: messages, groups, members.
+//! * `writer` – the one task that adds to the log: messages, groups, members; what waits for the filter.
 //! * `assembly` – puts these together, once.
 
 mod assembly;
+mod filter;
 mod members;
 mod metrics;
 mod positions;
@@ -29,6 +30,7 @@ pub mod testing;
 mod writer;
 
 pub use assembly::{Context, Core, WriterEnd};
+pub use filter::{Filter, Question, Verdict};
 pub use members::{MemberCache, Members};
 pub use metrics::Metrics;
 pub use positions::Positions;

@@ -56,6 +56,9 @@ struct Inner {
     free_space: Gauge,
     stored_users: Gauge,
     stored_limited: Counter,
+    filter_messages: Gauge,
+    filter_bytes: Gauge,
+    filter_turned_away: Counter,
 }
 
 impl Default for Inner {
@@ -85,6 +88,9 @@ impl Default for Inner {
             free_space: Gauge::default(),
             stored_users: Gauge::default(),
             stored_limited: Counter::default(),
+            filter_messages: Gauge::default(),
+            filter_bytes: Gauge::default(),
+            filter_turned_away: Counter::default(),
         }
     }
 }
@@ -123,6 +129,21 @@ impl Metrics {
             "refused_messages",
             "Sends refused by a rule",
             inner.refused.clone(),
+        );
+        it.register(
+            "filter_waiting_messages",
+            "Messages that wait for a verdict of the filter, or behind one",
+            inner.filter_messages.clone(),
+        );
+        it.register(
+            "filter_waiting_bytes",
+            "Bytes that messages cost that wait for the filter",
+            inner.filter_bytes.clone(),
+        );
+        it.register(
+            "filter_turned_away",
+            "Messages given up because too much waited for the filter",
+            inner.filter_turned_away.clone(),
         );
         it.register(
             "failed_messages",
@@ -260,6 +281,21 @@ impl Metrics {
     /// So many messages are given up unstored.
     pub fn failed(&self, messages: usize) {
         self.0.failed.inc_by(messages as u64);
+    }
+
+    pub(crate) fn filter_turned_away(&self, messages: usize) {
+        self.0.filter_turned_away.inc_by(messages as u64);
+    }
+
+    /// What waits for the filter, and what it costs, bytes.
+    pub(crate) fn filter_waiting(&self, messages: usize, bytes: usize) {
+        set(&self.0.filter_messages, messages);
+        set(&self.0.filter_bytes, bytes);
+    }
+
+    /// Messages that wait for the filter, and what they cost, bytes.
+    pub fn waiting_for_filter(&self) -> (i64, i64) {
+        (self.0.filter_messages.get(), self.0.filter_bytes.get())
     }
 
     pub(crate) fn store_error(&self) {

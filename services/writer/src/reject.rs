@@ -1,6 +1,6 @@
 //! Why messages are rejected.
 
-/// Why a message is not stored and never will be. It gets no acknowledgement.
+/// Why a message is not stored, and will not be as it is. It gets no acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectReason {
     /// Its type is none that can be sent.
@@ -27,6 +27,10 @@ pub enum RejectReason {
     ConversationFull,
     /// Little room is left in the store, and it is large.
     LowSpace,
+    /// The before-send filter denied it.
+    Filtered,
+    /// The before-send filter said nothing of use, and what it says nothing of is denied.
+    Unjudged,
 }
 
 impl RejectReason {
@@ -45,6 +49,8 @@ impl RejectReason {
             Self::NotMember => "not_member",
             Self::ConversationFull => "conversation_full",
             Self::LowSpace => "low_space",
+            Self::Filtered => "filtered",
+            Self::Unjudged => "unjudged",
         }
     }
 }

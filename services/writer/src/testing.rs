@@ -80,6 +80,7 @@ impl RouteEnd {
 #[derive(Debug, Default)]
 pub struct Sink {
     results: Mutex<Vec<v1::DbResult>>,
+    held: Mutex<Vec<u64>>,
     ready: Notify,
 }
 
@@ -89,12 +90,23 @@ impl SendSink for Sink {
         all.extend(results);
         self.ready.notify_one();
     }
+
+    fn held(&self, tags: Vec<u64>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(tags);
+    }
 }
 
 impl Sink {
     /// What has come and was not taken: tags, and what was done.
     pub fn take_now(&self) -> Vec<(u64, v1::SendDone)> {
         self.taken(usize::MAX)
+    }
+
+    /// Tags of which it was told that their results come later.
+    pub fn held_now(&self) -> Vec<u64> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clone()
     }
 
     /// Waits until something has come; at most so many, in their order.

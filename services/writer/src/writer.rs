@@ -10,11 +10,13 @@
 mod commit;
 mod groups;
 mod handle;
+mod held;
 mod job;
 mod load;
 mod pace;
 mod plan;
 mod retries;
+mod screen;
 mod task;
 
 pub use handle::{

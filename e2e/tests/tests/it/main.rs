@@ -29,6 +29,7 @@ mod documents;
 mod families;
 mod faults;
 mod files;
+mod filter;
 mod followed;
 mod gate;
 mod golden;

@@ -62,6 +62,7 @@ const WRITER: &[&str] = &[
     "members",
     "publication",
     "reject",
+    "filter",
     "metrics",
     "space",
     "stored",
@@ -76,7 +77,8 @@ const ACCOUNTS: &[&str] = &["names", "profile", "accounts"];
 const ANSWERS: &[&str] = &["answered", "hourly", "striped_locks", "answers"];
 
 const DB_PROXY: &[&str] = &[
-    "calls", "metrics", "results", "log", "delivery", "sends", "announce", "admin", "attach", "follow",
+    "calls", "metrics", "results", "log", "delivery", "filter", "sends", "announce", "admin",
+    "attach", "follow",
     "dump", "server",
 ];
 

@@ -170,7 +170,7 @@ impl AdminService {
             Outcome::Refused => {
                 return Err(AdminError::Refused(
                     "the sender cannot write there: is the group or the receiver known, and the \
-                     sender a member?"
+                     sender a member? Or the before-send filter denied it"
                         .to_owned(),
                 ));
             }

@@ -62,6 +62,7 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
         admin_secret: shared.admin_secret()?,
         remember_keys: shared.remember_keys(),
         links: shared.links.clone(),
+        trust: shared.config.trust.clone(),
         process: shared.context.clone(),
     };
     let db_proxy = im_db_proxy::Server::bind(config, deps).await?;

@@ -1,9 +1,10 @@
 //! Calls to db-proxy: what waits, what is in flight, and how batches are made.
 //!
 //! Messages, queries and logins are classes with bounds of their own, so none holds up another.
-//! Messages go through a window of a few batches, so that the batches grow with the load. A message in
-//! flight on a link that is lost goes to the head of the queue again if db-proxy would recognise it as
-//! a repetition; the others are given up, since nobody can say whether they are stored.
+//! Messages go through a window of a few batches, so that the batches grow with the load; one of which
+//! db-proxy says that it waits for the filter leaves it at once. A message in flight on a link that is lost
+//! goes to the head of the queue again if db-proxy would recognise it as a repetition; the others are given
+//! up, since nobody can say whether they are stored.
 //!
 //! A call does not hold its connection: it ends with it. Queries and logins of a connection that has
 //! gone are not sent any more, or are cancelled; messages that were read are stored.
@@ -302,6 +303,10 @@ impl Calls {
         let calls = results.into_iter().filter_map(|DbResult { tag, result }| {
             let result = match result {
                 Some(Outcome::Answer(answer)) => Some(Outcome::Answer(queue.part(tag, answer)?)),
+                Some(Outcome::Held(held)) => {
+                    queue.held(&held.tags);
+                    return None;
+                }
                 other => other,
             };
             Some((queue.complete(tag)?, result))

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use im_codec::Command;
+use im_config::MsgConfig;
 use im_config::units::Span;
 use im_proto_rpc::v1::send_done::Outcome;
+use im_proto_rpc::v1::{DbResult, Held, db_call, db_result};
 use im_proto_teamtalk::message::{ImMsgData, ImMsgDataAck};
 
 use super::rig::*;
@@ -87,6 +89,44 @@ async fn what_is_not_stored_is_not_acknowledged_and_the_connection_stays() {
     assert_eq!(metrics.refusals(Refusal::Message), 2);
     assert_eq!(metrics.refusals(Refusal::Malformed), 1);
     assert_eq!(rig.db.state().sends.len(), 3);
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_the_filter_holds_up_no_other() {
+    let rig = Rig::start_with(MsgConfig {
+        send_batches_in_flight: 1,
+        ..config()
+    })
+    .await;
+    let mut ann = rig.client(7, WINDOWS).await;
+    let mut ben = rig.client(8, WINDOWS).await;
+    rig.db.state().holds = true;
+    ann.send(Command::MsgData, 1, &text(9, "to be judged"))
+        .await;
+    let tag = || {
+        let db = rig.db.state();
+        let sends = { db.held.iter() }
+            .filter(|call| matches!(call.call, Some(db_call::Call::Send(_))))
+            .map(|call| call.tag);
+        sends.last()
+    };
+    until("it is in flight", || tag().is_some()).await;
+    rig.db.state().holds = false;
+    let tags = vec![tag().unwrap()];
+    rig.db.say(vec![DbResult {
+        tag: 0,
+        result: Some(db_result::Result::Held(Held { tags })),
+    }]);
+    // There is room for one batch in flight.
+    for seq in 1..=3 {
+        ben.send(Command::MsgData, seq, &text(9, "not asked about"))
+            .await;
+        ben.expect_ack(seq).await;
+    }
+    rig.db.release();
+    ann.expect_ack(1).await;
+    ann.send(Command::MsgData, 2, &text(9, "the next")).await;
+    ann.expect_ack(2).await;
 }
 
 #[tokio::test]

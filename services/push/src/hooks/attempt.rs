@@ -10,8 +10,8 @@ use http_body_util::Full;
 use im_core::Chain;
 use im_core::time::UnixSeconds;
 
-use crate::http::{Http, Reply};
-use crate::signature::sign;
+use im_outbound::signature::sign;
+use im_outbound::{Http, Reply};
 
 /// Longest text that is kept of what a receiver said, bytes.
 const MAX_TEXT: usize = 512;

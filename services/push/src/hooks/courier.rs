@@ -17,8 +17,8 @@ use super::batch::{Batch, Most};
 use super::event::Filter;
 use super::metrics::{HookMetrics, Told};
 use super::tail::{self, Page, Tail};
-use crate::http::Http;
-use crate::signature;
+use im_outbound::Http;
+use im_outbound::signature;
 
 /// What all subscriptions share.
 pub(super) struct Shared {

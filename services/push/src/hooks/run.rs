@@ -20,7 +20,7 @@ use super::line::Line;
 use super::metrics::{Counted, HookMetrics};
 use super::tail::{self, Page};
 use super::{CALLS, again};
-use crate::trust::{self, TrustError};
+use im_outbound::trust::{self, TrustError};
 
 /// Name of the follower under which deliveries are made.
 const NAME: &str = "subscriptions";

@@ -17,9 +17,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, Provider, ProviderError, join, jwt};
-use crate::http::{Http, Reply, Version};
 use crate::notice::{Notice, aps};
-use crate::trust;
+use im_outbound::trust;
+use im_outbound::{Http, Reply, Version};
 
 /// Age at which a token is made anew: Apple takes those of at most an hour, and wants no new ones more often
 /// than every 20 minutes.

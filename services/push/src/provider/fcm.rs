@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::{Answer, Provider, ProviderError, join, jwt};
-use crate::http::{Http, HttpError, Reply, Version};
 use crate::notice::{Notice, SOUND};
-use crate::trust;
+use im_outbound::trust;
+use im_outbound::{Http, HttpError, Reply, Version};
 
 /// What a token is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";

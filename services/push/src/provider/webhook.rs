@@ -14,10 +14,10 @@ use im_core::time::UnixSeconds;
 use serde_json::json;
 
 use super::{Answer, Provider, ProviderError, read};
-use crate::http::{Http, Reply, Version};
 use crate::notice::{Notice, aps};
-use crate::signature::{keys, sign};
-use crate::trust;
+use im_outbound::signature::{keys, sign};
+use im_outbound::trust;
+use im_outbound::{Http, Reply, Version};
 
 pub(super) struct Webhook {
     http: Http,

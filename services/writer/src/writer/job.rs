@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::handle::{ChangeMembers, CreateGroup, MembersChanged, Room, WriterError};
+use crate::filter::Question;
 use crate::reject::RejectReason;
 
 /// `IM.BaseDefine.MsgType` numbers that can be sent.
@@ -44,6 +45,9 @@ pub(crate) enum GroupJob {
 pub trait SendSink: Send + Sync {
     /// Takes results of a few bytes each, in the order of their sends; never waits.
     fn push(&self, results: Vec<v1::DbResult>);
+
+    /// Learns that the results of these sends come later, since they wait for the filter; never waits.
+    fn held(&self, _tags: Vec<u64>) {}
 }
 
 /// Sends of one link in stream order; their results go to its sink together.
@@ -53,6 +57,8 @@ pub struct SendBatch {
     pub(crate) sink: Arc<dyn SendSink>,
     pub(super) arrived: Instant,
     pub(super) room: Option<Room>,
+    /// Has passed the filter.
+    pub(super) is_judged: bool,
 }
 
 impl SendBatch {
@@ -63,6 +69,18 @@ impl SendBatch {
             sink,
             arrived: Instant::now(),
             room: None,
+            is_judged: false,
+        }
+    }
+
+    /// Sends that have passed the filter.
+    pub(super) fn judged(sends: Vec<Incoming>, sink: Arc<dyn SendSink>) -> Self {
+        Self {
+            sends,
+            sink,
+            arrived: Instant::now(),
+            room: None,
+            is_judged: true,
         }
     }
 
@@ -85,9 +103,24 @@ pub struct Incoming {
     pub(crate) key: Option<SendKey>,
     pub(crate) body: Bytes,
     pub(crate) trace: Trace,
+    /// It may not be stored before the filter has judged it.
+    pub(crate) needs_verdict: bool,
 }
 
 impl Incoming {
+    /// What the filter is asked.
+    pub(super) fn question(&self) -> Question {
+        Question {
+            sender: self.sender,
+            peer: match self.receiver() {
+                Receiver::User(user) => Peer::User(user),
+                Receiver::Group(group) => Peer::Group(group),
+            },
+            msg_type: self.msg_type,
+            body: self.body.clone(),
+        }
+    }
+
     /// The other end as the sender sees it.
     pub(super) fn receiver(&self) -> Receiver {
         match self.conversation {
@@ -186,6 +219,7 @@ impl SendRules {
             key,
             body: send.data,
             trace: Trace::from_wire(send.trace),
+            needs_verdict: false,
         })
     }
 }

@@ -134,6 +134,10 @@ impl Memory {
         {
             return Decision::Repeated(kept);
         }
+        // It was taken for a repetition when it came, and is none any more.
+        if send.needs_verdict {
+            return Decision::Refused(RejectReason::Unjudged);
+        }
         let Some(msg_id) = known.last_id.checked_add(1).and_then(MsgId::from_wire) else {
             return Decision::Refused(RejectReason::ConversationFull);
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_config::WriterConfig;
+use im_config::{FilterConfig, WriterConfig};
 use im_core::{Backoff, Cache, Chain, time::UnixSeconds};
 use im_order::{CommitSeq, FenceLost, Tenure};
 use im_proto_rpc::v1;
@@ -20,6 +20,8 @@ use super::job::{GroupJob, Job, SendBatch};
 use super::pace::Pace;
 use super::plan::{Decision, Memory, Plan};
 use super::retries::{Kept, RetryWindow};
+use super::screen::Screen;
+use crate::filter::Filter;
 use crate::members::MemberCache;
 use crate::metrics::{Memories, Metrics};
 use crate::positions::Positions;
@@ -41,6 +43,8 @@ pub(crate) struct WriterParts {
     pub(crate) member_cache: MemberCache,
     pub(crate) metrics: Metrics,
     pub(crate) config: WriterConfig,
+    /// What judges messages before they are stored, and its bounds.
+    pub(crate) filter: Option<(Arc<dyn Filter>, FilterConfig)>,
 }
 
 /// The state of the writer's task.
@@ -56,6 +60,8 @@ pub(crate) struct Writer {
     jobs: mpsc::UnboundedReceiver<Job>,
     /// Messages that wait.
     queue_fill: QueueFill,
+    /// What waits for the filter; nothing where there is none.
+    screen: Option<Screen>,
     /// Taken from the queue, but for later.
     carried: Option<Job>,
     pub(super) pace: Pace,
@@ -91,7 +97,9 @@ impl Writer {
             member_cache,
             metrics,
             config,
+            filter,
         } = parts;
+        let screen = filter.map(|(filter, config)| Screen::new(filter, &config, metrics.clone()));
         let (sender, jobs) = mpsc::unbounded_channel();
         let (handle, fill) =
             WriterHandle::new(sender, config.queue_messages, config.queue_size.as_u32());
@@ -119,6 +127,7 @@ impl Writer {
             metrics,
             jobs,
             queue_fill: Box::new(fill),
+            screen,
             carried: None,
             pace,
             end_known: false,
@@ -153,7 +162,9 @@ impl Writer {
                     self.pace().await;
                     let batches = self.gather(batch);
                     self.metrics.queue((self.queue_fill)());
-                    self.store_all(batches, stop).await?;
+                    if !batches.is_empty() {
+                        self.store_all(batches, stop).await?;
+                    }
                 }
                 Job::Group { job, reply, _room } => {
                     let result = self.change_group(*job).await;
@@ -194,17 +205,36 @@ impl Writer {
         if let Some(job) = self.carried.take() {
             return Some(job);
         }
-        if self.stopping.is_none() {
+        while self.stopping.is_none() {
+            if let Some(batch) = self.released() {
+                return Some(Job::Sends(batch));
+            }
+            let screen = &mut self.screen;
+            let judged = async move {
+                match screen {
+                    Some(screen) => screen.judged().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
                     self.stopping = Some(Instant::now());
                     self.jobs.close();
                 }
+                () = judged => {}
                 job = self.jobs.recv() => return job,
             }
         }
-        self.jobs.recv().await
+        // Whatever has been judged is stored; for verdicts that are out nobody waits any more.
+        match self.released() {
+            Some(batch) => Some(Job::Sends(batch)),
+            None => self.jobs.recv().await,
+        }
+    }
+
+    fn released(&mut self) -> Option<SendBatch> {
+        self.screen.as_mut()?.released()
     }
 
     /// Waits until commits may start again: when they are busy, a pause lets the next one gather
@@ -215,15 +245,22 @@ impl Writer {
         }
     }
 
-    /// The batch and whatever sends are queued behind it, up to the bound or a group change.
+    /// The batch and whatever sends are queued behind it, up to the bound or a group change, without those
+    /// that wait for the filter.
     fn gather(&mut self, first: SendBatch) -> Vec<SendBatch> {
         let mut messages = first.sends.len();
-        let mut batches = vec![first];
+        let mut batches = Vec::new();
+        self.add(first, &mut batches);
         while messages < self.config.batch_messages {
-            match self.jobs.try_recv() {
+            // What was judged goes before what has come since.
+            let next = match self.released() {
+                Some(batch) => Ok(Job::Sends(batch)),
+                None => self.jobs.try_recv(),
+            };
+            match next {
                 Ok(Job::Sends(batch)) => {
                     messages += batch.sends.len();
-                    batches.push(batch);
+                    self.add(batch, &mut batches);
                 }
                 Ok(other) => {
                     self.carried = Some(other);
@@ -232,7 +269,20 @@ impl Writer {
                 Err(_) => break,
             }
         }
+        if let Some(screen) = &mut self.screen {
+            screen.ask();
+        }
         batches
+    }
+
+    fn add(&mut self, mut batch: SendBatch, batches: &mut Vec<SendBatch>) {
+        if let Some(screen) = &mut self.screen {
+            screen.take(&mut batch, &self.memory.retries);
+            if batch.sends.is_empty() {
+                return;
+            }
+        }
+        batches.push(batch);
     }
 
     /// Stores batches in order, as often as it takes; those whose time is over are given up.
@@ -417,7 +467,7 @@ fn done(decision: Decision) -> v1::SendDone {
     done
 }
 
-fn result(tag: u64, done: v1::SendDone) -> v1::DbResult {
+pub(super) fn result(tag: u64, done: v1::SendDone) -> v1::DbResult {
     v1::DbResult {
         tag,
         result: Some(v1::db_result::Result::Send(done)),

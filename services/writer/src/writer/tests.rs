@@ -1,5 +1,6 @@
 mod faulty;
 mod fenced;
+mod filtered;
 mod groups;
 mod order;
 mod outage;

@@ -12,6 +12,9 @@ use crate::ids::NumberMap;
 /// calls. Much less than it lets wait.
 const TELL_TAKEN: u64 = 64 << 10;
 
+/// Number of no batch: of a message that has left the window.
+const NO_BATCH: u64 = 0;
+
 /// Classes of calls other than messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -229,18 +232,31 @@ impl Queue {
         None
     }
 
+    /// The results of these messages come later: no other one waits for them.
+    pub(super) fn held(&mut self, tags: &[u64]) {
+        for tag in tags {
+            if let Some(InFlight::Send { batch, .. }) = self.in_flight.get_mut(tag) {
+                let batch = std::mem::replace(batch, NO_BATCH);
+                self.leave_window(batch);
+            }
+        }
+    }
+
+    /// A message of a batch is answered, or is not waited for.
+    fn leave_window(&mut self, batch: u64) {
+        if let Some(entry) = self.window.iter_mut().find(|(number, _)| *number == batch) {
+            entry.1 -= 1;
+            if entry.1 == 0 {
+                self.window.retain(|(_, left)| *left != 0);
+            }
+        }
+    }
+
     /// Takes the call that a result belongs to.
     pub(super) fn complete(&mut self, tag: u64) -> Option<InFlight> {
         let done = self.in_flight.remove(&tag)?;
         match &done {
-            InFlight::Send { batch, .. } => {
-                if let Some(entry) = self.window.iter_mut().find(|(number, _)| number == batch) {
-                    entry.1 -= 1;
-                    if entry.1 == 0 {
-                        self.window.retain(|(_, left)| *left != 0);
-                    }
-                }
-            }
+            InFlight::Send { batch, .. } => self.leave_window(*batch),
             InFlight::Other(caller) => {
                 self.lane_of(caller).in_flight -= 1;
                 if let Some(conn) = caller.conn() {

@@ -194,6 +194,7 @@ fn incoming(sender: u32, to_group: bool, to: u32, key: Option<(u8, bool)>) -> Op
         key,
         body: Bytes::from_static(b"x"),
         trace: Trace::NONE,
+        needs_verdict: false,
     })
 }
 

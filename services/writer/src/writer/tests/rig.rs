@@ -13,6 +13,7 @@ use im_store::testing::TempStore;
 
 use super::faulty::{Faults, Faulty};
 use crate::assembly::{Context, Core};
+use crate::filter::Filter;
 use crate::metrics::Metrics;
 use crate::testing::{RouteEnd, Sink, people, route};
 use crate::writer::{SendBatch, SendRules};
@@ -63,13 +64,30 @@ impl Ground {
     }
 
     pub(super) async fn start_with(&self, writer: WriterConfig) -> Rig {
-        let rules = SendRules::from(&writer);
         let config = DbProxyConfig {
             writer,
             ..DbProxyConfig::default()
         };
+        self.start_as(config, None).await
+    }
+
+    /// With a filter that judges messages.
+    pub(super) async fn start_filtered(&self, filter: impl Filter) -> Rig {
+        self.start_as(DbProxyConfig::default(), Some(Arc::new(filter)))
+            .await
+    }
+
+    /// The same, where so many messages may wait for it.
+    pub(super) async fn start_bounded(&self, filter: impl Filter, messages: usize) -> Rig {
+        let mut config = DbProxyConfig::default();
+        config.filter.waiting_messages = messages;
+        self.start_as(config, Some(Arc::new(filter))).await
+    }
+
+    async fn start_as(&self, config: DbProxyConfig, filter: Option<Arc<dyn Filter>>) -> Rig {
+        let rules = SendRules::from(&config.writer);
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let core = Core::start(Arc::new(config), store, Metrics::default());
+        let core = Core::start_with(Arc::new(config), store, Metrics::default(), filter);
         let route = route(&core.context.publisher).await;
         Rig {
             core,

@@ -1,4 +1,4 @@
-//! Leaves a provider alone that does not answer.
+//! Leaves a server alone that does not answer.
 //!
 //! Pure: time is given.
 
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Whether a provider is asked: always, until it has failed so many times in a row; then one notice after a
+/// Whether a server is asked: always, until it has failed so many times in a row; then one request after a
 /// pause tells whether it is back.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub struct Gate {
     most: u32,
     pause: Duration,
     failed: u32,
@@ -18,7 +18,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) const fn new(most: u32, pause: Duration) -> Self {
+    /// Shuts after so many failures in a row, for so long at a time.
+    pub const fn new(most: u32, pause: Duration) -> Self {
         Self {
             most,
             pause,
@@ -27,8 +28,11 @@ impl Gate {
         }
     }
 
-    /// Whether a notice may go now; otherwise how long it waits at least.
-    pub(crate) fn enter(&mut self, now: Instant) -> Result<(), Duration> {
+    /// Whether a request may go now.
+    ///
+    /// # Errors
+    /// It may not; how long it waits at least.
+    pub fn enter(&mut self, now: Instant) -> Result<(), Duration> {
         match self.until {
             None => Ok(()),
             Some(until) if now < until => Err(until - now),
@@ -39,14 +43,14 @@ impl Gate {
         }
     }
 
-    /// The provider has answered, whatever it said.
-    pub(crate) const fn answered(&mut self) {
+    /// The server has answered, whatever it said.
+    pub const fn answered(&mut self) {
         self.failed = 0;
         self.until = None;
     }
 
     /// It has not, or wants to be left alone. Returns whether the gate shuts with this.
-    pub(crate) fn failed(&mut self, now: Instant) -> bool {
+    pub fn failed(&mut self, now: Instant) -> bool {
         self.failed = self.failed.saturating_add(1);
         if self.failed < self.most {
             return false;
@@ -56,7 +60,8 @@ impl Gate {
         was_open
     }
 
-    pub(crate) const fn is_shut(&self) -> bool {
+    /// Whether the server is left alone.
+    pub const fn is_shut(&self) -> bool {
         self.until.is_some()
     }
 }
@@ -66,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provider_that_fails_in_a_row_is_left_alone_and_then_tried_once() {
+    fn a_server_that_fails_in_a_row_is_left_alone_and_then_tried_once() {
         let pause = Duration::from_secs(5);
         let mut gate = Gate::new(3, pause);
         let start = Instant::now();

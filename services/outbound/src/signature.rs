@@ -1,6 +1,7 @@
 //! Signatures of requests, as Standard Webhooks has them.
 
 use aws_lc_rs::hmac;
+pub use aws_lc_rs::hmac::Key;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use im_core::time::UnixSeconds;
@@ -12,8 +13,9 @@ const MAX_SECRETS: usize = 2;
 /// Before a secret that is written in base64.
 const ENCODED: &str = "whsec_";
 
-/// The secrets of a text, one a line; `None` for none, too many or short ones.
-pub(crate) fn keys(text: &str) -> Option<Vec<hmac::Key>> {
+/// The secrets of a text, one a line, at most two, of 16 bytes or more each (`whsec_` and base64, or as they stand);
+/// `None` for none, too many or short ones.
+pub fn keys(text: &str) -> Option<Vec<Key>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let secrets: Option<Vec<Vec<u8>>> = lines
         .map(|line| match line.strip_prefix(ENCODED) {
@@ -26,12 +28,12 @@ pub(crate) fn keys(text: &str) -> Option<Vec<hmac::Key>> {
     if secrets.is_empty() || secrets.len() > MAX_SECRETS || !fit {
         return None;
     }
-    let key = |secret: &Vec<u8>| hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let key = |secret: &Vec<u8>| Key::new(hmac::HMAC_SHA256, secret);
     Some(secrets.iter().map(key).collect())
 }
 
 /// One signature for each secret, the first line's first.
-pub(crate) fn sign(keys: &[hmac::Key], id: &str, now: UnixSeconds, body: &str) -> String {
+pub fn sign(keys: &[Key], id: &str, now: UnixSeconds, body: &str) -> String {
     let signed = format!("{id}.{}.{body}", now.get());
     let signatures = keys.iter().map(|key| {
         let tag = hmac::sign(key, signed.as_bytes());

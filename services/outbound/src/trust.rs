@@ -38,7 +38,7 @@ pub enum TrustError {
 ///
 /// # Errors
 /// The file cannot be read, or holds no certificate.
-pub(crate) fn client(trust: &TrustConfig) -> Result<ClientConfig, TrustError> {
+pub fn client(trust: &TrustConfig) -> Result<ClientConfig, TrustError> {
     Ok(builder(trust)?.with_no_client_auth())
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn client(trust: &TrustConfig) -> Result<ClientConfig, TrustError> {
 ///
 /// # Errors
 /// A file cannot be read, or what it holds is of no use.
-pub(crate) fn client_with(
+pub fn client_with(
     trust: &TrustConfig,
     certificate: &Path,
     key: &Path,

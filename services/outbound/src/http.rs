@@ -1,4 +1,4 @@
-//! Requests to providers.
+//! Requests to servers outside.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use http::header::RETRY_AFTER;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -29,7 +29,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     /// HTTP/1.1, or HTTP/2 where the server offers it.
     Any,
     /// HTTP/2 and nothing else: one connection for all requests.
@@ -37,7 +37,7 @@ pub(crate) enum Version {
 }
 
 /// A client with a pool of connections.
-pub(crate) struct Http {
+pub struct Http {
     client: legacy::Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
     reach: Option<HookReach>,
     max_answer: usize,
@@ -50,7 +50,7 @@ struct Resolver(Option<HookReach>);
 /// The addresses of a name are not among those that requests may go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("go to an address inside: its network is not named in trust.hook_networks")]
-pub(crate) struct NotAdmitted;
+pub struct NotAdmitted;
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -89,33 +89,51 @@ fn admitted(found: Vec<SocketAddr>, reach: Option<&HookReach>) -> io::Result<Vec
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
+pub struct Reply {
+    /// What it says first.
+    pub status: StatusCode,
     /// How long to wait before the next request.
-    pub(crate) retry_after: Option<Duration>,
-    pub(crate) body: Bytes,
+    pub retry_after: Option<Duration>,
+    /// What it says then, within the bound of its client.
+    pub body: Bytes,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HttpError {
-    #[error("reach the provider")]
+#[non_exhaustive]
+pub enum HttpError {
+    /// No connection is made, or it ends before the head of an answer.
+    #[error("reach the server")]
     Reach(#[from] legacy::Error),
+    /// The answer ends before its end, or is longer than the client reads.
     #[error("read its answer")]
     Body(#[source] BoxError),
+    /// Requests may not go to this address.
     #[error(transparent)]
     NotAdmitted(NotAdmitted),
 }
 
+impl HttpError {
+    /// Whether no connection was made at all.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Reach(error) if error.is_connect())
+    }
+
+    /// Whether the answer is longer than the client reads.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Body(error) if error.is::<LengthLimitError>())
+    }
+}
+
 impl Http {
-    /// A client that goes wherever the configuration sends it.
-    pub(crate) fn new(tls: ClientConfig, version: Version, max_answer: usize) -> Self {
+    /// A client that goes wherever the configuration sends it, and reads so many bytes of an answer.
+    pub fn new(tls: ClientConfig, version: Version, max_answer: usize) -> Self {
         Self::with(tls, version, max_answer, None)
     }
 
     /// A client of URLs that somebody outside has chosen: it goes to these addresses only. A name is judged by
     /// the addresses to which connections are made, each time anew.
-    pub(crate) fn within(tls: ClientConfig, max_answer: usize, reach: HookReach) -> Self {
+    pub fn within(tls: ClientConfig, max_answer: usize, reach: HookReach) -> Self {
         Self::with(tls, Version::Any, max_answer, Some(reach))
     }
 
@@ -151,7 +169,7 @@ impl Http {
     ///
     /// # Errors
     /// There is no answer, or it is too long.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, HttpError> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Reply, HttpError> {
         let (mut reply, body) = self.ask(request).await?;
         reply.body = body.map_err(HttpError::Body)?;
         Ok(reply)
@@ -161,10 +179,7 @@ impl Http {
     ///
     /// # Errors
     /// There is no answer, or requests may not go there.
-    pub(crate) async fn send_for_status(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Reply, HttpError> {
+    pub async fn send_for_status(&self, request: Request<Full<Bytes>>) -> Result<Reply, HttpError> {
         let (mut reply, body) = self.ask(request).await?;
         reply.body = body.unwrap_or_default();
         Ok(reply)
