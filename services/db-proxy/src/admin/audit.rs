@@ -5,11 +5,11 @@ use im_proto_rpc::v1::{
     CreateAnnouncementRequest, CreateDepartmentRequest, CreateGroupRequest,
     CreateIncomingHookRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
     KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, OperateServerRequest,
-    PostIncomingHookRequest, RemoveDepartmentRequest, RemoveGroupRequest, RemoveIncomingHookRequest,
-    RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest,
-    RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest,
-    SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest,
-    UpdateUserRequest,
+    PostIncomingHookRequest, RemoveDepartmentRequest, RemoveGroupRequest,
+    RemoveIncomingHookRequest, RemoveSubscriptionRequest, RemoveUserRequest,
+    RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest, RevokeTokenRequest,
+    RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
+    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
