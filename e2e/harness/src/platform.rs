@@ -88,8 +88,12 @@ impl Platform {
     }
 
     /// One process per role instance: `login1`…, `msg1`…, `route1`…, `db`.
-    pub async fn separate(shape: Shape, options: Options) -> anyhow::Result<Self> {
+    pub async fn separate(shape: Shape, mut options: Options) -> anyhow::Result<Self> {
         let mut platform = Self::empty("db")?;
+        if options.reports {
+            let api = SocketAddr::from((platform.address_of("api"), ports::MONITOR));
+            options.set.push(format!("peers.http_api=[\"api={api}\"]"));
+        }
         platform.write_secret()?;
         let names = |role: &str, count: usize| -> Vec<String> {
             (1..=count).map(|n| format!("{role}{n}")).collect()

@@ -57,6 +57,8 @@ pub struct PeersConfig {
     pub db_proxy: Vec<String>,
     /// Ports (8601) of file servers; none where files are not transferred.
     pub file: Vec<String>,
+    /// Monitor ports (8410) of http-api servers, to which every role reports; none where nobody asks.
+    pub http_api: Vec<String>,
 }
 
 impl PeersConfig {
@@ -67,12 +69,14 @@ impl PeersConfig {
             route,
             db_proxy,
             file,
+            http_api,
         } = self;
         let lists = [
             ("login", login),
             ("route", route),
             ("db_proxy", db_proxy),
             ("file", file),
+            ("http_api", http_api),
         ];
         let mut lists = lists.into_iter();
         lists
@@ -88,11 +92,13 @@ impl Check for PeersConfig {
             route,
             db_proxy,
             file,
+            http_api,
         } = self;
         checker.peers("login", login);
         checker.peers("route", route);
         checker.peers("db_proxy", db_proxy);
         checker.peers("file", file);
+        checker.peers("http_api", http_api);
     }
 }
 

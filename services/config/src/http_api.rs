@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{ByteSize, Span};
-use crate::{Check, Checker, Networks, Rate};
+use crate::{Check, Checker, MonitorConfig, Networks, Rate};
 
 /// The HTTP API for back offices and administrators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,11 @@ pub struct HttpApiConfig {
     pub enabled: bool,
     /// Where callers connect; port 0 lets the kernel choose.
     pub listen: String,
+    /// Where other servers report, over gRPC with the installation's secret: without `secret_file` nobody
+    /// can, and in all-in-one nobody needs to. Empty = nowhere.
+    pub monitor_listen: String,
+    /// What is known of the other servers.
+    pub monitor: MonitorConfig,
     /// Administrators' port of db-proxy, `host:port`; not used by all-in-one, which knows its own.
     pub db_proxy: String,
     /// File with the administrators' secret, which db-proxy asks for; not used by all-in-one.
@@ -112,6 +117,8 @@ impl Default for HttpApiConfig {
         Self {
             enabled: true,
             listen: "0.0.0.0:8400".to_owned(),
+            monitor_listen: "0.0.0.0:8410".to_owned(),
+            monitor: MonitorConfig::default(),
             db_proxy: "127.0.0.1:10601".to_owned(),
             admin_secret_file: None,
             certificate_file: None,
@@ -190,6 +197,8 @@ impl Check for HttpApiConfig {
         let Self {
             enabled: _,
             listen,
+            monitor_listen,
+            monitor,
             db_proxy,
             admin_secret_file: _,
             certificate_file,
@@ -221,6 +230,10 @@ impl Check for HttpApiConfig {
             stop_grace,
         } = self;
         checker.listen("listen", listen);
+        if !monitor_listen.is_empty() {
+            checker.listen("monitor_listen", monitor_listen);
+        }
+        checker.table("monitor", monitor);
         checker.listen("db_proxy", db_proxy);
         checker.require(
             "key_file",

@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(port(&config.file.client_listen), 8600);
         assert_eq!(port(&config.file.listen), 8601);
         assert_eq!(port(&config.http_api.listen), 8400);
+        assert_eq!(port(&config.http_api.monitor_listen), 8410);
         assert_eq!(
             config.db_proxy.admin_listen, "127.0.0.1:10601",
             "ours alone"
@@ -238,7 +239,9 @@ mod tests {
     fn every_role_that_is_dialed_has_a_list_of_peers_and_no_other() {
         let peers = PeersConfig::default();
         for role in im_role::TABLE.roles {
-            let is_dialed = im_role::TABLE.served_by(*role).next().is_some();
+            // Every role may report to http-api, which no table says.
+            let is_dialed = im_role::TABLE.served_by(*role).next().is_some()
+                || *role == im_role::links::MONITOR_REPORT.to;
             assert_eq!(peers.of(role.section).is_some(), is_dialed, "{role}");
         }
     }

@@ -29,6 +29,7 @@ mod people;
 mod profile;
 mod records;
 mod rows;
+mod servers;
 mod service;
 mod sessions;
 mod tokens;

@@ -27,6 +27,9 @@ use crate::{v1, verb};
 /// Header that makes a change count once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// Time for db-proxy to say whether a token is still good.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Longest key, bytes.
 const MAX_KEY: usize = 128;
 
@@ -58,6 +61,29 @@ impl Caller {
     /// Another call for the same request: one that only asks, or one that may be repeated as it is.
     pub(crate) fn plain_call<T>(&self, message: T) -> tonic::Request<T> {
         self.asker.call(message, None)
+    }
+
+    /// Names what is asked for, at a server that keeps no keys by whom they are: the same under the same
+    /// idempotency key, and new without one.
+    pub(crate) fn order(&self) -> String {
+        let key = self.key.as_deref().unwrap_or(&self.asker.request_id);
+        let mut hash = blake3::Hasher::new();
+        hash.update(self.asker.credential.as_bytes());
+        hash.update(&[0]);
+        hash.update(key.as_bytes());
+        hash.finalize().to_hex().to_string()
+    }
+
+    /// Whether the token is still good, for an answer that goes on. While db-proxy does not answer, it is taken
+    /// for what it was.
+    pub(crate) async fn is_still_good(&self, api: &Api) -> bool {
+        let id = self.grant.token.id;
+        let looked = api.tokens.look_up(&api.admin, &self.asker, id);
+        match timeout(LOOK_TIMEOUT, looked).await {
+            Ok(Ok(grant)) => grant.end(seconds()).is_none(),
+            Ok(Err(problem)) if problem.kind == Kind::TokenInvalid => false,
+            _ => self.grant.end(seconds()).is_none(),
+        }
     }
 
     /// Why db-proxy refused it.

@@ -13,7 +13,7 @@ use crate::{v1, verb};
 #[openapi(
     info(
         title = "imcluster",
-        description = "People, departments, groups, messages, sessions, subscriptions, tokens and the audit log of an \
+        description = "People, departments, groups, messages, sessions, servers, subscriptions, tokens and the audit log of an \
                        imcluster installation.\n\nEvery answer has the number of its request in `X-Request-Id`; the logs \
                        and the audit log have it too. Refusals are problem details (RFC 9457) with a stable \
                        `type`. Lists come in pages: `next` of an answer is the `cursor` of the request for what \
@@ -28,6 +28,7 @@ use crate::{v1, verb};
         (name = "messages", description = "Messages of people and groups."),
         (name = "sessions", description = "Logged-in terminals."),
         (name = "hooks", description = "Receivers that are told of what is stored, and followers of the log."),
+        (name = "servers", description = "Servers of this installation, and what happens at them."),
         (name = "tokens", description = "Tokens of this API."),
         (name = "audit", description = "Who has changed what."),
         (name = "self", description = "This API.")

@@ -3,7 +3,7 @@
 //! Two interfaces on one port: the two calls of the original server, and an API of our own under `/api/v1`
 //! with tokens, described by an OpenAPI document that is made from the code. It keeps nothing: every call
 //! becomes one of db-proxy's administration service, which judges it, carries it out and writes it down with
-//! who asked. Nothing depends on this role.
+//! who asked, or a question to one of the servers that report here (`monitor`). Nothing depends on this role.
 //!
 //! *Invariants*
 //! - Whoever shows no token that is good here and now changes nothing and learns nothing, aside from the
@@ -16,10 +16,12 @@
 #![allow(clippy::needless_for_each, reason = "code that utoipa's macros make")]
 
 mod caller;
+mod cursor;
 mod db_proxy;
 mod document;
 mod extract;
 mod metrics;
+mod monitor;
 mod origin;
 mod original;
 mod problem;
@@ -33,4 +35,5 @@ mod verb;
 
 pub use document::document;
 pub use metrics::Metrics;
-pub use server::{Deps, Server, ServerError};
+pub use monitor::Monitor;
+pub use server::{Bound, Deps, Server, ServerError};

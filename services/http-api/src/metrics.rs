@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(Group, Class, Limited);
+im_core::label_values!(Group, Class, Limited, Cut);
 
 /// What a request was for, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,30 @@ pub(crate) enum Limited {
     Time,
     /// The size of its body.
     Body,
+    /// Subscribers of events, or questions to a server.
+    Monitor,
+}
+
+/// Why a server that reports has lost its link, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cut {
+    /// It has not reported in time.
+    Silent,
+    /// It does not take its questions.
+    Slow,
+    /// It has said more than it may.
+    Flood,
+    /// It has said what is none of its.
+    Malformed,
+    /// Its server has a later link.
+    Outdated,
+    /// So many servers report.
+    TooMany,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutLabel {
+    reason: Cut,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +106,10 @@ pub struct Metrics {
     pub(crate) counted_callers: Gauge,
     pub(crate) lost_notes: Counter,
     pub(crate) certificate_failing: Gauge,
+    pub(crate) monitored_servers: Gauge,
+    pub(crate) subscribers: Gauge,
+    pub(crate) left_out_events: Counter,
+    cut: Family<CutLabel, Counter>,
     pub(crate) meter: Meter,
 }
 
@@ -96,6 +124,10 @@ impl Default for Metrics {
             counted_callers: Gauge::default(),
             lost_notes: Counter::default(),
             certificate_failing: Gauge::default(),
+            monitored_servers: Gauge::default(),
+            subscribers: Gauge::default(),
+            left_out_events: Counter::default(),
+            cut: Family::default(),
             meter: Meter::default(),
         }
     }
@@ -114,6 +146,10 @@ impl Metrics {
             counted_callers,
             lost_notes,
             certificate_failing,
+            monitored_servers,
+            subscribers,
+            left_out_events,
+            cut,
             meter,
         } = &this;
         registry.register("im_http_api_answers", "Answers to callers", answers.clone());
@@ -153,6 +189,26 @@ impl Metrics {
             certificate_failing.clone(),
         );
         registry.register(
+            "im_http_api_monitored_servers",
+            "Servers that report",
+            monitored_servers.clone(),
+        );
+        registry.register(
+            "im_http_api_subscribers",
+            "Subscribers of events",
+            subscribers.clone(),
+        );
+        registry.register(
+            "im_http_api_left_out_events",
+            "Events that subscribers missed because they were behind",
+            left_out_events.clone(),
+        );
+        registry.register(
+            "im_http_api_cut_reporters",
+            "Servers that lost the link on which they report",
+            cut.clone(),
+        );
+        registry.register(
             "im_http_api_closed_clients",
             "Clients closed without an answer, or before they had all of it",
             meter.closed.clone(),
@@ -188,5 +244,14 @@ impl Metrics {
 
     pub(crate) fn limit(&self, bound: Limited) {
         self.limited.get_or_create(&LimitedLabel { bound }).inc();
+    }
+
+    pub(crate) fn cut(&self, reason: Cut) {
+        self.cut.get_or_create(&CutLabel { reason }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cuts(&self, reason: Cut) -> u64 {
+        self.cut.get_or_create(&CutLabel { reason }).get()
     }
 }

@@ -8,7 +8,8 @@ use im_config::{HookReach, HttpApiConfig, Networks, NotANetwork};
 use im_core::places;
 use im_http::{Quota, Stops, Tls, TlsError, TlsFiles, accept};
 use im_proto_rpc::v1::LookUpTokenRequest;
-use im_rpc::Secret;
+use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
+use im_rpc::{Guard, MonitorReport, Secret};
 use im_runtime::listen::{self, ListenError};
 use im_runtime::{Context, Throttle};
 use tokio::net::TcpListener;
@@ -18,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::cursor::Cursors;
 use crate::db_proxy::{self, Admin};
 use crate::document::Scopes;
 use crate::metrics::Metrics;
+use crate::monitor::Monitor;
 use crate::original::Original;
 use crate::refusals::{self, Note, Notes};
 use crate::service::{Api, Service};
@@ -61,7 +64,22 @@ pub struct Deps {
     pub secret: Secret,
     /// Where subscriptions may send.
     pub reach: HookReach,
+    /// Admits servers that report to a port of their own. `None` opens none: they are in the same process, or
+    /// nobody could show the installation's secret.
+    pub guard: Option<Guard>,
 }
+
+/// Addresses of a bound server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Port of callers.
+    pub http: SocketAddr,
+    /// Port of servers that report; `None` without one.
+    pub monitor: Option<SocketAddr>,
+}
+
+/// Time for links of servers that report to end at a stop.
+const STOP_LINKS: Duration = Duration::from_secs(1);
 
 /// Why an http-api server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +88,9 @@ pub enum ServerError {
     /// The port cannot be bound.
     #[error("open the port of the http-api server")]
     Listen(#[from] ListenError),
+    /// The port of servers that report cannot be served.
+    #[error("serve the monitor port of the http-api server")]
+    Monitor(#[from] ServeError),
     /// The files of the certificate cannot be used.
     #[error("use the certificate of http_api.certificate_file and http_api.key_file")]
     Tls(#[from] TlsError),
@@ -93,6 +114,7 @@ pub struct Server {
     listener: TcpListener,
     local: SocketAddr,
     service: Arc<Service>,
+    monitor: Option<BoundGrpc>,
     tls: Option<Tls>,
     notes: mpsc::Receiver<Note>,
     context: Context,
@@ -109,6 +131,7 @@ impl Server {
             db_proxy,
             secret,
             reach,
+            guard,
         } = deps;
         let tls = match (&config.certificate_file, &config.key_file) {
             (Some(certificate), Some(key)) => {
@@ -132,6 +155,16 @@ impl Server {
             source,
         })?;
         let metrics = context.metrics.register(Metrics::register);
+        let monitor = Monitor::new(&config.monitor, metrics.clone());
+        let reports = match guard.filter(|_| !config.monitor_listen.is_empty()) {
+            Some(guard) => {
+                let listener = listen::tcp(&config.monitor_listen, listen::LINKS).await?;
+                let grpc = GrpcServer::new(&config.monitor.link(), guard)
+                    .link::<MonitorReport>(Arc::new(monitor.clone()));
+                Some(grpc.on(listener)?)
+            }
+            None => None,
+        };
         let (left, notes) = Notes::new(metrics.clone());
         let (routes, document) = v1::router();
         let (of_token, of_address) = (config.token_rate, config.address_rate);
@@ -160,6 +193,8 @@ impl Server {
             original: Original::new(&config.original)?,
             proxies: Networks::parse(&config.trusted_proxies)?,
             notes: left,
+            monitor,
+            cursors: Cursors::new(&secret),
             metrics,
             refusals: Throttle::default(),
             config,
@@ -173,6 +208,8 @@ impl Server {
                 "remembered_tokens": shown.tokens.len(),
                 "counted_tokens": shown.token_rate.keys(),
                 "counted_addresses": shown.address_rate.keys(),
+                "monitored_servers": shown.monitor.len(),
+                "subscribers": shown.metrics.subscribers.get(),
                 "counted_hooks": shown.hook_rate.keys(),
             })
         });
@@ -181,15 +218,24 @@ impl Server {
             listener,
             local,
             service: Arc::new(Service { api, router }),
+            monitor: reports,
             tls,
             notes,
             context,
         })
     }
 
-    /// The bound address.
-    pub const fn bound(&self) -> SocketAddr {
-        self.local
+    /// The bound addresses.
+    pub fn bound(&self) -> Bound {
+        Bound {
+            http: self.local,
+            monitor: self.monitor.as_ref().map(BoundGrpc::local_addr),
+        }
+    }
+
+    /// The way in for servers of the same process that report.
+    pub fn monitor(&self) -> Arc<Monitor> {
+        Arc::new(self.service.api.monitor.clone())
     }
 
     /// What this server counts.
@@ -200,18 +246,20 @@ impl Server {
     /// Serves until `stop` fires; requests that are open then have a while.
     ///
     /// # Errors
-    /// None that comes after the start.
+    /// The port of servers that report fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let Self {
             listener,
             local,
             service,
+            monitor,
             tls,
             notes,
             context,
         } = self;
         let api = Arc::clone(&service.api);
-        info!(listen = %local, https = tls.is_some(), "http-api serves");
+        let reports = monitor.as_ref().map(BoundGrpc::local_addr);
+        info!(listen = %local, https = tls.is_some(), monitor = ?reports, "http-api serves");
         let tasks = TaskTracker::new();
         let stops = Stops {
             drain: stop.child_token(),
@@ -240,15 +288,40 @@ impl Server {
         tasks.spawn(look(Arc::clone(&api), context, stops.drain.clone()));
         let (admin, metrics) = (api.admin.clone(), api.metrics.clone());
         tasks.spawn(refusals::tell(notes, admin, metrics, stops.drain.clone()));
-        stop.cancelled().await;
+        let served = match monitor {
+            Some(port) => {
+                let served = port.run(stop.clone(), STOP_LINKS);
+                let ended = async {
+                    stop.cancelled().await;
+                    api.monitor.stop().cancel();
+                };
+                let (served, ()) = tokio::join!(or_stop(served, &stop), ended);
+                served
+            }
+            None => {
+                stop.cancelled().await;
+                api.monitor.stop().cancel();
+                Ok(())
+            }
+        };
         tasks.close();
         let grace = api.config.stop_grace.duration();
         if timeout(grace, tasks.wait()).await.is_err() {
             stops.end.cancel();
             tasks.wait().await;
         }
-        Ok(())
+        Ok(served?)
     }
+}
+
+/// Serves a port; when it fails, everything else stops too.
+async fn or_stop(
+    port: impl Future<Output = Result<(), ServeError>>,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
+    let served = port.await;
+    stop.cancel();
+    served
 }
 
 /// Says whether db-proxy answers, and keeps gauges in step.

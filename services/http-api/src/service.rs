@@ -21,9 +21,11 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use crate::caller::{Key, admit_address};
+use crate::cursor::Cursors;
 use crate::db_proxy::{Admin, Announcements, Devices, Hooks, IncomingHooks};
 use crate::document::Scopes;
 use crate::metrics::{Class, Group, Metrics};
+use crate::monitor::Monitor;
 use crate::origin::Origin;
 use crate::original::{self, Original};
 use crate::problem::{Kind, Problem, REQUEST_ID, Unnumbered};
@@ -57,6 +59,8 @@ pub(crate) struct Api {
     pub(crate) original: Original,
     pub(crate) proxies: Networks,
     pub(crate) notes: Notes,
+    pub(crate) monitor: Monitor,
+    pub(crate) cursors: Cursors,
     pub(crate) metrics: Metrics,
     /// Keeps refusals from filling the log.
     pub(crate) refusals: Throttle,

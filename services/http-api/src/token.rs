@@ -69,17 +69,25 @@ impl Grant {
         if !bool::from(hash.as_bytes().as_slice().ct_eq(&self.hash)) {
             return Err(Problem::new(Kind::TokenInvalid, ""));
         }
-        if self.token.revoked != 0 {
-            return Err(Problem::new(Kind::TokenRevoked, ""));
-        }
-        if u64::from(self.token.expires) <= now {
-            return Err(Problem::new(Kind::TokenExpired, ""));
+        if let Some(kind) = self.end(now) {
+            return Err(Problem::new(kind, ""));
         }
         if !self.addresses.is_empty() && !self.addresses.contains(from) {
             let detail = format!("this is {from}");
             return Err(Problem::new(Kind::AddressNotAllowed, detail));
         }
         Ok(())
+    }
+
+    /// Why nobody may use it any more at this time (unix seconds), if so.
+    pub(crate) fn end(&self, now: u64) -> Option<Kind> {
+        if self.token.revoked != 0 {
+            Some(Kind::TokenRevoked)
+        } else if u64::from(self.token.expires) <= now {
+            Some(Kind::TokenExpired)
+        } else {
+            None
+        }
     }
 
     /// Whether it allows this.

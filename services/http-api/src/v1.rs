@@ -6,6 +6,7 @@ mod audit;
 mod deliveries;
 mod departments;
 mod devices;
+mod events;
 mod export;
 mod groups;
 mod import;
@@ -14,6 +15,7 @@ mod lockouts;
 mod members;
 mod messages;
 mod people;
+mod servers;
 mod sessions;
 mod subscriptions;
 mod tokens;
@@ -41,6 +43,8 @@ use crate::original;
 use crate::problem::{Kind, Problem};
 use crate::service::{Api, no_endpoint, no_method};
 
+pub(crate) use words::hex;
+
 /// Routes whose state is not there yet.
 #[derive(Debug)]
 pub(crate) struct Routes {
@@ -66,6 +70,8 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(subscriptions::router())
         .merge(incoming::router())
         .merge(deliveries::router())
+        .merge(servers::router())
+        .merge(events::router())
         .merge(tokens::router())
         .merge(audit::router())
         .merge(about::router());

@@ -4,7 +4,11 @@
 use axum::http::Uri;
 
 /// What has verbs, with any name where a `*` stands, and which.
-const VERBS: [(&str, &[&str]); 1] = [("/api/v1/users/*/push-targets/*", &["test"])];
+const VERBS: [(&str, &[&str]); 3] = [
+    ("/api/v1/users/*/push-targets/*", &["test"]),
+    ("/api/v1/servers/*", &["cordon", "uncordon", "shed"]),
+    ("/api/v1/sessions/*", &["kick"]),
+];
 
 /// What stands before a verb inside.
 const INSIDE: &str = "/~";
@@ -56,6 +60,12 @@ mod tests {
                 "/api/v1/users/a%3Ab/push-targets/7:test",
                 "/api/v1/users/a%3Ab/push-targets/7/~test",
             ),
+            (
+                "/api/v1/servers/msg1:cordon?dry_run=true",
+                "/api/v1/servers/msg1/~cordon?dry_run=true",
+            ),
+            ("/api/v1/servers/a%3Ab:shed", "/api/v1/servers/a%3Ab/~shed"),
+            ("/api/v1/sessions/7:kick", "/api/v1/sessions/7/~kick"),
         ] {
             assert_eq!(of(outside).as_deref(), Some(inside));
             let path = inside.split('?').next().unwrap();
@@ -68,6 +78,11 @@ mod tests {
             "/api/v1/users//push-targets/7:test",
             "/api/v1/users/ann/push-targets/7/8:test",
             "/api/v1/users/ann:test",
+            "/api/v1/servers/msg1",
+            "/api/v1/servers/:cordon",
+            "/api/v1/servers/msg1:explode",
+            "/api/v1/servers/a/b:cordon",
+            "/api/v1/users/ann:kick",
             "/api/v1/audit:verify",
         ] {
             assert_eq!(of(same), None, "{same}");

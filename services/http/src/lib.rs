@@ -21,4 +21,4 @@ pub use listener::{Limits, Peer, Serve, Stops, accept};
 pub use meter::{Closed, ClosedLabel, Meter};
 pub use quota::{Left, Quota};
 pub use tls::{Tls, TlsError, TlsFiles};
-pub use turn::InTurn;
+pub use turn::{InTurn, Live};

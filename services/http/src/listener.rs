@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 use crate::meter::{Closed, Meter};
 use crate::pace::{ClientPlace, Pace, Paced, Turn};
 use crate::tls::{self, Tls};
-use crate::turn::InTurn;
+use crate::turn::{InTurn, Live};
 
 /// Bounds of connections.
 #[derive(Clone, Copy, Debug)]
@@ -222,7 +222,14 @@ impl<S: Serve> Connection<S> {
             let answer = Arc::clone(&service).serve(peer, request);
             Box::pin(async move {
                 let answer = answer.await;
-                Ok::<_, Infallible>(answer.map(|body| InTurn::taking(body, pace)))
+                let is_live = answer.extensions().get::<Live>().is_some();
+                Ok::<_, Infallible>(answer.map(|body| {
+                    if is_live {
+                        InTurn::live(body, pace)
+                    } else {
+                        InTurn::taking(body, pace)
+                    }
+                }))
             })
         });
         let mut http = http1::Builder::new();

@@ -7,6 +7,11 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::pace::{Pace, Turn};
 
+/// Among the extensions of an answer: its body comes as things happen, so that there is no least rate. A client
+/// that takes nothing of what there is for the grace is closed all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Live;
+
 /// A body while which it is the client's turn: to send it, from the first look at it on, or to take it.
 #[derive(Debug)]
 pub struct InTurn<B> {
@@ -35,6 +40,16 @@ impl<B> InTurn<B> {
             pace,
             turn: Turn::Taking,
             has_begun: true,
+        }
+    }
+
+    /// What a client takes as it comes: only what it does not take at all counts.
+    pub(crate) const fn live(body: B, pace: Pace) -> Self {
+        Self {
+            body,
+            pace,
+            turn: Turn::Taking,
+            has_begun: false,
         }
     }
 

@@ -10,6 +10,7 @@ mod follow;
 mod heap;
 pub(crate) mod listeners;
 mod msg_control;
+mod reports;
 mod roles;
 mod secret;
 mod store;
@@ -123,8 +124,11 @@ pub(crate) fn single(role: Role, args: &RoleArgs) -> anyhow::Result<ExitCode> {
     } else {
         (None, None)
     };
-    // Who has no link has nobody to prove itself to.
-    let has_links = TABLE.dials(role) || TABLE.served_by(role).next().is_some();
+    // Who has no link has nobody to prove itself to, unless the configuration says to whom it reports, or that
+    // others may report here.
+    let reports =
+        !config.peers.http_api.is_empty() || role == Role::HTTP_API && config.secret_file.is_some();
+    let has_links = TABLE.dials(role) || TABLE.served_by(role).next().is_some() || reports;
     let installation = has_links.then(|| secret::of_role(&config)).transpose()?;
     let secrets = Secrets {
         installation,
@@ -260,8 +264,11 @@ async fn run(
     if let Some(admin) = &admin {
         assembly.note("admin", "http", admin.local_addr());
     }
+    for role in &roles {
+        assembly.bind(*role, roles::BINDS).await?;
+    }
     for role in roles {
-        assembly.bind(role, roles::BINDS).await?;
+        assembly.report(role)?;
     }
     let (running, addresses) = assembly.start();
 

@@ -3,6 +3,7 @@
 mod accept;
 mod control;
 mod drain;
+mod listing;
 mod shed;
 
 use std::io;

@@ -10,4 +10,5 @@ mod registry;
 mod sessions;
 pub(crate) mod takeover;
 
+pub(crate) use registry::slice_of;
 pub(crate) use sessions::Sessions;

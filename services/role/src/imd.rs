@@ -198,8 +198,8 @@ impl Role {
         ..Spec::PLAIN
     });
 
-    /// Answers back offices and administrators. It has no link: it calls db-proxy's administrators' port, and
-    /// nobody calls it but clients.
+    /// Answers back offices and administrators. It has no link of the table: it calls db-proxy's administrators'
+    /// port, and nobody calls it but clients and, where they are told to, all roles with their reports.
     pub const HTTP_API: Self = Self::new(&Spec {
         name: "http-api",
         field: "httpApi",
@@ -288,6 +288,17 @@ pub mod link {
         from: Role::PUSH,
         to: Role::DB_PROXY,
         listener: "grpc",
+        rollout: Rollout::Server,
+    };
+
+    /// What a role says of itself, and what it is asked. It is in no table, since every role opens it, msg as
+    /// well as any other, where the configuration names http-api servers, and neither end needs the other.
+    pub const MONITOR_REPORT: Link = Link {
+        kind: "monitor_report",
+        path: "/im.v1.Monitor/Report",
+        from: Role::MSG,
+        to: Role::HTTP_API,
+        listener: "monitor",
         rollout: Rollout::Server,
     };
 

@@ -8,7 +8,8 @@ use im_config::LinkConfig;
 use im_order::Span;
 use im_proto_rpc::v1::{
     DbCalls, DbResults, FileCalls, FileItems, FollowCalls, FollowItems, LoadReport, LoadSeen,
-    PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+    MonitorAsks, MonitorCalls, PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies,
+    RouteCalls, RouteItems,
 };
 use prost::Message;
 
@@ -99,6 +100,8 @@ list!(FollowCalls, calls);
 list!(FollowItems, items);
 list!(PresenceAsks, asks);
 list!(PresenceAnswers, answers);
+list!(MonitorCalls, calls);
+list!(MonitorAsks, asks);
 
 impl Batch for RouteItems {
     /// The position moves with the last part: until it is there, not everything up to it has come.

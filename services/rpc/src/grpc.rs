@@ -12,7 +12,8 @@ pub(crate) use service::LinkService;
 
 use im_proto_rpc::v1::{
     DbCalls, DbResults, FileCalls, FileItems, FollowCalls, FollowItems, LoadReport, LoadSeen,
-    PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies, RouteCalls, RouteItems,
+    MonitorAsks, MonitorCalls, PresenceAnswers, PresenceAsks, PublishBatch, PublishReplies,
+    RouteCalls, RouteItems,
 };
 use im_role::{Link, links};
 
@@ -57,6 +58,8 @@ kinds! {
     FollowerAttach = FOLLOWER_ATTACH: FollowCalls => FollowItems;
     /// push to route.
     RoutePresence = ROUTE_PRESENCE: PresenceAsks => PresenceAnswers;
+    /// Every role to http-api.
+    MonitorReport = MONITOR_REPORT: MonitorCalls => MonitorAsks;
 }
 
 /// HTTP/2 window of one stream: several large batches, so that a fast link never stalls on it.

@@ -18,8 +18,8 @@ pub mod secret;
 pub mod serve;
 
 pub use grpc::{
-    DbProxyAttach, FileAttach, FollowerAttach, LinkKind, LoginReport, RouteAttach, RoutePresence,
-    RoutePublish,
+    DbProxyAttach, FileAttach, FollowerAttach, LinkKind, LoginReport, MonitorReport, RouteAttach,
+    RoutePresence, RoutePublish,
 };
 pub use link::{Accept, Dial, DialError, Link};
 pub use metrics::LinkMetrics;

@@ -105,6 +105,17 @@ impl LinkMetrics {
             .inc();
     }
 
+    /// Links of this kind that stand: opened by this process, and by peers.
+    pub fn standing(&self, link: Link) -> (u32, u32) {
+        let label = KindLabel { kind: link.kind };
+        let count = |family: &Family<KindLabel, Gauge>| {
+            // Asking makes no row of a kind that this process does not have.
+            let links = family.get(&label).map_or(0, |gauge| gauge.get());
+            u32::try_from(links).unwrap_or(0)
+        };
+        (count(&self.dialed), count(&self.accepted))
+    }
+
     /// Counts a link of this process for as long as the guard lives.
     pub(crate) fn hold_dialed(&self, link: Link) -> Held {
         Held::new(

@@ -12,6 +12,7 @@ impl Platform {
         let address = self.address_of(name);
         let own = [
             format!("http_api.listen=\"{address}:{}\"", ports::HTTP_API),
+            format!("http_api.monitor_listen=\"{address}:{}\"", ports::MONITOR),
             format!("http_api.db_proxy=\"{}\"", self.admin_address()?),
             format!(
                 "http_api.admin_secret_file=\"{}\"",

@@ -26,6 +26,8 @@ pub mod ports {
     pub const FILE_LINK: u16 = 8601;
     /// http-api.
     pub const HTTP_API: u16 = 8400;
+    /// http-api: servers that report.
+    pub const MONITOR: u16 = 8410;
     /// Admin port that the harness gives to every process.
     pub const ADMIN: u16 = 9100;
 }
@@ -43,6 +45,8 @@ pub struct Options {
     /// File servers `file1`… where roles are separate processes; one process has one unless it is switched
     /// off.
     pub files: usize,
+    /// Whether processes of their own report to an http-api server `api`, which may be started later.
+    pub reports: bool,
 }
 
 impl Options {
@@ -58,6 +62,13 @@ impl Options {
     #[must_use]
     pub fn cables(mut self) -> Self {
         self.cables = true;
+        self
+    }
+
+    /// Reporting to `api`.
+    #[must_use]
+    pub fn reports(mut self) -> Self {
+        self.reports = true;
         self
     }
 

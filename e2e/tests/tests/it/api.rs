@@ -7,6 +7,8 @@ mod contract;
 mod https;
 mod idempotent;
 mod original;
+mod reporters;
+mod servers;
 mod statuses;
 mod tokens;
 mod transfer;
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 use crate::support::*;
 
 /// Everything that a token can allow.
-const EVERYTHING: [&str; 15] = [
+const EVERYTHING: [&str; 17] = [
     "users:read",
     "users:write",
     "departments:read",
@@ -33,6 +35,8 @@ const EVERYTHING: [&str; 15] = [
     "audit:read",
     "messages:read",
     "messages:write",
+    "ops:read",
+    "ops:write",
 ];
 
 /// A platform of one process with these settings and people, its port, and a token that allows everything.
@@ -45,13 +49,18 @@ async fn whole(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
 
 /// A platform of processes with an http-api server `api` of these settings, its port, and such a token.
 async fn apart(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
+    beside(people, 1, set).await
+}
+
+async fn beside(people: u32, msg: usize, set: &[&str]) -> (Platform, SocketAddr, String) {
     let shape = Shape {
         login: 1,
-        msg: 1,
+        msg,
         route: 1,
     };
     let options = CHEAP_HASHES
         .iter()
+        .chain(set)
         .fold(Options::people(people), |options, set| options.set(set));
     // More than one under each key that a test tries.
     let options = options
@@ -60,11 +69,29 @@ async fn apart(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
         .set("db_proxy.administration.incoming_hooks=1000")
         // So slow that the next one can be cancelled.
         .set("db_proxy.administration.announcement_rate=1");
-    let mut platform = Platform::separate(shape, options).await.unwrap();
+    let mut platform = Platform::separate(shape, options.reports()).await.unwrap();
     let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
     platform.start_http_api("api", &set).unwrap();
     platform.ready("api").await.unwrap();
     let address = platform.http_api_address("api");
     let token = platform.token(&EVERYTHING, &[]).unwrap();
     (platform, address, token)
+}
+
+/// The same with so many msg servers, when every server has reported to `api`.
+async fn reporting(people: u32, msg: usize, set: &[&str]) -> (Platform, SocketAddr, String) {
+    let (platform, api, token) = beside(people, msg, set).await;
+    reported(api, &token, msg + 3).await;
+    (platform, api, token)
+}
+
+/// Waits until so many servers have reported.
+async fn reported(api: SocketAddr, token: &str, servers: usize) {
+    im_e2e::wait::until("all servers report", WAIT, || async {
+        let list = calls::get("/api/v1/servers").token(token).send(api).await;
+        let listed = list.json()["items"].as_array().map_or(0, Vec::len);
+        (listed >= servers).then_some(())
+    })
+    .await
+    .unwrap();
 }

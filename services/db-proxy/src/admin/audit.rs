@@ -4,12 +4,13 @@ use im_proto_rpc::v1::{
     AddUserRequest, CancelAnnouncementRequest, ChangeGroupMembersRequest, ClearLockRequest,
     CreateAnnouncementRequest, CreateDepartmentRequest, CreateGroupRequest,
     CreateIncomingHookRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
-    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, PostIncomingHookRequest,
-    RemoveDepartmentRequest, RemoveGroupRequest, RemoveIncomingHookRequest,
-    RemovePushTargetRequest, RemoveSubscriptionRequest, RemoveUserRequest, RenameDepartmentRequest,
-    RenameGroupRequest, RenameUserRequest, RevokeTokenRequest, RewindFollowerRequest,
-    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
-    SetUserStatusRequest, TestPushRequest, UpdateUserRequest,
+    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, OperateServerRequest,
+    PostIncomingHookRequest, RemoveDepartmentRequest, RemoveGroupRequest,
+    RemoveIncomingHookRequest, RemovePushTargetRequest, RemoveSubscriptionRequest,
+    RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest,
+    RevokeTokenRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
+    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, TestPushRequest,
+    UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::info;
@@ -222,6 +223,7 @@ changes! {
         0 => format!("user {}", it.user),
         epoch => format!("user {} session {epoch:016x}", it.user),
     };
+    OperateServerRequest, "OperateServer", it => format!("server {} {}", it.server, it.operation);
     SendMessageRequest, "SendMessage", it => match it.group {
         0 => format!("user #{} to user #{}", it.sender, it.receiver),
         group => format!("user #{} to group {group}", it.sender),

@@ -11,8 +11,8 @@ use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     AnnouncementRecord, ClearLockReply, CreatedIncomingHook, CreatedSubscription, CreatedToken,
     DeliveryRecord, DepartmentRecord, FollowerRecord, GroupRecord, IncomingHookRecord, KickReply,
-    MessageRecord, PushTargetRecord, PushTestRecord, RemovedUser, SubscriptionRecord, TokenRecord,
-    UserRecord,
+    MessageRecord, OperateServerReply, PushTargetRecord, PushTestRecord, RemovedUser,
+    SubscriptionRecord, TokenRecord, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -240,6 +240,7 @@ without_number!(
     RemovedUser,
     KickReply,
     ClearLockReply,
+    OperateServerReply,
     TokenRecord,
     MessageRecord,
     SubscriptionRecord,

@@ -13,12 +13,12 @@ use im_proto_rpc::v1::{
     ListGroupMembersRequest, ListGroupsRequest, ListLocksRequest, ListMessagesRequest,
     ListRefusalsRequest, ListSessionsRequest, ListTokensRequest, ListUsersRequest, LockList,
     LookUpTokenRequest, MessageList, MessageRecord, MoveDepartmentRequest, MoveUserRequest,
-    NoteTokenUseReply, NoteTokenUseRequest, RefusalList, RemoveDepartmentRequest,
-    RemoveGroupRequest, RemoveUserRequest, RemovedUser, RenameDepartmentRequest,
-    RenameGroupRequest, RenameUserRequest, ReportRefusalReply, ReportRefusalRequest,
-    RevokeTokenRequest, SendMessageRequest, SessionsReply, SetGroupOwnerRequest,
-    SetPasswordRequest, SetUserStatusRequest, TokenGrant, TokenList, TokenRecord,
-    UpdateUserRequest, UserList, UserRecord, VerifyAuditRequest,
+    NameUsersRequest, NoteTokenUseReply, NoteTokenUseRequest, OperateServerReply,
+    OperateServerRequest, RefusalList, RemoveDepartmentRequest, RemoveGroupRequest,
+    RemoveUserRequest, RemovedUser, RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest,
+    ReportRefusalReply, ReportRefusalRequest, RevokeTokenRequest, SendMessageRequest,
+    SessionsReply, SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, TokenGrant,
+    TokenList, TokenRecord, UpdateUserRequest, UserList, UserNames, UserRecord, VerifyAuditRequest,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -187,6 +187,21 @@ impl Admin for AdminService {
         request: Request<KickSessionRequest>,
     ) -> Result<Response<KickReply>, Status> {
         let work = |admin: Self, it| async move { admin.kick(it).await };
+        self.administer(request, work).await
+    }
+
+    async fn name_users(
+        &self,
+        request: Request<NameUsersRequest>,
+    ) -> Result<Response<UserNames>, Status> {
+        Ok(Response::new(self.name_people(request.into_inner()).await?))
+    }
+
+    async fn operate_server(
+        &self,
+        request: Request<OperateServerRequest>,
+    ) -> Result<Response<OperateServerReply>, Status> {
+        let work = |admin: Self, it| async move { admin.operate(it).await };
         self.administer(request, work).await
     }
 

@@ -34,6 +34,7 @@ mod paged;
 mod reads;
 mod rehearsed;
 mod removal;
+mod servers;
 mod tokens;
 
 use super::AdminService;

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures::future::{BoxFuture, LocalBoxFuture};
-use im_config::{LinkConfig, PeerSource};
+use im_config::{LinkConfig, MonitorConfig, PeerSource};
 use im_discovery::{Discover, Kubernetes, KubernetesError, StaticList};
+use im_msg::Control;
 use im_role::Role;
 use im_rpc::local::Local;
-use im_rpc::{Guard, LinkKind, Peers};
+use im_rpc::{Guard, LinkKind, MonitorReport, Peers};
 use im_runtime::ready_file::Addresses;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::reports::{self, Reporting, Source};
 use super::supervise::Running;
 use crate::config::BadConfig;
 
@@ -30,6 +32,9 @@ pub(super) struct Assembly {
     addresses: Addresses,
     parts: Vec<Part>,
     beneath: Vec<Part>,
+    /// The msg server, by name, if it is one of them.
+    pub(super) msg: Option<(String, Control)>,
+    reports: Vec<Reporting>,
     /// Made when a list of peers names a Service; one connection serves all lists.
     kubernetes: Option<Kubernetes>,
 }
@@ -69,6 +74,8 @@ impl Assembly {
             addresses: Addresses::new(),
             parts: Vec::new(),
             beneath: Vec::new(),
+            msg: None,
+            reports: Vec::new(),
             kubernetes: None,
         }
     }
@@ -115,8 +122,40 @@ impl Assembly {
         self.beneath.push(Part::new(name, run));
     }
 
+    /// A role that is bound reports to every http-api server, once everything runs.
+    pub(super) fn report(&mut self, role: Role) -> anyhow::Result<()> {
+        let peers = self.peers::<MonitorReport>(&MonitorConfig::default().link())?;
+        let (name, control) = match self.msg.clone().filter(|_| role == Role::MSG) {
+            Some((name, control)) => (name, Some(control)),
+            None => (self.name_of(role), None),
+        };
+        let shared = &self.shared;
+        let (context, links) = (shared.context.clone(), shared.links.clone());
+        let source = Arc::new(Source::new(role, name, context, links, control));
+        self.reports.push((source, peers));
+        Ok(())
+    }
+
+    /// A name that no other server has, and the same after a restart.
+    fn name_of(&self, role: Role) -> String {
+        let listeners = role.listeners.iter();
+        let mut noted = listeners.filter_map(|it| self.noted(role.section, it.name));
+        let place = match noted.next().or_else(|| self.noted("admin", "http")) {
+            Some(at) if !at.ip().is_unspecified() && !role.listeners.is_empty() => {
+                format!("{}-{}", at.ip(), at.port())
+            }
+            Some(at) => format!("{}-{}", host_name(), at.port()),
+            None => host_name(),
+        };
+        format!("{role}-{place}")
+    }
+
     /// Starts everything. Roles stop in the opposite order of their binding.
-    pub(super) fn start(self) -> (Running, Addresses) {
+    pub(super) fn start(mut self) -> (Running, Addresses) {
+        let reports = std::mem::take(&mut self.reports);
+        if !reports.is_empty() {
+            self.beneath("reports", |stop| reports::run(reports, stop));
+        }
         let mut running = Running::default();
         for part in self.parts.into_iter().rev().chain(self.beneath) {
             running.start(part.name, part.run);
@@ -167,6 +206,19 @@ impl Assembly {
         let cluster = Kubernetes::in_cluster()?;
         self.kubernetes = Some(cluster.clone());
         Ok(cluster)
+    }
+}
+
+/// The name of this machine, or of this pod.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    // As long as a label may be.
+    let name: String = name.trim().chars().filter(is_part).take(63).collect();
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
     }
 }
 

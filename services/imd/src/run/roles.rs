@@ -9,8 +9,8 @@ use im_config::{LoginConfig, WHERE_ASKED};
 use im_db_proxy::RememberKeys;
 use im_role::Role;
 use im_rpc::{
-    DbProxyAttach, FileAttach, FollowerAttach, LoginReport, RouteAttach, RoutePresence,
-    RoutePublish, Secret,
+    DbProxyAttach, FileAttach, FollowerAttach, LoginReport, MonitorReport, RouteAttach,
+    RoutePresence, RoutePublish, Secret,
 };
 use im_store::Store;
 
@@ -165,6 +165,7 @@ async fn msg(assembly: &mut Assembly) -> anyhow::Result<()> {
             port.run(stop, msg_control::STOP_GRACE)
         });
     }
+    assembly.msg = Some((msg.name().to_owned(), msg.control()));
     assembly.part(Role::MSG, |stop| msg.run(stop));
     Ok(())
 }
@@ -202,9 +203,19 @@ async fn http_api(assembly: &mut Assembly) -> anyhow::Result<()> {
         db_proxy,
         secret: assembly.shared.admin_secret()?,
         reach: assembly.shared.config.trust.hook_reach(),
+        // Without the installation's secret nobody could show it.
+        guard: assembly
+            .guard()
+            .filter(|_| assembly.shared.config.secret_file.is_some()),
     };
     let http_api = im_http_api::Server::bind(config, deps).await?;
-    assembly.note(Role::HTTP_API.section, "http", http_api.bound());
+    let section = Role::HTTP_API.section;
+    let bound = http_api.bound();
+    assembly.note(section, "http", bound.http);
+    if let Some(monitor) = bound.monitor {
+        assembly.note(section, "monitor", monitor);
+    }
+    assembly.local.serve::<MonitorReport>(http_api.monitor());
     assembly.part(Role::HTTP_API, |stop| http_api.run(stop));
     Ok(())
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use im_proto_rpc::v1::{MsgState, ShedRequest, ShedState};
+use im_proto_rpc::v1::{
+    MonitorSessions, MsgState, SessionEvent, SessionsAsk, ShedRequest, ShedState,
+};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::shed;
+use super::{listing, shed};
 use crate::gateway::Gateway;
 use crate::gateway::shed::{NotTaken, Order, Shedding};
 
@@ -127,6 +130,16 @@ impl Control {
             self.0.env.tasks.spawn(shed::run(Arc::clone(&self.0)));
         }
         Ok(self.state())
+    }
+
+    /// A page of at most 1,000 sessions, in an order that all msg servers share.
+    pub async fn sessions(&self, ask: &SessionsAsk) -> MonitorSessions {
+        listing::page(&self.0, ask).await
+    }
+
+    /// Sessions that come and go from now on; who is 512 behind misses some.
+    pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
+        self.0.sessions.events()
     }
 
     /// The server at this moment.

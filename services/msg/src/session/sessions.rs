@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use im_core::UserId;
 use im_order::CommitSeq;
+use im_proto_rpc::v1::SessionEvent;
+use tokio::sync::broadcast;
 
 use super::registry::SessionMap;
-use crate::connection::{Conn, Phase};
+use crate::connection::{Conn, Phase, Session};
 use crate::env::Env;
 use crate::ids::{LinkId, NumberMap};
 
@@ -35,7 +37,11 @@ pub(crate) struct Sessions {
     /// By epoch.
     pending: Mutex<NumberMap<u64, PendingLogin>>,
     n: AtomicU32,
+    events: broadcast::Sender<SessionEvent>,
 }
+
+/// Sessions that may have come or gone since an observer has looked.
+const EVENTS: usize = 512;
 
 impl Sessions {
     pub(crate) fn new(env: Arc<Env>) -> Self {
@@ -44,6 +50,25 @@ impl Sessions {
             registry: SessionMap::new(),
             pending: Mutex::default(),
             n: AtomicU32::new(0),
+            events: broadcast::Sender::new(EVENTS),
+        }
+    }
+
+    /// Sessions that come and go from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<SessionEvent> {
+        self.events.subscribe()
+    }
+
+    /// Tells whoever wants to know that a session comes or goes.
+    fn tell(&self, conn: &Conn, session: &Session, up: bool) {
+        if self.events.receiver_count() > 0 {
+            let info = session.info(&self.env.name, conn.remote().to_string());
+            let event = SessionEvent {
+                up,
+                session: Some(info),
+            };
+            // The last one may have gone meanwhile.
+            drop(self.events.send(event));
         }
     }
 
@@ -93,6 +118,8 @@ impl Sessions {
         login.conn.touch(now);
         session.acted(now);
         self.registry.insert(session.user.get(), &login.conn);
+        // Before it can leave, which takes this lock.
+        self.tell(&login.conn, session, true);
         drop(pending);
         self.n.fetch_add(1, Ordering::Relaxed);
         self.env.metrics.sessions.inc();
@@ -110,7 +137,11 @@ impl Sessions {
                 return None;
             }
             pending.remove(&session.epoch);
-            session.is_online()
+            let was_online = session.is_online();
+            if was_online {
+                self.tell(conn, session, false);
+            }
+            was_online
         };
         if was_online {
             self.registry.remove(session.user.get(), conn);

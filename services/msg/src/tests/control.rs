@@ -3,8 +3,8 @@
 use im_codec::Command;
 use im_config::MsgConfig;
 use im_config::units::Span;
-use im_proto_rpc::v1::ShedRequest;
 use im_proto_rpc::v1::load_report::State;
+use im_proto_rpc::v1::{MonitorSessions, SessionsAsk, ShedRequest};
 use im_proto_teamtalk::message::{ImClientTimeReq, ImClientTimeRsp};
 use tokio::time::{Duration, Instant};
 
@@ -275,4 +275,77 @@ async fn a_server_that_stops_sheds_nobody_and_waits_for_whom_it_was_shedding() {
     client.expect_ack(1).await;
     client.expect_end().await;
     rig.stop().await;
+}
+
+fn ask(limit: u32) -> SessionsAsk {
+    SessionsAsk {
+        limit,
+        ..SessionsAsk::default()
+    }
+}
+
+fn users(page: &MonitorSessions) -> Vec<u32> {
+    let sessions = page.sessions.iter();
+    let sessions = sessions.filter_map(|placed| placed.session.as_ref());
+    sessions.map(|session| session.user).collect()
+}
+
+#[tokio::test]
+async fn sessions_are_listed_in_pages_each_once_and_by_what_is_asked_for() {
+    let rig = Rig::start().await;
+    let mut clients = people(&rig, 130).await;
+    clients.push(rig.client(64, IOS).await);
+    let (mut after, mut seen, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let page = rig.control.sessions(&SessionsAsk { after, ..ask(7) }).await;
+        assert!(page.sessions.len() <= 7);
+        seen.extend(users(&page));
+        pages += 1;
+        after = page.sessions.last().and_then(|last| last.place);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), pages), (131, 19));
+    seen.sort_unstable();
+    let mut expected: Vec<u32> = (1..=130).chain([64]).collect();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+
+    let of_64 = SessionsAsk { user: 64, ..ask(7) };
+    let page = rig.control.sessions(&of_64).await;
+    assert_eq!((users(&page), page.more), (vec![64, 64], false));
+    let phones = SessionsAsk {
+        client_type: 17,
+        ..ask(7)
+    };
+    let page = rig.control.sessions(&phones).await;
+    assert_eq!(users(&page), [64]);
+    let epoch = page.sessions[0].session.as_ref().unwrap().epoch;
+    let one = SessionsAsk { epoch, ..ask(7) };
+    assert_eq!(rig.control.sessions(&one).await.sessions, page.sessions);
+    let nobody = SessionsAsk {
+        user: 999,
+        ..ask(7)
+    };
+    assert!(rig.control.sessions(&nobody).await.sessions.is_empty());
+    assert_eq!(rig.control.sessions(&ask(0)).await.sessions.len(), 1);
+    assert_eq!(rig.control.sessions(&ask(5_000)).await.sessions.len(), 131);
+}
+
+#[tokio::test]
+async fn who_wants_to_know_is_told_who_comes_and_goes() {
+    let rig = Rig::start().await;
+    let early = rig.client(6, WINDOWS).await;
+    let mut events = rig.control.events();
+    let client = rig.client(7, WINDOWS).await;
+    drop(client);
+    let mut told = async || {
+        let event = events.recv().await.unwrap();
+        (event.up, event.session.unwrap().user)
+    };
+    assert_eq!(told().await, (true, 7));
+    assert_eq!(told().await, (false, 7));
+    drop(early);
+    assert_eq!(told().await, (false, 6));
 }

@@ -4,6 +4,7 @@ mod devices;
 mod hooks;
 mod jobs;
 mod refused;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -13,8 +14,8 @@ use futures::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::apart;
 use super::calls::{Call, get, post, problem};
+use super::{apart, reported};
 use crate::pictures::web::Answer;
 use crate::support::*;
 
@@ -143,10 +144,13 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     let operations = operations(&document);
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
+    reported(api, &token, 4).await;
     done(&seen, api, &token).await;
     jobs::done(&seen, api, &token).await;
     devices::done(&seen, &mut platform, api, &token).await;
     hooks::done(&seen, &mut platform, api, &token).await;
+    let msg = platform.msg_address("msg1");
+    servers::operated(&seen, api, &token, msg).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;
     refused::refused(&seen, &operations, &platform, api, &token).await;
@@ -225,6 +229,7 @@ fn valid(operation: &Operation) -> Call {
         (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
         (_, path) if path.ends_with("/position") => json!({"position": "0"}),
         (_, path) if path.ends_with("/secret") => json!({}),
+        (_, path) if path.ends_with(":shed") => json!({"sessions": 1}),
         (_, path) if path.ends_with("/tokens") => json!({"owner": "x", "scopes": ["users:read"]}),
         _ => Value::Null,
     };
@@ -286,6 +291,10 @@ async fn done(seen: &Seen, api: SocketAddr, token: &str) {
         ("/users/{name}/refusals", "/users/anna/refusals"),
         ("/users/{name}/sessions", "/users/anna/sessions"),
         ("/sessions", "/sessions"),
+        ("/servers", "/servers"),
+        ("/servers/{name}", "/servers/msg1"),
+        ("/topology", "/topology"),
+        ("/events", "/events?seconds=1"),
         ("/audit", "/audit"),
         ("/audit:verify", "/audit:verify"),
         ("/me", "/me"),

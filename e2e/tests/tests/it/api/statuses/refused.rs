@@ -89,6 +89,32 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
             "/departments/999999",
             json!({"name": "x"}),
         ),
+        ("/sessions", "GET", "/sessions?user=nobody", none()),
+        (
+            "/sessions/{id}:kick",
+            "POST",
+            "/sessions/999999:kick",
+            none(),
+        ),
+        ("/servers/{name}", "GET", "/servers/nobody", none()),
+        (
+            "/servers/{name}:cordon",
+            "POST",
+            "/servers/nobody:cordon",
+            none(),
+        ),
+        (
+            "/servers/{name}:uncordon",
+            "POST",
+            "/servers/nobody:uncordon",
+            none(),
+        ),
+        (
+            "/servers/{name}:shed",
+            "POST",
+            "/servers/nobody:shed",
+            json!({"sessions": 1}),
+        ),
         ("/departments/{id}", "DELETE", "/departments/999999", none()),
         ("/groups/{id}", "GET", "/groups/999999", none()),
         (

@@ -1,0 +1,69 @@
+//! What is asked of servers, and of sessions by their ids.
+
+use super::*;
+
+/// Everything that a server answers, and what its state or a key does not allow.
+pub(super) async fn operated(seen: &Seen, api: SocketAddr, token: &str, msg: SocketAddr) {
+    let list = get("/api/v1/servers").token(token).expect(api, 200).await;
+    let list = list.json();
+    let mut servers = list["items"].as_array().unwrap().iter();
+    let login = servers.find(|it| it["role"] == "login").unwrap();
+    let login = login["name"].as_str().unwrap();
+    for verb in ["cordon", "uncordon", "shed"] {
+        let path = format!("/api/v1/servers/{{name}}:{verb}");
+        let call = |name: &str| {
+            let with = format!("/api/v1/servers/{name}:{verb}");
+            let call = Call::new("POST", &with).token(token);
+            if verb == "shed" {
+                call.json(&json!({"sessions": 0}))
+            } else {
+                call
+            }
+        };
+        call("msg1").key(verb).expect(api, 200).await;
+        seen.note("POST", &path, 200);
+        let refused = call(login).expect(api, 409).await;
+        assert_eq!(problem(&refused), "conflict");
+        seen.note("POST", &path, 409);
+        // The key of a request for something else.
+        let other = if verb == "cordon" { "again" } else { "cordon" };
+        if verb == "cordon" {
+            let uncordon = Call::new("POST", "/api/v1/servers/msg1:uncordon");
+            uncordon.token(token).key(other).expect(api, 200).await;
+        }
+        let refused = call("msg1").key(other).expect(api, 422).await;
+        assert_eq!(problem(&refused), "key-reused");
+        seen.note("POST", &path, 422);
+    }
+    let uncordon = Call::new("POST", "/api/v1/servers/msg1:uncordon");
+    uncordon.token(token).expect(api, 200).await;
+    kicked(seen, api, token, msg).await;
+}
+
+/// The same session is ended by many at the same time, under one key.
+async fn kicked(seen: &Seen, api: SocketAddr, token: &str, msg: SocketAddr) {
+    let path = "/api/v1/sessions/{id}:kick";
+    let mut found = false;
+    for attempt in 0..50 {
+        let terminal = Terminal::login(msg, 4, Windows).await;
+        let page = get("/api/v1/sessions?user=u4").token(token);
+        let page = page.expect(api, 200).await.json();
+        let id = page["items"][0]["id"].as_str().unwrap();
+        let call = Call::new("POST", &format!("/api/v1/sessions/{id}:kick")).token(token);
+        let reused = call.clone().key("cordon").expect(api, 422).await;
+        assert_eq!(problem(&reused), "key-reused");
+        seen.note("POST", path, 422);
+        let call = call.key(&format!("kick {attempt}").replace(' ', "-"));
+        let answers = join_all((0..6).map(|_| call.send(api))).await;
+        let is = |status: u16| answers.iter().any(|answer| answer.status == status);
+        assert!(is(200), "{answers:?}");
+        seen.note("POST", path, 200);
+        drop(terminal);
+        if is(409) {
+            found = true;
+            break;
+        }
+    }
+    assert!(found, "no request met one under way");
+    seen.note("POST", path, 409);
+}

@@ -1,0 +1,86 @@
+//! Rows about what is done at servers, and names of people by their ids.
+
+use im_proto_rpc::v1::admin_server::Admin as _;
+use im_proto_rpc::v1::{ListAuditRequest, NameUsersRequest, OperateServerRequest};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request};
+
+use super::super::caller::tests::asked;
+use super::Rig;
+
+fn operate(operation: &str, key: &str) -> Request<OperateServerRequest> {
+    let message = OperateServerRequest {
+        server: "msg1".to_owned(),
+        operation: operation.to_owned(),
+        sessions: 5,
+        per_second: 2,
+        dry_run: key.is_empty(),
+    };
+    let mut request = asked(message, &[("im-actor-bin", b"ann")]);
+    if !key.is_empty() {
+        let key = MetadataValue::from_bytes(key.as_bytes());
+        request
+            .metadata_mut()
+            .insert_bin("im-idempotency-key-bin", key);
+    }
+    request
+}
+
+#[tokio::test]
+async fn what_is_done_at_a_server_is_one_row_under_its_key() {
+    let rig = Rig::new().await;
+    let admin = &rig.admin;
+    for (operation, key) in [
+        ("cordon", "a"),
+        ("cordon", "a"),
+        ("shed", "b"),
+        ("shed", ""),
+    ] {
+        admin.operate_server(operate(operation, key)).await.unwrap();
+    }
+    let reused = admin.operate_server(operate("uncordon", "a")).await;
+    assert_eq!(reused.unwrap_err().code(), Code::InvalidArgument);
+    let unknown = admin.operate_server(operate("explode", "c")).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::InvalidArgument);
+    let mut nameless = operate("cordon", "d");
+    nameless.get_mut().server.clear();
+    let refused = admin.operate_server(nameless).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    let list = admin.list_audit(Request::new(ListAuditRequest::default()));
+    let rows = list.await.unwrap().into_inner().rows;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.action.as_str(), row.target.as_str(), row.after.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "OperateServer",
+                "server msg1",
+                r#"{"operation":"shed","per_second":2,"sessions":5}"#
+            ),
+            ("OperateServer", "server msg1", r#"{"operation":"cordon"}"#),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn names_are_those_of_whoever_there_is() {
+    let rig = Rig::new().await;
+    let named = async |ids: Vec<u32>| {
+        let answer = rig
+            .admin
+            .name_users(Request::new(NameUsersRequest { ids }))
+            .await?;
+        let mut names: Vec<_> = answer.into_inner().names;
+        names.sort_by_key(|name| name.id);
+        let names = names.into_iter().map(|name| (name.id, name.name));
+        Ok::<Vec<_>, tonic::Status>(names.collect())
+    };
+    let two = [(1, "user1".to_owned()), (2, "user2".to_owned())];
+    assert_eq!(named(vec![2, 1, 2, 0, 999_999]).await.unwrap(), two);
+    assert!(named(vec![1; 1_000]).await.is_ok());
+    let refused = named(vec![1; 1_001]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
