@@ -284,6 +284,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-route",
             "im-file",
             "im-follower",
+            "im-outbound",
             "im-push",
             "im-writer",
             "im-accounts",

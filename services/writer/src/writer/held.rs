@@ -83,8 +83,8 @@ impl Held {
     }
 
     /// Whether messages of this conversation have to wait.
-    pub(super) fn holds(&self, conversation: &Conversation) -> bool {
-        !self.lanes.is_empty() && self.lanes.contains_key(conversation)
+    pub(super) fn holds(&self, conversation: Conversation) -> bool {
+        !self.lanes.is_empty() && self.lanes.contains_key(&conversation)
     }
 
     /// Messages that wait, and what they cost, bytes.
@@ -172,19 +172,19 @@ impl Held {
         } in asked
         {
             for _ in 0..messages {
-                let Some(waiting) = self.pop(&conversation) else {
+                let Some(waiting) = self.pop(conversation) else {
                     break;
                 };
                 freed.judge(waiting, verdicts.next().unwrap_or(Verdict::Unjudged));
             }
-            while let Some(next) = self.first(&conversation)
+            while let Some(next) = self.first(conversation)
                 && !next.send.needs_verdict
             {
-                if let Some(waiting) = self.pop(&conversation) {
+                if let Some(waiting) = self.pop(conversation) {
                     freed.add(waiting);
                 }
             }
-            if self.first(&conversation).is_some() {
+            if self.first(conversation).is_some() {
                 self.ready.push_back(conversation);
             } else {
                 self.lanes.remove(&conversation);
@@ -193,12 +193,12 @@ impl Held {
         freed
     }
 
-    fn first(&self, conversation: &Conversation) -> Option<&Waiting> {
-        self.lanes.get(conversation)?.waiting.front()
+    fn first(&self, conversation: Conversation) -> Option<&Waiting> {
+        self.lanes.get(&conversation)?.waiting.front()
     }
 
-    fn pop(&mut self, conversation: &Conversation) -> Option<Waiting> {
-        let lane = self.lanes.get_mut(conversation)?;
+    fn pop(&mut self, conversation: Conversation) -> Option<Waiting> {
+        let lane = self.lanes.get_mut(&conversation)?;
         let waiting = lane.waiting.pop_front()?;
         let bytes = weight(&waiting.send);
         lane.bytes -= bytes;

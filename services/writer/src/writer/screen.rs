@@ -89,7 +89,7 @@ impl Screen {
 
     /// Whether a message waits: for a verdict, or behind one.
     fn stops(&self, send: &Incoming) -> bool {
-        self.concerns(send) || self.held.holds(&send.conversation)
+        self.concerns(send) || self.held.holds(send.conversation)
     }
 
     /// Asks as much as may be asked at the same time.

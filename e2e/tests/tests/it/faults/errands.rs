@@ -98,10 +98,14 @@ pub(super) async fn files(
             is_stored,
         };
         // It may be there although nobody says so.
-        notes.note(false, |all| drop(all.insert(name.clone(), sent(false))));
+        notes.note(false, |all| {
+            all.insert(name.clone(), sent(false));
+        });
         let is_stored = send_file(&client, to, &name, &bytes).await.is_some();
         if is_stored {
-            notes.note(true, |all| drop(all.insert(name.clone(), sent(true))));
+            notes.note(true, |all| {
+                all.insert(name.clone(), sent(true));
+            });
         }
     }
 }
@@ -173,7 +177,9 @@ pub(super) async fn pictures(
             is_stored: true,
         };
         if let Ok(url) = pictures::store(&base, "a.png", bytes.into(), PATIENCE).await {
-            notes.note(true, |all| drop(all.insert(url, sent)));
+            notes.note(true, |all| {
+                all.insert(url, sent);
+            });
         }
     }
 }

@@ -105,7 +105,7 @@ async fn a_test_notice_tells_what_the_provider_said_and_is_sent_once_under_its_k
     );
     assert_eq!(
         rig.targets("u2").await,
-        [target.clone()],
+        std::slice::from_ref(&target),
         "it changes nothing"
     );
 
