@@ -124,7 +124,7 @@ impl From<PushOutcome> for Outcome {
 
 /// What the provider of a device said to a test notice.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Verdict {
+pub(crate) struct ProviderVerdict {
     /// `apns`, `fcm` or `webhook`.
     provider: String,
     outcome: Outcome,
@@ -136,7 +136,7 @@ pub(crate) struct Verdict {
     reason: Option<String>,
 }
 
-impl From<PushVerdict> for Verdict {
+impl From<PushVerdict> for ProviderVerdict {
     fn from(verdict: PushVerdict) -> Self {
         Self {
             outcome: verdict.outcome().into(),
@@ -153,14 +153,14 @@ pub(crate) struct PushTest {
     target: PushTarget,
     /// Absent in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<Verdict>,
+    verdict: Option<ProviderVerdict>,
 }
 
 impl From<PushTestRecord> for PushTest {
     fn from(record: PushTestRecord) -> Self {
         Self {
             target: record.target.unwrap_or_default().into(),
-            verdict: record.verdict.map(Verdict::from),
+            verdict: record.verdict.map(ProviderVerdict::from),
         }
     }
 }
@@ -200,7 +200,7 @@ mod tests {
             (PushOutcome::Rejected, "rejected"),
             (PushOutcome::NotNow, "not-now"),
         ] {
-            let verdict = Verdict::from(PushVerdict {
+            let verdict = ProviderVerdict::from(PushVerdict {
                 outcome: outcome.into(),
                 status: 410,
                 ..PushVerdict::default()
