@@ -71,7 +71,7 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
 
 /// Runs the tests of what is kept in buckets, with this S3 server.
 fn on_s3(server: &Path) -> anyhow::Result<()> {
-    let mut blobs = whole_workspace(&["--test", "it", "--", "s3::"]);
+    let mut blobs = whole_workspace(&["--test", "it", "--", "--ignored", "s3::"]);
     test_step(&limits::S3, blobs.env("VERSITYGW", server))?;
     let mut buckets = whole_workspace(&["--test", "e2e", "--", "--ignored", "buckets::"]);
     buckets.env("IMD_BIN", programs("debug")?.join("imd"));

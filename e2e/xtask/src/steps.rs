@@ -13,8 +13,7 @@ use crate::process::{self, End, Watch};
 use crate::testing;
 
 /// Without them the end-to-end tests are left out.
-pub(crate) const E2E_FEATURES: &str =
-    "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts,im-blob/s3";
+pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts";
 
 /// Builds every program and every test.
 pub(crate) fn build_all() -> anyhow::Result<()> {

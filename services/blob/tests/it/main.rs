@@ -9,5 +9,4 @@
 
 mod contract;
 mod directory;
-#[cfg(feature = "s3")]
 mod s3;

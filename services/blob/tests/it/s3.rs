@@ -65,6 +65,7 @@ fn pattern(length: usize) -> Bytes {
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn what_needs_several_requests_is_whole_never_replaced_and_leaves_no_draft() {
     let temp = TempStore::open().await;
     let store = &temp.store;
@@ -97,6 +98,7 @@ async fn what_needs_several_requests_is_whole_never_replaced_and_leaves_no_draft
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn another_process_finds_what_was_stored_and_its_folder_is_emptied() {
     let temp = TempStore::open().await;
     let info = store_one(&temp.store, &pattern(10)).await;
@@ -113,6 +115,7 @@ async fn another_process_finds_what_was_stored_and_its_folder_is_emptied() {
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn a_folder_that_kept_blobs_before_the_bucket_came_is_left_as_it_was() {
     let server = S3Server::start().await.unwrap();
     let folder = server.folder().join("pictures");
@@ -135,6 +138,7 @@ async fn a_folder_that_kept_blobs_before_the_bucket_came_is_left_as_it_was() {
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn a_new_key_needs_no_restart_and_a_wrong_one_is_told() {
     let temp = TempStore::open().await;
     let secret = temp.server.secret_key_file();
@@ -153,6 +157,7 @@ async fn a_new_key_needs_no_restart_and_a_wrong_one_is_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn a_service_that_replaces_objects_is_refused() {
     // Without what it knows of its objects it does not look whether there is one.
     let server = S3Server::start_forgetful().await.unwrap();
@@ -162,6 +167,7 @@ async fn a_service_that_replaces_objects_is_refused() {
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn a_bucket_that_is_not_there_and_a_server_that_is_gone_are_told() {
     let mut temp = TempStore::open().await;
     let mut other = options(&temp.server);
@@ -173,6 +179,7 @@ async fn a_bucket_that_is_not_there_and_a_server_that_is_gone_are_told() {
 }
 
 #[tokio::test]
+#[ignore = "needs an S3 server: its step names one"]
 async fn a_damaged_object_is_told_from_a_blob_and_hides_no_other() {
     let temp = TempStore::open().await;
     let damaged = store_one(&temp.store, &pattern(1_000)).await;
