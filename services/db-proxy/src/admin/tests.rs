@@ -366,7 +366,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
         let kick = admin.kick(KickSessionRequest {
             user: "user1".to_owned(),
             epoch,
-            dry_run: false,
+            ..KickSessionRequest::default()
         });
         let ((), reply) = tokio::join!(rig.answer_sessions(vec![info(1, 12), info(1, 11)]), kick);
         assert_eq!(reply.unwrap().sessions, count);

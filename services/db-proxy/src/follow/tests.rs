@@ -43,6 +43,7 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let follow = Follow::new(
         core.context.clone(),
         tests,
+        Comings::new(1 << 20),
         FollowMetrics::default(),
         TaskTracker::new(),
         stop.clone(),
@@ -249,6 +250,7 @@ async fn the_older_of_two_holders_is_fenced() {
     let follow = Follow::new(
         rig.core.context.clone(),
         rig.follow.shared.tests.clone(),
+        rig.follow.shared.comings.clone(),
         FollowMetrics::default(),
         TaskTracker::new(),
         rig.stop.clone(),
