@@ -270,7 +270,14 @@ pub(super) async fn old_rows_are_dropped_and_the_chain_goes_on(store: &dyn Store
 /// Rows stand in the order in which they were written, and the chain holds, whatever a clock that was put back or
 /// ahead says; none is dropped from the middle.
 pub(super) async fn a_clock_that_steps_breaks_no_chain(store: &dyn Store) {
-    for (second, since) in [(300, 0), (100, 0), (900, 0), (200, 0), (201, 150), (202, 250)] {
+    for (second, since) in [
+        (300, 0),
+        (100, 0),
+        (900, 0),
+        (200, 0),
+        (201, 150),
+        (202, 250),
+    ] {
         let keep = AuditRetention {
             since: at(since),
             ..KEEP
