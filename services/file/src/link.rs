@@ -1,6 +1,7 @@
 //! The links of msg servers: each is worked on in the order in which it was sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use im_core::UserId;
 use im_proto_rpc::v1::file_call::Call;
@@ -12,7 +13,7 @@ use im_proto_rpc::v1::{
 };
 use im_rpc::{Accept, Link, batch};
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -101,7 +102,7 @@ async fn serve(hub: &Arc<Hub>, link: Link<FileItems, FileCalls>, stop: Cancellat
     load.mark_unchanged();
     let mut told_at = Instant::now();
     let mut kept = hub.kept();
-    kept.mark_changed();
+    // The first look is at once.
     let mut again = interval(TELL_AGAIN);
     let mut is_open = out.add(status(hub)).await;
     while is_open && out.send().await {

@@ -292,18 +292,17 @@ impl Calls {
         self.push(Class::Own, call, Caller::Related, bytes);
     }
 
-    /// Tells of a file that waits for its receiver. False when too many are told of, or there is no link: it will
-    /// be told again.
-    pub(crate) fn file_kept(&self, link: LinkId, file: StoredFile) -> bool {
+    /// Tells of a file that waits for its receiver, unless too much is told of already or there is no link: its
+    /// server tells of it again.
+    pub(crate) fn file_kept(&self, link: LinkId, file: StoredFile) {
         let bytes = file.name.len() + file.task.len();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
         let task = file.task.clone();
         let call = Call::FileKept(FileKept { file: Some(file) });
-        let may = self.is_up() && self.queue().open(Class::Own) < MAX_OWN;
-        if may {
+        let open = self.queue().open(Class::Own);
+        if self.is_up() && open < MAX_OWN {
             self.push(Class::Own, call, Caller::File { link, task }, bytes);
         }
-        may
     }
 
     /// Tells of sessions that came and went; the receiver hears when db-proxy knows of them, or ends when it will

@@ -160,7 +160,7 @@ impl Courier {
         let (subscription, delivery) = (self.hook.id, row.id);
         let id = match self.hook.log() {
             SubscribedLog::Sessions => passing_name(row, batch.after),
-            _ => name(row, batch.after),
+            SubscribedLog::Messages | SubscribedLog::Changes => name(row, batch.after),
         };
         let body = batch.body(subscription, delivery);
         let now = UnixSeconds::now();

@@ -19,15 +19,24 @@ const FILE: &str = "file.ready";
 const UP: &str = "session.up";
 const DOWN: &str = "session.down";
 
+/// The bit of a kind; none of one that nobody knows.
+fn bit(kind: &str) -> u8 {
+    match kind {
+        STORED => 1,
+        GROUP => 2,
+        DIRECTORY => 4,
+        FILE => 8,
+        UP => 16,
+        DOWN => 32,
+        _ => 0,
+    }
+}
+
 /// What a subscription is about.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
-    is_about_messages: bool,
-    is_about_groups: bool,
-    is_about_directory: bool,
-    is_about_files: bool,
-    is_about_ups: bool,
-    is_about_downs: bool,
+    /// One bit for each kind of event.
+    kinds: u8,
     /// Sorted; none = all.
     groups: Vec<u32>,
     senders: Vec<u32>,
@@ -40,17 +49,15 @@ impl Filter {
             ids.sort_unstable();
             ids
         };
-        let has = |wanted: &str| hook.kinds.iter().any(|kind| kind == wanted);
         Self {
-            is_about_messages: has(STORED),
-            is_about_groups: has(GROUP),
-            is_about_directory: has(DIRECTORY),
-            is_about_files: has(FILE),
-            is_about_ups: has(UP),
-            is_about_downs: has(DOWN),
+            kinds: hook.kinds.iter().fold(0, |all, kind| all | bit(kind)),
             groups: sorted(&hook.groups),
             senders: sorted(&hook.senders),
         }
+    }
+
+    fn is_about(&self, kind: &str) -> bool {
+        self.kinds & bit(kind) != 0
     }
 
     /// Whether the subscription is about this.
@@ -59,12 +66,12 @@ impl Filter {
             Entry::Message(message) => self.matches_message(message),
             Entry::Change(change) if change.group != 0 => {
                 let is_named = self.groups.binary_search(&change.group).is_ok();
-                self.is_about_groups && (self.groups.is_empty() || is_named)
+                self.is_about(GROUP) && (self.groups.is_empty() || is_named)
             }
-            Entry::Change(change) if change.file.is_some() => self.is_about_files,
-            Entry::Change(_) => self.is_about_directory,
-            Entry::Session(session) if session.up => self.is_about_ups,
-            Entry::Session(_) => self.is_about_downs,
+            Entry::Change(change) if change.file.is_some() => self.is_about(FILE),
+            Entry::Change(_) => self.is_about(DIRECTORY),
+            Entry::Session(session) if session.up => self.is_about(UP),
+            Entry::Session(_) => self.is_about(DOWN),
         }
     }
 
@@ -73,7 +80,7 @@ impl Filter {
             self.senders.is_empty() || self.senders.binary_search(&message.from).is_ok();
         let of_group = self.groups.is_empty()
             || (is_grouped(message) && self.groups.binary_search(&message.to).is_ok());
-        self.is_about_messages && of_sender && of_group
+        self.is_about(STORED) && of_sender && of_group
     }
 }
 

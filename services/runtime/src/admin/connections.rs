@@ -3,12 +3,13 @@
 //! Probes must get through whoever else holds connections: of those beyond the bound the one goes that has been
 //! there longest, a head that does not come in time ends its connection, and so does an answer that is not read.
 
-use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::body::Body;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -106,11 +107,7 @@ impl Connections {
         drop(timeout(STOP_LIMIT, tasks.wait()).await);
     }
 
-    fn enter(
-        &self,
-        from: std::net::IpAddr,
-        cut: &CancellationToken,
-    ) -> Option<Place<CancellationToken>> {
+    fn enter(&self, from: IpAddr, cut: &CancellationToken) -> Option<Place<CancellationToken>> {
         match self.places.enter(from, cut.clone()) {
             Ok((place, evicted)) => {
                 if let Some(evicted) = evicted {
@@ -130,12 +127,8 @@ impl Connections {
 
 /// One connection, to its end.
 async fn talk(sock: TcpStream, routes: Router, head: Duration, stop: CancellationToken) {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let routes = routes.clone();
-        async move {
-            let answer = routes.oneshot(Request::from(request.map(axum::body::Body::new)));
-            answer.await.map_err(|never: Infallible| match never {})
-        }
+    let service = service_fn(move |request: Request<Incoming>| {
+        routes.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -85,7 +85,9 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
             // A db-proxy of before, which notes no files.
             (InFlight::Other(Caller::File { .. }), _) => {}
             // Nobody waits once the link is over.
-            (InFlight::Other(Caller::Sessions(done)), _) => drop(done.send(())),
+            (InFlight::Other(Caller::Sessions(done)), _) => {
+                done.send(()).ok();
+            }
             (InFlight::Send { sending, .. }, _) => {
                 warn!("a message was answered with something else");
                 gateway.env.metrics.refused(Refusal::StoreFailed);

@@ -203,7 +203,7 @@ pub(crate) fn item(gateway: &Arc<Gateway>, link: &FileLink, item: FileItem) {
     match item.item {
         Some(Item::Status(status)) => link.set_status(status),
         // Told again by the file server where it cannot be passed on.
-        Some(Item::Kept(file)) => drop(gateway.db.file_kept(link.id, file)),
+        Some(Item::Kept(file)) => gateway.db.file_kept(link.id, file),
         other => work(gateway, gateway.jobs.answered(link.id, item.tag, other)),
     }
 }
