@@ -289,7 +289,7 @@ impl Freed {
 
     /// Adds a message that is to be stored behind those before.
     fn add(&mut self, waiting: Waiting) {
-        let Waiting { send, sink } = waiting;
+        let Waiting { send, sink, .. } = waiting;
         match self.batches.last_mut() {
             Some(last) if last.sends.len() < MAX_JOB_SENDS && is_same(&last.sink, &sink) => {
                 last.sends.push(send);
