@@ -121,6 +121,22 @@ mod tests {
         }
     }
 
+    /// The table of bad input names nothing but tests that there are.
+    #[test]
+    fn tests_of_bad_input_exist() {
+        let root = root().unwrap();
+        let mut tests = BTreeSet::new();
+        for folder in ["e2e", "operator", "proto", "services"] {
+            all_tests(&root.join(folder), &mut tests);
+        }
+        let text = fs::read_to_string(root.join("docs/requirements.md")).unwrap();
+        let (_, table) = text.split_once("## Bad input").unwrap();
+        let named: Vec<&str> = table.split('`').skip(1).step_by(2).collect();
+        assert!(named.len() > 30, "{}", named.len());
+        let missing: Vec<&&str> = named.iter().filter(|it| !tests.contains(**it)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
     #[test]
     fn every_row_is_there_and_each_test_that_it_names_exists() {
         let root = root().unwrap();

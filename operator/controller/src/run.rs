@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use im_config::{Check as _, LogConfig, LogFormat as LogWords, TraceConfig};
+use im_config::units::Span;
+use im_config::{AdminConfig, Check as _, LogConfig, LogFormat as LogWords, TraceConfig};
 use im_core::Chain;
 use im_operator_plan::Settings;
 use im_runtime::Readiness;
@@ -37,7 +38,7 @@ use crate::watch::{SYNC_LIMIT, Synced, Watches};
 use crate::work_queue::WorkQueue;
 
 /// A process without a heartbeat for this long is restarted.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+const HEARTBEAT: Span = Span::seconds(30);
 /// A status in which no condition turned is written this often at most, so that a roll or a start is told
 /// in few writes.
 const STATUS_REST: Duration = Duration::from_secs(1);
@@ -109,7 +110,12 @@ async fn work(args: RunArgs, stop: CancellationToken) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let client = connect(config)?;
     let runtimes = vec![Handle::current()];
-    let admin = Admin::bind(&args.admin_listen, process.clone(), HEARTBEAT, runtimes).await?;
+    let port = AdminConfig {
+        listen: args.admin_listen.clone(),
+        heartbeat: HEARTBEAT,
+        ..AdminConfig::default()
+    };
+    let admin = Admin::bind(port, process.clone(), runtimes).await?;
     info!(address = %admin.local_addr(), "admin port");
     let tasks = TaskTracker::new();
     let admin_stop = CancellationToken::new();

@@ -14,6 +14,12 @@ pub struct AdminConfig {
     pub listen: String,
     /// The process counts as stuck when its heartbeat is older than this.
     pub heartbeat: Span,
+    /// Connections; a newcomer beyond them takes the place of the one that has waited longest.
+    pub max_connections: usize,
+    /// Connections of one address.
+    pub max_connections_per_address: usize,
+    /// Time for the head of a request, and for a connection to wait for its next one.
+    pub head_timeout: Span,
 }
 
 impl Default for AdminConfig {
@@ -21,13 +27,22 @@ impl Default for AdminConfig {
         Self {
             listen: "127.0.0.1:0".to_owned(),
             heartbeat: Span::seconds(10),
+            max_connections: 256,
+            max_connections_per_address: 64,
+            head_timeout: Span::seconds(30),
         }
     }
 }
 
 impl Check for AdminConfig {
     fn check(&self, checker: &mut Checker) {
-        let Self { listen, heartbeat } = self;
+        let Self {
+            listen,
+            heartbeat,
+            max_connections,
+            max_connections_per_address,
+            head_timeout,
+        } = self;
         if !listen.is_empty() {
             checker.listen("listen", listen);
         }
@@ -36,6 +51,14 @@ impl Check for AdminConfig {
             heartbeat,
             &(Span::millis(100)..=Span::seconds(600)),
         );
+        checker.range("max_connections", max_connections, &(4..=65_536));
+        checker.range(
+            "max_connections_per_address",
+            max_connections_per_address,
+            &(1..=65_536),
+        );
+        let head = Span::millis(100)..=Span::seconds(600);
+        checker.range("head_timeout", head_timeout, &head);
     }
 }
 

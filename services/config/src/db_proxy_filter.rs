@@ -201,4 +201,57 @@ mod tests {
             assert_eq!(config.validate().is_ok(), fits, "{millis} ms");
         }
     }
+
+    /// Each bound with the least and the most that it takes; one less and one more are refused by its name.
+    #[test]
+    fn every_bound_is_taken_at_its_edges_and_refused_beyond() {
+        const KIB: u64 = 1 << 10;
+        const MIB: u64 = 1 << 20;
+        type Set = fn(&mut FilterConfig, u64);
+        let bounds: [(&str, u64, u64, Set); 11] = [
+            ("timeout", 50, 2_000, |it, n| it.timeout = Span::millis(n)),
+            ("batch", 1, 64, |it, n| it.batch = n as usize),
+            ("batch_bytes", KIB, MIB, |it, n| {
+                it.batch_bytes = ByteSize::bytes(n)
+            }),
+            ("max_answer", KIB, 16 * MIB, |it, n| {
+                it.max_answer = ByteSize::bytes(n)
+            }),
+            ("in_flight", 1, 64, |it, n| it.in_flight = n as usize),
+            ("waiting_messages", 1, 1_000_000, |it, n| {
+                it.waiting_messages = n as usize
+            }),
+            ("waiting_bytes", KIB, 1_024 * MIB, |it, n| {
+                it.waiting_bytes = ByteSize::bytes(n)
+            }),
+            ("conversation_bytes", KIB, 1_024 * MIB, |it, n| {
+                it.conversation_bytes = ByteSize::bytes(n);
+            }),
+            ("sender_bytes", KIB, 1_024 * MIB, |it, n| {
+                it.sender_bytes = ByteSize::bytes(n)
+            }),
+            ("failures", 1, 1_000_000, |it, n| {
+                it.failures = u32::try_from(n).unwrap()
+            }),
+            ("pause", 10, 3_600_000, |it, n| it.pause = Span::millis(n)),
+        ];
+        for (name, least, most, set) in bounds {
+            for (value, fits) in [
+                (least - 1, false),
+                (least, true),
+                (most, true),
+                (most + 1, false),
+            ] {
+                let mut config = FilterConfig::default();
+                set(&mut config, value);
+                match config.validate() {
+                    Ok(()) => assert!(fits, "{name} = {value}"),
+                    Err(error) => {
+                        let error = error.to_string();
+                        assert!(!fits && error.contains(name), "{name} = {value}: {error}");
+                    }
+                }
+            }
+        }
+    }
 }

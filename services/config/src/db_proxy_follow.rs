@@ -32,10 +32,13 @@ pub struct FollowConfig {
     pub max_tests: usize,
     /// Time for push to say what became of a test notice, more than a provider has to answer.
     pub test_timeout: Span,
-    /// How long changes of groups and of the directory are kept for subscriptions.
+    /// How long changes of groups and of the directory, and files that are ready, are kept for subscriptions.
     pub changes_for: Span,
     /// Changes that are kept at most, about 60 bytes each.
     pub changes: u32,
+    /// Sessions that came and went which are remembered for subscriptions that are about them; the oldest beyond it
+    /// are left out.
+    pub session_events: ByteSize,
 }
 
 impl Default for FollowConfig {
@@ -54,6 +57,7 @@ impl Default for FollowConfig {
             test_timeout: Span::seconds(15),
             changes_for: Span::days(7),
             changes: 1_000_000,
+            session_events: ByteSize::mib(4),
         }
     }
 }
@@ -74,6 +78,7 @@ impl Check for FollowConfig {
             test_timeout,
             changes_for,
             changes,
+            session_events,
         } = self;
         checker.range("max_links", max_links, &(1..=4_096));
         checker.range("max_names", max_names, &(1..=1_024));
@@ -94,5 +99,7 @@ impl Check for FollowConfig {
         checker.range("changes_for", changes_for, &kept);
         checker.steps("changes_for", changes_for, &Span::seconds(1));
         checker.range("changes", changes, &(1_000..=100_000_000));
+        let events = ByteSize::kib(4)..=ByteSize::mib(256);
+        checker.range("session_events", session_events, &events);
     }
 }

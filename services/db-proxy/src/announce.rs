@@ -130,7 +130,13 @@ impl Announcer {
         let mut is_known = false;
         while let Some((reached, position)) = next {
             let begun = Instant::now();
-            let step = self.step(&row, reached, position, is_known).await?;
+            let step = match self.step(&row, reached, position, is_known).await {
+                Err(StepError::Never(reason)) => {
+                    self.give_up(&row, reason).await?;
+                    return Ok(true);
+                }
+                step => step?,
+            };
             is_known = true;
             let is_open = store.step_announcement(&step).await?;
             self.metrics.step(&step);
@@ -146,6 +152,23 @@ impl Announcer {
             "an announcement has ended"
         );
         Ok(true)
+    }
+
+    /// Ends an announcement of which no more can ever be sent, so that later ones have their turn.
+    async fn give_up(&self, row: &AnnouncementRow, reason: RejectReason) -> Result<(), StepError> {
+        let why = match reason {
+            RejectReason::BodyTooLarge => {
+                "its text is longer than a message may be (db_proxy.writer.max_body)".to_owned()
+            }
+            other => format!("its messages are refused: {other:?}"),
+        };
+        warn!(announcement = row.id, why, "an announcement has failed");
+        self.metrics.failed();
+        let store = &self.context.store;
+        store
+            .fail_announcement(row.id, &why, UnixSeconds::now())
+            .await?;
+        Ok(())
     }
 
     /// Sends to those whose turn it is.

@@ -15,6 +15,7 @@ mod open;
 mod queries;
 mod related;
 mod sessions;
+mod told;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::calls::{AnswerQueries, CheckLogins};
+use crate::comings::Comings;
 use crate::log::{LogReader, PageLimit};
 use crate::metrics::AttachMetrics;
 
@@ -60,6 +62,7 @@ struct Shared {
     large_answer_bytes: Arc<Semaphore>,
     related: related::Relations,
     log: LogReader,
+    comings: Comings,
 }
 
 impl Shared {
@@ -94,6 +97,7 @@ impl Attach {
     /// Links accepted by it have tasks in `tasks` and end after `stop`.
     pub(crate) fn new(
         context: Context,
+        comings: Comings,
         answers: Arc<dyn AnswerQueries>,
         logins: Arc<dyn CheckLogins>,
         metrics: AttachMetrics,
@@ -111,6 +115,7 @@ impl Attach {
             related: related::Relations::new(config, metrics.clone()),
             log: LogReader::new(context.clone()),
             rules: SendRules::from(&context.config.writer),
+            comings,
             answers,
             logins,
             metrics,

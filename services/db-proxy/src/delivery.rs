@@ -35,11 +35,21 @@ pub(crate) const fn log_to_wire(log: SubscribedLog) -> v1::SubscribedLog {
     }
 }
 
-/// The log that a number of the wire names.
-pub(crate) const fn log(log: v1::SubscribedLog) -> SubscribedLog {
+/// The log that a number of the wire names; `None` for sessions, of which nothing is stored.
+pub(crate) const fn log(log: v1::SubscribedLog) -> Option<SubscribedLog> {
     match log {
-        v1::SubscribedLog::Messages => SubscribedLog::Messages,
-        v1::SubscribedLog::Changes => SubscribedLog::Changes,
+        v1::SubscribedLog::Messages => Some(SubscribedLog::Messages),
+        v1::SubscribedLog::Changes => Some(SubscribedLog::Changes),
+        v1::SubscribedLog::Sessions => None,
+    }
+}
+
+/// The log that tells of a kind of event; `None` for sessions.
+pub(crate) fn log_of(kind: &str) -> Option<SubscribedLog> {
+    match kind {
+        "message.stored" => Some(SubscribedLog::Messages),
+        "session.up" | "session.down" => None,
+        _ => Some(SubscribedLog::Changes),
     }
 }
 

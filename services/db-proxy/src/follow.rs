@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::comings::Comings;
 use crate::log::LogReader;
 use crate::test_push::TestNotices;
 use holders::Holders;
@@ -42,6 +43,7 @@ struct Shared {
     log: LogReader,
     holders: Holders,
     tests: TestNotices,
+    comings: Comings,
     metrics: FollowMetrics,
 }
 
@@ -56,6 +58,7 @@ impl Follow {
     pub(crate) fn new(
         context: Context,
         tests: TestNotices,
+        comings: Comings,
         metrics: FollowMetrics,
         tasks: TaskTracker,
         stop: CancellationToken,
@@ -64,6 +67,7 @@ impl Follow {
             log: LogReader::new(context.clone()),
             holders: Holders::new(context.config.follow.max_names),
             tests,
+            comings,
             metrics,
             context,
         };

@@ -9,6 +9,7 @@
 //! * `calls` – what the links may ask, as traits that `im-answers` and `im-accounts` meet.
 //! * `metrics`, `results` – what links count, and the queue of a link's results.
 //! * `log` – pages of the log, for those who have missed something and for followers.
+//! * `comings` – sessions that came and went, for subscriptions.
 //! * `delivery` – deliveries to subscriptions as they travel.
 //! * `test_push` – test notices between who asks for them and who makes them.
 //! * `sends` – messages that are stored for somebody who has no link.
@@ -25,6 +26,7 @@ mod admin;
 mod announce;
 mod attach;
 mod calls;
+mod comings;
 mod delivery;
 mod dump;
 mod filter;

@@ -344,7 +344,7 @@ pub(crate) fn weight(result: &v1::DbResult) -> usize {
                 .sum()
         }
         Some(Result::Held(held)) => TAG * held.tags.len(),
-        Some(Result::Send(_)) | None => 0,
+        Some(Result::Send(_) | Result::Noted(_) | Result::SessionsWanted(_)) | None => 0,
     };
     FIXED + contents
 }

@@ -32,6 +32,7 @@ use crate::admin::{AdminMetrics, AdminService};
 use crate::announce::{AnnounceMetrics, Announcer};
 use crate::attach::Attach;
 use crate::calls::CheckLogins;
+use crate::comings::Comings;
 use crate::dump::Dump;
 use crate::filter::{FilterError, FilterMetrics, HttpFilter};
 use crate::follow::{Follow, FollowMetrics};
@@ -147,8 +148,11 @@ impl Server {
         );
         let link_tasks = TaskTracker::new();
         let stop_links = CancellationToken::new();
+        let comings = Comings::new(config.follow.session_events.as_usize());
+        registered.register(|registry| comings.register(registry));
         let attach = Attach::new(
             context.clone(),
+            comings.clone(),
             answers,
             Arc::clone(&accounts) as Arc<dyn CheckLogins>,
             registered.register(AttachMetrics::register),
@@ -159,6 +163,7 @@ impl Server {
         let follow = Follow::new(
             context.clone(),
             tests.clone(),
+            comings,
             registered.register(FollowMetrics::register),
             link_tasks.clone(),
             stop_links.clone(),

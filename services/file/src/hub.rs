@@ -4,6 +4,7 @@
 //! decisions; they are written when it is free again. Nothing waits under it.
 
 mod files;
+mod untold;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::untold::Untold;
 use crate::TaskId;
 use crate::conn::Conn;
 use crate::metrics::{Metrics, Refusal, Way};
@@ -44,6 +46,8 @@ pub(crate) struct Hub {
     /// Where clients reach it.
     pub(crate) addresses: Vec<FileAddress>,
     pub(crate) load: watch::Sender<Load>,
+    /// Changes when there is a file to tell of.
+    kept: watch::Sender<()>,
     state: Mutex<State>,
     started: Instant,
     last_conn: AtomicU64,
@@ -56,6 +60,7 @@ struct State {
     uploads: HashMap<TaskId, Box<dyn BlobWriter>>,
     /// Files that could not be deleted when nobody wanted them any more.
     doomed: Vec<TaskId>,
+    untold: Untold,
 }
 
 /// A client that was let to its task.
@@ -87,11 +92,13 @@ impl Hub {
             tasks: TaskTracker::new(),
             addresses,
             load: watch::Sender::default(),
+            kept: watch::Sender::default(),
             state: Mutex::new(State {
                 tasks,
                 conns: HashMap::new(),
                 uploads: HashMap::new(),
                 doomed: Vec::new(),
+                untold: Untold::default(),
             }),
             started: Instant::now(),
             last_conn: AtomicU64::new(0),

@@ -1,6 +1,7 @@
 //! The links of msg servers: each is worked on in the order in which it was sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use im_core::UserId;
 use im_proto_rpc::v1::file_call::Call;
@@ -12,12 +13,18 @@ use im_proto_rpc::v1::{
 };
 use im_rpc::{Accept, Link, batch};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::hub::Hub;
 use crate::tasks::{Offer, Unopened};
+
+/// Files that one link is told of before it says that some are noted.
+const MAX_KEPT: usize = 64;
+
+/// How often it is looked whether a file is to be told again.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 
 /// The way in for msg servers, from the port and from the same process.
 pub struct Attach {
@@ -94,6 +101,9 @@ async fn serve(hub: &Arc<Hub>, link: Link<FileItems, FileCalls>, stop: Cancellat
     let mut load = hub.load.subscribe();
     load.mark_unchanged();
     let mut told_at = Instant::now();
+    let mut kept = hub.kept();
+    // The first look is at once.
+    let mut again = interval(TELL_AGAIN);
     let mut is_open = out.add(status(hub)).await;
     while is_open && out.send().await {
         let due = told_at + hub.config.report_interval.duration();
@@ -104,6 +114,12 @@ async fn serve(hub: &Arc<Hub>, link: Link<FileItems, FileCalls>, stop: Cancellat
                 Some(calls) => answer_all(hub, calls, &mut out).await,
                 None => false,
             },
+            changed = async {
+                tokio::select! {
+                    changed = kept.changed() => changed.is_ok(),
+                    _ = again.tick() => true,
+                }
+            } => changed && tell_kept(hub, MAX_KEPT, &mut out).await,
             changed = async {
                 sleep_until(due).await;
                 load.changed().await
@@ -119,7 +135,27 @@ async fn serve(hub: &Arc<Hub>, link: Link<FileItems, FileCalls>, stop: Cancellat
 /// Answers a batch, in its order; false when the link has ended.
 async fn answer_all(hub: &Arc<Hub>, calls: FileCalls, out: &mut Outbox) -> bool {
     for call in calls.calls {
-        if !out.add(answer(hub, call)).await {
+        let is_open = if let Some(Call::Noted(noted)) = &call.call {
+            hub.noted(&noted.task);
+            tell_kept(hub, 1, out).await
+        } else {
+            out.add(answer(hub, call)).await
+        };
+        if !is_open {
+            return false;
+        }
+    }
+    true
+}
+
+/// Tells of files that wait and are not noted yet; false when the link has ended.
+async fn tell_kept(hub: &Hub, most: usize, out: &mut Outbox) -> bool {
+    for file in hub.tell(most) {
+        let item = FileItem {
+            tag: 0,
+            item: Some(Item::Kept(file)),
+        };
+        if !out.add(item).await {
             return false;
         }
     }
@@ -163,7 +199,7 @@ fn answer(hub: &Arc<Hub>, call: FileCall) -> FileItem {
             }
             Item::Done(FileDone {})
         }
-        None => Item::Done(FileDone {}),
+        Some(Call::Noted(_)) | None => Item::Done(FileDone {}),
     };
     FileItem {
         tag: call.tag,

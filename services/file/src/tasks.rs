@@ -328,13 +328,13 @@ impl Tasks {
         &mut self,
         conn: ConnId,
         stored: UnixSeconds,
-    ) -> Result<Option<(ConnId, Pull)>, Violation> {
+    ) -> Result<(TaskId, Option<(ConnId, Pull)>), Violation> {
         let (task, _) = self.conns.remove(&conn).ok_or(Violation)?;
         let open = self.open.remove(&task).ok_or(Violation)?;
         self.ledger.close_task(open.offer());
         let (file, parked) = open.into_stored(stored);
         self.stored.insert(task, file);
-        Ok(parked)
+        Ok((task, parked))
     }
 
     /// An upload cannot be stored: its task ends. Gives the connections to be closed.
@@ -423,9 +423,14 @@ impl Tasks {
         self.stored.waiting(user, self.bounds.list)
     }
 
+    /// The stored file of a task.
+    pub(crate) fn file(&self, task: TaskId) -> Option<&File> {
+        self.stored.get(task)
+    }
+
     /// The stored file of a task that this user has sent.
     pub(crate) fn confirm(&self, from: UserId, task: TaskId) -> Option<&File> {
-        self.stored.get(task).filter(|file| file.from == from)
+        self.file(task).filter(|file| file.from == from)
     }
 
     /// Forgets a stored file for this user, for whom it is. A download of it is over with that.

@@ -101,13 +101,16 @@ impl Calls {
         }
     }
 
-    /// Waits for the name.
+    /// Waits for the name. No job waits longer than this until it is tried again, 0 where nothing is.
     ///
     /// # Errors
     /// The link does not serve any more, or there is no such name.
-    pub async fn hold(&self, name: &str) -> Result<FollowHeld, Ended> {
-        let name = name.to_owned();
-        match self.ask(Call::Hold(FollowHold { name })).await? {
+    pub async fn hold(&self, name: &str, longest: Duration) -> Result<FollowHeld, Ended> {
+        let hold = FollowHold {
+            name: name.to_owned(),
+            longest_wait_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX),
+        };
+        match self.ask(Call::Hold(hold)).await? {
             Item::Held(held) => Ok(held),
             other => Err(unexpected(&other)),
         }
@@ -234,6 +237,7 @@ fn unexpected(item: &Item) -> Ended {
         Item::Hook(_) => "a step of a subscription",
         Item::Test(_) => "a test notice",
         Item::Changes(_) => "changes",
+        Item::Sessions(_) => "sessions",
         Item::Fenced(_) | Item::Refused(_) => "a refusal",
     };
     Ended::Refused(format!("it answered with {name}"))

@@ -73,6 +73,8 @@ pub struct Limits {
     pub patience: Duration,
     /// Longest time of one attempt.
     pub attempt: Duration,
+    /// Longest time between two attempts; what the store has for later was written under another clock.
+    pub longest: Duration,
     /// Jobs to be tried again at which no more messages are read.
     pub retries: u64,
     /// Time for attempts to end at a stop.
@@ -135,7 +137,8 @@ impl Follower {
         let calls = Calls::over(link);
         let served = async {
             // Who only waits for the name has nothing to finish.
-            let Some(held) = stop.run_until_cancelled(calls.hold(self.name)).await else {
+            let holding = calls.hold(self.name, self.limits.longest);
+            let Some(held) = stop.run_until_cancelled(holding).await else {
                 return Ok(());
             };
             let held = held?;

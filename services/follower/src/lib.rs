@@ -6,6 +6,7 @@
 //! pages, lanes, positions that are kept at most a flush late, what is tried again and when.
 //!
 //! * `progress` – pure: what is under way, what the store must know of it.
+//! * `clock` – the time of what is tried again, which no step of the system's clock moves.
 //! * `calls` – what a follower says to db-proxy.
 //! * `follow` – puts them together.
 //!
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod clock;
 mod follow;
 mod metrics;
 mod progress;

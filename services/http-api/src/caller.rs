@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::Method;
-use axum::http::header::{self, HeaderMap, HeaderName};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -26,6 +26,9 @@ use crate::{v1, verb};
 
 /// Header that makes a change count once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What senders of webhooks name each of theirs by, the same however often it is sent.
+const WEBHOOK_ID: &str = "webhook-id";
 
 /// Time for db-proxy to say whether a token is still good.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -299,20 +302,34 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// What the request counts once under.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
+    headers
+        .get(IDEMPOTENCY_KEY)
+        .map(|value| short(value, "Idempotency-Key"))
+        .transpose()
+}
+
+/// The same of what is posted to a hook: its idempotency key, else what its sender names it by.
+pub(crate) fn hook_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+    if let Some(key) = key(headers)? {
+        return Ok(Some(key));
+    }
+    headers
+        .get(WEBHOOK_ID)
+        .map(|value| short(value, "webhook-id"))
+        .transpose()
+}
+
+fn short(value: &HeaderValue, name: &str) -> Result<Arc<str>, Problem> {
     let key = value.to_str().ok().map(str::trim);
     let is_key = |key: &&str| {
         (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    let key = key.filter(is_key);
-    let wrong = || {
-        let detail = "Idempotency-Key must be 1 to 128 visible ASCII characters";
+    key.filter(is_key).map(Arc::from).ok_or_else(|| {
+        let detail = format!("{name} must be 1 to {MAX_KEY} visible ASCII characters");
         Problem::new(Kind::MalformedRequest, detail)
-    };
-    key.map(|key| Some(key.into())).ok_or_else(wrong)
+    })
 }
 
 /// Says how much of its rate a token has left (draft-ietf-httpapi-ratelimit-headers).
@@ -361,6 +378,18 @@ mod tests {
         assert!(of(&"x".repeat(128)).is_ok() && of(&"x".repeat(129)).is_err());
         assert!(of(" ").is_err() && of("a b").is_err() && of("a\tb").is_err());
         assert_eq!(key(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_hook_takes_the_name_of_a_webhook_where_there_is_no_key() {
+        let named = headers("webhook-id", "msg_1");
+        assert_eq!(hook_key(&named).unwrap().as_deref(), Some("msg_1"));
+        assert_eq!(key(&named).unwrap(), None);
+        let mut both = named;
+        both.insert("idempotency-key", "k".parse().unwrap());
+        assert_eq!(hook_key(&both).unwrap().as_deref(), Some("k"));
+        assert!(hook_key(&headers("webhook-id", "a b")).is_err());
+        assert_eq!(hook_key(&HeaderMap::new()).unwrap(), None);
     }
 
     #[test]

@@ -346,14 +346,13 @@ fn share(config: ImdConfig, secrets: &Secrets, aside: Aside) -> Shared {
 }
 
 async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
-    let config = &shared.config.admin;
+    let config = shared.config.admin.clone();
     if config.listen.is_empty() {
         return Ok(None);
     }
-    let limit = config.heartbeat.duration();
-    let (address, context) = (config.listen.clone(), shared.context.clone());
+    let context = shared.context.clone();
     let runtimes = shared.aside.all();
-    let binding = async move { Admin::bind(&address, context, limit, runtimes).await };
+    let binding = async move { Admin::bind(config, context, runtimes).await };
     // A listener wakes the threads on which it was made.
     let bound = shared.aside.door.spawn(binding).await;
     Ok(Some(bound.context("bind the admin port")??))

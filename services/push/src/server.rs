@@ -204,7 +204,15 @@ fn limits(config: &PushConfig) -> Limits {
         lane: config.in_flight,
         patience: config.patience.duration(),
         attempt: config.attempt_timeout.duration() + MARGIN,
+        longest: longest(config),
         retries: config.max_retries,
         stop_grace: STOP_GRACE,
     }
+}
+
+/// No job waits longer than this: a back-off, a lane that is full, or the lease of two attempts.
+fn longest(config: &PushConfig) -> Duration {
+    let lease = (config.attempt_timeout.duration() + MARGIN) * 2;
+    let waits = [config.retry_max.duration(), config.patience.duration()];
+    waits.into_iter().fold(lease, Duration::max)
 }

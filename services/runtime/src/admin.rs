@@ -4,6 +4,8 @@
 //! heartbeat, a task on each runtime of the process that must have run lately, so that threads that are
 //! stuck are seen.
 
+mod connections;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use im_config::AdminConfig;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -21,14 +24,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::connections::Connections;
 use crate::listen::{self, ListenError};
 use crate::{Context, metrics};
 
 /// Waiting connections of the admin port.
 const BACKLOG: i32 = 64;
-
-/// Time for open admin requests when the process stops.
-const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// A bound admin port.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Admin {
     shared: Arc<Shared>,
     period: Duration,
     runtimes: Vec<Handle>,
+    config: AdminConfig,
 }
 
 #[derive(Debug)]
@@ -50,22 +52,22 @@ struct Shared {
 }
 
 impl Admin {
-    /// Binds the port. The process counts as stuck when the heartbeat of one of its runtimes is older
-    /// than `limit`.
+    /// Binds the port at the address of `config`. The process counts as stuck when the heartbeat of one of its
+    /// runtimes is older than that says.
     ///
     /// # Errors
     /// The port cannot be bound.
     pub async fn bind(
-        address: &str,
+        config: AdminConfig,
         context: Context,
-        limit: Duration,
         runtimes: Vec<Handle>,
     ) -> Result<Self, ListenError> {
-        let listener = listen::tcp(address, BACKLOG).await?;
+        let listener = listen::tcp(&config.listen, BACKLOG).await?;
         let local = listener.local_addr().map_err(|source| ListenError {
-            address: address.to_owned(),
+            address: config.listen.clone(),
             source,
         })?;
+        let limit = config.heartbeat.duration();
         let started = Instant::now();
         let shared = Shared {
             context,
@@ -79,6 +81,7 @@ impl Admin {
             shared: Arc::new(shared),
             period: limit / 4,
             runtimes,
+            config,
         })
     }
 
@@ -102,16 +105,9 @@ impl Admin {
         for (nth, runtime) in self.runtimes.iter().enumerate() {
             beating.spawn_on(beat(Arc::clone(&self.shared), nth, self.period), runtime);
         }
-        let serving = axum::serve(self.listener, routes)
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let late = async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_LIMIT).await;
-        };
-        tokio::select! {
-            served = serving.into_future() => served,
-            () = late => Ok(()),
-        }
+        let connections = Connections::new(self.config, &self.shared.context);
+        connections.serve(self.listener, routes, stop).await;
+        Ok(())
     }
 }
 

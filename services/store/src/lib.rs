@@ -38,7 +38,7 @@ pub use traits::audit::{
     AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
     AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote,
 };
-pub use traits::changes::{ChangeLogStore, ChangeRow, Changed};
+pub use traits::changes::{ChangeLogStore, ChangeRow, Changed, ReadyFile};
 pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,

@@ -72,6 +72,13 @@ async fn whoever_has_the_path_of_a_hook_sends_to_its_conversation_and_to_no_othe
         let once = said(&path, "once").key("k").expect(rig.api, 201).await;
         assert_eq!(once.json()["id"], 2);
     }
+    // So it is under the name that a sender of webhooks gives it.
+    for _ in 0..2 {
+        let named = said(&path, "named").header("webhook-id", "msg_7");
+        assert_eq!(named.expect(rig.api, 201).await.json()["id"], 3);
+    }
+    let odd = said(&path, "odd").header("webhook-id", "a b");
+    odd.expect(rig.api, 400).await;
     let list = rig.ask(get("/api/v1/incoming-hooks"), 200).await;
     let list = list["items"].as_array().unwrap();
     assert_eq!(list.len(), 2);

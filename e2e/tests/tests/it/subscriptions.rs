@@ -3,6 +3,9 @@
 mod changed;
 mod faults;
 mod kept;
+mod passing;
+mod ready;
+mod replayed;
 
 use std::net::SocketAddr;
 

@@ -81,6 +81,7 @@ const DB_PROXY: &[&str] = &[
     "metrics",
     "results",
     "log",
+    "comings",
     "delivery",
     "test_push",
     "filter",

@@ -191,6 +191,7 @@ fn record(row: AnnouncementRow) -> AnnouncementRecord {
         AnnouncementState::Running => v1::AnnouncementState::Running,
         AnnouncementState::Done => v1::AnnouncementState::Done,
         AnnouncementState::Cancelled => v1::AnnouncementState::Cancelled,
+        AnnouncementState::Failed => v1::AnnouncementState::Failed,
     };
     AnnouncementRecord {
         id: row.id,
@@ -202,5 +203,6 @@ fn record(row: AnnouncementRow) -> AnnouncementRecord {
         created: row.announcement.created.get(),
         ended: row.ended.map_or(0, UnixSeconds::get),
         made_by: row.announcement.made_by,
+        failure: row.failure,
     }
 }

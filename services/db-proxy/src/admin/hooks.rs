@@ -22,7 +22,7 @@ use super::notes::Changed;
 use super::pages::{Limits, Page};
 use super::tokens::text;
 use super::{AdminError, AdminService};
-use crate::delivery::{record as delivery_record, state};
+use crate::delivery::{log_of, record as delivery_record, state};
 
 /// Deliveries in one answer: the default, and the most.
 const LIMITS: Limits = Limits {
@@ -31,7 +31,14 @@ const LIMITS: Limits = Limits {
 };
 
 /// Kinds of events that there are.
-const KINDS: [&str; 3] = ["directory.changed", "group.changed", STORED];
+const KINDS: [&str; 6] = [
+    "directory.changed",
+    "file.ready",
+    "group.changed",
+    STORED,
+    "session.down",
+    "session.up",
+];
 
 /// The one that a subscription is about unless it names others.
 const STORED: &str = "message.stored";
@@ -320,13 +327,16 @@ fn record(row: SubscriptionRow, ends: Ends) -> SubscriptionRecord {
         changes,
     } = row;
     // It is behind in no log that it is not about.
-    let is_about = |log: fn(&str) -> bool| subscription.kinds.iter().any(|kind| log(kind));
-    let position = if is_about(|kind| kind == STORED) {
+    let is_about = |log| {
+        let mut kinds = subscription.kinds.iter();
+        kinds.any(|kind| log_of(kind) == Some(log))
+    };
+    let position = if is_about(SubscribedLog::Messages) {
         messages.position
     } else {
         ends.messages
     };
-    let changes_position = if is_about(|kind| kind != STORED) {
+    let changes_position = if is_about(SubscribedLog::Changes) {
         changes.position
     } else {
         ends.changes

@@ -77,8 +77,17 @@ impl AdminService {
 
     /// Says how many sessions were online and meant; they end within the time of two hops.
     pub(super) async fn kick(&self, request: KickSessionRequest) -> Result<KickReply, AdminError> {
-        let person = self.person(&request.user).await?;
-        let user = person.id;
+        let by_id = UserId::from_wire(request.user_id).filter(|_| request.user.is_empty());
+        let (user, name) = if let Some(user) = by_id {
+            let name = self.names(&[user]).await?.remove(&user);
+            (
+                user,
+                name.unwrap_or_else(|| format!("of id {}", user.get())),
+            )
+        } else {
+            let person = self.person(&request.user).await?;
+            (person.id, person.name)
+        };
         let infos = self.publisher.list_sessions(Some(user)).await?;
         let meant = |info: &&SessionInfo| request.epoch == 0 || info.epoch == request.epoch;
         let sessions = infos.iter().filter(meant).count();
@@ -92,7 +101,7 @@ impl AdminService {
             0 => json!("all"),
             epoch => json!(format!("{epoch:016x}")),
         };
-        let changed = Changed::of(format!("user {}", person.name))
+        let changed = Changed::of(format!("user {name}"))
             .after(json!({ "ended_sessions": what, "online": reply.sessions }))
             .answer(&reply);
         // The row first: nobody is kicked of whom it does not tell.

@@ -366,7 +366,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
         let kick = admin.kick(KickSessionRequest {
             user: "user1".to_owned(),
             epoch,
-            dry_run: false,
+            ..KickSessionRequest::default()
         });
         let ((), reply) = tokio::join!(rig.answer_sessions(vec![info(1, 12), info(1, 11)]), kick);
         assert_eq!(reply.unwrap().sessions, count);
@@ -378,4 +378,12 @@ async fn sessions_are_listed_by_name_and_kicked() {
         ..KickSessionRequest::default()
     });
     assert_eq!(code(unknown.await), Code::NotFound);
+    // By id it ends also where there is no account: another backup may have been restored meanwhile.
+    let kick = admin.kick(KickSessionRequest {
+        user_id: 999,
+        epoch: 13,
+        ..KickSessionRequest::default()
+    });
+    let ((), reply) = tokio::join!(rig.answer_sessions(vec![info(999, 13)]), kick);
+    assert_eq!(reply.unwrap().sessions, 1);
 }

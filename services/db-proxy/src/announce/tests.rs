@@ -88,3 +88,36 @@ async fn messages_come_at_their_rate() {
     assert!(announcer(&rig).send_one().await.unwrap());
     assert!(begun.elapsed() >= Duration::from_millis(400), "8 people");
 }
+
+/// A bound may be lowered while announcements wait.
+#[tokio::test]
+async fn one_that_can_never_be_stored_ends_with_its_reason_and_holds_up_nobody() {
+    let mut config = small_config();
+    config.writer.max_body = im_config::units::ByteSize::bytes(10);
+    let rig = Rig::with(config).await;
+    let new = |body: &'static [u8]| NewAnnouncement {
+        sender: user(1),
+        body: Bytes::from_static(body),
+        audience: Audience::People(vec![user(3)]),
+        created: UnixSeconds::now(),
+        made_by: "a test".to_owned(),
+    };
+    let store = &rig.temp.store;
+    let long = new(b"eleven byte");
+    let long = store.create_announcement(&long, BOUNDS).await.unwrap();
+    let short = new(b"ten bytes.");
+    let short = store.create_announcement(&short, BOUNDS).await.unwrap();
+    let announcer = announcer(&rig);
+    assert!(announcer.send_one().await.unwrap());
+    let row = store.announcement(long).await.unwrap().unwrap();
+    assert_eq!(row.state, AnnouncementState::Failed);
+    assert!(
+        row.failure.contains("db_proxy.writer.max_body"),
+        "{}",
+        row.failure
+    );
+    assert!(announcer.send_one().await.unwrap());
+    let row = store.announcement(short).await.unwrap().unwrap();
+    assert_eq!((row.state, row.sent), (AnnouncementState::Done, 1));
+    assert!(!announcer.send_one().await.unwrap());
+}

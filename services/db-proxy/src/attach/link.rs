@@ -35,7 +35,7 @@ pub(super) struct Served {
     pub(super) sessions: Sessions<QueryCall>,
     pub(super) tasks: TaskTracker,
     /// Nobody wants results any more.
-    ended: CancellationToken,
+    pub(super) ended: CancellationToken,
 }
 
 /// What one link may still have.
@@ -94,6 +94,7 @@ pub(super) async fn serve(
         closed,
     } = link;
     tasks.spawn(Arc::clone(&served).write(tx, closed.clone()));
+    tasks.spawn(Arc::clone(&served).say_what_is_wanted());
     // When the writer has ended, its answers are not waited for: whoever sent that asks another one.
     let writer = served.shared.context.writer.clone();
     let stopped = tokio::select! {
@@ -180,6 +181,14 @@ impl Served {
                 Some(Call::Related(call)) => {
                     self.tasks.spawn(Arc::clone(self).related(tag, call));
                 }
+                Some(Call::FileKept(kept)) => {
+                    self.tasks.spawn(Arc::clone(self).note_file(tag, kept));
+                }
+                Some(Call::Sessions(told)) => {
+                    let comings = &self.shared.comings;
+                    comings.add(told.events, told.left_out);
+                    self.push_light(tag, v1::db_result::Result::Noted(v1::Noted {}));
+                }
                 // A call of a later version: it gets an empty result.
                 Some(Call::Cancel(_) | Call::Taken(_)) | None => {
                     self.results.push(vec![v1::DbResult { tag, result: None }]);
@@ -258,7 +267,7 @@ impl Served {
         self.push_read(tag, done, v1::db_result::Result::Related);
     }
 
-    fn push_read<T>(
+    pub(super) fn push_read<T>(
         &self,
         tag: u64,
         read: Option<(T, Vec<OwnedSemaphorePermit>)>,
@@ -279,7 +288,7 @@ impl Served {
 
     /// Reads until the store answers. `None` when the link has ended. The permits bound how many
     /// pages are under way, and go with the result.
-    async fn persist<T, F>(
+    pub(super) async fn persist<T, F>(
         &self,
         mut read: impl FnMut() -> F,
     ) -> Option<(T, Vec<OwnedSemaphorePermit>)>

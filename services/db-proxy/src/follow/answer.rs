@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use im_core::time::unix_millis;
 use im_core::{Chain, GroupId, UserId};
 use im_order::{CommitSeq, Partition};
 use im_proto_rpc::v1;
@@ -50,7 +51,7 @@ impl Shared {
     ) -> Answered {
         let v1::FollowCall { tag, call } = call;
         if let (Some(Call::Hold(call)), None) = (&call, &hold) {
-            let (item, hold) = self.hold(&call.name).await;
+            let (item, hold) = self.hold(call).await;
             return Answered { tag, item, hold };
         }
         let item = match (call, hold) {
@@ -83,11 +84,13 @@ impl Shared {
             Call::Tests(asked) => self.test(asked, hold).await,
             Call::Tested(tested) => self.tested(tested, hold),
             Call::Changes(asked) => self.changes(asked, hold).await,
+            Call::Sessions(asked) => self.sessions(asked, hold).await,
         }
     }
 
     /// Waits for the place of a name, and takes it.
-    async fn hold(&self, name: &str) -> (Item, Option<Hold>) {
+    async fn hold(&self, call: &v1::FollowHold) -> (Item, Option<Hold>) {
+        let name = call.name.as_str();
         let place = match self.holders.place(name) {
             Ok(place) => place,
             Err(reason) => {
@@ -101,6 +104,19 @@ impl Shared {
         let start = self.log_end().await;
         let (store, only) = (&self.context.store, Partition::ONLY);
         let held = persist(|| store.hold_follower(name, only, start)).await;
+        if call.longest_wait_ms > 0 {
+            // Under a clock that was ahead they may have been put off for as long.
+            let latest = unix_millis().saturating_add(call.longest_wait_ms);
+            let latest = latest.min(i64::MAX as u64);
+            let early = persist(|| store.advance_retries(name, only, latest)).await;
+            if early > 0 {
+                warn!(
+                    follower = name,
+                    jobs = early,
+                    "were to be tried in the far future, and are tried in time"
+                );
+            }
+        }
         let retries = persist(|| store.count_retries(name, only)).await;
         info!(follower = name, epoch = held.epoch, position = %held.position, "the name is held");
         self.metrics.stands(name, held.position, retries);

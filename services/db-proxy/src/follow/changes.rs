@@ -72,17 +72,26 @@ impl Shared {
 }
 
 fn record(row: ChangeRow) -> v1::ChangeRecord {
-    let (group, user, department) = match row.changed {
-        Changed::Group(id) => (id, 0, 0),
-        Changed::Person(id) => (0, id, 0),
-        Changed::Department(id) => (0, 0, id),
-    };
-    v1::ChangeRecord {
+    let mut record = v1::ChangeRecord {
         seq: row.seq.to_wire(),
         at: row.at.get(),
-        group,
-        user,
-        department,
         value: row.value,
+        ..v1::ChangeRecord::default()
+    };
+    match row.changed {
+        Changed::Group(id) => record.group = id,
+        Changed::Person(id) => record.user = id,
+        Changed::Department(id) => record.department = id,
+        Changed::File(file) => {
+            record.file = Some(v1::StoredFile {
+                task: file.task,
+                from: file.from.get(),
+                to: file.to.get(),
+                name: file.name,
+                size: file.size,
+                stored: file.stored.get(),
+            });
+        }
     }
+    record
 }

@@ -1,5 +1,7 @@
 //! What whoever delivers to subscriptions asks and stores.
 
+use std::time::Duration;
+
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 use im_proto_rpc::v1;
@@ -9,7 +11,7 @@ use im_store::{DeliveryRow, Holding, SubscribedLog, SubscriptionRow, Subscriptio
 use super::Shared;
 use super::answer::{persist, refused};
 use super::holders::Hold;
-use crate::delivery::{log, log_to_wire, record, state};
+use crate::delivery::{log, log_of, log_to_wire, record, state};
 
 /// The name under which deliveries are made.
 pub(super) const NAME: &str = "subscriptions";
@@ -30,9 +32,19 @@ impl Shared {
         let rows = persist(|| store.subscriptions(Partition::ONLY)).await;
         let deliveries = persist(|| store.deliveries_to_make()).await;
         let mut hooks = Vec::with_capacity(rows.len());
+        let sessions_end = self.comings.end();
+        let is_about_sessions = |row: &&SubscriptionRow| {
+            let mut kinds = row.subscription.kinds.iter();
+            kinds.any(|kind| log_of(kind).is_none())
+        };
+        self.comings
+            .want(rows.iter().any(|row| is_about_sessions(&row)));
         for row in &rows {
+            if is_about_sessions(&row) {
+                hooks.push(session_hook(row, sessions_end));
+            }
             for log in [SubscribedLog::Messages, SubscribedLog::Changes] {
-                let is_about = |kind: &String| log_of(kind) == log;
+                let is_about = |kind: &String| log_of(kind) == Some(log);
                 if !row.subscription.kinds.iter().any(is_about) {
                     continue;
                 }
@@ -45,7 +57,18 @@ impl Shared {
             hooks,
             end: self.log_end().await.to_wire(),
             changes_end: persist(|| store.change_log_end()).await.to_wire(),
+            sessions_end,
         })
+    }
+
+    /// Sessions that came and went behind a place.
+    pub(super) async fn sessions(&self, asked: v1::SessionsAfter, hold: &Hold) -> Item {
+        if hold.name != NAME {
+            return refused("this name makes no deliveries");
+        }
+        let wait = Duration::from_millis(asked.wait_ms.into());
+        let wait = wait.min(self.config().max_wait.duration());
+        Item::Sessions(self.comings.after(asked.after, wait).await)
     }
 
     /// Stores how far a subscription has come.
@@ -54,7 +77,9 @@ impl Shared {
             return refused("this name makes no deliveries");
         }
         let position = CommitSeq::from_wire(step.position);
-        let log = log(step.log());
+        let Some(log) = log(step.log()) else {
+            return refused("nothing is stored of sessions");
+        };
         let end = match log {
             SubscribedLog::Messages => self.log_end().await,
             SubscribedLog::Changes => persist(|| self.context.store.change_log_end()).await,
@@ -101,12 +126,12 @@ impl Shared {
     }
 }
 
-/// The log that tells of a kind of event.
-fn log_of(kind: &str) -> SubscribedLog {
-    if kind == "message.stored" {
-        SubscribedLog::Messages
-    } else {
-        SubscribedLog::Changes
+/// A subscription as it is told of sessions: from now on, and of nothing that was before.
+fn session_hook(row: &SubscriptionRow, end: u64) -> v1::Hook {
+    v1::Hook {
+        log: v1::SubscribedLog::Sessions.into(),
+        position: end,
+        ..hook(row, SubscribedLog::Messages, Vec::new())
     }
 }
 

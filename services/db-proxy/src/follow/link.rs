@@ -14,6 +14,7 @@ use tracing::info;
 use super::Shared;
 use super::answer::refused;
 use super::holders::Hold;
+use super::hooks::NAME;
 
 /// What became of a call.
 pub(super) struct Answered {
@@ -81,6 +82,10 @@ pub(super) async fn serve(
         }
     }
     closed.cancel();
+    if hold.as_ref().is_some_and(|hold| hold.name == NAME) {
+        // Whoever holds it next says anew whether they want any.
+        shared.comings.want(false);
+    }
     info!(peer, holds = hold.is_some(), "a follower is detached");
 }
 

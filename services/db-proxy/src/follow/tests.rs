@@ -43,6 +43,7 @@ async fn rig(change: impl FnOnce(&mut DbProxyConfig)) -> Rig {
     let follow = Follow::new(
         core.context.clone(),
         tests,
+        Comings::new(1 << 20),
         FollowMetrics::default(),
         TaskTracker::new(),
         stop.clone(),
@@ -123,7 +124,15 @@ async fn ask(end: &mut End, call: Call) -> Item {
 
 async fn hold(end: &mut End, tag: u64) -> v1::FollowHeld {
     let name = "push".to_owned();
-    say(end, tag, Call::Hold(v1::FollowHold { name })).await;
+    say(
+        end,
+        tag,
+        Call::Hold(v1::FollowHold {
+            name,
+            ..Default::default()
+        }),
+    )
+    .await;
     match hear(end).await.1 {
         Item::Held(held) => held,
         other => panic!("{other:?}"),
@@ -208,6 +217,37 @@ async fn a_new_follower_reads_what_comes_after_it_and_goes_on_where_it_was() {
     assert_eq!(ask(&mut second, due(7)).await, Item::Retries(all));
 }
 
+/// A follower put something off under a clock that was a year ahead, and ended before it was put right.
+#[tokio::test]
+async fn what_was_put_off_under_a_clock_that_was_ahead_is_tried_in_time() {
+    let rig = rig(|_| {}).await;
+    let now = im_core::time::unix_millis();
+    let year = 365 * 24 * 3_600_000;
+    let (mut first, _) = rig.holder().await;
+    let put = vec![retry("soon", now + 1_000), retry("late", now + year)];
+    ask(&mut first, step(0, put)).await;
+    drop(first);
+    let mut second = rig.link();
+    let call = v1::FollowHold {
+        name: "push".to_owned(),
+        longest_wait_ms: 60_000,
+    };
+    say(&second, 1, Call::Hold(call)).await;
+    assert!(matches!(hear(&mut second).await.1, Item::Held(it) if it.retries == 2));
+    let due = v1::FollowDue {
+        until: im_core::time::unix_millis() + 60_000,
+        rows: 9,
+        lane: 0,
+    };
+    let Item::Retries(due) = ask(&mut second, Call::Due(due)).await else {
+        panic!("retries")
+    };
+    let due: Vec<_> = due.retries.into_iter().map(|it| (it.key, it.due)).collect();
+    assert_eq!(due[0], (Bytes::from_static(b"soon"), now + 1_000));
+    assert_eq!(due[1].0, Bytes::from_static(b"late"));
+    assert!((now + 60_000..=now + 60_000 + 30_000).contains(&due[1].1));
+}
+
 #[tokio::test]
 async fn a_name_has_one_holder_and_the_next_one_waits_for_its_end() {
     let rig = rig(|_| {}).await;
@@ -216,6 +256,7 @@ async fn a_name_has_one_holder_and_the_next_one_waits_for_its_end() {
     let name = || {
         Call::Hold(v1::FollowHold {
             name: "push".into(),
+            ..Default::default()
         })
     };
     say(&second, 1, name()).await;
@@ -249,6 +290,7 @@ async fn the_older_of_two_holders_is_fenced() {
     let follow = Follow::new(
         rig.core.context.clone(),
         rig.follow.shared.tests.clone(),
+        rig.follow.shared.comings.clone(),
         FollowMetrics::default(),
         TaskTracker::new(),
         rig.stop.clone(),
@@ -398,7 +440,15 @@ async fn whoever_holds_the_name_of_push_makes_test_notices_and_nobody_else() {
     let mut other = rig.link();
     assert!(matches!(ask(&mut other, wait(0)).await, Item::Fenced(_)));
     let name = "subscriptions".to_owned();
-    say(&other, 1, Call::Hold(v1::FollowHold { name })).await;
+    say(
+        &other,
+        1,
+        Call::Hold(v1::FollowHold {
+            name,
+            ..Default::default()
+        }),
+    )
+    .await;
     assert!(matches!(hear(&mut other).await.1, Item::Held(_)));
     assert!(is_refused(&ask(&mut other, wait(0)).await));
 

@@ -7,6 +7,8 @@ use im_core::time::UnixSeconds;
 use im_core::{Chain, UserId};
 use im_proto_rpc::v1::StoredFile;
 use prost::Message as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Hub;
@@ -33,7 +35,11 @@ impl Hub {
                 match file(blob.meta.tag(), blob.size, blob.created) {
                     Some(file) => {
                         let task = TaskId::of_blob(blob.name);
-                        self.state().tasks.restore(task, file);
+                        let mut state = self.state();
+                        state.tasks.restore(task, file);
+                        // What was noted before is noted once.
+                        state.untold.add(task, Instant::now());
+                        drop(state);
                         files += 1;
                     }
                     None => strange += 1,
@@ -78,12 +84,14 @@ impl Hub {
     pub(crate) fn uploaded(&self, conn: &Conn, stored: UnixSeconds) -> bool {
         let waiting: Option<(ConnId, Pull)> = {
             let mut state = self.state();
-            let Ok(waiting) = state.tasks.uploaded(conn.id, stored) else {
+            let Ok((task, waiting)) = state.tasks.uploaded(conn.id, stored) else {
                 return false;
             };
+            state.untold.add(task, Instant::now());
             self.show(&state);
             waiting
         };
+        self.kept.send_replace(());
         if let Some((receiver, pull)) = waiting {
             let receiver = self.state().conns.get(&receiver).cloned();
             if let Some(receiver) = receiver {
@@ -91,6 +99,26 @@ impl Hub {
             }
         }
         true
+    }
+
+    /// Changes when there is a file to tell of.
+    pub(crate) fn kept(&self) -> watch::Receiver<()> {
+        self.kept.subscribe()
+    }
+
+    /// Files that are to be told of now, by whoever asks and for a while by nobody else.
+    pub(crate) fn tell(&self, most: usize) -> Vec<StoredFile> {
+        let mut state = self.state();
+        let tasks = state.untold.take(most, Instant::now()).into_iter();
+        let files = tasks.filter_map(|task| Some(told(task, state.tasks.file(task)?)));
+        files.collect()
+    }
+
+    /// It is noted that a file waits.
+    pub(crate) fn noted(&self, task: &str) {
+        if let Ok(task) = task.parse() {
+            self.state().untold.remove(task);
+        }
     }
 
     /// What waits for a user.
@@ -113,6 +141,7 @@ impl Hub {
             if !state.tasks.delete(to, task) {
                 return false;
             }
+            state.untold.remove(task);
             self.show(&state);
         }
         let hub = Arc::clone(self);
@@ -149,6 +178,7 @@ impl Hub {
         if matches!(error, BlobError::NotFound | BlobError::Corrupt(_)) {
             let mut state = self.state();
             state.tasks.forget(task);
+            state.untold.remove(task);
             self.show(&state);
         }
     }
@@ -158,7 +188,12 @@ impl Hub {
         let before = UnixSeconds::now().saturating_sub(self.config.keep.as_seconds_u32());
         let old = self.state().tasks.older_than(before);
         for task in old {
-            if self.state().tasks.forget(task) {
+            let is_forgotten = {
+                let mut state = self.state();
+                state.untold.remove(task);
+                state.tasks.forget(task)
+            };
+            if is_forgotten {
                 self.metrics.expired_files.inc();
                 info!(?task, "nobody fetched a file in time");
             }

@@ -2,7 +2,9 @@
 
 use im_proto_rpc::v1::follow_call::Call;
 use im_proto_rpc::v1::follow_item::Item;
-use im_proto_rpc::v1::{ChangePage, ChangesAfter, HookList, HookStep, HookStepped, HooksOf};
+use im_proto_rpc::v1::{
+    ChangePage, ChangesAfter, HookList, HookStep, HookStepped, HooksOf, SessionsAfter, SessionsPage,
+};
 
 use super::{Calls, Ended, unexpected};
 
@@ -25,6 +27,17 @@ impl Calls {
     pub async fn changes(&self, after: ChangesAfter) -> Result<ChangePage, Ended> {
         match self.ask(Call::Changes(after)).await? {
             Item::Changes(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sessions that came and went behind a place; for whoever holds the name `subscriptions`.
+    ///
+    /// # Errors
+    /// The link does not serve any more, or db-proxy knows no sessions.
+    pub async fn sessions(&self, after: SessionsAfter) -> Result<SessionsPage, Ended> {
+        match self.ask(Call::Sessions(after)).await? {
+            Item::Sessions(page) => Ok(page),
             other => Err(unexpected(&other)),
         }
     }

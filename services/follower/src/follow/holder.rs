@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use im_core::time::{UnixSeconds, unix_millis};
+use im_core::time::UnixSeconds;
 use im_order::CommitSeq;
 use im_proto_rpc::v1::{FollowDue, FollowRead, LiveMessage, LogPage};
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Follower, Job, Outcome};
 use crate::calls::{Calls, Ended};
+use crate::clock::Clock;
 use crate::progress::{Attempt, Progress};
 
 /// How long a read waits for a message before it is asked anew.
@@ -61,6 +62,7 @@ pub(super) struct Holder<'a> {
     flush_at: Instant,
     due_at: Instant,
     is_full: bool,
+    clock: Clock,
 }
 
 impl<'a> Holder<'a> {
@@ -87,6 +89,7 @@ impl<'a> Holder<'a> {
             flush_at: now + follower.limits.flush,
             due_at: now,
             is_full: false,
+            clock: Clock::start(),
         }
     }
 
@@ -268,7 +271,7 @@ impl<'a> Holder<'a> {
         }
         match outcome {
             Outcome::Done => self.progress.done(&attempt),
-            Outcome::Again(wait) => self.progress.again(&attempt, after(wait)),
+            Outcome::Again(wait) => self.progress.again(&attempt, self.clock.after(wait)),
         }
         self.begin_waiting();
     }
@@ -298,7 +301,7 @@ impl<'a> Holder<'a> {
     }
 
     fn put_off_backlog(&mut self) {
-        let due = after(self.follower.limits.patience);
+        let due = self.clock.after(self.follower.limits.patience);
         for Job { key, lane, body } in std::mem::take(&mut self.backlog) {
             self.follower.metrics.put_off.inc();
             self.progress.put_off(key, lane, body, due);
@@ -313,7 +316,7 @@ impl<'a> Holder<'a> {
         }
         for lane in 0..self.follower.work.lanes() {
             let due = FollowDue {
-                until: unix_millis(),
+                until: self.clock.after(Duration::ZERO),
                 rows: u32::try_from(self.room_in(lane)).map_or(DUE_ROWS, |room| room.min(DUE_ROWS)),
                 lane,
             };
@@ -332,7 +335,7 @@ impl<'a> Holder<'a> {
     /// Stores how far everything is.
     async fn flush(&mut self) -> Result<(), Ended> {
         self.flush_at = Instant::now() + self.follower.limits.flush;
-        let lease = after(self.follower.limits.attempt * 2);
+        let lease = self.clock.after(self.follower.limits.attempt * 2);
         for step in self.progress.steps(lease, STEP_LINES) {
             self.retries = self.calls.step(step).await?;
             self.progress.has_lines(self.retries);
@@ -359,9 +362,4 @@ async fn reading(
         Some(reading) => reading.await,
         None => std::future::pending().await,
     }
-}
-
-fn after(wait: Duration) -> u64 {
-    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    unix_millis().saturating_add(wait)
 }

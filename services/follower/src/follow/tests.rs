@@ -214,6 +214,7 @@ fn limits() -> Limits {
         lane: 4,
         patience: Duration::from_millis(40),
         attempt: Duration::from_secs(20),
+        longest: Duration::from_secs(60),
         retries: 1_000,
         stop_grace: Duration::from_secs(10),
     }

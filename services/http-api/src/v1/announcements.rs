@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::messages::CIPHER;
-use super::words::{moment, time};
+use super::words::{moment, some, time};
 use super::{Change, Page, made};
 use crate::caller::Caller;
 use crate::extract::{Content, Path, Query};
@@ -43,6 +43,8 @@ pub(crate) enum JobState {
     Done,
     /// It was cancelled: what was sent by then stays.
     Cancelled,
+    /// It can never be done, `failure` says why; what was sent by then stays.
+    Failed,
 }
 
 impl From<v1::AnnouncementState> for JobState {
@@ -52,6 +54,7 @@ impl From<v1::AnnouncementState> for JobState {
             v1::AnnouncementState::Running => Self::Running,
             v1::AnnouncementState::Done => Self::Done,
             v1::AnnouncementState::Cancelled => Self::Cancelled,
+            v1::AnnouncementState::Failed => Self::Failed,
         }
     }
 }
@@ -74,11 +77,14 @@ pub(crate) struct Job {
     sender: u32,
     /// When it was made (RFC 3339).
     created: String,
-    /// When it was done or cancelled (RFC 3339).
+    /// When it was done or cancelled, or has failed (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
     /// Who made it.
     made_by: String,
+    /// Why it has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
 }
 
 impl From<AnnouncementRecord> for Job {
@@ -94,6 +100,7 @@ impl From<AnnouncementRecord> for Job {
             created: time(record.created),
             ended: moment(record.ended),
             made_by: record.made_by,
+            failure: some(record.failure),
         }
     }
 }

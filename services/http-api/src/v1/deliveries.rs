@@ -107,7 +107,8 @@ impl From<DeliveryRecord> for Delivery {
             state: DeliveryState::of(record.state()),
             log: match record.log() {
                 v1::SubscribedLog::Messages => Log::Messages,
-                v1::SubscribedLog::Changes => Log::Changes,
+                // Of sessions there are no deliveries.
+                v1::SubscribedLog::Changes | v1::SubscribedLog::Sessions => Log::Changes,
             },
             after: record.after.to_string(),
             through: record.through.to_string(),

@@ -241,7 +241,7 @@ async fn write(api: &Api, id: &str, secret: String, request: Request) -> Result<
         limited("of this hook", wait)
     })?;
     let text = read(api, &parts.headers, body).await?;
-    let key = caller::key(&parts.headers)?;
+    let key = caller::hook_key(&parts.headers)?;
     let body = CIPHER.encrypt(text.as_bytes());
     let body = body.map_err(|error| Problem::field("text", error.to_string()))?;
     let wanted = PostIncomingHookRequest {

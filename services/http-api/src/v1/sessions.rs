@@ -265,7 +265,11 @@ async fn kick_all(
     Path(name): Path<String>,
     Query(change): Query<Change>,
 ) -> Result<Json<Kicked>, Problem> {
-    end(&api, &caller, name, 0, change).await
+    let wanted = KickSessionRequest {
+        user: name,
+        ..KickSessionRequest::default()
+    };
+    end(&api, &caller, wanted, change).await
 }
 
 /// Ends one session.
@@ -279,8 +283,12 @@ async fn kick(
     Path((name, session)): Path<(String, String)>,
     Query(change): Query<Change>,
 ) -> Result<Json<Kicked>, Problem> {
-    let epoch = epoch(&session)?;
-    end(&api, &caller, name, epoch, change).await
+    let wanted = KickSessionRequest {
+        user: name,
+        epoch: epoch(&session)?,
+        ..KickSessionRequest::default()
+    };
+    end(&api, &caller, wanted, change).await
 }
 
 /// Reads the id of a session: as answers spell it, and never 0, which inside means all of somebody's.
@@ -316,22 +324,24 @@ async fn kick_by_id(
         let detail = format!("{} has not answered", listed.silent.join(", "));
         return Err(Problem::new(Kind::ServerUnavailable, detail).after(2));
     };
-    let session = named(&api, &caller, vec![info]).await?.pop();
-    let user = session.map(|session| session.user).unwrap_or_default();
-    end(&api, &caller, user, epoch, change).await
+    // By id: of somebody who was taken out meanwhile there may be no name.
+    let wanted = KickSessionRequest {
+        user_id: info.user,
+        epoch,
+        ..KickSessionRequest::default()
+    };
+    end(&api, &caller, wanted, change).await
 }
 
 async fn end(
     api: &Api,
     caller: &Caller,
-    user: String,
-    epoch: u64,
+    wanted: KickSessionRequest,
     change: Change,
 ) -> Result<Json<Kicked>, Problem> {
     let wanted = caller.call(KickSessionRequest {
-        user,
-        epoch,
         dry_run: change.dry_run,
+        ..wanted
     });
     let kicked = api.admin.clone().kick_session(wanted).await;
     let kicked = kicked.map_err(|status| caller.refused(&status))?;

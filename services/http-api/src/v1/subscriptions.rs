@@ -114,6 +114,15 @@ pub(crate) enum EventKind {
     /// A person or a department is new, or is not as it was.
     #[serde(rename = "directory.changed")]
     DirectoryChanged,
+    /// A file for somebody who is away is whole and can be fetched.
+    #[serde(rename = "file.ready")]
+    FileReady,
+    /// Somebody has logged in. Told once at most, and not kept while the receiver is away.
+    #[serde(rename = "session.up")]
+    SessionUp,
+    /// A session has ended; told as `session.up`.
+    #[serde(rename = "session.down")]
+    SessionDown,
 }
 
 impl EventKind {
@@ -122,6 +131,9 @@ impl EventKind {
             Self::MessageStored => "message.stored",
             Self::GroupChanged => "group.changed",
             Self::DirectoryChanged => "directory.changed",
+            Self::FileReady => "file.ready",
+            Self::SessionUp => "session.up",
+            Self::SessionDown => "session.down",
         };
         word.to_owned()
     }

@@ -65,6 +65,7 @@ pub(super) async fn run(
                 user,
                 epoch: epoch.unwrap_or(0),
                 dry_run: judge.dry_run,
+                ..KickSessionRequest::default()
             };
             let answer = admin.kick_session(request).await;
             let ended = answer

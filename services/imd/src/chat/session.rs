@@ -311,6 +311,7 @@ impl<W: Write> Session<W> {
         if fresh > 0 {
             self.show_history(peer, info.latest_msg_id, fresh, true)
                 .await?;
+            self.shown.insert(peer, shown.max(info.latest_msg_id));
         }
         self.client.read_ack(peer, info.latest_msg_id).await?;
         Ok(())
@@ -405,8 +406,11 @@ impl<W: Write> Session<W> {
             }
             Peer::User(_) => writeln!(self.out, "[{time}] {from}: {text}")?,
         }
-        self.shown.insert(peer, data.msg_id);
-        if data.from_user_id != message.receiver {
+        let shown = self.shown.entry(peer).or_default();
+        // One that was shown among the unread has its pictures fetched.
+        let is_new = *shown < data.msg_id;
+        *shown = data.msg_id.max(*shown);
+        if is_new && data.from_user_id != message.receiver {
             let raw = show::text(self.client.cipher(), data.msg_type, &data.msg_data);
             self.fetch_pictures(&raw, &from).await?;
         }

@@ -21,16 +21,21 @@ use im_core::ClientType;
 use im_order::CommitSeq;
 use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
-    Answer, DbCalls, DbResult, LoginCall, Query, ReadLog, Related, Send, db_call::Call,
+    Answer, DbCalls, DbResult, FileKept, LoginCall, Query, ReadLog, Related, Send, SessionsTold,
+    StoredFile, db_call::Call,
 };
 use im_trace::Trace;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::connection::{Conn, Room};
+use crate::ids::LinkId;
 use queue::{Class, Queue, Waiting};
 
 /// What a call costs beside its bytes, bytes.
 const CALL: u32 = 128;
+
+/// Calls of this server's own that may be open when one more tells of a file.
+const MAX_OWN: usize = 1_024;
 
 /// A message that is to be stored.
 pub(crate) struct Sending {
@@ -86,6 +91,10 @@ pub(crate) enum Caller {
     CatchUp,
     /// The delivery task asks who is related.
     Related,
+    /// A file server tells of a file, and tells again until it is noted.
+    File { link: LinkId, task: String },
+    /// Whoever tells of sessions sends no more before.
+    Sessions(oneshot::Sender<()>),
 }
 
 impl Caller {
@@ -94,7 +103,13 @@ impl Caller {
         match self {
             Self::Client { conn, .. } => Some(conn),
             Self::Login(attempt) => Some(&attempt.conn),
-            Self::Told { .. } | Self::Nobody | Self::Log | Self::CatchUp | Self::Related => None,
+            Self::Told { .. }
+            | Self::Nobody
+            | Self::Log
+            | Self::CatchUp
+            | Self::Related
+            | Self::File { .. }
+            | Self::Sessions(_) => None,
         }
     }
 }
@@ -140,6 +155,8 @@ pub(crate) struct Calls {
     queue: Mutex<Queue>,
     wake: Notify,
     is_up: AtomicBool,
+    /// Whether db-proxy asks to be told of sessions that come and go.
+    sessions_wanted: watch::Sender<bool>,
     /// Bytes of messages queued or in flight.
     messages: Room,
     /// Bytes of queries queued or in flight, and of what else clients ask.
@@ -153,6 +170,7 @@ impl Calls {
             queue: Mutex::default(),
             wake: Notify::new(),
             is_up: AtomicBool::new(false),
+            sessions_wanted: watch::Sender::new(false),
             messages: Room::new(config.pending_total.as_u64()),
             queries,
         }
@@ -165,6 +183,9 @@ impl Calls {
     /// There is a link, or none.
     pub(super) fn set_up(&self, is_up: bool) {
         self.is_up.store(is_up, Ordering::Release);
+        if !is_up {
+            self.sessions_wanted.send_replace(false);
+        }
     }
 
     /// Waits until there may be something to send.
@@ -271,6 +292,35 @@ impl Calls {
         self.push(Class::Own, call, Caller::Related, bytes);
     }
 
+    /// Tells of a file that waits for its receiver, unless too much is told of already or there is no link: its
+    /// server tells of it again.
+    pub(crate) fn file_kept(&self, link: LinkId, file: StoredFile) {
+        let bytes = file.name.len() + file.task.len();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
+        let task = file.task.clone();
+        let call = Call::FileKept(FileKept { file: Some(file) });
+        let open = self.queue().open(Class::Own);
+        if self.is_up() && open < MAX_OWN {
+            self.push(Class::Own, call, Caller::File { link, task }, bytes);
+        }
+    }
+
+    /// Tells of sessions that came and went; the receiver hears when db-proxy knows of them, or ends when it will
+    /// not.
+    pub(super) fn tell_sessions(&self, told: SessionsTold) -> oneshot::Receiver<()> {
+        let (done, known) = oneshot::channel();
+        let bytes = prost::Message::encoded_len(&told);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
+        let caller = Caller::Sessions(done);
+        self.push(Class::Own, Call::Sessions(told), caller, bytes);
+        known
+    }
+
+    /// Whether db-proxy asks to be told of sessions.
+    pub(super) fn sessions_wanted(&self) -> watch::Receiver<bool> {
+        self.sessions_wanted.subscribe()
+    }
+
     fn push(&self, class: Class, call: Call, caller: Caller, bytes: u32) {
         self.queue().push(class, Waiting::new(call, caller, bytes));
         self.wake();
@@ -305,6 +355,10 @@ impl Calls {
                 Some(Outcome::Answer(answer)) => Some(Outcome::Answer(queue.part(tag, answer)?)),
                 Some(Outcome::Held(held)) => {
                     queue.held(&held.tags);
+                    return None;
+                }
+                Some(Outcome::SessionsWanted(said)) => {
+                    self.sessions_wanted.send_replace(said.wanted);
                     return None;
                 }
                 other => other,

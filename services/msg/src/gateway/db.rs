@@ -2,5 +2,6 @@
 
 mod link;
 mod results;
+mod sessions;
 
 pub(crate) use link::run;

@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) messages: Tail,
     /// Of the log of changes.
     pub(super) changes: Tail,
+    /// Of sessions that come and go.
+    pub(super) sessions: Tail,
     pub(super) config: Arc<SubscriptionsConfig>,
     pub(super) reach: HookReach,
     pub(super) tls: ClientConfig,
@@ -44,6 +46,7 @@ impl Shared {
         match log {
             SubscribedLog::Messages => &self.messages,
             SubscribedLog::Changes => &self.changes,
+            SubscribedLog::Sessions => &self.sessions,
         }
     }
 }
@@ -155,7 +158,10 @@ impl Courier {
     /// Sends events, and notes in the delivery what was said; whether they were taken.
     pub(super) async fn send(&self, row: &mut DeliveryRecord, batch: &Batch) -> Said {
         let (subscription, delivery) = (self.hook.id, row.id);
-        let id = name(row, batch.after);
+        let id = match self.hook.log() {
+            SubscribedLog::Sessions => passing_name(row, batch.after),
+            SubscribedLog::Messages | SubscribedLog::Changes => name(row, batch.after),
+        };
         let body = batch.body(subscription, delivery);
         let now = UnixSeconds::now();
         let mut keys = self.keys.clone();
@@ -225,6 +231,11 @@ impl Courier {
 /// deliveries apart that have the same number after a backup was restored.
 fn name(row: &DeliveryRecord, after: u64) -> String {
     format!("msg_{}_{after}_{}", row.id, row.first)
+}
+
+/// The same for events that are sent once and have no number of a delivery.
+fn passing_name(row: &DeliveryRecord, after: u64) -> String {
+    format!("ses_{}_{after}_{}", row.subscription, row.first)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Pure.
 
 use im_codec::text::TextCipher;
-use im_core::{Conversation, GroupId, Peer, UserId};
-use im_proto_rpc::v1::{ChangeRecord, Hook, LiveMessage};
+use im_core::{ClientType, Conversation, GroupId, Peer, UserId};
+use im_proto_rpc::v1::{ChangeRecord, Hook, LiveMessage, SessionRecord, StoredFile};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -15,13 +15,28 @@ use crate::notice::Kind;
 const STORED: &str = "message.stored";
 const GROUP: &str = "group.changed";
 const DIRECTORY: &str = "directory.changed";
+const FILE: &str = "file.ready";
+const UP: &str = "session.up";
+const DOWN: &str = "session.down";
+
+/// The bit of a kind; none of one that nobody knows.
+fn bit(kind: &str) -> u8 {
+    match kind {
+        STORED => 1,
+        GROUP => 2,
+        DIRECTORY => 4,
+        FILE => 8,
+        UP => 16,
+        DOWN => 32,
+        _ => 0,
+    }
+}
 
 /// What a subscription is about.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
-    is_about_messages: bool,
-    is_about_groups: bool,
-    is_about_directory: bool,
+    /// One bit for each kind of event.
+    kinds: u8,
     /// Sorted; none = all.
     groups: Vec<u32>,
     senders: Vec<u32>,
@@ -34,14 +49,15 @@ impl Filter {
             ids.sort_unstable();
             ids
         };
-        let has = |wanted: &str| hook.kinds.iter().any(|kind| kind == wanted);
         Self {
-            is_about_messages: has(STORED),
-            is_about_groups: has(GROUP),
-            is_about_directory: has(DIRECTORY),
+            kinds: hook.kinds.iter().fold(0, |all, kind| all | bit(kind)),
             groups: sorted(&hook.groups),
             senders: sorted(&hook.senders),
         }
+    }
+
+    fn is_about(&self, kind: &str) -> bool {
+        self.kinds & bit(kind) != 0
     }
 
     /// Whether the subscription is about this.
@@ -50,9 +66,12 @@ impl Filter {
             Entry::Message(message) => self.matches_message(message),
             Entry::Change(change) if change.group != 0 => {
                 let is_named = self.groups.binary_search(&change.group).is_ok();
-                self.is_about_groups && (self.groups.is_empty() || is_named)
+                self.is_about(GROUP) && (self.groups.is_empty() || is_named)
             }
-            Entry::Change(_) => self.is_about_directory,
+            Entry::Change(change) if change.file.is_some() => self.is_about(FILE),
+            Entry::Change(_) => self.is_about(DIRECTORY),
+            Entry::Session(session) if session.up => self.is_about(UP),
+            Entry::Session(_) => self.is_about(DOWN),
         }
     }
 
@@ -61,7 +80,7 @@ impl Filter {
             self.senders.is_empty() || self.senders.binary_search(&message.from).is_ok();
         let of_group = self.groups.is_empty()
             || (is_grouped(message) && self.groups.binary_search(&message.to).is_ok());
-        self.is_about_messages && of_sender && of_group
+        self.is_about(STORED) && of_sender && of_group
     }
 }
 
@@ -104,12 +123,76 @@ struct ChangeEvent {
     time: String,
 }
 
+/// A file that waits, as receivers read it.
+#[derive(Serialize)]
+struct FileEvent<'a> {
+    r#type: &'static str,
+    position: String,
+    task: &'a str,
+    sender: u32,
+    receiver: u32,
+    name: &'a str,
+    /// Bytes.
+    size: u32,
+    time: String,
+}
+
+/// A session that came or went, as receivers read it. It has no position: nothing of it is kept.
+#[derive(Serialize)]
+struct SessionEvent<'a> {
+    r#type: &'static str,
+    session: String,
+    user: u32,
+    client: &'static str,
+    server: &'a str,
+    time: String,
+}
+
 /// What stands at a place of a log as JSON; `None` for what the logs do not have.
 pub(super) fn of(entry: &Entry, cipher: Option<&TextCipher>) -> Option<String> {
     match entry {
         Entry::Message(message) => stored(message, cipher),
-        Entry::Change(change) => changed(change),
+        Entry::Change(change) => match &change.file {
+            Some(file) => ready(change, file),
+            None => changed(change),
+        },
+        Entry::Session(record) => session(record),
     }
+}
+
+/// A file that waits for its receiver.
+fn ready(change: &ChangeRecord, file: &StoredFile) -> Option<String> {
+    let event = FileEvent {
+        r#type: FILE,
+        position: change.seq.to_string(),
+        task: &file.task,
+        sender: file.from,
+        receiver: file.to,
+        name: &file.name,
+        size: file.size,
+        time: time(change.at)?,
+    };
+    serde_json::to_string(&event).ok()
+}
+
+/// A session that came or went.
+fn session(record: &SessionRecord) -> Option<String> {
+    let session = record.session.as_ref()?;
+    let event = SessionEvent {
+        r#type: if record.up { UP } else { DOWN },
+        session: session.epoch.to_string(),
+        user: session.user,
+        client: match ClientType::from_wire(session.client_type) {
+            Some(ClientType::Windows) => "windows",
+            Some(ClientType::Mac) => "mac",
+            Some(ClientType::Ios) => "ios",
+            Some(ClientType::Android) => "android",
+            None => "unknown",
+        },
+        server: &session.server,
+        time: time(record.at)?,
+    };
+    serde_json::to_string(&event).ok()
 }
 
 fn changed(change: &ChangeRecord) -> Option<String> {
@@ -284,6 +367,65 @@ mod tests {
             json(&person).unwrap(),
             json!({"type": "directory.changed", "position": "5", "user": 9,
                 "time": "1970-01-01T00:00:00Z"})
+        );
+    }
+
+    #[test]
+    fn files_and_sessions_are_told_to_who_asks_for_their_kind() {
+        let of = |kind: &str| {
+            Filter::of(&Hook {
+                kinds: vec![kind.to_owned()],
+                ..Hook::default()
+            })
+        };
+        let file = Entry::Change(ChangeRecord {
+            seq: 6,
+            file: Some(StoredFile {
+                task: "t".to_owned(),
+                from: 1,
+                to: 2,
+                name: "a.txt".to_owned(),
+                size: 9,
+                stored: 0,
+            }),
+            ..ChangeRecord::default()
+        });
+        let session = |up| {
+            Entry::Session(SessionRecord {
+                seq: 3,
+                up,
+                session: Some(im_proto_rpc::v1::SessionInfo {
+                    user: 4,
+                    epoch: u64::MAX,
+                    client_type: ClientType::Mac.to_wire(),
+                    server: "msg-1".to_owned(),
+                    address: "10.0.0.7:1".to_owned(),
+                    ..im_proto_rpc::v1::SessionInfo::default()
+                }),
+                ..SessionRecord::default()
+            })
+        };
+        let all = [&file, &session(true), &session(false)];
+        for (kind, expected) in [
+            (FILE, [true, false, false]),
+            (UP, [false, true, false]),
+            (DOWN, [false, false, true]),
+            (DIRECTORY, [false; 3]),
+            (GROUP, [false; 3]),
+            (STORED, [false; 3]),
+        ] {
+            assert_eq!(all.map(|it| of(kind).matches(it)), expected, "{kind}");
+        }
+        let json = |it: &Entry| serde_json::from_str::<Value>(&super::of(it, None).unwrap());
+        assert_eq!(
+            json(&file).unwrap(),
+            json!({"type": "file.ready", "position": "6", "task": "t", "sender": 1, "receiver": 2,
+                "name": "a.txt", "size": 9, "time": "1970-01-01T00:00:00Z"})
+        );
+        assert_eq!(
+            json(&session(false)).unwrap(),
+            json!({"type": "session.down", "session": u64::MAX.to_string(), "user": 4,
+                "client": "mac", "server": "msg-1", "time": "1970-01-01T00:00:00Z"})
         );
     }
 }

@@ -141,6 +141,8 @@ impl Line {
         batch: Batch,
     ) -> Result<Option<Open>, Stopped> {
         let config = Arc::clone(&self.courier.shared.config);
+        let before = UnixSeconds::now().seconds_since(UnixSeconds::from_wire(row.first));
+        let begun = Instant::now();
         loop {
             let said = self.courier.send(&mut row, &batch).await;
             if said.is_taken() {
@@ -152,9 +154,9 @@ impl Line {
                 warn!(subscription = id, said = ?said.status, "a receiver does not take events");
                 self.failing = Some(self.courier.shared.metrics.failing());
             }
-            let first = UnixSeconds::from_wire(row.first);
-            let tried_for = UnixSeconds::now().seconds_since(first);
-            if tried_for >= config.dead_after.as_seconds_u32() {
+            // A clock that is put ahead meanwhile gives up nothing, and one that is put back keeps nothing longer.
+            let tried_for = Duration::from_secs(before.into()) + begun.elapsed();
+            if tried_for >= config.dead_after.duration() {
                 self.give_up(row).await?;
                 return Ok(None);
             }
@@ -247,7 +249,7 @@ fn numbered(row: DeliveryRecord, added: &[u64]) -> DeliveryRecord {
 
 /// Wait before the next attempt: doubled each time up to the longest, then between half of it and all by
 /// `spread` (0.5 to 1); at least what the receiver asks for, if that is not longer than the longest.
-fn pause(
+pub(super) fn pause(
     config: &SubscriptionsConfig,
     failures: u32,
     asked: Option<Duration>,

@@ -33,6 +33,7 @@ pub(crate) struct HookMetrics {
     attempts: Family<ByResult, Counter>,
     pub(super) events: Counter,
     pub(super) given_up: Counter,
+    pub(super) lost: Counter,
 }
 
 impl HookMetrics {
@@ -69,6 +70,11 @@ impl HookMetrics {
             "given_up",
             "Events that receivers did not take for too long",
             this.given_up.clone(),
+        );
+        it.register(
+            "lost_sessions",
+            "Sessions that came or went of which a receiver was not told: it did not take the request, or took one too late",
+            this.lost.clone(),
         );
         this
     }

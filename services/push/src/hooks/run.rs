@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use im_codec::text::TextCipher;
 use im_config::{HookReach, PushConfig, SubscriptionsConfig, TrustConfig};
@@ -19,7 +20,7 @@ use super::courier::{Courier, Shared, Stopped};
 use super::line::Line;
 use super::metrics::{Counted, HookMetrics};
 use super::tail::{self, Page};
-use super::{CALLS, again};
+use super::{CALLS, again, passing};
 use im_outbound::trust::{self, TrustError};
 
 /// Name of the follower under which deliveries are made.
@@ -82,15 +83,16 @@ impl Deliveries {
 
     /// Delivers over one link; with it, its tasks go.
     async fn serve(&self, calls: &Calls) -> Result<std::convert::Infallible, Ended> {
-        let held = calls.hold(NAME).await?;
+        let held = calls.hold(NAME, Duration::ZERO).await?;
         info!(epoch = held.epoch, "delivers to subscriptions");
         self.metrics.holds.set(1);
-        let (messages, changes) = (Newest::default(), Newest::default());
+        let [messages, changes, sessions] = std::array::from_fn(|_| Newest::default());
         let shared = Shared {
             calls: calls.clone(),
             permits: Semaphore::new(CALLS),
             messages: messages.page.subscribe(),
             changes: changes.page.subscribe(),
+            sessions: sessions.page.subscribe(),
             config: Arc::clone(&self.config),
             reach: self.reach.clone(),
             tls: self.tls.clone(),
@@ -102,6 +104,7 @@ impl Deliveries {
             shared: Arc::new(shared),
             messages,
             changes,
+            sessions,
             lines: HashMap::new(),
             last: 0,
             running: JoinSet::new(),
@@ -164,6 +167,7 @@ struct Tasks {
     shared: Arc<Shared>,
     messages: Newest,
     changes: Newest,
+    sessions: Newest,
     /// By subscription and log.
     lines: HashMap<(u32, SubscribedLog), Running>,
     last: u64,
@@ -177,6 +181,7 @@ impl Tasks {
             hooks,
             end,
             changes_end,
+            sessions_end,
         } = list;
         self.lines.retain(|place, running| {
             let mut same = hooks.iter().filter(|hook| place_of(hook) == *place);
@@ -185,6 +190,7 @@ impl Tasks {
         for (log, end) in [
             (SubscribedLog::Messages, end),
             (SubscribedLog::Changes, changes_end),
+            (SubscribedLog::Sessions, sessions_end),
         ] {
             let is_wanted = hooks.iter().any(|hook| hook.log() == log);
             let newest = self.newest(log);
@@ -203,6 +209,7 @@ impl Tasks {
         match log {
             SubscribedLog::Messages => &mut self.messages,
             SubscribedLog::Changes => &mut self.changes,
+            SubscribedLog::Sessions => &mut self.sessions,
         }
     }
 
@@ -235,12 +242,19 @@ impl Tasks {
             };
             let courier = Arc::new(courier);
             let stop = CancellationToken::new();
-            let line = Line::new(Arc::clone(&courier));
-            let task = async move { line.run().await.map(|never| match never {}) };
+            let line = if place.1 == SubscribedLog::Sessions {
+                let passing = passing::run(Arc::clone(&courier));
+                let task = async move { passing.await.map(|never| match never {}) };
+                self.spawn(What::Line, &stop, task)
+            } else {
+                let line = Line::new(Arc::clone(&courier));
+                let task = async move { line.run().await.map(|never| match never {}) };
+                self.spawn(What::Line, &stop, task)
+            };
             let running = Running {
                 epoch,
                 courier,
-                line: self.spawn(What::Line, &stop, task),
+                line,
                 again: None,
                 stop: stop.drop_guard(),
                 _counted: Counted::in_gauge(&self.shared.metrics.lines),

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use im_config::SubscriptionsConfig;
 use im_follower::{Calls, Ended};
-use im_proto_rpc::v1::{ChangeRecord, ChangesAfter, FollowRead, LiveMessage, SubscribedLog};
+use im_proto_rpc::v1::{
+    ChangeRecord, ChangesAfter, FollowRead, LiveMessage, SessionRecord, SessionsAfter,
+    SubscribedLog,
+};
 use tokio::sync::watch;
 
 /// How long a read waits for a message before it is asked anew, milliseconds.
@@ -16,6 +19,7 @@ const WAIT_MS: u32 = 5_000;
 pub(super) enum Entry {
     Message(LiveMessage),
     Change(ChangeRecord),
+    Session(SessionRecord),
 }
 
 impl Entry {
@@ -23,6 +27,7 @@ impl Entry {
         match self {
             Self::Message(message) => message.seq,
             Self::Change(change) => change.seq,
+            Self::Session(session) => session.seq,
         }
     }
 
@@ -31,6 +36,7 @@ impl Entry {
         match self {
             Self::Message(message) => message.time,
             Self::Change(change) => change.at,
+            Self::Session(session) => session.at,
         }
     }
 }
@@ -46,7 +52,8 @@ pub(super) struct Page {
 /// The newest page; empty ones say where the log ends.
 pub(super) type Tail = watch::Receiver<Arc<Page>>;
 
-/// Reads what a log has behind a place, and whether there is more: messages for so long until there is one.
+/// Reads what a log has behind a place, and whether there is more: of messages and sessions, it waits so long for
+/// one.
 pub(super) async fn read(
     calls: &Calls,
     log: SubscribedLog,
@@ -63,6 +70,11 @@ pub(super) async fn read(
         SubscribedLog::Changes => {
             let page = calls.changes(ChangesAfter { after, rows: 0 }).await?;
             let entries = page.changes.into_iter().map(Entry::Change);
+            (page.through, page.more, entries.collect())
+        }
+        SubscribedLog::Sessions => {
+            let page = calls.sessions(SessionsAfter { after, wait_ms }).await?;
+            let entries = page.sessions.into_iter().map(Entry::Session);
             (page.through, page.more, entries.collect())
         }
     };
@@ -109,10 +121,10 @@ pub(super) async fn follow(
     }
 }
 
-/// How long more gathers: a read of messages has waited for the first one.
+/// How long more gathers: a read of messages or sessions has waited for the first one.
 fn pause(log: SubscribedLog, config: &SubscriptionsConfig) -> Duration {
     match log {
-        SubscribedLog::Messages => config.gather.duration(),
+        SubscribedLog::Messages | SubscribedLog::Sessions => config.gather.duration(),
         SubscribedLog::Changes => config.look_every.duration(),
     }
 }

@@ -12,10 +12,13 @@ struct Running {
 }
 
 async fn start() -> Running {
+    start_with(AdminConfig::default()).await
+}
+
+async fn start_with(config: AdminConfig) -> Running {
     let context = Context::default();
-    let limit = Duration::from_secs(10);
     let runtimes = vec![Handle::current()];
-    let admin = Admin::bind("127.0.0.1:0", context.clone(), limit, runtimes)
+    let admin = Admin::bind(config, context.clone(), runtimes)
         .await
         .unwrap();
     let (address, stop) = (admin.local_addr(), CancellationToken::new());
@@ -87,11 +90,14 @@ fn every_runtime_has_a_heartbeat() {
         .enable_all()
         .build()
         .unwrap();
-    let limit = Duration::from_millis(200);
     let (free, held) = std::sync::mpsc::channel::<()>();
     main.block_on(async {
         let runtimes = vec![Handle::current(), other.handle().clone()];
-        let admin = Admin::bind("127.0.0.1:0", Context::default(), limit, runtimes)
+        let config = AdminConfig {
+            heartbeat: im_config::units::Span::millis(200),
+            ..AdminConfig::default()
+        };
+        let admin = Admin::bind(config, Context::default(), runtimes)
             .await
             .unwrap();
         let (address, stop) = (admin.local_addr(), CancellationToken::new());
@@ -143,4 +149,52 @@ async fn an_open_connection_does_not_hold_up_the_stop() {
     assert_eq!(get(running.address, "/livez").await.0, 200);
     running.stop.cancel();
     running.task.await.unwrap().unwrap();
+}
+
+/// Connections that say nothing take every place: probes are answered all the same, and the places come back.
+#[tokio::test]
+async fn silent_connections_and_slow_heads_keep_no_probe_out() {
+    let running = start_with(AdminConfig {
+        max_connections: 16,
+        max_connections_per_address: 16,
+        head_timeout: im_config::units::Span::millis(300),
+        ..AdminConfig::default()
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let mut silent = TcpStream::connect(running.address).await.unwrap();
+        // Half of a head; one that was closed already takes it no more.
+        silent.write_all(b"GET /livez HTTP/1.1\r\nX: ").await.ok();
+        held.push(silent);
+    }
+    assert_eq!(get(running.address, "/livez").await.0, 200);
+    let (_, text) = get(running.address, "/metrics").await;
+    let crowded = text
+        .lines()
+        .find_map(|line| line.strip_prefix("im_admin_crowded_connections_total "))
+        .unwrap();
+    assert!(crowded.parse::<u32>().unwrap() >= 48, "{crowded}");
+    for mut silent in held {
+        let mut rest = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(20), silent.read_to_end(&mut rest));
+        // Closed or cut off: it is over.
+        drop(closed.await.expect("it is closed"));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let running = start().await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = format!("GET /livez HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    stream.write_all(head.as_bytes()).await.ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+        "{answer}"
+    );
+    assert_eq!(get(running.address, "/livez").await.0, 200);
 }

@@ -12,6 +12,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
+use super::changes::Statement;
 use super::rows::{json_array, number, position, signed, text, time, user};
 use crate::{
     AnnouncementBounds, AnnouncementRow, AnnouncementState, AnnouncementStep, AnnouncementStore,
@@ -30,7 +31,7 @@ macro_rules! columns {
             $body,
             ", audience, ",
             $named,
-            ", state, reached, position, total, sent, refused, created, ended, made_by"
+            ", state, reached, position, total, sent, refused, created, ended, made_by, failure"
         )
     };
 }
@@ -87,6 +88,9 @@ const STEP: &str = "UPDATE announcement SET reached = ?3, position = ?4, sent = 
 const STATE: &str = "SELECT state FROM announcement WHERE id = ?";
 const CANCEL: &str =
     "UPDATE announcement SET state = 3, ended = ?2, body = x'' WHERE id = ?1 AND state < 2";
+
+const FAIL: &str = "UPDATE announcement SET state = 4, ended = ?2, body = x'', failure = ?3
+    WHERE id = ?1 AND state < 2";
 
 #[async_trait]
 impl AnnouncementStore for SqliteStore {
@@ -256,13 +260,30 @@ impl AnnouncementStore for SqliteStore {
     }
 
     async fn cancel_announcement(&self, id: u32, now: UnixSeconds) -> Result<bool, StoreError> {
+        let ending = sqlx::query(CANCEL).bind(i64::from(id)).bind(i64::from(now));
+        self.end_announcement(id, ending).await
+    }
+
+    async fn fail_announcement(
+        &self,
+        id: u32,
+        why: &str,
+        now: UnixSeconds,
+    ) -> Result<bool, StoreError> {
+        let ending = sqlx::query(FAIL)
+            .bind(i64::from(id))
+            .bind(i64::from(now))
+            .bind(why.to_owned());
+        self.end_announcement(id, ending).await
+    }
+}
+
+impl SqliteStore {
+    /// Ends an announcement that is open; whether it was.
+    async fn end_announcement(&self, id: u32, ending: Statement) -> Result<bool, StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                let done = sqlx::query(CANCEL)
-                    .bind(i64::from(id))
-                    .bind(i64::from(now))
-                    .execute(&mut *connection)
-                    .await?;
+                let done = ending.execute(&mut *connection).await?;
                 let row = sqlx::query(STATE)
                     .bind(i64::from(id))
                     .fetch_optional(connection)
@@ -328,5 +349,6 @@ fn announcement(row: &SqliteRow) -> Result<AnnouncementRow, StoreError> {
         sent: number(row, 9)?,
         refused: number(row, 10)?,
         ended: Some(time(row, 12)?).filter(|time| time.get() != 0),
+        failure: text(row, 14)?,
     })
 }

@@ -6,14 +6,18 @@ use im_order::CommitSeq;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
-use super::rows::{number, position, signed, time};
-use crate::{ChangeLogStore, ChangeRow, Changed, StoreError};
+use super::rows::{number, position, signed, text, time, user};
+use crate::{ChangeLogStore, ChangeRow, Changed, ReadyFile, StoreError};
 
 /// The end as the table remembers it whose rows may have gone.
 pub(super) const END: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change_log'), 0)";
 const AFTER: &str =
-    "SELECT seq, at, what, id, value FROM change_log WHERE seq > ? ORDER BY seq LIMIT ?";
+    "SELECT seq, at, what, change_log.id, value, task, sender, receiver, name, size, stored
+    FROM change_log LEFT JOIN ready_file ON what = 4 AND ready_file.id = change_log.id
+    WHERE seq > ? ORDER BY seq LIMIT ?";
+const NOTE_FILE: &str = "INSERT INTO ready_file (task, sender, receiver, name, size, stored)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (task) DO NOTHING";
 const DROP_OLD: &str = "DELETE FROM change_log WHERE at < ? AND seq IN
     (SELECT seq FROM change_log ORDER BY seq LIMIT 1000)";
 /// Places are given one after the other, so the ends of the table tell how many rows it has without a look at each.
@@ -40,6 +44,17 @@ impl ChangeLogStore for SqliteStore {
         rows.iter().map(change).collect()
     }
 
+    async fn note_ready_file(&self, file: &ReadyFile) -> Result<bool, StoreError> {
+        let noting = sqlx::query(NOTE_FILE)
+            .bind(file.task.clone())
+            .bind(i64::from(file.from.get()))
+            .bind(i64::from(file.to.get()))
+            .bind(file.name.clone())
+            .bind(i64::from(file.size))
+            .bind(i64::from(file.stored));
+        Ok(self.change_rows(noting).await? > 0)
+    }
+
     async fn trim_changes(&self, since: UnixSeconds, most: u32) -> Result<u64, StoreError> {
         let old = sqlx::query(DROP_OLD).bind(i64::from(since));
         let many = sqlx::query(DROP_MANY).bind(i64::from(most));
@@ -54,6 +69,14 @@ fn change(row: &SqliteRow) -> Result<ChangeRow, StoreError> {
         1 => Changed::Group(id),
         2 => Changed::Person(id),
         3 => Changed::Department(id),
+        4 => Changed::File(ReadyFile {
+            task: text(row, 5)?,
+            from: user(row, 6)?,
+            to: user(row, 7)?,
+            name: text(row, 8)?,
+            size: number(row, 9)?,
+            stored: time(row, 10)?,
+        }),
         other => return Err(StoreError::Corrupt(format!("change of {other}"))),
     };
     Ok(ChangeRow {

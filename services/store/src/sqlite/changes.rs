@@ -23,7 +23,7 @@ use crate::{ChangeNote, StoreError};
 pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
 
 /// A statement with its values.
-type Statement = Query<'static, Sqlite, SqliteArguments>;
+pub(super) type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// The changes that wait.
 #[derive(Default)]

@@ -20,6 +20,8 @@ const PUT: &str = "INSERT INTO follower_retry (name, part, key, lane, due, tries
 const REMOVE: &str = "DELETE FROM follower_retry WHERE name = ? AND part = ? AND key = ?";
 const DUE: &str = "SELECT key, lane, due, tries, body FROM follower_retry
     WHERE name = ? AND part = ? AND lane = ? AND due <= ? ORDER BY due LIMIT ?";
+const ADVANCE: &str =
+    "UPDATE follower_retry SET due = ?3 WHERE name = ?1 AND part = ?2 AND due > ?3";
 const COUNT: &str = "SELECT count(*) FROM follower_retry WHERE name = ? AND part = ?";
 const LIST: &str = "SELECT f.name, f.epoch, f.position,
         (SELECT count(*) FROM follower_retry AS r WHERE r.name = f.name AND r.part = f.part)
@@ -56,6 +58,19 @@ impl FollowerStore for SqliteStore {
             })
         })
         .await
+    }
+
+    async fn advance_retries(
+        &self,
+        name: &str,
+        partition: Partition,
+        latest: u64,
+    ) -> Result<u64, StoreError> {
+        let advancing = sqlx::query(ADVANCE)
+            .bind(name.to_owned())
+            .bind(i64::from(partition.to_wire()))
+            .bind(signed(latest)?);
+        self.change_rows(advancing).await
     }
 
     async fn step_follower(&self, step: &FollowerStep) -> Result<bool, StoreError> {

@@ -188,5 +188,6 @@ pub(crate) fn migrator() -> Migrator {
             "changes",
             include_str!("../../migrations/0011_changes.sql"),
         ),
+        migration(12, "ready", include_str!("../../migrations/0012_ready.sql")),
     ])
 }

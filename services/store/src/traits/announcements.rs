@@ -46,6 +46,8 @@ pub enum AnnouncementState {
     Done = 2,
     /// It was cancelled: whoever had it by then keeps it.
     Cancelled = 3,
+    /// Its message can never be stored: whoever had it by then keeps it.
+    Failed = 4,
 }
 
 impl AnnouncementState {
@@ -56,6 +58,7 @@ impl AnnouncementState {
             1 => Some(Self::Running),
             2 => Some(Self::Done),
             3 => Some(Self::Cancelled),
+            4 => Some(Self::Failed),
             _ => None,
         }
     }
@@ -85,8 +88,10 @@ pub struct AnnouncementRow {
     pub sent: u32,
     /// To how many it could not be sent.
     pub refused: u32,
-    /// When it was done or cancelled.
+    /// When it was done, cancelled or failed.
     pub ended: Option<UnixSeconds>,
+    /// Why it has failed; otherwise empty.
+    pub failure: String,
 }
 
 /// What was done for the people from `after` on.
@@ -192,4 +197,15 @@ pub trait AnnouncementStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::NotFound`], otherwise as every call.
     async fn cancel_announcement(&self, id: u32, now: UnixSeconds) -> Result<bool, StoreError>;
+
+    /// Ends an announcement whose message can never be stored; `false` when it had ended before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], otherwise as every call.
+    async fn fail_announcement(
+        &self,
+        id: u32,
+        why: &str,
+        now: UnixSeconds,
+    ) -> Result<bool, StoreError>;
 }

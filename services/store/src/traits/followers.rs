@@ -74,6 +74,17 @@ pub trait FollowerStore: Send + Sync + 'static {
         start: CommitSeq,
     ) -> Result<FollowerHold, StoreError>;
 
+    /// What is due later than `latest` (unix milliseconds) is due then; how much it was.
+    ///
+    /// # Errors
+    /// As every call.
+    async fn advance_retries(
+        &self,
+        name: &str,
+        partition: Partition,
+        latest: u64,
+    ) -> Result<u64, StoreError>;
+
     /// Stores a step whole or not at all; `false`, and nothing is stored, when another epoch has begun.
     ///
     /// # Errors

@@ -45,6 +45,7 @@ macro_rules! store_contract {
                 an_announcement_is_for_those_who_may_log_in_but_its_sender,
                 an_announcement_goes_on_where_it_was_until_it_is_done,
                 a_cancelled_announcement_counts_what_was_under_way_and_ends,
+                an_announcement_that_has_failed_says_why_and_the_next_has_its_turn,
                 so_many_announcements_are_open_and_so_many_that_ended_are_kept,
                 keys_of_messages_are_found_behind_a_position,
             ]
@@ -53,6 +54,7 @@ macro_rules! store_contract {
                 a_change_that_fails_writes_no_row,
                 the_log_is_listed_newest_first_filtered_and_by_page,
                 old_rows_are_dropped_and_the_chain_goes_on,
+                a_clock_that_steps_breaks_no_chain,
                 a_key_is_kept_with_its_change_and_known_from_then_on,
                 so_many_keys_are_kept_and_old_ones_make_room,
                 tokens_are_kept_listed_and_revoked,
@@ -61,6 +63,7 @@ macro_rules! store_contract {
                 whoever_changes_a_group_or_the_directory_writes_to_the_log_of_changes,
                 what_fails_leaves_nothing_in_the_log_of_changes,
                 old_changes_and_those_beyond_a_bound_are_dropped,
+                a_file_that_is_ready_is_noted_once_while_the_log_tells_of_it,
             ]
             devices: [
                 a_person_has_several_devices_up_to_a_bound,
@@ -85,6 +88,7 @@ macro_rules! store_contract {
                 a_new_name_begins_where_it_is_told_and_goes_on_where_it_was,
                 a_holder_of_an_earlier_epoch_stores_nothing,
                 what_is_due_comes_longest_overdue_first,
+                what_is_due_too_late_is_due_earlier_and_nothing_else_is,
                 names_know_nothing_of_each_other,
             ]
             groups: [

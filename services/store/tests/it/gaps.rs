@@ -293,7 +293,7 @@ async fn a_backup_of_an_earlier_version_is_restored_with_a_gap() {
          DROP TABLE api_token; DROP INDEX account_by_status;
          DROP TABLE push_target; DROP TABLE follower; DROP TABLE follower_retry;
          DROP TABLE subscription; DROP TABLE delivery; DROP TABLE announcement;
-         DROP TABLE incoming_hook; DROP TABLE change_log;
+         DROP TABLE incoming_hook; DROP TABLE change_log; DROP TABLE ready_file;
          DROP TRIGGER group_made; DROP TRIGGER group_changed; DROP TRIGGER person_made;
          DROP TRIGGER person_changed; DROP TRIGGER department_made; DROP TRIGGER department_changed;
          CREATE TABLE device_token (user INTEGER PRIMARY KEY, type INTEGER NOT NULL,

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use im_config::FilterConfig;
 use im_core::{Conversation, UserId};
 
@@ -21,6 +22,8 @@ pub(super) const MESSAGE: usize = 512;
 struct Waiting {
     send: Incoming,
     sink: Arc<dyn SendSink>,
+    /// What it costs here, whatever replaces its body.
+    bytes: usize,
 }
 
 /// What waits of one conversation.
@@ -93,7 +96,10 @@ impl Held {
     }
 
     /// Takes a message; `false` when it has no room. The first of a conversation needs a verdict.
-    pub(super) fn push(&mut self, send: Incoming, sink: &Arc<dyn SendSink>) -> bool {
+    ///
+    /// One that waits here already is not asked about again when its client sends it once more: it has the same
+    /// verdict.
+    pub(super) fn push(&mut self, mut send: Incoming, sink: &Arc<dyn SendSink>) -> bool {
         let bytes = weight(&send);
         let of_sender = self.senders.get(&send.sender).copied().unwrap_or_default();
         let of_lane = { self.lanes.get(&send.conversation) }.map_or(0, |lane| lane.bytes);
@@ -114,10 +120,14 @@ impl Held {
         if lane.waiting.is_empty() {
             self.ready.push_back(send.conversation);
         }
+        if lane.waiting.iter().any(|it| is_repeated(&it.send, &send)) {
+            send.needs_verdict = false;
+        }
         lane.bytes += bytes;
         lane.waiting.push_back(Waiting {
             send,
             sink: Arc::clone(sink),
+            bytes,
         });
         true
     }
@@ -175,7 +185,17 @@ impl Held {
                 let Some(waiting) = self.pop(conversation) else {
                     break;
                 };
-                freed.judge(waiting, verdicts.next().unwrap_or(Verdict::Unjudged));
+                let verdict = verdicts.next().unwrap_or(Verdict::Unjudged);
+                match &verdict {
+                    Verdict::Allow => {}
+                    Verdict::Replace(body) => self.replace_repeated(&waiting.send, body),
+                    Verdict::Deny | Verdict::Unjudged => {
+                        for repeated in self.take_repeated(&waiting.send) {
+                            freed.judge(repeated, verdict.clone());
+                        }
+                    }
+                }
+                freed.judge(waiting, verdict);
             }
             while let Some(next) = self.first(conversation)
                 && !next.send.needs_verdict
@@ -200,8 +220,14 @@ impl Held {
     fn pop(&mut self, conversation: Conversation) -> Option<Waiting> {
         let lane = self.lanes.get_mut(&conversation)?;
         let waiting = lane.waiting.pop_front()?;
-        let bytes = weight(&waiting.send);
-        lane.bytes -= bytes;
+        lane.bytes -= waiting.bytes;
+        self.left(&waiting);
+        Some(waiting)
+    }
+
+    /// A message waits no more.
+    fn left(&mut self, waiting: &Waiting) {
+        let bytes = waiting.bytes;
         self.messages -= 1;
         self.bytes -= bytes;
         let sender = waiting.send.sender;
@@ -211,7 +237,30 @@ impl Held {
                 self.senders.remove(&sender);
             }
         }
-        Some(waiting)
+    }
+
+    /// What waits behind a message and is the same one, sent again.
+    fn take_repeated(&mut self, of: &Incoming) -> Vec<Waiting> {
+        let Some(lane) = self.lanes.get_mut(&of.conversation) else {
+            return Vec::new();
+        };
+        let all = std::mem::take(&mut lane.waiting).into_iter();
+        let (taken, rest): (Vec<_>, Vec<_>) = all.partition(|it| is_repeated(of, &it.send));
+        lane.waiting = rest.into();
+        lane.bytes -= taken.iter().map(|it| it.bytes).sum::<usize>();
+        for waiting in &taken {
+            self.left(waiting);
+        }
+        taken
+    }
+
+    /// What waits behind a message and is the same one says what has replaced it.
+    fn replace_repeated(&mut self, of: &Incoming, body: &Bytes) {
+        let lane = self.lanes.get_mut(&of.conversation);
+        let waiting = lane.into_iter().flat_map(|lane| &mut lane.waiting);
+        for repeated in waiting.filter(|it| is_repeated(of, &it.send)) {
+            repeated.send.body.clone_from(body);
+        }
     }
 }
 
@@ -240,7 +289,7 @@ impl Freed {
 
     /// Adds a message that is to be stored behind those before.
     fn add(&mut self, waiting: Waiting) {
-        let Waiting { send, sink } = waiting;
+        let Waiting { send, sink, .. } = waiting;
         match self.batches.last_mut() {
             Some(last) if last.sends.len() < MAX_JOB_SENDS && is_same(&last.sink, &sink) => {
                 last.sends.push(send);
@@ -248,6 +297,12 @@ impl Freed {
             _ => self.batches.push(SendBatch::judged(vec![send], sink)),
         }
     }
+}
+
+/// Whether both are one message that its client has sent twice.
+fn is_repeated(one: &Incoming, other: &Incoming) -> bool {
+    let key = |send: &Incoming| send.key.as_ref().map(|it| it.key);
+    key(one).is_some() && key(one) == key(other)
 }
 
 fn weight(send: &Incoming) -> usize {

@@ -1,6 +1,10 @@
 //! Tokens: what each allows, until when, from where, and what strangers learn.
 
+use im_proto_rpc::v1::CreateTokenRequest;
+use im_proto_rpc::v1::admin_client::AdminClient;
 use serde_json::json;
+use tonic::Request;
+use tonic::transport::Endpoint;
 
 use super::calls::{Call, get, post, problem};
 use super::whole;
@@ -99,4 +103,61 @@ async fn a_refusal_is_written_down_with_whose_token_it_was() {
     .unwrap();
     assert_eq!(row["request_id"].as_str(), refused.header("x-request-id"));
     assert_eq!(row["actor"], "tests");
+}
+
+/// A token that is good for seconds: db-proxy's administrators may ask for one.
+async fn short(platform: &Platform, scopes: &[&str], seconds: u32) -> String {
+    let address = platform.admin_address().unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut admin = AdminClient::new(endpoint.connect().await.unwrap());
+    let secret = std::fs::read_to_string(platform.admin_secret_file()).unwrap();
+    let mut request = Request::new(CreateTokenRequest {
+        owner: "tests".to_owned(),
+        scopes: scopes.iter().map(|it| (*it).to_owned()).collect(),
+        seconds,
+        ..CreateTokenRequest::default()
+    });
+    let bearer = format!("Bearer {}", secret.trim()).parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    admin
+        .create_token(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .secret
+}
+
+/// From its last second on it opens nothing, whatever this server remembers of it; others notice nothing.
+#[tokio::test]
+async fn an_expired_token_is_refused_at_once_and_ends_what_it_listens_to() {
+    let (platform, api, token) = whole(1, &["http_api.token_memory=60s"]).await;
+    let scopes = ["users:read", "users:write", "sessions:read", "ops:read"];
+    let short = short(&platform, &scopes, 4).await;
+    get("/api/v1/users").token(&short).expect(api, 200).await;
+    let events = get("/api/v1/events?seconds=60").token(&short);
+    let mut listening = std::pin::pin!(events.send(api));
+    let refused = async {
+        im_e2e::wait::until("the token has expired", WAIT, || async {
+            get("/api/v1/users").token(&token).expect(api, 200).await;
+            let answer = get("/api/v1/users").token(&short).send(api).await;
+            (answer.status == 401).then_some(answer)
+        })
+        .await
+        .unwrap()
+    };
+    let refused = tokio::select! {
+        refused = refused => refused,
+        _ = &mut listening => panic!("it ended too early"),
+    };
+    assert_eq!(problem(&refused), "token-expired");
+    let change = post("/api/v1/users", &json!({"name": "eve"})).token(&short);
+    assert_eq!(problem(&change.expect(api, 401).await), "token-expired");
+    get("/api/v1/users/eve")
+        .token(&token)
+        .expect(api, 404)
+        .await;
+    // The stream is looked at now and then, and ends.
+    tokio::time::timeout(WAIT, listening)
+        .await
+        .expect("it ends");
 }

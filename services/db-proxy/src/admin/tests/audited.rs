@@ -355,7 +355,7 @@ async fn a_kick_is_in_the_log_before_it_is_sent() {
     let kick = KickSessionRequest {
         user: "user2".to_owned(),
         epoch: 255,
-        dry_run: false,
+        ..KickSessionRequest::default()
     };
     let kick = admin.kick_session(by_token(kick));
     let ((), done) = tokio::join!(rig.answer_sessions(Vec::new()), kick);

@@ -104,3 +104,54 @@ async fn a_subscription_is_listed_in_each_log_that_it_is_about_and_steps_there()
     let open = &hooks[1].deliveries[0];
     assert_eq!((open.id, open.log()), (stepped.added[0], changes));
 }
+
+async fn sessions(end: &mut End, after: u64, wait_ms: u32) -> v1::SessionsPage {
+    let asked = v1::SessionsAfter { after, wait_ms };
+    match ask(end, Call::Sessions(asked)).await {
+        Item::Sessions(page) => page,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_asked_for_while_a_subscription_is_about_them_and_somebody_delivers() {
+    let rig = rig(|_| {}).await;
+    let comings = rig.follow.shared.comings.clone();
+    let mut wanted = comings.wanted();
+    let mut end = rig.deliverer().await;
+    assert_eq!(hooks(&mut end).await.hooks.len(), 0);
+    assert!(!*wanted.borrow_and_update(), "there is no subscription");
+    let id = subscription(&rig, &["session.up"]).await;
+    let event = v1::SessionEvent {
+        up: true,
+        session: Some(v1::SessionInfo::default()),
+    };
+    comings.add(vec![event.clone()], 0);
+    let list = hooks(&mut end).await;
+    assert!(*wanted.borrow_and_update());
+    let told: Vec<_> = { list.hooks.iter() }
+        .map(|it| (it.id, it.log(), it.position))
+        .collect();
+    let log = v1::SubscribedLog::Sessions;
+    assert_eq!(told, [(id, log, 1)], "from now on, and in no other log");
+    assert_eq!(list.sessions_end, 1);
+    comings.add(vec![event], 2);
+    let page = sessions(&mut end, 1, 60_000).await;
+    assert_eq!((page.through, page.left_out), (4, 2));
+    assert!(page.sessions.iter().all(|it| it.up && it.seq == 4));
+    let step = v1::HookStep {
+        log: log.into(),
+        ..hook_step(id, 1, vec![delivery()])
+    };
+    let stored = ask(&mut end, Call::Hook(step)).await;
+    assert!(is_refused(&stored), "nothing is stored of them");
+    let (mut push, _) = rig.holder().await;
+    let asked = v1::SessionsAfter::default();
+    assert!(is_refused(&ask(&mut push, Call::Sessions(asked)).await));
+    // With whoever delivers, the wish goes.
+    drop(end);
+    tokio::time::timeout(LIMIT, wanted.wait_for(|is| !is))
+        .await
+        .unwrap()
+        .unwrap();
+}

@@ -10,7 +10,14 @@ impl Rig {
     pub(super) async fn deliverer(&self) -> End {
         let mut end = self.link();
         let name = "subscriptions".to_owned();
-        let held = ask(&mut end, Call::Hold(v1::FollowHold { name })).await;
+        let held = ask(
+            &mut end,
+            Call::Hold(v1::FollowHold {
+                name,
+                ..Default::default()
+            }),
+        )
+        .await;
         assert!(matches!(held, Item::Held(_)), "{held:?}");
         end
     }

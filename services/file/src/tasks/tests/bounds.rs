@@ -179,5 +179,5 @@ fn upload_of(tasks: &mut Tasks, task: TaskId) {
     tasks.enter(SENDER, task, user(1), Upload, T).unwrap();
     tasks.block(SENDER, (task, user(1)), 0, 0, 1, T).unwrap();
     assert_eq!(tasks.written(SENDER, 1, T), Some(Written::Whole));
-    assert_eq!(tasks.uploaded(SENDER, at(2)), Ok(None));
+    assert_eq!(waiting_after(tasks.uploaded(SENDER, at(2))), Ok(None));
 }

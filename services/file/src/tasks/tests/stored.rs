@@ -33,7 +33,7 @@ fn an_upload_is_asked_for_in_blocks_and_goes_on_where_it_was() {
         assert_eq!(came, Ok(Came::Write));
         assert_eq!(tasks.written(ConnId(11), length, T), Some(written));
     }
-    assert_eq!(tasks.uploaded(ConnId(11), at(5)), Ok(None));
+    assert_eq!(waiting_after(tasks.uploaded(ConnId(11), at(5))), Ok(None));
     assert_eq!((tasks.open(), tasks.stored()), (0, (1, u64::from(size))));
 }
 
@@ -80,7 +80,7 @@ fn a_receiver_who_comes_before_the_end_of_the_upload_is_answered_then() {
         .block(SENDER, (task(1), user(1)), 0, 0, 10, T)
         .unwrap();
     assert_eq!(tasks.written(SENDER, 10, T), Some(Written::Whole));
-    let waiting = tasks.uploaded(SENDER, at(1));
+    let waiting = waiting_after(tasks.uploaded(SENDER, at(1)));
     assert_eq!(waiting, Ok(Some((RECEIVER, wanted))));
     let read = tasks.pull(RECEIVER, by, wanted, T);
     assert!(matches!(read, Ok(Asked::Read { is_last: true, .. })));
@@ -180,7 +180,7 @@ fn an_upload_that_fails_or_is_cancelled_gives_back_all_it_held() {
     let expired = tasks.fail(SENDER);
     assert_eq!(expired.conns, [SENDER, RECEIVER]);
     assert_empty(&tasks);
-    assert_eq!(tasks.uploaded(SENDER, at(1)), Err(OTHER));
+    assert_eq!(waiting_after(tasks.uploaded(SENDER, at(1))), Err(OTHER));
     assert_eq!(tasks.written(SENDER, 10, T), None);
     for (conn, person, role) in [(SENDER, 1, Upload), (RECEIVER, 2, Download)] {
         let mut tasks = with(10, true);

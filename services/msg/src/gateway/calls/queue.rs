@@ -22,7 +22,7 @@ pub(super) enum Class {
     Query,
     /// Logins.
     Login,
-    /// What this server asks for itself, one at a time.
+    /// What this server asks and tells for itself, one at a time of each kind but files.
     Own,
 }
 
@@ -215,7 +215,11 @@ impl Queue {
         self.lane(match caller {
             Caller::Client { .. } | Caller::Told { .. } | Caller::Nobody => Class::Query,
             Caller::Login(_) => Class::Login,
-            Caller::Log | Caller::CatchUp | Caller::Related => Class::Own,
+            Caller::Log
+            | Caller::CatchUp
+            | Caller::Related
+            | Caller::File { .. }
+            | Caller::Sessions(_) => Class::Own,
         })
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::results;
+use super::{results, sessions};
 use crate::gateway::calls::Caller;
 use crate::gateway::handle;
 use crate::gateway::inbox::Input;
@@ -69,6 +69,8 @@ async fn serve(gateway: Arc<Gateway>, link: Link<DbCalls, DbResults>) {
         .env
         .tasks
         .spawn(send_batches(Arc::clone(&gateway), tx, over.clone()));
+    let telling = sessions::tell(Arc::clone(&gateway), over.clone());
+    let telling = gateway.env.tasks.spawn(telling);
     gateway.db.wake();
     loop {
         let batch = tokio::select! {
@@ -81,6 +83,7 @@ async fn serve(gateway: Arc<Gateway>, link: Link<DbCalls, DbResults>) {
     }
     over.cancel();
     drop(sender.await);
+    drop(telling.await);
     if !gateway.env.stop.is_cancelled() {
         closed.cancel();
     }
@@ -129,7 +132,11 @@ async fn lost(gateway: &Arc<Gateway>) {
         // Whatever was in flight on a lost link is never answered.
         gateway.db.done(&caller);
         match caller {
-            Caller::Client { .. } | Caller::Told { .. } | Caller::Nobody => {}
+            Caller::Client { .. }
+            | Caller::Told { .. }
+            | Caller::Nobody
+            | Caller::File { .. }
+            | Caller::Sessions(_) => {}
             Caller::Login(attempt) => {
                 if let Some(conn) = attempt.conn.upgrade() {
                     handle::refuse_no_db(gateway, &conn, attempt.seq);

@@ -79,6 +79,15 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
             (InFlight::Other(Caller::Related), _) => inputs.push(Input::RelatedFailed),
             (InFlight::Other(caller @ Caller::Told { .. }), _) => gateway.db.done(&caller),
             (InFlight::Other(Caller::Nobody), _) => {}
+            (InFlight::Other(Caller::File { link, task }), Some(db_result::Result::Noted(_))) => {
+                handle::file::noted(gateway, link, task)
+            }
+            // A db-proxy of before, which notes no files.
+            (InFlight::Other(Caller::File { .. }), _) => {}
+            // Nobody waits once the link is over.
+            (InFlight::Other(Caller::Sessions(done)), _) => {
+                done.send(()).ok();
+            }
             (InFlight::Send { sending, .. }, _) => {
                 warn!("a message was answered with something else");
                 gateway.env.metrics.refused(Refusal::StoreFailed);

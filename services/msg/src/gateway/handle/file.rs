@@ -12,7 +12,7 @@ use im_proto_rpc::v1::file_call::Call;
 use im_proto_rpc::v1::file_created::Outcome;
 use im_proto_rpc::v1::{
     Audience, Event, FileAddress, FileConfirm, FileCreate, FileDelete, FileItem, FileList,
-    StoredFile, file_item::Item, route_call,
+    FileNoted, StoredFile, file_item::Item, route_call,
 };
 use im_proto_teamtalk::base::{IpAddr as Address, OfflineFileInfo, TransferFileType};
 use im_proto_teamtalk::file::{
@@ -202,7 +202,16 @@ fn done(gateway: &Gateway, job: &Job) {
 pub(crate) fn item(gateway: &Arc<Gateway>, link: &FileLink, item: FileItem) {
     match item.item {
         Some(Item::Status(status)) => link.set_status(status),
+        // Told again by the file server where it cannot be passed on.
+        Some(Item::Kept(file)) => gateway.db.file_kept(link.id, file),
         other => work(gateway, gateway.jobs.answered(link.id, item.tag, other)),
+    }
+}
+
+/// db-proxy knows that a file waits: its server need not tell it again.
+pub(crate) fn noted(gateway: &Gateway, link: LinkId, task: String) {
+    if let Some(link) = gateway.files.get(link) {
+        link.call(0, Call::Noted(FileNoted { task }));
     }
 }
 

@@ -174,6 +174,28 @@ pub(super) async fn a_cancelled_announcement_counts_what_was_under_way_and_ends(
     assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
 }
 
+pub(super) async fn an_announcement_that_has_failed_says_why_and_the_next_has_its_turn(
+    store: &dyn Store,
+) {
+    people(store).await;
+    let first = make(store, Audience::Everybody).await;
+    let second = make(store, Audience::Everybody).await;
+    store.begin_announcement().await.unwrap().unwrap();
+    let fail = || store.fail_announcement(first, "too long", at(60));
+    assert!(fail().await.unwrap());
+    assert!(!fail().await.unwrap(), "it has ended");
+    let row = store.announcement(first).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.ended, row.failure.as_str()),
+        (AnnouncementState::Failed, Some(at(60)), "too long")
+    );
+    assert!(!store.cancel_announcement(first, at(70)).await.unwrap());
+    let next = store.begin_announcement().await.unwrap().unwrap();
+    assert_eq!((next.id, next.failure.as_str()), (second, ""));
+    let nobody = store.fail_announcement(99, "", at(60)).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
+}
+
 pub(super) async fn so_many_announcements_are_open_and_so_many_that_ended_are_kept(
     store: &dyn Store,
 ) {

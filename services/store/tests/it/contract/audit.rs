@@ -267,6 +267,34 @@ pub(super) async fn old_rows_are_dropped_and_the_chain_goes_on(store: &dyn Store
     assert_eq!(targets(store).await, ["user 32"]);
 }
 
+/// Rows stand in the order in which they were written, and the chain holds, whatever a clock that was put back or
+/// ahead says; none is dropped from the middle.
+pub(super) async fn a_clock_that_steps_breaks_no_chain(store: &dyn Store) {
+    for (second, since) in [
+        (300, 0),
+        (100, 0),
+        (900, 0),
+        (200, 0),
+        (201, 150),
+        (202, 250),
+    ] {
+        let keep = AuditRetention {
+            since: at(since),
+            ..KEEP
+        };
+        let target = format!("user {second}");
+        let note = ChangeNote {
+            keep,
+            ..note("Call", &target, second)
+        };
+        store.note(&note).await.unwrap();
+        assert_eq!(targets(store).await.last(), Some(&target));
+    }
+    let written = [300, 100, 900, 200, 201, 202].map(|second| format!("user {second}"));
+    let kept = targets(store).await;
+    assert!(written.ends_with(&kept), "{kept:?}");
+}
+
 pub(super) async fn a_key_is_kept_with_its_change_and_known_from_then_on(store: &dyn Store) {
     import(store, vec![person("ann")], 50).await;
     let kept = |key: &'static str, second: u32| async move {

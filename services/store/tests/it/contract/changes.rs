@@ -1,6 +1,6 @@
 use im_core::time::UnixSeconds;
 use im_order::CommitSeq;
-use im_store::{Changed, GroupChange, MemberChange, Store};
+use im_store::{Changed, GroupChange, MemberChange, ReadyFile, Store};
 
 use super::accounts::{import, person};
 use crate::log::{Log, at, standing, user};
@@ -40,9 +40,12 @@ pub(super) async fn whoever_changes_a_group_or_the_directory_writes_to_the_log_o
         .unwrap();
     store.rename_group(group, "Others", at(31)).await.unwrap();
     let rows = store.changes_after(place, 99).await.unwrap();
-    let versions: Vec<_> = rows.iter().map(|row| (row.changed, row.value)).collect();
+    let versions: Vec<_> = rows
+        .into_iter()
+        .map(|row| (row.changed, row.value))
+        .collect();
     let it = Changed::Group(group.get());
-    assert_eq!(versions, [(it, 2), (it, 3)]);
+    assert_eq!(versions, [(it.clone(), 2), (it, 3)]);
     place = end().await;
 
     let lab = store
@@ -60,7 +63,7 @@ pub(super) async fn whoever_changes_a_group_or_the_directory_writes_to_the_log_o
         Changed::Person(2),
         Changed::Person(1),
     );
-    assert_eq!(behind(store, place).await, [lab, lab, ben, ann]);
+    assert_eq!(behind(store, place).await, [lab.clone(), lab, ben, ann]);
     let some = store.changes_after(place, 2).await.unwrap();
     assert_eq!(some.len(), 2);
 }
@@ -95,4 +98,32 @@ pub(super) async fn old_changes_and_those_beyond_a_bound_are_dropped(store: &dyn
     assert_eq!(store.change_log_end().await.unwrap(), end, "the end stays");
     import(store, vec![person("ann")], 20).await;
     assert_eq!(behind(store, end).await, [Changed::Person(6)]);
+}
+
+pub(super) async fn a_file_that_is_ready_is_noted_once_while_the_log_tells_of_it(
+    store: &dyn Store,
+) {
+    let file = |task: &str| ReadyFile {
+        task: task.to_owned(),
+        from: user(1),
+        to: user(2),
+        name: "C:\\报告.txt".to_owned(),
+        size: u32::MAX,
+        stored: at(7),
+    };
+    let (one, other) = (file("a"), file("b"));
+    assert!(store.note_ready_file(&one).await.unwrap());
+    assert!(!store.note_ready_file(&one).await.unwrap());
+    assert!(store.note_ready_file(&other).await.unwrap());
+    let both = [Changed::File(one.clone()), Changed::File(other.clone())];
+    assert_eq!(behind(store, CommitSeq::START).await, both);
+    assert_eq!(
+        store.trim_changes(UnixSeconds::EPOCH, 1).await.unwrap(),
+        1,
+        "the first has gone"
+    );
+    assert!(!store.note_ready_file(&other).await.unwrap());
+    assert!(store.note_ready_file(&one).await.unwrap());
+    let again = [Changed::File(other), Changed::File(one)];
+    assert_eq!(behind(store, CommitSeq::START).await, again);
 }

@@ -94,6 +94,23 @@ pub(super) async fn what_is_due_comes_longest_overdue_first(store: &dyn Store) {
     assert_eq!(due(store, "push", 99, 9).await, [retry("a", 30, 1)]);
 }
 
+/// A clock that was ahead put them off for longer than anybody waits.
+pub(super) async fn what_is_due_too_late_is_due_earlier_and_nothing_else_is(store: &dyn Store) {
+    let lines = [retry("soon", 10, 1), retry("late", 90, 1)];
+    for name in ["push", "other"] {
+        let held = hold(store, name, 0).await;
+        let step = step(name, held.epoch, 1, &lines);
+        assert!(store.step_follower(&step).await.unwrap());
+    }
+    let advanced = store.advance_retries("push", Partition::ONLY, 20).await;
+    assert_eq!(advanced.unwrap(), 1);
+    let dues = |rows: Vec<FollowerRetry>| rows.into_iter().map(|it| it.due).collect::<Vec<_>>();
+    assert_eq!(dues(due(store, "push", 99, 9).await), [10, 20]);
+    assert_eq!(dues(due(store, "other", 99, 9).await), [10, 90]);
+    let again = store.advance_retries("push", Partition::ONLY, 20).await;
+    assert_eq!(again.unwrap(), 0);
+}
+
 pub(super) async fn names_know_nothing_of_each_other(store: &dyn Store) {
     hold(store, "push", 0).await;
     hold(store, "hooks", 0).await;

@@ -250,6 +250,7 @@ pass_on!(AnnouncementStore {
     fn keys_behind(sender: UserId, position: CommitSeq, keys: &[RetryKey]) -> Vec<RetryKey>;
     fn step_announcement(step: &AnnouncementStep) -> bool;
     fn cancel_announcement(id: u32, now: UnixSeconds) -> bool;
+    fn fail_announcement(id: u32, why: &str, now: UnixSeconds) -> bool;
 });
 pass_on!(IncomingHookStore {
     fn create_incoming_hook(hook: &NewIncomingHook, most: u32) -> u32;
@@ -260,6 +261,7 @@ pass_on!(IncomingHookStore {
 pass_on!(ChangeLogStore {
     fn change_log_end() -> CommitSeq;
     fn changes_after(after: CommitSeq, limit: u32) -> Vec<ChangeRow>;
+    fn note_ready_file(file: &ReadyFile) -> bool;
     fn trim_changes(since: UnixSeconds, most: u32) -> u64;
 });
 pass_on!(DirectoryStore {
@@ -310,6 +312,7 @@ pass_on!(DeviceStore {
 });
 pass_on!(FollowerStore {
     fn hold_follower(name: &str, partition: Partition, start: CommitSeq) -> FollowerHold;
+    fn advance_retries(name: &str, partition: Partition, latest: u64) -> u64;
     fn step_follower(step: &FollowerStep) -> bool;
     fn due_retries(
         name: &str,

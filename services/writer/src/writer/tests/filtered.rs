@@ -128,6 +128,46 @@ async fn a_replaced_message_is_stored_once_and_its_repetition_is_not_asked_about
     assert_eq!(texts.collect::<Vec<_>>(), [b"kind"]);
 }
 
+/// A client that hears nothing sends again what waits for the filter.
+#[tokio::test]
+async fn a_message_that_is_sent_again_while_it_waits_is_asked_about_once() {
+    let ground = Ground::new().await;
+    let (mut rig, mut asked) = filtered(&ground).await;
+    for verdict in [
+        Verdict::Deny,
+        Verdict::Allow,
+        Verdict::Replace(Bytes::from_static(b"kind")),
+    ] {
+        let number = match verdict {
+            Verdict::Deny => 1,
+            Verdict::Allow => 2,
+            _ => 3,
+        };
+        rig.queue(vec![text(1, 2, number, "rude")]).await;
+        let (_, reply) = asked.recv().await.unwrap();
+        rig.queue(vec![text(1, 2, number, "rude")]).await;
+        rig.queue(vec![text(1, 2, number, "rude")]).await;
+        // Of another conversation: once it is stored, those before were taken too.
+        rig.queue(vec![text(3, 4, 10 + number, "free")]).await;
+        assert_eq!(rig.results(1).await[0].1.outcome(), Outcome::Stored);
+        reply.send(vec![verdict.clone()]).unwrap();
+        let outcomes: Vec<_> = { rig.results(3).await.iter() }
+            .map(|(_, done)| done.outcome())
+            .collect();
+        if verdict == Verdict::Deny {
+            assert_eq!(outcomes, [Outcome::Refused; 3]);
+        } else {
+            assert_eq!(
+                outcomes,
+                [Outcome::Stored, Outcome::Repeated, Outcome::Repeated]
+            );
+        }
+        assert!(asked.try_recv().is_err(), "nobody was asked again");
+        assert_eq!(rig.metrics.waiting_for_filter(), (0, 0));
+    }
+    assert_eq!(history(&ground, pair(1, 2)).await, [&b"rude"[..], b"kind"]);
+}
+
 #[tokio::test]
 async fn a_filter_that_breaks_gets_what_is_said_for_no_verdict_and_frees_the_conversation() {
     let ground = Ground::new().await;
