@@ -240,6 +240,9 @@ fn ports(role: Role) -> Value {
     let field = |port: &im_role::Listener| {
         let who = match port.reach {
             Reach::Clients => "Clients".to_owned(),
+            Reach::Roles if TABLE.takes_reports(role, port.name) => {
+                "Servers of every role, which report there".to_owned()
+            }
             Reach::Roles | Reach::Administrators => {
                 let callers = TABLE.callers_of(role, port.name);
                 let callers: Vec<_> = callers.iter().map(|role| role.name()).collect();

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::optional::{self, OptionalRole};
-use crate::{Common, Pdb, schema};
+use crate::{Common, Filter, Pdb, schema};
 
 pub use msg::*;
 
@@ -237,6 +237,9 @@ pub struct DbProxy {
     pub replicas: Option<i32>,
     /// Ports.
     pub ports: DbProxyPorts,
+    /// A server of your own that is asked before messages are stored; absent: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// What every role has.
     #[serde(flatten)]
     pub common: Common,

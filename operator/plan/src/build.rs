@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::object::{Owner, metadata};
 use crate::revision::{Stored, Templates, current, object};
-use crate::{Resolved, Role, mirror, names, network, services, workload};
+use crate::{Resolved, Role, config, mirror, names, network, services, workload};
 
 pub use crate::revision::inputs_hash;
 
@@ -286,7 +286,7 @@ fn discovery_binding(cluster: &Resolved, owner: &Owner) -> RoleBinding {
             cluster
                 .roles()
                 .into_iter()
-                .filter(|role| cluster.known.table.dials(*role))
+                .filter(|role| config::has_peers(cluster, *role))
                 .map(subject)
                 .collect(),
         ),

@@ -9,7 +9,7 @@ use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Resolved, Role, SpecError, names, push, references};
+use crate::{Resolved, Role, SpecError, filter, names, push, references};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -115,8 +115,8 @@ fn ours(cluster: &Resolved, role: Role, section: &Section<'_>) -> Table {
     table
 }
 
-/// Keys that only a cluster has: mounted paths, and the Services of the roles that are dialed. Those of
-/// optional roles are among them whether the installation has these or not: no pods are replaced when one
+/// Keys that only a cluster has: mounted paths, and the Services of the roles that are dialed or reported to.
+/// Those of optional roles are among them whether the installation has these or not: no pods are replaced when one
 /// of them comes, and a Service that does not exist has nobody behind it.
 fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     let mut keys = Vec::new();
@@ -152,6 +152,9 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     if let Some(said) = section.and_then(|section| section.optional) {
         keys.extend(push::settings(&said.push));
     }
+    if let Some(filter) = filter::of(cluster, role) {
+        keys.extend(filter::settings(filter));
+    }
     let mut own = |key: &str, value: &str| keys.push((key.to_owned(), value.into()));
     if has_data(role) {
         own("data_dir", DATA_DIR);
@@ -183,8 +186,14 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
 /// Whether a role has links: who has none has nobody to prove by the installation's secret that it belongs
 /// there.
 pub(crate) fn has_links(cluster: &Resolved, role: Role) -> bool {
-    let table = cluster.known.table;
-    table.dials(role) || table.served_by(role).next().is_some()
+    has_peers(cluster, role) || cluster.known.table.served_by(role).next().is_some()
+}
+
+/// Whether a role dials others or reports to them, and so must find them.
+pub(crate) fn has_peers(cluster: &Resolved, role: Role) -> bool {
+    let peers = cluster.known.table.peers_of(role);
+    let before = Keys::of(&cluster.spec.version) == Keys::Before;
+    peers.iter().any(|(peer, _)| !(peer.optional && before))
 }
 
 /// Whether a role keeps data in a directory of its own.
@@ -215,16 +224,17 @@ fn told(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
 }
 
 /// The keys without which the file of a role is not whole while an optional role is there. A file that an
-/// earlier operator made, which knew no such role, may lack them.
+/// earlier operator made, which knew no such role, may lack them. Where a role reports is none of them: it works
+/// without, and learns it with the next other change of its pods.
 pub(crate) fn needed(cluster: &Resolved, role: Role) -> Vec<String> {
     if Keys::of(&cluster.spec.version) == Keys::Before {
         return Vec::new();
     }
     let is_there = |peer: Role| peer.optional && cluster.section(peer).is_some();
-    let peers = cluster.known.table.peers_of(role).into_iter();
-    let peers = peers.filter(|(peer, _)| is_there(*peer));
-    let mut keys: Vec<String> = peers
-        .map(|(peer, _)| format!("peers.{}", peer.section))
+    let links = cluster.known.table.dialed_by(role);
+    let links = links.filter(|link| is_there(link.to));
+    let mut keys: Vec<String> = links
+        .map(|link| format!("peers.{}", link.to.section))
         .collect();
     if role == Role::LOGIN && is_there(Role::MSFS) {
         keys.push("login.msfs_file".to_owned());
@@ -254,6 +264,7 @@ fn theirs(
         .chain(RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(references::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(push::RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(filter::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
         .chain(switches(cluster))
         .collect();
@@ -277,7 +288,8 @@ fn theirs(
 
 /// The keys of all lists of peers.
 fn lists_of_peers(cluster: &Resolved) -> impl Iterator<Item = String> {
-    let links = cluster.known.table.links.iter();
+    let table = cluster.known.table;
+    let links = table.links.iter().chain(table.reports);
     links.map(|link| format!("peers.{}", link.to.section))
 }
 

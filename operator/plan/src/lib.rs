@@ -21,6 +21,7 @@ pub mod slots;
 pub mod validate;
 
 mod config;
+mod filter;
 mod hints;
 mod merge;
 mod network;

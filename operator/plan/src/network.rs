@@ -3,7 +3,7 @@
 //! | to | from |
 //! |---|---|
 //! | listeners for clients | `clientCidrs`, or everywhere |
-//! | listeners for roles | the roles that have a link to them |
+//! | listeners for roles | the roles that have a link to them, or report there |
 //! | listeners for administrators | the roles that administer, where the installation has one |
 //! | metrics of every role | monitoring namespaces |
 //! | metrics of a role that tells the load | operator, which reads it there |
@@ -11,11 +11,11 @@
 //! Listeners and links are those of the table of roles. What it says of an optional role stands in the
 //! policies of the others whether the installation has that role or not, but for what administrators reach.
 //!
-//! Probes come from the node, which NetworkPolicies always let in. Roles that dial others also reach
-//! the API server, which no selector can name: at the ports and in the address ranges that the
+//! Probes come from the node, which NetworkPolicies always let in. Roles that dial others or report to them also
+//! reach the API server, which no selector can name: at the ports and in the address ranges that the
 //! operator was told. A role that proves its public URL also gets out at the port of it, and one that keeps
-//! what people send in a bucket at the port of its service, push at those of its providers. Every pod may ask
-//! DNS.
+//! what people send in a bucket at the port of its service, push at those of its providers, db-proxy at that of
+//! a filter. Every pod may ask DNS.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::{Resolved, Role, names, push};
+use crate::{Resolved, Role, config, filter, names, push};
 
 const DNS: i32 = 53;
 /// The port of URLs with HTTPS that name none.
@@ -137,7 +137,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             }),
         );
     }
-    if cluster.known.table.dials(role) {
+    if config::has_peers(cluster, role) {
         rules.push(NetworkPolicyEgressRule {
             to: some(blocks(&cluster.settings.api_server_cidrs)),
             ports: Some(
@@ -149,6 +149,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     }
     rules.extend(bucket(cluster, role));
     rules.extend(providers(cluster, role));
+    rules.extend(judge(cluster, role));
     if let Some(port) = proved(cluster, role) {
         // Where a public URL leads nobody knows before: it is for whoever names it.
         rules.push(NetworkPolicyEgressRule {
@@ -196,6 +197,15 @@ fn providers(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> 
     (role == Role::PUSH).then(|| NetworkPolicyEgressRule {
         to: some(blocks(&said.provider_cidrs)),
         ports: Some(ports.collect()),
+    })
+}
+
+/// The way to the before-send filter.
+fn judge(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
+    let filter = filter::of(cluster, role)?;
+    Some(NetworkPolicyEgressRule {
+        to: some(blocks(&filter.cidrs)),
+        ports: Some(vec![tcp(port_of(&filter.url)?)]),
     })
 }
 

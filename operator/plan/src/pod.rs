@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::{DATA_DIR, has_data, has_links};
+use crate::config::{DATA_DIR, has_data, has_links, has_peers};
 use crate::object::{put, read};
 use crate::references::{self, Reference};
 use crate::{Resolved, Role, SpecError, merge, names};
@@ -73,7 +73,7 @@ fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Va
     let scheduling = &section.common.scheduling;
     let mut pod = json!({
         "serviceAccountName": names::component(&cluster.name, role),
-        "automountServiceAccountToken": cluster.known.table.dials(role),
+        "automountServiceAccountToken": has_peers(cluster, role),
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": grace(spec, role),
         "securityContext": security_context(spec),

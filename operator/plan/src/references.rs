@@ -8,7 +8,7 @@ use im_operator_api::CaBundle;
 use serde_json::{Value, json};
 
 use crate::pod::MODE;
-use crate::{Resolved, Role, push};
+use crate::{Resolved, Role, filter, push};
 
 /// Kind of an object that is referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -195,6 +195,9 @@ pub(crate) fn of(cluster: &Resolved, role: Role) -> Vec<Reference> {
         let name = &said.tls.secret_name;
         found.extend(Reference::secret(name, field, "tls", &files));
         found.extend(push::references(&said.push));
+    }
+    if let Some(filter) = filter::of(cluster, role) {
+        found.extend(filter::references(filter));
     }
     found
 }

@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use im_operator_api::{ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels};
+use im_operator_api::{
+    Filter, ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels,
+};
 use im_role::Told;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::object::{Owner, metadata, put};
-use crate::{Resolved, Role, config, names};
+use crate::{Resolved, Role, config, filter, names};
 
 /// Letters and digits that form no words.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -225,6 +227,15 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
         let changed = changes(&json!(bucket), &json!(S3::default()));
         inputs.insert("blobs".to_owned(), changed.unwrap_or_default());
     }
+    // Of where the filter is, the pod knows the URL; the ranges are for its policy.
+    if let Some(filter) = filter::of(cluster, role) {
+        let filter = Filter {
+            cidrs: Vec::new(),
+            ..filter.clone()
+        };
+        let changed = changes(&json!(filter), &json!(Filter::default()));
+        inputs.insert("filter".to_owned(), changed.unwrap_or_default());
+    }
     // A Service is no input, but for what clients are told of it.
     if let Some(said) = cluster.section(role).and_then(|section| section.optional)
         && role.kubernetes.told == Told::Address
@@ -244,7 +255,7 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     Value::Object(inputs)
 }
 
-/// Fields of a role that leave its pods as they are.
+/// Fields of a role that leave its pods as they are, or count apart.
 const WITHOUT_PODS: &[&str] = &[
     "replicas",
     "pdb",
@@ -252,6 +263,7 @@ const WITHOUT_PODS: &[&str] = &[
     "update",
     "external",
     "providerCidrs",
+    "filter",
 ];
 
 /// Parts of the specification that the pods of all roles are made from.

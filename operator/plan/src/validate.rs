@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::quantity::Quantity;
 use crate::resolved::{Rendered, Resolved};
-use crate::{Role, Settings, SpecError, config, hints, pod, slots};
+use crate::{Role, Settings, SpecError, config, filter, hints, pod, slots};
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
 ///
@@ -45,6 +45,7 @@ pub fn validate_with(
     check_network(&spec, &mut errors);
     check_storage(&spec, &mut errors);
     check_external(&spec, settings, &mut errors);
+    check_filter(&spec, &mut errors);
     spec.roles.db_proxy.replicas.get_or_insert(1);
     let image = image(&spec, settings);
     let mut resolved = Resolved {
@@ -198,6 +199,17 @@ fn check_network(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
 fn check_storage(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
     if let Some(bucket) = &spec.storage.blobs.s3 {
         check_cidrs("spec.storage.blobs.s3.cidrs", &bucket.cidrs, errors);
+    }
+}
+
+fn check_filter(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let Some(filter) = &spec.roles.db_proxy.filter else {
+        return;
+    };
+    check_cidrs(&format!("{}.cidrs", filter::FIELD), &filter.cidrs, errors);
+    if Keys::of(&spec.version) == Keys::Before {
+        let message = format!("servers of version {} ask no filter", spec.version);
+        errors.push(SpecError::new(filter::FIELD, message));
     }
 }
 

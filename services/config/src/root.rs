@@ -137,6 +137,7 @@ impl ImdConfig {
             ("file.client_listen", &mut self.file.client_listen),
             ("file.listen", &mut self.file.listen),
             ("http_api.listen", &mut self.http_api.listen),
+            ("http_api.monitor_listen", &mut self.http_api.monitor_listen),
         ]
     }
 
@@ -239,9 +240,8 @@ mod tests {
     fn every_role_that_is_dialed_has_a_list_of_peers_and_no_other() {
         let peers = PeersConfig::default();
         for role in im_role::TABLE.roles {
-            // Every role may report to http-api, which no table says.
-            let is_dialed = im_role::TABLE.served_by(*role).next().is_some()
-                || *role == im_role::links::MONITOR_REPORT.to;
+            let mut links = im_role::TABLE.links.iter().chain(im_role::TABLE.reports);
+            let is_dialed = links.any(|link| link.to == *role);
             assert_eq!(peers.of(role.section).is_some(), is_dialed, "{role}");
         }
     }

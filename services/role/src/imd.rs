@@ -25,6 +25,7 @@ pub const TABLE: Table = Table {
         link::FOLLOWER_ATTACH,
         link::ROUTE_PRESENCE,
     ],
+    reports: &[link::MONITOR_REPORT],
 };
 
 impl Role {
@@ -198,14 +199,22 @@ impl Role {
         ..Spec::PLAIN
     });
 
-    /// Answers back offices and administrators. It has no link of the table: it calls db-proxy's administrators'
-    /// port, and nobody calls it but clients and, where they are told to, all roles with their reports.
+    /// Answers back offices and administrators: it calls db-proxy's administrators' port, and nobody calls it but
+    /// clients and, with their reports, all roles.
     pub const HTTP_API: Self = Self::new(&Spec {
         name: "http-api",
         field: "httpApi",
         section: "http_api",
         about: "answers back offices over HTTP",
-        listeners: &[Listener::client("http", "listen", 8400)],
+        listeners: &[
+            Listener::client("http", "listen", 8400),
+            Listener {
+                name: "monitor",
+                field: "monitor",
+                key: "monitor_listen",
+                ..Listener::grpc(8410).behind("-monitor")
+            },
+        ],
         admin_port: 10_707,
         administers: Some(Self::DB_PROXY),
         kubernetes: Kubernetes {
@@ -291,8 +300,8 @@ pub mod link {
         rollout: Rollout::Server,
     };
 
-    /// What a role says of itself, and what it is asked. It is in no table, since every role opens it, msg as
-    /// well as any other, where the configuration names http-api servers, and neither end needs the other.
+    /// What a role says of itself, and what it is asked: every role opens it, msg as well as any other, where the
+    /// configuration names http-api servers.
     pub const MONITOR_REPORT: Link = Link {
         kind: "monitor_report",
         path: "/im.v1.Monitor/Report",

@@ -36,6 +36,7 @@ pub fn page(table: &Table) -> String {
         for listener in role.listeners {
             let who = match listener.reach {
                 Reach::Clients => "clients".to_owned(),
+                Reach::Roles if table.takes_reports(*role, listener.name) => EVERYBODY.to_owned(),
                 Reach::Roles => names(&table.callers_of(*role, listener.name)),
                 Reach::Administrators => {
                     let roles = table.administrators_of(*role);
@@ -59,15 +60,19 @@ pub fn page(table: &Table) -> String {
         }
     }
     page.push_str(LINKS);
-    for link in table.links {
+    let links = table.links.iter().map(|link| (link, link.from.name()));
+    let reports = table.reports.iter().map(|link| (link, EVERYBODY));
+    for (link, from) in links.chain(reports) {
         let _infallible = writeln!(
             page,
-            "| `{}` | {} | {}, {} | `{}` |",
-            link.kind, link.from, link.to, link.listener, link.path,
+            "| `{}` | {from} | {}, {} | `{}` |",
+            link.kind, link.to, link.listener, link.path,
         );
     }
     page
 }
+
+const EVERYBODY: &str = "every role";
 
 fn names(roles: &[Role]) -> String {
     if roles.is_empty() {

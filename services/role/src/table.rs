@@ -9,6 +9,9 @@ pub struct Table {
     pub roles: &'static [Role],
     /// The links between them.
     pub links: &'static [Link],
+    /// Links that every role opens, whatever [`from`](Link::from) says, to say what it is: neither end needs the
+    /// other, so that nobody waits for anybody because of them.
+    pub reports: &'static [Link],
 }
 
 impl Table {
@@ -33,17 +36,18 @@ impl Table {
         self.links.iter().filter(move |link| link.to == role)
     }
 
-    /// Whether a role opens links, and so must find others.
+    /// Whether a role opens links that it needs.
     pub fn dials(&self, role: Role) -> bool {
         self.dialed_by(role).next().is_some()
     }
 
-    /// Roles that a role dials, each once and with the listener at which it is found; in the order of the
-    /// table.
+    /// Roles that a role dials or reports to, each once and with the listener at which it is found; in the order
+    /// of the table.
     pub fn peers_of(&self, role: Role) -> Vec<(Role, &'static str)> {
         let mut peers = Vec::new();
         for to in self.roles {
-            for link in self.dialed_by(role).filter(|link| link.to == *to) {
+            let links = self.dialed_by(role).chain(self.reports);
+            for link in links.filter(|link| link.to == *to) {
                 if !peers.contains(&(link.to, link.listener)) {
                     peers.push((link.to, link.listener));
                 }
@@ -52,8 +56,17 @@ impl Table {
         peers
     }
 
-    /// Roles that dial this listener, each once; in the order of the links.
+    /// Whether every role reports to this listener.
+    pub fn takes_reports(&self, role: Role, listener: &str) -> bool {
+        let mut reports = self.reports.iter();
+        reports.any(|link| link.to == role && link.listener == listener)
+    }
+
+    /// Roles that dial this listener or report to it, each once; in the order of the links.
     pub fn callers_of(&self, role: Role, listener: &str) -> Vec<Role> {
+        if self.takes_reports(role, listener) {
+            return self.roles.to_vec();
+        }
         let mut callers = Vec::new();
         for link in self
             .served_by(role)
@@ -244,7 +257,7 @@ mod tests {
 
     #[test]
     fn links_are_between_roles_of_the_table_at_a_listener_for_roles() {
-        for link in TABLE.links {
+        for link in TABLE.links.iter().chain(TABLE.reports) {
             for role in [link.from, link.to] {
                 assert_eq!(TABLE.role(role.name), Some(role));
             }
@@ -254,6 +267,18 @@ mod tests {
         let planned = TABLE.roles.iter();
         let planned = planned.filter(|role| role.kubernetes.workload == Workload::Planned);
         assert_eq!(planned.count(), 1, "one planner, for one role");
+    }
+
+    #[test]
+    fn every_role_reports_to_http_api_and_none_waits_for_it() {
+        let monitor = (Role::HTTP_API, "monitor");
+        assert_eq!(TABLE.callers_of(monitor.0, monitor.1), TABLE.roles);
+        for role in TABLE.roles {
+            assert!(TABLE.peers_of(*role).contains(&monitor), "{role}");
+            assert!(!TABLE.waits_for(*role, true).contains(&monitor.0), "{role}");
+        }
+        assert_eq!(TABLE.peers_of(Role::MSFS), [monitor]);
+        assert!(!TABLE.dials(Role::MSFS));
     }
 
     /// In a cluster, what keeps blobs has a volume of its own, and what is told of has a port for clients.

@@ -1,5 +1,6 @@
 //! The HTTP API as a role of an ImCluster (S-68): over HTTPS, with a token that was made beside db-proxy.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -25,7 +26,7 @@ fn role(secret: &str) -> Value {
 }
 
 /// A Secret with a certificate, and what trusts it alone.
-fn certificate(secret: &str) -> anyhow::Result<(Value, TlsConnector)> {
+pub(crate) fn certificate(secret: &str) -> anyhow::Result<(Value, TlsConnector)> {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(vec![HOST.to_owned()])?;
     let object = json!({
@@ -51,11 +52,31 @@ async fn https(
     body: &str,
 ) -> anyhow::Result<(u16, Value)> {
     let at = address(installation, "http-api").await?;
+    https_to(at, tls, head, body).await
+}
+
+/// The same to any address.
+pub(crate) async fn https_to(
+    at: SocketAddr,
+    tls: &TlsConnector,
+    head: &str,
+    body: &str,
+) -> anyhow::Result<(u16, Value)> {
     let stream = TcpStream::connect(at).await?;
     let stream = tls.connect(ServerName::try_from(HOST)?, stream).await?;
     let (status, body) = http_over(stream, head, body.as_bytes()).await?;
     let body = serde_json::from_slice(&body);
     Ok((status, body.context("read the answer")?))
+}
+
+/// Makes a token beside db-proxy.
+pub(crate) fn token(installation: &Installation, scopes: &[&str]) -> anyhow::Result<String> {
+    let pod = format!("{NAME}-db-proxy-0");
+    let mut make = vec!["/imd", "token", "create", "tests"];
+    make.extend(scopes.iter().flat_map(|scope| ["--scope", *scope]));
+    let told = installation.namespace.exec(&pod, &make)?;
+    let token = told.split_whitespace().find(|it| it.starts_with("imt_"));
+    Ok(token.context("a token")?.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,12 +96,7 @@ async fn a_person_made_over_https_logs_in_and_no_other_pod_notices() {
     assert_eq!(installation.pods("http-api").await.unwrap().len(), 2);
     assert_eq!(others(&installation).await, before);
 
-    let pod = format!("{NAME}-db-proxy-0");
-    let mut make = vec!["/imd", "token", "create", "tests"];
-    make.extend(["--scope", "users:read", "--scope", "users:write"]);
-    let told = installation.namespace.exec(&pod, &make).unwrap();
-    let token = told.split_whitespace().find(|it| it.starts_with("imt_"));
-    let token = token.unwrap();
+    let token = token(&installation, &["users:read", "users:write"]).unwrap();
     let head = |line: &str| {
         format!(
             "{line} HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json"

@@ -1,10 +1,10 @@
 //! The HTTP API as a role: one of db-proxy's administrators, over the network.
 
 use im_config::ImdConfig;
-use im_operator_plan::{Desired, Resolved, Role};
+use im_operator_plan::{Desired, Resolved, Role, Templates, build};
 use serde_json::{Value, json};
 
-use crate::support::{built, child, cluster, resolve, templates, validate};
+use crate::support::{built, child, cluster, owner, resolve, stored, templates, validate};
 
 fn resolved(said: Value) -> Resolved {
     resolve(json!({"roles": {"httpApi": said}}))
@@ -53,11 +53,10 @@ fn ports(desired: &Desired, role: &str) -> (Vec<i64>, Vec<i64>) {
 }
 
 #[test]
-fn it_calls_db_proxy_as_an_administrator_and_has_no_other_secret_and_no_token() {
+fn it_calls_db_proxy_as_an_administrator_and_takes_reports_of_who_has_the_secret() {
     let desired = with(json!({}));
     let pod = pod(&desired);
-    assert_eq!(secrets(&pod), ["demo-admin"]);
-    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(secrets(&pod), ["demo-internal", "demo-admin"]);
     assert_eq!(
         pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"],
         5
@@ -67,7 +66,9 @@ fn it_calls_db_proxy_as_an_administrator_and_has_no_other_secret_and_no_token() 
     assert_eq!(config.http_api.db_proxy, host);
     let file = config.http_api.admin_secret_file.unwrap();
     assert_eq!(file.to_str(), Some("/run/imcluster/admin/secret"));
-    assert_eq!(config.secret_file, None);
+    let file = config.secret_file.unwrap();
+    assert_eq!(file.to_str(), Some("/run/imcluster/secret/secret"));
+    assert_eq!(config.http_api.monitor_listen, "[::]:8410");
     assert_eq!(ports(&desired, "http-api"), (vec![10_601], vec![10_601]));
     assert_eq!(ports(&desired, "msg"), (vec![10_600], vec![10_600]));
     let service = child(&desired, "Service", "demo-http-api").unwrap()["spec"].clone();
@@ -87,10 +88,69 @@ fn several_pods_have_a_budget_and_a_service_as_it_is_asked_for() {
     assert_eq!(service["metadata"]["annotations"], json!({"a": "b"}));
 }
 
+/// Where it runs is told by the EndpointSlices of a Service, which all roles look for from the beginning: each
+/// finds every replica, so does http-api itself.
+#[test]
+fn every_role_reports_to_every_replica_of_it() {
+    let roles = json!({"httpApi": {"replicas": 2}, "file": {}, "msfs": {}, "push": {}});
+    let desired = built(&resolve(json!({"roles": roles})));
+    let service = child(&desired, "Service", "demo-http-api-monitor").unwrap()["spec"].clone();
+    assert_eq!(service["clusterIP"], "None");
+    let port = json!([{"name": "monitor", "port": 8410, "protocol": "TCP",
+        "targetPort": "monitor", "appProtocol": "tcp"}]);
+    assert_eq!(service["ports"], port);
+    for role in desired.revisions.keys() {
+        let map = child(&desired, "ConfigMap", &format!("demo-{role}")).unwrap();
+        let file: ImdConfig = toml::from_str(map["data"]["imd.toml"].as_str().unwrap()).unwrap();
+        let peers = file.peers.http_api;
+        assert_eq!(
+            peers,
+            ["kubernetes:demo-http-api-monitor:monitor"],
+            "{role}"
+        );
+        assert!(file.secret_file.is_some(), "{role}");
+    }
+    assert_eq!(desired.revisions.len(), 8);
+}
+
+/// Pods of an operator that knew of no Monitor: none is replaced, neither at the operator's upgrade nor when the
+/// role comes, and each reports once something else replaces it.
+#[test]
+fn pods_that_do_not_report_are_not_replaced_for_it() {
+    let mut revisions = stored(&built(&resolve(json!({}))));
+    for revision in &mut revisions {
+        let config = &mut revision.data.as_mut().unwrap().0["config"];
+        let lines = config.as_str().unwrap().lines();
+        let older: Vec<_> = lines
+            .filter(|line| !line.starts_with("http_api ="))
+            .collect();
+        *config = json!(older.join("\n"));
+    }
+    let reports = |spec: Value| -> Vec<bool> {
+        let templates = Templates::from_revisions(&revisions);
+        let desired = build::build(&resolve(spec), &owner(), &templates);
+        let file = |role: &&str| {
+            let map = child(&desired, "ConfigMap", &format!("demo-{role}")).unwrap();
+            map["data"]["imd.toml"]
+                .as_str()
+                .unwrap()
+                .contains("monitor")
+        };
+        ["db-proxy", "route", "msg", "login"]
+            .iter()
+            .map(|it| file(&it))
+            .collect()
+    };
+    assert_eq!(reports(json!({})), [false; 4]);
+    assert_eq!(reports(json!({"roles": {"httpApi": {}}})), [false; 4]);
+    let trigger = json!({"restartTrigger": "now"});
+    assert_eq!(reports(json!({"operation": trigger})), [true; 4]);
+}
+
 /// The administrators' port is opened where somebody is to come, and closed again.
 #[test]
-fn switching_it_on_changes_nothing_of_others_but_the_policy_of_db_proxy() {
-    let (off, on) = (built(&resolve(json!({}))), with(json!({})));
+fn switching_it_on_changes_nothing_of_others_but_the_policy_of_db_proxy_and_who_may_find_peers() {
+    let (off, on) = (built(&resolve(json!({}))), with(json!({"replicas": 2})));
     let mut others = templates(&on);
     others.retain(|it| it["spec"]["serviceAccountName"] != "demo-http-api");
     assert_eq!(templates(&off), others);
@@ -99,8 +159,9 @@ fn switching_it_on_changes_nothing_of_others_but_the_policy_of_db_proxy() {
         assert!(!name.contains("http-api"), "{kind} {name}");
         let before = planned.child.to_json().unwrap();
         let is_door = (kind, name) == ("NetworkPolicy", "demo-db-proxy");
+        let changes = is_door || kind == "RoleBinding";
         let same = child(&on, kind, name).unwrap() == before;
-        assert_eq!(same, !is_door, "{kind} {name}");
+        assert_eq!(same, !changes, "{kind} {name}");
         assert!(!is_door || !before.to_string().contains("10601"));
     }
     for (role, revision) in &off.revisions {
@@ -117,7 +178,8 @@ fn its_certificate_is_a_secret_of_somebody_else() {
     assert_eq!(certificate.to_str(), Some("/run/imcluster/tls/tls.crt"));
     let key = config.key_file.unwrap();
     assert_eq!(key.to_str(), Some("/run/imcluster/tls/tls.key"));
-    assert_eq!(secrets(&pod(&desired)), ["demo-admin", "chat-tls"]);
+    let mounted = ["demo-internal", "demo-admin", "chat-tls"];
+    assert_eq!(secrets(&pod(&desired)), mounted);
     let references = cluster.references();
     assert_eq!(references.len(), 1);
     assert_eq!(references[0].name, "chat-tls");
@@ -152,6 +214,8 @@ fn what_the_operator_decides_is_not_for_config() {
         "http_api.db_proxy",
         "http_api.certificate_file",
         "http_api.enabled",
+        "http_api.monitor_listen",
+        "peers.http_api",
     ] {
         let said = json!({"httpApi": {"config": {key: "x"}}});
         let errors = validate(&cluster(json!({"roles": said}))).unwrap_err();

@@ -13,7 +13,7 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "ephemeral",
     "ipv6",
     "dual-stack",
@@ -25,6 +25,7 @@ const OTHERS: [&str; 11] = [
     "bucket",
     "back-office",
     "push",
+    "filter",
 ];
 
 /// Equal lines that stand around those that differ.

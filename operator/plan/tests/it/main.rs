@@ -12,6 +12,7 @@ mod table;
 mod back_office;
 mod bucket;
 mod echo;
+mod filter;
 mod golden;
 mod mirror;
 mod network;

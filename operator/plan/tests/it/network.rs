@@ -95,20 +95,42 @@ fn clients_come_from_where_the_specification_says() {
     }
 }
 
+/// Servers of before, which report to nobody, do not find anybody either, unless they dial.
 #[test]
-fn only_those_that_dial_reach_the_api_server() {
-    let desired = built(&resolve(json!({})));
-    for (role, expected) in [
-        ("msg", true),
-        ("db-proxy", true),
-        ("login", false),
-        ("route", false),
+fn only_those_that_dial_or_report_reach_the_api_server() {
+    for (version, those) in [
+        ("0.1.0", &["msg", "db-proxy", "login", "route"][..]),
+        ("0.0.9", &["msg", "db-proxy"]),
     ] {
-        let policy = child(&desired, "NetworkPolicy", &format!("demo-{role}")).unwrap();
-        let egress = policy["spec"]["egress"].as_array().unwrap();
-        let reaches = egress.iter().any(|rule| rule["ports"][0]["port"] == 443);
-        assert_eq!(reaches, expected, "{role}");
+        let desired = built(&resolve(json!({"version": version})));
+        for role in ["msg", "db-proxy", "login", "route"] {
+            let policy = child(&desired, "NetworkPolicy", &format!("demo-{role}")).unwrap();
+            let egress = policy["spec"]["egress"].as_array().unwrap();
+            let reaches = egress.iter().any(|rule| rule["ports"][0]["port"] == 443);
+            assert_eq!(reaches, those.contains(&role), "{version} {role}");
+        }
     }
+}
+
+/// Whoever comes finds the doors open, and is let in by its name alone.
+#[test]
+fn every_role_reaches_the_monitor_of_http_api_and_nothing_else_of_it() {
+    let spec = json!({"roles": {
+        "httpApi": {"ports": {"monitor": 8411}}, "file": {}, "msfs": {}, "push": {}}});
+    for from in [
+        "login", "msg", "route", "db-proxy", "file", "msfs", "push", "http-api",
+    ] {
+        assert!(allowed(&spec, from, "http-api", 8411), "{from}");
+        assert!(!allowed(&spec, from, "http-api", 8410), "{from}");
+        assert!(!allowed(&spec, from, "http-api", 9090), "{from}");
+    }
+    let desired = built(&resolve(json!({})));
+    let policy = child(&desired, "NetworkPolicy", "demo-route").unwrap();
+    let egress = policy["spec"]["egress"].to_string();
+    assert!(
+        egress.contains("8410") && egress.contains("http-api"),
+        "{egress}"
+    );
 }
 
 #[test]
@@ -124,7 +146,7 @@ fn the_operator_reads_load_at_login_only() {
 }
 
 #[test]
-fn the_roles_that_dial_may_read_endpoint_slices_and_nothing_else() {
+fn all_roles_may_read_endpoint_slices_and_nothing_else() {
     let desired = built(&resolve(json!({})));
     let role = child(&desired, "Role", "demo-discovery").unwrap();
     assert_eq!(
@@ -140,7 +162,8 @@ fn the_roles_that_dial_may_read_endpoint_slices_and_nothing_else() {
     let names: Vec<_> = subjects
         .map(|subject| subject["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["demo-db-proxy", "demo-msg"]);
+    let all = ["demo-db-proxy", "demo-route", "demo-msg", "demo-login"];
+    assert_eq!(names, all);
 }
 
 /// minikube listens at 8443 and MicroK8s at 16443; whoever knows the address says it.
@@ -169,7 +192,7 @@ fn roles_that_dial_reach_the_api_server_where_the_operator_was_told_that_it_is()
         ..Settings::default()
     };
     let narrow = rule(&[7443], json!([{"ipBlock": {"cidr": "192.0.2.7/32"}}]));
-    for role in ["msg", "db-proxy"] {
+    for role in ["msg", "db-proxy", "route"] {
         assert!(
             egress(&Settings::default(), role).contains(&usual),
             "{role}"
@@ -180,5 +203,4 @@ fn roles_that_dial_reach_the_api_server_where_the_operator_was_told_that_it_is()
             "{role}: {found:?}"
         );
     }
-    assert!(!egress(&Settings::default(), "route").contains(&usual));
 }

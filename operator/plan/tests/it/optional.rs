@@ -6,7 +6,7 @@ use im_operator_plan::{Desired, Role, Templates, build};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde_json::{Value, json};
 
-use crate::support::{built, child, cluster, owner, resolve, templates, validate};
+use crate::support::{built, child, cluster, owner, resolve, stored, templates, validate};
 
 fn with(roles: Value) -> Desired {
     built(&resolve(json!({"roles": roles})))
@@ -60,7 +60,7 @@ fn each_has_one_pod_with_a_volume_of_its_own_and_a_service() {
         let pod = &set["spec"]["template"]["spec"];
         let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
         assert!(mounts.contains(&json!({"name": "data", "mountPath": "/data"})));
-        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert_eq!(pod["automountServiceAccountToken"], true, "it reports");
         let service = child(&desired, "Service", &name).unwrap()["spec"].clone();
         assert_eq!(service["type"], "ClusterIP");
         assert_eq!(service["ports"][0]["port"], port);
@@ -117,8 +117,9 @@ fn who_has_a_public_url_gets_out_to_prove_it_and_is_reached_before_it_is_ready()
             .unwrap()
             .clone()
     };
-    let dns_only = egress(json!({}));
-    assert_eq!(dns_only.len(), 1);
+    // DNS, the API server, and where it reports.
+    let usual = egress(json!({}));
+    assert_eq!(usual.len(), 3);
     for (url, port) in [
         ("http://p.example.com/", Some(80)),
         ("http://p.example.com:8080/a/", Some(8080)),
@@ -128,7 +129,7 @@ fn who_has_a_public_url_gets_out_to_prove_it_and_is_reached_before_it_is_ready()
     ] {
         let found = egress(json!({"publicUrl": url}));
         let rule = |port: i32| json!({"ports": [{"port": port, "protocol": "TCP"}]});
-        let mut expected = dns_only.clone();
+        let mut expected = usual.clone();
         expected.extend(port.map(rule));
         assert_eq!(found, expected, "{url}");
     }
@@ -181,6 +182,15 @@ fn switching_them_on_or_off_changes_no_pod_and_no_configuration_file_of_another(
                 .remove("msfs")
                 .unwrap();
         }
+        if kind == "RoleBinding" {
+            // They find others, too.
+            let subjects = after["subjects"].as_array_mut().unwrap();
+            subjects.retain(|it| {
+                !["demo-file", "demo-msfs"]
+                    .map(Value::from)
+                    .contains(&it["name"])
+            });
+        }
         assert_eq!(before, after, "{kind} {name}");
     }
     assert_eq!(
@@ -189,15 +199,6 @@ fn switching_them_on_or_off_changes_no_pod_and_no_configuration_file_of_another(
     );
     let file = config(&off, "login").login.msfs_file;
     assert_eq!(file.to_str(), Some("/etc/imcluster/msfs"));
-}
-
-fn stored(desired: &Desired) -> Vec<ControllerRevision> {
-    let children = desired.children.iter();
-    let revisions = children.filter_map(|planned| match &planned.child {
-        im_operator_plan::Child::ControllerRevision(revision) => Some(revision.clone()),
-        _ => None,
-    });
-    revisions.collect()
 }
 
 /// An operator that knew no such roles has made msg and login without a word of them. Those pods stay until a

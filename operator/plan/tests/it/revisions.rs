@@ -2,26 +2,17 @@
 
 use im_operator_api::testing::manifests;
 use im_operator_plan::{Child, Desired, Resolved, Role, Settings, Templates, build, validate};
-use k8s_openapi::api::apps::v1::ControllerRevision;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{built, child, cluster, owner, read, resolve, templates, validate as check};
+use crate::support::{
+    built, child, cluster, owner, read, resolve, stored as revisions, templates, validate as check,
+};
 
 fn hashes(cluster: &Resolved) -> Vec<String> {
     let roles = cluster.roles().into_iter();
     roles
         .map(|role| build::inputs_hash(cluster, role))
-        .collect()
-}
-
-fn revisions(desired: &Desired) -> Vec<ControllerRevision> {
-    let children = desired.children.iter();
-    children
-        .filter_map(|planned| match &planned.child {
-            Child::ControllerRevision(revision) => Some(revision.clone()),
-            _ => None,
-        })
         .collect()
 }
 

@@ -3,6 +3,7 @@
 use im_operator_api::ImCluster;
 use im_operator_api::testing::Manifest;
 use im_operator_plan::{Child, Desired, Owner, Resolved, Settings, SpecError, Templates, build};
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -71,4 +72,14 @@ pub(crate) fn templates(desired: &Desired) -> Vec<Value> {
         .collect();
     templates.push(serde_json::to_value(&desired.msg.template).unwrap());
     templates
+}
+
+/// The revisions that are stored.
+pub(crate) fn stored(desired: &Desired) -> Vec<ControllerRevision> {
+    let children = desired.children.iter();
+    let revisions = children.filter_map(|planned| match &planned.child {
+        Child::ControllerRevision(revision) => Some(revision.clone()),
+        _ => None,
+    });
+    revisions.collect()
 }

@@ -79,12 +79,16 @@ fn optional_roles_run_where_they_are_named() {
 fn the_http_api_runs_where_it_is_named() {
     let manifest = with_spec(
         "
-  roles: {httpApi: {ports: {http: 8401}, tls: {secretName: api-tls}, config: {http_api.read_messages: \"true\"}}}
+  roles: {httpApi: {ports: {http: 8401, monitor: 8411}, tls: {secretName: api-tls}, config: {http_api.read_messages: \"true\"}}}
 ",
     )
     .unwrap();
-    let note = "spec.roles.httpApi.tls.secretName means nothing to a single process";
-    assert_eq!(manifest.notes, [note]);
+    let unused = [
+        "spec.roles.httpApi.ports.monitor",
+        "spec.roles.httpApi.tls.secretName",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
     let config = config(&manifest);
     assert!(config.http_api.enabled && config.http_api.read_messages);
     assert_eq!(config.http_api.listen, "127.0.0.1:8401");
@@ -188,6 +192,7 @@ fn what_only_a_cluster_can_do_is_named() {
     login: {replicas: 3, service: {type: NodePort}}
     msg: {replicas: 2, config: {msg.link.keepalive: \"3s\"}}
     route: {config: {msg.link.keepalive: \"4s\"}}
+    dbProxy: {filter: {url: \"https://filter.example.com\", secretName: judge}}
 ",
     )
     .unwrap();
@@ -195,6 +200,8 @@ fn what_only_a_cluster_can_do_is_named() {
         manifest.notes,
         [
             "spec.image.repository means nothing to a single process",
+            "spec.roles.dbProxy.filter.secretName means nothing to a single process",
+            "spec.roles.dbProxy.filter.url means nothing to a single process",
             "spec.roles.login.replicas means nothing to a single process",
             "spec.roles.login.service.type means nothing to a single process",
             "spec.roles.msg.replicas means nothing to a single process",
@@ -293,7 +300,7 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 16] = [
+const OF_A_CLUSTER: [&str; 17] = [
     "data_dir",
     "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
@@ -307,6 +314,7 @@ const OF_A_CLUSTER: [&str; 16] = [
     "msg.public_endpoint_file",
     "peers.db_proxy",
     "peers.file",
+    "peers.http_api",
     "peers.login",
     "peers.route",
     "secret_file",

@@ -25,4 +25,5 @@ pub(crate) const WITH_ECHO: Table = Table {
         ATTACH,
         SAY,
     ],
+    reports: &[],
 };
