@@ -3,9 +3,11 @@
 mod about;
 mod announcements;
 mod audit;
+mod bots;
 mod deliveries;
 mod departments;
 mod devices;
+mod discovery_items;
 mod events;
 mod export;
 mod groups;
@@ -19,9 +21,11 @@ mod servers;
 mod sessions;
 mod subscriptions;
 mod tokens;
+mod updates;
 mod words;
 
 pub(crate) use import::IMPORT;
+pub(crate) use updates::{MAX_WAIT, UPDATES};
 
 use std::sync::Arc;
 
@@ -30,7 +34,7 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderName;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, OpenApi as _, ToSchema};
@@ -38,6 +42,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::caller::admit;
 use crate::db_proxy::is_replayed;
+use crate::discovery::{self, DISCOVERY};
 use crate::document::{Base, complete};
 use crate::original;
 use crate::problem::{Kind, Problem};
@@ -61,6 +66,7 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(import::router())
         .merge(export::router())
         .merge(departments::router())
+        .merge(discovery_items::router())
         .merge(groups::router())
         .merge(members::router())
         .merge(messages::router())
@@ -69,6 +75,8 @@ pub(crate) fn router() -> (Routes, Value) {
         .merge(devices::router())
         .merge(subscriptions::router())
         .merge(incoming::router())
+        .merge(bots::router())
+        .merge(updates::router())
         .merge(deliveries::router())
         .merge(servers::router())
         .merge(events::router())
@@ -86,7 +94,9 @@ pub(crate) fn with_api(routes: Routes, api: Arc<Api>) -> Router {
     let Routes { guarded, open } = routes;
     let admission = middleware::from_fn_with_state(Arc::clone(&api), admit);
     let mut router = guarded.route_layer(admission).merge(open);
-    router = router.route(incoming::ROUTE, post(incoming::post));
+    router = router
+        .route(incoming::ROUTE, post(incoming::post))
+        .route(DISCOVERY, get(discovery::show));
     if api.config.original.enabled {
         router = router
             .route(original::CREATE_GROUP, any(original::create_group))

@@ -188,5 +188,6 @@ pub(crate) fn migrator() -> Migrator {
             "changes",
             include_str!("../../migrations/0011_changes.sql"),
         ),
+        migration(13, "bots", include_str!("../../migrations/0013_bots.sql")),
     ])
 }
