@@ -76,18 +76,19 @@ impl BotStore for SqliteStore {
                         return Err(StoreError::Full { what: "bots" });
                     }
                     let user = insert(&mut *connection, bot, now).await?;
-                    let token = NewToken {
-                        bot: Some(user),
-                        ..token
-                    };
+                    let mut token = token;
+                    token.bot = Some(user);
                     let token =
                         insert_token(connection, token, bounds.tokens_since, bounds.tokens).await?;
-                    Ok(MadeBot { user, token })
+                    Ok((user.get(), token))
                 })
             },
-            |made| u64::from(made.user.get()),
+            |(user, _)| u64::from(*user),
         );
-        work.await
+        let (user, token) = work.await?;
+        let user = UserId::from_wire(user);
+        let user = user.ok_or_else(|| StoreError::Corrupt("user id 0".to_owned()))?;
+        Ok(MadeBot { user, token })
     }
 
     async fn bots(&self, after: &str, limit: u32) -> Result<Vec<UserProfile>, StoreError> {
