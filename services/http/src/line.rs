@@ -2,34 +2,36 @@
 
 use std::future::pending;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
 /// A client's line, among the extensions of its requests where [`crate::Serve::WATCHED`] says so.
 #[derive(Clone, Debug)]
-pub struct Line(Arc<OwnedFd>);
+pub struct Line(Arc<std::net::TcpStream>);
 
 impl Line {
     /// Looks at the same socket, through a descriptor of its own.
     pub(crate) fn of(stream: &TcpStream) -> io::Result<Self> {
-        Ok(Self(Arc::new(stream.as_fd().try_clone_to_owned()?)))
+        let own = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self(Arc::new(own.into())))
     }
 
     /// Waits until the client has closed its side, or is gone. Nothing is read.
     pub async fn closed(&self) {
-        let Ok(watched) = AsyncFd::with_interest(Arc::clone(&self.0), Interest::READABLE) else {
+        let watched = self.0.try_clone().and_then(TcpStream::from_std);
+        let Ok(watched) = watched else {
             return pending().await;
         };
-        while let Ok(mut seen) = watched.readable().await {
-            if seen.ready().is_read_closed() {
+        while let Ok(ready) = watched.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
                 return;
             }
-            // What it sends before is for others to read.
-            seen.clear_ready();
+            // What it sends is for others to read: this waits for the next thing that happens.
+            let not_now = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            drop(watched.try_io(Interest::READABLE, not_now));
         }
     }
 }

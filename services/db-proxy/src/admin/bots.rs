@@ -115,8 +115,8 @@ impl AdminService {
             filters: &[],
         };
         let after = self.cursors.read_at(listed, &request.cursor)?;
-        let found = self.store.bots(&after.unwrap_or_default(), limit + 1);
-        let found = found.await?;
+        let after = after.unwrap_or_default();
+        let found = self.store.bots(&after, limit + 1).await?;
         let departments = self.departments().await?;
         let mut page = Page::new(limit);
         for (place, bot) in (0..).zip(found) {
