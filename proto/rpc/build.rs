@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "im/v1/hooks.proto",
         "im/v1/announcements.proto",
         "im/v1/incoming.proto",
+        "im/v1/bots.proto",
+        "im/v1/discovery_items.proto",
         "im/v1/follower.proto",
         "im/v1/admin.proto",
     ];

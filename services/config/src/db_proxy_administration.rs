@@ -1,4 +1,4 @@
-//! What administration keeps: the audit log, idempotency keys, tokens, hooks, announcements.
+//! What administration keeps: the audit log, idempotency keys, tokens, hooks, bots, announcements.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,16 @@ pub struct AdministrationConfig {
     pub deliveries: u32,
     /// Incoming hooks, at most 1 KB each.
     pub incoming_hooks: u32,
+    /// Bots, at most 1 KB each.
+    pub bots: u32,
+    /// Requests of bots that wait for messages, from all http-api servers together; 4 KiB each.
+    pub bot_waiters: usize,
+    /// Places of the log that one read for a bot looks at; there is one such read at a time.
+    pub bot_places: u32,
+    /// Messages that one answer to a bot holds, as they are stored; the first one comes whatever its size.
+    pub bot_page: ByteSize,
+    /// Discovery items, at most 1 KB each.
+    pub discovery_items: u32,
     /// Announcements that are being sent or wait for their turn.
     pub announcements: u32,
     /// Announcements that have ended and are still told of; the oldest go.
@@ -57,6 +67,11 @@ impl Default for AdministrationConfig {
             subscriptions: 32,
             deliveries: 100,
             incoming_hooks: 256,
+            bots: 256,
+            bot_waiters: 1_024,
+            bot_places: 10_000,
+            bot_page: ByteSize::kib(256),
+            discovery_items: 100,
             announcements: 16,
             ended_announcements: 100,
             announcement_rate: 200,
@@ -79,6 +94,11 @@ impl Check for AdministrationConfig {
             subscriptions,
             deliveries,
             incoming_hooks,
+            bots,
+            bot_waiters,
+            bot_places,
+            bot_page,
+            discovery_items,
             announcements,
             ended_announcements,
             announcement_rate,
@@ -107,6 +127,12 @@ impl Check for AdministrationConfig {
         checker.range("subscriptions", subscriptions, &(0..=256));
         checker.range("deliveries", deliveries, &(1..=10_000));
         checker.range("incoming_hooks", incoming_hooks, &(0..=10_000));
+        checker.range("bots", bots, &(0..=10_000));
+        checker.range("bot_waiters", bot_waiters, &(1..=100_000));
+        checker.range("bot_places", bot_places, &(1..=1_000_000));
+        let page = ByteSize::kib(1)..=ByteSize::mib(2);
+        checker.range("bot_page", bot_page, &page);
+        checker.range("discovery_items", discovery_items, &(0..=1_000));
         checker.range("announcements", announcements, &(0..=256));
         checker.range("ended_announcements", ended_announcements, &(1..=1_000));
         checker.range("announcement_rate", announcement_rate, &(1..=10_000));

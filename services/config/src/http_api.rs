@@ -50,6 +50,10 @@ pub struct HttpApiConfig {
     pub request_timeout: Span,
     /// Requests that are worked on at the same time; more are answered 503.
     pub max_requests: usize,
+    /// Requests of bots that wait for messages, beside `max_requests`; more are answered 503.
+    pub bot_waiters: usize,
+    /// Those of one bot; more are answered 429.
+    pub waiters_per_bot: usize,
     /// Requests of one token.
     pub token_rate: Rate,
     /// Requests of one IPv4 address or IPv6 /64, whatever they show.
@@ -131,6 +135,8 @@ impl Default for HttpApiConfig {
             import_timeout: Span::seconds(600),
             request_timeout: Span::seconds(30),
             max_requests: 256,
+            bot_waiters: 256,
+            waiters_per_bot: 4,
             token_rate: Rate {
                 burst: 1_000,
                 per_minute: 12_000,
@@ -211,6 +217,8 @@ impl Check for HttpApiConfig {
             import_timeout,
             request_timeout,
             max_requests,
+            bot_waiters,
+            waiters_per_bot,
             token_rate,
             address_rate,
             hook_rate,
@@ -249,6 +257,8 @@ impl Check for HttpApiConfig {
         checker.range("request_timeout", request_timeout, &time);
         checker.range("import_timeout", import_timeout, &time);
         checker.range("max_requests", max_requests, &(1..=100_000));
+        checker.range("bot_waiters", bot_waiters, &(1..=100_000));
+        checker.range("waiters_per_bot", waiters_per_bot, &(1..=1_000));
         checker.range("max_hook_body", max_hook_body, &(kib..=ByteSize::mib(1)));
         for (key, rate) in [
             ("token_rate", token_rate),

@@ -28,7 +28,8 @@ pub struct LoginConfig {
     /// File with such a base URL, which is read again and again; as long as it has none, `msfs` counts. Empty:
     /// none.
     pub msfs_file: PathBuf,
-    /// URL of the page of links that clients are told.
+    /// URL of the list of links that clients are told, with a host as `msfs` may have it. all-in-one tells that
+    /// of its own http-api server unless this says another.
     pub discovery: String,
     /// Msg servers kept, those just lost included; one more is refused.
     pub max_servers: usize,
@@ -95,7 +96,7 @@ impl Default for LoginConfig {
             link: LinkConfig::default(),
             msfs: "http://127.0.0.1:8700/".to_owned(),
             msfs_file: PathBuf::new(),
-            discovery: "http://127.0.0.1/api/discovery".to_owned(),
+            discovery: "http://127.0.0.1:8400/api/discovery".to_owned(),
             max_servers: 2_048,
             stale_after: Span::seconds(6),
             silence: Span::seconds(3),

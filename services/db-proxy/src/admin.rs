@@ -7,11 +7,13 @@
 
 mod announcements;
 mod audit;
+mod bots;
 mod caller;
 mod cursor;
 mod departments;
 mod devices;
 mod devices_service;
+mod discovery_items;
 mod found;
 mod groups;
 mod hooks;
@@ -34,6 +36,7 @@ mod service;
 mod sessions;
 mod tokens;
 mod trail;
+mod updates;
 
 use std::sync::Arc;
 
@@ -41,12 +44,13 @@ use im_accounts::{Accounts, HashError, SetPasswordError, names};
 use im_config::DbProxyConfig;
 use im_core::{Classify as _, ErrorKind, UserId};
 use im_rpc::Secret;
-use im_store::{Store, StoreError, UserProfile};
+use im_store::{AccountKind, Store, StoreError, UserProfile};
 use im_writer::{
     Context, GroupRefusal, ListError, Publisher, SendRules, Space, WriterError, WriterHandle,
 };
 use prost::Message;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tracing::error;
 
@@ -56,6 +60,7 @@ use self::keys::{InHand, Key, Replay, reason};
 pub(crate) use self::metrics::AdminMetrics;
 use self::notes::Call;
 use self::trail::Refusals;
+use self::updates::BotRooms;
 use crate::announce::Announcer;
 use crate::test_push::{NoVerdict, TestNotices};
 
@@ -78,6 +83,7 @@ pub(crate) struct AdminService {
     in_hand: InHand,
     reported: Refusals,
     tests: TestNotices,
+    rooms: BotRooms,
     /// The call that changes are made for; none leaves no rows.
     call: Option<Arc<Call>>,
 }
@@ -132,6 +138,8 @@ impl From<AdminError> for Status {
                     "subscriptions" => "too-many-subscriptions",
                     "announcements" => "too-many-announcements",
                     "incoming hooks" => "too-many-incoming-hooks",
+                    "bots" => "too-many-bots",
+                    "discovery items" => "too-many-discovery-items",
                     _ => "too-many-keys",
                 };
                 let text = format!("there are too many {what}: some must end first");
@@ -181,7 +189,7 @@ fn of_kind(kind: ErrorKind, text: &str) -> Status {
 
 impl AdminService {
     /// Works with the context and the accounts that logins are checked against; `secret` is the
-    /// administrators'.
+    /// administrators'; bots that wait are answered at `stop`.
     pub(crate) fn new(
         context: &Context,
         accounts: Arc<Accounts>,
@@ -189,6 +197,7 @@ impl AdminService {
         secret: &Secret,
         tests: TestNotices,
         metrics: AdminMetrics,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             store: Arc::clone(&context.store),
@@ -206,6 +215,7 @@ impl AdminService {
             in_hand: InHand::default(),
             reported: Refusals::default(),
             tests,
+            rooms: BotRooms::new(&context.config.administration, stop),
             call: None,
         }
     }
@@ -274,8 +284,23 @@ impl AdminService {
         entry.end(result)
     }
 
-    /// Who has a login name: exactly this one, or as logins compare.
+    /// The person with a login name: exactly this one, or as logins compare.
     async fn person(&self, name: &str) -> Result<UserProfile, AdminError> {
+        let found = self.account(name).await?;
+        only_people(found, || format!("there is no user {name:?}"))
+    }
+
+    /// The person with an id or, when that is 0, a login name.
+    async fn person_or_id(&self, name: &str, id: u32) -> Result<UserProfile, AdminError> {
+        let found = self.account_or_id(name, id).await?;
+        only_people(found, || match id {
+            0 => format!("there is no user {name:?}"),
+            id => format!("there is no user #{id}"),
+        })
+    }
+
+    /// Who has a login name, a person or a bot: exactly this one, or as logins compare.
+    async fn account(&self, name: &str) -> Result<UserProfile, AdminError> {
         let canonical = names::canonical(name);
         let decomposed = names::decomposed(&canonical);
         let forms = [Some(name), Some(canonical.as_ref()), decomposed.as_deref()];
@@ -288,9 +313,9 @@ impl AdminService {
     }
 
     /// Who has an id or, when that is 0, a login name.
-    async fn person_or_id(&self, name: &str, id: u32) -> Result<UserProfile, AdminError> {
+    async fn account_or_id(&self, name: &str, id: u32) -> Result<UserProfile, AdminError> {
         let Some(user) = UserId::from_wire(id) else {
-            return self.person(name).await;
+            return self.account(name).await;
         };
         let found = self.store.profiles(&[user]).await?.pop();
         found.ok_or_else(|| AdminError::NotFound(format!("there is no user #{id}")))
@@ -309,6 +334,17 @@ impl AdminService {
             .into_iter()
             .map(|profile| (profile.id, profile.name))
             .collect())
+    }
+}
+
+fn only_people(
+    found: UserProfile,
+    missing: impl FnOnce() -> String,
+) -> Result<UserProfile, AdminError> {
+    if found.kind == AccountKind::Person {
+        Ok(found)
+    } else {
+        Err(AdminError::NotFound(missing()))
     }
 }
 

@@ -11,7 +11,9 @@ use im_order::FenceLost;
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::admin_server::AdminServer;
 use im_proto_rpc::v1::announcements_server::AnnouncementsServer;
+use im_proto_rpc::v1::bots_server::BotsServer;
 use im_proto_rpc::v1::devices_server::DevicesServer;
+use im_proto_rpc::v1::discovery_items_server::DiscoveryItemsServer;
 use im_proto_rpc::v1::hooks_server::HooksServer;
 use im_proto_rpc::v1::incoming_hooks_server::IncomingHooksServer;
 use im_rpc::peers::Watch;
@@ -186,6 +188,7 @@ impl Server {
                 &deps.admin_secret,
                 tests,
                 registered.register(AdminMetrics::register),
+                stop_links.clone(),
             );
             let listener = listen::tcp(&config.admin_listen, listen::LINKS).await?;
             let server = GrpcServer::new(&config.link, guard(&deps.admin_secret));
@@ -194,6 +197,8 @@ impl Server {
                 .service(AnnouncementsServer::new(service.clone()))
                 .service(IncomingHooksServer::new(service.clone()))
                 .service(DevicesServer::new(service.clone()))
+                .service(BotsServer::new(service.clone()))
+                .service(DiscoveryItemsServer::new(service.clone()))
                 .service(AdminServer::new(service));
             Some(server.on(listener)?)
         };

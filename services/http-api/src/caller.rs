@@ -20,7 +20,7 @@ use crate::origin::Origin;
 use crate::problem::{Kind, Problem};
 use crate::refusals::Note;
 use crate::service::Api;
-use crate::slots::{NoSlot, Slot};
+use crate::slots::{NoSlot, Slot, Slots};
 use crate::token::{Grant, Shown};
 use crate::{v1, verb};
 
@@ -40,6 +40,8 @@ const MAX_KEY: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     Token(u32),
+    /// Of a bot that waits.
+    Bot(u32),
     /// Of an original call and of an incoming hook, which have no token.
     Address(Network),
 }
@@ -116,7 +118,11 @@ pub(crate) async fn admit(State(api): State<Arc<Api>>, request: Request, next: N
         v1::IMPORT => api.config.import_timeout.duration(),
         _ => api.config.request_timeout.duration(),
     };
-    let deadline = Instant::now() + limit;
+    let waits = match path.as_str() {
+        v1::UPDATES => Duration::from_secs(v1::MAX_WAIT.into()),
+        _ => Duration::ZERO,
+    };
+    let deadline = Instant::now() + limit + waits;
     let action = format!("{} {path}", request.method());
     let target = verb::spelled(request.uri().path());
     let checked = timeout(
@@ -201,18 +207,23 @@ async fn check(
         known: Some(Box::new(asker.clone())),
     };
     grant.judge(shown, origin.address, now).map_err(refused)?;
-    for scope in api.scopes.of_operation(method.as_str(), path) {
-        if !grant.allows(scope) {
-            let detail = format!("it lacks {scope}");
-            return Err(refused(Problem::new(Kind::ScopeMissing, detail)));
-        }
+    let ways = api.scopes.of_operation(method.as_str(), path);
+    let lacking = |way: &Vec<String>| way.iter().find(|scope| !grant.allows(scope)).cloned();
+    let lacking: Option<Vec<String>> = ways.iter().map(lacking).collect();
+    if let Some(lacking) = lacking {
+        let detail = format!("it lacks {}", lacking.join(" or "));
+        return Err(refused(Problem::new(Kind::ScopeMissing, detail)));
     }
     let left = api.token_rate.try_take(shown.id, Instant::now());
     let left = left.map_err(|wait| {
         api.metrics.limit(Limited::Token);
         limited("of this token", wait)
     })?;
-    let slot = slot(api, Key::Token(shown.id))?;
+    let slot = match path {
+        // Who waits works on nothing, and is counted by the bot, whatever token it shows.
+        v1::UPDATES => slot_of(api, &api.waiters, Key::Bot(grant.token.bot))?,
+        _ => slot(api, Key::Token(shown.id))?,
+    };
     let day = now / 86_400;
     if api.tokens.is_first_use(shown.id, day) {
         let (asker, id) = (asker.clone(), shown.id);
@@ -234,7 +245,11 @@ async fn check(
 
 /// A place among the requests that are worked on.
 pub(crate) fn slot(api: &Api, key: Key) -> Result<Slot<Key>, Problem> {
-    api.slots.take(key).map_err(|full| match full {
+    slot_of(api, &api.slots, key)
+}
+
+fn slot_of(api: &Api, slots: &Arc<Slots<Key>>, key: Key) -> Result<Slot<Key>, Problem> {
+    slots.take(key).map_err(|full| match full {
         NoSlot::Caller => {
             api.metrics.limit(Limited::Caller);
             Problem::new(Kind::RateLimited, "too many requests at the same time").after(1)

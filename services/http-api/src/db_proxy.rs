@@ -3,7 +3,9 @@
 use im_config::LinkConfig;
 use im_proto_rpc::v1::admin_client::AdminClient;
 use im_proto_rpc::v1::announcements_client::AnnouncementsClient;
+use im_proto_rpc::v1::bots_client::BotsClient;
 use im_proto_rpc::v1::devices_client::DevicesClient;
+use im_proto_rpc::v1::discovery_items_client::DiscoveryItemsClient;
 use im_proto_rpc::v1::hooks_client::HooksClient;
 use im_proto_rpc::v1::incoming_hooks_client::IncomingHooksClient;
 use im_rpc::Secret;
@@ -31,6 +33,12 @@ pub(crate) type Announcements = AnnouncementsClient<InterceptedService<Channel, 
 /// A client of the service for incoming hooks, over the same connection.
 pub(crate) type IncomingHooks = IncomingHooksClient<InterceptedService<Channel, Present>>;
 
+/// A client of the service for bots, over a connection of its own: many may wait there.
+pub(crate) type Bots = BotsClient<InterceptedService<Channel, Present>>;
+
+/// A client of the service for discovery items, over the same connection as the others.
+pub(crate) type DiscoveryItems = DiscoveryItemsClient<InterceptedService<Channel, Present>>;
+
 /// All of them.
 pub(crate) struct Clients {
     pub(crate) admin: Admin,
@@ -38,6 +46,8 @@ pub(crate) struct Clients {
     pub(crate) announcements: Announcements,
     pub(crate) incoming: IncomingHooks,
     pub(crate) devices: Devices,
+    pub(crate) bots: Bots,
+    pub(crate) items: DiscoveryItems,
 }
 
 /// Metadata of a refusal that says which of its kind it is.
@@ -52,12 +62,15 @@ const REPLAYED: &str = "im-replayed";
 /// The address is none.
 pub(crate) fn clients(address: &str, secret: &Secret) -> Result<Clients, tonic::transport::Error> {
     let channel = im_rpc::grpc::lazy_channel(address, &LinkConfig::default())?;
+    let waiting = im_rpc::grpc::lazy_channel(address, &LinkConfig::default())?;
     let (to, shown) = (|| channel.clone(), || Present::new(secret));
     Ok(Clients {
         admin: AdminClient::with_interceptor(to(), shown()),
         hooks: HooksClient::with_interceptor(to(), shown()),
         announcements: AnnouncementsClient::with_interceptor(to(), shown()),
         devices: DevicesClient::with_interceptor(to(), shown()),
+        bots: BotsClient::with_interceptor(waiting, shown()),
+        items: DiscoveryItemsClient::with_interceptor(to(), shown()),
         incoming: IncomingHooksClient::with_interceptor(to(), shown()),
     })
 }
@@ -135,7 +148,9 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
             "too-many-tokens"
             | "too-many-subscriptions"
             | "too-many-announcements"
-            | "too-many-incoming-hooks",
+            | "too-many-incoming-hooks"
+            | "too-many-bots"
+            | "too-many-discovery-items",
         ) => told(Kind::Conflict),
         (Code::ResourceExhausted, "too-many-keys") => told(Kind::RateLimited).after(60),
         (Code::ResourceExhausted, _) => told(Kind::Overloaded).after(1),
@@ -150,6 +165,9 @@ pub(crate) fn problem(status: &Status, is_read: bool) -> Problem {
             };
             Problem::new(Kind::DbProxyUnavailable, detail).after(2)
         }
+        (Code::Unauthenticated, "token-invalid") => Problem::new(Kind::TokenInvalid, ""),
+        (Code::Unauthenticated, "token-revoked") => Problem::new(Kind::TokenRevoked, ""),
+        (Code::Unauthenticated, "token-expired") => Problem::new(Kind::TokenExpired, ""),
         (Code::Unauthenticated, _) => {
             error!("db-proxy refuses the administrators' secret (http_api.admin_secret_file)");
             Problem::new(Kind::DbProxyUnavailable, "it refuses this server").after(30)
@@ -213,6 +231,8 @@ mod tests {
         assert_eq!(kind(in_flight, false), Kind::KeyInFlight);
         let no_push = because(Status::unavailable("x"), "no-push");
         assert_eq!(kind(no_push, false), Kind::ServerUnavailable);
+        let revoked = because(Status::unauthenticated("x"), "token-revoked");
+        assert_eq!(kind(revoked, true), Kind::TokenRevoked);
         let many = because(Status::resource_exhausted("x"), "too-many-keys");
         assert_eq!(kind(many, false), Kind::RateLimited);
     }

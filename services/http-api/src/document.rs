@@ -13,7 +13,7 @@ use crate::{v1, verb};
 #[openapi(
     info(
         title = "imcluster",
-        description = "People, departments, groups, messages, sessions, servers, subscriptions, tokens and the audit log of an \
+        description = "People, bots, departments, groups, messages, sessions, servers, subscriptions, tokens and the audit log of an \
                        imcluster installation.\n\nEvery answer has the number of its request in `X-Request-Id`; the logs \
                        and the audit log have it too. Refusals are problem details (RFC 9457) with a stable \
                        `type`. Lists come in pages: `next` of an answer is the `cursor` of the request for what \
@@ -27,6 +27,8 @@ use crate::{v1, verb};
         (name = "groups", description = "Groups and their members."),
         (name = "messages", description = "Messages of people and groups."),
         (name = "sessions", description = "Logged-in terminals."),
+        (name = "bots", description = "Accounts of programs, and what they are told."),
+        (name = "discovery", description = "Links that clients show to everybody."),
         (name = "hooks", description = "Receivers that are told of what is stored, and followers of the log."),
         (name = "servers", description = "Servers of this installation, and what happens at them."),
         (name = "tokens", description = "Tokens of this API."),
@@ -84,16 +86,15 @@ fn each_operation(document: &mut Value, mut look: impl FnMut(&str, &str, &mut Ma
     }
 }
 
-/// What a token must allow for an operation; `None` where none is needed.
-fn scopes(operation: &Map<String, Value>) -> Option<Vec<String>> {
-    let security = operation.get("security")?.as_array()?.first()?;
-    let scopes = security.get("token")?.as_array()?.iter();
-    Some(
-        scopes
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-    )
+/// What a token must allow for an operation: all of one of these lists. `None` where no token is needed.
+fn scopes(operation: &Map<String, Value>) -> Option<Vec<Vec<String>>> {
+    let ways = operation.get("security")?.as_array()?.iter();
+    let of_way = |way: &Value| {
+        let scopes = way.get("token")?.as_array()?.iter();
+        let words = scopes.filter_map(Value::as_str).map(str::to_owned);
+        Some(words.collect())
+    };
+    ways.map(of_way).collect()
 }
 
 /// Statuses of refusals that any such operation has.
@@ -178,7 +179,7 @@ fn add_key(operation: &mut Map<String, Value>) {
 
 /// What a token must allow, by method and path, as the document says it.
 #[derive(Debug)]
-pub(crate) struct Scopes(HashMap<(String, String), Vec<String>>);
+pub(crate) struct Scopes(HashMap<(String, String), Vec<Vec<String>>>);
 
 impl Scopes {
     /// Reads the document.
@@ -192,13 +193,12 @@ impl Scopes {
         Self(found)
     }
 
-    /// What an operation needs. One that the document does not have needs what no token allows.
-    pub(crate) fn of_operation(&self, method: &str, path: &str) -> &[String] {
-        static NOBODY: std::sync::LazyLock<Vec<String>> =
-            std::sync::LazyLock::new(|| vec!["nobody".to_owned()]);
+    /// What an operation needs: all of one of these lists. One that the document does not have needs what no token
+    /// allows.
+    pub(crate) fn of_operation(&self, method: &str, path: &str) -> &[Vec<String>] {
         let method = if method == "HEAD" { "GET" } else { method };
         let known = self.0.get(&(method.to_owned(), path.to_owned()));
-        known.unwrap_or(&NOBODY)
+        known.map_or(&[], Vec::as_slice)
     }
 }
 
@@ -243,7 +243,9 @@ mod tests {
                 Some(scopes) => {
                     let is_read = method == "get";
                     let end = if is_read { ":read" } else { ":write" };
-                    assert!(scopes.iter().all(|scope| scope.ends_with(end)), "{path}");
+                    let mut scopes = scopes.iter().flatten();
+                    let is_fit = |scope: &String| scope.ends_with(end) || scope == "bot";
+                    assert!(scopes.all(is_fit), "{path}");
                 }
             }
         });
@@ -274,13 +276,14 @@ mod tests {
     #[test]
     fn what_an_operation_needs_is_read_from_the_document() {
         let scopes = Scopes::of(&document());
-        assert_eq!(scopes.of_operation("GET", "/api/v1/users"), ["users:read"]);
-        assert_eq!(scopes.of_operation("HEAD", "/api/v1/users"), ["users:read"]);
-        assert_eq!(
-            scopes.of_operation("POST", "/api/v1/users"),
-            ["users:write"]
-        );
-        assert!(scopes.of_operation("GET", "/api/v1/me").is_empty());
-        assert_eq!(scopes.of_operation("GET", "/api/v1/nothing"), ["nobody"]);
+        let of = |method, path| scopes.of_operation(method, path);
+        assert_eq!(of("GET", "/api/v1/users"), [["users:read"]]);
+        assert_eq!(of("HEAD", "/api/v1/users"), [["users:read"]]);
+        assert_eq!(of("POST", "/api/v1/users"), [["users:write"]]);
+        let ways = [["messages:write"], ["bot"]];
+        assert_eq!(of("POST", "/api/v1/messages"), ways);
+        let nothing: [Vec<String>; 1] = [Vec::new()];
+        assert_eq!(of("GET", "/api/v1/me"), nothing);
+        assert!(of("GET", "/api/v1/nothing").is_empty(), "no way");
     }
 }

@@ -18,6 +18,7 @@
 mod caller;
 mod cursor;
 mod db_proxy;
+mod discovery;
 mod document;
 mod extract;
 mod metrics;

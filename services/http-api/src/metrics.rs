@@ -102,6 +102,7 @@ pub struct Metrics {
     limited: Family<LimitedLabel, Counter>,
     pub(crate) seconds: Histogram,
     pub(crate) in_flight: Gauge,
+    pub(crate) waiting_bots: Gauge,
     pub(crate) remembered_tokens: Gauge,
     pub(crate) counted_callers: Gauge,
     pub(crate) lost_notes: Counter,
@@ -120,6 +121,7 @@ impl Default for Metrics {
             limited: Family::default(),
             seconds: Histogram::new(SECONDS),
             in_flight: Gauge::default(),
+            waiting_bots: Gauge::default(),
             remembered_tokens: Gauge::default(),
             counted_callers: Gauge::default(),
             lost_notes: Counter::default(),
@@ -142,6 +144,7 @@ impl Metrics {
             limited,
             seconds,
             in_flight,
+            waiting_bots,
             remembered_tokens,
             counted_callers,
             lost_notes,
@@ -167,6 +170,11 @@ impl Metrics {
             "im_http_api_in_flight",
             "Requests that are worked on",
             in_flight.clone(),
+        );
+        registry.register(
+            "im_http_api_waiting_bots",
+            "Requests of bots that wait for messages",
+            waiting_bots.clone(),
         );
         registry.register(
             "im_http_api_remembered_tokens",

@@ -21,6 +21,7 @@ use tracing::info;
 
 use crate::cursor::Cursors;
 use crate::db_proxy::{self, Admin};
+use crate::discovery::Discovery;
 use crate::document::Scopes;
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
@@ -181,12 +182,16 @@ impl Server {
             announcements: clients.announcements,
             incoming: clients.incoming,
             devices: clients.devices,
+            bots: clients.bots,
+            items: clients.items,
+            discovery: Discovery::default(),
             reach,
             tokens: Tokens::new(config.token_memory.duration(), config.remembered_tokens),
             token_rate,
             address_rate: Quota::new(burst, per_minute, callers),
             hook_rate,
             slots: Slots::new(config.max_requests),
+            waiters: Slots::with(config.bot_waiters, config.waiters_per_bot),
             imports: Arc::new(Semaphore::new(1)),
             scopes: Scopes::of(&document),
             document: document.to_string().into(),
@@ -205,6 +210,7 @@ impl Server {
             serde_json::json!({
                 "connections": shown.metrics.meter.connections.get(),
                 "requests": shown.slots.in_use(),
+                "waiting_bots": shown.waiters.in_use(),
                 "remembered_tokens": shown.tokens.len(),
                 "counted_tokens": shown.token_rate.keys(),
                 "counted_addresses": shown.address_rate.keys(),
@@ -337,6 +343,7 @@ async fn look(api: Arc<Api>, context: Context, stop: CancellationToken) {
         let show = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let metrics = &api.metrics;
         metrics.in_flight.set(show(api.slots.in_use()));
+        metrics.waiting_bots.set(show(api.waiters.in_use()));
         metrics.remembered_tokens.set(show(api.tokens.len()));
         let callers = api.token_rate.keys() + api.address_rate.keys();
         metrics.counted_callers.set(show(callers));

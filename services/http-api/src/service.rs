@@ -22,7 +22,8 @@ use tracing::debug;
 
 use crate::caller::{Key, admit_address};
 use crate::cursor::Cursors;
-use crate::db_proxy::{Admin, Announcements, Devices, Hooks, IncomingHooks};
+use crate::db_proxy::{Admin, Announcements, Bots, Devices, DiscoveryItems, Hooks, IncomingHooks};
+use crate::discovery::{DISCOVERY, Discovery};
 use crate::document::Scopes;
 use crate::metrics::{Class, Group, Metrics};
 use crate::monitor::Monitor;
@@ -44,6 +45,9 @@ pub(crate) struct Api {
     pub(crate) announcements: Announcements,
     pub(crate) incoming: IncomingHooks,
     pub(crate) devices: Devices,
+    pub(crate) bots: Bots,
+    pub(crate) items: DiscoveryItems,
+    pub(crate) discovery: Discovery,
     /// Where subscriptions may send.
     pub(crate) reach: HookReach,
     pub(crate) tokens: Tokens,
@@ -51,6 +55,8 @@ pub(crate) struct Api {
     pub(crate) address_rate: Quota<Network>,
     pub(crate) hook_rate: Quota<u32>,
     pub(crate) slots: Arc<Slots<Key>>,
+    /// Places of bots that wait.
+    pub(crate) waiters: Arc<Slots<Key>>,
     /// The one file of people that may be in memory.
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) scopes: Scopes,
@@ -74,6 +80,9 @@ pub(crate) struct Service {
 }
 
 impl Serve for Service {
+    // Bots wait here.
+    const WATCHED: bool = true;
+
     type Body = Body;
 
     async fn serve(
@@ -160,7 +169,7 @@ fn group(path: &str) -> Group {
         Group::Api
     } else if path.starts_with(incoming::PREFIX) {
         Group::Hook
-    } else if path.starts_with(original::PREFIX) {
+    } else if path.starts_with(original::PREFIX) || path == DISCOVERY {
         Group::Original
     } else {
         Group::Other
@@ -197,6 +206,7 @@ mod tests {
         }
         assert_eq!(group("/api/v1/users"), Group::Api);
         assert_eq!(group("/query/CreateGroup"), Group::Original);
+        assert_eq!(group("/api/discovery"), Group::Original);
         assert_eq!(group("/hooks/7/secret"), Group::Hook);
         assert_eq!(group("/"), Group::Other);
     }

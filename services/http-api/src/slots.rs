@@ -37,9 +37,14 @@ pub(crate) struct Slot<K: Copy + Eq + Hash> {
 impl<K: Copy + Eq + Hash> Slots<K> {
     /// So many in all, a quarter of them, and one at least, for one key.
     pub(crate) fn new(total: usize) -> Arc<Self> {
+        Self::with(total, (total / 4).max(1))
+    }
+
+    /// So many in all, and so many for one key.
+    pub(crate) fn with(total: usize, each: usize) -> Arc<Self> {
         Arc::new(Self {
             total,
-            each: (total / 4).max(1),
+            each,
             taken: Mutex::new(Taken {
                 total: 0,
                 by_key: HashMap::new(),

@@ -3,9 +3,11 @@
 mod about;
 mod announcements;
 mod audit;
+mod bots;
 mod deliveries;
 mod departments;
 mod devices;
+mod discovery_items;
 mod events;
 mod export;
 mod groups;
@@ -19,9 +21,11 @@ mod servers;
 mod sessions;
 mod subscriptions;
 mod tokens;
+mod updates;
 mod words;
 
 pub(crate) use import::IMPORT;
+pub(crate) use updates::{MAX_WAIT, UPDATES};
 
 use std::sync::Arc;
 
@@ -30,7 +34,7 @@ use axum::http::StatusCode;
 use axum::http::header::HeaderName;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, OpenApi as _, ToSchema};
@@ -38,6 +42,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::caller::admit;
 use crate::db_proxy::is_replayed;
+use crate::discovery::{self, DISCOVERY};
 use crate::document::{Base, complete};
 use crate::original;
 use crate::problem::{Kind, Problem};
@@ -61,6 +66,7 @@ fn guarded() -> Vec<OpenApiRouter<Arc<Api>>> {
         import::router(),
         export::router(),
         departments::router(),
+        discovery_items::router(),
         groups::router(),
         members::router(),
         messages::router(),
@@ -69,6 +75,8 @@ fn guarded() -> Vec<OpenApiRouter<Arc<Api>>> {
         devices::router(),
         subscriptions::router(),
         incoming::router(),
+        bots::router(),
+        updates::router(),
         deliveries::router(),
         servers::router(),
         events::router(),
@@ -93,7 +101,9 @@ pub(crate) fn with_api(routes: Routes, api: Arc<Api>) -> Router {
     let Routes { guarded, open } = routes;
     let admission = middleware::from_fn_with_state(Arc::clone(&api), admit);
     let mut router = guarded.route_layer(admission).merge(open);
-    router = router.route(incoming::ROUTE, post(incoming::post));
+    router = router
+        .route(incoming::ROUTE, post(incoming::post))
+        .route(DISCOVERY, get(discovery::show));
     if api.config.original.enabled {
         router = router
             .route(original::CREATE_GROUP, any(original::create_group))

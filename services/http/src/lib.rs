@@ -10,6 +10,7 @@
 //! - A certificate that cannot be used never takes the place of one that can.
 #![forbid(unsafe_code)]
 
+mod line;
 mod listener;
 mod meter;
 mod pace;
@@ -17,6 +18,7 @@ mod quota;
 mod tls;
 mod turn;
 
+pub use line::Line;
 pub use listener::{Limits, Peer, Serve, Stops, accept};
 pub use meter::{Closed, ClosedLabel, Meter};
 pub use quota::{Left, Quota};

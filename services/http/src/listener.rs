@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::line::Line;
 use crate::meter::{Closed, Meter};
 use crate::pace::{ClientPlace, Pace, Paced, Turn};
 use crate::tls::{self, Tls};
@@ -70,6 +71,9 @@ pub struct Peer {
 
 /// What answers requests.
 pub trait Serve: Send + Sync + 'static {
+    /// Whether requests come with a [`Line`], at the cost of a second descriptor for each connection.
+    const WATCHED: bool = false;
+
     /// Body of an answer.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
         + Send
@@ -166,6 +170,7 @@ impl<S: Serve> Connection<S> {
             local,
             secure: false,
         };
+        let line = S::WATCHED.then(|| Line::of(&stream)).and_then(Result::ok);
         let pace = Pace::new(self.limits.body_grace, self.limits.least_rate);
         let begin = Instant::now();
         let secure = match &self.tls {
@@ -186,13 +191,13 @@ impl<S: Serve> Connection<S> {
         };
         let io = Paced::new(stream, pace.clone(), place, self.meter.clone());
         match secure {
-            None => self.requests(io, peer, pace).await,
+            None => self.requests(io, peer, pace, line).await,
             Some(acceptor) => {
                 let handshake = acceptor.accept(io);
                 match timeout_at(begin + self.limits.head_timeout, handshake).await {
                     Ok(Ok(io)) => {
                         peer.secure = true;
-                        self.requests(io, peer, pace).await;
+                        self.requests(io, peer, pace, line).await;
                     }
                     Ok(Err(error)) => {
                         debug!(peer = %self.peer, error = %Chain(&error), "no TLS");
@@ -204,7 +209,7 @@ impl<S: Serve> Connection<S> {
         }
     }
 
-    async fn requests<I>(self, io: I, peer: Peer, pace: Pace)
+    async fn requests<I>(self, io: I, peer: Peer, pace: Pace, line: Option<Line>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -218,7 +223,10 @@ impl<S: Serve> Connection<S> {
         let turns = pace.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let pace = turns.clone();
-            let request = request.map(|body| InTurn::sending(body, pace.clone()));
+            let mut request = request.map(|body| InTurn::sending(body, pace.clone()));
+            if let Some(line) = &line {
+                request.extensions_mut().insert(line.clone());
+            }
             let answer = Arc::clone(&service).serve(peer, request);
             Box::pin(async move {
                 let answer = answer.await;

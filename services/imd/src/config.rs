@@ -120,6 +120,8 @@ pub(crate) fn load_all_in_one(args: &AllInOneArgs) -> Result<ImdConfig, BadConfi
     let mut presets = within_loopback();
     // That of the msfs server of the same process, once it is bound.
     presets.push(("login.msfs".to_owned(), String::new()));
+    // That of its http-api server.
+    presets.push(("login.discovery".to_owned(), String::new()));
     if let Some(path) = &args.manifest {
         let manifest = manifest::read(path).map_err(|source| BadConfig::Manifest {
             path: path.clone(),

@@ -1,5 +1,6 @@
 //! What clients are told, to the byte.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,7 +31,7 @@ impl Answers {
         Self {
             configured_msfs: msfs.to_owned(),
             msfs: Arc::new(Mutex::new(msfs.into())),
-            discovery: json(discovery),
+            discovery: discovery.to_owned(),
             retry_after_s,
         }
     }
@@ -72,8 +73,8 @@ impl Answers {
 
     /// The port is text: Windows reads it so, the others convert.
     fn success(&self, address: &Address, local: Option<IpAddr>) -> String {
-        let discovery = &self.discovery;
-        let msfs = json(&self.msfs(local));
+        let discovery = json(&where_asked(&self.discovery, local));
+        let msfs = json(&where_asked(&self.msfs(), local));
         let (prior, backup) = (json(&address.ip1), json(&address.ip2));
         let port = address.port;
         format!(
@@ -90,27 +91,28 @@ impl Answers {
         )
     }
 
-    /// The base URL of pictures, as who came to this address of ours is told: with [`WHERE_ASKED`] as its
-    /// host it is that address.
-    fn msfs(&self, local: Option<IpAddr>) -> Arc<str> {
-        let msfs = Arc::clone(&self.msfs.lock().unwrap_or_else(PoisonError::into_inner));
-        let rest = msfs
-            .strip_prefix("http://")
-            .and_then(|rest| rest.strip_prefix(WHERE_ASKED));
-        let asked = rest
-            .zip(local)
-            .and_then(|(rest, local)| Some((rest.strip_prefix(':')?.split_once('/')?, local)));
-        let Some(((port, path), local)) = asked else {
-            return msfs;
-        };
-        match port.parse() {
-            Ok(port) => format!(
-                "http://{}/{path}",
-                SocketAddr::new(local.to_canonical(), port)
-            )
-            .into(),
-            Err(_) => msfs,
+    fn msfs(&self) -> Arc<str> {
+        Arc::clone(&self.msfs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A URL as who came to this address of ours is told: with [`WHERE_ASKED`] as its host it is that address.
+fn where_asked(url: &str, local: Option<IpAddr>) -> Cow<'_, str> {
+    let rest = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.strip_prefix(WHERE_ASKED));
+    let asked = rest
+        .zip(local)
+        .and_then(|(rest, local)| Some((rest.strip_prefix(':')?.split_once('/')?, local)));
+    let Some(((port, path), local)) = asked else {
+        return url.into();
+    };
+    match port.parse() {
+        Ok(port) => {
+            let at = SocketAddr::new(local.to_canonical(), port);
+            format!("http://{at}/{path}").into()
         }
+        Err(_) => url.into(),
     }
 }
 
@@ -199,7 +201,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn pictures_are_where_the_client_asked_if_the_configuration_says_so() {
+    fn pictures_and_links_are_where_the_client_asked_if_the_configuration_says_so() {
         for (msfs, local, expected) in [
             ("http://*:8700/", "10.0.0.1", "http://10.0.0.1:8700/"),
             (
@@ -215,8 +217,15 @@ pub(crate) mod tests {
             ("http://f.example.com/", "10.0.0.1", "http://f.example.com/"),
             ("http://*/", "10.0.0.1", "http://*/"),
         ] {
-            let answers = Answers::new(msfs, "", 1);
-            assert_eq!(&*answers.msfs(Some(local.parse().unwrap())), expected);
+            let answers = Answers::new(msfs, msfs, 1);
+            let local = Some(local.parse().unwrap());
+            let answer = answers.http(&Choice::Fresh(address()), local);
+            let answer = String::from_utf8(answer).unwrap();
+            let body = answer.split_once("\r\n\r\n").unwrap().1;
+            let value: serde_json::Value = serde_json::from_str(body).unwrap();
+            for key in ["msfsPrior", "msfsBackup", "discovery"] {
+                assert_eq!(value[key], expected, "{key}");
+            }
         }
     }
 

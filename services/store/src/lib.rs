@@ -26,8 +26,9 @@ pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, st
 pub use private_file::make_private_file;
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
-    AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS, FailurePage,
-    FailureQuery, LoginFailures, MAC_BYTES, NewFailure, Remembered, UserProfile, VerifiedLogin,
+    AccountKind, AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS,
+    FailurePage, FailureQuery, LoginFailures, MAC_BYTES, NewFailure, Remembered, UserProfile,
+    VerifiedLogin,
 };
 pub use traits::administration::{AdministrationStore, ListPage, PeopleQuery};
 pub use traits::announcements::{
@@ -38,12 +39,14 @@ pub use traits::audit::{
     AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
     AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote,
 };
+pub use traits::bots::{BotBounds, BotPage, BotRead, BotShown, BotStore, MadeBot, NewBot};
 pub use traits::changes::{ChangeLogStore, ChangeRow, Changed, ReadyFile};
 pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
     ImportedUser,
 };
+pub use traits::discovery_items::{DiscoveryItem, DiscoveryItemRow, DiscoveryItemStore};
 pub use traits::followers::{
     FollowerHold, FollowerRetry, FollowerRow, FollowerStep, FollowerStore,
 };
@@ -71,8 +74,10 @@ pub trait Store:
     + AdministrationStore
     + AnnouncementStore
     + AuditStore
+    + BotStore
     + ChangeLogStore
     + DirectoryStore
+    + DiscoveryItemStore
     + MessageStore
     + SessionStore
     + GroupStore
@@ -91,8 +96,10 @@ impl<T> Store for T where
         + AdministrationStore
         + AnnouncementStore
         + AuditStore
+        + BotStore
         + ChangeLogStore
         + DirectoryStore
+        + DiscoveryItemStore
         + MessageStore
         + SessionStore
         + GroupStore

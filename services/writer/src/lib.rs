@@ -8,6 +8,7 @@
 //! Rooms, each using only those above it (`e2e/xtask/src/layering/modules.rs` holds that):
 //!
 //! * `members`, `publication`, `reject`, `filter` – leaves: words that the others share.
+//! * `bells` – who waits for messages without a session.
 //! * `metrics`, `space`, `stored` – what is counted, room in the store, how much each user has stored.
 //! * `publish` – one stream per route server; takes what the writer committed, in order, together
 //!   with pushes that are not kept.
@@ -16,6 +17,7 @@
 //! * `assembly` – puts these together, once.
 
 mod assembly;
+mod bells;
 mod filter;
 mod members;
 mod metrics;
@@ -30,6 +32,7 @@ pub mod testing;
 mod writer;
 
 pub use assembly::{Context, Core, WriterEnd};
+pub use bells::{Bell, Bells, Heard};
 pub use filter::{Filter, Question, Verdict};
 pub use members::{MemberCache, Members};
 pub use metrics::Metrics;

@@ -41,6 +41,11 @@ impl Members {
         }
     }
 
+    /// All of them, ascending.
+    pub(crate) fn users(&self) -> &[UserId] {
+        &self.users
+    }
+
     pub(crate) fn contains(&self, user: UserId) -> bool {
         self.users.binary_search(&user).is_ok()
     }

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bells::Bells;
 use crate::metrics::Metrics;
 use crate::publication::{Outgoing, Publication};
 use shards::Shards;
@@ -46,6 +47,7 @@ struct Shared {
     metrics: Metrics,
     /// Sessions that sent the newest messages, for readers of the log.
     origins: Mutex<origins::Origins>,
+    bells: Bells,
 }
 
 impl Publisher {
@@ -62,6 +64,7 @@ impl Publisher {
             position: watch::Sender::new(None),
             config: config.clone(),
             origins: Mutex::default(),
+            bells: Bells::default(),
         }))
     }
 
@@ -71,17 +74,21 @@ impl Publisher {
         let mut shards = self.lock();
         shards.restart_at(end);
         self.0.position.send_replace(Some(end));
+        self.0.bells.ring_all();
     }
 
     /// Publishes committed messages; the log is complete up to `end` with them.
     pub(crate) fn committed(&self, messages: Vec<Outgoing>, end: CommitSeq) {
         self.origins().add(&messages);
         let mut shards = self.lock();
+        // Whoever has no bell yet hangs one when the position is that of these messages.
+        let ringing = self.0.bells.committed(&messages);
         for message in messages {
             shards.message(message);
         }
         shards.reach(end);
         self.0.position.send_replace(Some(end));
+        drop(ringing);
     }
 
     /// Publishes what is not kept, after everything that has been published so far. Never waits; what
@@ -142,6 +149,11 @@ impl Publisher {
     /// Position of the log that has been published.
     pub fn position(&self) -> Option<CommitSeq> {
         *self.0.position.borrow()
+    }
+
+    /// Bells for messages of one account.
+    pub fn bells(&self) -> &Bells {
+        &self.0.bells
     }
 
     /// The same for those who wait for it to move.

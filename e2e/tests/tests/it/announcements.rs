@@ -1,47 +1,15 @@
 //! S-72: one message to many people, each of whom has it once, whoever is killed meanwhile.
 
-use std::net::SocketAddr;
-
 use futures::StreamExt as _;
 use im_e2e::wait;
 use im_proto_teamtalk::message::{ImUnreadMsgCntReq, ImUnreadMsgCntRsp};
 use serde_json::{Value, json};
 
 use crate::api::calls::{Call, get, post, problem};
+use crate::api::rig::Rig;
 use crate::support::*;
 
-/// A platform with its API.
-struct Rig {
-    platform: Platform,
-    api: SocketAddr,
-    token: String,
-}
-
-const SCOPES: [&str; 4] = [
-    "messages:read",
-    "messages:write",
-    "users:write",
-    "departments:write",
-];
-
 impl Rig {
-    /// One process.
-    async fn whole(people: u32, set: &[&str]) -> Self {
-        let mut platform = own_platform(people, set).await;
-        let api = platform.http_api_address("all");
-        let token = platform.token(&SCOPES, &[]).unwrap();
-        Self {
-            platform,
-            api,
-            token,
-        }
-    }
-
-    async fn ask(&self, call: Call, status: u16) -> Value {
-        let answer = call.token(&self.token).expect(self.api, status).await;
-        answer.json()
-    }
-
     /// Announces something of user 1; the job's id.
     async fn announce(&self, text: &str, to: Value) -> u64 {
         let mut wanted = json!({"from": "u1", "text": text});
@@ -130,31 +98,12 @@ async fn an_announcement_reaches_everybody_once_online_or_away() {
 #[tokio::test]
 async fn an_announcement_goes_on_after_db_proxy_was_killed_and_nobody_gets_it_twice() {
     const PEOPLE: u32 = 501;
-    let shape = Shape {
-        login: 1,
-        msg: 1,
-        route: 1,
-    };
-    let mut options = Options::people(PEOPLE);
     let own = [
         // The writer's own memory of repetitions holds next to nothing.
         "db_proxy.writer.retry_keys=1",
         "db_proxy.administration.announcement_rate=100",
     ];
-    for set in CHEAP_HASHES.iter().chain(&own) {
-        options = options.set(set);
-    }
-    let mut platform = Platform::separate(shape, options).await.unwrap();
-    let set = ["http_api.read_messages=true".to_owned()];
-    platform.start_http_api("api", &set).unwrap();
-    platform.ready("api").await.unwrap();
-    let api = platform.http_api_address("api");
-    let token = platform.token(&SCOPES, &[]).unwrap();
-    let mut rig = Rig {
-        platform,
-        api,
-        token,
-    };
+    let mut rig = Rig::apart(PEOPLE, &own, &["http_api.read_messages=true"]).await;
     let address = rig.platform.msg_address("msg1");
     let mut ann = Terminal::login(address, 2, Windows).await;
     let id = rig.announce("Lunch", json!({"everybody": true})).await;

@@ -8,6 +8,7 @@ mod https;
 mod idempotent;
 mod original;
 mod reporters;
+pub(crate) mod rig;
 mod servers;
 mod statuses;
 mod tokens;
@@ -16,14 +17,19 @@ mod work;
 
 use std::net::SocketAddr;
 
+use self::rig::Rig;
 use crate::support::*;
 
 /// Everything that a token can allow.
-const EVERYTHING: [&str; 17] = [
+const EVERYTHING: [&str; 21] = [
     "users:read",
     "users:write",
     "departments:read",
     "departments:write",
+    "bots:read",
+    "bots:write",
+    "discovery:read",
+    "discovery:write",
     "groups:read",
     "groups:write",
     "hooks:read",
@@ -41,10 +47,12 @@ const EVERYTHING: [&str; 17] = [
 
 /// A platform of one process with these settings and people, its port, and a token that allows everything.
 async fn whole(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
-    let mut platform = own_platform(people, set).await;
-    let address = platform.http_api_address("all");
-    let token = platform.token(&EVERYTHING, &[]).unwrap();
-    (platform, address, token)
+    let Rig {
+        platform,
+        api,
+        token,
+    } = Rig::whole(people, set).await;
+    (platform, api, token)
 }
 
 /// A platform of processes with an http-api server `api` of these settings, its port, and such a token.
@@ -67,15 +75,16 @@ async fn beside(people: u32, msg: usize, set: &[&str]) -> (Platform, SocketAddr,
         .set("db_proxy.administration.subscriptions=256")
         .set("db_proxy.administration.announcements=256")
         .set("db_proxy.administration.incoming_hooks=1000")
+        .set("db_proxy.administration.discovery_items=1000")
         // So slow that the next one can be cancelled.
         .set("db_proxy.administration.announcement_rate=1");
-    let mut platform = Platform::separate(shape, options.reports()).await.unwrap();
-    let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
-    platform.start_http_api("api", &set).unwrap();
-    platform.ready("api").await.unwrap();
-    let address = platform.http_api_address("api");
-    let token = platform.token(&EVERYTHING, &[]).unwrap();
-    (platform, address, token)
+    let platform = Platform::separate(shape, options.reports()).await.unwrap();
+    let Rig {
+        platform,
+        api,
+        token,
+    } = Rig::serving(platform, set).await;
+    (platform, api, token)
 }
 
 /// The same with so many msg servers, when every server has reported to `api`.

@@ -1,6 +1,6 @@
 //! I1–I3 while processes are killed and stopped (S-28, S-31, S-34, S-85).
 
-mod errands;
+pub(crate) mod errands;
 mod roles;
 
 use std::time::Duration;

@@ -1,38 +1,12 @@
 //! Incoming hooks: a path at which whoever has it writes to one conversation, without a token.
 
-use std::net::SocketAddr;
-
 use serde_json::{Value, json};
 
 use crate::api::calls::{Call, get, post, problem};
+use crate::api::rig::Rig;
 use crate::support::*;
 
-/// A platform with its API.
-struct Rig {
-    platform: Platform,
-    api: SocketAddr,
-    token: String,
-}
-
-const SCOPES: [&str; 3] = ["hooks:read", "hooks:write", "messages:write"];
-
 impl Rig {
-    async fn new(people: u32, set: &[&str]) -> Self {
-        let mut platform = own_platform(people, set).await;
-        let api = platform.http_api_address("all");
-        let token = platform.token(&SCOPES, &[]).unwrap();
-        Self {
-            platform,
-            api,
-            token,
-        }
-    }
-
-    async fn ask(&self, call: Call, status: u16) -> Value {
-        let answer = call.token(&self.token).expect(self.api, status).await;
-        answer.json()
-    }
-
     /// Makes a hook; its id and its path.
     async fn hook(&self, hook: Value) -> (u64, String) {
         let made = self.ask(post("/api/v1/incoming-hooks", &hook), 201).await;
@@ -47,7 +21,7 @@ fn said(path: &str, text: &str) -> Call {
 
 #[tokio::test]
 async fn whoever_has_the_path_of_a_hook_sends_to_its_conversation_and_to_no_other() {
-    let mut rig = Rig::new(3, &[]).await;
+    let mut rig = Rig::whole(3, &[]).await;
     let address = rig.platform.msg_address("all");
     let mut ann = Terminal::login(address, 1, Windows).await;
     let mut ben = Terminal::login(address, 2, Windows).await;
@@ -90,7 +64,7 @@ async fn whoever_has_the_path_of_a_hook_sends_to_its_conversation_and_to_no_othe
 
 #[tokio::test]
 async fn wrong_paths_of_hooks_are_answered_alike_and_use_no_rate() {
-    let rig = Rig::new(3, &["http_api.hook_rate={burst=2, per_minute=1}"]).await;
+    let rig = Rig::whole(3, &["http_api.hook_rate={burst=2, per_minute=1}"]).await;
     let (id, path) = rig.hook(json!({"from": "u1", "to": "u2"})).await;
     let (_, other) = rig.hook(json!({"from": "u1", "to": "u3"})).await;
     let secret = path.rsplit('/').next().unwrap();
@@ -124,7 +98,7 @@ async fn what_is_posted_to_a_hook_has_its_bounds() {
         "http_api.max_hook_body=1KiB",
         "db_proxy.administration.incoming_hooks=1",
     ];
-    let rig = Rig::new(2, &set).await;
+    let rig = Rig::whole(2, &set).await;
     let hook = || json!({"from": "u1", "to": "u2"});
     let (_, path) = rig.hook(hook()).await;
     let full = post("/api/v1/incoming-hooks", &hook()).token(&rig.token);

@@ -7,7 +7,7 @@ mod passing;
 mod ready;
 mod replayed;
 
-use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,7 @@ use im_e2e::wait;
 use serde_json::{Value, json};
 
 use crate::api::calls::{Call, get, post, problem};
+use crate::api::rig;
 use crate::push::provider::{By, Heard, Provider};
 use crate::push::webhook::is_signed;
 use crate::support::*;
@@ -29,13 +30,21 @@ const QUICK: [&str; 6] = [
     "push.subscriptions.attempt_timeout=1s",
 ];
 
-const SCOPES: [&str; 2] = ["hooks:read", "hooks:write"];
+/// A platform with its API and receivers on this machine.
+struct Rig(rig::Rig);
 
-/// A platform with its API.
-struct Rig {
-    platform: Platform,
-    api: SocketAddr,
-    token: String,
+impl Deref for Rig {
+    type Target = rig::Rig;
+
+    fn deref(&self) -> &rig::Rig {
+        &self.0
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut rig::Rig {
+        &mut self.0
+    }
 }
 
 /// A subscription that was made.
@@ -48,48 +57,19 @@ impl Rig {
     /// One process.
     async fn whole(people: u32, set: &[&str]) -> Self {
         let set: Vec<&str> = QUICK.iter().chain(set).copied().collect();
-        let mut platform = own_platform(people, &set).await;
-        let api = platform.http_api_address("all");
-        let token = platform.token(&SCOPES, &[]).unwrap();
-        Self {
-            platform,
-            api,
-            token,
-        }
+        Self(rig::Rig::whole(people, &set).await)
     }
 
     /// One process per role, with push as `push1`, and these settings of it beside the quick ones.
     async fn apart(people: u32, set: &[&str]) -> Self {
-        let options = CHEAP_HASHES
-            .iter()
-            .fold(Options::people(people), |options, set| options.set(set));
-        let shape = Shape {
-            login: 1,
-            msg: 1,
-            route: 1,
-        };
-        let mut platform = Platform::separate(shape, options).await.unwrap();
-        let own = |set: &[&str]| -> Vec<String> {
-            let all = QUICK.iter().chain(set);
-            all.map(|it| (*it).to_owned()).collect()
-        };
+        let mut platform = rig::separate(people, &[]).await;
+        let own = QUICK.iter().chain(set).map(|it| (*it).to_owned());
         let routes = ["route1".to_owned()];
-        platform.start_push("push1", &routes, &own(set)).unwrap();
-        platform.start_http_api("api", &own(&[])).unwrap();
+        platform
+            .start_push("push1", &routes, &own.collect::<Vec<_>>())
+            .unwrap();
         platform.ready("push1").await.unwrap();
-        platform.ready("api").await.unwrap();
-        let api = platform.http_api_address("api");
-        let token = platform.token(&SCOPES, &[]).unwrap();
-        Self {
-            platform,
-            api,
-            token,
-        }
-    }
-
-    async fn ask(&self, call: Call, status: u16) -> Value {
-        let answer = call.token(&self.token).expect(self.api, status).await;
-        answer.json()
+        Self(rig::Rig::serving(platform, &QUICK).await)
     }
 
     /// Subscribes a receiver, with more fields.

@@ -63,6 +63,7 @@ const WRITER: &[&str] = &[
     "publication",
     "reject",
     "filter",
+    "bells",
     "metrics",
     "space",
     "stored",

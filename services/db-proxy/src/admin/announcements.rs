@@ -30,7 +30,7 @@ impl AdminService {
                  (db_proxy.administration.max_announcement), not {bytes}"
             )));
         }
-        let sender = self.person(&request.sender).await?;
+        let sender = self.account(&request.sender).await?;
         if sender.status != ACTIVE {
             return Err(AdminError::Refused(format!(
                 "{:?} is not active",
@@ -107,7 +107,7 @@ impl AdminService {
                 }
                 let mut ids = BTreeSet::<UserId>::new();
                 for name in people {
-                    ids.insert(self.person(name).await?.id);
+                    ids.insert(self.account(name).await?.id);
                 }
                 Ok(Audience::People(ids.into_iter().collect()))
             }

@@ -2,14 +2,16 @@
 
 use im_proto_rpc::v1::{
     AddUserRequest, CancelAnnouncementRequest, ChangeGroupMembersRequest, ClearLockRequest,
-    CreateAnnouncementRequest, CreateDepartmentRequest, CreateGroupRequest,
-    CreateIncomingHookRequest, CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest,
-    KickSessionRequest, MoveDepartmentRequest, MoveUserRequest, OperateServerRequest,
-    PostIncomingHookRequest, RemoveDepartmentRequest, RemoveGroupRequest,
+    CreateAnnouncementRequest, CreateBotRequest, CreateDepartmentRequest,
+    CreateDiscoveryItemRequest, CreateGroupRequest, CreateIncomingHookRequest,
+    CreateSubscriptionRequest, CreateTokenRequest, DeliverAgainRequest, KickSessionRequest,
+    MoveDepartmentRequest, MoveUserRequest, OperateServerRequest, PostIncomingHookRequest,
+    RemoveBotRequest, RemoveDepartmentRequest, RemoveDiscoveryItemRequest, RemoveGroupRequest,
     RemoveIncomingHookRequest, RemovePushTargetRequest, RemoveSubscriptionRequest,
     RemoveUserRequest, RenameDepartmentRequest, RenameGroupRequest, RenameUserRequest,
-    RevokeTokenRequest, RewindFollowerRequest, RotateSubscriptionSecretRequest, SendMessageRequest,
-    SetGroupOwnerRequest, SetPasswordRequest, SetUserStatusRequest, TestPushRequest,
+    ReplaceBotTokenRequest, RevokeTokenRequest, RewindFollowerRequest,
+    RotateSubscriptionSecretRequest, SendMessageRequest, SetGroupOwnerRequest, SetPasswordRequest,
+    SetUserStatusRequest, TestPushRequest, UpdateBotRequest, UpdateDiscoveryItemRequest,
     UpdateUserRequest,
 };
 use tonic::{Request, Response, Status};
@@ -258,6 +260,13 @@ changes! {
         format!("follower {} to {}", it.name, it.position)
     };
     RemovePushTargetRequest, "RemovePushTarget", it => format!("device {} of user {}", it.id, it.user);
+    CreateBotRequest, "CreateBot", it => format!("bot {}", it.name);
+    UpdateBotRequest, "UpdateBot", it => format!("bot {}", it.name);
+    RemoveBotRequest, "RemoveBot", it => format!("bot {}", it.name);
+    ReplaceBotTokenRequest, "ReplaceBotToken", it => format!("bot {}", it.name);
+    CreateDiscoveryItemRequest, "CreateDiscoveryItem", it => format!("discovery item {:?}", it.name);
+    UpdateDiscoveryItemRequest, "UpdateDiscoveryItem", it => format!("discovery item {}", it.id);
+    RemoveDiscoveryItemRequest, "RemoveDiscoveryItem", it => format!("discovery item {}", it.id);
     TestPushRequest, "TestPush", it => format!("device {} of user {}", it.id, it.user);
 }
 

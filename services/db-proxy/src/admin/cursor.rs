@@ -29,6 +29,7 @@ pub(super) enum List {
     Members = 9,
     Deliveries = 10,
     IncomingHooks = 11,
+    Bots = 13,
 }
 
 /// One list: which, and what it was restricted to.

@@ -20,7 +20,16 @@ impl AdminService {
         &self,
         request: GetUserRequest,
     ) -> Result<UserRecord, AdminError> {
-        let profile = self.person_or_id(&request.name, request.id).await?;
+        let GetUserRequest {
+            name,
+            id,
+            any_account,
+        } = request;
+        let profile = if any_account {
+            self.account_or_id(&name, id).await?
+        } else {
+            self.person_or_id(&name, id).await?
+        };
         Ok(record(profile, &self.departments().await?))
     }
 

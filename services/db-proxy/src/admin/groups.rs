@@ -39,7 +39,7 @@ impl AdminService {
         }
         let owner = match (request.owner.as_str(), request.owner_id) {
             ("", 0) => None,
-            (name, id) => Some(self.person_or_id(name, id).await?),
+            (name, id) => Some(self.account_or_id(name, id).await?),
         };
         let owner_id = owner.as_ref().map(|owner| owner.id);
         let mut members = self.people(&request.members, &request.member_ids).await?;
@@ -181,7 +181,7 @@ impl AdminService {
     ) -> Result<GroupRecord, AdminError> {
         let group = group_id(request.group)?;
         let record = self.group(group).await?;
-        let owner = self.person(&request.owner).await?;
+        let owner = self.account(&request.owner).await?;
         let stranger = || {
             AdminError::Refused(format!(
                 "{:?} is no member of group {group}: add them first",
@@ -311,7 +311,7 @@ impl AdminService {
         }
         let mut users = Vec::with_capacity(asked);
         for name in names {
-            users.push(self.person(name).await?.id);
+            users.push(self.account(name).await?.id);
         }
         if ids.is_empty() {
             return Ok(users);

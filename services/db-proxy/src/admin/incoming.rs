@@ -37,7 +37,7 @@ impl AdminService {
         request: CreateIncomingHookRequest,
     ) -> Result<CreatedIncomingHook, AdminError> {
         text("label", &request.label, 0)?;
-        let sender = self.person(&request.sender).await?;
+        let sender = self.account(&request.sender).await?;
         if sender.status != ACTIVE {
             let name = sender.name;
             return Err(AdminError::Refused(format!("{name:?} is not active")));
@@ -45,7 +45,7 @@ impl AdminService {
         let to = match (request.receiver.as_str(), request.group) {
             ("", 0) => None,
             ("", group) => Some(Peer::Group(group_id(group)?)),
-            (name, 0) => Some(Peer::User(self.person(name).await?.id)),
+            (name, 0) => Some(Peer::User(self.account(name).await?.id)),
             _ => None,
         };
         let to = to.ok_or_else(|| {

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
-    AnnouncementRecord, ClearLockReply, CreatedIncomingHook, CreatedSubscription, CreatedToken,
-    DeliveryRecord, DepartmentRecord, FollowerRecord, GroupRecord, IncomingHookRecord, KickReply,
-    MessageRecord, OperateServerReply, PushTargetRecord, PushTestRecord, RemovedUser,
-    SubscriptionRecord, TokenRecord, UserRecord,
+    AnnouncementRecord, BotRecord, ClearLockReply, CreatedBot, CreatedIncomingHook,
+    CreatedSubscription, CreatedToken, DeliveryRecord, DepartmentRecord, DiscoveryItemRecord,
+    FollowerRecord, GroupRecord, IncomingHookRecord, KickReply, MessageRecord, OperateServerReply,
+    PushTargetRecord, PushTestRecord, RemovedUser, SubscriptionRecord, TokenRecord, UserRecord,
 };
 use im_rpc::Secret;
 use im_store::KeptAnswer;
@@ -211,6 +211,20 @@ impl Replay for AnnouncementRecord {
     }
 }
 
+impl Replay for CreatedBot {
+    fn put(&mut self, made: u32) {
+        if let Some(bot) = &mut self.bot {
+            bot.id = made;
+        }
+    }
+}
+
+impl Replay for DiscoveryItemRecord {
+    fn put(&mut self, made: u32) {
+        self.id = made;
+    }
+}
+
 impl Replay for CreatedIncomingHook {
     fn put(&mut self, made: u32) {
         if let Some(hook) = &mut self.hook {
@@ -237,6 +251,7 @@ macro_rules! without_number {
 }
 
 without_number!(
+    BotRecord,
     RemovedUser,
     KickReply,
     ClearLockReply,

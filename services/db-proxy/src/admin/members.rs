@@ -33,7 +33,7 @@ impl AdminService {
     pub(super) async fn groups(&self, request: ListGroupsRequest) -> Result<GroupList, AdminError> {
         let user = match request.user.as_str() {
             "" => None,
-            name => Some(self.person(name).await?.id),
+            name => Some(self.account(name).await?.id),
         };
         let limit = GROUPS.of(request.limit);
         let filters = [request.user.as_str(), request.matching.as_str()];

@@ -113,7 +113,7 @@ impl AdminService {
         &self,
         request: SendMessageRequest,
     ) -> Result<MessageRecord, AdminError> {
-        let sender = self.person_or_id("", request.sender).await?;
+        let sender = self.account_or_id("", request.sender).await?;
         if sender.status != ACTIVE {
             return Err(AdminError::Refused(format!(
                 "{:?} is not active",
@@ -232,7 +232,7 @@ fn key_of(conversation: Conversation) -> ConversationKey {
     }
 }
 
-fn record(conversation: Conversation, message: StoredMessage) -> MessageRecord {
+pub(super) fn record(conversation: Conversation, message: StoredMessage) -> MessageRecord {
     MessageRecord {
         position: message.seq.to_wire(),
         conversation: Some(key_of(conversation)),

@@ -10,7 +10,7 @@ use im_proto_rpc::v1::{
     AddUserRequest, DirectoryRow, ListUsersRequest, MoveUserRequest, RemoveUserRequest,
     RemovedUser, RenameUserRequest, SetPasswordRequest, SetUserStatusRequest, UserList, UserRecord,
 };
-use im_store::{DirectoryImport, ImportedUser, MemberChange, UserProfile};
+use im_store::{DirectoryImport, ImportedUser, UserProfile};
 use im_writer::Publication;
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// The status of whoever was taken out.
-const LEFT: u32 = 3;
+pub(super) const LEFT: u32 = 3;
 
 impl AdminService {
     pub(super) async fn add_person(
@@ -135,7 +135,7 @@ impl AdminService {
     }
 
     /// Refuses a name that somebody has, or that looks like that of somebody else.
-    async fn free_name(&self, name: &str) -> Result<(), AdminError> {
+    pub(super) async fn free_name(&self, name: &str) -> Result<(), AdminError> {
         match Names::of(self.store.login_names().await?).judge(name) {
             Named::New => Ok(()),
             Named::Known(stored) => Err(AdminError::Exists(format!(
@@ -204,12 +204,7 @@ impl AdminService {
             let user = Some(self.record(profile).await?);
             return Ok(RemovedUser { user, groups: ids });
         }
-        for group in groups {
-            let changed = Changed::of(format!("group {}", group.id))
-                .after(json!({ "removed": [profile.name] }));
-            self.change(group.id, MemberChange::Remove, vec![profile.id], changed)
-                .await?;
-        }
+        self.leave_groups(profile.id, &profile.name).await?;
         let _changing = self.changing.lock().await;
         let name = format!("{}#{}", profile.name, profile.id);
         let now = UnixSeconds::now();

@@ -142,6 +142,7 @@ fn after(old: &UserProfile, wanted: &ImportedUser, department: u32) -> UserProfi
         avatar: text(&wanted.avatar, &old.avatar),
         signature: text(&wanted.signature, &old.signature),
         status: wanted.status.unwrap_or(old.status),
+        kind: old.kind,
     }
 }
 

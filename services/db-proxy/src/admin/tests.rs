@@ -19,11 +19,14 @@ use im_proto_rpc::v1::{
 use im_proto_teamtalk::group::ImGroupChangeMemberNotify;
 use im_store::AccountStore as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 mod announcements;
 mod audited;
+mod bots;
 mod devices;
+mod discovery_items;
 mod hooks;
 mod imported;
 mod incoming;
@@ -82,7 +85,15 @@ impl Rig {
         let metrics = super::AdminMetrics::default();
         let announcer = Announcer::new(&parts.context, AnnounceMetrics::default());
         let tests = TestNotices::new(&parts.context.config.follow, TestMetrics::default());
-        let admin = AdminService::new(&parts.context, accounts, announcer, &secret, tests, metrics);
+        let admin = AdminService::new(
+            &parts.context,
+            accounts,
+            announcer,
+            &secret,
+            tests,
+            metrics,
+            CancellationToken::new(),
+        );
         Self { parts, admin }
     }
 }
@@ -338,6 +349,7 @@ async fn sessions_are_listed_by_name_and_kicked() {
         &im_rpc::Secret::generate(),
         TestNotices::new(&rig.context.config.follow, TestMetrics::default()),
         super::AdminMetrics::default(),
+        CancellationToken::new(),
     );
     // Two pages, the second one by the cursor of the first.
     let online = || vec![info(2, 22), info(1, 12), info(1, 11)];

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::{
     CreateTokenRequest, CreatedToken, ListTokensRequest, LookUpTokenRequest, NoteTokenUseReply,
@@ -24,11 +25,15 @@ const LIMITS: Limits = Limits {
 };
 
 /// What a token can allow.
-const SCOPES: [&str; 18] = [
+const SCOPES: [&str; 22] = [
     "audit:read",
     "audit:write",
+    "bots:read",
+    "bots:write",
     "departments:read",
     "departments:write",
+    "discovery:read",
+    "discovery:write",
     "groups:read",
     "groups:write",
     "hooks:read",
@@ -67,16 +72,7 @@ impl AdminService {
         &self,
         request: CreateTokenRequest,
     ) -> Result<CreatedToken, AdminError> {
-        let most = self.config.administration.token_lifetime.as_seconds_u32();
-        let seconds = match request.seconds {
-            0 => LIFETIME.min(most),
-            seconds => seconds,
-        };
-        if seconds > most {
-            return Err(AdminError::Invalid(format!(
-                "a token is good for at most {most} s (db_proxy.administration.token_lifetime), not {seconds}"
-            )));
-        }
+        let seconds = self.token_seconds(request.seconds)?;
         text("owner", &request.owner, 1)?;
         text("label", &request.label, 0)?;
         let secret = secret();
@@ -91,6 +87,7 @@ impl AdminService {
             created,
             expires: created.saturating_add(seconds),
             made_by: made_by.unwrap_or_default(),
+            bot: None,
         };
         let record = record(TokenRow {
             id: 0,
@@ -115,7 +112,7 @@ impl AdminService {
             }))
             .answer(&answer);
         let bounds = &self.config.administration;
-        let since = created.saturating_sub(LISTED_FOR);
+        let since = listed_since(created);
         let store = self.noting(changed);
         let id = store.create_token(&token, since, bounds.tokens).await?;
         let token = answer.token.map(|token| TokenRecord { id, ..token });
@@ -123,6 +120,18 @@ impl AdminService {
             token,
             secret: format!("imt_{id}_{secret}"),
         })
+    }
+
+    /// How long a token is good for which so many seconds are asked for, 0 leaving that to us.
+    pub(super) fn token_seconds(&self, asked: u32) -> Result<u32, AdminError> {
+        let most = self.config.administration.token_lifetime.as_seconds_u32();
+        match asked {
+            0 => Ok(LIFETIME.min(most)),
+            seconds if seconds <= most => Ok(seconds),
+            seconds => Err(AdminError::Invalid(format!(
+                "a token is good for at most {most} s (db_proxy.administration.token_lifetime), not {seconds}"
+            ))),
+        }
     }
 
     pub(super) async fn list_all_tokens(
@@ -166,6 +175,9 @@ impl AdminService {
             .after(json!({ "revoked": now.get() }))
             .answer(&ended);
         self.noting(changed).revoke_token(request.id, now).await?;
+        if let Some(bot) = UserId::from_wire(ended.bot) {
+            self.publisher.bells().ring(bot);
+        }
         Ok(ended)
     }
 
@@ -197,7 +209,12 @@ impl AdminService {
     }
 }
 
-fn record(row: TokenRow) -> TokenRecord {
+/// Tokens that ended before this time are not listed any more.
+pub(super) fn listed_since(now: UnixSeconds) -> UnixSeconds {
+    now.saturating_sub(LISTED_FOR)
+}
+
+pub(super) fn record(row: TokenRow) -> TokenRecord {
     let TokenRow {
         id,
         token,
@@ -215,6 +232,7 @@ fn record(row: TokenRow) -> TokenRecord {
         revoked: revoked.map_or(0, UnixSeconds::get),
         used: used.map_or(0, UnixSeconds::get),
         made_by: token.made_by,
+        bot: token.bot.map_or(0, UserId::get),
     }
 }
 
@@ -256,7 +274,7 @@ fn scopes(mut wanted: Vec<String>) -> Result<Vec<String>, AdminError> {
 }
 
 /// Addresses and networks, each as it is written.
-fn addresses(wanted: &[String]) -> Result<Vec<String>, AdminError> {
+pub(super) fn addresses(wanted: &[String]) -> Result<Vec<String>, AdminError> {
     if wanted.len() > MAX_ADDRESSES {
         return Err(AdminError::Invalid(format!(
             "a token is bound to at most {MAX_ADDRESSES} addresses and networks, not {}",

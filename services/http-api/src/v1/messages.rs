@@ -137,9 +137,10 @@ impl From<MessageRecord> for Message {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMessage {
-    /// Login name of the sender; a member of the group, if it goes to one.
+    /// Login name of the sender; a member of the group, if it goes to one. Absent in what a bot sends, which is
+    /// from itself.
     #[schema(min_length = 1)]
-    from: String,
+    from: Option<String>,
     /// Login name of the receiver, unless it goes to a group.
     to: Option<String>,
     /// Id of the group.
@@ -153,9 +154,9 @@ pub(crate) struct NewMessage {
 }
 
 /// Sends a message as one that its sender's client had sent. Under an `Idempotency-Key` it is one message,
-/// whatever fails on the way.
+/// whatever fails on the way. With a bot's token the bot sends, and nobody else.
 #[utoipa::path(post, path = "/api/v1/messages", operation_id = "sendMessage", tag = "messages", params(Change),
-    security(("token" = ["messages:write"])), request_body = NewMessage,
+    security(("token" = ["messages:write"]), ("token" = ["bot"])), request_body = NewMessage,
     responses((status = 201, description = "It is stored.", body = Message), (status = 200, description = "A dry run: it is well formed.", body = Message), (status = 404, description = "")))]
 async fn send(
     State(api): State<Arc<Api>>,
@@ -180,7 +181,7 @@ async fn send(
         }
     };
     let message = SendMessageRequest {
-        sender: id_of(&api, &caller, new.from).await?,
+        sender: sender(&api, &caller, new.from).await?,
         receiver,
         group,
         r#type: kind,
@@ -196,8 +197,30 @@ async fn send(
     }))
 }
 
+/// Who sends: a bot itself, or whom the token's holder names.
+async fn sender(api: &Api, caller: &Caller, from: Option<String>) -> Result<u32, Problem> {
+    match (caller.grant.token.bot, from) {
+        (0, Some(from)) => id_of(api, caller, from).await,
+        (0, None) => Err(Problem::field("from", "must name who sends")),
+        (bot, None) => Ok(bot),
+        (bot, Some(from)) => match id_of(api, caller, from).await {
+            Ok(named) if named == bot => Ok(bot),
+            Err(problem) if problem.kind != Kind::NotFound => Err(problem),
+            // Whether there is somebody of that name is none of its business.
+            _ => {
+                let detail = "a bot sends as itself: from is its own name, or absent";
+                Err(Problem::new(Kind::NotAllowed, detail))
+            }
+        },
+    }
+}
+
 async fn id_of(api: &Api, caller: &Caller, name: String) -> Result<u32, Problem> {
-    let wanted = caller.plain_call(GetUserRequest { name, id: 0 });
+    let wanted = caller.plain_call(GetUserRequest {
+        name,
+        id: 0,
+        any_account: true,
+    });
     let found = api.admin.clone().get_user(wanted).await;
     let found = found.map_err(|status| caller.refused(&status))?;
     Ok(found.into_inner().id)

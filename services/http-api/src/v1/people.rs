@@ -200,7 +200,10 @@ async fn get(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<User>, Problem> {
-    let wanted = caller.call(GetUserRequest { name, id: 0 });
+    let wanted = caller.call(GetUserRequest {
+        name,
+        ..GetUserRequest::default()
+    });
     let found = api.admin.clone().get_user(wanted).await;
     let found = found.map_err(|status| caller.refused(&status))?;
     Ok(Json(found.into_inner().into()))

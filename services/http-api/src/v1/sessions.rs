@@ -184,7 +184,7 @@ async fn list(
 async fn person(api: &Api, caller: &Caller, name: &str) -> Result<u32, Problem> {
     let wanted = caller.plain_call(GetUserRequest {
         name: name.to_owned(),
-        id: 0,
+        ..GetUserRequest::default()
     });
     let found = api.admin.clone().get_user(wanted).await;
     let found = found.map_err(|status| caller.refused(&status))?;

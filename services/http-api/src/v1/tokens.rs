@@ -166,21 +166,27 @@ async fn create(
     Content(new): Content<NewToken>,
 ) -> Result<Response, Problem> {
     within(&caller, &new.scopes)?;
-    let days = new.days.unwrap_or(0);
-    if new.days.is_some_and(|days| !(1..=MAX_DAYS).contains(&days)) {
-        return Err(Problem::field("days", "must be 1 to 3,650"));
-    }
+    let seconds = seconds_of(new.days)?;
     let wanted = caller.call(CreateTokenRequest {
         owner: new.owner,
         label: new.label,
         scopes: new.scopes,
-        seconds: days * 86_400,
+        seconds,
         addresses: new.addresses,
         dry_run: change.dry_run,
     });
     let created = api.admin.clone().create_token(wanted).await;
     let created = created.map_err(|status| caller.refused(&status))?;
     Ok(made(created, change.dry_run, MadeToken::from))
+}
+
+/// How long a token is good for which so many days are asked for; 0 leaves that to db-proxy.
+pub(super) fn seconds_of(days: Option<u32>) -> Result<u32, Problem> {
+    match days {
+        None => Ok(0),
+        Some(days @ 1..=MAX_DAYS) => Ok(days * 86_400),
+        Some(_) => Err(Problem::field("days", "must be 1 to 3,650")),
+    }
 }
 
 /// No token makes one that allows more than itself.

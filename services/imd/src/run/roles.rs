@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use im_config::{LoginConfig, WHERE_ASKED};
+use im_config::{HttpApiConfig, LoginConfig, WHERE_ASKED};
 use im_db_proxy::RememberKeys;
 use im_role::Role;
 use im_rpc::{
@@ -21,6 +21,9 @@ use crate::connect::ADMIN_ADDRESS;
 
 /// Version that msg servers report.
 const REVISION: &str = env!("CARGO_PKG_VERSION");
+
+/// Path of the list of links.
+const DISCOVERY: &str = "/api/discovery";
 
 /// What binds each role.
 pub(super) const BINDS: &[(Role, Bind)] = &[
@@ -119,6 +122,19 @@ fn pictures_url(assembly: &Assembly) -> String {
     }
 }
 
+/// What clients are told of links where nobody has said it: the http-api server of this process, which is bound
+/// later, or, without one, what a login server alone tells.
+fn discovery_url(config: &HttpApiConfig) -> String {
+    let listen: Option<SocketAddr> = config.listen.parse().ok();
+    match listen.filter(|at| config.enabled && at.port() != 0) {
+        None => LoginConfig::default().discovery,
+        Some(at) if at.ip().is_unspecified() => {
+            format!("http://{WHERE_ASKED}:{}{DISCOVERY}", at.port())
+        }
+        Some(at) => format!("http://{at}{DISCOVERY}"),
+    }
+}
+
 async fn login(assembly: &mut Assembly) -> anyhow::Result<()> {
     let deps = im_login::Deps {
         context: assembly.shared.context.clone(),
@@ -127,6 +143,9 @@ async fn login(assembly: &mut Assembly) -> anyhow::Result<()> {
     let mut config = assembly.shared.config.login.clone();
     if config.msfs.is_empty() && deps.guard.is_none() {
         config.msfs = pictures_url(assembly);
+    }
+    if config.discovery.is_empty() && deps.guard.is_none() {
+        config.discovery = discovery_url(&assembly.shared.config.http_api);
     }
     let login = im_login::Server::bind(config, deps).await?;
     let section = Role::LOGIN.section;

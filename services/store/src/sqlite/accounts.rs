@@ -11,21 +11,21 @@ use super::directory::next_stamp;
 use super::failures;
 use super::rows::{json_array, number, text, time, user};
 use crate::{
-    AccountStore, Credentials, FailurePage, FailureQuery, MAC_BYTES, NewFailure, Remembered,
-    StoreError, UserProfile, VerifiedLogin,
+    AccountKind, AccountStore, Credentials, FailurePage, FailureQuery, MAC_BYTES, NewFailure,
+    Remembered, StoreError, UserProfile, VerifiedLogin,
 };
 
 /// Columns of a profile, in the order in which [`profile`] reads them.
 macro_rules! profile_columns {
     () => {
-        "id, name, nick, sex, department, phone, email, domain, avatar, signature, status"
+        "id, name, nick, sex, department, phone, email, domain, avatar, signature, status, kind"
     };
 }
 pub(super) use profile_columns;
 
 const CREDENTIALS: &str =
-    "SELECT id, hash, status, remembered, remembered_at FROM account WHERE name = ?";
-const SET_HASH: &str = "UPDATE account SET hash = ?, remembered = NULL WHERE id = ?";
+    "SELECT id, hash, status, remembered, remembered_at FROM account WHERE name = ? AND kind = 0";
+const SET_HASH: &str = "UPDATE account SET hash = ?, remembered = NULL WHERE id = ? AND kind = 0";
 const PROFILES: &str = concat!(
     "SELECT ",
     profile_columns!(),
@@ -39,7 +39,7 @@ const PROFILE_BY_NAME: &str = concat!(
 const FIND_PROFILES: &str = concat!(
     "SELECT ",
     profile_columns!(),
-    " FROM account WHERE id > ?1 AND (name LIKE ?2 ESCAPE '\\' OR nick LIKE ?2 ESCAPE '\\')
+    " FROM account WHERE id > ?1 AND kind = 0 AND (name LIKE ?2 ESCAPE '\\' OR nick LIKE ?2 ESCAPE '\\')
       ORDER BY id LIMIT ?3"
 );
 const SET_STATUS: &str = "UPDATE account SET status = ?, remembered = NULL, stamp = ? WHERE id = ?";
@@ -331,7 +331,22 @@ pub(super) fn profile(row: &SqliteRow) -> Result<UserProfile, StoreError> {
         avatar: text(row, 8)?,
         signature: text(row, 9)?,
         status: number(row, 10)?,
+        kind: kind(row, 11)?,
     })
+}
+
+/// Numbers of kinds of accounts.
+const PERSON: i64 = 0;
+const BOT: i64 = 1;
+const FORMER_BOT: i64 = 2;
+
+fn kind(row: &SqliteRow, at: usize) -> Result<AccountKind, StoreError> {
+    match row.try_get(at)? {
+        PERSON => Ok(AccountKind::Person),
+        BOT => Ok(AccountKind::Bot),
+        FORMER_BOT => Ok(AccountKind::FormerBot),
+        odd => Err(StoreError::Corrupt(format!("account kind {odd}"))),
+    }
 }
 
 /// Reads the columns `remembered` and `remembered_at`.

@@ -47,7 +47,7 @@ macro_rules! people {
         concat!(
             "SELECT ",
             profile_columns!(),
-            " FROM account WHERE name >= ?1 AND name < ?2 AND name <> ?3",
+            " FROM account WHERE name >= ?1 AND name < ?2 AND name <> ?3 AND kind = 0",
             $filter,
             " ORDER BY name LIMIT ?4"
         )
@@ -65,7 +65,7 @@ const GROUP_MEMBER_NAMES: &str = "SELECT g.id, a.name FROM chat_group AS g
     JOIN account AS a ON a.id = m.user
     WHERE g.id IN (SELECT value FROM json_each(?)) ORDER BY g.id, m.user";
 const MEMBERS_AFTER: &str = "SELECT a.id, a.name, a.nick, a.sex, a.department, a.phone, a.email,
-    a.domain, a.avatar, a.signature, a.status
+    a.domain, a.avatar, a.signature, a.status, a.kind
     FROM member AS m JOIN account AS a ON a.id = m.user
     WHERE m.conv = (SELECT conv FROM chat_group WHERE id = ?1) AND m.grouped = 1 AND m.active = 1
       AND m.user > ?2 ORDER BY m.user LIMIT ?3";

@@ -43,7 +43,7 @@ macro_rules! people {
         concat!(
             "SELECT ",
             $columns,
-            " FROM account WHERE +status = 0 AND id <> ?3 AND (?1 = 0
+            " FROM account WHERE +status = 0 AND id <> ?3 AND (?1 = 2 OR kind = 0) AND (?1 = 0
                 OR (?1 = 1 AND department IN (SELECT value FROM json_each(?2)))
                 OR (?1 = 2 AND id IN (SELECT value FROM json_each(?2))))"
         )

@@ -143,6 +143,6 @@ pub(super) async fn next_stamp(
 fn entry(row: &sqlx::sqlite::SqliteRow) -> Result<DirectoryEntry, StoreError> {
     Ok(DirectoryEntry {
         profile: profile(row)?,
-        stamp: time(row, 11)?,
+        stamp: time(row, 12)?,
     })
 }

@@ -11,8 +11,8 @@ use super::accounts::{profile, profile_columns};
 use super::directory::next_stamp;
 use super::rows::{json_array, number, text};
 use crate::{
-    DirectoryImport, FieldChange, ImportChange, ImportOutcome, ImportedUser, StoreError,
-    UserProfile,
+    AccountKind, DirectoryImport, FieldChange, ImportChange, ImportOutcome, ImportedUser,
+    StoreError, UserProfile,
 };
 
 /// Changed users or departments that share a stamp: clients fetch pages that end between stamps.
@@ -209,7 +209,12 @@ async fn assign_ids(
             conflicts.push((index, "the name occurs twice".to_owned()));
             continue;
         }
-        let old = existing.get(&user.name).map(|account| account.profile.id);
+        let old = existing.get(&user.name).map(|account| &account.profile);
+        if old.is_some_and(|old| old.kind != AccountKind::Person) {
+            conflicts.push((index, "the name is that of a bot".to_owned()));
+            continue;
+        }
+        let old = old.map(|old| old.id);
         let id = match (old, user.id) {
             (Some(old), None) => Some(old),
             (Some(old), Some(id)) if old.get() == id => Some(old),
@@ -279,6 +284,7 @@ fn new_account(id: UserId, name: &str) -> Account {
             avatar: String::new(),
             signature: String::new(),
             status: 0,
+            kind: AccountKind::Person,
         },
         hash: String::new(),
     }
@@ -430,7 +436,7 @@ async fn store(
         for accounts in accounts.chunks(ROWS_AT_ONCE) {
             let text = statement(
                 UPSERT,
-                "(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "(?,?,?,?,?,?,?,?,?,?,?,0,?,?)",
                 accounts.len(),
                 OR_UPDATE,
             );

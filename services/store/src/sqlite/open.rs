@@ -189,5 +189,6 @@ pub(crate) fn migrator() -> Migrator {
             include_str!("../../migrations/0011_changes.sql"),
         ),
         migration(12, "ready", include_str!("../../migrations/0012_ready.sql")),
+        migration(13, "bots", include_str!("../../migrations/0013_bots.sql")),
     ])
 }

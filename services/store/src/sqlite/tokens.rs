@@ -1,7 +1,9 @@
 //! Tokens of the HTTP API.
 
 use async_trait::async_trait;
+use im_core::UserId;
 use im_core::time::UnixSeconds;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
@@ -12,15 +14,15 @@ use crate::{NewToken, StoreError, TokenRow, TokenStore};
 /// Columns of a token, in the order in which [`token`] reads them.
 macro_rules! columns {
     () => {
-        "id, hash, owner, label, scopes, addresses, created, expires, made_by, revoked, used"
+        "id, hash, owner, label, scopes, addresses, created, expires, made_by, revoked, used, bot"
     };
 }
 
 const DROP_ENDED: &str = "DELETE FROM api_token WHERE expires < ?1 OR revoked BETWEEN 1 AND ?1 - 1";
 const HOW_MANY: &str = "SELECT count(*) FROM api_token";
 const INSERT: &str = "INSERT INTO api_token
-    (hash, owner, label, scopes, addresses, created, expires, made_by, revoked, used)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)";
+    (hash, owner, label, scopes, addresses, created, expires, made_by, revoked, used, bot)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)";
 /// ?1 owner or '', ?2 before, ?3 rows.
 const LIST: &str = concat!(
     "SELECT ",
@@ -43,29 +45,7 @@ impl TokenStore for SqliteStore {
         let token = token.clone();
         let work = self.change_numbered(
             move |connection| {
-                Box::pin(async move {
-                    sqlx::query(DROP_ENDED)
-                        .bind(i64::from(since))
-                        .execute(&mut *connection)
-                        .await?;
-                    let row = sqlx::query(HOW_MANY).fetch_one(&mut *connection).await?;
-                    if number(&row, 0)? >= most {
-                        return Err(StoreError::Full { what: "tokens" });
-                    }
-                    let done = sqlx::query(INSERT)
-                        .bind(token.hash.to_vec())
-                        .bind(token.owner)
-                        .bind(token.label)
-                        .bind(token.scopes.join(" "))
-                        .bind(token.addresses.join(" "))
-                        .bind(i64::from(token.created))
-                        .bind(i64::from(token.expires))
-                        .bind(token.made_by)
-                        .execute(connection)
-                        .await?;
-                    let id = done.last_insert_rowid();
-                    u32::try_from(id).map_err(|_| StoreError::Corrupt(format!("token id {id}")))
-                })
+                Box::pin(async move { insert_token(connection, token, since, most).await })
             },
             |id| u64::from(*id),
         );
@@ -121,6 +101,37 @@ impl TokenStore for SqliteStore {
     }
 }
 
+/// Keeps a token, if there is room for it; its id.
+pub(super) async fn insert_token(
+    connection: &mut SqliteConnection,
+    token: NewToken,
+    since: UnixSeconds,
+    most: u32,
+) -> Result<u32, StoreError> {
+    sqlx::query(DROP_ENDED)
+        .bind(i64::from(since))
+        .execute(&mut *connection)
+        .await?;
+    let row = sqlx::query(HOW_MANY).fetch_one(&mut *connection).await?;
+    if number(&row, 0)? >= most {
+        return Err(StoreError::Full { what: "tokens" });
+    }
+    let done = sqlx::query(INSERT)
+        .bind(token.hash.to_vec())
+        .bind(token.owner)
+        .bind(token.label)
+        .bind(token.scopes.join(" "))
+        .bind(token.addresses.join(" "))
+        .bind(i64::from(token.created))
+        .bind(i64::from(token.expires))
+        .bind(token.made_by)
+        .bind(i64::from(token.bot.map_or(0, UserId::get)))
+        .execute(connection)
+        .await?;
+    let id = done.last_insert_rowid();
+    u32::try_from(id).map_err(|_| StoreError::Corrupt(format!("token id {id}")))
+}
+
 fn token(row: &SqliteRow) -> Result<TokenRow, StoreError> {
     let words = |at| {
         let text = text(row, at)?;
@@ -138,6 +149,7 @@ fn token(row: &SqliteRow) -> Result<TokenRow, StoreError> {
             created: time(row, 6)?,
             expires: time(row, 7)?,
             made_by: text(row, 8)?,
+            bot: UserId::from_wire(number(row, 11)?),
         },
         revoked: some(9)?,
         used: some(10)?,

@@ -44,7 +44,19 @@ pub struct VerifiedLogin {
     pub remembered: Option<Remembered>,
 }
 
-/// Everything of `IM.BaseDefine.UserInfo`.
+/// What an account is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccountKind {
+    /// A person, who logs in with a password.
+    #[default]
+    Person,
+    /// A bot, which shows a token to the HTTP API.
+    Bot,
+    /// A bot that was removed.
+    FormerBot,
+}
+
+/// Everything of `IM.BaseDefine.UserInfo`, and what the account is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserProfile {
     /// Id.
@@ -69,6 +81,8 @@ pub struct UserProfile {
     pub signature: String,
     /// Employment status: 0 active, 1 trial, 2 regular, 3 left, 4 intern.
     pub status: u32,
+    /// What it is.
+    pub kind: AccountKind,
 }
 
 /// A profile with the stamp of its last change.
@@ -156,7 +170,7 @@ pub struct FailurePage {
 /// Accounts and profiles.
 #[async_trait]
 pub trait AccountStore: Send + Sync + 'static {
-    /// Credentials by exact login name.
+    /// Credentials of a person by exact login name. A bot has none, as whoever is not there.
     async fn credentials(&self, name: &str) -> Result<Option<Credentials>, StoreError>;
 
     /// Profiles of those users that exist, ascending by id.
@@ -165,7 +179,7 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Profile by exact login name.
     async fn profile_by_name(&self, name: &str) -> Result<Option<UserProfile>, StoreError>;
 
-    /// Profiles whose name or nick contains `matching`, after an id, ascending.
+    /// Profiles of people whose name or nick contains `matching`, after an id, ascending.
     async fn find_profiles(
         &self,
         matching: &str,
@@ -173,7 +187,7 @@ pub trait AccountStore: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<UserProfile>, StoreError>;
 
-    /// Sets the hash of a user.
+    /// Sets the hash of a person.
     async fn set_hash(&self, user: UserId, hash: &str) -> Result<(), StoreError>;
 
     /// Sets the employment status with a new directory stamp.

@@ -35,7 +35,7 @@ pub struct PeopleQuery {
 /// Calls of administrators.
 #[async_trait]
 pub trait AdministrationStore: Send + Sync + 'static {
-    /// Everybody's login name, ascending by id.
+    /// Everybody's login name, those of bots included, ascending by id.
     async fn login_names(&self) -> Result<Vec<(UserId, String)>, StoreError>;
 
     /// Gives a user another login name, with a new directory stamp; their locks stay with the old one.
@@ -135,7 +135,7 @@ pub trait AdministrationStore: Send + Sync + 'static {
         now: UnixSeconds,
     ) -> Result<u32, StoreError>;
 
-    /// People by login name, in the order of its bytes. Costs the rows that are given, however many stand
+    /// People by login name, bots left out, in the order of its bytes. Costs the rows that are given, however many stand
     /// before them; with department and status together, the people of the department.
     ///
     /// # Errors

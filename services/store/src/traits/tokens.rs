@@ -1,6 +1,7 @@
 //! Tokens of the HTTP API.
 
 use async_trait::async_trait;
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 
 use crate::{HASH_BYTES, StoreError};
@@ -24,6 +25,8 @@ pub struct NewToken {
     pub expires: UnixSeconds,
     /// Who made it.
     pub made_by: String,
+    /// Whose account it acts as; `None` for nobody's.
+    pub bot: Option<UserId>,
 }
 
 /// A token as it is kept.

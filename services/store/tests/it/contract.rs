@@ -6,9 +6,11 @@ mod accounts;
 mod administration;
 mod announcements;
 pub(crate) mod audit;
+mod bots;
 mod changes;
 mod devices;
 mod directory;
+mod discovery_items;
 mod followers;
 pub(crate) mod groups;
 mod incoming;
@@ -59,6 +61,15 @@ macro_rules! store_contract {
                 so_many_keys_are_kept_and_old_ones_make_room,
                 tokens_are_kept_listed_and_revoked,
             ]
+            bots: [
+                a_bot_is_made_with_its_token_listed_apart_changed_and_removed,
+                a_bot_that_is_switched_off_or_removed_has_no_token,
+                a_bot_has_no_credentials_and_files_of_people_leave_it_alone,
+                another_token_ends_the_former_one_now_or_later,
+                there_are_as_many_bots_and_tokens_as_there_may_be,
+                a_bot_is_told_of_what_others_write_where_it_is,
+                what_a_bot_is_told_of_stops_at_its_bounds,
+            ]
             changes: [
                 whoever_changes_a_group_or_the_directory_writes_to_the_log_of_changes,
                 what_fails_leaves_nothing_in_the_log_of_changes,
@@ -84,6 +95,7 @@ macro_rules! store_contract {
                 the_first_page_leaves_out_people_who_left,
                 imports_fifty_thousand_people_quickly,
             ]
+            discovery_items: [discovery_items_are_kept_listed_changed_and_removed]
             followers: [
                 a_new_name_begins_where_it_is_told_and_goes_on_where_it_was,
                 a_holder_of_an_earlier_epoch_stores_nothing,

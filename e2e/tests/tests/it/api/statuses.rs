@@ -1,5 +1,6 @@
 //! Every status that the document promises is seen, for every endpoint, and no other.
 
+mod bots;
 mod devices;
 mod hooks;
 mod jobs;
@@ -63,6 +64,15 @@ impl Operation {
             .replace("{position}", "999999")
             .replace("{delivery}", "5");
         Call::new(&self.method, &format!("{path}{query}"))
+    }
+
+    /// Which of the two tokens it takes: one that allows everything, or that of a bot.
+    fn token<'t>(&self, everything: &'t str, bot: &'t str) -> &'t str {
+        if self.path.starts_with("/api/v1/bot/") {
+            bot
+        } else {
+            everything
+        }
     }
 
     /// Whether its body is a file.
@@ -149,11 +159,12 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     jobs::done(&seen, api, &token).await;
     devices::done(&seen, &mut platform, api, &token).await;
     hooks::done(&seen, &mut platform, api, &token).await;
+    let bot = bots::done(&seen, api, &token).await;
     let msg = platform.msg_address("msg1");
     servers::operated(&seen, api, &token, msg).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;
-    refused::refused(&seen, &operations, &platform, api, &token).await;
+    refused::refused(&seen, &operations, &platform, api, (&token, &bot)).await;
     refused::limited(&seen, &operations, &mut platform).await;
     // A call hangs while db-proxy stands still, and fails at once when it is gone.
     platform
@@ -177,7 +188,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
             .iter()
             .filter(|it| it.has_token)
             .map(|operation| {
-                let call = valid(operation).token(&token);
+                let call = valid(operation).token(operation.token(&token, &bot));
                 seen.expect(operation, call, api, 504)
             }),
     )
@@ -189,7 +200,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
         .unwrap();
     platform.process("db").unwrap().kill9().unwrap();
     for operation in operations.iter().filter(|it| it.has_token) {
-        let call = valid(operation).token(&token);
+        let call = valid(operation).token(operation.token(&token, &bot));
         seen.expect(operation, call, api, 503).await;
     }
     let documented = operations.into_iter();
@@ -215,6 +226,12 @@ fn valid(operation: &Operation) -> Call {
         (_, path) if path.ends_with("/password") => json!({"password": "x"}),
         (_, path) if path.ends_with("/status") => json!({"status": "left"}),
         ("POST", path) if path.ends_with("/departments") => json!({"path": "x"}),
+        ("PATCH", path) if path.ends_with("/bots/{name}") => json!({"nick": "x"}),
+        ("POST", path) if path.ends_with("/bots") => json!({"name": "x"}),
+        ("PUT", path) if path.ends_with("/token") => json!({}),
+        ("POST", path) if path.ends_with("/discovery-items") => {
+            json!({"name": "x", "url": "http://x.example/"})
+        }
         ("PATCH", _) => json!({"name": "x"}),
         (_, path) if path.ends_with("/owner") => json!({"owner": "x"}),
         (_, path) if path.ends_with("/members") => json!({"members": ["x"]}),

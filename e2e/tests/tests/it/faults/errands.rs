@@ -65,7 +65,7 @@ fn content(errand: usize) -> Vec<u8> {
         .collect()
 }
 
-pub(super) async fn client(url: &str, user: u32) -> Client {
+pub(crate) async fn client(url: &str, user: u32) -> Client {
     let password = Password::clear(people::PASSWORD);
     let mut config = ClientConfig::new(url, people::name(user), password);
     config.sending.deadline = Duration::from_mins(3);

@@ -133,6 +133,7 @@ mod tests {
                 avatar: text(10),
                 signature: text(10),
                 status: 0,
+                kind: im_store::AccountKind::Person,
             },
             stamp: UnixSeconds::from_wire(stamp),
         }

@@ -167,6 +167,7 @@ async fn a_person_is_changed_field_by_field_and_told_to_clients() {
     let get = |name: &str, id| GetUserRequest {
         name: name.to_owned(),
         id,
+        any_account: false,
     };
     let ada = rig.admin.get_person(get("ada", 0)).await.unwrap();
     assert_eq!(rig.admin.get_person(get("", ada.id)).await.unwrap(), ada);

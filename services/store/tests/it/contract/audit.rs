@@ -366,6 +366,7 @@ pub(super) async fn tokens_are_kept_listed_and_revoked(store: &dyn Store) {
         created: at(created),
         expires: at(created + 100),
         made_by: "ann".to_owned(),
+        bot: None,
     };
     let create = |owner: &'static str, now: u32| async move {
         let wanted = token(owner, now);

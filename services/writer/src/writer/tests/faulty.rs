@@ -304,6 +304,26 @@ pass_on!(TokenStore {
     fn revoke_token(id: u32, now: UnixSeconds) -> ();
     fn note_token_use(id: u32, day: UnixSeconds) -> ();
 });
+pass_on!(BotStore {
+    fn create_bot(bot: &NewBot, token: &NewToken, bounds: BotBounds, now: UnixSeconds) -> MadeBot;
+    fn bots(after: &str, limit: u32) -> Vec<UserProfile>;
+    fn change_bot(bot: UserId, shown: &BotShown, status: u32, now: UnixSeconds) -> ();
+    fn remove_bot(bot: UserId, name: &str, now: UnixSeconds) -> ();
+    fn replace_bot_token(
+        bot: UserId,
+        token: &NewToken,
+        former_until: UnixSeconds,
+        bounds: BotBounds
+    ) -> u32;
+    fn read_for_bot(read: BotRead) -> BotPage;
+});
+pass_on!(DiscoveryItemStore {
+    fn create_discovery_item(item: &DiscoveryItem, now: UnixSeconds, most: u32) -> u32;
+    fn discovery_items() -> Vec<DiscoveryItemRow>;
+    fn discovery_item(id: u32) -> Option<DiscoveryItemRow>;
+    fn change_discovery_item(id: u32, item: &DiscoveryItem, now: UnixSeconds) -> ();
+    fn remove_discovery_item(id: u32) -> ();
+});
 pass_on!(DeviceStore {
     fn set_push_target(target: &PushTarget, most: u32) -> ();
     fn clear_push_targets(user: UserId, client_type: ClientType, session: u64) -> ();

@@ -167,6 +167,40 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
             "/incoming-hooks/999999",
             none(),
         ),
+        (
+            "/bots",
+            "POST",
+            "/bots",
+            json!({"name": "x", "department": "Nowhere"}),
+        ),
+        ("/bots/{name}", "GET", "/bots/nobody", none()),
+        (
+            "/bots/{name}",
+            "PATCH",
+            "/bots/nobody",
+            json!({"nick": "x"}),
+        ),
+        // People are no bots.
+        ("/bots/{name}", "DELETE", "/bots/u1", none()),
+        ("/bots/{name}/token", "PUT", "/bots/nobody/token", json!({})),
+        (
+            "/discovery-items/{id}",
+            "GET",
+            "/discovery-items/999999",
+            none(),
+        ),
+        (
+            "/discovery-items/{id}",
+            "PATCH",
+            "/discovery-items/999999",
+            json!({"name": "x"}),
+        ),
+        (
+            "/discovery-items/{id}",
+            "DELETE",
+            "/discovery-items/999999",
+            none(),
+        ),
         ("/jobs/{id}", "GET", "/jobs/999999", none()),
         (
             "/jobs/{id}/cancellation",
@@ -301,6 +335,16 @@ pub(super) async fn in_flight(seen: &Seen, api: SocketAddr, token: &str) {
             json!({"from": "u1", "to": "u2", "label": "NEW"}),
         ),
         (
+            "/api/v1/bots",
+            "/api/v1/bots".to_owned(),
+            json!({"name": "NEW"}),
+        ),
+        (
+            "/api/v1/discovery-items",
+            "/api/v1/discovery-items".to_owned(),
+            json!({"name": "NEW", "url": "https://NEW.example/"}),
+        ),
+        (
             "/api/v1/announcements",
             "/api/v1/announcements".to_owned(),
             json!({"from": "u1", "users": ["u2"], "text": "NEW"}),
@@ -345,12 +389,13 @@ pub(super) async fn refused(
     operations: &[Operation],
     platform: &Platform,
     api: SocketAddr,
-    token: &str,
+    (everything, bot): (&str, &str),
 ) {
     let far = ["--address", "192.0.2.0/24"];
     let far = platform.token(&crate::api::EVERYTHING, &far).unwrap();
     let large = "x".repeat((1 << 20) + 1);
     for operation in operations {
+        let token = operation.token(everything, bot);
         if operation.has_token {
             seen.expect(operation, operation.call(""), api, 401).await;
             let call = operation.call("").token(&far);
