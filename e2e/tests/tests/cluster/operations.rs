@@ -34,7 +34,7 @@ impl Api {
         token: &str,
     ) -> anyhow::Result<Vec<Self>> {
         let pods = installation.pods("http-api").await?;
-        let each = pods.iter().map(|pod| {
+        let each = pods.iter().map(|pod| -> anyhow::Result<Self> {
             Ok(Self {
                 at: SocketAddr::new(testing::address(pod)?.parse()?, 8400),
                 tls: tls.clone(),
