@@ -120,8 +120,9 @@ async fn a_bot_chats_with_clients_and_nobody_logs_in_with_its_name() {
     assert!(!String::from_utf8(export).unwrap().contains("helper"));
     let import = Call::new("POST", "/api/v1/users:import").token(&rig.token);
     let import = import.raw("text/csv", b"name,password\nhelper,secret\n");
-    let report = import.expect(rig.api, 200).await.json();
-    assert_eq!(report["applied"], false, "{report}");
+    let refused = import.expect(rig.api, 422).await.json();
+    let why = &refused["errors"][0]["detail"];
+    assert_eq!(why, "the name is that of a bot");
     let password = Call::new("PUT", "/api/v1/users/helper/password");
     let file = rig.platform.dir().join("password");
     std::fs::write(&file, "secret\n").unwrap();
