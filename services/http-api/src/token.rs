@@ -96,7 +96,7 @@ impl Grant {
     }
 }
 
-/// Tokens that were looked up lately.
+/// Tokens that were looked up lately. Those of bots are looked up each time all the same.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     memory: Duration,
@@ -173,7 +173,9 @@ impl Tokens {
     fn remembered(&self, id: u32, now: Instant) -> Option<Arc<Grant>> {
         let mut known = self.lock();
         let known = known.get(&id)?;
-        let is_fresh = now.saturating_duration_since(known.since) < self.memory;
+        // What ends a bot's token ends it at once.
+        let is_bots = known.grant.token.bot != 0;
+        let is_fresh = !is_bots && now.saturating_duration_since(known.since) < self.memory;
         is_fresh.then(|| Arc::clone(&known.grant))
     }
 
@@ -302,6 +304,9 @@ mod tests {
             tokens.remember(id, Arc::new(grant(|_| {})), now);
             assert!(tokens.len() <= 11);
         }
+        let bots = Arc::new(grant(|token| token.bot = 5));
+        tokens.remember(17, bots, now);
+        assert!(tokens.remembered(17, now).is_none(), "looked up every time");
         let none = Tokens::new(Duration::ZERO, 10);
         none.remember(1, Arc::new(grant(|_| {})), now);
         assert!(none.remembered(1, now).is_none(), "looked up every time");

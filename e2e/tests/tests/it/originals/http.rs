@@ -34,7 +34,7 @@ pub(crate) async fn dispatch(world: &mut World, lines: &str) -> SocketAddr {
         // A text: Windows throws on a number.
         "port": here.port().to_string(),
         "msfsPrior": world.base(), "msfsBackup": world.base(),
-        "discovery": "http://127.0.0.1/api/discovery",
+        "discovery": "http://127.0.0.1:8400/api/discovery",
     });
     assert_eq!(told, expected);
     here

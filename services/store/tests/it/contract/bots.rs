@@ -42,7 +42,8 @@ fn bot(name: &str) -> NewBot {
 }
 
 async fn make(store: &dyn Store, name: &str) -> MadeBot {
-    let made = store.create_bot(&bot(name), &token(10), BOUNDS, at(20));
+    let (bot, token) = (bot(name), token(10));
+    let made = store.create_bot(&bot, &token, BOUNDS, at(20));
     made.await.unwrap()
 }
 
@@ -186,8 +187,8 @@ pub(super) async fn there_are_as_many_bots_and_tokens_as_there_may_be(store: &dy
         ..BOUNDS
     };
     let create = |name: &str, bounds| {
-        let bot = bot(name);
-        async move { store.create_bot(&bot, &token(10), bounds, at(20)).await }
+        let (bot, token) = (bot(name), token(10));
+        async move { store.create_bot(&bot, &token, bounds, at(20)).await }
     };
     let first = create("a", bounds(1, 1)).await.unwrap();
     let what = |error| match error {
@@ -199,7 +200,8 @@ pub(super) async fn there_are_as_many_bots_and_tokens_as_there_may_be(store: &dy
     assert_eq!(names(store).await, ["a"], "nothing is left of it");
     let taken = create("a", BOUNDS).await;
     assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
-    let another = store.replace_bot_token(first.user, &token(11), at(0), bounds(1, 1));
+    let new = token(11);
+    let another = store.replace_bot_token(first.user, &new, at(0), bounds(1, 1));
     assert!(matches!(another.await, Err(StoreError::Full { .. })));
     let kept = store.token(first.token).await.unwrap().unwrap();
     assert_eq!(kept.revoked, None, "the former one is still there");

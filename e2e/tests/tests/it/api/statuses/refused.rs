@@ -337,7 +337,7 @@ pub(super) async fn in_flight(seen: &Seen, api: SocketAddr, token: &str) {
         (
             "/api/v1/bots",
             "/api/v1/bots".to_owned(),
-            json!({"name": "NEW"}),
+            json!({"name": "bot-NEW"}),
         ),
         (
             "/api/v1/discovery-items",
