@@ -202,6 +202,10 @@ mod tests {
         }
     }
 
+    fn count(n: u64) -> usize {
+        usize::try_from(n).unwrap()
+    }
+
     /// Each bound with the least and the most that it takes; one less and one more are refused by its name.
     #[test]
     fn every_bound_is_taken_at_its_edges_and_refused_beyond() {
@@ -210,16 +214,16 @@ mod tests {
         type Set = fn(&mut FilterConfig, u64);
         let bounds: [(&str, u64, u64, Set); 11] = [
             ("timeout", 50, 2_000, |it, n| it.timeout = Span::millis(n)),
-            ("batch", 1, 64, |it, n| it.batch = n as usize),
+            ("batch", 1, 64, |it, n| it.batch = count(n)),
             ("batch_bytes", KIB, MIB, |it, n| {
                 it.batch_bytes = ByteSize::bytes(n)
             }),
             ("max_answer", KIB, 16 * MIB, |it, n| {
                 it.max_answer = ByteSize::bytes(n)
             }),
-            ("in_flight", 1, 64, |it, n| it.in_flight = n as usize),
+            ("in_flight", 1, 64, |it, n| it.in_flight = count(n)),
             ("waiting_messages", 1, 1_000_000, |it, n| {
-                it.waiting_messages = n as usize
+                it.waiting_messages = count(n)
             }),
             ("waiting_bytes", KIB, 1_024 * MIB, |it, n| {
                 it.waiting_bytes = ByteSize::bytes(n)

@@ -267,7 +267,7 @@ impl Served {
         self.push_read(tag, done, v1::db_result::Result::Related);
     }
 
-    pub(super) fn push_read<T>(
+    fn push_read<T>(
         &self,
         tag: u64,
         read: Option<(T, Vec<OwnedSemaphorePermit>)>,
@@ -288,7 +288,7 @@ impl Served {
 
     /// Reads until the store answers. `None` when the link has ended. The permits bound how many
     /// pages are under way, and go with the result.
-    pub(super) async fn persist<T, F>(
+    async fn persist<T, F>(
         &self,
         mut read: impl FnMut() -> F,
     ) -> Option<(T, Vec<OwnedSemaphorePermit>)>

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use im_core::UserId;
 use im_core::time::UnixSeconds;
+use im_core::{Chain, UserId};
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::db_result::Result as Done;
 use im_store::ReadyFile;
 use im_writer::SendSink as _;
+use tracing::debug;
 
 use super::link::Served;
 
@@ -26,9 +27,14 @@ impl Served {
             self.push_light(tag, Done::Noted(v1::Noted {}));
             return;
         };
-        let store = &self.shared.context.store;
-        let noted = self.persist(|| store.note_ready_file(&file)).await;
-        self.push_read(tag, noted, |_| Done::Noted(v1::Noted {}));
+        // Tried once: its file server tells it again, and what other calls of the link need is not held meanwhile.
+        match self.shared.context.store.note_ready_file(&file).await {
+            Ok(_) => self.push_light(tag, Done::Noted(v1::Noted {})),
+            Err(error) => {
+                debug!(error = %Chain(&error), "a file is not noted yet");
+                self.results.push(vec![v1::DbResult { tag, result: None }]);
+            }
+        }
     }
 
     /// Tells the msg server whether sessions that come and go are asked for, and when that changes.

@@ -107,7 +107,7 @@ impl Shared {
         if call.longest_wait_ms > 0 {
             // Under a clock that was ahead they may have been put off for as long.
             let latest = unix_millis().saturating_add(call.longest_wait_ms);
-            let latest = latest.min(i64::MAX as u64);
+            let latest = latest.min(i64::MAX.unsigned_abs());
             let early = persist(|| store.advance_retries(name, only, latest)).await;
             if early > 0 {
                 warn!(

@@ -43,7 +43,7 @@ fn request(heard: &Heard, now: i64) -> Value {
     let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
     let headers = names.map(|name| (name.to_owned(), Value::from(heard.header(name))));
     json!({
-        "headers": serde_json::Map::from_iter(headers),
+        "headers": headers.into_iter().collect::<serde_json::Map<_, _>>(),
         "body": String::from_utf8(heard.body.clone()).unwrap(),
         "now": now,
     })
