@@ -99,7 +99,7 @@ async fn a_restored_store_writes_changes_behind_those_before_and_gives_no_id_aga
     assert_eq!(restored.change_log_end().await.unwrap(), end);
     import(&restored, "cat").await;
     let changes = restored.changes_after(end, 9).await.unwrap();
-    let changed: Vec<_> = changes.iter().map(|row| row.changed).collect();
+    let changed: Vec<_> = changes.into_iter().map(|row| row.changed).collect();
     assert_eq!(changed, [Changed::Person(3)]);
 }
 

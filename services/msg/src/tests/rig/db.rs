@@ -66,6 +66,9 @@ impl Db {
             db_call::Call::Cancel(_) | db_call::Call::Taken(_) => {
                 unreachable!("taken out before")
             }
+            db_call::Call::FileKept(_) | db_call::Call::Sessions(_) => {
+                db_result::Result::Noted(im_proto_rpc::v1::Noted {})
+            }
             db_call::Call::Related(related) => {
                 self.related_asked.extend(&related.users);
                 let entries = related.users.iter().map(|user| related_done::Entry {

@@ -151,9 +151,8 @@ async fn a_message_that_is_sent_again_while_it_waits_is_asked_about_once() {
         rig.queue(vec![text(3, 4, 10 + number, "free")]).await;
         assert_eq!(rig.results(1).await[0].1.outcome(), Outcome::Stored);
         reply.send(vec![verdict.clone()]).unwrap();
-        let outcomes: Vec<_> = { rig.results(3).await.iter() }
-            .map(|(_, done)| done.outcome())
-            .collect();
+        let results = rig.results(3).await;
+        let outcomes: Vec<_> = results.iter().map(|(_, done)| done.outcome()).collect();
         if verdict == Verdict::Deny {
             assert_eq!(outcomes, [Outcome::Refused; 3]);
         } else {
