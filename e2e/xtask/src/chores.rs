@@ -188,7 +188,7 @@ fn unit_tests() -> anyhow::Result<()> {
 
 /// Real processes and sockets; two tests at a time, since each starts whole platforms.
 fn e2e_tests() -> anyhow::Result<()> {
-    build_all()?;
+    build_all(&limits::BUILD)?;
     let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"]);
     tests.env("IMD_BIN", programs("debug")?.join("imd"));
     test_step(&limits::E2E, &mut tests)

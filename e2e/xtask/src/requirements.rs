@@ -154,7 +154,7 @@ mod tests {
 
         let states = states(&rows);
         let sum = format!(
-            "Of {ROWS} rows {} are done, {} partly, {} not yet, and {} is excluded.",
+            "Of {ROWS} rows {} are done, {} partly, {} not yet, and {} are excluded.",
             states["done"], states["partly"], states["not yet"], states["excluded"]
         );
         assert!(text.contains(&sum), "{sum}");

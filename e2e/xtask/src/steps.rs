@@ -16,10 +16,10 @@ use crate::testing;
 pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts";
 
 /// Builds every program and every test.
-pub(crate) fn build_all() -> anyhow::Result<()> {
+pub(crate) fn build_all(limit: &Step) -> anyhow::Result<()> {
     let mut build = cargo(&["build", "--workspace", "--all-targets", "--locked"]);
     build.args(["--quiet", "--features", E2E_FEATURES]);
-    step(&limits::BUILD, &mut build)
+    step(limit, &mut build)
 }
 
 /// `cargo test` with these arguments. The whole workspace is named, as everywhere: with a part of it,

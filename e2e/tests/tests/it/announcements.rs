@@ -7,14 +7,21 @@ use serde_json::{Value, json};
 
 use crate::api::calls::{Call, get, post, problem};
 use crate::api::rig::Rig;
+use crate::history::{expect_unread, latest, read};
 use crate::support::*;
 
 impl Rig {
     /// Announces something of user 1; the job's id.
     async fn announce(&self, text: &str, to: Value) -> u64 {
-        let mut wanted = json!({"from": "u1", "text": text});
+        let mut wanted = json!({"text": text});
         let fields = wanted.as_object_mut().unwrap();
         fields.extend(to.as_object().cloned().unwrap());
+        self.announce_as(wanted).await
+    }
+
+    /// The same with whatever is said of it.
+    async fn announce_as(&self, mut wanted: Value) -> u64 {
+        wanted["from"] = json!("u1");
         let job = self.ask(post("/api/v1/announcements", &wanted), 201).await;
         assert_eq!(job["kind"], "announcement");
         job["id"].as_u64().unwrap()
@@ -208,4 +215,71 @@ async fn text_and_people_of_an_announcement_have_their_bounds() {
     refused(empty).await;
     let both = json!({"from": "u1", "text": "x", "everybody": true, "users": ["u2"]});
     assert!(refused(both).await.contains("one of these"));
+}
+
+/// S-69, S-71, S-73: a notice is a message whose text is its type and content, once for each person who is named
+/// however often they are; for who was away it is unread at each login until they have read it.
+#[tokio::test]
+async fn a_notice_keeps_its_type_and_content_and_waits_until_it_is_read() {
+    let mut rig = Rig::whole(4, &["http_api.read_messages=true"]).await;
+    let address = rig.platform.msg_address("all");
+    let mut online = Terminal::login(address, 2, Windows).await;
+    let comment =
+        json!({"type": "comment", "content": {"page": 7, "by": "ben", "more": [null, "ü"]}});
+    let id = rig
+        .announce_as(json!({"notice": comment, "users": ["u2", "u3", "u2", "u3"]}))
+        .await;
+    let message = online.message().await;
+    assert_eq!(message.from_user_id, 1);
+    let told: Value = serde_json::from_str(&text_of(&message)).unwrap();
+    assert_eq!(told, comment);
+    assert_eq!(rig.done(id).await["sent"], 2);
+    for _ in 0..2 {
+        let mut away = Terminal::login(address, 3, Android).await;
+        expect_unread(&mut away, with_user(1), 1).await;
+    }
+    let mut away = Terminal::login(address, 3, Android).await;
+    let newest = latest(&mut away, with_user(1)).await;
+    read(&mut away, with_user(1), newest).await;
+    expect_unread(&mut away, with_user(1), 0).await;
+    let mut again = Terminal::login(address, 3, Android).await;
+    expect_unread(&mut again, with_user(1), 0).await;
+    // What is no object is kept as well.
+    let longest = "é".repeat(128);
+    let plain = json!({"type": longest, "content": "plain"});
+    let id = rig
+        .announce_as(json!({"notice": plain, "users": ["u4"]}))
+        .await;
+    rig.done(id).await;
+    let texts = rig.texts(4).await;
+    let told: Value = serde_json::from_str(&texts[0]).unwrap();
+    assert_eq!((texts.len(), told), (1, plain));
+}
+
+#[tokio::test]
+async fn a_notice_has_a_type_and_is_for_somebody() {
+    let rig = Rig::whole(2, &[]).await;
+    let of = |kind: &str| json!({"type": kind, "content": {}});
+    for (wanted, field) in [
+        (json!({"notice": of(""), "users": ["u2"]}), "notice.type"),
+        (json!({"notice": of(" \t"), "users": ["u2"]}), "notice.type"),
+        (
+            json!({"notice": of(&"x".repeat(129)), "users": ["u2"]}),
+            "notice.type",
+        ),
+        (
+            json!({"notice": of("x"), "text": "y", "users": ["u2"]}),
+            "notice",
+        ),
+        (json!({"users": ["u2"]}), "text"),
+        (json!({"notice": of("x"), "users": []}), ""),
+    ] {
+        let mut wanted = wanted;
+        wanted["from"] = json!("u1");
+        let call = post("/api/v1/announcements", &wanted).token(&rig.token);
+        let answer = call.expect(rig.api, 422).await;
+        assert_eq!(problem(&answer), "invalid");
+        let at = answer.json()["errors"][0]["field"].clone();
+        assert_eq!(at.as_str().unwrap_or_default(), field, "{wanted}");
+    }
 }

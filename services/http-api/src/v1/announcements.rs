@@ -11,6 +11,7 @@ use im_proto_rpc::v1::{
     GetAnnouncementRequest, ListAnnouncementsRequest,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,6 +23,9 @@ use crate::caller::Caller;
 use crate::extract::{Content, Path, Query};
 use crate::problem::Problem;
 use crate::service::Api;
+
+/// Most characters of a notice's type.
+const MAX_TYPE: usize = 128;
 
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
@@ -112,9 +116,11 @@ pub(crate) struct NewAnnouncement {
     /// Login name of the sender: a person, or an account without a password, with which nobody logs in.
     #[schema(min_length = 1)]
     from: String,
-    /// The text.
+    /// The text, unless it is a notice.
     #[schema(min_length = 1)]
-    text: String,
+    text: Option<String>,
+    /// Instead of a text: something for the programs that people use.
+    notice: Option<Notice>,
     /// To everybody.
     #[serde(default)]
     #[schema(required = false)]
@@ -126,6 +132,37 @@ pub(crate) struct NewAnnouncement {
     #[serde(default)]
     #[schema(required = false)]
     users: Vec<String>,
+}
+
+/// Something that happened elsewhere. Its message has the text `{"type": …, "content": …}`.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Notice {
+    /// What has happened, in a word of the caller's: 1 to 128 characters, not all of them blank.
+    #[serde(rename = "type")]
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S", example = "comment")]
+    kind: String,
+    /// Any JSON.
+    content: Value,
+}
+
+/// The text of the message.
+fn text(text: Option<String>, notice: Option<Notice>) -> Result<String, Problem> {
+    match (text, notice) {
+        (Some(text), None) if text.is_empty() => Err(Problem::field("text", "must not be empty")),
+        (Some(text), None) => Ok(text),
+        (None, Some(notice)) => {
+            let characters = notice.kind.chars().count();
+            if notice.kind.trim().is_empty() || characters > MAX_TYPE {
+                let bounds = format!("must be 1 to {MAX_TYPE} characters, not all of them blank");
+                return Err(Problem::field("notice.type", bounds));
+            }
+            serde_json::to_string(&notice)
+                .map_err(|error| Problem::field("notice.content", error.to_string()))
+        }
+        (Some(_), Some(_)) => Err(Problem::field("notice", "must not be given beside text")),
+        (None, None) => Err(Problem::field("text", "must be given, or notice")),
+    }
 }
 
 /// Sends a message to many people, in the background: each of them finds it once in the conversation with the
@@ -140,11 +177,9 @@ async fn create(
     Query(change): Query<Change>,
     Content(new): Content<NewAnnouncement>,
 ) -> Result<Response, Problem> {
-    let body = CIPHER.encrypt(new.text.as_bytes());
+    let text = text(new.text, new.notice)?;
+    let body = CIPHER.encrypt(text.as_bytes());
     let body = body.map_err(|error| Problem::field("text", error.to_string()))?;
-    if new.text.is_empty() {
-        return Err(Problem::field("text", "must not be empty"));
-    }
     let wanted = caller.call(CreateAnnouncementRequest {
         sender: new.from,
         everybody: new.everybody,
