@@ -67,6 +67,7 @@ async fn links_are_told_byte_by_byte_as_the_original_site_tells_them() {
         ("url", json!("javascript:alert(1)")),
         ("url", json!(format!("https://x/{}", "x".repeat(250)))),
         ("priority", json!(-1)),
+        ("priority", json!(2_147_483_648_u32)),
         ("priority", json!("high")),
         ("status", json!(1)),
     ] {

@@ -21,6 +21,9 @@ const MAX_NAME: usize = 64;
 /// Longest URL, bytes.
 const MAX_URL: usize = 256;
 
+/// Greatest priority, which is the greatest number that the API's document has.
+const MAX_PRIORITY: u32 = 0x7fff_ffff;
+
 impl AdminService {
     async fn make_item(
         &self,
@@ -153,7 +156,16 @@ impl DiscoveryItems for AdminService {
 
 /// Clients show the name and open the URL, whatever it is.
 fn judged(item: DiscoveryItem) -> Result<DiscoveryItem, AdminError> {
-    let DiscoveryItem { name, url, .. } = &item;
+    let DiscoveryItem {
+        name,
+        url,
+        priority,
+    } = &item;
+    if *priority > MAX_PRIORITY {
+        return Err(AdminError::Invalid(format!(
+            "the priority is 0 to {MAX_PRIORITY}, not {priority}"
+        )));
+    }
     let characters = name.chars().count();
     if !(1..=MAX_NAME).contains(&characters) || name.trim().is_empty() {
         return Err(AdminError::Invalid(format!(
@@ -218,7 +230,12 @@ mod tests {
         let long = "安".repeat(MAX_NAME);
         let around = "https://example.com/".len();
         let url = format!("https://example.com/{}", "x".repeat(MAX_URL - around));
-        for good in [item("Wiki", "http://wiki/"), item(&long, &url)] {
+        let last = |priority| DiscoveryItem {
+            priority,
+            ..item("Wiki", "http://wiki/")
+        };
+        assert!(judged(last(MAX_PRIORITY + 1)).is_err());
+        for good in [last(MAX_PRIORITY), item(&long, &url)] {
             assert_eq!(judged(good.clone()).unwrap(), good);
         }
         for bad in [

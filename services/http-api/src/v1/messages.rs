@@ -38,6 +38,9 @@ pub(super) static CIPHER: LazyLock<TextCipher> = LazyLock::new(TextCipher::defau
 const TEXT: u32 = 0x01;
 const GROUP_TEXT: u32 = 0x11;
 
+/// Greatest id that the document has.
+const MAX_ID: u32 = 0x7fff_ffff;
+
 /// Most messages of a page.
 const MAX_LIMIT: u32 = 200;
 
@@ -172,7 +175,8 @@ async fn send(
     let body = body.map_err(|error| Problem::field("text", error.to_string()))?;
     let (receiver, group, kind) = match (new.to, new.group) {
         (Some(to), None) => (id_of(&api, &caller, to).await?, 0, TEXT),
-        (None, Some(group)) => (0, group, GROUP_TEXT),
+        (None, Some(group)) if group <= MAX_ID => (0, group, GROUP_TEXT),
+        (None, Some(_)) => return Err(Problem::new(Kind::NotFound, "there is no such group")),
         _ => {
             return Err(Problem::field(
                 "to",

@@ -296,6 +296,7 @@ async fn a_backup_of_an_earlier_version_is_restored_with_a_gap() {
          DROP TABLE incoming_hook; DROP TABLE change_log; DROP TABLE ready_file;
          DROP TRIGGER group_made; DROP TRIGGER group_changed; DROP TRIGGER person_made;
          DROP TRIGGER person_changed; DROP TRIGGER department_made; DROP TRIGGER department_changed;
+         DROP INDEX account_of_bots; ALTER TABLE account DROP COLUMN kind; DROP TABLE discovery_item;
          CREATE TABLE device_token (user INTEGER PRIMARY KEY, type INTEGER NOT NULL,
              token TEXT NOT NULL UNIQUE);
          DELETE FROM meta WHERE name IN ('skipped_ids', 'greatest_group')",
