@@ -302,7 +302,7 @@ async fn a_token_that_was_replaced_revoked_or_has_ended_is_refused() {
     // Somebody new of that name does not bring it back.
     rig.bot("helper").await;
     assert_eq!(refused(&last).await, "token-revoked");
-    assert_eq!(refused(&bot).await, "token-expired");
+    assert_eq!(refused(&bot).await, "token-revoked");
 }
 
 /// Requests of bots that wait.
