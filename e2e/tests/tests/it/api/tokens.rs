@@ -130,7 +130,7 @@ async fn short(platform: &Platform, scopes: &[&str], seconds: u32) -> String {
 /// From its last second on it opens nothing, whatever this server remembers of it; others notice nothing.
 #[tokio::test]
 async fn an_expired_token_is_refused_at_once_and_ends_what_it_listens_to() {
-    let (platform, api, token) = whole(1, &["http_api.token_memory=60s"]).await;
+    let (platform, api, token) = whole(1, &["http_api.token_memory=5s"]).await;
     let scopes = ["users:read", "users:write", "sessions:read", "ops:read"];
     let short = short(&platform, &scopes, 4).await;
     get("/api/v1/users").token(&short).expect(api, 200).await;
