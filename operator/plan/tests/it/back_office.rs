@@ -138,7 +138,7 @@ fn pods_that_do_not_report_are_not_replaced_for_it() {
         };
         ["db-proxy", "route", "msg", "login"]
             .iter()
-            .map(|it| file(&it))
+            .map(file)
             .collect()
     };
     assert_eq!(reports(json!({})), [false; 4]);
