@@ -216,26 +216,26 @@ mod tests {
             ("timeout", 50, 2_000, |it, n| it.timeout = Span::millis(n)),
             ("batch", 1, 64, |it, n| it.batch = count(n)),
             ("batch_bytes", KIB, MIB, |it, n| {
-                it.batch_bytes = ByteSize::bytes(n)
+                it.batch_bytes = ByteSize::bytes(n);
             }),
             ("max_answer", KIB, 16 * MIB, |it, n| {
-                it.max_answer = ByteSize::bytes(n)
+                it.max_answer = ByteSize::bytes(n);
             }),
             ("in_flight", 1, 64, |it, n| it.in_flight = count(n)),
             ("waiting_messages", 1, 1_000_000, |it, n| {
-                it.waiting_messages = count(n)
+                it.waiting_messages = count(n);
             }),
             ("waiting_bytes", KIB, 1_024 * MIB, |it, n| {
-                it.waiting_bytes = ByteSize::bytes(n)
+                it.waiting_bytes = ByteSize::bytes(n);
             }),
             ("conversation_bytes", KIB, 1_024 * MIB, |it, n| {
                 it.conversation_bytes = ByteSize::bytes(n);
             }),
             ("sender_bytes", KIB, 1_024 * MIB, |it, n| {
-                it.sender_bytes = ByteSize::bytes(n)
+                it.sender_bytes = ByteSize::bytes(n);
             }),
             ("failures", 1, 1_000_000, |it, n| {
-                it.failures = u32::try_from(n).unwrap()
+                it.failures = u32::try_from(n).unwrap();
             }),
             ("pause", 10, 3_600_000, |it, n| it.pause = Span::millis(n)),
         ];
