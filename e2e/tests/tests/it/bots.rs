@@ -264,7 +264,7 @@ async fn a_token_that_was_replaced_revoked_or_has_ended_is_refused() {
         tokio::spawn(async move { call.send(api).await })
     };
     let all = rig.platform.running("all").unwrap();
-    let waiting = async |count: f64| {
+    let waiting = async |count: usize| {
         wait::until("so many wait", WAIT, || async {
             (waiters(all).await == count).then_some(())
         })
@@ -273,12 +273,12 @@ async fn a_token_that_was_replaced_revoked_or_has_ended_is_refused() {
     };
     let begin = Instant::now();
     let waiter = waits(&second);
-    waiting(1.0).await;
+    waiting(1).await;
     let third = replace(0).await;
     assert_eq!(problem(&waiter.await.unwrap()), "token-revoked");
     assert_eq!(refused(&second).await, "token-revoked");
     let waiter = waits(&third);
-    waiting(1.0).await;
+    waiting(1).await;
     let off = Call::new("PATCH", "/api/v1/bots/helper").json(&json!({"active": false}));
     rig.ask(off, 200).await;
     assert_eq!(problem(&waiter.await.unwrap()), "token-revoked");
@@ -290,7 +290,7 @@ async fn a_token_that_was_replaced_revoked_or_has_ended_is_refused() {
     let last = replace(0).await;
     last.read(api, "0", 0).await;
     let waiter = waits(&last);
-    waiting(1.0).await;
+    waiting(1).await;
     rig.ask(Call::new("DELETE", "/api/v1/bots/helper"), 200)
         .await;
     assert_eq!(problem(&waiter.await.unwrap()), "token-revoked");
@@ -306,9 +306,9 @@ async fn a_token_that_was_replaced_revoked_or_has_ended_is_refused() {
 }
 
 /// Requests of bots that wait.
-async fn waiters(process: &im_e2e::process::Process) -> f64 {
+async fn waiters(process: &im_e2e::process::Process) -> usize {
     let metrics = Metrics::read(process).await.unwrap();
-    metrics.sum("im_db_proxy_administration_bot_waiters", "")
+    metrics.sum("im_db_proxy_administration_bot_waiters", "") as usize
 }
 
 /// A request that waits, as long as this is there.
@@ -357,7 +357,7 @@ async fn two_hundred_bots_wait_and_whoever_stands_beside_them_feels_nothing() {
     let all = rig.platform.running("all").unwrap();
     let so_many = async |count: usize| {
         wait::until(&format!("{count} wait"), WAIT, || async {
-            (waiters(all).await == count as f64).then_some(())
+            (waiters(all).await == count).then_some(())
         })
         .await
         .unwrap();

@@ -15,7 +15,7 @@ use super::whole;
 /// What the requests of `make test` are made from: the same number makes the same ones.
 const SEED: u32 = 1;
 /// Requests for each operation and phase of the run, which take about a minute.
-const EXAMPLES: u32 = 50;
+const EXAMPLES: u32 = 40;
 /// The longest that they may take, seconds.
 const SECONDS: u64 = 120;
 /// Runs of `make torture`: what they are made from, and for how many seconds they go on.
