@@ -4,6 +4,7 @@ use im_proto_rpc::v1::CreateTokenRequest;
 use im_proto_rpc::v1::admin_client::AdminClient;
 use serde_json::json;
 use tonic::Request;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Endpoint;
 
 use super::calls::{Call, get, post, problem};
@@ -119,6 +120,8 @@ async fn short(platform: &Platform, scopes: &[&str], seconds: u32) -> String {
     });
     let bearer = format!("Bearer {}", secret.trim()).parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
+    let actor = MetadataValue::from_bytes(b"tests");
+    request.metadata_mut().insert_bin("im-actor-bin", actor);
     admin
         .create_token(request)
         .await
