@@ -33,7 +33,8 @@ pub struct AdministrationConfig {
     pub incoming_hooks: u32,
     /// Bots, at most 1 KB each.
     pub bots: u32,
-    /// Requests of bots that wait for messages, from all http-api servers together; 4 KiB each.
+    /// Requests of bots that wait for messages, from all http-api servers together; about 8 KiB
+    /// each.
     pub bot_waiters: usize,
     /// Places of the log that one read for a bot looks at; there is one such read at a time.
     pub bot_places: u32,

@@ -50,9 +50,10 @@ pub struct HttpApiConfig {
     pub request_timeout: Span,
     /// Requests that are worked on at the same time; more are answered 503.
     pub max_requests: usize,
-    /// Requests of bots that wait for messages, beside `max_requests`; more are answered 503.
+    /// Requests of bots that wait for messages, beside `max_requests`, about 40 KiB each with their connections;
+    /// more are answered 503.
     pub bot_waiters: usize,
-    /// Those of one bot; more are answered 429.
+    /// Requests of one bot that wait for messages; more are answered 429.
     pub waiters_per_bot: usize,
     /// Requests of one token.
     pub token_rate: Rate,
