@@ -72,7 +72,9 @@ async fn try_login(address: SocketAddr, name: &str, password: &str) -> (i32, Opt
     let mut terminal = Terminal::connect(address).await;
     let mut login = login_request(1, Windows);
     name.clone_into(&mut login.user_name);
-    login.password = Password::clear(password).as_wire().to_owned();
+    Password::clear(password)
+        .as_wire()
+        .clone_into(&mut login.password);
     let answer = terminal.try_login(&login).await;
     assert!(answer.user_info.is_none());
     (answer.result_code, answer.result_string)

@@ -97,7 +97,12 @@ fn page(metrics: &BTreeMap<String, Metric>) -> String {
 fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir.path().join("data"));
-    let answer = get(&server.address("admin", "http"), "/metrics");
+    let admin = server.address("admin", "http");
+    // Push follows the log from a moment after the start on.
+    let answer = (0..10_000)
+        .map(|_| get(&admin, "/metrics"))
+        .find(|answer| answer.contains("im_db_proxy_follower_retries{"))
+        .expect("push follows the log");
     assert_eq!(server.terminate(), 0);
     let (_, text) = answer.split_once("\r\n\r\n").unwrap();
     let (metrics, samples) = parse(text);

@@ -386,6 +386,8 @@ async fn a_connection_with_too_many_open_requests_is_read_later() {
         rig.gateway.env.metrics.pauses(Pause::Queries) > 0
     })
     .await;
+    // What was read may still be on its way to the link.
+    until("they are in flight", || rig.gateway.db.sizes().1 >= 16).await;
     assert_eq!(rig.gateway.db.sizes().1, 16);
     rig.db.release();
     for seq in 1..=40 {

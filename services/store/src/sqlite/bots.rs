@@ -237,9 +237,8 @@ impl BotStore for SqliteStore {
         };
         let entries = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         // Whoever was given some asks again behind them: a page may have been cut.
-        let reached = entries
-            .last()
-            .map_or(CommitSeq::from_wire(last), |entry| entry.message.seq);
+        let last_given = entries.last().map(|entry| entry.message.seq);
+        let reached = last_given.unwrap_or_else(|| CommitSeq::from_wire(last));
         Ok(BotPage { entries, reached })
     }
 }

@@ -78,12 +78,11 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
             }
             (InFlight::Other(Caller::Related), _) => inputs.push(Input::RelatedFailed),
             (InFlight::Other(caller @ Caller::Told { .. }), _) => gateway.db.done(&caller),
-            (InFlight::Other(Caller::Nobody), _) => {}
             (InFlight::Other(Caller::File { link, task }), Some(db_result::Result::Noted(_))) => {
-                handle::file::noted(gateway, link, task)
+                handle::file::noted(gateway, link, task);
             }
-            // A db-proxy of before, which notes no files.
-            (InFlight::Other(Caller::File { .. }), _) => {}
+            // The second: a db-proxy of before, which notes no files.
+            (InFlight::Other(Caller::Nobody | Caller::File { .. }), _) => {}
             // Nobody waits once the link is over.
             (InFlight::Other(Caller::Sessions(done)), _) => {
                 done.send(()).ok();
