@@ -41,7 +41,7 @@ async fn an_item_is_made_changed_and_removed_and_each_leaves_its_row() {
     assert_eq!(listed(&rig).await, []);
     let made = rig.admin.create_discovery_item(by_ann(wiki())).await;
     let made = made.unwrap().into_inner();
-    assert_eq!(listed(&rig).await, [made.clone()]);
+    assert_eq!(listed(&rig).await, std::slice::from_ref(&made));
     let patch = |dry_run| UpdateDiscoveryItemRequest {
         id: made.id,
         priority: Some(9),
