@@ -1,24 +1,20 @@
 //! Bots: in the directory like people, with a token instead of a password, told of what is written to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod killed;
+mod waiting;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use im_core::{GroupId, Peer, UserId};
-use im_e2e::gauges::{Metrics, resident_kib};
+use im_e2e::gauges::Metrics;
 use im_e2e::wait;
 use im_proto_teamtalk::buddy::{ImAllUserReq, ImAllUserRsp};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, interval, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use crate::api::calls::{Call, get, post, problem};
 use crate::api::rig::Rig;
-use crate::faults::errands;
-use crate::pictures::web::Answer;
 use crate::support::*;
 
 /// A bot, and its token.
@@ -66,6 +62,12 @@ impl Bot {
 fn texts(updates: &Value) -> Vec<&str> {
     let items = updates["items"].as_array().unwrap().iter();
     items.map(|it| it["text"].as_str().unwrap()).collect()
+}
+
+/// Requests of bots that wait.
+async fn waiters(process: &im_e2e::process::Process) -> usize {
+    let metrics = Metrics::read(process).await.unwrap();
+    metrics.sum("im_db_proxy_administration_bot_waiters", "") as usize
 }
 
 async fn try_login(address: SocketAddr, name: &str, password: &str) -> (i32, Option<String>) {
@@ -305,259 +307,4 @@ async fn a_token_that_was_replaced_revoked_or_has_ended_is_refused() {
     rig.bot("helper").await;
     assert_eq!(refused(&last).await, "token-revoked");
     assert_eq!(refused(&bot).await, "token-revoked");
-}
-
-/// Requests of bots that wait.
-async fn waiters(process: &im_e2e::process::Process) -> usize {
-    let metrics = Metrics::read(process).await.unwrap();
-    metrics.sum("im_db_proxy_administration_bot_waiters", "") as usize
-}
-
-/// A request that waits, as long as this is there.
-struct Waiter(TcpStream);
-
-impl Waiter {
-    async fn new(bot: &Bot, api: SocketAddr, after: &str) -> Self {
-        let mut stream = TcpStream::connect(api).await.unwrap();
-        let call = bot.updates(after, 30);
-        stream.write_all(&call.bytes()).await.unwrap();
-        Self(stream)
-    }
-
-    async fn answer(mut self) -> Answer {
-        let mut bytes = Vec::new();
-        let read = timeout(WAIT, self.0.read_to_end(&mut bytes)).await;
-        read.expect("it is answered").unwrap();
-        Answer::parse(&bytes)
-    }
-}
-
-/// Two hundred requests wait, in all and of one bot as many as may; nobody beside them feels it, and those whose
-/// clients go are gone.
-#[tokio::test]
-async fn two_hundred_bots_wait_and_whoever_stands_beside_them_feels_nothing() {
-    const BOTS: usize = 50;
-    const EACH: usize = 4;
-    const ALL: usize = BOTS * EACH;
-    /// What one that waits may cost the process with all roles, its connection included.
-    const KIB_EACH: u64 = 96;
-    let set = [
-        "http_api.bot_waiters=200",
-        "http_api.max_requests=8",
-        "http_api.max_connections_per_address=500",
-    ];
-    let mut rig = Rig::whole(3, &set).await;
-    let (api, address) = (rig.api, rig.platform.msg_address("all"));
-    let mut bots = Vec::new();
-    for n in 0..BOTS {
-        bots.push(rig.bot(&format!("bot{n}")).await);
-    }
-    let mut ann = Terminal::login(address, 1, Windows).await;
-    let mut ben = Terminal::login(address, 2, Windows).await;
-    ann.say(with_user(2), "before").await;
-    ben.message().await;
-    let all = rig.platform.running("all").unwrap();
-    let so_many = async |count: usize| {
-        wait::until(&format!("{count} wait"), WAIT, || async {
-            (waiters(all).await == count).then_some(())
-        })
-        .await
-        .unwrap();
-    };
-    let before = resident_kib(all.pid()).unwrap();
-    let mut waiting: BTreeMap<usize, Vec<Waiter>> = BTreeMap::new();
-    for (n, bot) in bots.iter().enumerate() {
-        for _ in 0..EACH {
-            let waiter = Waiter::new(bot, api, "0").await;
-            waiting.entry(n).or_default().push(waiter);
-        }
-    }
-    so_many(ALL).await;
-    let grown = resident_kib(all.pid()).unwrap().saturating_sub(before);
-    assert!(grown < ALL as u64 * KIB_EACH, "{grown} KiB for {ALL}");
-    let one_more = bots[0].updates("0", 30).expect(api, 429).await;
-    assert_eq!(problem(&one_more), "rate-limited");
-    let another = rig.bot("another").await;
-    let one_more = another.updates("0", 30).expect(api, 503).await;
-    assert_eq!(problem(&one_more), "overloaded");
-    // Chat and the rest of the API go on as if nobody waited.
-    let begin = Instant::now();
-    for n in 0..50 {
-        ann.say(with_user(2), &format!("chat {n}")).await;
-        assert_eq!(text_of(&ben.message().await), format!("chat {n}"));
-        rig.ask(get("/api/v1/users"), 200).await;
-    }
-    let slow = begin.elapsed();
-    assert!(slow < Duration::from_secs(5), "{slow:?}");
-    so_many(ALL).await;
-    // A message to one of them is for its requests alone.
-    ann.say(with_user(bots[7].id), "hello").await;
-    for waiter in waiting.remove(&7).unwrap() {
-        let told = waiter.answer().await.json();
-        assert_eq!(texts(&told), ["hello"]);
-    }
-    so_many(ALL - EACH).await;
-    another.read(api, "0", 0).await;
-    waiting.retain(|n, _| *n < 10);
-    so_many(9 * EACH).await;
-    drop(waiting);
-    so_many(0).await;
-    bots[7].read(api, "0", 0).await;
-}
-
-/// What a bot has been told, in the order in which it came.
-#[derive(Default)]
-struct Told {
-    after: String,
-    texts: Vec<(u64, String)>,
-}
-
-/// One question of a bot that may fail, and an answer to each message of a group in it.
-async fn listen(bot: &Bot, api: SocketAddr, told: &Mutex<Told>) {
-    let after = told.lock().unwrap().after.clone();
-    let after = if after.is_empty() { "0" } else { &after };
-    let Some(answer) = bot.updates(after, 2).try_send(api).await else {
-        return;
-    };
-    if answer.status != 200 {
-        assert!([503, 504].contains(&answer.status), "{answer:?}");
-        return;
-    }
-    let updates = answer.json();
-    for item in updates["items"].as_array().unwrap() {
-        let text = item["text"].as_str().unwrap().to_owned();
-        let position = item["position"].as_str().unwrap();
-        let group = item["conversation"].as_str().unwrap();
-        if let Some(group) = group.strip_prefix("group-") {
-            let group: u32 = group.parse().unwrap();
-            let back = json!({"group": group, "text": format!("re: {text}")});
-            let back = bot.says(&back).key(position);
-            wait::until("the answer is stored", 3 * WAIT, || async {
-                let answer = back.try_send(api).await?;
-                (answer.status == 201).then_some(())
-            })
-            .await
-            .unwrap();
-        }
-        let position = position.parse().unwrap();
-        told.lock().unwrap().texts.push((position, text));
-    }
-    let next = updates["next"].as_str().unwrap();
-    next.clone_into(&mut told.lock().unwrap().after);
-}
-
-/// People write to a bot and to a group that it is in, it answers the group, and both servers between them are
-/// killed again and again: each message is there, none that nobody wrote, in order.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn people_and_a_bot_talk_while_db_proxy_and_http_api_are_killed() {
-    let rates = [
-        "http_api.read_messages=true",
-        "http_api.token_rate={burst=10000, per_minute=60000}",
-        "http_api.address_rate={burst=10000, per_minute=60000}",
-    ];
-    let mut rig = Rig::apart(3, &[], &rates).await;
-    let bot = rig.bot("helper").await;
-    let group = rig.group(&["u1", "u2", "helper"]).await;
-    let (api, url) = (rig.api, rig.platform.login_url("login1"));
-    let stop = CancellationToken::new();
-    let mut talking = Vec::new();
-    for user in 1..=2 {
-        let client = errands::client(&url, user).await;
-        let (stop, helper) = (stop.clone(), bot.id);
-        talking.push(tokio::spawn(async move {
-            let to = |id: u32| Peer::User(UserId::from_wire(id).unwrap());
-            let ours = Peer::Group(GroupId::from_wire(group).unwrap());
-            let (mut said, mut tick) = (Vec::new(), interval(Duration::from_millis(40)));
-            while stop.run_until_cancelled(tick.tick()).await.is_some() {
-                let n = said.len();
-                let peer = if n.is_multiple_of(3) {
-                    ours
-                } else {
-                    to(helper)
-                };
-                let text = format!("{user} says {n}");
-                client.send_text(peer, &text).await.unwrap();
-                client.send_text(to(3), "not for it").await.unwrap();
-                said.push((peer == ours, text));
-            }
-            said
-        }));
-    }
-    let told = Arc::<Mutex<Told>>::default();
-    let (bot_listens, hears, end) = (bot.clone(), Arc::clone(&told), CancellationToken::new());
-    let ended = end.clone();
-    let listening = tokio::spawn(async move {
-        while !ended.is_cancelled() {
-            listen(&bot_listens, api, &hears).await;
-            tokio::task::yield_now().await;
-        }
-    });
-    let count = || told.lock().unwrap().texts.len();
-    let mut seen = 0;
-    for name in ["db", "api", "db", "api", "db"] {
-        wait::until("the bot hears more", 3 * WAIT, || async {
-            (count() > seen + 5).then_some(())
-        })
-        .await
-        .unwrap();
-        rig.platform.kill_and_restart(name).await.unwrap();
-        seen = count();
-    }
-    wait::until("the bot hears more", 3 * WAIT, || async {
-        (count() > seen + 5).then_some(())
-    })
-    .await
-    .unwrap();
-    stop.cancel();
-    let mut said = Vec::new();
-    for talking in talking {
-        said.extend(talking.await.unwrap());
-    }
-    wait::until("the bot has heard it all", 3 * WAIT, || async {
-        (count() >= said.len()).then_some(())
-    })
-    .await
-    .unwrap();
-    end.cancel();
-    listening.await.unwrap();
-    let heard = std::mem::take(&mut told.lock().unwrap().texts);
-    assert!(
-        heard.is_sorted_by_key(|(position, _)| *position),
-        "in order"
-    );
-    let positions: BTreeSet<u64> = heard.iter().map(|(position, _)| *position).collect();
-    assert_eq!(
-        positions.len(),
-        heard.len(),
-        "who goes on from `next` hears each once"
-    );
-    let heard: BTreeSet<&str> = heard.iter().map(|(_, text)| text.as_str()).collect();
-    let all: BTreeSet<&str> = said.iter().map(|(_, text)| text.as_str()).collect();
-    assert_eq!(heard, all);
-    // Each message of the group was answered once.
-    let expected: BTreeSet<String> = { said.iter() }
-        .filter(|(is_ours, _)| *is_ours)
-        .map(|(_, text)| format!("re: {text}"))
-        .collect();
-    let (mut answers, mut after) = (Vec::new(), 0);
-    loop {
-        let path = format!("/api/v1/conversations/group-{group}/messages?limit=200");
-        let path = match after {
-            0 => path,
-            after => format!("{path}&before={after}"),
-        };
-        let page = rig.ask(get(&path), 200).await;
-        for item in page["items"].as_array().unwrap() {
-            after = item["id"].as_u64().unwrap();
-            if item["sender"] == bot.id {
-                answers.push(item["text"].as_str().unwrap().to_owned());
-            }
-        }
-        if page["more"] == false {
-            break;
-        }
-    }
-    assert_eq!(answers.len(), expected.len());
-    assert_eq!(answers.into_iter().collect::<BTreeSet<_>>(), expected);
-    assert_eq!(bot.name, "helper");
 }
