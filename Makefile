@@ -12,16 +12,16 @@ demo: ## run the platform on a temporary directory and watch a conversation
 check: ## lints and tests of one crate in a minute or two: make check CRATE=im-msg
 	@$(XTASK) check $(CRATE)
 
-test: ## everything: format, lints, unit tests, end-to-end tests, documentation, a little fuzzing, a Kubernetes node (root, Go); what hangs is named
+test: ## everything: format, lints, documentation, unit tests, end-to-end tests, a little fuzzing, a Kubernetes node (root, Go); what hangs is named
 	@$(XTASK) test
 
 test-fast: ## everything of it that needs neither root nor a cluster
 	@$(XTASK) test-fast
 
-test-quick: ## the first half of that, in minutes: format, lints, licences, every test that starts no server process
+test-quick: ## the first half of that, in minutes: format, licences, lints, documentation, every test that starts no server process
 	@$(XTASK) test-quick
 
-test-processes: ## the other half: tests over real processes, documentation, a little fuzzing
+test-processes: ## the other half: tests over real processes, a little fuzzing
 	@$(XTASK) test-processes
 
 test-cluster: ## only the tests on a real Kubernetes node (needs root)

@@ -2,9 +2,8 @@
 
 use std::process::Command;
 
-use crate::steps::{
-    E2E_FEATURES, build_all, by_hand, cargo, programs, root, step, test_step, whole_workspace,
-};
+use crate::steps::{by_hand, cargo, programs, root, step, test_step};
+use crate::workspace::{build_all, linted, whole_workspace};
 use crate::{cluster, limits, python, steps, tools};
 
 /// Seconds per fuzz target in an ordinary test run.
@@ -33,7 +32,7 @@ pub(crate) fn test_fast() -> anyhow::Result<()> {
 /// What says in minutes whether a change is sound: format, lints, licences, and every test that starts no
 /// server process.
 pub(crate) fn test_quick() -> anyhow::Result<()> {
-    check_and_lint()?;
+    check_code()?;
     unit_tests()
 }
 
@@ -46,21 +45,10 @@ pub(crate) fn test_processes() -> anyhow::Result<()> {
 /// Lints and tests of one crate.
 pub(crate) fn check(package: &str) -> anyhow::Result<()> {
     tools::check()?;
-    step(
-        &limits::CRATE_LINTS,
-        cargo(&[
-            "clippy",
-            "--locked",
-            "--quiet",
-            "--all-targets",
-            "-p",
-            package,
-        ])
-        .args(["--", "-D", "warnings"]),
-    )?;
     test_step(
         &limits::CRATE_TESTS,
-        &mut cargo(&["test", "--locked", "-p", package]),
+        // Whoever checks one crate does so again soon.
+        linted(&["test", "--locked", "-p", package])?.env_remove("CARGO_INCREMENTAL"),
     )
 }
 
@@ -72,11 +60,6 @@ fn fast() -> anyhow::Result<()> {
 fn processes() -> anyhow::Result<()> {
     e2e_tests()?;
     contract()?;
-    step(
-        &limits::DOC,
-        cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
     fuzz(FUZZ_IN_TEST)
 }
 
@@ -133,24 +116,9 @@ pub(crate) fn demo() -> anyhow::Result<()> {
     )
 }
 
-fn check_and_lint() -> anyhow::Result<()> {
+fn check_code() -> anyhow::Result<()> {
     tools::check()?;
     step(&limits::FORMAT, &mut cargo(&["fmt", "--all", "--check"]))?;
-    step(
-        &limits::LINTS,
-        &mut cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--features",
-            E2E_FEATURES,
-            "--locked",
-            "--quiet",
-            "--",
-            "-D",
-            "warnings",
-        ]),
-    )?;
     let deny = tools::cargo_deny()?;
     step(
         &limits::DENY,
@@ -182,14 +150,14 @@ pub(crate) fn advisories() -> anyhow::Result<()> {
 fn unit_tests() -> anyhow::Result<()> {
     test_step(
         &limits::UNIT,
-        &mut cargo(&["test", "--workspace", "--locked"]),
+        &mut linted(&["test", "--workspace", "--locked"])?,
     )
 }
 
 /// Real processes and sockets; two tests at a time, since each starts whole platforms.
 fn e2e_tests() -> anyhow::Result<()> {
     build_all(&limits::BUILD)?;
-    let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"]);
+    let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"])?;
     tests.env("IMD_BIN", programs("debug")?.join("imd"));
     test_step(&limits::E2E, &mut tests)
 }
@@ -197,7 +165,8 @@ fn e2e_tests() -> anyhow::Result<()> {
 /// Holds the running HTTP API against its document.
 fn contract() -> anyhow::Result<()> {
     let schemathesis = python::schemathesis()?;
-    let mut tests = whole_workspace(&["--test", "e2e", "--", "--ignored", "api::contract::"]);
+    let ignored = ["--test", "e2e", "--", "--ignored", "api::contract::"];
+    let mut tests = whole_workspace(&ignored)?;
     tests.env("IMD_BIN", programs("debug")?.join("imd"));
     test_step(&limits::CONTRACT, tests.env("SCHEMATHESIS", schemathesis))
 }

@@ -6,9 +6,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::leftovers::Leftovers;
-use crate::steps::{
-    build_all, by_hand, cargo, printed, programs, step, test_step, whole_workspace,
-};
+use crate::steps::{by_hand, cargo, made_by, printed, programs, step, test_step};
+use crate::workspace::{build_all, whole_workspace};
 use crate::{limits, tools};
 
 /// Version of the images that tests use, and the one to which they roll: the same programs.
@@ -51,16 +50,16 @@ fn is_foreign() -> bool {
 /// Runs the tests on our own node, or on the cluster that the environment names.
 pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     if is_foreign() {
-        return test_step(&limits::CLUSTER, &mut tests(filter));
+        return test_step(&limits::CLUSTER, &mut tests(filter)?);
     }
     check()?;
     let images = images()?;
-    let mut charts = whole_workspace(&["--test", "charts"]);
+    let mut charts = whole_workspace(&["--test", "charts"])?;
     test_step(&limits::CHARTS, charts.env("HELM", node_program("helm")?))?;
     let s3 = node_program("versitygw")?;
     on_s3(&s3)?;
     on_node(&images, || {
-        let mut tests = inside(&tests(filter))?;
+        let mut tests = inside(&tests(filter)?)?;
         test_step(&limits::CLUSTER, tests.env("VERSITYGW", &s3))?;
         if filter.is_empty() {
             step(&limits::AUDIT, &mut audit()?)?;
@@ -71,9 +70,9 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
 
 /// Runs the tests of what is kept in buckets, with this S3 server.
 fn on_s3(server: &Path) -> anyhow::Result<()> {
-    let mut blobs = whole_workspace(&["--test", "it", "--", "--ignored", "s3::"]);
+    let mut blobs = whole_workspace(&["--test", "it", "--", "--ignored", "s3::"])?;
     test_step(&limits::S3, blobs.env("VERSITYGW", server))?;
-    let mut buckets = whole_workspace(&["--test", "e2e", "--", "--ignored", "buckets::"]);
+    let mut buckets = whole_workspace(&["--test", "e2e", "--", "--ignored", "buckets::"])?;
     buckets.env("IMD_BIN", programs("debug")?.join("imd"));
     test_step(&limits::BUCKETS, buckets.env("VERSITYGW", server))
 }
@@ -129,9 +128,7 @@ pub(crate) fn node_program(name: &str) -> anyhow::Result<PathBuf> {
 
 /// A call of cargo, made on the node.
 pub(crate) fn inside(cargo: &Command) -> anyhow::Result<Command> {
-    let mut inside = program(&["exec", "--", "cargo"])?;
-    inside.args(cargo.get_args());
-    Ok(inside)
+    Ok(made_by(program(&["exec", "--"])?, cargo))
 }
 
 /// Holds the API server's audit log of all tests against the rules of the chart.
@@ -148,12 +145,12 @@ fn audit() -> anyhow::Result<Command> {
 }
 
 /// The command that runs the tests on whatever cluster KUBECONFIG names.
-pub(crate) fn tests(filter: &[String]) -> Command {
-    let mut tests = whole_workspace(&["--test", "cluster"]);
+pub(crate) fn tests(filter: &[String]) -> anyhow::Result<Command> {
+    let mut tests = whole_workspace(&["--test", "cluster"])?;
     if !filter.is_empty() {
         tests.arg("--").args(filter);
     }
-    tests
+    Ok(tests)
 }
 
 /// For a person who starts a node by hand; tests build everything at once.

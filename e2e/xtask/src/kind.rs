@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::steps::{printed, step, test_step};
+use crate::steps::{made_by, printed, step, test_step};
 use crate::{cluster, limits, tools};
 
 /// Name of the cluster; one that has it already is taken and kept.
@@ -69,10 +69,10 @@ fn on(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
     )?)?;
     let file = cluster::images_folder()?.join("kind.kubeconfig");
     std::fs::write(&file, config)?;
-    let tests = cluster::tests(filter);
+    let tests = cluster::tests(filter)?;
     let mut inside = Command::new("nsenter");
     inside.args(["--target", pid.trim(), "--net", "--"]);
-    inside.arg(tests.get_program()).args(tests.get_args());
+    let mut inside = made_by(inside, &tests);
     inside.env("KUBECONFIG", file);
     test_step(&limits::CLUSTER, &mut inside)
 }

@@ -33,6 +33,7 @@ mod steps;
 mod testing;
 mod tools;
 mod upgrade;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -51,9 +52,9 @@ enum Command {
     Test,
     /// Everything that needs neither root nor a cluster.
     TestFast,
-    /// Format, lints, licences, and every test that starts no server process.
+    /// Format, licences, lints, documentation, and every test that starts no server process.
     TestQuick,
-    /// Tests over real processes, documentation, a little fuzzing: what test-quick leaves of test-fast.
+    /// Tests over real processes, a little fuzzing: what test-quick leaves of test-fast.
     TestProcesses,
     /// Lints and tests of one crate.
     Check {

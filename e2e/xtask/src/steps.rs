@@ -1,4 +1,4 @@
-//! How a step is run, and how cargo is called in all of them.
+//! How a step is run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,28 +12,23 @@ use crate::limits::{self, Step};
 use crate::process::{self, End, Watch};
 use crate::testing;
 
-/// Without them the end-to-end tests are left out.
-pub(crate) const E2E_FEATURES: &str = "im-e2e-tests/processes,im-e2e-tests/cluster,xtask/charts";
-
-/// Builds every program and every test.
-pub(crate) fn build_all(limit: &Step) -> anyhow::Result<()> {
-    let mut build = cargo(&["build", "--workspace", "--all-targets", "--locked"]);
-    build.args(["--quiet", "--features", E2E_FEATURES]);
-    step(limit, &mut build)
-}
-
-/// `cargo test` with these arguments. The whole workspace is named, as everywhere: with a part of it,
-/// cargo would choose other features for the crates below and build them all again.
-pub(crate) fn whole_workspace(args: &[&str]) -> Command {
-    let mut tests = cargo(&["test", "--workspace", "--locked"]);
-    tests.args(["--features", E2E_FEATURES]).args(args);
-    tests
-}
-
+/// A call of cargo.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args(args);
     command
+}
+
+/// The same call, made by another program, whose arguments end with it.
+pub(crate) fn made_by(mut outer: Command, call: &Command) -> Command {
+    outer.arg(call.get_program()).args(call.get_args());
+    for (name, value) in call.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
 }
 
 /// Runs a step: a command, at most as long as the table says and earlier steps have left over, in the
@@ -250,7 +245,7 @@ mod tests {
         let error = judge(&limits::UNIT, limits::UNIT.limit(), reason, &running).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "step hangs: unit and one-process tests: not finished: a\n  running then:\n    \
+            "step hangs: lints, unit and one-process tests: not finished: a\n  running then:\n    \
              x.rs: a (130 s)\n    x.rs: b (61 s)"
         );
         let limit = limits::FORMAT.limit();

@@ -127,13 +127,16 @@ impl<'a> Watcher<'a> {
 }
 
 /// The source file of a test program, which tells more than a name such as `it`: the compiler writes it
-/// first into the list of files that it read.
+/// first into the list of files that it read, but for settings of lints.
 fn source(binary: &str) -> String {
     let list = root().map(|root| root.join(binary).with_extension("d"));
     let listed = list.and_then(|list| Ok(fs::read_to_string(list)?));
     let source = listed.ok().and_then(|list| {
         let (_, files) = list.lines().next()?.split_once(": ")?;
-        files.split_whitespace().next().map(str::to_owned)
+        let mut sources = files
+            .split_whitespace()
+            .filter(|file| file.ends_with(".rs"));
+        sources.next().map(str::to_owned)
     });
     source.unwrap_or_else(|| binary.to_owned())
 }

@@ -79,6 +79,9 @@ fn built_once(name: &str, version: &str) -> anyhow::Result<PathBuf> {
         let mut install = Command::new("cargo");
         install.args(["install", name, "--locked", "--debug", "--quiet"]);
         install.args(["--version", version, "--root"]).arg(&root);
+        // Nobody debugs it or builds it again.
+        install.env("CARGO_PROFILE_DEV_DEBUG", "none");
+        install.env("CARGO_INCREMENTAL", "0");
         step(&limits::TOOL, &mut install)?;
     }
     Ok(program)
