@@ -1,6 +1,8 @@
 //! Runs `cargo test` so that its output is short and a test that hangs is named.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -133,9 +135,8 @@ fn source(binary: &str) -> String {
     let listed = list.and_then(|list| Ok(fs::read_to_string(list)?));
     let source = listed.ok().and_then(|list| {
         let (_, files) = list.lines().next()?.split_once(": ")?;
-        let mut sources = files
-            .split_whitespace()
-            .filter(|file| file.ends_with(".rs"));
+        let is_source = |file: &&str| Path::new(file).extension() == Some(OsStr::new("rs"));
+        let mut sources = files.split_whitespace().filter(is_source);
         sources.next().map(str::to_owned)
     });
     source.unwrap_or_else(|| binary.to_owned())
