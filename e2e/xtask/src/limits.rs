@@ -117,6 +117,11 @@ table! {
     PACKAGES = row("Debian packages", 120, "fetches and unpacks them, where Python has no environments");
     CONTRACT = tests("the API held against its document", 160, 160, "sends thousands of requests");
     FUZZ = row("fuzz targets", 90, "builds the targets with coverage, from nothing");
+    // A database.
+    PACKAGE_NAMES = row("look up Debian packages", 10, "reads the lists of packages");
+    MARIADB_FETCH = row("fetch MariaDB", 20, "fetches 13 MB, once per version");
+    MARIADB_UNPACK = row("unpack MariaDB", 10, "writes some hundred files, once per version");
+    MARIADB = tests("tests of the store on MariaDB", 120, 60, "starts four servers, and empties a database per case");
     // A Kubernetes node.
     CHARTS = tests("tests of the charts", 40, 40, "runs Helm once per case");
     S3 = tests("tests of blobs on an S3 server", 40, 40, "starts a server per case");

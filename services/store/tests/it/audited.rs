@@ -8,7 +8,7 @@ use im_store::{
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::contract::audit::note;
+use im_store::contract::audit::note;
 use crate::partitions::of_version_four;
 
 async fn file(store: &SqliteStore) -> SqliteConnection {

@@ -11,7 +11,7 @@ use im_store::{
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _};
 
-use crate::contract::groups::change;
+use im_store::contract::groups::change;
 use crate::log::{Known, Log, id, pair, standing, user};
 
 /// A store that was restored, and what its writer knows then.
