@@ -4,7 +4,7 @@ use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, MsgId, UserId};
 use im_order::CommitSeq;
 use im_store::{HASH_BYTES, StoreError};
-use sqlx::Row as _;
+use sqlx::{Row as _, ValueRef as _};
 use sqlx::mysql::{MySqlDatabaseError, MySqlRow};
 
 /// The number of a conversation: a group's id, or of a pair the lower id << 32 | the higher one.
@@ -48,25 +48,27 @@ pub(crate) fn position(row: &MySqlRow, at: usize) -> Result<CommitSeq, StoreErro
     count(row, at).map(CommitSeq::from_wire)
 }
 
-/// A number that is not negative. Columns are unsigned, results of functions are not.
+/// A number that is not negative.
 pub(crate) fn count(row: &MySqlRow, at: usize) -> Result<u64, StoreError> {
-    if let Ok(value) = row.try_get::<u64, _>(at) {
-        return Ok(value);
-    }
-    let value: i64 = row.try_get(at)?;
-    u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("count {value}")))
+    optional(row, at)?.ok_or_else(|| StoreError::Corrupt("no number".to_owned()))
 }
 
-/// The same of a column that may be null.
+/// The same of a column that may be null. Columns are unsigned. What is computed may be signed, and is decimal, which
+/// travels as digits, where an unsigned and a signed number meet, as in `coalesce(max(seq), 0)`.
 pub(crate) fn optional(row: &MySqlRow, at: usize) -> Result<Option<u64>, StoreError> {
+    let odd = |number: &dyn std::fmt::Display| StoreError::Corrupt(format!("count {number}"));
     if let Ok(value) = row.try_get::<Option<u64>, _>(at) {
         return Ok(value);
     }
-    let value: Option<i64> = row.try_get(at)?;
-    value
-        .map(u64::try_from)
-        .transpose()
-        .map_err(|_| StoreError::Corrupt("a negative count".to_owned()))
+    if let Ok(value) = row.try_get::<Option<i64>, _>(at) {
+        let number = value.map(|value| u64::try_from(value).map_err(|_| odd(&value)));
+        return number.transpose();
+    }
+    if row.try_get_raw(at)?.is_null() {
+        return Ok(None);
+    }
+    let digits = text(row, at)?;
+    digits.parse().map(Some).map_err(|_| odd(&digits))
 }
 
 /// Text of any column: those that are compared byte by byte are binary.

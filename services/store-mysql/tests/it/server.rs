@@ -103,7 +103,9 @@ impl Server {
                 table => format!("DELETE FROM {table};"),
             });
         }
-        run(&mut connection, text).await;
+        if !text.is_empty() {
+            run(&mut connection, text).await;
+        }
     }
 }
 
