@@ -10,7 +10,11 @@ use crate::steps::{printed, step, test_step, whole_workspace};
 use crate::tools::{cache_dir, check_programs, is_root};
 
 /// The server, what makes its first files, and what reads its options.
-const PACKAGES: [&str; 3] = ["mariadb-server-core", "mariadb-server", "mariadb-client-core"];
+const PACKAGES: [&str; 3] = [
+    "mariadb-server-core",
+    "mariadb-server",
+    "mariadb-client-core",
+];
 /// Libraries of the server that other programs hardly need, by the beginning of their names: releases end them
 /// in other ways.
 const LIBRARIES: [&str; 3] = ["libaio1", "libnuma1", "liburing2"];
@@ -19,17 +23,17 @@ const LIBRARIES: [&str; 3] = ["libaio1", "libnuma1", "liburing2"];
 pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     let folder = mariadb()?;
     let mut tests = whole_workspace(&["-p", "im-store-mysql", "--test", "it", "--", "--ignored"]);
-    test_step(
-        &limits::MARIADB,
-        tests.args(filter).env("MARIADB", folder),
-    )
+    test_step(&limits::MARIADB, tests.args(filter).env("MARIADB", folder))
 }
 
 /// The folder of the packages, fetched and unpacked the first time.
 pub(crate) fn mariadb() -> anyhow::Result<PathBuf> {
     check_programs(&[
         ("apt-get", "tests of MariaDB take its packages from Debian"),
-        ("apt-cache", "tests of MariaDB take its packages from Debian"),
+        (
+            "apt-cache",
+            "tests of MariaDB take its packages from Debian",
+        ),
         ("dpkg", "tests of MariaDB take its packages from Debian"),
     ])?;
     let version = match version()? {
@@ -46,7 +50,10 @@ pub(crate) fn mariadb() -> anyhow::Result<PathBuf> {
     if folder.is_dir() {
         return Ok(folder);
     }
-    println!("    unpacking MariaDB {version} once, into {}", folder.display());
+    println!(
+        "    unpacking MariaDB {version} once, into {}",
+        folder.display()
+    );
     std::fs::create_dir_all(&tools).context("make the folder of tools")?;
     let draft = tools.join(format!("mariadb-{}", std::process::id()));
     unpack(&draft)?;
@@ -70,13 +77,18 @@ fn version() -> anyhow::Result<Option<String>> {
 
 /// The version that `apt-cache policy` would install.
 fn candidate(policy: &str) -> Option<String> {
-    let line = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
-    line.filter(|version| *version != "(none)").map(str::to_owned)
+    let line = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "));
+    line.filter(|version| *version != "(none)")
+        .map(str::to_owned)
 }
 
 /// Names of the packages of [`LIBRARIES`] in this release, of what `apt-cache depends` says.
 fn libraries(depends: &str) -> Vec<&str> {
-    let names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let names = depends
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "));
     names
         .filter(|name| LIBRARIES.iter().any(|library| name.starts_with(library)))
         .collect()
@@ -89,7 +101,10 @@ fn unpack(draft: &Path) -> anyhow::Result<()> {
     ask.args(["depends", "mariadb-server-core"]);
     let depends = printed(&limits::PACKAGE_NAMES, &mut ask)?;
     let mut fetch = Command::new("apt-get");
-    fetch.args(["download", "--quiet"]).args(PACKAGES).args(libraries(&depends));
+    fetch
+        .args(["download", "--quiet"])
+        .args(PACKAGES)
+        .args(libraries(&depends));
     step(&limits::MARIADB_FETCH, fetch.current_dir(&packages))?;
     for package in std::fs::read_dir(&packages).context("read the packages")? {
         let mut unpack = Command::new("dpkg");
@@ -105,9 +120,13 @@ mod tests {
 
     #[test]
     fn the_candidate_is_the_version_that_would_be_installed() {
-        let policy = "mariadb-server-core:\n  Installed: (none)\n  Candidate: 1:10.11.19-0+deb12u1\n";
+        let policy =
+            "mariadb-server-core:\n  Installed: (none)\n  Candidate: 1:10.11.19-0+deb12u1\n";
         assert_eq!(candidate(policy).as_deref(), Some("1:10.11.19-0+deb12u1"));
-        assert_eq!(candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"), None);
+        assert_eq!(
+            candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"),
+            None
+        );
         assert_eq!(candidate(""), None);
     }
 

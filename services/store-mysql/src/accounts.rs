@@ -356,7 +356,6 @@ pub(crate) fn profile(row: &MySqlRow) -> Result<UserProfile, StoreError> {
     })
 }
 
-
 fn kind(row: &MySqlRow, at: usize) -> Result<AccountKind, StoreError> {
     match number(row, at)? {
         0 => Ok(AccountKind::Person),

@@ -37,9 +37,11 @@ macro_rules! columns {
 }
 
 const HOW_MANY_OPEN: &str = "SELECT count(*) FROM announcement WHERE state < 2";
-const EXCESS: &str = "SELECT id FROM announcement WHERE state > 1 ORDER BY id DESC LIMIT 1 OFFSET ?";
+const EXCESS: &str =
+    "SELECT id FROM announcement WHERE state > 1 ORDER BY id DESC LIMIT 1 OFFSET ?";
 const DROP_ENDED: &str = "DELETE FROM announcement WHERE state > 1 AND id <= ?";
-const INSERT: &str = "INSERT INTO announcement (id, sender, body, audience, named, state, reached, position,
+const INSERT: &str =
+    "INSERT INTO announcement (id, sender, body, audience, named, state, reached, position,
     total, sent, refused, created, ended, made_by, failure)
     VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?, 0, 0, ?, 0, ?, '')";
 const LIST: &str = concat!(
@@ -59,8 +61,7 @@ const OLDEST_OPEN: &str = concat!(
 );
 const BEGIN: &str = "UPDATE announcement
     SET state = 1, position = (SELECT last_seq FROM part WHERE part = 0) WHERE id = ? AND state = 0";
-const KEYS_BEHIND: &str =
-    "SELECT retry_key FROM message WHERE part = 0 AND seq > ? AND sender = ?
+const KEYS_BEHIND: &str = "SELECT retry_key FROM message WHERE part = 0 AND seq > ? AND sender = ?
     AND retry_key IS NOT NULL";
 /// Assigned from left to right, the state last: reached, position, sent, refused, ended three times, id, reached before.
 const STEP: &str = "UPDATE announcement SET reached = ?, position = ?, sent = sent + ?,
@@ -169,7 +170,9 @@ impl AnnouncementStore for MysqlStore {
                 let oldest = sqlx::query(OLDEST_OPEN)
                     .fetch_optional(&mut *connection)
                     .await?;
-                let Some(oldest) = oldest else { return Ok(None) };
+                let Some(oldest) = oldest else {
+                    return Ok(None);
+                };
                 sqlx::query(BEGIN)
                     .bind(number(&oldest, 0)?)
                     .execute(&mut *connection)
@@ -305,7 +308,10 @@ fn stored(audience: &Audience) -> (u32, String) {
         Audience::Departments(ids) => {
             (DEPARTMENTS, words(ids.iter().map(u32::to_string).collect()))
         }
-        Audience::People(people) => (PEOPLE, words(people.iter().map(UserId::to_string).collect())),
+        Audience::People(people) => (
+            PEOPLE,
+            words(people.iter().map(UserId::to_string).collect()),
+        ),
     }
 }
 
@@ -315,10 +321,16 @@ fn people(columns: &str, sender: UserId, audience: &Audience) -> String {
     let among = match audience {
         Audience::Everybody => " AND kind = 0".to_owned(),
         Audience::Departments(ids) => {
-            format!(" AND kind = 0 AND department IN ({})", list(ids.iter().copied()))
+            format!(
+                " AND kind = 0 AND department IN ({})",
+                list(ids.iter().copied())
+            )
         }
         Audience::People(people) => {
-            format!(" AND id IN ({})", list(people.iter().map(|user| user.get())))
+            format!(
+                " AND id IN ({})",
+                list(people.iter().map(|user| user.get()))
+            )
         }
     };
     format!(

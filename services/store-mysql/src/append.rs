@@ -83,7 +83,8 @@ impl MysqlStore {
                     let found = on_record(&mut connection, fence.partition).await?;
                     run(&mut connection, "ROLLBACK".to_owned()).await?;
                     *slot = Some(connection);
-                    let may_be_gap = found.tenure == fence.tenure && found.end == fence.span.after();
+                    let may_be_gap =
+                        found.tenure == fence.tenure && found.end == fence.span.after();
                     if may_be_gap && !across_gaps && is_out_of_range(&error) {
                         // Only a store that was restored has gaps: others never look for them.
                         across_gaps = true;
@@ -104,7 +105,11 @@ impl MysqlStore {
         let mut found: Vec<Option<u64>> = Vec::with_capacity(batch.touched.len());
         let mut missing = Vec::new();
         {
-            let mut known = self.inner.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self
+                .inner
+                .numbers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for (row, _) in &batch.touched {
                 let new = batch.batch.new_conversations.iter();
                 let number = match new.into_iter().find(|new| new.row == *row) {
@@ -144,13 +149,20 @@ impl MysqlStore {
                 let fence = &batch.batch.fence;
                 numbers(fence).map(drop)?;
                 let mut reader = self.inner.readers.acquire().await?;
-                Err(refused(fence, on_record(&mut reader, fence.partition).await?))
+                Err(refused(
+                    fence,
+                    on_record(&mut reader, fence.partition).await?,
+                ))
             }
         }
     }
 
     fn know(&self, batch: &Prepared) {
-        let mut known = self.inner.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .inner
+            .numbers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for new in &batch.batch.new_conversations {
             known.insert(new.row.0, conversation_number(new.conversation));
         }
@@ -158,15 +170,16 @@ impl MysqlStore {
 
     /// Forgets what the writer calls conversations.
     pub(crate) fn forget_numbers(&self) {
-        let mut known = self.inner.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .inner
+            .numbers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         known.clear();
     }
 }
 
-async fn run_all(
-    connection: &mut MySqlConnection,
-    texts: Vec<String>,
-) -> Result<(), sqlx::Error> {
+async fn run_all(connection: &mut MySqlConnection, texts: Vec<String>) -> Result<(), sqlx::Error> {
     for text in texts {
         run(connection, text).await?;
     }
@@ -205,11 +218,20 @@ fn texts(
         rows,
         "",
     );
-    let is_new = |row| batch.batch.new_conversations.iter().any(|new| new.row == row);
+    let is_new = |row| {
+        batch
+            .batch
+            .new_conversations
+            .iter()
+            .any(|new| new.row == row)
+    };
     let mut rows = Vec::with_capacity(batch.touched.len());
     for ((row, touched), conversation) in batch.touched.iter().zip(conversations) {
         if !is_new(*row) {
-            rows.push((*conversation, conversation_row(part, *conversation, *row, Some(touched), batch)?));
+            rows.push((
+                *conversation,
+                conversation_row(part, *conversation, *row, Some(touched), batch)?,
+            ));
         }
     }
     rows.sort_unstable_by_key(|(conversation, _)| *conversation);
@@ -234,8 +256,7 @@ fn texts(
     Ok(texts.done)
 }
 
-const CONVERSATION: &str =
-    "INSERT INTO conversation (part, conv, number, prior_id, last_id, last_seq, last_time, low_sent) VALUES ";
+const CONVERSATION: &str = "INSERT INTO conversation (part, conv, number, prior_id, last_id, last_seq, last_time, low_sent) VALUES ";
 
 /// Begins the new pairs: their rows in both inboxes, what of their ids is skipped, and the conversations.
 fn start(texts: &mut Texts, batch: &Prepared, part: u64) -> Result<(), StoreError> {
@@ -257,7 +278,10 @@ fn start(texts: &mut Texts, batch: &Prepared, part: u64) -> Result<(), StoreErro
                     SELECT {number}, 0, value + 0 * EXP(IF(value = {before}, 0, 1000)) FROM meta WHERE name = 'skipped_ids'"
             ));
         }
-        rows.push((number, conversation_row(part, number, new.row, touched, batch)?));
+        rows.push((
+            number,
+            conversation_row(part, number, new.row, touched, batch)?,
+        ));
     }
     inboxes.sort_unstable_by_key(|(key, _)| *key);
     rows.sort_unstable_by_key(|(number, _)| *number);
@@ -269,7 +293,11 @@ fn start(texts: &mut Texts, batch: &Prepared, part: u64) -> Result<(), StoreErro
     for gap in gaps {
         texts.statement(&gap);
     }
-    texts.insert(CONVERSATION, rows.into_iter().map(|(_, row)| row).collect(), "");
+    texts.insert(
+        CONVERSATION,
+        rows.into_iter().map(|(_, row)| row).collect(),
+        "",
+    );
     Ok(())
 }
 
@@ -352,7 +380,8 @@ impl Texts {
     }
 
     fn statement(&mut self, statement: &str) {
-        let is_full = |last: &String| !last.is_empty() && last.len() + statement.len() + 1 > self.longest;
+        let is_full =
+            |last: &String| !last.is_empty() && last.len() + statement.len() + 1 > self.longest;
         if self.done.last().is_none_or(is_full) {
             self.done.push(String::new());
         }

@@ -57,7 +57,8 @@ const ANY_BEFORE: &str = "SELECT EXISTS (SELECT 1 FROM audit_log WHERE number < 
 
 const FORGET_KEY: &str =
     "DELETE FROM idempotency_key WHERE scope = ? AND name = ? AND (at < ? OR at > ?)";
-const OLD_KEYS: &str = "SELECT max(id) FROM (SELECT id FROM idempotency_key ORDER BY id LIMIT ?) AS oldest";
+const OLD_KEYS: &str =
+    "SELECT max(id) FROM (SELECT id FROM idempotency_key ORDER BY id LIMIT ?) AS oldest";
 const FORGET_OLD_KEYS: &str = "DELETE FROM idempotency_key WHERE id <= ? AND (at < ? OR at > ?)";
 /// Keys are dropped from the oldest on, so that this is about how many there are; never fewer.
 const KEYS: &str = "SELECT coalesce((SELECT max(id) FROM idempotency_key)

@@ -14,8 +14,8 @@ use crate::messages::entry;
 use crate::rows::{count, is_duplicate, number, size};
 use crate::tokens::insert_token;
 use im_store::{
-    BotBounds, BotPage, BotRead, BotShown, BotStore, MadeBot, NewBot, NewToken,
-    StoreError, UserProfile,
+    BotBounds, BotPage, BotRead, BotShown, BotStore, MadeBot, NewBot, NewToken, StoreError,
+    UserProfile,
 };
 
 const HOW_MANY: &str = "SELECT count(*) FROM account WHERE kind = 1";

@@ -29,7 +29,8 @@ const NOTE_FILE: &str = "INSERT INTO ready_file (id, task, sender, receiver, nam
 const ENDS: &str = "SELECT
     (SELECT max(seq) FROM (SELECT seq FROM change_log ORDER BY seq LIMIT 1000) AS oldest),
     (SELECT min(seq) FROM change_log), (SELECT max(seq) FROM change_log)";
-const DROP_FILES: &str = "DELETE f FROM ready_file AS f JOIN change_log AS c ON c.what = 4 AND c.id = f.id
+const DROP_FILES: &str =
+    "DELETE f FROM ready_file AS f JOIN change_log AS c ON c.what = 4 AND c.id = f.id
     WHERE c.seq <= ? AND c.at < ?";
 const DROP: &str = "DELETE FROM change_log WHERE seq <= ? AND at < ?";
 /// Rows that are written in one statement.
@@ -137,7 +138,8 @@ pub(crate) async fn note_changes(
         let last = next_numbers(&mut *connection, "change_log", how_many).await?;
         let first = last.saturating_sub(how_many) + 1;
         let rows = (first..).zip(changed);
-        let rows = rows.map(|(seq, (id, value))| format!("({seq},UNIX_TIMESTAMP(),{what},{id},{value})"));
+        let rows =
+            rows.map(|(seq, (id, value))| format!("({seq},UNIX_TIMESTAMP(),{what},{id},{value})"));
         let rows = rows.collect::<Vec<_>>().join(",");
         let noting = format!("INSERT INTO change_log (seq, at, what, id, value) VALUES {rows}");
         run(&mut *connection, noting).await?;

@@ -11,9 +11,9 @@ use im_store::{DeviceStore, PushTarget, StoreError, Told};
 
 /// A row that is replaced is the newest again.
 const TAKE: &str = "DELETE FROM push_target WHERE token = ?";
-const STORE: &str = "INSERT INTO push_target (id, token, user, type, session) VALUES (?, ?, ?, ?, ?)";
-const EXCESS: &str =
-    "SELECT id FROM push_target WHERE user = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
+const STORE: &str =
+    "INSERT INTO push_target (id, token, user, type, session) VALUES (?, ?, ?, ?, ?)";
+const EXCESS: &str = "SELECT id FROM push_target WHERE user = ? ORDER BY id DESC LIMIT 1 OFFSET ?";
 const TRIM: &str = "DELETE FROM push_target WHERE user = ? AND id <= ?";
 const CLEAR_OF_SESSION: &str = "DELETE FROM push_target WHERE user = ? AND session = ?";
 const CLEAR_OF_TYPE: &str = "DELETE FROM push_target WHERE user = ? AND type = ?";

@@ -5,9 +5,9 @@ use im_core::time::UnixSeconds;
 use sqlx::Transaction;
 use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
 
-use crate::{Inner, MysqlStore};
 use crate::accounts::{profile, profile_columns};
 use crate::rows::{number, text, time};
+use crate::{Inner, MysqlStore};
 use im_store::{
     DepartmentRecord, DirectoryEntry, DirectoryImport, DirectoryPage, DirectoryStore,
     ImportOutcome, StoreError,

@@ -197,7 +197,10 @@ pub(crate) async fn forget(
     connection: &mut MySqlConnection,
     name: &str,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query(FORGET).bind(name.as_bytes()).execute(connection).await?;
+    let done = sqlx::query(FORGET)
+        .bind(name.as_bytes())
+        .execute(connection)
+        .await?;
     Ok(done.rows_affected())
 }
 

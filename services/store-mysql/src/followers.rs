@@ -19,8 +19,7 @@ const PUT: &str = "INSERT INTO follower_retry (name, part, item, lane, due, trie
 const REMOVE: &str = "DELETE FROM follower_retry WHERE name = ? AND part = ? AND item = ?";
 const DUE: &str = "SELECT item, lane, due, tries, body FROM follower_retry
     WHERE name = ? AND part = ? AND lane = ? AND due <= ? ORDER BY due LIMIT ?";
-const ADVANCE: &str =
-    "UPDATE follower_retry SET due = ? WHERE name = ? AND part = ? AND due > ?";
+const ADVANCE: &str = "UPDATE follower_retry SET due = ? WHERE name = ? AND part = ? AND due > ?";
 const COUNT: &str = "SELECT count(*) FROM follower_retry WHERE name = ? AND part = ?";
 const LIST: &str = "SELECT f.name, f.epoch, f.position,
         (SELECT count(*) FROM follower_retry AS r WHERE r.name = f.name AND r.part = f.part)

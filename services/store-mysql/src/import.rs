@@ -56,7 +56,9 @@ impl MysqlStore {
         if rehearsal {
             // In a transaction that is never committed.
             let mut transaction = self.inner.changers.begin().await?;
-            return apply(&mut transaction, &import).await.map(|(outcome, _)| outcome);
+            return apply(&mut transaction, &import)
+                .await
+                .map(|(outcome, _)| outcome);
         }
         let work = self.change_if(
             move |connection| Box::pin(async move { apply(connection, &import).await }),
@@ -138,8 +140,18 @@ async fn known_ids(
 
 async fn departments(connection: &mut MySqlConnection) -> Result<Departments, StoreError> {
     let rows = sqlx::query(DEPARTMENTS).fetch_all(connection).await?;
-    let department = |row| Ok((number(row, 0)?, number(row, 1)?, text(row, 2)?, number(row, 3)? != 0));
-    let rows = rows.iter().map(department).collect::<Result<Vec<_>, StoreError>>()?;
+    let department = |row| {
+        Ok((
+            number(row, 0)?,
+            number(row, 1)?,
+            text(row, 2)?,
+            number(row, 3)? != 0,
+        ))
+    };
+    let rows = rows
+        .iter()
+        .map(department)
+        .collect::<Result<Vec<_>, StoreError>>()?;
     Ok(Departments::new(rows))
 }
 
@@ -191,7 +203,12 @@ async fn store(
             .bind(stamp.get())
             .execute(&mut *connection)
             .await?;
-        note_changes(&mut *connection, DEPARTMENT, &[(department.id, stamp.get())]).await?;
+        note_changes(
+            &mut *connection,
+            DEPARTMENT,
+            &[(department.id, stamp.get())],
+        )
+        .await?;
     }
     for (index, accounts) in accounts.chunks(ROWS_PER_STAMP).enumerate() {
         if index > 0 {

@@ -10,8 +10,7 @@ use crate::MysqlStore;
 
 /// Receipts that are forgotten in one statement: few, so that nobody waits long.
 const FORGOTTEN_AT_ONCE: u64 = 1000;
-const FORGET: &str =
-    "DELETE FROM receipt WHERE at < UNIX_TIMESTAMP() - ? ORDER BY at LIMIT 1000";
+const FORGET: &str = "DELETE FROM receipt WHERE at < UNIX_TIMESTAMP() - ? ORDER BY at LIMIT 1000";
 
 #[async_trait]
 impl StoreLife for MysqlStore {

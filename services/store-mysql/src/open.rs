@@ -24,10 +24,12 @@ const PREPARED: usize = 200;
 /// Conversations that one batch may need the numbers of.
 const CONVERSATIONS_AT_ONCE: usize = 4096;
 
-const SERVER: &str = "SELECT @@version, @@global.innodb_flush_log_at_trx_commit, @@global.read_only,
+const SERVER: &str =
+    "SELECT @@version, @@global.innodb_flush_log_at_trx_commit, @@global.read_only,
     @@global.log_bin, @@global.sync_binlog, @@max_allowed_packet";
 /// Fails, or else the fence of messages would let everything pass.
-const PROBE: &str = "UPDATE meta SET value = value + 0 * EXP(IF(value < 0, 0, 1000)) WHERE name = 'probe'";
+const PROBE: &str =
+    "UPDATE meta SET value = value + 0 * EXP(IF(value < 0, 0, 1000)) WHERE name = 'probe'";
 
 /// What is known of the server.
 struct Server {
@@ -154,7 +156,9 @@ async fn look_at(connection: &mut MySqlConnection) -> Result<Server, StoreError>
         number.map_err(|_| StoreError::Corrupt(format!("the server's setting {text:?}")))
     };
     if number(1)? != 1 {
-        return refuse("the server has innodb_flush_log_at_trx_commit other than 1: it loses what it has committed");
+        return refuse(
+            "the server has innodb_flush_log_at_trx_commit other than 1: it loses what it has committed",
+        );
     }
     if number(2)? != 0 {
         return refuse("the server is read_only");

@@ -4,8 +4,8 @@ use im_core::time::UnixSeconds;
 use im_core::{Conversation, GroupId, MsgId, UserId};
 use im_order::CommitSeq;
 use im_store::{HASH_BYTES, StoreError};
-use sqlx::{Row as _, ValueRef as _};
 use sqlx::mysql::{MySqlDatabaseError, MySqlRow};
+use sqlx::{Row as _, ValueRef as _};
 
 /// The number of a conversation: a group's id, or of a pair the lower id << 32 | the higher one.
 pub(crate) fn conversation_number(conversation: Conversation) -> u64 {

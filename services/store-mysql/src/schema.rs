@@ -62,7 +62,8 @@ pub(crate) async fn bring_up_to_date(
     let steps = steps(version);
     let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     if newest > known {
-        let reason = format!("the database is at step {newest} of the schema, this version knows {known}");
+        let reason =
+            format!("the database is at step {newest} of the schema, this version knows {known}");
         return Err(StoreError::Unavailable(reason.into()));
     }
     for (step, statement) in (1_u32..).zip(steps).filter(|(step, _)| *step > newest) {

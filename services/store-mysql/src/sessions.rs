@@ -47,12 +47,16 @@ macro_rules! inbox {
 
 /// Not updated later than a time, and rows.
 const RECENT: &str = concat!(
-    inbox!("i.conv, i.read_id, coalesce(g.joined_id, 0), i.removed_at, c.last_id, c.last_seq, c.last_time"),
+    inbox!(
+        "i.conv, i.read_id, coalesce(g.joined_id, 0), i.removed_at, c.last_id, c.last_seq, c.last_time"
+    ),
     " AND c.last_time > ? AND (i.removed_at IS NULL OR c.last_id > i.removed_at)
     ORDER BY c.last_time DESC, c.last_seq DESC LIMIT ?"
 );
 const BEHIND: &str = concat!(
-    inbox!("i.conv, i.read_id, coalesce(g.joined_id, 0), i.removed_at, c.last_id, c.last_seq, c.last_time"),
+    inbox!(
+        "i.conv, i.read_id, coalesce(g.joined_id, 0), i.removed_at, c.last_id, c.last_seq, c.last_time"
+    ),
     " AND c.last_id > i.read_id"
 );
 const READ_POSITION: &str = "SELECT i.read_id FROM inbox AS i

@@ -6,8 +6,8 @@ use im_order::{CommitSeq, Partition};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 
 use crate::MysqlStore;
-use crate::change_log::END;
 use crate::change::next_number;
+use crate::change_log::END;
 use crate::rows::{count, narrow, number, position, text, time};
 use im_store::{
     DeliveryRow, DeliveryState, Holding, LogPlace, NewSubscription, StoreError, SubscribedLog,

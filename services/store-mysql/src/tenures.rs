@@ -53,7 +53,10 @@ impl TenureStore for MysqlStore {
 }
 
 /// Binds the open transaction to a fence.
-pub(crate) async fn hold(connection: &mut MySqlConnection, fence: &Fence) -> Result<(), StoreError> {
+pub(crate) async fn hold(
+    connection: &mut MySqlConnection,
+    fence: &Fence,
+) -> Result<(), StoreError> {
     let [part, epoch, after, through] = numbers(fence)?;
     let done = sqlx::query(FENCE)
         .bind(through)

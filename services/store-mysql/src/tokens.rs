@@ -17,7 +17,8 @@ macro_rules! columns {
     };
 }
 
-const DROP_ENDED: &str = "DELETE FROM api_token WHERE expires < ? OR (revoked >= 1 AND revoked < ?)";
+const DROP_ENDED: &str =
+    "DELETE FROM api_token WHERE expires < ? OR (revoked >= 1 AND revoked < ?)";
 const HOW_MANY: &str = "SELECT count(*) FROM api_token";
 const INSERT: &str = "INSERT INTO api_token
     (id, hash, owner, label, scopes, addresses, created, expires, made_by, revoked, used, bot)

@@ -26,9 +26,7 @@ pub use audit_chain::{BadAuditRow, audit_hash, follow_audit};
 pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_stream, spool};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
-pub use import_plan::{
-    Departments, ImportPlan, ImportedAccount, KnownIds, NewDepartment,
-};
+pub use import_plan::{Departments, ImportPlan, ImportedAccount, KnownIds, NewDepartment};
 pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, store_in};
 pub use prepared::{Prepared, Touched};
 pub use private_file::make_private_file;

@@ -9,10 +9,7 @@ use std::collections::BTreeSet;
 const RENAMED: &[(&str, &str)] = &[("md-5", "md5")];
 
 /// Dependencies that only text elsewhere names: generated code.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("im-proto-rpc", "prost"),
-    ("im-proto-rpc", "tonic-prost"),
-];
+const ELSEWHERE: &[(&str, &str)] = &[("im-proto-rpc", "prost"), ("im-proto-rpc", "tonic-prost")];
 
 /// Those of `declared` that no source of a crate names.
 fn unused<'a>(name: &str, declared: &[&'a str], sources: &[String]) -> Vec<&'a str> {

@@ -6,8 +6,8 @@ use im_order::{CommitSeq, Partition};
 use im_store::contract::accounts::{import, person};
 use im_store::contract::log::{Log, pair, standing};
 use im_store::{
-    AccountStore as _, GroupStore as _, GroupType, MessageStore as _, NewGroup, ReadLimit, StoreError,
-    TenureStore as _, TokenStore as _,
+    AccountStore as _, GroupStore as _, GroupType, MessageStore as _, NewGroup, ReadLimit,
+    StoreError, TenureStore as _, TokenStore as _,
 };
 use im_store_mysql::{MysqlOptions, MysqlStore};
 
@@ -36,8 +36,16 @@ impl Between {
 
     /// Bodies of the log, whose positions must have no hole.
     async fn bodies(&self) -> Vec<String> {
-        let log = self.direct.store.read_log(CommitSeq::START, ReadLimit::rows(1_000)).await.unwrap();
-        let seqs: Vec<u64> = log.iter().map(|entry| entry.message.seq.to_wire()).collect();
+        let log = self
+            .direct
+            .store
+            .read_log(CommitSeq::START, ReadLimit::rows(1_000))
+            .await
+            .unwrap();
+        let seqs: Vec<u64> = log
+            .iter()
+            .map(|entry| entry.message.seq.to_wire())
+            .collect();
         assert_eq!(seqs, (1..=log.len() as u64).collect::<Vec<_>>());
         let owned = self.direct.store.ownership(Partition::ONLY).await.unwrap();
         assert_eq!(owned.end.to_wire(), log.len() as u64);
@@ -78,7 +86,12 @@ async fn a_batch_whose_commit_is_not_answered_is_stored_once_or_never() {
     log.send(1, pair(1, 2), 100, "in its place");
     log.commit(&between.store).await.unwrap();
     between.proxy.release().await;
-    let expected = ["first", "answered to nobody", "with a new pair", "in its place"];
+    let expected = [
+        "first",
+        "answered to nobody",
+        "with a new pair",
+        "in its place",
+    ];
     assert_eq!(between.bodies().await, expected);
     log.send(1, pair(1, 2), 100, "last");
     log.commit(&between.store).await.unwrap();
@@ -107,10 +120,23 @@ async fn a_change_whose_commit_is_not_answered_is_made_once_or_never() {
     import(&between.direct.store, vec![person("ann")], 10).await;
     let ann = UserId::from_wire(1).unwrap();
     let now = UnixSeconds::from_wire(20);
-    let signature = async || between.direct.store.profiles(&[ann]).await.unwrap().remove(0).signature;
+    let signature = async || {
+        between
+            .direct
+            .store
+            .profiles(&[ann])
+            .await
+            .unwrap()
+            .remove(0)
+            .signature
+    };
 
     between.proxy.arrange(Fault::LoseAnswer);
-    between.store.set_signature(ann, "answered to nobody", now).await.unwrap();
+    between
+        .store
+        .set_signature(ann, "answered to nobody", now)
+        .await
+        .unwrap();
     between.proxy.happened().await;
     assert_eq!(signature().await, "answered to nobody");
 
@@ -154,7 +180,10 @@ async fn a_change_whose_commit_is_not_answered_is_made_once_or_never() {
     between.proxy.arrange(Fault::LoseAnswer);
     let made = between.store.create_group(fence, &group).await.unwrap();
     let groups = between.direct.store.groups_of(Some(ann)).await.unwrap();
-    assert_eq!(groups.iter().map(|group| group.id).collect::<Vec<_>>(), [made]);
+    assert_eq!(
+        groups.iter().map(|group| group.id).collect::<Vec<_>>(),
+        [made]
+    );
 }
 
 #[tokio::test]
@@ -186,5 +215,12 @@ async fn whoever_stops_in_the_middle_of_a_batch_keeps_nobody_from_taking_the_log
     proxy.release().await;
     let owned = direct.store.ownership(Partition::ONLY).await.unwrap();
     assert_eq!(owned, taken);
-    assert_eq!(direct.store.read_log(CommitSeq::START, ReadLimit::rows(9)).await.unwrap(), []);
+    assert_eq!(
+        direct
+            .store
+            .read_log(CommitSeq::START, ReadLimit::rows(9))
+            .await
+            .unwrap(),
+        []
+    );
 }

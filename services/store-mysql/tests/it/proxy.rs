@@ -92,7 +92,10 @@ impl End {
 
     /// Reads some; whether there was something.
     async fn fill(&mut self) -> bool {
-        self.stream.read_buf(&mut self.buffer).await.is_ok_and(|bytes| bytes > 0)
+        self.stream
+            .read_buf(&mut self.buffer)
+            .await
+            .is_ok_and(|bytes| bytes > 0)
     }
 
     /// Takes a whole message out, with its head of three bytes of length and a number.

@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep};
 const START: Duration = Duration::from_secs(60);
 
 /// Runs the server until nobody holds the other end of its input any more, and removes its directory.
-const KEEPER: &str = r#"dir=$1; shift; "$@" & pid=$!; cat > /dev/null; kill -9 $pid; wait $pid; rm -rf "$dir""#;
+const KEEPER: &str =
+    r#"dir=$1; shift; "$@" & pid=$!; cat > /dev/null; kill -9 $pid; wait $pid; rm -rf "$dir""#;
 
 /// A server.
 pub(crate) struct Server {
@@ -204,8 +205,13 @@ fn program(name: &str) -> Command {
 
 /// A server refuses to be root's unless it is told to.
 fn whose() -> Vec<&'static str> {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
-    if is_root { vec!["--user=root"] } else { Vec::new() }
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
+    if is_root {
+        vec!["--user=root"]
+    } else {
+        Vec::new()
+    }
 }
 
 /// The files of a server that nobody has used, made once for all runs.
@@ -225,7 +231,11 @@ async fn template() -> PathBuf {
             .stdin(Stdio::null());
         let made = tokio::task::spawn_blocking(move || install.output()).await;
         let made = made.unwrap().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         // Somebody else may have been first.
         if fs::rename(&draft, &wanted).is_err() {
             fs::remove_dir_all(&draft).unwrap();
@@ -238,7 +248,10 @@ async fn template() -> PathBuf {
 fn keep(dir: &Path) -> Child {
     let server = program("sbin/mariadbd");
     let mut keeper = Command::new("sh");
-    keeper.args(["-c", KEEPER, "sh"]).arg(dir).arg(server.get_program());
+    keeper
+        .args(["-c", KEEPER, "sh"])
+        .arg(dir)
+        .arg(server.get_program());
     for (name, value) in server.get_envs() {
         keeper.env(name, value.unwrap());
     }
@@ -248,8 +261,15 @@ fn keep(dir: &Path) -> Child {
         .arg(format!("--datadir={}", dir.join("data").display()))
         .arg(format!("--socket={}", dir.join("socket").display()))
         .arg(format!("--pid-file={}", dir.join("pid").display()))
-        .args(["--skip-networking", "--performance-schema=off", "--max-connections=300"])
-        .args(["--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=16M"])
+        .args([
+            "--skip-networking",
+            "--performance-schema=off",
+            "--max-connections=300",
+        ])
+        .args([
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-log-file-size=16M",
+        ])
         .args(["--innodb-buffer-pool-size=64M", "--max-allowed-packet=16M"])
         .args(whose())
         .stdin(Stdio::piped())

@@ -8,8 +8,8 @@ use im_order::{CommitSeq, Partition};
 use im_store::contract::accounts::{import, person};
 use im_store::contract::log::{Log, pair};
 use im_store::{
-    AccountStore as _, ChangeLogStore as _, Changed, DirectoryStore as _, MessageStore as _, ReadLimit,
-    SessionStore as _, StoreError, TenureStore as _,
+    AccountStore as _, ChangeLogStore as _, Changed, DirectoryStore as _, MessageStore as _,
+    ReadLimit, SessionStore as _, StoreError, TenureStore as _,
 };
 use im_store_mysql::{MysqlOptions, MysqlStore};
 use sqlx::Row as _;
@@ -34,7 +34,11 @@ async fn open(server: &Server) -> Result<MysqlStore, StoreError> {
 async fn a_server_that_loses_commits_is_refused_and_one_without_strict_mode_is_told_to_be_strict() {
     let server = Server::start().await;
     let mut root = server.root().await;
-    run(&mut root, "CREATE DATABASE im; SET GLOBAL sql_mode = ''".to_owned()).await;
+    run(
+        &mut root,
+        "CREATE DATABASE im; SET GLOBAL sql_mode = ''".to_owned(),
+    )
+    .await;
     let store = open(&server).await.unwrap();
     let mut log = Log::default();
     log.send(1, pair(1, 2), 100, "first");
@@ -49,7 +53,11 @@ async fn a_server_that_loses_commits_is_refused_and_one_without_strict_mode_is_t
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq::from_wire(2));
 
     for (unsafe_setting, safe, named) in [
-        ("innodb_flush_log_at_trx_commit = 2", "innodb_flush_log_at_trx_commit = 1", "innodb_flush_log_at_trx_commit"),
+        (
+            "innodb_flush_log_at_trx_commit = 2",
+            "innodb_flush_log_at_trx_commit = 1",
+            "innodb_flush_log_at_trx_commit",
+        ),
         ("read_only = 1", "read_only = 0", "read_only"),
     ] {
         run(&mut root, format!("SET GLOBAL {unsafe_setting}")).await;
@@ -61,7 +69,11 @@ async fn a_server_that_loses_commits_is_refused_and_one_without_strict_mode_is_t
     let mut of_later = server.database("im");
     of_later = of_later.username("root");
     let mut connection = sqlx::ConnectOptions::connect(&of_later).await.unwrap();
-    run(&mut connection, "INSERT INTO migration VALUES (100000, 0)".to_owned()).await;
+    run(
+        &mut connection,
+        "INSERT INTO migration VALUES (100000, 0)".to_owned(),
+    )
+    .await;
     let refused = open(&server).await.map(drop).unwrap_err();
     let why = std::error::Error::source(&refused).unwrap().to_string();
     assert!(why.contains("step 100000"), "{why}");
@@ -71,7 +83,10 @@ async fn a_server_that_loses_commits_is_refused_and_one_without_strict_mode_is_t
 #[tokio::test]
 #[ignore = "needs MariaDB, which MARIADB names"]
 async fn a_batch_that_fails_half_way_leaves_nothing_for_the_next_one_to_commit() {
-    let TempStore { store, lease: _lease } = TempStore::open().await;
+    let TempStore {
+        store,
+        lease: _lease,
+    } = TempStore::open().await;
     let mut log = Log::default();
     log.send(1, pair(1, 2), 100, "first");
     log.commit(&store).await.unwrap();
@@ -85,7 +100,10 @@ async fn a_batch_that_fails_half_way_leaves_nothing_for_the_next_one_to_commit()
     assert_eq!(owned.end, CommitSeq::from_wire(1));
     log.send(1, pair(1, 3), 100, "second");
     log.commit(&store).await.unwrap();
-    let read = store.read_log(CommitSeq::START, ReadLimit::rows(9)).await.unwrap();
+    let read = store
+        .read_log(CommitSeq::START, ReadLimit::rows(9))
+        .await
+        .unwrap();
     let bodies: Vec<&[u8]> = read.iter().map(|entry| &entry.message.body[..]).collect();
     assert_eq!(bodies, [b"first".as_slice(), b"second"]);
 }
@@ -94,7 +112,10 @@ async fn a_batch_that_fails_half_way_leaves_nothing_for_the_next_one_to_commit()
 #[tokio::test]
 #[ignore = "needs MariaDB, which MARIADB names"]
 async fn names_are_one_only_if_they_are_the_same_byte_by_byte() {
-    let TempStore { store, lease: _lease } = TempStore::open().await;
+    let TempStore {
+        store,
+        lease: _lease,
+    } = TempStore::open().await;
     let names = ["ann", "ann ", "Ann", "änn", "ann\u{e9}", "anne\u{301}"];
     import(&store, names.iter().map(|name| person(name)).collect(), 10).await;
     for (id, name) in (1..).zip(names) {
@@ -116,9 +137,13 @@ async fn names_are_one_only_if_they_are_the_same_byte_by_byte() {
             store.add_login_failure(&failure).await.unwrap();
         }
     }
-    let counts = store.login_failures("ann ", &["a", "a "], at(0), at(100)).await;
+    let counts = store
+        .login_failures("ann ", &["a", "a "], at(0), at(100))
+        .await;
     assert_eq!(counts.unwrap(), [2, 1]);
-    let none = store.login_failures("ann", &["a", "a "], at(0), at(100)).await;
+    let none = store
+        .login_failures("ann", &["a", "a "], at(0), at(100))
+        .await;
     assert_eq!(none.unwrap(), [0, 0]);
 }
 
@@ -160,7 +185,11 @@ async fn two_processes_that_change_the_directory_miss_and_repeat_no_stamp_and_no
     assert_eq!(places, (first..first + 48).collect::<Vec<_>>());
     let stamps: BTreeSet<u32> = found.iter().map(|row| row.value).collect();
     assert_eq!(stamps.len(), 48, "one stamp each");
-    assert!(found.iter().all(|row| matches!(row.changed, Changed::Person(_))));
+    assert!(
+        found
+            .iter()
+            .all(|row| matches!(row.changed, Changed::Person(_)))
+    );
     let newest = temp.store.directory_stamp().await.unwrap();
     assert_eq!(Some(&newest.get()), stamps.last());
 }
@@ -173,7 +202,10 @@ async fn a_batch_of_any_size_is_one_transaction() {
         text_bytes: 10_000,
         ..MysqlOptions::default()
     };
-    let TempStore { store, lease: _lease } = TempStore::open_with(options).await;
+    let TempStore {
+        store,
+        lease: _lease,
+    } = TempStore::open_with(options).await;
     let mut log = Log::default();
     for n in 0..200 {
         log.send(1, pair(1, 2 + n % 70), 100, &"x".repeat(900));
@@ -186,7 +218,9 @@ async fn a_batch_of_any_size_is_one_transaction() {
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq::START);
     log.commit(&store).await.unwrap();
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq::from_wire(200));
-    let recent = store.recent_sessions(user(1), at(0), im_store::Preview::rows(100)).await;
+    let recent = store
+        .recent_sessions(user(1), at(0), im_store::Preview::rows(100))
+        .await;
     assert_eq!(recent.unwrap().len(), 70);
 }
 
@@ -198,8 +232,15 @@ async fn receipts_of_old_transactions_are_forgotten() {
     import(&temp.store, vec![person("ann")], 10).await;
     assert_eq!(temp.store.forget_receipts().await.unwrap(), 0);
     let mut connection = temp.connection().await;
-    run(&mut connection, "UPDATE receipt SET at = at - 601".to_owned()).await;
-    temp.store.set_signature(user(1), "x", at(10)).await.unwrap();
+    run(
+        &mut connection,
+        "UPDATE receipt SET at = at - 601".to_owned(),
+    )
+    .await;
+    temp.store
+        .set_signature(user(1), "x", at(10))
+        .await
+        .unwrap();
     assert!(temp.store.forget_receipts().await.unwrap() > 0);
     let left = sqlx::query("SELECT count(*) FROM receipt")
         .fetch_one(&mut connection)

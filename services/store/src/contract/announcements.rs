@@ -1,9 +1,9 @@
-use bytes::Bytes;
-use im_order::CommitSeq;
 use crate::{
     AnnouncementBounds, AnnouncementState, AnnouncementStep, Audience, ImportedUser,
     NewAnnouncement, Store, StoreError,
 };
+use bytes::Bytes;
+use im_order::CommitSeq;
 
 use super::accounts::{import, person};
 use crate::contract::log::{Log, at, key, pair, user};
@@ -174,9 +174,7 @@ pub async fn a_cancelled_announcement_counts_what_was_under_way_and_ends(store: 
     assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
 }
 
-pub async fn an_announcement_that_has_failed_says_why_and_the_next_has_its_turn(
-    store: &dyn Store,
-) {
+pub async fn an_announcement_that_has_failed_says_why_and_the_next_has_its_turn(store: &dyn Store) {
     people(store).await;
     let first = make(store, Audience::Everybody).await;
     let second = make(store, Audience::Everybody).await;
@@ -196,9 +194,7 @@ pub async fn an_announcement_that_has_failed_says_why_and_the_next_has_its_turn(
     assert!(matches!(nobody, Err(StoreError::NotFound { .. })));
 }
 
-pub async fn so_many_announcements_are_open_and_so_many_that_ended_are_kept(
-    store: &dyn Store,
-) {
+pub async fn so_many_announcements_are_open_and_so_many_that_ended_are_kept(store: &dyn Store) {
     people(store).await;
     let mut made = Vec::new();
     for _ in 0..4 {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use im_core::time::UnixSeconds;
 use crate::{
     AuditNote, AuditOutcome, AuditQuery, AuditRetention, ChangeNote, ConversationRow,
     DirectoryImport, GroupChange, GroupType, KeyNote, MemberChange, NewGroup, NewToken, Store,
     StoreError, follow_audit,
 };
+use im_core::time::UnixSeconds;
 
 use super::accounts::{import, person};
 use crate::contract::log::{at, standing, user};

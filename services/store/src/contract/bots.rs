@@ -1,9 +1,9 @@
-use im_core::{Conversation, UserId};
-use im_order::CommitSeq;
 use crate::{
     AccountKind, BotBounds, BotRead, BotShown, DirectoryImport, MESSAGE_BYTES, MadeBot,
     MemberChange, NewBot, NewToken, PeopleQuery, ReadLimit, Store, StoreError,
 };
+use im_core::{Conversation, UserId};
+use im_order::CommitSeq;
 
 use super::accounts::{import, person};
 use super::groups::change;
@@ -52,9 +52,7 @@ async fn names(store: &dyn Store) -> Vec<String> {
     bots.into_iter().map(|bot| bot.name).collect()
 }
 
-pub async fn a_bot_is_made_with_its_token_listed_apart_changed_and_removed(
-    store: &dyn Store,
-) {
+pub async fn a_bot_is_made_with_its_token_listed_apart_changed_and_removed(store: &dyn Store) {
     import(store, vec![person("zoe")], 5).await;
     let second = make(store, "b").await;
     let first = make(store, "a").await;

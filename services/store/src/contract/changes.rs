@@ -1,6 +1,6 @@
+use crate::{Changed, GroupChange, MemberChange, ReadyFile, Store};
 use im_core::time::UnixSeconds;
 use im_order::CommitSeq;
-use crate::{Changed, GroupChange, MemberChange, ReadyFile, Store};
 
 use super::accounts::{import, person};
 use crate::contract::log::{Log, at, standing, user};
@@ -100,9 +100,7 @@ pub async fn old_changes_and_those_beyond_a_bound_are_dropped(store: &dyn Store)
     assert_eq!(behind(store, end).await, [Changed::Person(6)]);
 }
 
-pub async fn a_file_that_is_ready_is_noted_once_while_the_log_tells_of_it(
-    store: &dyn Store,
-) {
+pub async fn a_file_that_is_ready_is_noted_once_while_the_log_tells_of_it(store: &dyn Store) {
     let file = |task: &str| ReadyFile {
         task: task.to_owned(),
         from: user(1),

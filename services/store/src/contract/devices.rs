@@ -1,5 +1,5 @@
-use im_core::{ClientType, UserId};
 use crate::{PushTarget, Store};
+use im_core::{ClientType, UserId};
 
 use super::accounts::{import, person};
 use crate::contract::log::user;

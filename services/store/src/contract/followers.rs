@@ -1,6 +1,6 @@
+use crate::{FollowerHold, FollowerRetry, FollowerStep, Store};
 use bytes::Bytes;
 use im_order::{CommitSeq, Partition};
-use crate::{FollowerHold, FollowerRetry, FollowerStep, Store};
 
 const LANE: u32 = 1;
 

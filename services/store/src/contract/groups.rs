@@ -1,17 +1,12 @@
-use im_core::{Conversation, GroupId, UserId};
 use crate::{
     ConversationRow, GroupChange, GroupMember, GroupType, MemberChange, NewGroup, Preview, Store,
     StoreError,
 };
+use im_core::{Conversation, GroupId, UserId};
 
 use crate::contract::log::{Log, at, standing, user};
 
-pub fn change(
-    group: GroupId,
-    change: MemberChange,
-    users: &[u32],
-    last_id: u32,
-) -> GroupChange {
+pub fn change(group: GroupId, change: MemberChange, users: &[u32], last_id: u32) -> GroupChange {
     GroupChange {
         group,
         change,

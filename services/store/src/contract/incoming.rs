@@ -1,6 +1,6 @@
+use crate::{NewIncomingHook, Store, StoreError};
 use im_core::Peer;
 use im_core::time::UnixSeconds;
-use crate::{NewIncomingHook, Store, StoreError};
 
 use crate::contract::log::user;
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use im_core::time::UnixSeconds;
-use im_core::{Conversation, GroupId, MsgId, RetryKey, UserId};
-use im_order::{CommitSeq, Fence, Ownership, Partition, Tenure};
 use crate::{
     AppendBatch, ConversationRow, GroupType, MessageRow, NewConversation, NewGroup, Store,
     StoreError,
 };
+use bytes::Bytes;
+use im_core::time::UnixSeconds;
+use im_core::{Conversation, GroupId, MsgId, RetryKey, UserId};
+use im_order::{CommitSeq, Fence, Ownership, Partition, Tenure};
 
 pub fn user(id: u32) -> UserId {
     UserId::from_wire(id).unwrap()

@@ -1,9 +1,9 @@
 //! What the store remembers of logins: verified ones and failures.
 
-use im_core::time::UnixSeconds;
 use crate::{
     EVERY_ADDRESS, FailureQuery, LoginFailures, NewFailure, Remembered, Store, VerifiedLogin,
 };
+use im_core::time::UnixSeconds;
 
 use super::accounts::{import, person};
 use crate::contract::log::{at, user};

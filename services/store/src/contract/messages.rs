@@ -1,10 +1,10 @@
-use bytes::Bytes;
-use im_core::{Conversation, GroupId};
-use im_order::CommitSeq;
 use crate::{
     AppendBatch, ConversationRow, ConversationState, MESSAGE_BYTES, NewConversation, Preview,
     ReadLimit, RecentKey, Store, StoreError, StoredMessage,
 };
+use bytes::Bytes;
+use im_core::{Conversation, GroupId};
+use im_order::CommitSeq;
 
 use crate::contract::log::{Log, at, id, key, pair};
 

@@ -1,8 +1,8 @@
-use im_core::{Conversation, UserId};
 use crate::{
     ImportedUser, MESSAGE_BYTES, MemberChange, MemberView, Preview, ReadLimit, ReadPosition, Store,
     Unread,
 };
+use im_core::{Conversation, UserId};
 
 use super::accounts::{import, person};
 use super::groups::change;

@@ -1,9 +1,9 @@
-use im_core::time::UnixSeconds;
-use im_order::{CommitSeq, Partition};
 use crate::{
     DeliveryRow, DeliveryState, Holding, NewSubscription, Store, StoreError, SubscribedLog,
     SubscriptionRow, SubscriptionStep,
 };
+use im_core::time::UnixSeconds;
+use im_order::{CommitSeq, Partition};
 
 const NAME: &str = "subscriptions";
 

@@ -1,8 +1,8 @@
-use im_core::{Conversation, GroupId};
-use im_order::{CommitSeq, FenceLost, Ownership, Partition, Tenure};
 use crate::{
     ConversationRow, GroupType, MemberChange, NewGroup, Preview, ReadLimit, Store, StoreError,
 };
+use im_core::{Conversation, GroupId};
+use im_order::{CommitSeq, FenceLost, Ownership, Partition, Tenure};
 
 use super::groups::change;
 use crate::contract::log::{Log, at, pair, standing, user};
@@ -44,9 +44,7 @@ fn check_lost(result: Result<impl std::fmt::Debug, StoreError>, held: u64, found
     }
 }
 
-pub async fn a_log_is_taken_at_its_end_and_every_taking_is_a_later_tenure(
-    store: &dyn Store,
-) {
+pub async fn a_log_is_taken_at_its_end_and_every_taking_is_a_later_tenure(store: &dyn Store) {
     let untaken = store.ownership(Partition::ONLY).await.unwrap();
     assert_eq!(untaken, Ownership::default());
     let mut log = Log::default();
@@ -71,9 +69,7 @@ pub async fn whoever_has_not_taken_the_log_stores_nothing(store: &dyn Store) {
     check_end(store, 0).await;
 }
 
-pub async fn after_the_log_was_taken_nothing_of_the_former_owner_is_stored(
-    store: &dyn Store,
-) {
+pub async fn after_the_log_was_taken_nothing_of_the_former_owner_is_stored(store: &dyn Store) {
     let mut former = Log::default();
     former.send(1, pair(1, 2), 100, "x");
     former.commit(store).await.unwrap();

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use im_core::Conversation;
 use crate::{MemberChange, Preview, ReadPosition, Store};
+use im_core::Conversation;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};

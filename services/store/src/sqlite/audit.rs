@@ -11,7 +11,8 @@ use super::SqliteStore;
 use super::rows::{count, is_unique_violation, signed, text, time, unsigned};
 use crate::{
     AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
-    AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote, Store, StoreError, audit_hash,
+    AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote, Store, StoreError,
+    audit_hash,
 };
 
 /// Old rows and keys that a new one drops at most.

@@ -117,8 +117,18 @@ async fn known_ids(
 
 async fn departments(connection: &mut SqliteConnection) -> Result<Departments, StoreError> {
     let rows = sqlx::query(DEPARTMENTS).fetch_all(connection).await?;
-    let department = |row| Ok((number(row, 0)?, number(row, 1)?, text(row, 2)?, number(row, 3)? != 0));
-    let rows = rows.iter().map(department).collect::<Result<Vec<_>, StoreError>>()?;
+    let department = |row| {
+        Ok((
+            number(row, 0)?,
+            number(row, 1)?,
+            text(row, 2)?,
+            number(row, 3)? != 0,
+        ))
+    };
+    let rows = rows
+        .iter()
+        .map(department)
+        .collect::<Result<Vec<_>, StoreError>>()?;
     Ok(Departments::new(rows))
 }
 
