@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::limits;
-use crate::steps::{printed, step, test_step, whole_workspace};
+use crate::steps::{printed, step, test_step};
 use crate::tools::{cache_dir, check_programs, is_root};
+use crate::workspace::whole_workspace;
 
 /// The server, what makes its first files, and what reads its options.
 const PACKAGES: [&str; 3] = [
@@ -20,10 +21,10 @@ const PACKAGES: [&str; 3] = [
 const LIBRARIES: [&str; 3] = ["libaio1", "libnuma1", "liburing2"];
 
 /// Runs the tests of the store on a MySQL-protocol database.
-pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
+pub(crate) fn test() -> anyhow::Result<()> {
     let folder = mariadb()?;
-    let mut tests = whole_workspace(&["-p", "im-store-mysql", "--test", "it", "--", "--ignored"]);
-    test_step(&limits::MARIADB, tests.args(filter).env("MARIADB", folder))
+    let mut tests = whole_workspace(&["--test", "it", "--", "--ignored", "mariadb::"])?;
+    test_step(&limits::MARIADB, tests.env("MARIADB", folder))
 }
 
 /// The folder of the packages, fetched and unpacked the first time.
@@ -106,11 +107,13 @@ fn unpack(draft: &Path) -> anyhow::Result<()> {
         .args(PACKAGES)
         .args(libraries(&depends));
     step(&limits::MARIADB_FETCH, fetch.current_dir(&packages))?;
-    for package in std::fs::read_dir(&packages).context("read the packages")? {
-        let mut unpack = Command::new("dpkg");
-        unpack.arg("--extract").arg(package?.path()).arg(draft);
-        step(&limits::MARIADB_UNPACK, &mut unpack)?;
-    }
+    let mut unpack = Command::new("sh");
+    unpack.args([
+        "-e",
+        "-c",
+        "for package in packages/*.deb; do dpkg --extract $package .; done",
+    ]);
+    step(&limits::MARIADB_UNPACK, unpack.current_dir(draft))?;
     std::fs::remove_dir_all(&packages).context("remove the packages")
 }
 

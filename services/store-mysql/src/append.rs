@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use im_core::{Backoff, Conversation};
 use im_store::{AppendBatch, ConversationRow, MessageRow, Prepared, StoreError, Touched};
 use sqlx::mysql::MySqlConnection;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::MysqlStore;
 use crate::change::{LONGEST_WAIT, SHORTEST_WAIT, new_receipt, receipt_text, run};
@@ -56,14 +56,11 @@ impl MysqlStore {
         loop {
             let receipt = new_receipt();
             let texts = texts(batch, conversations, receipt, across_gaps, inner.max_text)?;
-            let mut connection = match slot.take() {
-                Some(connection) => connection,
-                None => inner.connect_appender().await?,
-            };
+            let mut connection = inner.take_appender(&mut slot).await?;
             let running = run_all(&mut connection, texts);
             let error = match timeout(inner.options.commit_timeout, running).await {
                 Ok(Ok(())) => {
-                    *slot = Some(connection);
+                    *slot = Some((connection, Instant::now()));
                     return Ok(());
                 }
                 Ok(Err(error)) if is_definite(&error) => {
@@ -71,18 +68,18 @@ impl MysqlStore {
                     if is_conflict(&error) && tries < ATTEMPTS {
                         // Nobody but the owner can have changed what the batch rests on.
                         tries += 1;
-                        *slot = rolled_back.is_ok().then_some(connection);
+                        *slot = rolled_back.is_ok().then_some((connection, Instant::now()));
                         sleep(backoff.step()).await;
                         continue;
                     }
                     if !is_duplicate(&error) && !is_out_of_range(&error) {
-                        *slot = rolled_back.is_ok().then_some(connection);
+                        *slot = rolled_back.is_ok().then_some((connection, Instant::now()));
                         return Err(error.into());
                     }
                     let fence = &batch.batch.fence;
                     let found = on_record(&mut connection, fence.partition).await?;
                     run(&mut connection, "ROLLBACK".to_owned()).await?;
-                    *slot = Some(connection);
+                    *slot = Some((connection, Instant::now()));
                     let may_be_gap =
                         found.tenure == fence.tenure && found.end == fence.span.after();
                     if may_be_gap && !across_gaps && is_out_of_range(&error) {

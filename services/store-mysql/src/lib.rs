@@ -44,6 +44,7 @@ use std::sync::{Arc, Mutex};
 use im_core::Cache;
 use im_store::ChangeNote;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
+use tokio::time::Instant;
 
 pub use options::MysqlOptions;
 
@@ -62,8 +63,8 @@ struct Inner {
     session: String,
     readers: MySqlPool,
     changers: MySqlPool,
-    /// The connection that stores messages, one batch at a time; opened when it is needed.
-    appender: tokio::sync::Mutex<Option<MySqlConnection>>,
+    /// The connection that stores messages, one batch at a time, and when it did so last; opened when it is needed.
+    appender: tokio::sync::Mutex<Option<(MySqlConnection, Instant)>>,
     /// Numbers of conversations by what the writer calls them.
     numbers: Mutex<Cache<i64, u64>>,
     changes: change::Changes,

@@ -8,7 +8,7 @@ use im_store::StoreError;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::change::{Changes, run};
 use crate::rows::{is_out_of_range, text, unavailable};
@@ -19,6 +19,8 @@ use crate::{Inner, MysqlOptions, MysqlStore, schema};
 const IDLE_APPEND: Duration = Duration::from_secs(2);
 /// The same of a change, which computes between its statements.
 const IDLE_CHANGE: Duration = Duration::from_secs(10);
+/// A connection that was used within this time is taken for one that the server has.
+const FRESH: Duration = Duration::from_secs(1);
 /// Statements that stay prepared on each connection.
 const PREPARED: usize = 200;
 /// Conversations that one batch may need the numbers of.
@@ -97,7 +99,7 @@ impl MysqlStore {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.readers.close().await;
         self.inner.changers.close().await;
-        if let Some(connection) = self.inner.appender.lock().await.take() {
+        if let Some((connection, _)) = self.inner.appender.lock().await.take() {
             connection.close().await?;
         }
         Ok(())
@@ -105,6 +107,25 @@ impl MysqlStore {
 }
 
 impl Inner {
+    /// The connection that stores messages. One that has stood still is asked whether the server still has it: what fails on it
+    /// later would be in doubt.
+    pub(crate) async fn take_appender(
+        &self,
+        slot: &mut Option<(MySqlConnection, Instant)>,
+    ) -> Result<MySqlConnection, StoreError> {
+        if let Some((mut connection, since)) = slot.take() {
+            let is_there = since.elapsed() < FRESH
+                || matches!(
+                    timeout(self.options.acquire_timeout, connection.ping()).await,
+                    Ok(Ok(()))
+                );
+            if is_there {
+                return Ok(connection);
+            }
+        }
+        self.connect_appender().await
+    }
+
     /// A connection that stores messages, once it has shown that it refuses what it must.
     pub(crate) async fn connect_appender(&self) -> Result<MySqlConnection, StoreError> {
         let connecting = timeout(self.options.acquire_timeout, self.connect.connect()).await;

@@ -9,7 +9,6 @@
 )]
 
 mod contract;
-mod faults;
+mod mariadb;
 mod proxy;
 mod server;
-mod traps;

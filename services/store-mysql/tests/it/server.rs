@@ -16,9 +16,14 @@ use tokio::time::{Instant, sleep};
 /// How long the server may take to make its first files, and to start.
 const START: Duration = Duration::from_secs(60);
 
-/// Runs the server until nobody holds the other end of its input any more, and removes its directory.
-const KEEPER: &str =
-    r#"dir=$1; shift; "$@" & pid=$!; cat > /dev/null; kill -9 $pid; wait $pid; rm -rf "$dir""#;
+/// Runs the server, again when it was killed, until nobody holds the other end of its input any more, and removes its
+/// directory.
+const KEEPER: &str = r#"
+    dir=$1; shift
+    (until [ -e "$dir/ended" ]; do "$@" & echo $! > "$dir/server"; wait $!; done) & loop=$!
+    cat > /dev/null
+    touch "$dir/ended"; kill -9 $(cat "$dir/server"); wait $loop; rm -rf "$dir"
+"#;
 
 /// A server.
 pub(crate) struct Server {
@@ -51,6 +56,13 @@ impl Server {
     pub(crate) async fn shared() -> &'static Self {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
         SHARED.get_or_init(Self::start).await
+    }
+
+    /// Kills the server, which comes back.
+    pub(crate) fn kill(&self) {
+        let id = fs::read_to_string(self.dir.join("server")).unwrap();
+        let killed = Command::new("kill").args(["-9", id.trim()]).status();
+        assert!(killed.unwrap().success());
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Commits whose answer is lost, and servers that are killed.
 
+use std::time::Duration;
+
 use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
@@ -11,8 +13,10 @@ use im_store::{
 };
 use im_store_mysql::{MysqlOptions, MysqlStore};
 
+use tokio::time::Instant;
+
 use crate::proxy::{Fault, Proxy};
-use crate::server::{Server, TempStore, at};
+use crate::server::{Server, TempStore, at, run};
 
 /// A store that is reached through a proxy, and the same without it.
 struct Between {
@@ -222,5 +226,51 @@ async fn whoever_stops_in_the_middle_of_a_batch_keeps_nobody_from_taking_the_log
             .await
             .unwrap(),
         []
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs MariaDB, which MARIADB names"]
+async fn nothing_is_lost_or_doubled_while_the_server_is_killed() {
+    const KILLS: usize = 4;
+    let server = Server::start().await;
+    run(&mut server.root().await, "CREATE DATABASE im".to_owned()).await;
+    let store = MysqlStore::open(server.database("im"), MysqlOptions::default())
+        .await
+        .unwrap();
+    let mut log = Log::default();
+    log.own(&store).await.unwrap();
+    let (mut stored, mut kills) = (0_u32, 0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while kills < KILLS || stored < 300 {
+        assert!(Instant::now() < end, "{stored} messages, {kills} kills");
+        let before = log.clone();
+        log.send(1, pair(1, 2 + stored % 5), 100, &stored.to_string());
+        let sending = log.commit(&store);
+        let sent = if stored / 60 > kills.try_into().unwrap() {
+            kills += 1;
+            let (sent, ()) = tokio::join!(sending, async { server.kill() });
+            sent
+        } else {
+            sending.await
+        };
+        match sent {
+            Ok(()) => stored += 1,
+            // It says that nothing is stored: the same again.
+            Err(StoreError::Unavailable(_)) => log = before,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let read = store
+        .read_log(CommitSeq::START, ReadLimit::rows(10_000))
+        .await
+        .unwrap();
+    let bodies: Vec<String> = read
+        .iter()
+        .map(|entry| String::from_utf8(entry.message.body.to_vec()).unwrap())
+        .collect();
+    assert_eq!(
+        bodies,
+        (0..stored).map(|n| n.to_string()).collect::<Vec<_>>()
     );
 }

@@ -9,7 +9,7 @@ use im_store::contract::accounts::{import, person};
 use im_store::contract::log::{Log, pair};
 use im_store::{
     AccountStore as _, ChangeLogStore as _, Changed, DirectoryStore as _, MessageStore as _,
-    ReadLimit, SessionStore as _, StoreError, TenureStore as _,
+    Preview, ReadLimit, SessionStore as _, StoreError, TenureStore as _,
 };
 use im_store_mysql::{MysqlOptions, MysqlStore};
 use sqlx::Row as _;
@@ -219,7 +219,7 @@ async fn a_batch_of_any_size_is_one_transaction() {
     log.commit(&store).await.unwrap();
     assert_eq!(store.log_end().await.unwrap().0, CommitSeq::from_wire(200));
     let recent = store
-        .recent_sessions(user(1), at(0), im_store::Preview::rows(100))
+        .recent_sessions(user(1), at(0), Preview::rows(100))
         .await;
     assert_eq!(recent.unwrap().len(), 70);
 }
@@ -247,4 +247,49 @@ async fn receipts_of_old_transactions_are_forgotten() {
         .await
         .unwrap();
     assert_eq!(left.get::<i64, _>(0), 1);
+}
+
+/// A database that was put back may skip ids: the log goes on behind them, and nobody counts them as unread.
+#[tokio::test]
+#[ignore = "needs MariaDB, which MARIADB names"]
+async fn ids_that_a_restore_skips_are_neither_given_nor_counted() {
+    let temp = TempStore::open().await;
+    let store = &temp.store;
+    let mut log = Log::default();
+    for _ in 0..3 {
+        log.send(1, pair(1, 2), 100, "x");
+    }
+    log.commit(store).await.unwrap();
+    let skip = "UPDATE meta SET value = 100 WHERE name = 'skipped_ids';
+        INSERT INTO id_gap (conv, after, through) SELECT conv, last_id, last_id + 100 FROM conversation";
+    run(&mut temp.connection().await, skip.to_owned()).await;
+    assert_eq!(store.skipped_ids().await.unwrap(), 100);
+    let states = store.conversation_states(&[pair(1, 2)]).await.unwrap();
+    assert_eq!(states[0].as_ref().unwrap().last_id, 103);
+    log.known.get_mut(&pair(1, 2)).unwrap().last_id = 103;
+    log.send(1, pair(1, 2), 101, "y");
+    log.commit(store).await.unwrap();
+    let unread = store
+        .unread_sessions(user(2), &[], Preview::rows(9))
+        .await
+        .unwrap();
+    assert_eq!((unread.total, unread.views[0].skipped), (4, 100));
+    // A pair that begins now skips as many.
+    for (skipped, is_right) in [(99, false), (100, true)] {
+        let mut next = log.clone();
+        next.send(1, pair(1, 3), 102, "z");
+        let first = next.batch.messages.last_mut().unwrap();
+        first.msg_id = im_store::contract::log::id(skipped + 1);
+        let sent = next.commit(store).await;
+        assert_eq!(sent.is_ok(), is_right, "{sent:?}");
+        assert!(is_right || matches!(sent, Err(StoreError::Outdated)));
+    }
+    assert_eq!(
+        store
+            .latest_id(pair(1, 3))
+            .await
+            .unwrap()
+            .map(im_core::MsgId::get),
+        Some(101)
+    );
 }
