@@ -19,7 +19,7 @@ const START: Duration = Duration::from_secs(60);
 /// Runs the server, again when it was killed, until nobody holds the other end of its input any more, and removes its
 /// directory.
 const KEEPER: &str = r#"
-    dir=$1; shift
+    trap '' HUP INT TERM; dir=$1; shift
     (until [ -e "$dir/ended" ]; do "$@" & echo $! > "$dir/server"; wait $!; done) & loop=$!
     cat > /dev/null
     touch "$dir/ended"; kill -9 $(cat "$dir/server"); wait $loop; rm -rf "$dir"
@@ -166,9 +166,8 @@ impl TempStore {
     }
 
     /// The same database, as another process opens it.
-    pub(crate) async fn another(&self) -> MysqlStore {
+    pub(crate) async fn another(&self, options: MysqlOptions) -> MysqlStore {
         let server = Server::shared().await;
-        let options = MysqlOptions::default();
         MysqlStore::open(server.database(&self.lease.name), options)
             .await
             .unwrap()

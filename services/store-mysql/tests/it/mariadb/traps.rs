@@ -1,6 +1,7 @@
 //! What looks right on a MySQL-protocol server and is not: each is a test.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use im_core::UserId;
 use im_core::time::UnixSeconds;
@@ -13,8 +14,12 @@ use im_store::{
 };
 use im_store_mysql::{MysqlOptions, MysqlStore};
 use sqlx::Row as _;
+use tokio::time::Instant;
 
 use crate::server::{Server, TempStore, run};
+
+/// How long anything here may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn user(id: u32) -> UserId {
     UserId::from_wire(id).unwrap()
@@ -152,11 +157,17 @@ async fn names_are_one_only_if_they_are_the_same_byte_by_byte() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs MariaDB, which MARIADB names"]
 async fn two_processes_that_change_the_directory_miss_and_repeat_no_stamp_and_no_place() {
-    let temp = TempStore::open().await;
+    // All wait for one row; a slow machine has its time.
+    let options = MysqlOptions {
+        acquire_timeout: LIMIT,
+        lock_timeout: LIMIT,
+        ..MysqlOptions::default()
+    };
+    let temp = TempStore::open_with(options.clone()).await;
     let people = (1..=8).map(|n| person(&format!("u{n}")));
     import(&temp.store, people.collect(), 10).await;
     let start = temp.store.change_log_end().await.unwrap();
-    let stores = [temp.store.clone(), temp.another().await];
+    let stores = [temp.store.clone(), temp.another(options).await];
     let mut tasks = Vec::new();
     for (at_store, store) in stores.into_iter().enumerate() {
         for id in 1..=8 {
@@ -172,7 +183,9 @@ async fn two_processes_that_change_the_directory_miss_and_repeat_no_stamp_and_no
     let mut found = Vec::new();
     let mut after = start;
     // Reads on while they write: each change in its turn, none twice.
+    let end = Instant::now() + LIMIT;
     while found.len() < 48 {
+        assert!(Instant::now() < end, "{} changes", found.len());
         let rows = temp.store.changes_after(after, 5).await.unwrap();
         after = rows.last().map_or(after, |row| row.seq);
         found.extend(rows);
