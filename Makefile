@@ -1,7 +1,7 @@
 # The front door. `make help` lists what there is; e2e/xtask holds the logic.
 XTASK := cargo run --quiet --locked -p xtask --
 
-.PHONY: help demo check test test-quick test-processes test-fast test-cluster test-upgrade e2e-kind torture fuzz mutants bench bench-operator image release-dry-run cluster-up cluster-down cluster-shell
+.PHONY: help demo check test test-quick test-processes test-fast test-mariadb test-cluster test-upgrade e2e-kind torture fuzz mutants bench bench-operator image release-dry-run cluster-up cluster-down cluster-shell
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ test-quick: ## the first half of that, in minutes: format, licences, lints, docu
 
 test-processes: ## the other half: tests over real processes, a little fuzzing
 	@$(XTASK) test-processes
+
+test-mariadb: ## only the tests of the store on MariaDB (fetches its Debian packages once)
+	@$(XTASK) test-mariadb
 
 test-cluster: ## only the tests on a real Kubernetes node (needs root)
 	@$(XTASK) test-cluster

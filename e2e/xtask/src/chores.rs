@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::steps::{by_hand, cargo, programs, root, step, test_step};
 use crate::workspace::{build_all, linted, whole_workspace};
-use crate::{cluster, limits, python, steps, tools};
+use crate::{cluster, limits, mariadb, python, steps, tools};
 
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
@@ -59,6 +59,7 @@ fn fast() -> anyhow::Result<()> {
 
 fn processes() -> anyhow::Result<()> {
     e2e_tests()?;
+    mariadb::test()?;
     contract()?;
     fuzz(FUZZ_IN_TEST)
 }

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-codec", &["im-core", "im-proto-teamtalk"]),
     ("im-trace", &[]),
     ("im-store", &["im-core", "im-order"]),
+    ("im-store-mysql", &["im-core", "im-order", "im-store"]),
     ("im-blob", &["im-core"]),
     ("im-store-crash", &[]),
     ("im-transport", &[]),
@@ -263,13 +264,14 @@ const LOAD: &[&str] = &[
 
 /// Third-party crates that only these of ours may use.
 const RESTRICTED: &[(&str, &[&str])] = &[
-    ("sqlx", &["im-store"]),
+    ("sqlx", &["im-store", "im-store-mysql"]),
     ("rusqlite", &["im-store"]),
     (
         "tokio",
         &[
             "im-discovery",
             "im-store",
+            "im-store-mysql",
             "im-blob",
             "im-trace",
             "im-transport",

@@ -21,6 +21,7 @@ mod layering;
 mod leftovers;
 mod libtest;
 mod limits;
+mod mariadb;
 mod mutants;
 mod operator_bench;
 mod process;
@@ -109,6 +110,8 @@ enum Command {
         /// Only tests whose name contains one of these.
         filter: Vec<String>,
     },
+    /// The tests of the store on MariaDB, whose packages are fetched from Debian and unpacked into the cache.
+    TestMariadb,
     /// Installations move from an earlier revision's charts and images to those of this one and back, on a
     /// Kubernetes node of their own.
     #[command(after_help = "Examples:\n  cargo run -p xtask -- test-upgrade\n  \
@@ -170,6 +173,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::BenchOperator { json, args } => operator_bench::run(&json, &args),
         Command::Demo => chores::demo(),
         Command::TestCluster { filter } => cluster::test(&filter),
+        Command::TestMariadb => mariadb::test(),
         Command::E2eKind { filter } => kind::test(&filter),
         Command::TestUpgrade { from } => upgrade::test(from.as_deref()),
         Command::Image { args } => cluster::image(&args),

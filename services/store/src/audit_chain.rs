@@ -17,8 +17,8 @@ pub struct BadAuditRow {
     pub reason: &'static str,
 }
 
-/// The hash of a row behind another one.
-pub(crate) fn hash(before: &AuditPlace, number: u64, note: &AuditNote) -> [u8; HASH_BYTES] {
+/// The hash of a row behind another one, for stores that keep the audit log.
+pub fn audit_hash(before: &AuditPlace, number: u64, note: &AuditNote) -> [u8; HASH_BYTES] {
     let AuditNote {
         at,
         actor,
@@ -67,7 +67,7 @@ pub fn follow_audit(
         if row.number > ends.end.number {
             return (good, bad(expected, "it was added"));
         }
-        if row.hash != hash(&good, row.number, &row.note) {
+        if row.hash != audit_hash(&good, row.number, &row.note) {
             return (good, bad(expected, "it was edited"));
         }
         good = AuditPlace {
@@ -113,7 +113,7 @@ mod tests {
         let mut rows = Vec::new();
         for number in 1..=count {
             let note = note(&format!("user {number}"));
-            let hash = hash(&end, number, &note);
+            let hash = audit_hash(&end, number, &note);
             end = AuditPlace { number, hash };
             rows.push(AuditRow { number, note, hash });
         }

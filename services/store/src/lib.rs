@@ -9,20 +9,26 @@
 
 mod audit_chain;
 mod backup;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod data_dir;
 mod error;
+mod import_plan;
 mod place;
+mod prepared;
 mod private_file;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod traits;
 
-pub use audit_chain::{BadAuditRow, follow_audit};
+pub use audit_chain::{BadAuditRow, audit_hash, follow_audit};
 pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_stream, spool};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
+pub use import_plan::{Departments, ImportPlan, ImportedAccount, KnownIds, NewDepartment};
 pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, store_in};
+pub use prepared::{Prepared, Touched};
 pub use private_file::make_private_file;
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{

@@ -14,11 +14,10 @@ use im_order::Fence;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::append::Prepared;
 use super::rows::{conversation_key, signed, unavailable, unsigned};
 use super::tenures::{FENCE, OWNERSHIP, numbers, on_record, refused};
 use super::{Durability, SqliteOptions};
-use crate::{DataDir, MessageRow, NewConversation, StoreError};
+use crate::{DataDir, MessageRow, NewConversation, Prepared, StoreError};
 
 const INSERT_MESSAGE: &str = "INSERT INTO message
     (seq, conv, id, sender, type, time, low_sent, retry_key, body)

@@ -9,10 +9,10 @@ use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
 use super::rows::{count, is_unique_violation, signed, text, time, unsigned};
-use crate::audit_chain;
 use crate::{
     AuditEnds, AuditNote, AuditOutcome, AuditPage, AuditPlace, AuditQuery, AuditRetention,
     AuditRow, AuditStore, ChangeNote, HASH_BYTES, KeptAnswer, KeyNote, Store, StoreError,
+    audit_hash,
 };
 
 /// Old rows and keys that a new one drops at most.
@@ -198,7 +198,7 @@ async fn append(
 ) -> Result<(), StoreError> {
     let AuditEnds { end, .. } = ends(connection).await?;
     let number = end.number.saturating_add(1);
-    let hash = audit_chain::hash(&end, number, row);
+    let hash = audit_hash(&end, number, row);
     sqlx::query(INSERT)
         .bind(signed(number)?)
         .bind(i64::from(row.at))

@@ -5,7 +5,7 @@ use im_core::{Conversation, GroupId, MsgId, UserId};
 use im_order::CommitSeq;
 use sqlx::Row;
 use sqlx::error::DatabaseError;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteError, SqliteRow};
 
 use crate::StoreError;
 
@@ -120,9 +120,10 @@ pub(super) fn outdated(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// The extended result code.
+/// The extended result code, if the error is one of SQLite.
 fn code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error().and_then(DatabaseError::code)?;
+    let error = error.as_database_error()?;
+    let code = error.try_downcast_ref::<SqliteError>()?.code()?;
     code.parse().ok()
 }
 

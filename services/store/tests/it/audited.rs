@@ -8,8 +8,8 @@ use im_store::{
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::contract::audit::note;
 use crate::partitions::of_version_four;
+use im_store::contract::audit::note;
 
 async fn file(store: &SqliteStore) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(store.data_dir().database());

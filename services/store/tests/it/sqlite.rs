@@ -12,8 +12,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::groups::change;
 use crate::log::{Log, at, pair, standing, user};
+use im_store::contract::groups::change;
 
 fn small_log() -> SqliteOptions {
     SqliteOptions {

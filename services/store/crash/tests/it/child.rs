@@ -13,7 +13,7 @@ use im_store::{DataDir, Durability, MessageStore, SqliteOptions, SqliteStore, St
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{Known, Log, pair};
+use im_store::contract::log::{Known, Log, pair};
 
 const JOB: &str = "IM_STORE_TEST_JOB";
 const DIR: &str = "IM_STORE_TEST_DIR";

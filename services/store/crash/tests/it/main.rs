@@ -10,9 +10,6 @@
 
 mod child;
 mod disk;
-#[allow(dead_code, reason = "shared with the tests of the contract")]
-#[path = "../../../tests/it/log.rs"]
-mod log;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

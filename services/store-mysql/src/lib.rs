@@ -1,0 +1,73 @@
+//! The store of [`im_store`] on a server that speaks the protocol of MySQL: MariaDB from 10.6 on is tested, MySQL from 8.0 on
+//! is written for.
+//!
+//! Every trait of [`Store`](im_store::Store) and the store's life are there, held against the same contract as the
+//! embedded store. What is not there yet: nothing opens this store by configuration, backups are left to
+//! the database's own tools, and the log has one partition.
+//!
+//! *Invariants.* Every write is one transaction, at the isolation READ COMMITTED, and when a call returns `Ok` it is committed;
+//! when it returns an error nothing of it took effect. Messages, groups and members change only under the fence of
+//! [`im_order::Fence`], which is a condition inside their transaction. The order of what has a number (the stamps of the
+//! directory, the log of changes, ids) is that of commits, since each counter is a row that stays locked up to the
+//! commit. Nothing a client sent ever becomes part of SQL text, but as hexadecimal digits.
+
+mod accounts;
+mod administration;
+mod announcements;
+mod append;
+mod audit;
+mod bots;
+mod change;
+mod change_log;
+mod devices;
+mod directory;
+mod discovery_items;
+mod failures;
+mod followers;
+mod groups;
+mod import;
+mod incoming;
+mod life;
+mod messages;
+mod meters;
+mod open;
+mod options;
+mod rows;
+mod schema;
+mod sessions;
+mod subscriptions;
+mod tenures;
+mod tokens;
+
+use std::sync::{Arc, Mutex};
+
+use im_core::Cache;
+use im_store::ChangeNote;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
+use tokio::time::Instant;
+
+pub use options::MysqlOptions;
+
+/// A store in a database of its own. Clones share it.
+#[derive(Clone)]
+pub struct MysqlStore {
+    inner: Arc<Inner>,
+    /// What every change that is made through this value writes in its transaction.
+    note: Option<Arc<ChangeNote>>,
+}
+
+struct Inner {
+    connect: MySqlConnectOptions,
+    options: MysqlOptions,
+    /// What is said on a connection before it writes.
+    session: String,
+    readers: MySqlPool,
+    changers: MySqlPool,
+    /// The connection that stores messages, one batch at a time, and when it did so last; opened when it is needed.
+    appender: tokio::sync::Mutex<Option<(MySqlConnection, Instant)>>,
+    /// Numbers of conversations by what the writer calls them.
+    numbers: Mutex<Cache<i64, u64>>,
+    changes: change::Changes,
+    /// Longest text of statements, bytes.
+    max_text: usize,
+}

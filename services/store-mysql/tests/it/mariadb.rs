@@ -1,0 +1,4 @@
+//! What is particular to a database that others reach too.
+
+mod faults;
+mod traps;
