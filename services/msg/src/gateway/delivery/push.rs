@@ -235,7 +235,8 @@ impl Delivery {
     pub(super) fn kick(&mut self, kick: &Kick) {
         let gateway = &self.gateway;
         let mut selected = takeover::registered(&gateway.sessions, kick);
-        for login in takeover::pending(&gateway.sessions, kick) {
+        for mut login in takeover::pending(&gateway.sessions, kick) {
+            login.line.done();
             // Nothing goes before the login answer, and a client that sees the connection end
             // without one would try again and end the session that is to stay.
             login.conn.answer(&gateway.output, login.answer);
@@ -249,9 +250,9 @@ impl Delivery {
     /// Refuses logins that no route server can register any more.
     pub(super) fn refuse_pending(&mut self) {
         let pending = std::mem::take(&mut *self.gateway.sessions.pending());
-        for login in pending.into_values() {
+        for mut login in pending.into_values() {
             self.refuse(Refusal::PeerMissing);
-            handle::refuse_no_route(&self.gateway, &login.conn, &login.answer);
+            handle::refuse_no_route(&self.gateway, &mut login);
         }
     }
 }

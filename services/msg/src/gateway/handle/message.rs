@@ -35,7 +35,7 @@ pub(super) fn store(request: &Request<'_>) {
     let to_oneself = session_type(msg_type) == Some(SessionType::Single)
         && message.to_session_id == request.user();
     if message.msg_data.is_empty() || to_oneself || message.to_session_id == 0 {
-        gateway.env.metrics.refused(Refusal::Message);
+        request.refuse(Refusal::Message);
         return;
     }
     let client_msg_id = message
@@ -62,6 +62,7 @@ pub(super) fn store(request: &Request<'_>) {
         bytes: u32::try_from(request.body.len()).unwrap_or(u32::MAX),
         since: gateway.env.now(),
         trace,
+        line: request.line.take(),
     };
     gateway.db.send(request.conn, sending);
 }
