@@ -8,7 +8,7 @@ use im_core::SessionType;
 use im_order::CommitSeq;
 use im_proto_rpc::v1::{Answer, DbResults, SendDone, answer, db_result, send_done};
 use im_proto_teamtalk::message::ImMsgDataAck;
-use im_trace::hop;
+use im_trace::{Hop, Step, hop, note};
 use tracing::{debug, warn};
 
 use crate::connection::{Appended, Conn};
@@ -141,6 +141,13 @@ fn stored(
                 let frame = encode(Command::MsgDataAck, sending.seq, &ack);
                 touch(gateway, &conn, frame, touched);
             }
+            let acknowledged = Hop {
+                position: result.seq,
+                user: send.from,
+                session: send.origin,
+                ..Hop::of(Step::Acknowledged)
+            };
+            note(sending.trace.to_wire(), acknowledged);
             hop!(
                 root: sending.trace,
                 "message",

@@ -7,7 +7,7 @@ use im_core::SessionType;
 use im_proto_rpc::v1::Send;
 use im_proto_teamtalk::base::MsgType;
 use im_proto_teamtalk::message::ImMsgData;
-use im_trace::Trace;
+use im_trace::{About, Hop, Step, Trace, note};
 
 use super::Request;
 use crate::gateway::calls::Sending;
@@ -42,7 +42,17 @@ pub(super) fn store(request: &Request<'_>) {
         .client_msg_id
         .filter(|id| id.len() == CLIENT_MSG_ID)
         .unwrap_or_else(Bytes::new);
-    let trace = Trace::sample();
+    let trace = Trace::of_message(About {
+        from: request.user(),
+        to: message.to_session_id,
+        is_group: session_type(msg_type) == Some(SessionType::Group),
+    });
+    let received = Hop {
+        user: request.user(),
+        session: request.session.epoch,
+        ..Hop::of(Step::Received)
+    };
+    note(trace.to_wire(), received);
     let send = Send {
         from: request.user(),
         origin: request.session.epoch,
