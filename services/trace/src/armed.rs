@@ -33,8 +33,7 @@ pub(crate) const fn trace_of(message: u64) -> Option<u32> {
     if message & MARK == 0 {
         return None;
     }
-    // The mark is cut off by the width.
-    #[expect(clippy::cast_possible_truncation, reason = "what is left has 23 bits")]
+    // The mark is masked.
     let trace = (message >> (NUMBER_BITS + PROCESS_BITS)) as u32 & MAX_TRACE;
     Some(trace)
 }
