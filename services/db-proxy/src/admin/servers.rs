@@ -6,7 +6,7 @@ use im_core::text::is_unseen;
 use im_proto_rpc::v1::{
     NameUsersRequest, OperateServerReply, OperateServerRequest, TraceOrder, UserNames, user_names,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::notes::Changed;
 use super::{AdminError, AdminService};
@@ -97,19 +97,23 @@ fn trace(order: Option<&TraceOrder>) -> Result<(String, Value), AdminError> {
         let text = format!("id of a trace must be {TRACE} hexadecimal digits");
         return Err(AdminError::Invalid(text));
     }
-    let mut told = json!({
-        "operation": "trace",
-        "one_in": order.one_in,
-        "per_second": order.per_second,
-        "seconds": order.seconds,
-    });
+    let mut told = Map::new();
+    let mut tell = |key: &str, value: Value| told.insert(key.to_owned(), value);
+    tell("operation", "trace".into());
     for (key, name) in [("user", &order.user), ("with", &order.with)] {
         if !name.is_empty() {
-            told[key] = Value::from(name.as_str());
+            tell(key, name.as_str().into());
         }
     }
-    if order.group != 0 {
-        told["group"] = order.group.into();
+    for (key, number) in [
+        ("group", order.group),
+        ("one_in", order.one_in),
+        ("per_second", order.per_second),
+        ("seconds", order.seconds),
+    ] {
+        if number != 0 {
+            tell(key, number.into());
+        }
     }
-    Ok((format!("trace {}", order.id), told))
+    Ok((format!("trace {}", order.id), Value::Object(told)))
 }
