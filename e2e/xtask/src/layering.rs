@@ -205,6 +205,7 @@ const IMD: &[&str] = &[
     "im-role",
     "im-config",
     "im-runtime",
+    "im-trace",
     "im-rpc",
     "im-directory-file",
     "im-discovery",

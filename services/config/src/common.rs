@@ -271,6 +271,9 @@ pub struct TraceConfig {
     /// Part of messages, requests, logins and connections that is followed, 0 to 1. Processes that a
     /// message passes follow it when its msg server does, whatever their own ratio is.
     pub ratio: f64,
+    /// Bytes in which this process keeps the newest steps of messages that an administrator has armed a trace
+    /// of (`POST /api/v1/traces`): 48 for a step. Taken when there is the first.
+    pub ring: ByteSize,
 }
 
 impl Default for TraceConfig {
@@ -278,16 +281,23 @@ impl Default for TraceConfig {
         Self {
             endpoint: String::new(),
             ratio: 0.01,
+            ring: ByteSize::kib(512),
         }
     }
 }
 
 impl Check for TraceConfig {
     fn check(&self, checker: &mut Checker) {
-        let Self { endpoint, ratio } = self;
+        let Self {
+            endpoint,
+            ratio,
+            ring,
+        } = self;
         let known_scheme = endpoint.starts_with("http://") || endpoint.is_empty();
         checker.require("endpoint", known_scheme, "start with http://");
         checker.range("ratio", ratio, &(0.0..=1.0));
+        let bounds = ByteSize::kib(4)..=ByteSize::mib(4);
+        checker.range("ring", ring, &bounds);
     }
 }
 

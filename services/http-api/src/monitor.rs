@@ -7,6 +7,7 @@
 mod known;
 mod link;
 mod merge;
+mod traces;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,7 @@ use crate::metrics::{Cut, Metrics};
 use crate::slots::{NoSlot, Slot, Slots};
 
 pub(crate) use self::merge::{Place, from_bytes, to_bytes};
+pub(crate) use self::traces::{Followed, Made};
 
 /// The role that has sessions.
 pub(crate) const MSG: &str = "msg";

@@ -21,6 +21,7 @@ mod servers;
 mod sessions;
 mod subscriptions;
 mod tokens;
+mod traces;
 mod updates;
 mod words;
 
@@ -80,6 +81,7 @@ fn guarded() -> Vec<OpenApiRouter<Arc<Api>>> {
         deliveries::router(),
         servers::router(),
         events::router(),
+        traces::router(),
         tokens::router(),
         audit::router(),
         about::router(),

@@ -17,6 +17,7 @@ mod store;
 mod supervise;
 mod threads;
 mod told;
+mod traces;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::metrics::MsgMetrics;
+use crate::metrics::{MsgMetrics, Refusal};
+use crate::requests::{Line, Refused};
 
 /// Readiness condition: a link to db-proxy.
 pub(crate) const DB_PROXY_LINK: &str = "msg_db_proxy_link";
@@ -24,6 +25,8 @@ pub(crate) struct Env {
     pub(crate) instance: u64,
     pub(crate) clock: Clock,
     pub(crate) metrics: MsgMetrics,
+    /// Which refused requests have a line in the log.
+    refused: Refused,
     pub(crate) readiness: Readiness,
     pub(crate) tasks: TaskTracker,
     /// The threads that read and write connections of clients.
@@ -49,12 +52,19 @@ impl Env {
             instance: crate::ids::random_id(),
             clock: Clock::new(),
             metrics,
+            refused: Refused::default(),
             readiness,
             tasks: TaskTracker::new(),
             places: Semaphore::new(clients.metrics().num_workers().saturating_sub(1).max(1)),
             clients,
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Counts a request that is refused, and says so in its line.
+    pub(crate) fn refuse(&self, line: &mut Line, reason: Refusal) {
+        self.metrics.refused(reason);
+        line.refused(reason, &self.refused);
     }
 
     /// Starts a task for a connection on the threads of clients.

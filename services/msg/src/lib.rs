@@ -24,6 +24,7 @@ mod env;
 mod gateway;
 mod ids;
 mod metrics;
+mod requests;
 mod server;
 mod session;
 

@@ -11,4 +11,4 @@ mod sessions;
 pub(crate) mod takeover;
 
 pub(crate) use registry::slice_of;
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{PendingLogin, Sessions};

@@ -79,6 +79,7 @@ pub fn init(
     } else {
         Some(provider(trace, service)?)
     };
+    im_trace::set_ring(trace.ring.as_usize());
     if provider.is_some() {
         im_trace::set_ratio(trace.ratio);
     }

@@ -12,6 +12,7 @@ pub(crate) mod rig;
 mod servers;
 mod statuses;
 mod tokens;
+mod traces;
 mod transfer;
 mod work;
 

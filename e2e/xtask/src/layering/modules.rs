@@ -17,6 +17,7 @@ const MSG: &[&str] = &[
     "ids",
     "clock",
     "metrics",
+    "requests",
     "env",
     "connection::pace",
     "connection::outbound",

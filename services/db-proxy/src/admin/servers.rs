@@ -4,9 +4,9 @@
 use im_core::UserId;
 use im_core::text::is_unseen;
 use im_proto_rpc::v1::{
-    NameUsersRequest, OperateServerReply, OperateServerRequest, UserNames, user_names,
+    NameUsersRequest, OperateServerReply, OperateServerRequest, TraceOrder, UserNames, user_names,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::notes::Changed;
 use super::{AdminError, AdminService};
@@ -16,6 +16,9 @@ const MAX_IDS: usize = 1_000;
 
 /// Longest name of a server, bytes.
 const MAX_SERVER: usize = 128;
+
+/// Digits of the id of a trace.
+const TRACE: usize = 6;
 
 impl AdminService {
     /// Login names of people, whoever of these there is.
@@ -46,19 +49,12 @@ impl AdminService {
         &self,
         request: OperateServerRequest,
     ) -> Result<OperateServerReply, AdminError> {
-        let server = &request.server;
-        if !(1..=MAX_SERVER).contains(&server.len()) || server.chars().any(is_unseen) {
-            let text = format!("server must be 1 to {MAX_SERVER} bytes of visible characters");
-            return Err(AdminError::Invalid(text));
-        }
-        let after = told(&request)?;
+        let (what, after) = told(&request)?;
         let reply = OperateServerReply {};
         if request.dry_run {
             return Ok(reply);
         }
-        let changed = Changed::of(format!("server {server}"))
-            .after(after)
-            .answer(&reply);
+        let changed = Changed::of(what).after(after).answer(&reply);
         if let Some(note) = self.note(changed) {
             self.store.note(&note).await?;
         }
@@ -66,17 +62,58 @@ impl AdminService {
     }
 }
 
-/// What the row tells.
-fn told(request: &OperateServerRequest) -> Result<Value, AdminError> {
-    match request.operation.as_str() {
-        operation @ ("cordon" | "uncordon") => Ok(json!({ "operation": operation })),
-        "shed" => Ok(json!({
-            "operation": "shed",
+/// What the row is about, and what it tells.
+fn told(request: &OperateServerRequest) -> Result<(String, Value), AdminError> {
+    let operation = request.operation.as_str();
+    if operation == "trace" {
+        return trace(request.trace.as_ref());
+    }
+    let server = &request.server;
+    if !(1..=MAX_SERVER).contains(&server.len()) || server.chars().any(is_unseen) {
+        let text = format!("server must be 1 to {MAX_SERVER} bytes of visible characters");
+        return Err(AdminError::Invalid(text));
+    }
+    let told = match operation {
+        "cordon" | "uncordon" => json!({ "operation": operation }),
+        "shed" => json!({
+            "operation": operation,
             "sessions": request.sessions,
             "per_second": request.per_second,
-        })),
-        other => Err(AdminError::Invalid(format!(
-            "operation must be cordon, uncordon or shed, is {other:?}"
-        ))),
+        }),
+        other => {
+            return Err(AdminError::Invalid(format!(
+                "operation must be cordon, uncordon, shed or trace, is {other:?}"
+            )));
+        }
+    };
+    Ok((format!("server {server}"), told))
+}
+
+/// The same of a trace, which is armed at all msg servers.
+fn trace(order: Option<&TraceOrder>) -> Result<(String, Value), AdminError> {
+    let order = order.ok_or_else(|| AdminError::Invalid("trace must be given".to_owned()))?;
+    let is_id = order.id.len() == TRACE && order.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_id {
+        let text = format!("id of a trace must be {TRACE} hexadecimal digits");
+        return Err(AdminError::Invalid(text));
     }
+    let mut told = Map::new();
+    let mut tell = |key: &str, value: Value| told.insert(key.to_owned(), value);
+    tell("operation", "trace".into());
+    for (key, name) in [("user", &order.user), ("with", &order.with)] {
+        if !name.is_empty() {
+            tell(key, name.as_str().into());
+        }
+    }
+    for (key, number) in [
+        ("group", order.group),
+        ("one_in", order.one_in),
+        ("per_second", order.per_second),
+        ("seconds", order.seconds),
+    ] {
+        if number != 0 {
+            tell(key, number.into());
+        }
+    }
+    Ok((format!("trace {}", order.id), Value::Object(told)))
 }

@@ -370,6 +370,7 @@ async fn operate(
         sessions,
         per_second,
         dry_run: change.dry_run,
+        ..OperateServerRequest::default()
     });
     let noted = api.admin.clone().operate_server(row).await;
     noted.map_err(|status| caller.refused(&status))?;
@@ -384,7 +385,9 @@ async fn operate(
             Err(Problem::new(Kind::Conflict, refusal.text))
         }
         Ok(Answer::Refusal(refusal)) => Err(Problem::new(Kind::Invalid, refusal.text)),
-        Ok(Answer::Sessions(_)) => Err(Problem::new(Kind::Internal, "")),
+        Ok(Answer::Sessions(_) | Answer::Armed(_) | Answer::Hops(_)) => {
+            Err(Problem::new(Kind::Internal, ""))
+        }
         Err(why) => Err(no_answer(api, &name, why)),
     }
 }

@@ -181,7 +181,7 @@ async fn list(
 }
 
 /// The id of a person.
-async fn person(api: &Api, caller: &Caller, name: &str) -> Result<u32, Problem> {
+pub(super) async fn person(api: &Api, caller: &Caller, name: &str) -> Result<u32, Problem> {
     let wanted = caller.plain_call(GetUserRequest {
         name: name.to_owned(),
         ..GetUserRequest::default()

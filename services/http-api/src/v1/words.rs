@@ -72,6 +72,13 @@ pub(crate) fn moment_ms(unix_ms: u64) -> Option<String> {
     moment.filter(|_| unix_ms != 0).map(|it| it.to_string())
 }
 
+/// Unix microseconds as RFC 3339.
+pub(crate) fn moment_us(unix_us: u64) -> String {
+    let moment = i64::try_from(unix_us).ok();
+    let moment = moment.and_then(|us| Timestamp::from_microsecond(us).ok());
+    moment.unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
 /// Unix seconds as RFC 3339 also where they are 0.
 pub(crate) fn time(unix_seconds: u32) -> String {
     let moment = Timestamp::from_second(unix_seconds.into());
@@ -113,6 +120,7 @@ mod tests {
         assert_eq!(moment(1).as_deref(), Some("1970-01-01T00:00:01Z"));
         assert_eq!(moment_ms(1_500).as_deref(), Some("1970-01-01T00:00:01.5Z"));
         assert_eq!(moment_ms(0), None);
+        assert_eq!(moment_us(1_500_007), "1970-01-01T00:00:01.500007Z");
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
     }
 

@@ -26,6 +26,8 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::traces;
+
 /// A report leaves this often at least.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -112,6 +114,10 @@ impl Source {
 
     /// What a question is answered.
     async fn answer(&self, ask: Ask) -> Option<Answer> {
+        let ask = match ask {
+            Ask::Hops(ask) => return Some(traces::hops(self.role, &ask)),
+            other => other,
+        };
         let Some(control) = &self.control else {
             let text = format!("a {} server has no sessions", self.role);
             return Some(refusal(false, text));
@@ -127,7 +133,8 @@ impl Source {
                     refusal(conflict, error.to_string())
                 }
             },
-            Ask::Events(_) => return None,
+            Ask::Arm(order) => traces::arm(&order),
+            Ask::Events(_) | Ask::Hops(_) => return None,
         })
     }
 }

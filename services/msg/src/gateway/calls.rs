@@ -29,6 +29,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::connection::{Conn, Room};
 use crate::ids::LinkId;
+use crate::requests::Line;
 use queue::{Class, Queue, Waiting};
 
 /// What a call costs beside its bytes, bytes.
@@ -48,6 +49,7 @@ pub(crate) struct Sending {
     /// Server milliseconds when it was received.
     pub(crate) since: u32,
     pub(crate) trace: Trace,
+    pub(crate) line: Line,
 }
 
 /// A login that db-proxy is asked about.
@@ -60,6 +62,7 @@ pub(crate) struct LoginAttempt {
     /// The client understands a time to wait.
     pub(crate) takes_retry: bool,
     pub(crate) trace: Trace,
+    pub(crate) line: Line,
 }
 
 /// Whose call it was.
@@ -73,6 +76,7 @@ pub(crate) enum Caller {
         /// What has come of an answer that comes in parts.
         parts: Vec<Answer>,
         trace: Trace,
+        line: Line,
     },
     /// A request of a client that has no answer: it is carried out although its connection may be gone, for
     /// which it counts until it is done.
@@ -80,6 +84,7 @@ pub(crate) enum Caller {
         conn: Weak<Conn>,
         /// What it counts for on its connection.
         bytes: u32,
+        line: Line,
     },
     /// A login.
     Login(LoginAttempt),
@@ -224,7 +229,7 @@ impl Calls {
 
     /// Asks on behalf of a client. The caller has checked that there is a link; one that is lost now
     /// leaves the question unanswered.
-    pub(crate) fn query(&self, query: Query, conn: &Arc<Conn>, seq: u16) {
+    pub(crate) fn query(&self, query: Query, conn: &Arc<Conn>, seq: u16, line: Line) {
         let bytes = weight(&query);
         conn.query_sent(bytes);
         self.queries.take(bytes);
@@ -235,17 +240,18 @@ impl Calls {
             bytes,
             parts: Vec::new(),
             trace: Trace::sample(),
+            line,
         };
         self.push(Class::Query, Call::Query(query), caller, bytes);
     }
 
     /// Has a request of a client carried out that has no answer.
-    pub(crate) fn told(&self, query: Query, conn: &Arc<Conn>) {
+    pub(crate) fn told(&self, query: Query, conn: &Arc<Conn>, line: Line) {
         let bytes = weight(&query);
         conn.query_sent(bytes);
         self.queries.take(bytes);
         let conn = Arc::downgrade(conn);
-        let caller = Caller::Told { conn, bytes };
+        let caller = Caller::Told { conn, bytes, line };
         self.push(Class::Query, Call::Query(query), caller, bytes);
     }
 
@@ -254,21 +260,23 @@ impl Calls {
         self.push(Class::Query, Call::Query(query), Caller::Nobody, CALL);
     }
 
-    /// Checks an account. False when too many logins wait already.
-    pub(crate) fn login(&self, call: LoginCall, attempt: LoginAttempt) -> bool {
+    /// Checks an account.
+    ///
+    /// # Errors
+    /// The attempt, when too many logins wait already.
+    pub(crate) fn login(&self, call: LoginCall, attempt: LoginAttempt) -> Result<(), LoginAttempt> {
         let bytes = call.user_name.len() + call.password.len() + call.client_version.len();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
-        let caller = Caller::Login(attempt);
-        let pushed = {
+        {
             let mut queue = self.queue();
-            let has_room = queue.open(Class::Login) < self.bounds.logins;
-            if has_room {
-                queue.push(Class::Login, Waiting::new(Call::Login(call), caller, bytes));
+            if queue.open(Class::Login) >= self.bounds.logins {
+                return Err(attempt);
             }
-            has_room
-        };
+            let caller = Caller::Login(attempt);
+            queue.push(Class::Login, Waiting::new(Call::Login(call), caller, bytes));
+        }
         self.wake();
-        pushed
+        Ok(())
     }
 
     /// Reads a page of the log.
@@ -370,7 +378,7 @@ impl Calls {
 
     /// A call other than a message is done with, answered or not.
     pub(super) fn done(&self, caller: &Caller) {
-        if let Caller::Client { conn, bytes, .. } | Caller::Told { conn, bytes } = caller {
+        if let Caller::Client { conn, bytes, .. } | Caller::Told { conn, bytes, .. } = caller {
             self.queries.give_back(*bytes);
             if let Some(conn) = conn.upgrade() {
                 conn.query_done(*bytes);

@@ -230,10 +230,11 @@ impl Delivery {
         let gateway = &self.gateway;
         let table = gateway.routes.table();
         let owner = |user| table.owner(user).map_or(link, |owner| owner.id);
-        let Some(login) = gateway.sessions.complete(ready.tag, cursor, owner) else {
+        let Some(mut login) = gateway.sessions.complete(ready.tag, cursor, owner) else {
             return;
         };
         gateway.load_changed();
+        login.line.done();
         if login.conn.answer(&gateway.output, login.answer) == Appended::First {
             self.touched.add(&login.conn);
         }

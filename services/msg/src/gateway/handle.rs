@@ -11,6 +11,7 @@ pub(crate) mod presence;
 mod query;
 mod signal;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -25,6 +26,7 @@ pub(crate) use message::session_type;
 use super::state::Gateway;
 use crate::connection::{Conn, Phase, Session};
 use crate::metrics::Refusal;
+use crate::requests::Line;
 
 /// Works on one frame.
 pub(crate) fn frame(
@@ -34,7 +36,8 @@ pub(crate) fn frame(
     frame: FrameRef<'_>,
 ) {
     let ClientCommand::Request(request) = command else {
-        gateway.env.metrics.refused(Refusal::Command);
+        let mut line = Line::begin(frame.header.command_id, user_of(conn));
+        gateway.env.refuse(&mut line, Refusal::Command);
         if let ClientCommand::NotForClients(command) = command
             && command.handler() == Handler::Internal
             && gateway.foreign.is_due()
@@ -49,20 +52,21 @@ pub(crate) fn frame(
         return;
     };
     let seq = frame.header.seq;
+    let line = |request: Command| Line::begin(request.id(), user_of(conn));
     match request.handler() {
         Handler::Heartbeat => {
             conn.answer(&gateway.output, echo(&frame));
             return;
         }
         Handler::Login => {
-            login::login(gateway, conn, seq, frame.body);
+            login::login(gateway, conn, seq, frame.body, line(request));
             return;
         }
         _ => {}
     }
     let session = conn.session().filter(|_| conn.phase() == Phase::Online);
     let Some(session) = session else {
-        gateway.env.metrics.refused(Refusal::NotLoggedIn);
+        gateway.env.refuse(&mut line(request), Refusal::NotLoggedIn);
         return;
     };
     // The connection was touched when this came.
@@ -74,6 +78,10 @@ pub(crate) fn frame(
         command: request,
         seq,
         body: frame.body,
+        line: Cell::new(match request.handler() {
+            Handler::Receipt => Line::default(),
+            _ => line(request),
+        }),
     };
     match request.command.handler() {
         Handler::Logout => login::logout(&request),
@@ -105,8 +113,10 @@ pub(crate) fn frame(
         | Handler::FileServer
         | Handler::Answer
         | Handler::Push
-        | Handler::Internal => gateway.env.metrics.refused(Refusal::Command),
+        | Handler::Internal => request.refuse(Refusal::Command),
     }
+    // Of what waits for nobody; the rest has its line with it.
+    request.line.take().done();
 }
 
 /// A request of a logged-in client.
@@ -117,6 +127,8 @@ struct Request<'a> {
     command: Command,
     seq: u16,
     body: &'a [u8],
+    /// Until somebody takes it along.
+    line: Cell<Line>,
 }
 
 impl Request<'_> {
@@ -124,12 +136,17 @@ impl Request<'_> {
         self.session.user.get()
     }
 
+    /// Counts it as refused.
+    fn refuse(&self, reason: Refusal) {
+        self.gateway.env.refuse(&mut self.line.take(), reason);
+    }
+
     /// Checks and decodes the body; a bad one is counted and ignored.
     fn decode<M: TeamtalkMessage>(&self) -> Option<M> {
         match im_codec::decode_checked(Bytes::copy_from_slice(self.body)) {
             Ok(message) => Some(message),
             Err(_) => {
-                self.gateway.env.metrics.refused(Refusal::Malformed);
+                self.refuse(Refusal::Malformed);
                 None
             }
         }
@@ -140,6 +157,10 @@ impl Request<'_> {
         self.conn
             .answer(&self.gateway.output, encode(command, self.seq, message));
     }
+}
+
+fn user_of(conn: &Conn) -> u32 {
+    conn.session().map_or(0, |session| session.user.get())
 }
 
 /// The very frame that was received.

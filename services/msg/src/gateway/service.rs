@@ -72,7 +72,7 @@ impl Gateway {
             return;
         }
         let wait = self.env.config.send_wait.as_millis_u32();
-        let expired = self
+        let mut expired = self
             .db
             .expired(|since| is_due(now, since.wrapping_add(wait)));
         if expired.is_empty() {
@@ -82,8 +82,8 @@ impl Gateway {
             messages = expired.len(),
             "gave up messages without a link to db-proxy"
         );
-        for sending in &expired {
-            self.env.metrics.refused(Refusal::NoDbProxy);
+        for sending in &mut expired {
+            self.env.refuse(&mut sending.line, Refusal::NoDbProxy);
             self.db.release(sending);
         }
     }

@@ -25,6 +25,7 @@ use crate::connection::{
     Admission, CloseReason, Conn, Connections, Output, Partials, Room, UserMeters,
 };
 use crate::env::Env;
+use crate::requests::Line;
 use crate::session::Sessions;
 
 /// One msg server.
@@ -104,26 +105,26 @@ impl Gateway {
         self.load.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// Asks the user's route server to register a session. False when there is none, or when the
-    /// connection is closing.
-    pub(crate) fn register(&self, conn: &Arc<Conn>, answer: Bytes) -> bool {
+    /// Asks the user's route server to register a session.
+    ///
+    /// # Errors
+    /// The request's line, when there is no route server, or the connection is closing.
+    pub(crate) fn register(&self, conn: &Arc<Conn>, answer: Bytes, line: Line) -> Result<(), Line> {
         let Some(session) = conn.session() else {
-            return false;
+            return Err(line);
         };
-        if !self.sessions.begin(conn, answer) {
-            return false;
-        }
+        self.sessions.begin(conn, answer, line)?;
         // The table is read after the login is pending: whoever announces all sessions to another
         // table finds it there.
         let table = self.routes.table();
         if !table.is_usable() {
-            self.sessions.pending().remove(&session.epoch);
-            return false;
+            let pending = self.sessions.pending().remove(&session.epoch);
+            return Err(pending.map(|login| login.line).unwrap_or_default());
         }
         if let Some(link) = table.owner(session.user) {
             link.call(self.session_up(conn, session.epoch));
         }
-        true
+        Ok(())
     }
 
     /// The announcement of a session.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use super::files::{Job, Offer};
 use crate::connection::Conn;
 use crate::ids::{LinkId, NumberMap};
+use crate::requests::Line;
 
 /// One question of one client.
 pub(crate) struct StatusJob {
@@ -23,6 +24,8 @@ pub(crate) struct StatusJob {
     pub(crate) waiting: Vec<LinkId>,
     /// The file for whose receiver it was asked, and not by a client.
     pub(crate) file: Option<(Job, Offer)>,
+    /// Of the client's question.
+    pub(crate) line: Line,
 }
 
 #[derive(Default)]

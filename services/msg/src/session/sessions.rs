@@ -13,12 +13,14 @@ use super::registry::SessionMap;
 use crate::connection::{Conn, Phase, Session};
 use crate::env::Env;
 use crate::ids::{LinkId, NumberMap};
+use crate::requests::Line;
 
 /// A login that waits for its route server.
 pub(crate) struct PendingLogin {
     pub(crate) conn: Arc<Conn>,
     /// The login answer, sent when the session is registered.
     pub(crate) answer: Bytes,
+    pub(crate) line: Line,
 }
 
 /// A session that has left.
@@ -82,19 +84,21 @@ impl Sessions {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a connection's session is about to be registered. False when there is none, or
-    /// when it has left.
-    pub(crate) fn begin(&self, conn: &Arc<Conn>, answer: Bytes) -> bool {
+    /// Notes that a connection's session is about to be registered.
+    ///
+    /// # Errors
+    /// The request's line, when there is no session, or it has left.
+    pub(crate) fn begin(&self, conn: &Arc<Conn>, answer: Bytes, line: Line) -> Result<(), Line> {
         let Some(session) = conn.session() else {
-            return false;
+            return Err(line);
         };
         let mut pending = self.pending();
         if session.has_left() {
-            return false;
+            return Err(line);
         }
         let conn = Arc::clone(conn);
-        pending.insert(session.epoch, PendingLogin { conn, answer });
-        true
+        pending.insert(session.epoch, PendingLogin { conn, answer, line });
+        Ok(())
     }
 
     /// A route server has registered a session: puts it into the registry with this cursor. Returns

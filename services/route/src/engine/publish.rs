@@ -8,7 +8,7 @@ use im_proto_rpc::v1::{
     Audience, ListSessions, LiveMessage, PublishBatch, PublishReplies, SessionList,
 };
 use im_rpc::{Link, batch};
-use im_trace::{Trace, hop};
+use im_trace::{Hop, Step, Trace, hop, note};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
@@ -141,6 +141,13 @@ impl Engine {
                     let (trace, seq) = (Trace::from_wire(message.trace), message.seq);
                     let servers = self.message(message);
                     hop!(trace, "route", seq, servers);
+                    // What was handed over leaves behind this batch.
+                    let routed = Hop {
+                        position: seq,
+                        count: u32::try_from(servers).unwrap_or(u32::MAX),
+                        ..Hop::of(Step::Routed)
+                    };
+                    note(trace.to_wire(), routed);
                     copies += servers;
                 }
                 Some(Published::Event(event)) => self.event(event),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::Link;
+use im_trace::{Hop, Step, note};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,7 @@ impl Publisher {
         while let Ok(permit) = link.tx.try_reserve() {
             let taken = self.lock().take(registered.id);
             let Some(batch) = taken else { return };
+            note_published(&batch);
             permit.send(batch);
         }
     }
@@ -79,6 +81,7 @@ impl Publisher {
                     let taken = self.lock().take(registered.id);
                     if let Some(batch) = taken {
                         flight.sent(CommitSeq::from_wire(batch.through));
+                        note_published(&batch);
                         permit.send(batch);
                         next_word = Instant::now() + interval;
                     }
@@ -89,6 +92,19 @@ impl Publisher {
                     next_word = Instant::now() + interval;
                 }
             }
+        }
+    }
+}
+
+/// A batch leaves for a route server.
+fn note_published(batch: &v1::PublishBatch) {
+    for item in &batch.items {
+        if let Some(v1::publish_item::Item::Message(message)) = &item.item {
+            let hop = Hop {
+                position: message.seq,
+                ..Hop::of(Step::Published)
+            };
+            note(message.trace, hop);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use im_core::{GroupId, UserId};
 use im_store::{ChangeNote, GroupRecord, GroupType, MemberChange, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::job::{GroupJob, Job, SendBatch};
 use crate::publication::Publication;
@@ -155,7 +154,7 @@ impl WriterHandle {
     /// [`WriterError::Stopping`]: nothing of the batch is stored or answered.
     pub async fn send(&self, mut batch: SendBatch) -> Result<(), WriterError> {
         batch.room = Some(self.room(batch.sends.len(), batch.bytes()).await?);
-        batch.arrived = Instant::now();
+        batch.queued();
         self.jobs
             .send(Job::Sends(batch))
             .map_err(|_| WriterError::Stopping)
@@ -179,7 +178,7 @@ impl WriterHandle {
             _messages: messages,
             _bytes: bytes,
         });
-        batch.arrived = Instant::now();
+        batch.queued();
         match self.jobs.send(Job::Sends(batch)) {
             Err(mpsc::error::SendError(Job::Sends(batch))) => Err(batch),
             _ => Ok(()),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use im_config::WriterConfig;
 use im_core::{ClientType, Conversation, Epoch, FrameSource, GroupId, Peer, RetryKey, UserId};
 use im_proto_rpc::v1;
-use im_trace::Trace;
+use im_trace::{Hop, Step, Trace, note};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -81,6 +81,19 @@ impl SendBatch {
             arrived: Instant::now(),
             room: None,
             is_judged: true,
+        }
+    }
+
+    /// It goes into the writer's queue.
+    pub(super) fn queued(&mut self) {
+        self.arrived = Instant::now();
+        for send in &self.sends {
+            let hop = Hop {
+                user: send.sender.get(),
+                session: send.origin.0,
+                ..Hop::of(Step::Queued)
+            };
+            note(send.trace.to_wire(), hop);
         }
     }
 

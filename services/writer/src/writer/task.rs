@@ -8,7 +8,7 @@ use im_core::{Backoff, Cache, Chain, time::UnixSeconds};
 use im_order::{CommitSeq, FenceLost, Tenure};
 use im_proto_rpc::v1;
 use im_store::{ConversationRow, Store, StoreError};
-use im_trace::hop;
+use im_trace::{Hop, Step, hop, note};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::filter::Filter;
 use crate::members::MemberCache;
 use crate::metrics::{Memories, Metrics};
 use crate::positions::Positions;
+use crate::publication::Outgoing;
 use crate::publish::Publisher;
 use crate::stored::StoredBytes;
 
@@ -321,6 +322,14 @@ impl Writer {
         } = plan;
         if let Some(end) = append.messages.last().map(|message| message.seq) {
             self.positions.sent(&read);
+            // Before anybody can send them on.
+            for Outgoing { message, .. } in &outgoing {
+                let hop = Hop {
+                    position: message.seq,
+                    ..Hop::of(Step::Committed)
+                };
+                note(message.trace, hop);
+            }
             self.publisher.committed(outgoing, end);
         }
         let mut decisions = decisions.into_iter();

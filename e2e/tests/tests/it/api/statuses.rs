@@ -246,6 +246,7 @@ fn valid(operation: &Operation) -> Call {
         (_, path) if path.ends_with("/subscriptions") => json!({"url": "https://a.example/"}),
         (_, path) if path.ends_with("/position") => json!({"position": "0"}),
         (_, path) if path.ends_with("/secret") => json!({}),
+        (_, path) if path.ends_with("/traces") => json!({}),
         (_, path) if path.ends_with(":shed") => json!({"sessions": 1}),
         (_, path) if path.ends_with("/tokens") => json!({"owner": "x", "scopes": ["users:read"]}),
         _ => Value::Null,

@@ -1,7 +1,7 @@
 //! Rows about what is done at servers, and names of people by their ids.
 
 use im_proto_rpc::v1::admin_server::Admin as _;
-use im_proto_rpc::v1::{ListAuditRequest, NameUsersRequest, OperateServerRequest};
+use im_proto_rpc::v1::{ListAuditRequest, NameUsersRequest, OperateServerRequest, TraceOrder};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 
@@ -15,6 +15,7 @@ fn operate(operation: &str, key: &str) -> Request<OperateServerRequest> {
         sessions: 5,
         per_second: 2,
         dry_run: key.is_empty(),
+        ..OperateServerRequest::default()
     };
     let mut request = asked(message, &[("im-actor-bin", b"ann")]);
     if !key.is_empty() {
@@ -83,4 +84,39 @@ async fn names_are_those_of_whoever_there_is() {
     assert!(named(vec![1; 1_000]).await.is_ok());
     let refused = named(vec![1; 1_001]).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_trace_is_a_row_with_what_it_follows() {
+    let rig = Rig::new().await;
+    let order = |id: &str| {
+        let order = TraceOrder {
+            id: id.to_owned(),
+            user: "ann".to_owned(),
+            one_in: 1,
+            per_second: 100,
+            seconds: 900,
+            ..TraceOrder::default()
+        };
+        let mut request = operate("trace", "a");
+        *request.get_mut() = OperateServerRequest {
+            operation: "trace".to_owned(),
+            trace: Some(order),
+            ..OperateServerRequest::default()
+        };
+        request
+    };
+    let refused = rig.admin.operate_server(order("xyz")).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    rig.admin.operate_server(order("00ab12")).await.unwrap();
+    let list = rig
+        .admin
+        .list_audit(Request::new(ListAuditRequest::default()));
+    let rows = list.await.unwrap().into_inner().rows;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.target.as_str(), row.after.as_str()))
+        .collect();
+    let after = r#"{"one_in":1,"operation":"trace","per_second":100,"seconds":900,"user":"ann"}"#;
+    assert_eq!(told, [("trace 00ab12", after)]);
 }

@@ -118,14 +118,14 @@ async fn lost(gateway: &Arc<Gateway>) {
         .readiness
         .dependency(crate::env::DB_PROXY_LINK, false);
     gateway.load_changed();
-    let (sendings, callers) = gateway.db.link_lost();
+    let (mut sendings, callers) = gateway.db.link_lost();
     warn!(
         given_up = sendings.len(),
         unanswered = callers.len(),
         "the link to db-proxy is lost"
     );
-    for sending in &sendings {
-        gateway.env.metrics.refused(Refusal::NoDbProxy);
+    for sending in &mut sendings {
+        gateway.env.refuse(&mut sending.line, Refusal::NoDbProxy);
         gateway.db.release(sending);
     }
     for caller in callers {
@@ -137,9 +137,9 @@ async fn lost(gateway: &Arc<Gateway>) {
             | Caller::Nobody
             | Caller::File { .. }
             | Caller::Sessions(_) => {}
-            Caller::Login(attempt) => {
+            Caller::Login(mut attempt) => {
                 if let Some(conn) = attempt.conn.upgrade() {
-                    handle::refuse_no_db(gateway, &conn, attempt.seq);
+                    handle::refuse_no_db(gateway, &conn, &mut attempt);
                 }
             }
             Caller::CatchUp => drop(gateway.inbox.send(Input::CatchUp(None)).await),

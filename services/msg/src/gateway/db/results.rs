@@ -8,7 +8,7 @@ use im_core::SessionType;
 use im_order::CommitSeq;
 use im_proto_rpc::v1::{Answer, DbResults, SendDone, answer, db_result, send_done};
 use im_proto_teamtalk::message::ImMsgDataAck;
-use im_trace::hop;
+use im_trace::{Hop, Step, hop, note};
 use tracing::{debug, warn};
 
 use crate::connection::{Appended, Conn};
@@ -31,9 +31,9 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
     let mut newest = CommitSeq::START;
     for (call, result) in done {
         match (call, result) {
-            (InFlight::Send { sending, .. }, Some(db_result::Result::Send(result))) => {
+            (InFlight::Send { mut sending, .. }, Some(db_result::Result::Send(result))) => {
                 newest = newest.max(CommitSeq::from_wire(result.seq));
-                stored(gateway, &sending, &result, &mut touched);
+                stored(gateway, &mut sending, &result, &mut touched);
                 gateway.db.release(&sending);
             }
             (InFlight::Other(mut caller @ Caller::Client { .. }), result) => {
@@ -42,11 +42,15 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
                     seq,
                     parts,
                     trace,
+                    line,
                     ..
                 } = &mut caller
                     && let Some(conn) = conn.upgrade()
                     && let Some(db_result::Result::Answer(answer)) = result
                 {
+                    if answer.outcome() == answer::Outcome::Answered {
+                        line.done();
+                    }
                     parts.push(answer);
                     answered(gateway, &conn, *seq, parts, &mut touched);
                     let command = parts.first().map_or(0, |first| first.command);
@@ -57,9 +61,9 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
             (InFlight::Other(Caller::Login(attempt)), Some(db_result::Result::Login(login))) => {
                 handle::login_done(gateway, attempt, login);
             }
-            (InFlight::Other(Caller::Login(attempt)), _) => {
+            (InFlight::Other(Caller::Login(mut attempt)), _) => {
                 if let Some(conn) = attempt.conn.upgrade() {
-                    handle::refuse_no_db(gateway, &conn, attempt.seq);
+                    handle::refuse_no_db(gateway, &conn, &mut attempt);
                 }
             }
             (InFlight::Other(Caller::Log), Some(db_result::Result::Log(page))) => {
@@ -77,7 +81,12 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
                 inputs.push(Input::Related(related));
             }
             (InFlight::Other(Caller::Related), _) => inputs.push(Input::RelatedFailed),
-            (InFlight::Other(caller @ Caller::Told { .. }), _) => gateway.db.done(&caller),
+            (InFlight::Other(mut caller @ Caller::Told { .. }), result) => {
+                if let (Caller::Told { line, .. }, Some(_)) = (&mut caller, result) {
+                    line.done();
+                }
+                gateway.db.done(&caller);
+            }
             (InFlight::Other(Caller::File { link, task }), Some(db_result::Result::Noted(_))) => {
                 handle::file::noted(gateway, link, task);
             }
@@ -87,9 +96,9 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
             (InFlight::Other(Caller::Sessions(done)), _) => {
                 done.send(()).ok();
             }
-            (InFlight::Send { sending, .. }, _) => {
+            (InFlight::Send { mut sending, .. }, _) => {
                 warn!("a message was answered with something else");
-                gateway.env.metrics.refused(Refusal::StoreFailed);
+                gateway.env.refuse(&mut sending.line, Refusal::StoreFailed);
                 gateway.db.release(&sending);
             }
         }
@@ -106,7 +115,12 @@ pub(super) async fn work(gateway: &Arc<Gateway>, batch: DbResults) {
 }
 
 /// Acknowledges a message that is stored; keeps silent about one that is not.
-fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut Vec<Arc<Conn>>) {
+fn stored(
+    gateway: &Gateway,
+    sending: &mut Sending,
+    result: &SendDone,
+    touched: &mut Vec<Arc<Conn>>,
+) {
     let send = &sending.send;
     match result.outcome() {
         send_done::Outcome::Stored | send_done::Outcome::Repeated => {
@@ -118,6 +132,7 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
                     as i32,
             };
             gateway.env.metrics.acks.inc();
+            sending.line.done();
             if result.wait_ms > 0 {
                 let now = gateway.env.now();
                 gateway.meters.hold(send.from, result.wait_ms, now);
@@ -126,6 +141,13 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
                 let frame = encode(Command::MsgDataAck, sending.seq, &ack);
                 touch(gateway, &conn, frame, touched);
             }
+            let acknowledged = Hop {
+                position: result.seq,
+                user: send.from,
+                session: send.origin,
+                ..Hop::of(Step::Acknowledged)
+            };
+            note(sending.trace.to_wire(), acknowledged);
             hop!(
                 root: sending.trace,
                 "message",
@@ -136,7 +158,7 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
             );
         }
         send_done::Outcome::Refused => {
-            gateway.env.metrics.refused(Refusal::StoreRefused);
+            gateway.env.refuse(&mut sending.line, Refusal::StoreRefused);
             debug!(
                 from = send.from,
                 to = send.to,
@@ -145,7 +167,7 @@ fn stored(gateway: &Gateway, sending: &Sending, result: &SendDone, touched: &mut
             );
         }
         send_done::Outcome::Failed => {
-            gateway.env.metrics.refused(Refusal::StoreFailed);
+            gateway.env.refuse(&mut sending.line, Refusal::StoreFailed);
             warn!(
                 from = send.from,
                 to = send.to,

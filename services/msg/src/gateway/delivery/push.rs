@@ -11,7 +11,7 @@ use im_proto_rpc::v1::{Event, Kick, LiveMessage, PcStatus};
 use im_proto_teamtalk::base::UserStatType;
 use im_proto_teamtalk::buddy::ImpcLoginStatusNotify;
 use im_proto_teamtalk::message::ImMsgData;
-use im_trace::{Trace, hop};
+use im_trace::{Hop, Step, Trace, hop, note};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -35,6 +35,23 @@ pub(super) struct Touched {
     last: Option<Instant>,
     many: usize,
     gap: std::time::Duration,
+    /// Of messages that a trace follows: noted when their connections are written.
+    traced: Traced,
+}
+
+/// Messages that were given to connections, and the steps that they make when these are written.
+#[derive(Default)]
+struct Traced {
+    now: Vec<(Arc<Conn>, u64, Hop)>,
+    later: Vec<(Arc<Conn>, u64, Hop)>,
+}
+
+/// Notes that connections were written.
+fn note_written(traced: &mut Vec<(Arc<Conn>, u64, Hop)>) {
+    for (conn, message, hop) in traced.drain(..) {
+        let count = u32::try_from(conn.queued()).unwrap_or(u32::MAX);
+        note(message, Hop { count, ..hop });
+    }
 }
 
 impl Touched {
@@ -46,6 +63,7 @@ impl Touched {
             last: None,
             many: config.fanout_connections as usize,
             gap: config.fanout_gap.duration(),
+            traced: Traced::default(),
         }
     }
 
@@ -63,10 +81,12 @@ impl Touched {
     pub(super) async fn flush(&mut self, output: &Arc<Output>) {
         if self.now.len() >= self.many {
             self.later.append(&mut self.now);
+            self.traced.later.append(&mut self.traced.now);
         }
         for conn in self.now.drain(..) {
             conn.flush(output);
         }
+        note_written(&mut self.traced.now);
         if self.later.is_empty() {
             return;
         }
@@ -87,6 +107,7 @@ impl Touched {
                 tokio::task::yield_now().await;
             }
         }
+        note_written(&mut self.traced.later);
         if later.capacity() <= 65_536 {
             self.later = later;
             self.later.clear();
@@ -106,7 +127,11 @@ impl Delivery {
     /// is for the sessions announced on that link.
     pub(super) fn deliver(&mut self, message: &LiveMessage, link: Option<LinkId>) {
         let gateway = &self.gateway;
-        let touched = &mut self.touched.now;
+        let Touched {
+            now: touched,
+            traced,
+            ..
+        } = &mut self.touched;
         let behind = &mut self.behind;
         let trace = Trace::from_wire(message.trace);
         let mut frame = None;
@@ -141,6 +166,15 @@ impl Delivery {
                     Appended::Closed | Appended::Overflow | Appended::LeftOut => return,
                 }
                 pushed += 1;
+                if message.trace != 0 {
+                    let written = Hop {
+                        position: message.seq,
+                        user: *user,
+                        session: session.epoch,
+                        ..Hop::of(Step::Written)
+                    };
+                    traced.now.push((Arc::clone(conn), message.trace, written));
+                }
             });
         }
         gateway.env.metrics.messages_out.inc_by(pushed);
@@ -235,7 +269,8 @@ impl Delivery {
     pub(super) fn kick(&mut self, kick: &Kick) {
         let gateway = &self.gateway;
         let mut selected = takeover::registered(&gateway.sessions, kick);
-        for login in takeover::pending(&gateway.sessions, kick) {
+        for mut login in takeover::pending(&gateway.sessions, kick) {
+            login.line.done();
             // Nothing goes before the login answer, and a client that sees the connection end
             // without one would try again and end the session that is to stay.
             login.conn.answer(&gateway.output, login.answer);
@@ -249,9 +284,9 @@ impl Delivery {
     /// Refuses logins that no route server can register any more.
     pub(super) fn refuse_pending(&mut self) {
         let pending = std::mem::take(&mut *self.gateway.sessions.pending());
-        for login in pending.into_values() {
+        for mut login in pending.into_values() {
             self.refuse(Refusal::PeerMissing);
-            handle::refuse_no_route(&self.gateway, &login.conn, &login.answer);
+            handle::refuse_no_route(&self.gateway, &mut login);
         }
     }
 }

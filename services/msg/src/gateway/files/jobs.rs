@@ -7,6 +7,7 @@ use im_proto_rpc::v1::{FileCreated, StoredFile};
 
 use crate::connection::Conn;
 use crate::ids::{LinkId, NumberMap};
+use crate::requests::Line;
 
 /// What a client wants to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(crate) struct Job {
     pub(crate) asked: Asked,
     /// File links that have not answered.
     pub(crate) waiting: Vec<LinkId>,
+    pub(crate) line: Line,
 }
 
 /// What an answer leads to.
@@ -165,6 +167,7 @@ mod tests {
             since: 50,
             asked,
             waiting: waiting.to_vec(),
+            line: Line::default(),
         }
     }
 

@@ -76,9 +76,9 @@ fn offer(request: &Request<'_>) {
         size: asked.file_size,
     };
     let receiver = UserId::from_wire(offer.to);
-    let job = job(request, 1);
+    let mut job = job(request, 1);
     let Some(receiver) = receiver.filter(|_| gateway.files.choose(&[]).is_some()) else {
-        gateway.env.metrics.refused(Refusal::NoFileServer);
+        gateway.env.refuse(&mut job.line, Refusal::NoFileServer);
         refuse(gateway, &job, offer);
         done(gateway, &job);
         return;
@@ -110,7 +110,7 @@ fn has_pc_here(gateway: &Gateway, user: UserId) -> bool {
 fn open(gateway: &Arc<Gateway>, mut job: Job, offer: Offer, mut tried: Vec<LinkId>) {
     loop {
         let Some(link) = gateway.files.choose(&tried) else {
-            gateway.env.metrics.refused(Refusal::NoFileServer);
+            gateway.env.refuse(&mut job.line, Refusal::NoFileServer);
             refuse(gateway, &job, offer);
             done(gateway, &job);
             return;
@@ -187,6 +187,7 @@ fn job(request: &Request<'_>, servers: usize) -> Job {
         since: request.gateway.env.now(),
         asked: Asked::Told,
         waiting: Vec::new(),
+        line: request.line.take(),
     }
 }
 
@@ -225,7 +226,7 @@ pub(crate) fn expire(gateway: &Arc<Gateway>, now: u32) {
     let wait = gateway.env.config.file_timeout.as_millis_u32();
     let is_old = |since: u32| is_due(now, since.wrapping_add(wait));
     for mut job in gateway.jobs.expired(is_old) {
-        gateway.env.metrics.refused(Refusal::FileTimeout);
+        gateway.env.refuse(&mut job.line, Refusal::FileTimeout);
         match std::mem::replace(&mut job.asked, Asked::Told) {
             Asked::Task { offer, .. } => refuse(gateway, &job, offer),
             asked => job.asked = asked,
@@ -261,11 +262,12 @@ fn created(gateway: &Arc<Gateway>, mut job: Job, link: LinkId, outcome: Outcome,
     match outcome {
         Outcome::Created => {
             opened(gateway, &job, offer, task, addresses(gateway, link));
+            job.line.done();
             done(gateway, &job);
         }
         Outcome::Full => open(gateway, job, offer, tried),
         Outcome::Refused => {
-            gateway.env.metrics.refused(Refusal::FileRefused);
+            gateway.env.refuse(&mut job.line, Refusal::FileRefused);
             refuse(gateway, &job, offer);
             done(gateway, &job);
         }
@@ -333,8 +335,9 @@ fn refuse(gateway: &Gateway, job: &Job, offer: Offer) {
 }
 
 /// Answers what all servers were asked, with what they have said.
-fn finished(gateway: &Gateway, job: Job) {
+fn finished(gateway: &Gateway, mut job: Job) {
     done(gateway, &job);
+    job.line.done();
     if let (Asked::List(lists), Some(conn)) = (&job.asked, job.conn.upgrade()) {
         answer_list(gateway, &conn, &job, lists);
     }

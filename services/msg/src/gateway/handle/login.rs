@@ -20,6 +20,8 @@ use crate::gateway::calls::LoginAttempt;
 use crate::gateway::routes::RouteBound;
 use crate::gateway::state::Gateway;
 use crate::metrics::Refusal;
+use crate::requests::Line;
+use crate::session::PendingLogin;
 
 const SUCCESS: &str = "成功";
 const PEER_MISSING: &str = "服务端异常";
@@ -39,14 +41,20 @@ const FEATURE_RETRY_AFTER: u32 = 1;
 const RETRY_AFTER_MS: u32 = 2_000;
 
 /// Starts a login. A second one on the same connection is ignored, decided or not.
-pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[u8]) {
+pub(super) fn login(
+    gateway: &Arc<Gateway>,
+    conn: &Arc<Conn>,
+    seq: u16,
+    body: &[u8],
+    mut line: Line,
+) {
     if conn.phase() != Phase::Fresh {
         return;
     }
     let drain = gateway.drain.state();
     if drain.is_closed {
         // As by a server that is gone: after an answer some clients would not look for another one.
-        gateway.env.metrics.refused(Refusal::Cordoned);
+        gateway.env.refuse(&mut line, Refusal::Cordoned);
         gateway.finish(conn, None, CloseReason::Finish);
         return;
     }
@@ -60,18 +68,18 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
         None
     };
     if let Some(reason) = missing {
-        refuse_missing(gateway, conn, seq, reason);
+        refuse_missing(gateway, conn, seq, reason, &mut line);
         return;
     }
     let Some(request) = decode(body) else {
-        gateway.env.metrics.refused(Refusal::Malformed);
+        gateway.env.refuse(&mut line, Refusal::Malformed);
         return;
     };
     let client = u32::try_from(request.client_type)
         .ok()
         .and_then(ClientType::from_wire);
     let Some(client) = client else {
-        gateway.env.metrics.refused(Refusal::Malformed);
+        gateway.env.refuse(&mut line, Refusal::Malformed);
         return;
     };
     if !conn.step(Phase::Fresh, Phase::Asking) {
@@ -100,9 +108,11 @@ pub(super) fn login(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, body: &[
         version,
         takes_retry,
         trace: Trace::sample(),
+        line,
     };
-    if !gateway.db.login(call, attempt) {
+    if let Err(mut attempt) = gateway.db.login(call, attempt) {
         let wait = RETRY_AFTER_MS + rand::random_range(0..RETRY_AFTER_MS);
+        gateway.env.refuse(&mut attempt.line, Refusal::Busy);
         busy(gateway, conn, seq, takes_retry, wait);
     }
 }
@@ -133,7 +143,6 @@ fn decode(body: &[u8]) -> Option<ImLoginReq> {
 /// Tells a client that its login cannot be checked in time. Original clients get no answer, only the
 /// end: whatever code they get reads as a wrong password on Android and hangs iOS.
 fn busy(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, takes_retry: bool, wait: u32) {
-    gateway.env.metrics.refused(Refusal::Busy);
     let frame = takes_retry.then(|| {
         let answer = ImLoginRes {
             server_time: im_core::time::UnixSeconds::now().get(),
@@ -158,23 +167,32 @@ fn refuse(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, code: ResultType, 
     gateway.finish(conn, Some(frame), CloseReason::Finish);
 }
 
-fn refuse_missing(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16, code: ResultType) {
-    gateway.env.metrics.refused(Refusal::PeerMissing);
+fn refuse_missing(
+    gateway: &Arc<Gateway>,
+    conn: &Arc<Conn>,
+    seq: u16,
+    code: ResultType,
+    line: &mut Line,
+) {
+    gateway.env.refuse(line, Refusal::PeerMissing);
     debug!(remote = %conn.remote(), reason = code.as_str_name(), "login refused");
     refuse(gateway, conn, seq, code, PEER_MISSING);
 }
 
 /// Refuses a login whose db-proxy is gone.
-pub(crate) fn refuse_no_db(gateway: &Arc<Gateway>, conn: &Arc<Conn>, seq: u16) {
-    refuse_missing(gateway, conn, seq, ResultType::RefuseReasonNoDbServer);
+pub(crate) fn refuse_no_db(gateway: &Arc<Gateway>, conn: &Arc<Conn>, attempt: &mut LoginAttempt) {
+    let (seq, code) = (attempt.seq, ResultType::RefuseReasonNoDbServer);
+    refuse_missing(gateway, conn, seq, code, &mut attempt.line);
 }
 
-/// Refuses a login whose route server is gone. `answer` is the frame that would have been sent.
-pub(crate) fn refuse_no_route(gateway: &Arc<Gateway>, conn: &Arc<Conn>, answer: &Bytes) {
+/// Refuses a login whose route server is gone.
+pub(crate) fn refuse_no_route(gateway: &Arc<Gateway>, login: &mut PendingLogin) {
+    let answer = &login.answer;
     let seq = answer
         .first_chunk()
         .map_or(0, |header| im_codec::Header::parse(header).seq);
-    refuse_missing(gateway, conn, seq, ResultType::RefuseReasonNoRouteServer);
+    let code = ResultType::RefuseReasonNoRouteServer;
+    refuse_missing(gateway, &login.conn, seq, code, &mut login.line);
 }
 
 /// db-proxy has decided about a login.
@@ -187,7 +205,9 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         version,
         takes_retry,
         trace,
+        mut line,
     } = attempt;
+    line.of(done.user_id);
     hop!(
         root: trace,
         "login",
@@ -200,11 +220,12 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         return;
     };
     if done.retry_after_ms != 0 {
+        gateway.env.refuse(&mut line, Refusal::Busy);
         busy(gateway, &conn, seq, takes_retry, done.retry_after_ms);
         return;
     }
     if done.result_code != 0 {
-        gateway.env.metrics.refused(Refusal::Credentials);
+        gateway.env.refuse(&mut line, Refusal::Credentials);
         let text = match done.result_string.as_str() {
             "" => BAD_CREDENTIALS,
             text => text,
@@ -251,8 +272,9 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         status,
         version,
     ));
-    if !gateway.register(&conn, answer) {
-        refuse_missing(gateway, &conn, seq, ResultType::RefuseReasonNoRouteServer);
+    if let Err(mut line) = gateway.register(&conn, answer, line) {
+        let code = ResultType::RefuseReasonNoRouteServer;
+        refuse_missing(gateway, &conn, seq, code, &mut line);
     }
 }
 
@@ -309,7 +331,7 @@ pub(super) fn kick_pc(request: &Request<'_>) {
     match gateway.routes.table().owner(session.user) {
         Some(link) => {
             if !link.kick(kick, RouteBound::of(&gateway.env.config)) {
-                gateway.env.metrics.refused(Refusal::RouteQueue);
+                request.refuse(Refusal::RouteQueue);
             }
         }
         None => {

@@ -7,7 +7,7 @@ use im_core::SessionType;
 use im_proto_rpc::v1::Send;
 use im_proto_teamtalk::base::MsgType;
 use im_proto_teamtalk::message::ImMsgData;
-use im_trace::Trace;
+use im_trace::{About, Hop, Step, Trace, note};
 
 use super::Request;
 use crate::gateway::calls::Sending;
@@ -35,14 +35,24 @@ pub(super) fn store(request: &Request<'_>) {
     let to_oneself = session_type(msg_type) == Some(SessionType::Single)
         && message.to_session_id == request.user();
     if message.msg_data.is_empty() || to_oneself || message.to_session_id == 0 {
-        gateway.env.metrics.refused(Refusal::Message);
+        request.refuse(Refusal::Message);
         return;
     }
     let client_msg_id = message
         .client_msg_id
         .filter(|id| id.len() == CLIENT_MSG_ID)
         .unwrap_or_else(Bytes::new);
-    let trace = Trace::sample();
+    let trace = Trace::of_message(About {
+        from: request.user(),
+        to: message.to_session_id,
+        is_group: session_type(msg_type) == Some(SessionType::Group),
+    });
+    let received = Hop {
+        user: request.user(),
+        session: request.session.epoch,
+        ..Hop::of(Step::Received)
+    };
+    note(trace.to_wire(), received);
     let send = Send {
         from: request.user(),
         origin: request.session.epoch,
@@ -62,6 +72,7 @@ pub(super) fn store(request: &Request<'_>) {
         bytes: u32::try_from(request.body.len()).unwrap_or(u32::MAX),
         since: gateway.env.now(),
         trace,
+        line: request.line.take(),
     };
     gateway.db.send(request.conn, sending);
 }

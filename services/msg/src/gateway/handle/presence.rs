@@ -25,6 +25,7 @@ use crate::gateway::state::Gateway;
 use crate::gateway::statuses::StatusJob;
 use crate::ids::LinkId;
 use crate::metrics::Refusal;
+use crate::requests::Line;
 
 /// What a user asked about costs while a question is open, bytes: the id as asked, for its route
 /// server, among those online, and in the answer.
@@ -53,6 +54,7 @@ pub(super) fn ask(request: &Request<'_>) {
         conn: Arc::downgrade(request.conn),
         seq: request.seq,
         bytes,
+        line: request.line.take(),
     };
     in_slices(gateway, count, question.spread(users));
 }
@@ -74,6 +76,7 @@ pub(super) fn of_receiver(gateway: &Arc<Gateway>, request: Job, offer: Offer, re
         online: Vec::new(),
         waiting: vec![link.id],
         file: Some((request, offer)),
+        line: Line::default(),
     });
     let query = Call::Status(StatusQuery { tag, users });
     if !link.offer(query, RouteBound::of(&gateway.env.config)) {
@@ -103,6 +106,7 @@ struct Question {
     seq: u16,
     /// What it counts for, bytes.
     bytes: u32,
+    line: Line,
 }
 
 impl Drop for Question {
@@ -116,17 +120,17 @@ impl Drop for Question {
 
 impl Question {
     /// Asks the route servers of these users.
-    async fn spread(self, users: Vec<u32>) {
-        let gateway = &self.gateway;
+    async fn spread(mut self, users: Vec<u32>) {
+        let gateway = &Arc::clone(&self.gateway);
         let users = distinct(users).await;
         if users.len() > gateway.env.config.presence_ids as usize {
-            gateway.env.metrics.refused(Refusal::PresenceIds);
+            gateway.env.refuse(&mut self.line, Refusal::PresenceIds);
             return;
         }
         let table = gateway.routes.table();
         let links = table.links();
         if links.is_empty() {
-            gateway.env.metrics.refused(Refusal::PeerMissing);
+            gateway.env.refuse(&mut self.line, Refusal::PeerMissing);
             return;
         }
         let split = by_owner(&users, table.ring(), links.len()).await;
@@ -152,6 +156,7 @@ impl Question {
             users,
             online: Vec::new(),
             file: None,
+            line: std::mem::take(&mut self.line),
             waiting: parts.iter().map(|(link, _)| link.id).collect(),
         });
         for (link, users) in parts {
@@ -269,13 +274,14 @@ fn finish(gateway: &Arc<Gateway>, tag: u64) {
         conn: Weak::clone(&job.conn),
         seq: job.seq,
         bytes: job.bytes,
+        line: std::mem::take(&mut job.line),
     };
     in_slices(gateway, job.users.len(), question.answer(job));
 }
 
 impl Question {
     /// Answers it with what the route servers have said.
-    async fn answer(self, job: StatusJob) {
+    async fn answer(mut self, job: StatusJob) {
         if self.conn.strong_count() == 0 {
             return;
         }
@@ -292,6 +298,7 @@ impl Question {
             attach_data: None,
         };
         let frame = encode(Command::UsersStatRsp, self.seq, &answer);
+        self.line.done();
         let gateway = &self.gateway;
         gateway.count_answer(&conn, frame.len());
         if conn.answer(&gateway.output, frame) == Appended::First {

@@ -17,14 +17,21 @@ const FAILED: u32 = 1;
 /// Passes a request on that is answered.
 pub(super) fn ask(request: &Request<'_>) {
     if let Some(query) = query(request) {
-        request.gateway.db.query(query, request.conn, request.seq);
+        let line = request.line.take();
+        request
+            .gateway
+            .db
+            .query(query, request.conn, request.seq, line);
     }
 }
 
 /// Passes a request on that has no answer.
 pub(super) fn tell(request: &Request<'_>) {
     if let Some(query) = query(request) {
-        request.gateway.db.told(query, request.conn);
+        request
+            .gateway
+            .db
+            .told(query, request.conn, request.line.take());
     }
 }
 
@@ -39,11 +46,11 @@ fn query(request: &Request<'_>) -> Option<Query> {
         ..
     } = *request;
     if validate(command.message(), body).is_err() {
-        gateway.env.metrics.refused(Refusal::Malformed);
+        request.refuse(Refusal::Malformed);
         return None;
     }
     if !gateway.db.is_up() {
-        gateway.env.metrics.refused(Refusal::NoDbProxy);
+        request.refuse(Refusal::NoDbProxy);
         without_db(request);
         return None;
     }

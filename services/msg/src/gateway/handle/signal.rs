@@ -17,7 +17,7 @@ use crate::metrics::Refusal;
 pub(super) fn relay(request: &Request<'_>) {
     let longest = request.gateway.env.config.signal_bytes.as_usize();
     if request.body.len() > longest {
-        request.gateway.env.metrics.refused(Refusal::Signal);
+        request.refuse(Refusal::Signal);
         return;
     }
     let Some(signal) = request.decode::<Imp2pCmdMsg>() else {
@@ -75,7 +75,7 @@ pub(super) fn relay(request: &Request<'_>) {
         }
     };
     if !own || !other {
-        request.gateway.env.metrics.refused(Refusal::RouteQueue);
+        request.refuse(Refusal::RouteQueue);
     }
 }
 

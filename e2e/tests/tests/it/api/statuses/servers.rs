@@ -37,7 +37,25 @@ pub(super) async fn operated(seen: &Seen, api: SocketAddr, token: &str, msg: Soc
     }
     let uncordon = Call::new("POST", "/api/v1/servers/msg1:uncordon");
     uncordon.token(token).expect(api, 200).await;
+    traced(seen, api, token).await;
     kicked(seen, api, token, msg).await;
+}
+
+/// As many traces as there may be, and one more.
+async fn traced(seen: &Seen, api: SocketAddr, token: &str) {
+    let arm = async |status: u16| {
+        let order = ("POST", "/api/v1/traces", json!({"group": 1}));
+        seen.call("/api/v1/traces", order, token, api, status).await
+    };
+    let mut last = Value::Null;
+    for _ in 0..4 {
+        last = arm(200).await.json()["id"].clone();
+    }
+    assert_eq!(problem(&arm(409).await), "conflict");
+    let with = format!("/api/v1/traces/{}", last.as_str().unwrap());
+    let read = ("GET", with.as_str(), Value::Null);
+    seen.call("/api/v1/traces/{id}", read, token, api, 200)
+        .await;
 }
 
 /// The same session is ended by many at the same time, under one key.
