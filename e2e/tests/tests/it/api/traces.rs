@@ -13,6 +13,13 @@ use crate::support::*;
 const MESSAGES: usize = 100;
 
 async fn armed(api: SocketAddr, token: &str, order: &Value, key: &str) -> String {
+    wait::until("both msg servers report", WAIT, || async {
+        let judged = post("/api/v1/traces?dry_run=true", order).token(token);
+        let judged = judged.expect(api, 200).await.json();
+        (judged["servers"] == json!(["msg1", "msg2"])).then_some(())
+    })
+    .await
+    .unwrap();
     let call = post("/api/v1/traces", order).token(token).key(key);
     let trace = call.expect(api, 200).await.json();
     assert_eq!(trace["servers"], json!(["msg1", "msg2"]), "{trace}");
