@@ -59,6 +59,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let trace = TraceConfig {
         endpoint: args.trace_endpoint.clone(),
         ratio: args.trace_ratio,
+        ..TraceConfig::default()
     };
     trace
         .validate()
