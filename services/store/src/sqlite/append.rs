@@ -11,9 +11,8 @@ impl SqliteStore {
         let prepared = Prepared::of(batch)?;
         let conversations = prepared.touched.len();
         self.check_wal_limit()?;
-        let first = self.inner.writer.lock_first().await;
-        let stored = self.inner.appender.append(prepared).await;
-        drop(first);
+        let turn = self.inner.writer.lock_first().await;
+        let stored = self.inner.appender.append(prepared, turn).await;
         if stored.is_ok() {
             self.note_growth(batch, conversations);
         }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{conversation_key, signed, unavailable, unsigned};
 use super::tenures::{FENCE, OWNERSHIP, numbers, on_record, refused};
+use super::writer::Turn;
 use super::{Durability, SqliteOptions};
 use crate::{DataDir, MessageRow, NewConversation, Prepared, StoreError};
 
@@ -54,6 +55,7 @@ pub(crate) struct Appender {
 enum Job {
     Append {
         batch: Prepared,
+        turn: Turn,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     /// Bound the database file.
@@ -77,10 +79,11 @@ impl Appender {
         }
     }
 
-    /// Stores a batch whole or not at all; durable on return. A batch whose caller has gone is stored.
-    /// One caller at a time, who holds the lock of the writing connections.
-    pub(super) async fn append(&self, batch: Prepared) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Append { batch, reply }).await
+    /// Stores a batch whole or not at all; durable on return. A batch whose caller has gone is stored, and
+    /// nobody else writes until that is done.
+    pub(super) async fn append(&self, batch: Prepared, turn: Turn) -> Result<(), StoreError> {
+        let job = |reply| Job::Append { batch, turn, reply };
+        self.ask(job).await
     }
 
     /// Bounds the database file of a test, as far as this connection writes it.
@@ -188,9 +191,10 @@ fn work(
 ) -> Option<oneshot::Sender<()>> {
     loop {
         match waiting.take().or_else(|| jobs.blocking_recv())? {
-            Job::Append { batch, reply } => {
+            Job::Append { batch, turn, reply } => {
                 let stored = statements.append(&batch);
                 let is_lost = stored.is_err() && !statements.undo();
+                drop(turn);
                 // The caller may have gone.
                 reply.send(stored).ok();
                 if is_lost {

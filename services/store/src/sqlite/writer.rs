@@ -1,10 +1,11 @@
 //! The connection that writes everything but messages, and the lock of all writing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::rows::unavailable;
 use crate::StoreError;
@@ -16,7 +17,7 @@ pub(crate) struct Writer {
     /// Held by whoever is not storing messages.
     others: Mutex<()>,
     /// Held by whoever writes.
-    slot: Mutex<Option<SqliteConnection>>,
+    slot: Arc<Mutex<Option<SqliteConnection>>>,
     /// No transaction could be begun: the next call opens another connection.
     in_doubt: AtomicBool,
 }
@@ -28,12 +29,18 @@ pub(crate) struct WriteGuard<'a> {
     _others: MutexGuard<'a, ()>,
 }
 
+/// Nobody else writes while it lives. It goes with a batch to the thread that stores it, since whoever
+/// asked may be gone before that has begun.
+pub(crate) struct Turn {
+    _slot: OwnedMutexGuard<Option<SqliteConnection>>,
+}
+
 impl Writer {
     pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
         Self {
             options,
             others: Mutex::new(()),
-            slot: Mutex::new(Some(connection)),
+            slot: Arc::new(Mutex::new(Some(connection))),
             in_doubt: AtomicBool::new(false),
         }
     }
@@ -56,10 +63,11 @@ impl Writer {
         })
     }
 
-    /// For messages, which wait for nobody who has not begun, and have a connection of their own: nobody
-    /// else writes while the value lives.
-    pub(crate) async fn lock_first(&self) -> impl Sized {
-        self.slot.lock().await
+    /// For messages, which wait for nobody who has not begun, and have a connection of their own.
+    pub(crate) async fn lock_first(&self) -> Turn {
+        Turn {
+            _slot: Arc::clone(&self.slot).lock_owned().await,
+        }
     }
 
     /// Closes the connection; later calls open another.
