@@ -141,7 +141,7 @@ impl Siege {
         siege
     }
 
-    /// Newcomers may take so long, instead of five seconds.
+    /// Newcomers may take so long, instead of five seconds; they wait for ten at least.
     #[must_use]
     pub fn newcomers_within(mut self, limit: Duration) -> Self {
         self.newcomers_limit = limit;
@@ -192,7 +192,8 @@ impl Siege {
         let runtime = self.witnesses.as_ref().expect("witnesses are there");
         let over = CancellationToken::new();
         let begin = self.arrivals.attempts();
-        let arrivals = newcomers::arrive(self.msg, begin, over.clone());
+        let patience = self.newcomers_limit.max(newcomers::PATIENCE);
+        let arrivals = newcomers::arrive(self.msg, begin, patience, over.clone());
         let arrivals = runtime.spawn(arrivals);
         let result = attack.await;
         over.cancel();

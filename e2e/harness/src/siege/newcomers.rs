@@ -19,7 +19,7 @@ const LAST: u32 = 99;
 /// Time between two arrivals.
 const PAUSE: Duration = Duration::from_millis(300);
 /// As long as the most patient original client waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What newcomers met.
 #[derive(Clone, Debug, Default)]
@@ -77,8 +77,13 @@ impl fmt::Display for Arrivals {
     }
 }
 
-/// Lets them arrive until it is over; `attempts` of them have come before.
-pub(super) async fn arrive(msg: SocketAddr, attempts: usize, over: CancellationToken) -> Arrivals {
+/// Lets them arrive until it is over; `attempts` of them have come before. Each waits for `patience`.
+pub(super) async fn arrive(
+    msg: SocketAddr,
+    attempts: usize,
+    patience: Duration,
+    over: CancellationToken,
+) -> Arrivals {
     let mut arrivals = Arrivals::default();
     while !over.is_cancelled() {
         let n = attempts + arrivals.attempts();
@@ -86,7 +91,7 @@ pub(super) async fn arrive(msg: SocketAddr, attempts: usize, over: CancellationT
         let once = FIRST + u32::try_from(n / 2).unwrap_or(LAST) % (LAST - FIRST);
         let user = if n.is_multiple_of(2) { LAST } else { once };
         let begin = Instant::now();
-        match timeout(PATIENCE, log_in(msg, user)).await {
+        match timeout(patience, log_in(msg, user, patience)).await {
             Ok(Ok(())) => arrivals.welcomed.push(begin.elapsed()),
             Ok(Err(error)) => {
                 let after = begin.elapsed();
@@ -94,7 +99,7 @@ pub(super) async fn arrive(msg: SocketAddr, attempts: usize, over: CancellationT
                 arrivals.turned_away.push(text);
             }
             Err(_) => {
-                let text = format!("u{user}: no answer in {PATIENCE:?}");
+                let text = format!("u{user}: no answer in {patience:?}");
                 arrivals.turned_away.push(text);
             }
         }
@@ -103,12 +108,12 @@ pub(super) async fn arrive(msg: SocketAddr, attempts: usize, over: CancellationT
     arrivals
 }
 
-async fn log_in(msg: SocketAddr, user: u32) -> Result<(), RawError> {
+async fn log_in(msg: SocketAddr, user: u32, patience: Duration) -> Result<(), RawError> {
     let from = IpAddr::V4(source(3, 1));
     let mut conn = RawConn::connect_from(&msg.to_string(), from).await?;
     let password = Password::clear(people::PASSWORD);
     let name = people::name(user);
-    conn.login(&name, &password, ClientType::Ios, PATIENCE)
+    conn.login(&name, &password, ClientType::Ios, patience)
         .await?;
     Ok(())
 }

@@ -117,7 +117,7 @@ async fn six_thousand_people_return_after_a_restart() {
     // What hangs takes longer. How fast they are is measured: scenario *return-many* of `im-load bench`.
     const FIRST: Duration = Duration::from_secs(60);
     const REMEMBERED: Duration = Duration::from_secs(30);
-    const NEWCOMERS: Duration = Duration::from_secs(10);
+    const NEWCOMERS: Duration = Duration::from_secs(30);
     let shape = Shape {
         login: 1,
         msg: 2,
