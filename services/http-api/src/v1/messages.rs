@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::words::time;
+use super::words::{MAX_ID, time};
 use super::{Change, made};
 use crate::caller::Caller;
 use crate::extract::{Content, Path, Query};
@@ -37,9 +37,6 @@ pub(super) static CIPHER: LazyLock<TextCipher> = LazyLock::new(TextCipher::defau
 /// Numbers of `IM.BaseDefine.MsgType`.
 const TEXT: u32 = 0x01;
 const GROUP_TEXT: u32 = 0x11;
-
-/// Greatest id that the document has.
-const MAX_ID: u32 = 0x7fff_ffff;
 
 /// Most messages of a page.
 const MAX_LIMIT: u32 = 200;

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::sessions::person;
-use super::words::{moment_us, some};
+use super::words::{MAX_ID, moment_us, some};
 use super::{Change, Part, rows};
 use crate::caller::Caller;
 use crate::extract::{Content, Path, Query};
@@ -79,8 +79,8 @@ impl NewTrace {
         if self.with.is_some() && (self.user.is_none() || self.group.is_some()) {
             return Err(wrong("with", "needs user, and no group"));
         }
-        if self.group == Some(0) {
-            return Err(wrong("group", "must be 1 at least"));
+        if !self.group.is_none_or(|group| (1..=MAX_ID).contains(&group)) {
+            return Err(wrong("group", "must be 1 to 2,147,483,647"));
         }
         for (field, value, most, text) in [
             ("one_in", self.one_in, MAX_ONE_IN, "must be 1 to 1,000,000"),
@@ -373,6 +373,7 @@ mod tests {
                 "with",
             ),
             (serde_json::json!({"group": 0}), "group"),
+            (serde_json::json!({"group": 1_u32 << 31}), "group"),
             (serde_json::json!({"one_in": 0}), "one_in"),
             (serde_json::json!({"per_second": 101}), "per_second"),
             (serde_json::json!({"seconds": 901}), "seconds"),

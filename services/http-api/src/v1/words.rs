@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Greatest id of a user or group that the document has.
+pub(crate) const MAX_ID: u32 = 0x7fff_ffff;
+
 /// State of an account.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
