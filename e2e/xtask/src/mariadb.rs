@@ -40,8 +40,7 @@ pub(crate) fn mariadb() -> anyhow::Result<PathBuf> {
     let version = match version()? {
         Some(version) => version,
         None if is_root()? => {
-            let mut update = Command::new("apt-get");
-            step(&limits::PACKAGE_LISTS, update.args(["update", "--quiet"]))?;
+            update_lists()?;
             version()?.context("find mariadb-server-core: Debian has no such package")?
         }
         None => bail!("find mariadb-server-core: run `apt-get update` as root once"),
@@ -66,6 +65,11 @@ pub(crate) fn mariadb() -> anyhow::Result<PathBuf> {
         }
     }
     Ok(folder)
+}
+
+fn update_lists() -> anyhow::Result<()> {
+    let mut update = Command::new("apt-get");
+    step(&limits::PACKAGE_LISTS, update.args(["update", "--quiet"]))
 }
 
 /// Which version there is, if the lists of packages are there.
@@ -106,7 +110,14 @@ fn unpack(draft: &Path) -> anyhow::Result<()> {
         .args(["download", "--quiet"])
         .args(PACKAGES)
         .args(libraries(&depends));
-    step(&limits::MARIADB_FETCH, fetch.current_dir(&packages))?;
+    let fetched = step(&limits::MARIADB_FETCH, fetch.current_dir(&packages));
+    if fetched.is_err() && is_root()? {
+        // The lists may be older than the archive, which has no such version any more.
+        update_lists()?;
+        step(&limits::MARIADB_FETCH, &mut fetch)?;
+    } else {
+        fetched?;
+    }
     let mut unpack = Command::new("sh");
     unpack.args([
         "-e",
