@@ -6,9 +6,9 @@
 //! Neither passwords nor digests are kept: what is remembered of a verified one is a MAC, over the
 //! stored hash too, so that a change of the password forgets it.
 //!
-//! A login passes, in this order: its bounds in bytes; what this process remembers; what earlier
-//! failures mean for it (`lockout`, `gate`); what the store remembers (`remember`); the queue for a
-//! hash (`queue`, `admission`), which nobody waits in who was remembered. Whoever does not want an
+//! A login passes, in this order: its bounds in bytes; what this process remembers; its turn to ask the
+//! store (`lookups`); what earlier failures mean for it (`lockout`, `gate`); what the store remembers
+//! (`remember`); the queue for a hash (`queue`, `admission`), which nobody waits in who was remembered. Whoever does not want an
 //! answer any more drops the future: that ends their place in every one of them.
 
 mod admission;
@@ -18,9 +18,11 @@ mod hash;
 mod imported;
 mod lockout;
 mod login;
+mod lookups;
 mod memory;
 mod metrics;
 mod origin;
+mod pace;
 mod pool;
 mod queue;
 mod refusals;
@@ -51,6 +53,7 @@ use crate::names;
 use admission::Admission;
 use counters::{Counts, Once};
 use lockout::Lockout;
+use lookups::Lookups;
 use memory::{Keyed, Memory};
 use metrics::LoginResult;
 use queue::Limits;
@@ -85,6 +88,7 @@ pub struct Accounts {
     /// Users whose login was handed over to `renewals`.
     asked: Once,
     renewals: Renewals,
+    lookups: Lookups,
     admission: Admission,
     pool: HashPool,
     trouble: Throttle,
@@ -132,6 +136,11 @@ impl Accounts {
             settle: SETTLE,
         };
         let admission = Admission::new(limits, &metrics);
+        let lookups = lookups::Limits {
+            parallel: config.max_lookups,
+            waiting: config.max_waiting_lookups,
+            patience: config.login_patience.into(),
+        };
         let pairs = usize::try_from(config.lockout_pairs).unwrap_or(usize::MAX);
         let window = config.lockout_window.duration();
         let memory = Arc::new(Memory::new(&config, Arc::clone(&keyed)));
@@ -145,6 +154,7 @@ impl Accounts {
             renewals: Renewals::new(Arc::clone(&store), Arc::clone(&memory), entries, &metrics),
             memory,
             pool: HashPool::new(policy, config.max_hashes, admission.clone(), &metrics),
+            lookups: Lookups::new(lookups, &metrics),
             admission,
             trouble: Throttle::default(),
             refusals: Refusals::new(),

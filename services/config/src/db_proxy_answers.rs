@@ -24,6 +24,11 @@ pub struct AccountsConfig {
     pub max_hash_memory: ByteSize,
     /// Hashes computed at the same time.
     pub max_hashes: usize,
+    /// Logins that ask the store at the same time; the others wait, networks and addresses in turn.
+    pub max_lookups: usize,
+    /// Logins that may wait to ask the store, and never more than can ask within `login_patience`. Over
+    /// it the oldest login of whoever has most is told when to try again.
+    pub max_waiting_lookups: usize,
     /// Logins that may wait for a hash, and never more than can be hashed within `login_patience`.
     /// Over it the oldest login of whoever has most is told when to try again.
     pub max_waiting_logins: usize,
@@ -83,6 +88,9 @@ impl Default for AccountsConfig {
             max_hash_memory: ByteSize::mib(64),
             // At most 128 MiB with the largest hashes accepted, 38 MiB with our own.
             max_hashes: 2,
+            // As many as keep the readers of the store busy, a few times over.
+            max_lookups: 16,
+            max_waiting_lookups: 16_384,
             max_waiting_logins: 1_000,
             max_waiting_per_address: 256,
             max_waiting_per_name: 8,
@@ -138,6 +146,12 @@ impl Check for AccountsConfig {
             &(ByteSize::kib(8)..=ByteSize::mib(1_024)),
         );
         checker.range("max_hashes", &self.max_hashes, &(1..=256));
+        checker.range("max_lookups", &self.max_lookups, &(1..=1_024));
+        checker.range(
+            "max_waiting_lookups",
+            &self.max_waiting_lookups,
+            &(1..=1_000_000),
+        );
         checker.range(
             "max_waiting_logins",
             &self.max_waiting_logins,

@@ -86,13 +86,14 @@ impl Admission {
         let Limits {
             settle, patience, ..
         } = self.shared.limits;
+        let since = request.arrived;
         tokio::pin!(receiver);
         let answered = async {
-            if let Ok(turn) = tokio::time::timeout_at(now + settle, &mut receiver).await {
+            if let Ok(turn) = tokio::time::timeout_at(since + settle, &mut receiver).await {
                 return turn.ok();
             }
             self.shared.serve();
-            let turn = tokio::time::timeout_at(now + patience, &mut receiver).await;
+            let turn = tokio::time::timeout_at(since + patience, &mut receiver).await;
             turn.ok()?.ok()
         };
         match answered.await {

@@ -6,11 +6,13 @@ use im_core::{Chain, time::UnixSeconds};
 use im_proto_rpc::v1::LoginCall;
 use im_store::{Credentials, Remembered, StoreError, VerifiedLogin};
 use prost::Message as _;
+use tokio::time::Instant;
 use tracing::error;
 
 use super::admission::{Permit, Turn};
 use super::hash::{StoredHash, Verdict};
 use super::lockout::{Attempt, Standing};
+use super::lookups::Place;
 use super::memory::Account;
 use super::origin::Origin;
 use super::queue::Request;
@@ -50,6 +52,7 @@ impl Accounts {
             question: self.keyed.key(b"question", &[name, digest]),
             address: self.keyed.key(b"address", &[&origin.address]),
             network: self.keyed.key(b"network", &[&origin.network]),
+            arrived: Instant::now(),
         };
         let attempt = Attempt {
             known: self.memory.knows(name, &origin.network),
@@ -57,7 +60,7 @@ impl Accounts {
             origin,
             question: request.question,
         };
-        let checked = self.judge(&attempt, &request, digest).await?;
+        let checked = self.judge(&attempt, request, digest).await?;
         self.memory.verify(&checked, digest, pair);
         Ok(checked)
     }
@@ -65,13 +68,19 @@ impl Accounts {
     async fn judge(
         &self,
         attempt: &Attempt,
-        request: &Request,
+        mut request: Request,
         digest: &str,
     ) -> Result<Arc<Account>, Refusal> {
+        let mut place = Some(self.lookup(&request).await?);
         let judging = self.lockout.judge(attempt);
         let standing = self.lockout.standing(attempt).await?;
-        if !self.lockout.pass(standing).await {
-            return Err(self.refusal_of(standing));
+        if let Standing::Locked(_) | Standing::Slowed(_) = standing {
+            // Nobody waits for the store behind a gate.
+            place.take();
+            if !self.lockout.pass(standing).await {
+                return Err(self.refusal_of(standing));
+            }
+            request.arrived = Instant::now();
         }
         let mut login = Login {
             standing,
@@ -79,8 +88,13 @@ impl Accounts {
         };
         let mut judging = Some(judging);
         for _ in 0..MOST_TURNS {
+            let place = match place.take() {
+                Some(place) => place,
+                None => self.lookup(&request).await?,
+            };
             let generation = self.memory.generation();
             let account = self.account(&attempt.name).await?;
+            drop(place);
             match self.recall(account.as_deref(), digest) {
                 Recall::Right { renew } => {
                     // Only an account is recalled.
@@ -96,7 +110,7 @@ impl Accounts {
             }
             // What was recorded need not be counted twice, and a hash says nothing before its turn.
             judging.take();
-            let permit = match self.admission.turn(request).await {
+            let permit = match self.admission.turn(&request).await {
                 Turn::Run(permit) => permit,
                 Turn::Again => continue,
                 Turn::Wrong => return Err(login.wrong(Reason::Password)),
@@ -131,6 +145,11 @@ impl Accounts {
             return result;
         }
         Err(Refusal::Busy(self.admission.retry_after()))
+    }
+
+    /// Waits for its turn to ask the store.
+    async fn lookup(&self, request: &Request) -> Result<Place, Refusal> {
+        self.lookups.place(request).await.map_err(Refusal::Busy)
     }
 
     /// A password has turned out to be right.

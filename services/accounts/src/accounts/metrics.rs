@@ -55,6 +55,7 @@ pub struct AccountMetrics {
     logins: Family<ResultLabel, Counter>,
     limits: Family<LimitLabel, Counter>,
     waiting: Gauge,
+    waiting_lookups: Gauge,
     hashes: Counter,
     remembered: Counter,
     remembered_writes: Counter,
@@ -79,6 +80,11 @@ impl AccountMetrics {
             "im_db_proxy_logins_waiting",
             "Logins that wait for a password hash",
             this.waiting.clone(),
+        );
+        registry.register(
+            "im_db_proxy_logins_waiting_lookups",
+            "Logins that wait to ask the store",
+            this.waiting_lookups.clone(),
         );
         registry.register(
             "im_db_proxy_password_hashes",
@@ -113,6 +119,7 @@ impl AccountMetrics {
             Bound::Network => "waiting_network",
             Bound::Address => "waiting_address",
             Bound::Name => "waiting_name",
+            Bound::Lookups => "waiting_lookups",
             Bound::Patience => "patience",
         });
     }
@@ -129,6 +136,11 @@ impl AccountMetrics {
 
     pub(super) fn waiting(&self, count: usize) {
         self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn waiting_lookups(&self, count: usize) {
+        self.waiting_lookups
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(super) fn hashed(&self) {

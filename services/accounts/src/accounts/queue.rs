@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-mod pace;
 mod waiting;
 
-use pace::Pace;
+use super::pace::Pace;
 use waiting::{Entry, Waiting};
 
 /// Stands for a name, a digest, an address or a network.
@@ -25,6 +24,8 @@ pub(super) type Key = [u8; 16];
 /// A waiting or running login or job.
 pub(super) type Id = u64;
 
+/// What a hash takes before one has been measured.
+const FIRST_GUESS: Duration = Duration::from_millis(50);
 /// A network may have so many times the logins of one address waiting.
 const ADDRESSES_PER_NETWORK: usize = 4;
 
@@ -53,6 +54,8 @@ pub(super) struct Request {
     pub(super) question: Key,
     pub(super) address: Key,
     pub(super) network: Key,
+    /// Since when its client waits.
+    pub(super) arrived: Instant,
 }
 
 /// Why somebody does not wait any longer without having had a turn.
@@ -62,6 +65,8 @@ pub(super) enum Bound {
     Address,
     Network,
     All,
+    /// Too many wait to ask the store.
+    Lookups,
     /// The answer would come too late.
     Patience,
 }
@@ -102,7 +107,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {
-            pace: Pace::new(limits.parallel, now),
+            pace: Pace::new(limits.parallel, FIRST_GUESS, now),
             limits,
             waiting: Waiting::default(),
             jobs: VecDeque::new(),
@@ -151,7 +156,7 @@ impl Queue {
                 id,
                 name: request.name,
                 question: request.question,
-                since: now,
+                since: request.arrived,
                 joined,
             };
             self.waiting.add(request, entry);
@@ -221,7 +226,7 @@ impl Queue {
 
     /// Sends away whoever cannot be answered in time any more.
     pub(super) fn shed_late(&mut self, now: Instant) -> Vec<Shed> {
-        let hash = self.pace.hash();
+        let hash = self.pace.one();
         let heads = self.waiting.questions();
         let networks = self.waiting.networks.len();
         let mut late = Vec::new();

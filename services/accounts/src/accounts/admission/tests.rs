@@ -32,6 +32,7 @@ fn request(name: usize, address: usize) -> Request {
         question: key(2, name),
         address: key(3, address),
         network: key(4, address / 4),
+        arrived: Instant::now(),
     }
 }
 
@@ -51,10 +52,10 @@ async fn log_in(admission: &Admission, request: &Request) -> Option<Duration> {
 /// Tries as original clients do: 3 to 15 s between attempts, up to 15 s of patience. Our own clients
 /// come back when they are told to.
 async fn person(admission: &Admission, n: usize, addresses: usize, ours: bool) {
-    let request = request(n, n % addresses);
     let mut wait = Duration::from_secs(3);
     tokio::time::sleep(Duration::from_millis((n as u64 * 7_919) % 2_000)).await;
     loop {
+        let request = request(n, n % addresses);
         let attempt = tokio::time::timeout(Duration::from_secs(15), log_in(admission, &request));
         match attempt.await {
             Ok(None) => return,

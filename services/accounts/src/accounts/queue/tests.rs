@@ -30,6 +30,7 @@ fn request(name: u64, digest: u64, address: u64) -> Request {
         question: key(name * 1_000 + digest),
         address: key(address),
         network: key(address / 4),
+        arrived: Instant::now(),
     }
 }
 
@@ -54,9 +55,11 @@ impl Sim {
 
     fn ask(&mut self, id: Id, name: u64, digest: u64, address: u64) -> Vec<(Id, Bound)> {
         self.now += Duration::from_millis(1);
-        let shed = self
-            .queue
-            .join(id, &request(name, digest, address), self.now);
+        let request = Request {
+            arrived: self.now,
+            ..request(name, digest, address)
+        };
+        let shed = self.queue.join(id, &request, self.now);
         shed.iter().map(|shed| (shed.id, shed.bound)).collect()
     }
 

@@ -122,7 +122,11 @@ impl Waiting {
             .iter_mut()
             .find(|address| address.key == request.address);
         match address {
-            Some(address) => address.entries.push(entry),
+            Some(address) => {
+                let older = |other: &Entry| other.since <= entry.since;
+                let place = address.entries.partition_point(older);
+                address.entries.insert(place, entry);
+            }
             None => network
                 .addresses
                 .push_back(Address::of(request.address, entry)),
