@@ -344,6 +344,8 @@ pub struct StoreConfig {
     /// `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Name of this process among those that share the store; empty = name of the host.
+    pub name: String,
 }
 
 /// The embedded store (SQLite).

@@ -10,6 +10,7 @@ mod follow;
 mod heap;
 pub(crate) mod listeners;
 mod msg_control;
+mod owner;
 mod reports;
 mod roles;
 mod secret;
@@ -232,7 +233,7 @@ async fn run(
     secrets: Secrets,
     ready_file: Option<PathBuf>,
     aside: Aside,
-    signals: Signals,
+    mut signals: Signals,
 ) -> Result<ExitCode, Failed> {
     match limits::raise_open_files() {
         Ok(limit) => info!(
@@ -265,6 +266,20 @@ async fn run(
     if let Some(admin) = &admin {
         assembly.note("admin", "http", admin.local_addr());
     }
+    let (rest, stop_rest) = (TaskTracker::new(), CancellationToken::new());
+    if let Some(admin) = admin {
+        rest.spawn_on(serve_admin(admin, stop_rest.clone()), &door);
+    }
+    if plan.runs(Role::DB_PROXY) {
+        // Whoever stands by for the log of a shared store can be asked and stopped.
+        tokio::select! {
+            opened = assembly.open_store() => opened?,
+            () = signals.next() => {
+                info!("stopped");
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
     for role in &roles {
         assembly.bind(*role, roles::BINDS).await?;
     }
@@ -273,12 +288,8 @@ async fn run(
     }
     let (running, addresses) = assembly.start();
 
-    let (drain, stop_rest) = (CancellationToken::new(), CancellationToken::new());
-    let rest = TaskTracker::new();
+    let drain = CancellationToken::new();
     secrets.follow(&rest, &stop_rest);
-    if let Some(admin) = admin {
-        rest.spawn_on(serve_admin(admin, stop_rest.clone()), &door);
-    }
     rest.spawn(tell_ready(
         context.clone(),
         ready_file,

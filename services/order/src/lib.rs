@@ -9,9 +9,11 @@
 //! the store only, by `from_wire` and `to_wire`. This crate performs no I/O and has no dependencies.
 
 mod owner;
+mod roster;
 mod seq;
 mod span;
 
 pub use owner::{Fence, FenceLost, Ownership, Partition, Tenure};
+pub use roster::{Candidate, Replica, Roster, Standing};
 pub use seq::CommitSeq;
 pub use span::Span;

@@ -32,6 +32,7 @@ mod messages;
 mod meters;
 mod open;
 mod options;
+mod roster;
 mod rows;
 mod schema;
 mod sessions;
@@ -39,9 +40,10 @@ mod subscriptions;
 mod tenures;
 mod tokens;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use im_core::Cache;
+use im_order::Tenure;
 use im_store::ChangeNote;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 use tokio::time::Instant;
@@ -68,6 +70,15 @@ struct Inner {
     /// Numbers of conversations by what the writer calls them.
     numbers: Mutex<Cache<i64, u64>>,
     changes: change::Changes,
+    /// In whose name the log is taken, and its first tenure; nobody's for a store that is not shared.
+    taker: Mutex<Option<(roster::Taker, Tenure)>>,
     /// Longest text of statements, bytes.
     max_text: usize,
+}
+
+impl Inner {
+    fn taker(&self) -> MutexGuard<'_, Option<(roster::Taker, Tenure)>> {
+        // Replaced as a whole.
+        self.taker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use im_core::Chain;
-use im_store::{LogUse, StoreError, StoreLife, StoreUsage};
+use im_store::{LogUse, RosterStore, StoreError, StoreLife, StoreUsage};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,9 @@ impl StoreLife for MysqlStore {
             if let Err(error) = self.forget_receipts().await {
                 tracing::warn!(error = %Chain(&error), "receipts of old transactions stay");
             }
+            if let Err(error) = self.forget_replicas().await {
+                tracing::warn!(error = %Chain(&error), "processes that have gone stay on record");
+            }
         }
     }
 
@@ -33,6 +36,10 @@ impl StoreLife for MysqlStore {
             },
             changes: self.inner.changes.counts(),
         }
+    }
+
+    fn roster(&self) -> Option<&dyn RosterStore> {
+        Some(self)
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -85,6 +85,7 @@ impl MysqlStore {
                 appender: tokio::sync::Mutex::default(),
                 numbers: Mutex::new(numbers),
                 changes: Changes::default(),
+                taker: Mutex::default(),
                 max_text: (server.max_packet / 4).min(options.text_bytes),
                 options,
             }),

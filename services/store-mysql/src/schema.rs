@@ -7,7 +7,10 @@ use crate::change::run;
 use crate::rows::number;
 
 /// The files, in the order in which they came. An applied one is never edited.
-const FILES: &[&str] = &[include_str!("../migrations/0001_initial.sql")];
+const FILES: &[&str] = &[
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_replicas.sql"),
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (
     step    INT UNSIGNED NOT NULL,

@@ -1,22 +1,25 @@
 //! Who may add to the log, and the condition of every transaction that does.
 
 use async_trait::async_trait;
-use im_order::{CommitSeq, Fence, Ownership, Partition, Tenure};
+use im_order::{CommitSeq, Fence, FenceLost, Ownership, Partition, Tenure};
 use im_store::{StoreError, TenureStore};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 
 use crate::MysqlStore;
+use crate::roster::{Taker, holds, note};
 use crate::rows::{count, position};
 
 /// Changes nothing unless the partition is in this tenure and ends there.
 const FENCE: &str = "UPDATE part SET last_seq = ? WHERE part = ? AND epoch = ? AND last_seq = ?";
 const OWNERSHIP: &str = "SELECT epoch, last_seq FROM part WHERE part = ?";
 const TAKE: &str = "UPDATE part SET epoch = epoch + 1 WHERE part = ?";
+pub(crate) const TAKE_SEEN: &str = "UPDATE part SET epoch = epoch + 1 WHERE part = ? AND epoch = ?";
 const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM message WHERE part = ?";
 
 #[async_trait]
 impl TenureStore for MysqlStore {
     async fn take(&self, partition: Partition) -> Result<Ownership, StoreError> {
+        let taker = self.inner.taker().clone();
         let taken = self
             .change(move |connection| {
                 Box::pin(async move {
@@ -26,6 +29,11 @@ impl TenureStore for MysqlStore {
                         .execute(&mut *connection)
                         .await?;
                     let taken = on_record(&mut *connection, partition).await?;
+                    if let Some((taker, tenure)) = &taker {
+                        check_held(&mut *connection, taken, taker, *tenure).await?;
+                    }
+                    let taker = taker.map(|(taker, _)| taker).unwrap_or_default();
+                    note(&mut *connection, taken, &taker).await?;
                     let newest = sqlx::query(NEWEST).bind(part).fetch_one(connection).await?;
                     let newest = position(&newest, 0)?;
                     if newest != taken.end {
@@ -53,6 +61,25 @@ impl TenureStore for MysqlStore {
 }
 
 /// Binds the open transaction to a fence.
+/// A process that was to have the log has it still, just before this taking.
+async fn check_held(
+    connection: &mut MySqlConnection,
+    taken: Ownership,
+    taker: &Taker,
+    held: Tenure,
+) -> Result<(), StoreError> {
+    let partition = taken.partition;
+    let before = Tenure::from_wire(taken.tenure.to_wire().saturating_sub(1));
+    if holds(connection, partition, before.to_wire(), taker).await? {
+        return Ok(());
+    }
+    Err(StoreError::Fenced(FenceLost {
+        partition,
+        held,
+        found: before,
+    }))
+}
+
 pub(crate) async fn hold(
     connection: &mut MySqlConnection,
     fence: &Fence,

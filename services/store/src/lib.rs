@@ -66,6 +66,7 @@ pub use traits::messages::{
     MessageStore, NewConversation, ReadLimit, RecentKey, Room, StoredMessage,
 };
 pub use traits::meters::{MeterStore, StoredLevel};
+pub use traits::roster::{RosterStore, Start};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 pub use traits::subscriptions::{
     DeliveryRow, DeliveryState, Holding, LogPlace, NewSubscription, SubscribedLog, SubscriptionRow,

@@ -15,9 +15,10 @@ use im_rpc::{Guard, LinkKind, MonitorReport, Peers};
 use im_runtime::ready_file::Addresses;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::owner::{self, Opened};
 use super::reports::{self, Reporting, Source};
 use super::supervise::Running;
+use super::{Shared, store};
 use crate::config::BadConfig;
 
 /// Binds a role: what it serves and runs is left with the assembly.
@@ -30,6 +31,8 @@ pub(super) struct Assembly {
     pub(super) local: Local,
     together: bool,
     addresses: Addresses,
+    /// The store, once it is open and until db-proxy is bound.
+    pub(super) store: Option<Opened>,
     parts: Vec<Part>,
     beneath: Vec<Part>,
     /// The msg server, by name, if it is one of them.
@@ -72,12 +75,26 @@ impl Assembly {
             local: Local::default(),
             together,
             addresses: Addresses::new(),
+            store: None,
             parts: Vec::new(),
             beneath: Vec::new(),
             msg: None,
             reports: Vec::new(),
             kubernetes: None,
         }
+    }
+
+    /// Opens the store, and waits for its log where others share it.
+    pub(super) async fn open_store(&mut self) -> anyhow::Result<()> {
+        let shared = &self.shared;
+        let store = store::open(shared.data_dir()?, &shared.config).await?;
+        let name = match shared.config.store.name.as_str() {
+            "" => host_name(),
+            name => name.to_owned(),
+        };
+        let owner = owner::wait(&store, name, &shared.context.readiness).await?;
+        self.store = Some(Opened { store, owner });
+        Ok(())
     }
 
     /// Binds a role by what is listed for it.

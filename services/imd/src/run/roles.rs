@@ -15,6 +15,7 @@ use im_rpc::{
 use im_store::Store;
 
 use super::assembly::{Assembly, Bind};
+use super::owner::Opened;
 use super::{Shared, blobs, msg_control, store};
 use crate::config::BadConfig;
 use crate::connect::ADMIN_ADDRESS;
@@ -56,8 +57,8 @@ async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
 async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
     let config = assembly.shared.config.db_proxy.clone();
     let route = assembly.peers::<RoutePublish>(&config.link)?;
+    let Opened { store, owner } = assembly.store.take().context("open the store")?;
     let shared = &assembly.shared;
-    let store = store::open(shared.data_dir()?, &shared.config).await?;
     let deps = im_db_proxy::Deps {
         store: Arc::clone(&store) as Arc<dyn Store>,
         route,
@@ -78,6 +79,9 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
         .context
         .metrics
         .register(store::StoreLog::register);
+    if let Some(owner) = owner {
+        assembly.beneath("owner", |stop| owner.keep(stop));
+    }
     assembly.beneath("store", |stop| store::keep(store, log, stop));
     Ok(())
 }
@@ -311,7 +315,7 @@ impl Shared {
             })
     }
 
-    fn data_dir(&self) -> Result<&PathBuf, BadConfig> {
+    pub(super) fn data_dir(&self) -> Result<&PathBuf, BadConfig> {
         self.config.data_dir.as_ref().ok_or(BadConfig::Missing {
             key: "data_dir",
             why: "db-proxy needs a directory for its data; give --data-dir or the key",

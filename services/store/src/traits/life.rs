@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ChangeCounts, LogUse, StoreError};
+use crate::{ChangeCounts, LogUse, RosterStore, StoreError};
 
 /// What a store needs while it is open, and its end.
 #[async_trait]
@@ -13,6 +13,11 @@ pub trait StoreLife: Send + Sync + 'static {
 
     /// What operators are shown of it.
     fn usage(&self) -> StoreUsage;
+
+    /// Who shares the store; `None` for one that its process has for itself.
+    fn roster(&self) -> Option<&dyn RosterStore> {
+        None
+    }
 
     /// Closes the store once nobody uses it any more: everything is where it belongs then.
     ///

@@ -1,0 +1,181 @@
+//! Which of the processes that share a store runs db-proxy.
+//!
+//! One owns the log, the others stand by: they answer probes, serve nothing, and take the log once its
+//! owner has given it up or stands still. Whoever loses the log ends, and stands by after its restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use im_core::Chain;
+use im_order::{Candidate, Standing};
+use im_runtime::Readiness;
+use im_store::{OpenStore, Start, StoreError};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Condition of readiness: the log is this process's.
+const OWNS_LOG: &str = "owns_log";
+
+/// Time between two rounds.
+const ROUND: Duration = Duration::from_secs(1);
+/// The same while nobody has the log.
+const VACANT_ROUND: Duration = Duration::from_millis(100);
+/// An answer that takes longer is none.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A store that is open, and whose log is this process's.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn OpenStore>,
+    /// Where others share it.
+    pub(super) owner: Option<Owner>,
+}
+
+/// A process that has the log of a shared store.
+pub(super) struct Owner {
+    store: Arc<dyn OpenStore>,
+    candidate: Candidate,
+    begun: Instant,
+}
+
+/// Why a process that had the log ends.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    /// Somebody else has it.
+    #[error("another process has taken the log: this one, {name:?}, was silent for too long")]
+    Taken {
+        /// The name of this process.
+        name: String,
+    },
+    /// A later process calls itself the same.
+    #[error("another process that calls itself {name:?} shares the store and was started later")]
+    Replaced {
+        /// The name of both.
+        name: String,
+    },
+}
+
+/// Waits until the log is this process's, if its store is one that others share.
+pub(super) async fn wait(
+    store: &Arc<dyn OpenStore>,
+    name: String,
+    readiness: &Readiness,
+) -> anyhow::Result<Option<Owner>> {
+    let Some(roster) = store.roster() else {
+        return Ok(None);
+    };
+    readiness.set(OWNS_LOG, false);
+    let mut owner = Owner {
+        store: Arc::clone(store),
+        candidate: Candidate::new(name, rand::random()),
+        begun: Instant::now(),
+    };
+    roster
+        .join(owner.me())
+        .await
+        .context("say in the store that this process is there")?;
+    let mut stands_by = false;
+    loop {
+        match owner.round().await {
+            Ok(Standing::Owner) => break,
+            Ok(Standing::Replaced) => return Err(owner.replaced().into()),
+            // The next round tells what has come of it.
+            Ok(Standing::Take(_)) => continue,
+            Ok(Standing::Standby) if !stands_by => {
+                stands_by = true;
+                info!(
+                    name = owner.candidate.name(),
+                    "another process has the log, standing by"
+                );
+            }
+            Ok(Standing::Standby) => {}
+            Err(error) => warn!(error = %Chain(&error), "the store does not say who has the log"),
+        }
+        sleep(owner.pause()).await;
+    }
+    info!(name = owner.candidate.name(), "this process has the log");
+    readiness.set(OWNS_LOG, true);
+    Ok(Some(owner))
+}
+
+impl Owner {
+    /// Says that this process is there until told to stop, and then leaves the log to others.
+    ///
+    /// # Errors
+    /// The log was lost.
+    pub(super) async fn keep(mut self, stop: CancellationToken) -> Result<(), Lost> {
+        while stop
+            .run_until_cancelled(sleep(self.pause()))
+            .await
+            .is_some()
+        {
+            match self.round().await {
+                Ok(Standing::Owner) => {}
+                Ok(Standing::Standby | Standing::Take(_)) => return Err(self.taken()),
+                Ok(Standing::Replaced) => return Err(self.replaced()),
+                // Whether the log is still ours is decided with every commit.
+                Err(error) => {
+                    warn!(error = %Chain(&error), "the store does not say who has the log")
+                }
+            }
+        }
+        if let Some(roster) = self.store.roster()
+            && let Err(error) = answered(roster.give(self.me())).await
+        {
+            warn!(error = %Chain(&error), "the log is not given up: others wait for some seconds");
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self) -> Result<Standing, StoreError> {
+        let Some(roster) = self.store.roster() else {
+            return Ok(Standing::Owner);
+        };
+        let begun = Instant::now();
+        let read = answered(roster.beat(start(&self.candidate))).await?;
+        let standing = self
+            .candidate
+            .round(&read, begun.elapsed(), self.begun.elapsed());
+        if let Standing::Take(seen) = standing {
+            answered(roster.claim(start(&self.candidate), seen)).await?;
+        }
+        Ok(standing)
+    }
+
+    fn pause(&self) -> Duration {
+        if self.candidate.is_vacant() {
+            VACANT_ROUND
+        } else {
+            ROUND
+        }
+    }
+
+    fn me(&self) -> Start<'_> {
+        start(&self.candidate)
+    }
+
+    fn taken(&self) -> Lost {
+        Lost::Taken {
+            name: self.candidate.name().to_owned(),
+        }
+    }
+
+    fn replaced(&self) -> Lost {
+        Lost::Replaced {
+            name: self.candidate.name().to_owned(),
+        }
+    }
+}
+
+fn start(candidate: &Candidate) -> Start<'_> {
+    Start {
+        name: candidate.name(),
+        instance: candidate.instance(),
+    }
+}
+
+async fn answered<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Unavailable("the store does not answer".into());
+    timeout(ANSWER, call).await.map_err(late)?
+}
