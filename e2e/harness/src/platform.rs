@@ -33,6 +33,9 @@ pub const CHEAP_HASHES: [&str; 2] = [
     "db_proxy.accounts.argon2_iterations=1",
 ];
 
+/// A db-proxy that stands by.
+const STANDBY: &str = "db2";
+
 /// Tables of the configuration that belong to one role.
 const ROLE_TABLES: [&str; 8] = [
     "login", "msfs", "msg", "route", "db_proxy", "file", "http_api", "push",
@@ -57,6 +60,8 @@ pub struct Platform {
     addresses: BTreeMap<String, Ipv4Addr>,
     dir: TempDir,
     db_proxy: String,
+    /// Whether peers are told of a second db-proxy.
+    standby: bool,
     cables: BTreeMap<String, Proxy>,
 }
 
@@ -90,6 +95,7 @@ impl Platform {
     /// One process per role instance: `login1`…, `msg1`…, `route1`…, `db`.
     pub async fn separate(shape: Shape, mut options: Options) -> anyhow::Result<Self> {
         let mut platform = Self::empty("db")?;
+        platform.standby = options.standby;
         if options.reports {
             let api = SocketAddr::from((platform.address_of("api"), ports::MONITOR));
             options.set.push(format!("peers.http_api=[\"api={api}\"]"));
@@ -139,6 +145,7 @@ impl Platform {
             addresses: BTreeMap::new(),
             dir,
             db_proxy: db_proxy.to_owned(),
+            standby: false,
             cables: BTreeMap::new(),
         })
     }
@@ -186,11 +193,12 @@ impl Platform {
         logins: &[String],
         routes: &[String],
     ) -> Vec<(&'static str, String, SocketAddr)> {
-        let db = ["db".to_owned()];
+        let mut db = vec!["db".to_owned()];
+        db.extend(self.standby.then(|| STANDBY.to_owned()));
         let kinds = [
             ("login", logins, ports::LOGIN_CONTROL),
             ("route", routes, ports::ROUTE),
-            ("db_proxy", &db[..], ports::DB_PROXY),
+            ("db_proxy", &db, ports::DB_PROXY),
         ];
         let mut peers = Vec::new();
         for (kind, names, port) in kinds {
@@ -223,8 +231,23 @@ impl Platform {
 
     /// Starts the db-proxy.
     pub fn start_db_proxy(&mut self, peers: &[String], set: &[String]) -> anyhow::Result<()> {
-        let address = self.address_of("db");
+        self.start_db_proxy_as("db", peers, set)
+    }
+
+    /// Starts the db-proxy that peers of [`Options::standby`] know of beside the first one.
+    pub fn start_standby(&mut self, peers: &[String], set: &[String]) -> anyhow::Result<()> {
+        self.start_db_proxy_as(STANDBY, peers, set)
+    }
+
+    fn start_db_proxy_as(
+        &mut self,
+        name: &str,
+        peers: &[String],
+        set: &[String],
+    ) -> anyhow::Result<()> {
+        let address = self.address_of(name);
         let mut own = vec![
+            format!("store.name=\"{name}\""),
             format!("db_proxy.listen=\"{address}:{}\"", ports::DB_PROXY),
             format!(
                 "db_proxy.admin_listen=\"{address}:{}\"",
@@ -233,7 +256,7 @@ impl Platform {
             format!("data_dir=\"{}\"", self.data_dir().display()),
         ];
         own.extend(peers.iter().cloned());
-        self.start_role("db", "db-proxy", &own, set)
+        self.start_role(name, "db-proxy", &own, set)
     }
 
     /// Starts a login server.

@@ -47,6 +47,8 @@ pub struct Options {
     pub files: usize,
     /// Whether processes of their own report to an http-api server `api`, which may be started later.
     pub reports: bool,
+    /// Whether processes of their own know of a second db-proxy `db2`, which may be started later.
+    pub standby: bool,
 }
 
 impl Options {
@@ -69,6 +71,13 @@ impl Options {
     #[must_use]
     pub fn reports(mut self) -> Self {
         self.reports = true;
+        self
+    }
+
+    /// With room for a second db-proxy.
+    #[must_use]
+    pub fn standby(mut self) -> Self {
+        self.standby = true;
         self
     }
 
