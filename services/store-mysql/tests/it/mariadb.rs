@@ -1,4 +1,5 @@
 //! What is particular to a database that others reach too.
 
 mod faults;
+mod refusals;
 mod traps;
