@@ -6,8 +6,8 @@ XTASK := cargo run --quiet --locked -p xtask --
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: ## run the platform on a temporary directory and watch a conversation
-	@cargo run --locked -p xtask -- demo
+demo: ## run the platform on a temporary directory and watch a conversation; make demo STORE=mysql on a MariaDB of its own
+	@cargo run --locked -p xtask -- demo $(if $(STORE),--store $(STORE))
 
 check: ## lints and tests of one crate in a minute or two: make check CRATE=im-msg
 	@$(XTASK) check $(CRATE)
@@ -24,7 +24,7 @@ test-quick: ## the first half of that, in minutes: format, licences, lints, docu
 test-processes: ## the other half: tests over real processes, a little fuzzing
 	@$(XTASK) test-processes
 
-test-mariadb: ## only the tests of the store on MariaDB (fetches its Debian packages once)
+test-mariadb: ## only the tests on MariaDB: of the store, and of servers that use it (fetches its Debian packages once)
 	@$(XTASK) test-mariadb
 
 test-cluster: ## only the tests on a real Kubernetes node (needs root)
@@ -45,8 +45,8 @@ fuzz: ## an hour of fuzzing per target
 mutants: ## change the pure cores one function at a time and list what no test notices: make mutants CORE=position
 	@$(XTASK) mutants $(CORE)
 
-bench: ## measure; prints a table and writes target/bench.json
-	@$(XTASK) bench
+bench: ## measure; prints a table and writes target/bench.json; make bench STORE=mysql on MariaDB
+	@$(XTASK) bench $(if $(STORE),--store $(STORE))
 
 bench-operator: ## measure the operator on a Kubernetes node; prints a table and writes target/bench-operator.json (needs root)
 	@$(XTASK) bench-operator

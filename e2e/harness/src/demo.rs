@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout, reason = "this program is for watching")]
 
+pub mod mysql;
+
 use std::io::Cursor;
 use std::time::Duration;
 

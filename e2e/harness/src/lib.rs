@@ -20,6 +20,7 @@ pub mod figures;
 pub mod frames;
 pub mod gauges;
 pub mod history;
+pub mod mariadb;
 pub mod originals;
 pub mod people;
 pub mod platform;

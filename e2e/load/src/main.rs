@@ -38,7 +38,7 @@ use clap::{Parser, Subcommand};
 
 use bench::Plan;
 use scenario::Scenario;
-use servers::Topology;
+use servers::{Store, Topology};
 
 /// Load generator and benchmark of the servers.
 #[derive(Debug, Parser)]
@@ -85,6 +85,9 @@ struct BenchArgs {
     /// Topologies; both by default.
     #[arg(long = "topology", value_delimiter = ',', value_enum)]
     topologies: Vec<Topology>,
+    /// Which store the servers use.
+    #[arg(long, value_enum, default_value_t)]
+    store: Store,
     /// Runs of each scenario.
     #[arg(long, default_value_t = 5)]
     runs: u32,
@@ -129,6 +132,7 @@ fn bench(args: BenchArgs) -> anyhow::Result<()> {
     if args.imd.is_some() || args.dir.is_some() {
         return run_again(&args);
     }
+    args.store.choose();
     let runs = args.runs.max(1);
     let plan = Plan {
         scenarios: or_all(args.scenarios, &Scenario::usual()),

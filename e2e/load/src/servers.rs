@@ -1,9 +1,11 @@
 //! The servers under measurement.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use im_e2e::gauges::Metrics;
+use im_e2e::mariadb::{MariaDb, MariaDbOptions};
 use im_e2e::platform::{Options, Platform, Shape};
 use im_e2e::usage;
 
@@ -36,9 +38,48 @@ impl Topology {
     }
 }
 
+/// Which store they use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Store {
+    /// The embedded one.
+    #[default]
+    Sqlite,
+    /// One on a MariaDB of their own, which `MARIADB` names, with `innodb_flush_log_at_trx_commit = 1`.
+    Mysql,
+}
+
+/// That of all servers of this process.
+static STORE: OnceLock<Store> = OnceLock::new();
+
+impl Store {
+    /// Chooses it, before any server is started.
+    pub(crate) fn choose(self) {
+        STORE.get_or_init(|| self);
+    }
+
+    /// Tells servers of it that are to be started.
+    async fn tell(options: Options) -> anyhow::Result<(Options, Option<MariaDb>)> {
+        if STORE.get().copied().unwrap_or_default() == Self::Sqlite {
+            return Ok((options, None));
+        }
+        let mariadb = MariaDb::start_with(MariaDbOptions {
+            buffer_pool_mib: Some(1_024),
+            ..MariaDbOptions::default()
+        });
+        let mariadb = mariadb.await?;
+        let settings = mariadb.settings();
+        let options = settings
+            .iter()
+            .fold(options, |options, set| options.set(set));
+        Ok((options, Some(mariadb)))
+    }
+}
+
 /// A running platform with its people.
 pub(crate) struct Servers {
     platform: Platform,
+    /// What they keep their store on, if it is a process of its own; it counts as one of them.
+    mariadb: Option<MariaDb>,
     /// Client ports of the msg servers.
     addresses: Vec<SocketAddr>,
     pids: Vec<u32>,
@@ -67,6 +108,7 @@ impl Servers {
         hashing: Hashing,
         options: Options,
     ) -> anyhow::Result<Self> {
+        let (options, mariadb) = Store::tell(options).await?;
         let platform = match topology {
             Topology::AllInOne => Platform::all_in_one(options).await,
             Topology::Separate => {
@@ -78,7 +120,7 @@ impl Servers {
                 Platform::separate(shape, options).await
             }
         };
-        Self::with(platform.context("start servers")?, people, hashing)
+        Self::with(platform.context("start servers")?, mariadb, people, hashing)
     }
 
     /// Starts one process per role instance, so many of each, without rate limit.
@@ -87,8 +129,9 @@ impl Servers {
         people: u32,
         hashing: Hashing,
     ) -> anyhow::Result<Self> {
-        let platform = Platform::separate(shape, unlimited(hashing)).await;
-        Self::with(platform.context("start servers")?, people, hashing)
+        let (options, mariadb) = Store::tell(unlimited(hashing)).await?;
+        let platform = Platform::separate(shape, options).await;
+        Self::with(platform.context("start servers")?, mariadb, people, hashing)
     }
 
     /// Starts one process of each role, a file server among them, without limits of rate and connections.
@@ -102,8 +145,9 @@ impl Servers {
             .files(1)
             .set("file.max_connections=20000")
             .set("file.max_connections_per_address=20000");
+        let (options, mariadb) = Store::tell(options).await?;
         let platform = Platform::separate(shape, options).await;
-        Self::with(platform.context("start servers")?, people, hashing)
+        Self::with(platform.context("start servers")?, mariadb, people, hashing)
     }
 
     /// Starts one process of each role, an http-api server among them.
@@ -117,8 +161,10 @@ impl Servers {
             msg: 1,
             route: 1,
         };
-        let platform = Platform::separate(shape, unlimited(hashing)).await;
-        let mut servers = Self::with(platform.context("start servers")?, people, hashing)?;
+        let (options, mariadb) = Store::tell(unlimited(hashing)).await?;
+        let platform = Platform::separate(shape, options).await;
+        let platform = platform.context("start servers")?;
+        let mut servers = Self::with(platform, mariadb, people, hashing)?;
         let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
         servers.platform.start_http_api(API, &set)?;
         servers.platform.ready(API).await?;
@@ -165,9 +211,15 @@ impl Servers {
         }
     }
 
-    fn with(platform: Platform, people: u32, hashing: Hashing) -> anyhow::Result<Self> {
+    fn with(
+        platform: Platform,
+        mariadb: Option<MariaDb>,
+        people: u32,
+        hashing: Hashing,
+    ) -> anyhow::Result<Self> {
         let mut servers = Self {
             platform,
+            mariadb,
             addresses: Vec::new(),
             pids: Vec::new(),
             names: Vec::new(),
@@ -190,6 +242,10 @@ impl Servers {
             if name == "all" || name.starts_with("msg") {
                 self.addresses.push(self.platform.msg_address(&name));
             }
+        }
+        if let Some(mariadb) = &self.mariadb {
+            self.pids.push(mariadb.pid()?);
+            self.names.push("mariadb".to_owned());
         }
         Ok(())
     }
@@ -257,6 +313,7 @@ impl Servers {
 
     /// Stops every server in order, so that the store is one file, and says how large it is.
     pub(crate) async fn store_bytes_after_stop(&mut self) -> anyhow::Result<u64> {
+        anyhow::ensure!(self.mariadb.is_none(), "this measures the embedded store");
         for name in self.platform.names() {
             self.platform.process(&name)?.terminate().await?;
         }

@@ -9,6 +9,9 @@ use crate::{cluster, limits, mariadb, python, steps, tools};
 /// Seconds per fuzz target in an ordinary test run.
 const FUZZ_IN_TEST: u32 = 3;
 
+/// What `make bench STORE=mysql` measures.
+const ON_MYSQL: &str = "saturated,paced,paced-slow,ping-pong,group,logins-phone";
+
 /// Fuzz targets, one after the other.
 const FUZZ_TARGETS: u64 = 3;
 
@@ -72,6 +75,13 @@ pub(crate) fn torture() -> anyhow::Result<()> {
     cluster::test(&["faults".to_owned()])
 }
 
+/// The tests on MariaDB alone.
+pub(crate) fn test_mariadb() -> anyhow::Result<()> {
+    tools::check()?;
+    build_all(&limits::BUILD)?;
+    mariadb::test()
+}
+
 pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
     tools::check()?;
     let script = root()?.join("services/codec/fuzz/run.sh");
@@ -86,7 +96,7 @@ pub(crate) fn fuzz(seconds: u32) -> anyhow::Result<()> {
     )
 }
 
-pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result<()> {
+pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str, store: Store) -> anyhow::Result<()> {
     tools::check()?;
     step(
         &limits::OPTIMISED,
@@ -97,13 +107,36 @@ pub(crate) fn bench(runs: u32, only: Option<&str>, json: &str) -> anyhow::Result
     let mut load = Command::new(bin.join("im-load"));
     load.arg("bench").arg("--imd").arg(bin.join("imd"));
     load.args(["--runs", &runs.to_string(), "--json", json]);
-    if let Some(only) = only {
-        load.args(["--only", only]);
-    }
-    step(&limits::FIGURES, &mut load)
+    match (only, store) {
+        (Some(only), _) => load.args(["--only", only]),
+        (None, Store::Sqlite) => &mut load,
+        // Those about storing: the others are about something else, whatever the store.
+        (None, Store::Mysql) => load.args(["--only", ON_MYSQL]),
+    };
+    step(&limits::FIGURES, on(store, &mut load)?)
 }
 
-pub(crate) fn demo() -> anyhow::Result<()> {
+/// Which store servers use that are shown or measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Store {
+    /// The embedded one.
+    #[default]
+    Sqlite,
+    /// One on a MariaDB of their own.
+    Mysql,
+}
+
+/// The program that starts servers finds MariaDB there.
+fn on(store: Store, program: &mut Command) -> anyhow::Result<&mut Command> {
+    Ok(match store {
+        Store::Sqlite => program,
+        Store::Mysql => program
+            .args(["--store", "mysql"])
+            .env("MARIADB", mariadb::mariadb()?),
+    })
+}
+
+pub(crate) fn demo(store: Store) -> anyhow::Result<()> {
     tools::check()?;
     step(
         &limits::BUILD,
@@ -111,9 +144,10 @@ pub(crate) fn demo() -> anyhow::Result<()> {
         &mut cargo(&["build", "--locked", "-p", "imd", "-p", "im-e2e"]),
     )?;
     let bin = programs("debug")?;
+    let mut demo = Command::new(bin.join("demo"));
     by_hand(
         "a conversation",
-        Command::new(bin.join("demo")).env("IMD_BIN", bin.join("imd")),
+        on(store, demo.env("IMD_BIN", bin.join("imd")))?,
     )
 }
 

@@ -210,6 +210,7 @@ const IMD: &[&str] = &[
     "im-directory-file",
     "im-discovery",
     "im-store",
+    "im-store-mysql",
     "im-blob",
     "im-login",
     "im-msfs",

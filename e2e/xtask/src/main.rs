@@ -86,6 +86,9 @@ enum Command {
         /// Where the JSON goes.
         #[arg(long, default_value = "target/bench.json")]
         json: String,
+        /// Which store the servers use.
+        #[arg(long, value_enum, default_value_t)]
+        store: chores::Store,
     },
     /// Figures of the operator: starts a Kubernetes node, runs every scenario in it, prints a table
     /// and writes JSON.
@@ -98,7 +101,11 @@ enum Command {
         args: Vec<String>,
     },
     /// Shows a conversation through real servers.
-    Demo,
+    Demo {
+        /// Which store they use; mysql shows the roles as processes of their own, one of which is killed.
+        #[arg(long, value_enum, default_value_t)]
+        store: chores::Store,
+    },
     /// The tests on a real Kubernetes node, which is started and ended; or on the cluster that
     /// KUBECONFIG names, when IM_IMAGE is set too.
     TestCluster {
@@ -110,7 +117,7 @@ enum Command {
         /// Only tests whose name contains one of these.
         filter: Vec<String>,
     },
-    /// The tests of the store on MariaDB, whose packages are fetched from Debian and unpacked into the cache.
+    /// The tests of the store on MariaDB, and of servers that use it; its packages are fetched from Debian and unpacked into the cache.
     TestMariadb,
     /// Installations move from an earlier revision's charts and images to those of this one and back, on a
     /// Kubernetes node of their own.
@@ -169,11 +176,16 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Torture => chores::torture(),
         Command::Fuzz { seconds } => chores::fuzz(seconds),
         Command::Mutants { core } => mutants::run(core.as_deref()),
-        Command::Bench { runs, only, json } => chores::bench(runs, only.as_deref(), &json),
+        Command::Bench {
+            runs,
+            only,
+            json,
+            store,
+        } => chores::bench(runs, only.as_deref(), &json, store),
         Command::BenchOperator { json, args } => operator_bench::run(&json, &args),
-        Command::Demo => chores::demo(),
+        Command::Demo { store } => chores::demo(store),
         Command::TestCluster { filter } => cluster::test(&filter),
-        Command::TestMariadb => mariadb::test(),
+        Command::TestMariadb => chores::test_mariadb(),
         Command::E2eKind { filter } => kind::test(&filter),
         Command::TestUpgrade { from } => upgrade::test(from.as_deref()),
         Command::Image { args } => cluster::image(&args),

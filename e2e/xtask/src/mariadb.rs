@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::limits;
-use crate::steps::{printed, step, test_step};
+use crate::steps::{printed, programs, step, test_step};
 use crate::tools::{cache_dir, check_programs, is_root};
 use crate::workspace::whole_workspace;
 
@@ -20,11 +20,22 @@ const PACKAGES: [&str; 3] = [
 /// in other ways.
 const LIBRARIES: [&str; 3] = ["libaio1", "libnuma1", "liburing2"];
 
-/// Runs the tests of the store on a MySQL-protocol database.
+/// Runs the tests of the store on a MySQL-protocol database, and those of servers that use it. All programs are built.
 pub(crate) fn test() -> anyhow::Result<()> {
     let folder = mariadb()?;
-    let mut tests = whole_workspace(&["--test", "it", "--", "--ignored", "mariadb::"])?;
-    test_step(&limits::MARIADB, tests.env("MARIADB", folder))
+    let mut store = whole_workspace(&["--test", "it", "--", "--ignored", "mariadb::"])?;
+    test_step(&limits::MARIADB, store.env("MARIADB", &folder))?;
+    let chosen = [
+        "--test",
+        "e2e",
+        "--",
+        "--ignored",
+        "--test-threads=2",
+        "mysql::",
+    ];
+    let mut servers = whole_workspace(&chosen)?;
+    servers.env("IMD_BIN", programs("debug")?.join("imd"));
+    test_step(&limits::ON_MARIADB, servers.env("MARIADB", folder))
 }
 
 /// The folder of the packages, fetched and unpacked the first time.

@@ -340,8 +340,8 @@ impl Check for ProcessConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// Which store, as a URL: `sqlite:///DIRECTORY` is the embedded one. Without it, the embedded store in
-    /// `data_dir`.
+    /// Which store, as a URL: `sqlite:///DIRECTORY` is the embedded one, `mysql://USER@HOST:PORT/DATABASE` one on a
+    /// MariaDB or MySQL server, of which the table `mysql` says more. Without it, the embedded store in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Name of this process among those that share the store; empty = name of the host.

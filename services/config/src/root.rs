@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::bounds::{self, Declared};
 use crate::{
     AdminConfig, BlobsConfig, Check, Checker, DbProxyConfig, FileConfig, HttpApiConfig, LogConfig,
-    LoginConfig, MsfsConfig, MsgConfig, PeersConfig, ProcessConfig, PushConfig, RouteConfig,
-    SqliteConfig, StoreConfig, TraceConfig, TrustConfig,
+    LoginConfig, MsfsConfig, MsgConfig, MysqlConfig, PeersConfig, ProcessConfig, PushConfig,
+    RouteConfig, SqliteConfig, StoreConfig, TraceConfig, TrustConfig,
 };
 
 /// Configuration of a process.
@@ -41,6 +41,8 @@ pub struct ImdConfig {
     pub store: StoreConfig,
     /// The embedded store; used by db-proxy and all-in-one.
     pub sqlite: SqliteConfig,
+    /// A store on a MariaDB or MySQL server; used by db-proxy and all-in-one.
+    pub mysql: MysqlConfig,
     /// Whose certificates are trusted outside, and where subscriptions may send; used by db-proxy, push
     /// and http-api.
     pub trust: TrustConfig,
@@ -77,6 +79,7 @@ impl Check for ImdConfig {
             // Which kinds of stores there are knows whoever opens one.
             store: _,
             sqlite,
+            mysql,
             trust,
             blobs,
             login,
@@ -94,6 +97,7 @@ impl Check for ImdConfig {
         checker.table("admin", admin);
         checker.table("peers", peers);
         checker.table("sqlite", sqlite);
+        checker.table("mysql", mysql);
         checker.table("trust", trust);
         checker.table("blobs", blobs);
         checker.table("login", login);

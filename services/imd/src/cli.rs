@@ -72,8 +72,8 @@ pub(crate) struct ConfigArgs {
     /// Data directory: secrets, and the embedded store (key `data_dir`).
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The store, such as `sqlite:///var/lib/im` (key `store.url`); without it, the embedded one in the data
-    /// directory.
+    /// The store, such as `sqlite:///var/lib/im` or `mysql://im@db.example.com:3306/im` (key `store.url`); without it, the
+    /// embedded one in the data directory.
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// File with the installation's secret (key `secret_file`).

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use im_config::{ImdConfig, Sources, WHERE_ASKED};
 use im_role::{Reach, Role};
-use im_store::{StoreOptions, StoreUrlError, store_at};
+use im_store::{StoreUrlError, store_at};
 
 use crate::cli::{AllInOneArgs, ConfigArgs};
+use crate::kinds::kinds;
 use crate::manifest::{self, BadManifest};
 use crate::output;
 use crate::run::listeners;
@@ -219,7 +220,7 @@ pub(crate) fn load(
         loaded.store.url.clone_from(store);
     }
     if let Some(url) = &loaded.store.url {
-        store_at(url, &StoreOptions::default())?;
+        store_at(url, &kinds(&loaded))?;
     }
     if secret_file.is_some() {
         loaded.secret_file.clone_from(secret_file);

@@ -13,6 +13,7 @@ mod config;
 mod connect;
 mod directory;
 mod doctor;
+mod kinds;
 mod manifest;
 mod output;
 mod password;

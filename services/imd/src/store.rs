@@ -8,9 +8,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use im_config::ImdConfig;
 use im_config::units::ByteSize;
-use im_store::{StoreOptions, StorePlace, store_at, store_in};
+use im_store::{StorePlace, store_at, store_in};
 
+use crate::kinds::{kinds, sqlite};
 use crate::output;
 
 /// Stands for standard output and standard input.
@@ -27,17 +29,18 @@ struct Place {
         required_unless_present = "store"
     )]
     data_dir: Option<PathBuf>,
-    /// The store, such as `sqlite:///var/lib/im`; wins over the data directory.
+    /// The store, such as `sqlite:///var/lib/im`; wins over the data directory. One on a MySQL server is copied with the
+    /// server's own tools.
     #[arg(long, env = "IMD_STORE__URL", value_name = "URL")]
     store: Option<String>,
 }
 
 impl Place {
     fn find(&self) -> anyhow::Result<Box<dyn StorePlace>> {
-        let options = StoreOptions::default();
+        let config = ImdConfig::default();
         match (&self.store, &self.data_dir) {
-            (Some(url), _) => Ok(store_at(url, &options)?),
-            (None, Some(dir)) => Ok(store_in(dir, &options)),
+            (Some(url), _) => Ok(store_at(url, &kinds(&config))?),
+            (None, Some(dir)) => Ok(store_in(dir, &sqlite(&config.sqlite))),
             (None, None) => bail!("give --data-dir or --store"),
         }
     }

@@ -34,7 +34,7 @@ impl Role {
         name: "db-proxy",
         field: "dbProxy",
         section: "db_proxy",
-        more_sections: &["sqlite"],
+        more_sections: &["sqlite", "mysql"],
         about: "every durable fact",
         listeners: &[
             Listener {

@@ -231,8 +231,10 @@ impl AccountStore for MysqlStore {
         since: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<Vec<u32>, StoreError> {
-        let mut connection = self.inner.readers.acquire().await?;
-        failures::counts(&mut connection, name, addresses, since, now).await
+        let counting = self.inner.readers.with(async |connection| {
+            failures::counts(connection, name, addresses, since, now).await
+        });
+        counting.await
     }
 
     async fn add_login_failure(&self, failure: &NewFailure<'_>) -> Result<Vec<u32>, StoreError> {
@@ -278,8 +280,11 @@ impl AccountStore for MysqlStore {
         &self,
         query: &FailureQuery<'_>,
     ) -> Result<FailurePage, StoreError> {
-        let mut connection = self.inner.readers.acquire().await?;
-        failures::list(&mut connection, query).await
+        let listing = self
+            .inner
+            .readers
+            .with(async |connection| failures::list(connection, query).await);
+        listing.await
     }
 
     async fn forget_login_failures(&self, name: &str) -> Result<u64, StoreError> {

@@ -145,11 +145,11 @@ impl MysqlStore {
             None => {
                 let fence = &batch.batch.fence;
                 numbers(fence).map(drop)?;
-                let mut reader = self.inner.readers.acquire().await?;
-                Err(refused(
-                    fence,
-                    on_record(&mut reader, fence.partition).await?,
-                ))
+                let found = self
+                    .inner
+                    .readers
+                    .with(async |connection| on_record(connection, fence.partition).await);
+                Err(refused(fence, found.await?))
             }
         }
     }

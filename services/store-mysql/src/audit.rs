@@ -109,42 +109,11 @@ impl AuditStore for MysqlStore {
     }
 
     async fn list_audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
-        let before = query.before.unwrap_or(u64::MAX);
-        let mut reader = self.inner.snapshot().await?;
-        let rows = sqlx::query(LIST)
-            .bind(before)
-            .bind(query.scan)
-            .bind(&query.actor)
-            .bind(&query.actor)
-            .bind(&query.target)
-            .bind(&query.target)
-            .bind(&query.action)
-            .bind(&query.action)
-            .bind(query.limit)
-            .fetch_all(&mut *reader)
-            .await?;
-        let rows = rows.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
-        let is_full = usize::try_from(query.limit).is_ok_and(|limit| rows.len() >= limit);
-        let through = match rows.last() {
-            Some(last) if is_full => Some(last.number),
-            _ => {
-                let row = sqlx::query(LOOKED_AT)
-                    .bind(before)
-                    .bind(query.scan)
-                    .fetch_one(&mut *reader)
-                    .await?;
-                optional(&row, 0)?
-            }
-        };
-        let Some(through) = through else {
-            return Ok(AuditPage { rows, next: None });
-        };
-        let row = sqlx::query(ANY_BEFORE)
-            .bind(through)
-            .fetch_one(&mut *reader)
-            .await?;
-        let next = (count(&row, 0)? != 0).then_some(through);
-        Ok(AuditPage { rows, next })
+        let page = self
+            .inner
+            .readers
+            .in_snapshot(async |reader| page_of(reader, query).await);
+        page.await
     }
 
     async fn read_audit(
@@ -152,16 +121,60 @@ impl AuditStore for MysqlStore {
         after: u64,
         limit: u32,
     ) -> Result<(Vec<AuditRow>, AuditEnds), StoreError> {
-        let mut reader = self.inner.snapshot().await?;
-        let ends = ends(&mut reader, ENDS).await?;
-        let rows = sqlx::query(AFTER)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(&mut *reader)
-            .await?;
-        let rows = rows.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
-        Ok((rows, ends))
+        let read = self.inner.readers.in_snapshot(async |reader| {
+            let ends = ends(&mut *reader, ENDS).await?;
+            let rows = sqlx::query(AFTER)
+                .bind(after)
+                .bind(limit)
+                .fetch_all(reader)
+                .await?;
+            let rows = rows.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
+            Ok((rows, ends))
+        });
+        read.await
     }
+}
+
+/// A page of rows, newest first, all of one moment.
+async fn page_of(
+    reader: &mut MySqlConnection,
+    query: &AuditQuery,
+) -> Result<AuditPage, StoreError> {
+    let before = query.before.unwrap_or(u64::MAX);
+    let rows = sqlx::query(LIST)
+        .bind(before)
+        .bind(query.scan)
+        .bind(&query.actor)
+        .bind(&query.actor)
+        .bind(&query.target)
+        .bind(&query.target)
+        .bind(&query.action)
+        .bind(&query.action)
+        .bind(query.limit)
+        .fetch_all(&mut *reader)
+        .await?;
+    let rows = rows.iter().map(audit_row).collect::<Result<Vec<_>, _>>()?;
+    let is_full = usize::try_from(query.limit).is_ok_and(|limit| rows.len() >= limit);
+    let through = match rows.last() {
+        Some(last) if is_full => Some(last.number),
+        _ => {
+            let row = sqlx::query(LOOKED_AT)
+                .bind(before)
+                .bind(query.scan)
+                .fetch_one(&mut *reader)
+                .await?;
+            optional(&row, 0)?
+        }
+    };
+    let Some(through) = through else {
+        return Ok(AuditPage { rows, next: None });
+    };
+    let row = sqlx::query(ANY_BEFORE)
+        .bind(through)
+        .fetch_one(&mut *reader)
+        .await?;
+    let next = (count(&row, 0)? != 0).then_some(through);
+    Ok(AuditPage { rows, next })
 }
 
 /// Writes a note in an open transaction.

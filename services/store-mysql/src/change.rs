@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use im_core::{Backoff, Chain};
 use im_store::{ChangeCounts, ChangeNote, StoreError};
+use sqlx::AssertSqlSafe;
 use sqlx::mysql::{MySql, MySqlConnection, MySqlQueryResult};
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::rows::{count, is_conflict_of_store, is_definite, is_duplicate, unavailable};
@@ -191,9 +191,7 @@ impl Inner {
 
     /// Takes a receipt's place, or finds it: whether its transaction is stored.
     async fn take_receipt(&self, receipt: u64) -> Result<bool, StoreError> {
-        let connecting = timeout(self.options.acquire_timeout, self.connect.connect()).await;
-        let mut connection =
-            connecting.map_err(|_| unavailable("the database does not answer"))??;
+        let mut connection = self.connect().await?;
         let voiding = format!(
             "{}; INSERT INTO receipt (id, at, void) VALUES ({receipt}, UNIX_TIMESTAMP(), 1)",
             self.session

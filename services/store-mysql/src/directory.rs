@@ -2,20 +2,16 @@
 
 use async_trait::async_trait;
 use im_core::time::UnixSeconds;
-use sqlx::Transaction;
-use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
+use sqlx::mysql::{MySqlConnection, MySqlRow};
 
+use crate::MysqlStore;
 use crate::accounts::{profile, profile_columns};
 use crate::rows::{number, text, time};
-use crate::{Inner, MysqlStore};
 use im_store::{
     DepartmentRecord, DirectoryEntry, DirectoryImport, DirectoryPage, DirectoryStore,
     ImportOutcome, StoreError,
 };
 
-/// Of all isolations this one alone has a view that stays.
-const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
-    START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 const LAST_STAMP: &str = "SELECT value FROM meta WHERE name = 'directory_stamp'";
 /// The same, locked up to the commit: nobody takes a stamp meanwhile.
 pub(crate) const LOCK_STAMP: &str =
@@ -48,44 +44,11 @@ impl DirectoryStore for MysqlStore {
         stamp: UnixSeconds,
         limit: u32,
     ) -> Result<DirectoryPage, StoreError> {
-        let limit = limit.max(1);
-        let mut reader = self.inner.snapshot().await?;
-        let rows = sqlx::query(PAGE)
-            .bind(stamp.get())
-            .bind(stamp.get())
-            .bind(u64::from(limit) + 1)
-            .fetch_all(&mut *reader)
-            .await?;
-        let mut users = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let full = usize::try_from(limit).is_ok_and(|limit| users.len() > limit);
-        let (Some(first), Some(last)) = (users.first(), users.last()) else {
-            return Ok(DirectoryPage { users, more: false });
-        };
-        if !full {
-            return Ok(DirectoryPage { users, more: false });
-        }
-        // The last stamp may go on behind the limit: leave it to the next page, unless it is the
-        // only one, which then comes whole.
-        let (first, last) = (first.stamp, last.stamp);
-        if first < last {
-            users.retain(|user| user.stamp < last);
-            return Ok(DirectoryPage { users, more: true });
-        }
-        let rows = sqlx::query(ONE_STAMP)
-            .bind(stamp.get())
-            .bind(first.get())
-            .fetch_all(&mut *reader)
-            .await?;
-        let users = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-        let row = sqlx::query(ANY_AFTER)
-            .bind(stamp.get())
-            .bind(first.get())
-            .fetch_one(&mut *reader)
-            .await?;
-        Ok(DirectoryPage {
-            users,
-            more: number(&row, 0)? != 0,
-        })
+        let page = self
+            .inner
+            .readers
+            .in_snapshot(async |reader| users_since(reader, stamp, limit.max(1)).await);
+        page.await
     }
 
     async fn directory_stamp(&self) -> Result<UnixSeconds, StoreError> {
@@ -134,6 +97,50 @@ impl DirectoryStore for MysqlStore {
     }
 }
 
+/// A page of people behind a stamp, all of one moment.
+async fn users_since(
+    reader: &mut MySqlConnection,
+    stamp: UnixSeconds,
+    limit: u32,
+) -> Result<DirectoryPage, StoreError> {
+    let rows = sqlx::query(PAGE)
+        .bind(stamp.get())
+        .bind(stamp.get())
+        .bind(u64::from(limit) + 1)
+        .fetch_all(&mut *reader)
+        .await?;
+    let mut users = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let full = usize::try_from(limit).is_ok_and(|limit| users.len() > limit);
+    let (Some(first), Some(last)) = (users.first(), users.last()) else {
+        return Ok(DirectoryPage { users, more: false });
+    };
+    if !full {
+        return Ok(DirectoryPage { users, more: false });
+    }
+    // The last stamp may go on behind the limit: leave it to the next page, unless it is the
+    // only one, which then comes whole.
+    let (first, last) = (first.stamp, last.stamp);
+    if first < last {
+        users.retain(|user| user.stamp < last);
+        return Ok(DirectoryPage { users, more: true });
+    }
+    let rows = sqlx::query(ONE_STAMP)
+        .bind(stamp.get())
+        .bind(first.get())
+        .fetch_all(&mut *reader)
+        .await?;
+    let users = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let row = sqlx::query(ANY_AFTER)
+        .bind(stamp.get())
+        .bind(first.get())
+        .fetch_one(&mut *reader)
+        .await?;
+    Ok(DirectoryPage {
+        users,
+        more: number(&row, 0)? != 0,
+    })
+}
+
 /// Takes the stamp of a directory change in an open transaction: later than every stamp before.
 pub(crate) async fn next_stamp(
     connection: &mut MySqlConnection,
@@ -153,11 +160,4 @@ fn entry(row: &MySqlRow) -> Result<DirectoryEntry, StoreError> {
         profile: profile(row)?,
         stamp: time(row, 12)?,
     })
-}
-
-impl Inner {
-    /// A connection whose reads all see the same moment, as long as it is in hand.
-    pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, MySql>, StoreError> {
-        Ok(self.readers.begin_with(SNAPSHOT).await?)
-    }
 }

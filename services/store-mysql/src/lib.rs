@@ -2,8 +2,8 @@
 //! is written for.
 //!
 //! Every trait of [`Store`](im_store::Store) and the store's life are there, held against the same contract as the
-//! embedded store. What is not there yet: nothing opens this store by configuration, backups are left to
-//! the database's own tools, and the log has one partition.
+//! embedded store. [`kind`] makes places of URLs. Backups are left to the database's own tools. The log has one partition, which
+//! one process owns at a time: whoever opens the same database later takes it over, and the one before ends.
 //!
 //! *Invariants.* Every write is one transaction, at the isolation READ COMMITTED, and when a call returns `Ok` it is committed;
 //! when it returns an error nothing of it took effect. Messages, groups and members change only under the fence of
@@ -19,6 +19,7 @@ mod audit;
 mod bots;
 mod change;
 mod change_log;
+mod connect;
 mod devices;
 mod directory;
 mod discovery_items;
@@ -31,7 +32,11 @@ mod life;
 mod messages;
 mod meters;
 mod open;
+mod open_error;
 mod options;
+mod password;
+mod place;
+mod readers;
 mod roster;
 mod rows;
 mod schema;
@@ -45,10 +50,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use im_core::Cache;
 use im_order::Tenure;
 use im_store::ChangeNote;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
+use sqlx::mysql::{MySqlConnection, MySqlPool};
 use tokio::time::Instant;
 
-pub use options::MysqlOptions;
+use password::Password;
+use readers::Readers;
+
+pub use open_error::MysqlOpenError;
+pub use options::{MysqlOptions, TlsMode};
+pub use place::{MysqlServer, kind};
 
 /// A store in a database of its own. Clones share it.
 #[derive(Clone)]
@@ -59,12 +69,13 @@ pub struct MysqlStore {
 }
 
 struct Inner {
-    connect: MySqlConnectOptions,
     options: MysqlOptions,
     /// What is said on a connection before it writes.
     session: String,
-    readers: MySqlPool,
+    readers: Readers,
     changers: MySqlPool,
+    /// Followed while the store is open, if it comes from a file.
+    password: Option<Password>,
     /// The connection that stores messages, one batch at a time, and when it did so last; opened when it is needed.
     appender: tokio::sync::Mutex<Option<(MySqlConnection, Instant)>>,
     /// Numbers of conversations by what the writer calls them.

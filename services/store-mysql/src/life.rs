@@ -15,15 +15,25 @@ const FORGET: &str = "DELETE FROM receipt WHERE at < UNIX_TIMESTAMP() - ? ORDER 
 #[async_trait]
 impl StoreLife for MysqlStore {
     async fn run_maintenance(&self, stop: CancellationToken) {
-        let wait = self.inner.options.maintenance_interval;
-        while stop.run_until_cancelled(sleep(wait)).await.is_some() {
-            if let Err(error) = self.forget_receipts().await {
-                tracing::warn!(error = %Chain(&error), "receipts of old transactions stay");
+        let inner = &self.inner;
+        let receipts = async {
+            let wait = inner.options.maintenance_interval;
+            while stop.run_until_cancelled(sleep(wait)).await.is_some() {
+                if let Err(error) = self.forget_receipts().await {
+                    tracing::warn!(error = %Chain(&error), "receipts of old transactions stay");
+                }
+                if let Err(error) = self.forget_replicas().await {
+                    tracing::warn!(error = %Chain(&error), "processes that have gone stay on record");
+                }
             }
-            if let Err(error) = self.forget_replicas().await {
-                tracing::warn!(error = %Chain(&error), "processes that have gone stay on record");
+        };
+        let password = async {
+            if let Some(password) = inner.password.clone() {
+                let pools = [&inner.readers.pool, &inner.changers];
+                password.follow(&pools, &stop).await;
             }
-        }
+        };
+        tokio::join!(receipts, password);
     }
 
     fn usage(&self) -> StoreUsage {

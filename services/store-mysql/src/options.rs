@@ -1,16 +1,29 @@
 //! What can be chosen about a store on a MySQL-protocol server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// Options of [`MysqlStore::open`](super::MysqlStore::open).
+/// Options of [`MysqlStore::open`](super::MysqlStore::open), and of [`kind`](super::kind).
 #[derive(Clone, Debug)]
 pub struct MysqlOptions {
+    /// File with the password, which is followed. Without it, there is none.
+    pub password_file: Option<PathBuf>,
+    /// Whether connections are encrypted.
+    pub tls: TlsMode,
+    /// Certificates that may have signed the server's, beside the usual roots.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate that is shown to the server, and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// How long a server that cannot be reached, or takes no writes yet, is waited for when the store is opened by its URL.
+    pub start_wait: Duration,
     /// Connections that read, opened on demand.
     pub readers: u32,
     /// Connections that make changes beside messages, opened on demand. Messages have one of their own.
     pub changers: u32,
     /// How long a call waits for a free connection, and for one to be made.
     pub acquire_timeout: Duration,
+    /// How long a read may take.
+    pub read_timeout: Duration,
     /// How long a commit waits for its answer before it is in doubt.
     pub commit_timeout: Duration,
     /// How long a change may take before its commit.
@@ -30,12 +43,34 @@ pub struct MysqlOptions {
     pub known_conversations: usize,
 }
 
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never.
+    Disabled,
+    /// If the server offers it, whoever it is.
+    #[default]
+    Preferred,
+    /// Always, whoever the server is.
+    Required,
+    /// Always, with a certificate that somebody trusted has signed.
+    VerifyCa,
+    /// The same, for the host by which it is reached.
+    VerifyIdentity,
+}
+
 impl Default for MysqlOptions {
     fn default() -> Self {
         Self {
+            password_file: None,
+            tls: TlsMode::default(),
+            ca_file: None,
+            certificate: None,
+            start_wait: Duration::from_secs(30),
             readers: 8,
             changers: 4,
             acquire_timeout: Duration::from_secs(3),
+            read_timeout: Duration::from_secs(10),
             commit_timeout: Duration::from_secs(10),
             change_timeout: Duration::from_secs(60),
             doubt_timeout: Duration::from_secs(30),

@@ -1,10 +1,10 @@
 //! The schema, brought up to date by steps: each is one statement that may be run again.
 
-use im_store::StoreError;
 use sqlx::mysql::MySqlConnection;
 
+use crate::MysqlOpenError;
 use crate::change::run;
-use crate::rows::number;
+use crate::rows::{number, text};
 
 /// The files, in the order in which they came. An applied one is never edited.
 const FILES: &[&str] = &[
@@ -12,11 +12,21 @@ const FILES: &[&str] = &[
     include_str!("../migrations/0002_replicas.sql"),
 ];
 
+/// The table of the steps that were made.
+const MIGRATION: &str = "migration";
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (
     step    INT UNSIGNED NOT NULL,
     applied INT UNSIGNED NOT NULL,
     PRIMARY KEY (step)
 ) ENGINE = InnoDB";
+const TABLES: &str =
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = database() ORDER BY 1";
+/// Text that is compared in another way than this.
+const COLLATION: &str =
+    "SELECT CONCAT(table_name, '.', column_name), collation_name FROM information_schema.columns
+    WHERE table_schema = database() AND collation_name <> ? ORDER BY 1";
+const COLUMNS: &str = "SELECT COUNT(*) FROM information_schema.columns
+    WHERE table_schema = database() AND table_name = 'migration' AND column_name IN ('step', 'applied')";
 const NEWEST: &str = "SELECT coalesce(max(step), 0) FROM migration";
 const NOTE: &str = "INSERT IGNORE INTO migration (step, applied) VALUES (?, UNIX_TIMESTAMP())";
 
@@ -51,30 +61,101 @@ fn steps(version: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether the server is of a version that has what is used: MariaDB from 10.6, MySQL from 8.0 on.
+pub(crate) fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    let least = if is_mariadb(version) { (10, 6) } else { (8, 0) };
+    let found: (u32, u32) = (next().unwrap_or(0), next().unwrap_or(0));
+    found >= least
+}
+
+/// The table that a step makes, if it makes one.
+fn table_of(step: &str) -> Option<&str> {
+    let (_, rest) = step.split_once("CREATE TABLE IF NOT EXISTS ")?;
+    rest.split_whitespace().next()
+}
+
 /// Makes what is missing. Several may do so at once.
 ///
 /// # Errors
-/// The database is of a later version, or a step fails; the next call goes on there.
+/// The database is of a later version, belongs to something else, or a step fails; the next call goes on there.
 pub(crate) async fn bring_up_to_date(
     connection: &mut MySqlConnection,
     version: &str,
-) -> Result<(), StoreError> {
-    run(connection, TABLE.to_owned()).await?;
+    database: &str,
+) -> Result<(), MysqlOpenError> {
+    let steps = steps(version);
+    // Before the newest step is read: of what somebody else makes meanwhile, all but the last table is noted by then.
+    let rows = sqlx::query(TABLES).fetch_all(&mut *connection).await?;
+    let tables = rows.iter().map(|row| text(row, 0));
+    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    let foreign = |table: &str| MysqlOpenError::Foreign {
+        database: database.to_owned(),
+        table: table.to_owned(),
+    };
+    if tables.iter().any(|table| table == MIGRATION) {
+        let row = sqlx::query(COLUMNS).fetch_one(&mut *connection).await?;
+        if number(&row, 0)? != 2 {
+            return Err(foreign(MIGRATION));
+        }
+    } else {
+        if let Some(table) = tables.first() {
+            return Err(foreign(table));
+        }
+        run(connection, TABLE.to_owned()).await?;
+    }
     let row = sqlx::query(NEWEST).fetch_one(&mut *connection).await?;
     let newest = number(&row, 0)?;
-    let steps = steps(version);
     let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     if newest > known {
-        let reason =
-            format!("the database is at step {newest} of the schema, this version knows {known}");
-        return Err(StoreError::Unavailable(reason.into()));
+        return Err(MysqlOpenError::TooNew {
+            found: newest,
+            known,
+        });
     }
-    for (step, statement) in (1_u32..).zip(steps).filter(|(step, _)| *step > newest) {
-        run(connection, statement).await?;
+    if newest == 0 {
+        let ours = [
+            Some(MIGRATION),
+            steps.first().and_then(|step| table_of(step)),
+        ];
+        let other = tables.iter().find(|table| !ours.contains(&Some(table)));
+        if let Some(table) = other {
+            return Err(foreign(table));
+        }
+    }
+    for (step, statement) in (1_u32..).zip(&steps).filter(|(step, _)| *step > newest) {
+        run(connection, statement.clone()).await?;
         sqlx::query(NOTE)
             .bind(step)
             .execute(&mut *connection)
             .await?;
+    }
+    check_collation(connection, version, &steps).await
+}
+
+/// Text of our tables is compared as they were made: somebody may have converted them, or copied them to a server of
+/// another kind.
+async fn check_collation(
+    connection: &mut MySqlConnection,
+    version: &str,
+    steps: &[String],
+) -> Result<(), MysqlOpenError> {
+    let wanted = exact(version);
+    let rows = sqlx::query(COLLATION)
+        .bind(wanted)
+        .fetch_all(connection)
+        .await?;
+    for row in &rows {
+        let column = text(row, 0)?;
+        let table = column.split('.').next();
+        if steps.iter().any(|step| table_of(step) == table) {
+            return Err(MysqlOpenError::Collation {
+                column,
+                found: text(row, 1)?,
+                wanted,
+            });
+        }
     }
     Ok(())
 }
@@ -82,6 +163,37 @@ pub(crate) async fn bring_up_to_date(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_known_by_its_version() {
+        for (version, is_enough) in [
+            ("10.11.19-MariaDB-0+deb12u1", true),
+            ("10.6.0-MariaDB", true),
+            ("11.4.2-MariaDB-log", true),
+            ("10.5.29-MariaDB", false),
+            ("5.5.68-MariaDB", false),
+            ("8.0.36", true),
+            ("8.0.11-TiDB-v7.6.0", true),
+            ("9.1.0", true),
+            ("5.7.44-log", false),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), is_enough, "{version}");
+        }
+    }
+
+    #[test]
+    fn the_first_step_makes_a_table_and_every_table_is_known_by_its_step() {
+        let steps = steps("10.11.19-MariaDB");
+        assert_eq!(table_of(&steps[0]), Some("message"));
+        let tables: Vec<_> = steps.iter().filter_map(|step| table_of(step)).collect();
+        let made = steps.iter().filter(|step| step.contains("CREATE TABLE"));
+        assert_eq!(tables.len(), made.count());
+        assert!(
+            tables.contains(&"account") && tables.contains(&"meta"),
+            "{tables:?}"
+        );
+    }
 
     #[test]
     fn every_step_is_one_statement_that_may_be_run_again() {

@@ -60,7 +60,6 @@ impl TenureStore for MysqlStore {
     }
 }
 
-/// Binds the open transaction to a fence.
 /// A process that was to have the log has it still, just before this taking.
 async fn check_held(
     connection: &mut MySqlConnection,
@@ -80,6 +79,7 @@ async fn check_held(
     }))
 }
 
+/// Binds the open transaction to a fence.
 pub(crate) async fn hold(
     connection: &mut MySqlConnection,
     fence: &Fence,

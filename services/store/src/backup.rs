@@ -129,6 +129,12 @@ pub enum BackupError {
         copy::SNAPSHOT_LIMIT
     )]
     TooSlow,
+    /// The store is on a server, which has tools of its own.
+    #[error("back up and restore a store that is on a server {tools}")]
+    OnServer {
+        /// Which.
+        tools: &'static str,
+    },
     /// The database could not be read or copied.
     #[error("copy the database")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),

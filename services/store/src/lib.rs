@@ -27,7 +27,7 @@ pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use import_plan::{Departments, ImportPlan, ImportedAccount, KnownIds, NewDepartment};
-pub use place::{OpenError, StoreOptions, StorePlace, StoreUrlError, store_at, store_in};
+pub use place::{OpenError, StoreKind, StorePlace, StoreUrlError, store_at, store_in};
 pub use prepared::{Prepared, Touched};
 pub use private_file::make_private_file;
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};

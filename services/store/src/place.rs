@@ -10,6 +10,9 @@ use async_trait::async_trait;
 use crate::sqlite::SqlitePlace;
 use crate::{BackupCopy, BackupError, DataDirError, OpenStore, SqliteOptions, StoreError};
 
+/// Why a store on a server is not open.
+type Refused = Box<dyn std::error::Error + Send + Sync>;
+
 /// A place for a store: there is one, or will be. Its calls belong to the task that starts or ends a
 /// process; they cannot be sent to another.
 #[async_trait(?Send)]
@@ -63,13 +66,9 @@ pub enum OpenError {
     /// The store itself.
     #[error("open the store")]
     Store(#[from] StoreError),
-}
-
-/// Options of all kinds of stores.
-#[derive(Clone, Debug, Default)]
-pub struct StoreOptions {
-    /// Of the embedded store.
-    pub sqlite: SqliteOptions,
+    /// The server that keeps it is not reached, or not one that can.
+    #[error("open the store on its server")]
+    Server(#[source] Refused),
 }
 
 /// Why a URL names no store.
@@ -77,79 +76,99 @@ pub struct StoreOptions {
 #[non_exhaustive]
 pub enum StoreUrlError {
     /// It does not begin with a kind of store.
-    #[error("begin the store's URL with its kind, one of: {}", known())]
-    NoScheme,
+    #[error("begin the store's URL with its kind, one of: {known}")]
+    NoScheme {
+        /// The kinds that there are.
+        known: String,
+    },
     /// There is no such kind of store.
-    #[error(
-        "take a kind of store that there is instead of {found:?}, one of: {}",
-        known()
-    )]
+    #[error("take a kind of store that there is instead of {found:?}, one of: {known}")]
     Unknown {
         /// What the URL begins with.
         found: String,
+        /// The kinds that there are.
+        known: String,
     },
     /// What follows the kind does not fit it.
-    #[error("write the store's URL as {wanted}, {found:?} is none")]
+    #[error("write the store's URL as {wanted}: {why}")]
     BadPlace {
-        /// What follows the kind.
-        found: String,
         /// How that kind is written.
         wanted: &'static str,
+        /// What is wrong; never what may be a password.
+        why: String,
     },
 }
 
-/// Makes a place of what follows the scheme.
-type Make = fn(&str, &StoreOptions) -> Option<Box<dyn StorePlace>>;
+/// Makes a place of what follows the scheme and its colon, or says what is wrong with it.
+type Make = Box<dyn Fn(&str) -> Result<Box<dyn StorePlace>, String>>;
 
-/// A kind of store.
-struct Kind {
+/// A kind of store: how its URLs begin, and what they lead to.
+pub struct StoreKind {
     scheme: &'static str,
-    /// How it is written.
     form: &'static str,
     make: Make,
 }
 
-/// Every kind of store that there is.
-const KINDS: &[Kind] = &[Kind {
-    scheme: "sqlite",
-    form: "sqlite:///DIRECTORY",
-    make: |rest, options| {
-        let dir = directory(rest)?;
-        Some(Box::new(SqlitePlace::new(dir, options.sqlite.clone())))
-    },
-}];
+impl StoreKind {
+    /// A kind whose URLs begin with `scheme:` and are written as `form`. `make` takes what follows the colon; what it says
+    /// of a wrong one is shown to people, so it must not hold a password.
+    pub fn new(
+        scheme: &'static str,
+        form: &'static str,
+        make: impl Fn(&str) -> Result<Box<dyn StorePlace>, String> + 'static,
+    ) -> Self {
+        Self {
+            scheme,
+            form,
+            make: Box::new(make),
+        }
+    }
 
-fn known() -> String {
-    let forms: Vec<&str> = KINDS.iter().map(|kind| kind.form).collect();
+    /// The embedded store, in a directory.
+    pub fn sqlite(options: SqliteOptions) -> Self {
+        Self::new("sqlite", "sqlite:///DIRECTORY", move |rest| {
+            let dir = directory(rest).ok_or_else(|| format!("{rest:?} is no directory"))?;
+            Ok(store_in(&dir, &options))
+        })
+    }
+}
+
+impl fmt::Debug for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.form)
+    }
+}
+
+fn known(kinds: &[StoreKind]) -> String {
+    let forms: Vec<&str> = kinds.iter().map(|kind| kind.form).collect();
     forms.join(", ")
 }
 
-/// The place that a URL such as `sqlite:///var/lib/im` names. Nothing is opened.
+/// The place that a URL such as `sqlite:///var/lib/im` names, among these kinds. Nothing is opened.
 ///
 /// # Errors
-/// It names no kind of store that there is, or no place for one. What follows the kind is told only of
-/// kinds that there are, since a URL may hold a password.
-pub fn store_at(url: &str, options: &StoreOptions) -> Result<Box<dyn StorePlace>, StoreUrlError> {
+/// It names no kind of store that there is, or no place for one.
+pub fn store_at(url: &str, kinds: &[StoreKind]) -> Result<Box<dyn StorePlace>, StoreUrlError> {
     let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(StoreUrlError::NoScheme);
-    };
-    let Some(kind) = KINDS.iter().find(|kind| kind.scheme == scheme) else {
-        return Err(StoreUrlError::Unknown {
-            found: scheme.to_owned(),
+        return Err(StoreUrlError::NoScheme {
+            known: known(kinds),
         });
     };
-    (kind.make)(rest, options).ok_or_else(|| StoreUrlError::BadPlace {
-        found: rest.to_owned(),
+    let Some(kind) = kinds.iter().find(|kind| kind.scheme == scheme) else {
+        return Err(StoreUrlError::Unknown {
+            found: scheme.to_owned(),
+            known: known(kinds),
+        });
+    };
+    (kind.make)(rest).map_err(|why| StoreUrlError::BadPlace {
         wanted: kind.form,
+        why,
     })
 }
 
 /// The embedded store of a data directory.
-pub fn store_in(data_dir: &Path, options: &StoreOptions) -> Box<dyn StorePlace> {
-    Box::new(SqlitePlace::new(
-        data_dir.to_owned(),
-        options.sqlite.clone(),
-    ))
+pub fn store_in(data_dir: &Path, options: &SqliteOptions) -> Box<dyn StorePlace> {
+    Box::new(SqlitePlace::new(data_dir.to_owned(), options.clone()))
 }
 
 /// A path behind `scheme:` or `scheme://`, taken as it is. There is no host, so with `//` it is absolute.
@@ -166,9 +185,13 @@ fn directory(rest: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    fn at(url: &str) -> Result<Box<dyn StorePlace>, String> {
+        let kinds = [StoreKind::sqlite(SqliteOptions::default())];
+        store_at(url, &kinds).map_err(|error| error.to_string())
+    }
+
     fn refused(url: &str) -> String {
-        let found = store_at(url, &StoreOptions::default());
-        found.unwrap_err().to_string()
+        at(url).unwrap_err()
     }
 
     #[test]
@@ -179,8 +202,8 @@ mod tests {
             ("sqlite:data", "data"),
             ("sqlite:///with%20sign and space", "/with%20sign and space"),
         ] {
-            let place = store_at(url, &StoreOptions::default()).unwrap();
-            let expected = store_in(Path::new(path), &StoreOptions::default());
+            let place = at(url).unwrap();
+            let expected = store_in(Path::new(path), &SqliteOptions::default());
             assert_eq!(format!("{place:?}"), format!("{expected:?}"), "{url}");
         }
     }
@@ -188,8 +211,8 @@ mod tests {
     #[test]
     fn a_kind_that_there_is_not_is_refused_with_those_that_there_are() {
         assert_eq!(
-            refused("mysql://im:password@db/im"),
-            "take a kind of store that there is instead of \"mysql\", one of: sqlite:///DIRECTORY"
+            refused("postgres://im:password@db/im"),
+            "take a kind of store that there is instead of \"postgres\", one of: sqlite:///DIRECTORY"
         );
         assert_eq!(
             refused("/var/lib/im"),
@@ -202,7 +225,7 @@ mod tests {
     fn a_place_that_a_kind_cannot_have_is_refused_with_its_form() {
         assert_eq!(
             refused("sqlite://host/im"),
-            "write the store's URL as sqlite:///DIRECTORY, \"//host/im\" is none"
+            "write the store's URL as sqlite:///DIRECTORY: \"//host/im\" is no directory"
         );
         for url in ["sqlite:", "sqlite://"] {
             assert!(

@@ -13,6 +13,7 @@ mod handle;
 mod held;
 mod job;
 mod load;
+mod owner;
 mod pace;
 mod plan;
 mod retries;

@@ -11,10 +11,10 @@ use im_e2e::traffic::{Outcome, Plan, Traffic};
 use nix::sys::signal::Signal;
 
 /// Longest time in which talk must go on after a fault on a busy two-core machine.
-const RECOVERY: Duration = Duration::from_mins(1);
+pub(crate) const RECOVERY: Duration = Duration::from_mins(1);
 
 /// Kills per test: the ordinary run makes 200 in all, `make torture` 1,000.
-fn kills(ordinary: usize) -> usize {
+pub(crate) fn kills(ordinary: usize) -> usize {
     if std::env::var_os("IM_TORTURE").is_some() {
         ordinary * 5
     } else {
@@ -22,7 +22,7 @@ fn kills(ordinary: usize) -> usize {
     }
 }
 
-fn assert_good(outcome: &Outcome) {
+pub(crate) fn assert_good(outcome: &Outcome) {
     let first: Vec<String> = outcome
         .faults
         .iter()

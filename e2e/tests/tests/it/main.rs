@@ -42,6 +42,7 @@ mod links;
 mod load;
 mod login_rules;
 mod messages;
+mod mysql;
 mod oddities;
 mod orders;
 mod originals;

@@ -4,46 +4,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_config::{ImdConfig, SqliteConfig};
-use im_store::{
-    ChangeCounts, OpenStore, SqliteOptions, StoreOptions, StoreUsage, store_at, store_in,
-};
+use im_config::ImdConfig;
+use im_store::{ChangeCounts, OpenStore, StoreUsage, store_at, store_in};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::BadConfig;
+use crate::kinds::{kinds, sqlite};
 
 /// Opens the store that is configured: by its URL, or in this data directory.
 pub(super) async fn open(
     data_dir: &Path,
     config: &ImdConfig,
 ) -> anyhow::Result<Arc<dyn OpenStore>> {
-    let options = StoreOptions {
-        sqlite: sqlite(&config.sqlite),
-    };
     let place = match &config.store.url {
-        Some(url) => store_at(url, &options).map_err(BadConfig::Store)?,
-        None => store_in(data_dir, &options),
+        Some(url) => store_at(url, &kinds(config)).map_err(BadConfig::Store)?,
+        None => store_in(data_dir, &sqlite(&config.sqlite)),
     };
     Ok(place.open().await?)
-}
-
-fn sqlite(config: &SqliteConfig) -> SqliteOptions {
-    SqliteOptions {
-        readers: config.readers,
-        busy_timeout: config.busy_timeout.duration(),
-        acquire_timeout: config.acquire_timeout.duration(),
-        gathered_changes: config.gathered_changes,
-        writer_cache_kib: config.writer_cache.as_kib(),
-        reader_cache_kib: config.reader_cache.as_kib(),
-        checkpoint_bytes: config.checkpoint_at.as_u64(),
-        restart_bytes: config.restart_at.as_u64(),
-        wal_limit_bytes: config.wal_limit.as_u64(),
-        maintenance_interval: config.maintenance_interval.duration(),
-        ..SqliteOptions::default()
-    }
 }
 
 /// Maintains the store while the others run, and closes it after them.

@@ -1,5 +1,6 @@
 //! What is particular to a database that others reach too.
 
 mod faults;
+mod refusals;
 mod roster;
 mod traps;

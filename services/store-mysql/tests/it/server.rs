@@ -1,55 +1,25 @@
-//! A MariaDB of the tests: on a directory and a socket of its own, gone with the process or with its value.
+//! A MariaDB of the tests, and empty databases on it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
+use im_e2e::mariadb::MariaDb;
 use im_store_mysql::{MysqlOptions, MysqlStore};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
-use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep};
-
-/// How long the server may take to make its first files, and to start.
-const START: Duration = Duration::from_secs(60);
-
-/// Runs the server, again when it was killed, until nobody holds the other end of its input any more, and removes its
-/// directory.
-const KEEPER: &str = r#"
-    trap '' HUP INT TERM; dir=$1; shift
-    (until [ -e "$dir/ended" ]; do "$@" & echo $! > "$dir/server"; wait $!; done) & loop=$!
-    cat > /dev/null
-    touch "$dir/ended"; kill -9 $(cat "$dir/server"); wait $loop; rm -rf "$dir"
-"#;
 
 /// A server.
 pub(crate) struct Server {
-    dir: PathBuf,
-    keeper: Child,
+    running: MariaDb,
 }
 
 impl Server {
     /// Starts one.
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap().keep();
-        let data = dir.join("data");
-        let copied = Command::new("cp")
-            .arg("-r")
-            .args([template().await, data])
-            .status();
-        assert!(copied.unwrap().success());
-        let keeper = keep(&dir);
-        let server = Self { dir, keeper };
-        let end = Instant::now() + START;
-        while UnixStream::connect(server.socket()).await.is_err() {
-            let log = || fs::read_to_string(server.dir.join("log")).unwrap();
-            assert!(Instant::now() < end, "MariaDB does not start: {}", log());
-            sleep(Duration::from_millis(10)).await;
+        Self {
+            running: MariaDb::start().await.unwrap(),
         }
-        server
     }
 
     /// The one that all tests of the process share.
@@ -60,13 +30,19 @@ impl Server {
 
     /// Kills the server, which comes back.
     pub(crate) fn kill(&self) {
-        let id = fs::read_to_string(self.dir.join("server")).unwrap();
-        let killed = Command::new("kill").args(["-9", id.trim()]).status();
-        assert!(killed.unwrap().success());
+        self.running.kill().unwrap();
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.join("socket")
+        self.running.socket()
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.running.address()
+    }
+
+    pub(crate) fn password_file(&self) -> PathBuf {
+        self.running.password_file()
     }
 
     /// How to reach one of its databases.
@@ -119,13 +95,6 @@ impl Server {
         if !text.is_empty() {
             run(&mut connection, text).await;
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ended = self.keeper.wait();
     }
 }
 
@@ -194,99 +163,4 @@ pub(crate) async fn run(connection: &mut MySqlConnection, text: String) {
         .execute(connection)
         .await
         .unwrap();
-}
-
-/// The folder of MariaDB's packages.
-fn packages() -> PathBuf {
-    std::env::var_os("MARIADB")
-        .expect("MARIADB names the folder of MariaDB's packages")
-        .into()
-}
-
-/// A program of the packages, which finds its libraries among them.
-fn program(name: &str) -> Command {
-    let mut program = Command::new(packages().join("usr").join(name));
-    let libraries = fs::read_dir(packages().join("usr/lib")).unwrap();
-    let libraries: Vec<PathBuf> = libraries.map(|entry| entry.unwrap().path()).collect();
-    program
-        .env("LD_LIBRARY_PATH", std::env::join_paths(libraries).unwrap())
-        .stdout(Stdio::null());
-    program
-}
-
-/// A server refuses to be root's unless it is told to.
-fn whose() -> Vec<&'static str> {
-    let is_root =
-        fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
-    if is_root {
-        vec!["--user=root"]
-    } else {
-        Vec::new()
-    }
-}
-
-/// The files of a server that nobody has used, made once for all runs.
-async fn template() -> PathBuf {
-    let wanted = packages().join("data");
-    if !fs::exists(&wanted).unwrap() {
-        let draft = tempfile::tempdir_in(packages()).unwrap().keep();
-        let mut install = program("bin/mariadb-install-db");
-        install
-            .arg("--no-defaults")
-            .arg(format!("--basedir={}", packages().join("usr").display()))
-            .arg(format!("--datadir={}", draft.display()))
-            .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
-            // Whoever is cut short begins anew.
-            .args(["--innodb-flush-method=nosync", "--innodb-log-file-size=16M"])
-            .args(whose())
-            .stdin(Stdio::null());
-        let made = tokio::task::spawn_blocking(move || install.output()).await;
-        let made = made.unwrap().unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-        // Somebody else may have been first.
-        if fs::rename(&draft, &wanted).is_err() {
-            fs::remove_dir_all(&draft).unwrap();
-        }
-    }
-    wanted
-}
-
-/// Starts the server of a directory.
-fn keep(dir: &Path) -> Child {
-    let server = program("sbin/mariadbd");
-    let mut keeper = Command::new("sh");
-    keeper
-        .args(["-c", KEEPER, "sh"])
-        .arg(dir)
-        .arg(server.get_program());
-    for (name, value) in server.get_envs() {
-        keeper.env(name, value.unwrap());
-    }
-    keeper
-        .arg("--no-defaults")
-        .arg(format!("--basedir={}", packages().join("usr").display()))
-        .arg(format!("--datadir={}", dir.join("data").display()))
-        .arg(format!("--socket={}", dir.join("socket").display()))
-        .arg(format!("--pid-file={}", dir.join("pid").display()))
-        .args([
-            "--skip-networking",
-            "--performance-schema=off",
-            "--max-connections=300",
-        ])
-        .args([
-            "--innodb-flush-log-at-trx-commit=1",
-            "--innodb-log-file-size=16M",
-        ])
-        .args(["--innodb-buffer-pool-size=64M", "--max-allowed-packet=16M"])
-        .args(whose())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        // Not a pipe: nobody would read it.
-        .stderr(fs::File::create(dir.join("log")).unwrap())
-        .spawn()
-        .unwrap()
 }

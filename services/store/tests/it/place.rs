@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use im_order::{CommitSeq, Partition};
-use im_store::{BackupError, OpenError, OpenStore, StoreOptions, StorePlace, store_at};
+use im_store::{BackupError, OpenError, OpenStore, SqliteOptions, StoreKind, StorePlace, store_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::log::{Log, pair};
 
 fn at(dir: &Path) -> Box<dyn StorePlace> {
     let url = format!("sqlite://{}", dir.display());
-    store_at(&url, &StoreOptions::default()).unwrap()
+    let kinds = [StoreKind::sqlite(SqliteOptions::default())];
+    store_at(&url, &kinds).unwrap()
 }
 
 async fn end(store: &dyn OpenStore) -> u64 {

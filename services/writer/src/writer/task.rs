@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::commit::retry_window;
 use super::handle::{WriterError, WriterHandle};
 use super::job::{GroupJob, Job, SendBatch};
+use super::owner;
 use super::pace::Pace;
 use super::plan::{Decision, Memory, Plan};
 use super::retries::{Kept, RetryWindow};
@@ -157,7 +158,7 @@ impl Writer {
 
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), FenceLost> {
         self.find_end(stop).await?;
-        while let Some(job) = self.next(stop).await {
+        while let Some(job) = self.next(stop).await? {
             match job {
                 Job::Sends(batch) => {
                     self.pace().await;
@@ -202,14 +203,17 @@ impl Writer {
         Ok(())
     }
 
-    async fn next(&mut self, stop: &CancellationToken) -> Option<Job> {
+    /// The next job; none when the writer is to end.
+    async fn next(&mut self, stop: &CancellationToken) -> Result<Option<Job>, FenceLost> {
         if let Some(job) = self.carried.take() {
-            return Some(job);
+            return Ok(Some(job));
         }
         while self.stopping.is_none() {
             if let Some(batch) = self.released() {
-                return Some(Job::Sends(batch));
+                return Ok(Some(Job::Sends(batch)));
             }
+            let interval = self.config.ownership_interval.duration();
+            let lost = owner::lost(Arc::clone(&self.store), self.owned(), interval);
             let screen = &mut self.screen;
             let judged = async move {
                 match screen {
@@ -224,14 +228,15 @@ impl Writer {
                     self.jobs.close();
                 }
                 () = judged => {}
-                job = self.jobs.recv() => return job,
+                job = self.jobs.recv() => return Ok(job),
+                lost = lost => return Err(lost),
             }
         }
         // Whatever has been judged is stored; for verdicts that are out nobody waits any more.
-        match self.released() {
+        Ok(match self.released() {
             Some(batch) => Some(Job::Sends(batch)),
             None => self.jobs.recv().await,
-        }
+        })
     }
 
     fn released(&mut self) -> Option<SendBatch> {

@@ -234,7 +234,6 @@ async fn whoever_stops_in_the_middle_of_a_batch_keeps_nobody_from_taking_the_log
 async fn nothing_is_lost_or_doubled_while_the_server_is_killed() {
     const KILLS: usize = 4;
     let server = Server::start().await;
-    run(&mut server.root().await, "CREATE DATABASE im".to_owned()).await;
     let store = MysqlStore::open(server.database("im"), MysqlOptions::default())
         .await
         .unwrap();
