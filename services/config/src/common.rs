@@ -348,6 +348,14 @@ pub struct StoreConfig {
     pub name: String,
 }
 
+impl Check for StoreConfig {
+    fn check(&self, checker: &mut Checker) {
+        // Which kinds of stores there are knows whoever opens one.
+        let Self { url: _, name } = self;
+        checker.length("name", name, 128);
+    }
+}
+
 /// The embedded store (SQLite).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -117,8 +117,6 @@ pub struct WriterConfig {
     pub large_body: ByteSize,
     /// How often the free space is looked at.
     pub free_space_interval: Span,
-    /// How often an idle writer looks whether another process has taken the log. One that stores learns it by that.
-    pub ownership_interval: Span,
 }
 
 impl Default for WriterConfig {
@@ -143,7 +141,6 @@ impl Default for WriterConfig {
             free_space_floor: ByteSize::mib(512),
             large_body: ByteSize::kib(4),
             free_space_interval: Span::seconds(1),
-            ownership_interval: Span::seconds(1),
         }
     }
 }
@@ -273,13 +270,7 @@ impl Check for WriterConfig {
             free_space_floor,
             large_body,
             free_space_interval,
-            ownership_interval,
         } = self;
-        checker.range(
-            "ownership_interval",
-            ownership_interval,
-            &(Span::millis(10)..=Span::seconds(600)),
-        );
         checker.range(
             "free_space_interval",
             free_space_interval,

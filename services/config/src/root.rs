@@ -76,8 +76,7 @@ impl Check for ImdConfig {
             process,
             admin,
             peers,
-            // Which kinds of stores there are knows whoever opens one.
-            store: _,
+            store,
             sqlite,
             mysql,
             trust,
@@ -96,6 +95,7 @@ impl Check for ImdConfig {
         checker.table("process", process);
         checker.table("admin", admin);
         checker.table("peers", peers);
+        checker.table("store", store);
         checker.table("sqlite", sqlite);
         checker.table("mysql", mysql);
         checker.table("trust", trust);

@@ -13,7 +13,6 @@ mod handle;
 mod held;
 mod job;
 mod load;
-mod owner;
 mod pace;
 mod plan;
 mod retries;

@@ -17,7 +17,6 @@ use tracing::{error, info, warn};
 use super::commit::retry_window;
 use super::handle::{WriterError, WriterHandle};
 use super::job::{GroupJob, Job, SendBatch};
-use super::owner;
 use super::pace::Pace;
 use super::plan::{Decision, Memory, Plan};
 use super::retries::{Kept, RetryWindow};
@@ -158,7 +157,7 @@ impl Writer {
 
     async fn work(&mut self, stop: &CancellationToken) -> Result<(), FenceLost> {
         self.find_end(stop).await?;
-        while let Some(job) = self.next(stop).await? {
+        while let Some(job) = self.next(stop).await {
             match job {
                 Job::Sends(batch) => {
                     self.pace().await;
@@ -203,17 +202,14 @@ impl Writer {
         Ok(())
     }
 
-    /// The next job; none when the writer is to end.
-    async fn next(&mut self, stop: &CancellationToken) -> Result<Option<Job>, FenceLost> {
+    async fn next(&mut self, stop: &CancellationToken) -> Option<Job> {
         if let Some(job) = self.carried.take() {
-            return Ok(Some(job));
+            return Some(job);
         }
         while self.stopping.is_none() {
             if let Some(batch) = self.released() {
-                return Ok(Some(Job::Sends(batch)));
+                return Some(Job::Sends(batch));
             }
-            let interval = self.config.ownership_interval.duration();
-            let lost = owner::lost(Arc::clone(&self.store), self.owned(), interval);
             let screen = &mut self.screen;
             let judged = async move {
                 match screen {
@@ -228,15 +224,14 @@ impl Writer {
                     self.jobs.close();
                 }
                 () = judged => {}
-                job = self.jobs.recv() => return Ok(job),
-                lost = lost => return Err(lost),
+                job = self.jobs.recv() => return job,
             }
         }
         // Whatever has been judged is stored; for verdicts that are out nobody waits any more.
-        Ok(match self.released() {
+        match self.released() {
             Some(batch) => Some(Job::Sends(batch)),
             None => self.jobs.recv().await,
-        })
+        }
     }
 
     fn released(&mut self) -> Option<SendBatch> {

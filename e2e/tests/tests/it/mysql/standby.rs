@@ -28,16 +28,34 @@ async fn the_one_that_stands_by_goes_on_when_the_owner_is_killed_stands_still_or
     traffic.progress(10, RECOVERY).await.unwrap();
 
     platform.process("db").unwrap().kill9().unwrap();
-    platform.process("db2").unwrap().ready(TAKEN_OVER).await.unwrap();
+    platform
+        .process("db2")
+        .unwrap()
+        .ready(TAKEN_OVER)
+        .await
+        .unwrap();
     traffic.progress(10, RECOVERY).await.unwrap();
 
     platform.process("db").unwrap().restart().unwrap();
     says(&platform, "db", "standing by").await;
-    platform.process("db2").unwrap().signal(Signal::SIGSTOP).unwrap();
-    platform.process("db").unwrap().ready(TAKEN_OVER).await.unwrap();
+    platform
+        .process("db2")
+        .unwrap()
+        .signal(Signal::SIGSTOP)
+        .unwrap();
+    platform
+        .process("db")
+        .unwrap()
+        .ready(TAKEN_OVER)
+        .await
+        .unwrap();
     traffic.progress(10, RECOVERY).await.unwrap();
     // Its links are still there, and nothing comes of what is sent over them until it wakes.
-    platform.process("db2").unwrap().signal(Signal::SIGCONT).unwrap();
+    platform
+        .process("db2")
+        .unwrap()
+        .signal(Signal::SIGCONT)
+        .unwrap();
     let stopped = platform.process("db2").unwrap().ended(END).await.unwrap();
     assert!(!stopped.success());
     traffic.progress(10, RECOVERY).await.unwrap();
@@ -46,7 +64,12 @@ async fn the_one_that_stands_by_goes_on_when_the_owner_is_killed_stands_still_or
     says(&platform, "db2", "standing by").await;
     let ended = platform.process("db").unwrap().terminate().await.unwrap();
     assert!(ended.success());
-    platform.process("db2").unwrap().ready(TAKEN_OVER).await.unwrap();
+    platform
+        .process("db2")
+        .unwrap()
+        .ready(TAKEN_OVER)
+        .await
+        .unwrap();
     traffic.progress(10, RECOVERY).await.unwrap();
     assert_good(&traffic.finish(RECOVERY).await.unwrap());
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use im_config::WriterConfig;
-use im_config::units::Span;
 use im_order::{CommitSeq, FenceLost, Partition, Tenure};
 use im_store::{GroupStore as _, MessageStore as _, StoreError};
 
@@ -19,23 +17,9 @@ fn lost() -> FenceLost {
     }
 }
 
-/// A writer that looks so often whether the log is still its own.
-async fn looking(ground: &Ground, ownership_interval: Span) -> Rig {
-    let config = WriterConfig {
-        ownership_interval,
-        ..WriterConfig::default()
-    };
-    ground.start_with(config).await
-}
-
-/// One that learns it only by what it stores.
-async fn learning(ground: &Ground) -> Rig {
-    looking(ground, Span::seconds(600)).await
-}
-
 /// A writer, and a second one that has taken the log from it.
 async fn two(ground: &Ground) -> (Rig, Rig) {
-    let mut one = learning(ground).await;
+    let mut one = ground.start().await;
     assert_eq!(stored(&one.send_one(text(1, 2, 1, "a")).await), (1, 1));
     let mut two = ground.start().await;
     two.reachable(true).await;
@@ -82,20 +66,9 @@ async fn what_a_writer_stored_before_its_log_was_taken_is_recognised_by_the_next
 }
 
 #[tokio::test]
-async fn an_idle_writer_whose_log_was_taken_ends_by_itself() {
-    let ground = Ground::new().await;
-    let mut one = looking(&ground, Span::millis(10)).await;
-    one.reachable(true).await;
-    let mut two = ground.start().await;
-    two.reachable(true).await;
-    check_ended(one).await;
-    assert_eq!(stored(&two.send_one(text(1, 2, 1, "a")).await), (1, 1));
-}
-
-#[tokio::test]
 async fn a_writer_whose_log_was_taken_changes_no_group_and_ends() {
     let ground = Ground::new().await;
-    let one = learning(&ground).await;
+    let one = ground.start().await;
     let group = make_group(&one, &[1, 2]).await;
     let mut two = ground.start().await;
     two.reachable(true).await;
