@@ -116,7 +116,7 @@ impl Owner {
                 Ok(Standing::Replaced) => return Err(self.replaced()),
                 // Whether the log is still ours is decided with every commit.
                 Err(error) => {
-                    warn!(error = %Chain(&error), "the store does not say who has the log")
+                    warn!(error = %Chain(&error), "the store does not say who has the log");
                 }
             }
         }

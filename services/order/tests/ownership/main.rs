@@ -61,7 +61,10 @@ fn nothing_is_lost_doubled_or_out_of_order_whoever_takes_the_log_and_whatever_br
         panic!("{found:?}");
     };
     println!("{states} states");
-    assert!(states > 150_000, "{states} states: the bounds are too narrow");
+    assert!(
+        states > 150_000,
+        "{states} states: the bounds are too narrow"
+    );
 }
 
 #[test]
