@@ -19,6 +19,7 @@ use im_proto_rpc::v1::FileAddress;
 use im_proto_teamtalk::base::{ClientFileRole, ClientFileState, TransferFileType};
 use im_proto_teamtalk::file::{ImFileLoginRsp, ImFilePullDataReq, ImFileState};
 use tokio::sync::watch;
+use im_runtime::requests::Refused;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) config: FileConfig,
     pub(crate) metrics: Metrics,
     pub(crate) blobs: Arc<dyn BlobStore>,
+    /// Which refused requests have a line in the log.
+    pub(crate) refused: Refused,
     pub(crate) tasks: TaskTracker,
     /// Where clients reach it.
     pub(crate) addresses: Vec<FileAddress>,
@@ -91,6 +94,7 @@ impl Hub {
             blobs,
             tasks: TaskTracker::new(),
             addresses,
+            refused: Refused::default(),
             load: watch::Sender::default(),
             kept: watch::Sender::default(),
             state: Mutex::new(State {
@@ -244,7 +248,7 @@ impl Hub {
         self.state().tasks.pull(conn.id, about, pull, self.now())
     }
 
-    /// A client asks for a block; gives what its own task has to read for it.
+    /// A client asks for a block: of another client, or of what its own task has to read.
     ///
     /// # Errors
     /// See [`Tasks::pull`].
@@ -253,16 +257,17 @@ impl Hub {
         conn: &Conn,
         frame: &Frame,
         asked: ImFilePullDataReq,
-    ) -> Result<Option<Asked>, Violation> {
+    ) -> Result<Asked, Violation> {
         let said = said(&asked.task_id, asked.user_id)?;
         let pull = Pull {
             seq: frame.header.seq,
             offset: asked.offset,
             size: asked.data_size,
         };
-        let to = {
+        let (what, to) = {
             let mut state = self.state();
-            match state.tasks.pull(conn.id, said, pull, self.now())? {
+            let what = state.tasks.pull(conn.id, said, pull, self.now())?;
+            match what {
                 Asked::Forward { to, shortened } => {
                     let to = state.conns.get(&to).cloned().ok_or(Violation)?;
                     match shortened {
@@ -273,14 +278,13 @@ impl Hub {
                             to.push([encode(Command::FilePullDataReq, seq, &asked)]);
                         }
                     }
-                    to
+                    (what, to)
                 }
-                Asked::Parked => return Ok(None),
-                read @ Asked::Read { .. } => return Ok(Some(read)),
+                Asked::Parked | Asked::Read { .. } => return Ok(what),
             }
         };
         to.flush();
-        Ok(None)
+        Ok(what)
     }
 
     /// A block came from a client: it is passed on, or to be stored.

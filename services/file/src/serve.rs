@@ -1,6 +1,7 @@
 //! One client: reads its frames, and does the work on files that they ask for.
 
 mod frames;
+mod lines;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use im_proto_teamtalk::file::{
 use im_transport::Received;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use self::lines::{About, Line};
 
 use crate::TaskId;
 use crate::conn::{Conn, Next};
@@ -54,10 +56,12 @@ pub(crate) async fn run(hub: Arc<Hub>, conn: Arc<Conn>, mut place: Place<Cancell
         heard: started,
         part: None,
         upload: None,
+        line: Line::default(),
+        parked: Line::default(),
         reader: None,
     };
     if let Some(reason) = client.serve(&mut place).await {
-        client.hub.metrics.refused(reason);
+        client.ended(reason);
     }
     client.hub.left(&client.conn, client.upload.take());
     client.conn.transport.cut();
@@ -80,6 +84,10 @@ struct Client {
     /// The task that it takes part in, and as whom.
     part: Option<(TaskId, UserId)>,
     upload: Option<Box<dyn BlobWriter>>,
+    /// Of the request that is worked on.
+    line: Line,
+    /// Of the block that was asked for before its upload was done.
+    parked: Line,
     reader: Option<Box<dyn BlobReader>>,
 }
 
@@ -178,6 +186,20 @@ impl Client {
             frames::cut(buffer, bytes, FrameLimit::new(limit), frames).map_err(drop)
         })
     }
+    /// This server ends the connection: the request that is worked on says so, or a line of its own.
+    fn ended(&mut self, reason: Refusal) {
+        self.hub.metrics.refused(reason);
+        let mut line = std::mem::take(&mut self.line);
+        if !line.is_open() {
+            line = Line::since(About::Connection, self.user(), self.started);
+        }
+        line.refused(reason, &self.hub.refused);
+    }
+
+    fn user(&self) -> u32 {
+        self.part.map_or(0, |(_, user)| user.get())
+    }
+
 
     /// Works on the frames that came.
     async fn work(&mut self, place: &mut Place<CancellationToken>) -> Result<(), Ended> {
@@ -186,6 +208,9 @@ impl Client {
                 // What comes behind the end counts for nothing.
                 self.frames.clear();
                 break;
+            if let Some(request) = About::request(frame.command(), self.part.is_some()) {
+                self.line = Line::begin(request, self.user());
+            }
             }
             match (frame.command(), self.part) {
                 (Some(Command::HeartBeat), _) => self.conn.push([frame.to_bytes()]),
@@ -201,6 +226,7 @@ impl Client {
                 }
                 // As the original: ignored.
                 _ => {}
+            std::mem::take(&mut self.line).done();
             }
         }
         if self.frames.is_empty() && self.frames.capacity() > 64 {
@@ -216,6 +242,7 @@ impl Client {
         place: &mut Place<CancellationToken>,
     ) -> Result<(), Ended> {
         let seq = frame.header.seq;
+        self.line.of(asked.user_id);
         let asked: ImFileLoginReq = decode(&frame)?;
         let user = UserId::from_wire(asked.user_id);
         let role = ClientFileRole::try_from(asked.file_role).ok();
@@ -288,7 +315,8 @@ impl Client {
     }
 
     /// Answers a client that it may not take part; its connection is closed behind that.
-    fn refuse(&self, seq: u16, task_id: String, reason: Refusal) {
+    fn refuse(&mut self, seq: u16, task_id: String, reason: Refusal) {
+        self.line.refused(reason, &self.hub.refused);
         self.hub.metrics.refused(reason);
         let answer = ImFileLoginRsp {
             result_code: 1,
@@ -301,17 +329,21 @@ impl Client {
 
     async fn pull(&mut self, frame: Frame) -> Result<(), Ended> {
         let asked: ImFilePullDataReq = decode(&frame)?;
-        match self.hub.pull(&self.conn, &frame, asked)? {
-            Some(asked) => self.read(asked).await,
-            None => Ok(()),
+        let asked = self.hub.pull(&self.conn, &frame, asked)?;
+        if asked == Asked::Parked {
+            self.parked = std::mem::take(&mut self.line);
+        self.read(asked).await
         }
     }
 
     /// The upload for which this client has waited is done.
     async fn unparked(&mut self, pull: Pull) -> Result<(), Ended> {
+        self.line = std::mem::take(&mut self.parked);
         let part = self.part.ok_or(None)?;
         let asked = self.hub.unparked(&self.conn, part, pull)?;
-        self.read(asked).await
+        self.read(asked).await?;
+        std::mem::take(&mut self.line).done();
+        Ok(())
     }
 
     /// Gives a block of a stored file, and with the last one says that this was it.
