@@ -15,11 +15,12 @@ use im_blob::{BlobStore, BlobWriter};
 use im_codec::{Command, Frame, HEADER_LEN, Header, encode};
 use im_config::FileConfig;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::FileAddress;
 use im_proto_teamtalk::base::{ClientFileRole, ClientFileState, TransferFileType};
 use im_proto_teamtalk::file::{ImFileLoginRsp, ImFilePullDataReq, ImFileState};
-use tokio::sync::watch;
 use im_runtime::requests::Refused;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -42,9 +43,9 @@ pub(crate) struct Load {
 pub(crate) struct Hub {
     pub(crate) config: FileConfig,
     pub(crate) metrics: Metrics,
-    pub(crate) blobs: Arc<dyn BlobStore>,
     /// Which refused requests have a line in the log.
     pub(crate) refused: Refused,
+    pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) tasks: TaskTracker,
     /// Where clients reach it.
     pub(crate) addresses: Vec<FileAddress>,
@@ -53,6 +54,8 @@ pub(crate) struct Hub {
     kept: watch::Sender<()>,
     state: Mutex<State>,
     started: Instant,
+    /// What the clock of the system showed then.
+    began: UnixSeconds,
     last_conn: AtomicU64,
 }
 
@@ -91,10 +94,10 @@ impl Hub {
         Self {
             config,
             metrics,
+            refused: Refused::default(),
             blobs,
             tasks: TaskTracker::new(),
             addresses,
-            refused: Refused::default(),
             load: watch::Sender::default(),
             kept: watch::Sender::default(),
             state: Mutex::new(State {
@@ -105,6 +108,7 @@ impl Hub {
                 untold: Untold::default(),
             }),
             started: Instant::now(),
+            began: UnixSeconds::now(),
             last_conn: AtomicU64::new(0),
         }
     }
@@ -115,6 +119,13 @@ impl Hub {
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The time, by which files are kept: it goes on evenly, so that a clock that is put ahead deletes nothing.
+    fn wall(&self) -> UnixSeconds {
+        let passed = self.started.elapsed().as_secs();
+        self.began
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
     }
 
     /// A number for a connection.
