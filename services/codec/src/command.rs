@@ -7,7 +7,22 @@ mod table;
 
 pub use table::Command;
 
+use std::fmt;
+
 use crate::header::Header;
+
+/// A command by its name, or its number where it has none, as logs show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandName(pub u16);
+
+impl fmt::Display for CommandName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Command::from_id(self.0) {
+            Some(command) => write!(f, "{command:?}"),
+            None => write!(f, "{:#06x}", self.0),
+        }
+    }
+}
 
 /// Services, header bytes 8 and 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ mod frame;
 mod header;
 pub mod text;
 
-pub use command::{ClientCommand, Command, Direction, Handler, Odd, Service};
+pub use command::{ClientCommand, Command, CommandName, Direction, Handler, Odd, Service};
 pub use encode::{
     append, append_raw, encode, encode_raw, heartbeat, stamp_seq, stamp_seq_in_place,
 };

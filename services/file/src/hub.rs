@@ -15,9 +15,11 @@ use im_blob::{BlobStore, BlobWriter};
 use im_codec::{Command, Frame, HEADER_LEN, Header, encode};
 use im_config::FileConfig;
 use im_core::UserId;
+use im_core::time::UnixSeconds;
 use im_proto_rpc::v1::FileAddress;
 use im_proto_teamtalk::base::{ClientFileRole, ClientFileState, TransferFileType};
 use im_proto_teamtalk::file::{ImFileLoginRsp, ImFilePullDataReq, ImFileState};
+use im_runtime::requests::Refused;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -41,6 +43,8 @@ pub(crate) struct Load {
 pub(crate) struct Hub {
     pub(crate) config: FileConfig,
     pub(crate) metrics: Metrics,
+    /// Which refused requests have a line in the log.
+    pub(crate) refused: Refused,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) tasks: TaskTracker,
     /// Where clients reach it.
@@ -50,6 +54,8 @@ pub(crate) struct Hub {
     kept: watch::Sender<()>,
     state: Mutex<State>,
     started: Instant,
+    /// What the clock of the system showed then.
+    began: UnixSeconds,
     last_conn: AtomicU64,
 }
 
@@ -88,6 +94,7 @@ impl Hub {
         Self {
             config,
             metrics,
+            refused: Refused::default(),
             blobs,
             tasks: TaskTracker::new(),
             addresses,
@@ -101,6 +108,7 @@ impl Hub {
                 untold: Untold::default(),
             }),
             started: Instant::now(),
+            began: UnixSeconds::now(),
             last_conn: AtomicU64::new(0),
         }
     }
@@ -111,6 +119,13 @@ impl Hub {
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The time, by which files are kept: it goes on evenly, so that a clock that is put ahead deletes nothing.
+    fn wall(&self) -> UnixSeconds {
+        let passed = self.started.elapsed().as_secs();
+        self.began
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
     }
 
     /// A number for a connection.
@@ -244,7 +259,7 @@ impl Hub {
         self.state().tasks.pull(conn.id, about, pull, self.now())
     }
 
-    /// A client asks for a block; gives what its own task has to read for it.
+    /// A client asks for a block: of another client, or of what its own task has to read.
     ///
     /// # Errors
     /// See [`Tasks::pull`].
@@ -253,16 +268,17 @@ impl Hub {
         conn: &Conn,
         frame: &Frame,
         asked: ImFilePullDataReq,
-    ) -> Result<Option<Asked>, Violation> {
+    ) -> Result<Asked, Violation> {
         let said = said(&asked.task_id, asked.user_id)?;
         let pull = Pull {
             seq: frame.header.seq,
             offset: asked.offset,
             size: asked.data_size,
         };
-        let to = {
+        let (what, to) = {
             let mut state = self.state();
-            match state.tasks.pull(conn.id, said, pull, self.now())? {
+            let what = state.tasks.pull(conn.id, said, pull, self.now())?;
+            match what {
                 Asked::Forward { to, shortened } => {
                     let to = state.conns.get(&to).cloned().ok_or(Violation)?;
                     match shortened {
@@ -273,14 +289,13 @@ impl Hub {
                             to.push([encode(Command::FilePullDataReq, seq, &asked)]);
                         }
                     }
-                    to
+                    (what, to)
                 }
-                Asked::Parked => return Ok(None),
-                read @ Asked::Read { .. } => return Ok(Some(read)),
+                Asked::Parked | Asked::Read { .. } => return Ok(what),
             }
         };
         to.flush();
-        Ok(None)
+        Ok(what)
     }
 
     /// A block came from a client: it is passed on, or to be stored.

@@ -1,6 +1,7 @@
 //! One client: reads its frames, and does the work on files that they ask for.
 
 mod frames;
+mod lines;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,7 +12,6 @@ use im_blob::{BlobError, BlobReader, BlobWriter};
 use im_codec::{Command, Frame, FrameLimit, TeamtalkMessage, decode_checked, encode};
 use im_core::UserId;
 use im_core::places::Place;
-use im_core::time::UnixSeconds;
 use im_proto_teamtalk::base::{ClientFileRole, ClientFileState};
 use im_proto_teamtalk::file::{
     ImFileLoginReq, ImFileLoginRsp, ImFilePullDataReq, ImFilePullDataRsp, ImFileState,
@@ -20,6 +20,7 @@ use im_transport::Received;
 use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::lines::{About, Line};
 use crate::TaskId;
 use crate::conn::{Conn, Next};
 use crate::hub::{Admitted, BlockHead, Hub, entered_frame, pull_frame, state_frame};
@@ -55,9 +56,11 @@ pub(crate) async fn run(hub: Arc<Hub>, conn: Arc<Conn>, mut place: Place<Cancell
         part: None,
         upload: None,
         reader: None,
+        line: Line::default(),
+        parked: Line::default(),
     };
     if let Some(reason) = client.serve(&mut place).await {
-        client.hub.metrics.refused(reason);
+        client.ended(reason);
     }
     client.hub.left(&client.conn, client.upload.take());
     client.conn.transport.cut();
@@ -81,6 +84,10 @@ struct Client {
     part: Option<(TaskId, UserId)>,
     upload: Option<Box<dyn BlobWriter>>,
     reader: Option<Box<dyn BlobReader>>,
+    /// Of the request that is worked on.
+    line: Line,
+    /// Of the block that was asked for before its upload was done.
+    parked: Line,
 }
 
 impl Client {
@@ -179,6 +186,20 @@ impl Client {
         })
     }
 
+    /// This server ends the connection: the request that is worked on says so, or a line of its own.
+    fn ended(&mut self, reason: Refusal) {
+        self.hub.metrics.refused(reason);
+        let mut line = std::mem::take(&mut self.line);
+        if !line.is_open() {
+            line = Line::since(About::Connection, self.user(), self.started);
+        }
+        line.refused(reason, &self.hub.refused);
+    }
+
+    fn user(&self) -> u32 {
+        self.part.map_or(0, |(_, user)| user.get())
+    }
+
     /// Works on the frames that came.
     async fn work(&mut self, place: &mut Place<CancellationToken>) -> Result<(), Ended> {
         while let Some(frame) = self.frames.pop_front() {
@@ -186,6 +207,9 @@ impl Client {
                 // What comes behind the end counts for nothing.
                 self.frames.clear();
                 break;
+            }
+            if let Some(request) = About::request(frame.command(), self.part.is_some()) {
+                self.line = Line::begin(request, self.user());
             }
             match (frame.command(), self.part) {
                 (Some(Command::HeartBeat), _) => self.conn.push([frame.to_bytes()]),
@@ -202,6 +226,7 @@ impl Client {
                 // As the original: ignored.
                 _ => {}
             }
+            std::mem::take(&mut self.line).done();
         }
         if self.frames.is_empty() && self.frames.capacity() > 64 {
             self.frames = VecDeque::new();
@@ -217,6 +242,7 @@ impl Client {
     ) -> Result<(), Ended> {
         let seq = frame.header.seq;
         let asked: ImFileLoginReq = decode(&frame)?;
+        self.line.of(asked.user_id);
         let user = UserId::from_wire(asked.user_id);
         let role = ClientFileRole::try_from(asked.file_role).ok();
         let task = asked.task_id.parse::<TaskId>().ok();
@@ -288,8 +314,9 @@ impl Client {
     }
 
     /// Answers a client that it may not take part; its connection is closed behind that.
-    fn refuse(&self, seq: u16, task_id: String, reason: Refusal) {
+    fn refuse(&mut self, seq: u16, task_id: String, reason: Refusal) {
         self.hub.metrics.refused(reason);
+        self.line.refused(reason, &self.hub.refused);
         let answer = ImFileLoginRsp {
             result_code: 1,
             task_id,
@@ -301,17 +328,21 @@ impl Client {
 
     async fn pull(&mut self, frame: Frame) -> Result<(), Ended> {
         let asked: ImFilePullDataReq = decode(&frame)?;
-        match self.hub.pull(&self.conn, &frame, asked)? {
-            Some(asked) => self.read(asked).await,
-            None => Ok(()),
+        let asked = self.hub.pull(&self.conn, &frame, asked)?;
+        if asked == Asked::Parked {
+            self.parked = std::mem::take(&mut self.line);
         }
+        self.read(asked).await
     }
 
     /// The upload for which this client has waited is done.
     async fn unparked(&mut self, pull: Pull) -> Result<(), Ended> {
         let part = self.part.ok_or(None)?;
+        self.line = std::mem::take(&mut self.parked);
         let asked = self.hub.unparked(&self.conn, part, pull)?;
-        self.read(asked).await
+        self.read(asked).await?;
+        std::mem::take(&mut self.line).done();
+        Ok(())
     }
 
     /// Gives a block of a stored file, and with the last one says that this was it.
@@ -387,8 +418,8 @@ impl Client {
             }
             Some(Written::Whole) => {
                 let stored = upload.finish().await;
-                let stored = stored.map_err(|error| self.not_stored(task, &error))?;
-                self.stored(task, user, stored.created);
+                stored.map_err(|error| self.not_stored(task, &error))?;
+                self.stored(task, user);
                 Ok(())
             }
             None => Err(None),
@@ -396,8 +427,8 @@ impl Client {
     }
 
     /// The file is on disk: its sender is told, and its receiver may have it.
-    fn stored(&self, task: TaskId, user: UserId, created: UnixSeconds) {
-        if self.hub.uploaded(&self.conn, created) {
+    fn stored(&self, task: TaskId, user: UserId) {
+        if self.hub.uploaded(&self.conn) {
             let done = ClientFileState::ClientFileDone;
             self.conn.push([state_frame(done, task, user)]);
         } else {

@@ -17,6 +17,7 @@ use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{FileAttach, Guard};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
+use im_runtime::requests::Refused;
 use im_transport::Transport;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -311,6 +312,7 @@ async fn accept(
         leaving: (config.max_connections / 8).max(MIN_LEAVING),
     });
     let block = config.max_block.as_usize() + AROUND_BLOCK as usize;
+    let refused = Refused::default();
     let (mut backoff, opened) = (AcceptBackoff::default(), Instant::now());
     loop {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
@@ -341,7 +343,9 @@ async fn accept(
                 place
             }
             Err(reason) => {
-                debug!(%remote, ?reason, "refused a client");
+                if let Some(left_out) = refused.admit() {
+                    debug!(%remote, ?reason, left_out, "refused a client");
+                }
                 hub.metrics.refused(Refusal::Place);
                 continue;
             }

@@ -18,6 +18,17 @@ pub struct FollowerMetrics {
 }
 
 impl FollowerMetrics {
+    /// How far it is, for a dump: each gauge by its name.
+    pub fn show(&self) -> [(&'static str, i64); 5] {
+        [
+            ("holds", self.holds.get()),
+            ("position", self.position.get()),
+            ("lag_seconds", self.lag_seconds.get()),
+            ("running", self.running.get()),
+            ("retries", self.retries.get()),
+        ]
+    }
+
     /// Counters that this registry shows, under the name of the role.
     pub fn register(registry: &mut Registry, role: &str) -> Self {
         let this = Self::default();

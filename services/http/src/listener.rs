@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use im_core::places::{self, Admission};
 use im_core::{AcceptBackoff, Chain};
 use im_runtime::listen;
+use im_runtime::requests::Refused;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,6 +100,7 @@ pub async fn accept<S: Serve>(
     stops: Stops,
 ) {
     let places = Admission::new(limits.places);
+    let refused = Refused::default();
     let (mut backoff, opened) = (AcceptBackoff::default(), Instant::now());
     loop {
         let Some(accepted) = stops.drain.run_until_cancelled(listener.accept()).await else {
@@ -127,7 +129,9 @@ pub async fn accept<S: Serve>(
                 place
             }
             Err(reason) => {
-                debug!(%peer, ?reason, "refused a client");
+                if let Some(left_out) = refused.admit() {
+                    debug!(%peer, ?reason, left_out, "refused a client");
+                }
                 meter.close(reason.into());
                 continue;
             }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
-use crate::listener::{ClientPlace, Clients, finish};
+use crate::listener::{ClientPlace, Clients, Line, begin_line, finish};
 use crate::metrics::{Port, Refusal};
 
 /// Serves a connection to its end.
@@ -20,11 +20,15 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
     let limit = FrameLimit::new(u32::try_from(limits.request_bytes).unwrap_or(u32::MAX));
     let mut bytes = BytesMut::new();
     let mut until = deadline.min(Instant::now() + limits.first_bytes);
+    let mut line = Line::default();
     let refusal = 'reading: loop {
         match timeout_at(until, stream.read_buf(&mut bytes)).await {
             Err(_) => break Refusal::Late,
             Ok(Ok(0) | Err(_)) => break Refusal::Gone,
             Ok(Ok(_)) => {}
+        }
+        if !line.is_open() {
+            line = begin_line(Port::Binary, &stream);
         }
         place.heard();
         until = deadline;
@@ -37,12 +41,12 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
             let asks = frame.command() == Some(Command::MsgServReq);
             if asks && decode_checked::<ImMsgServReq>(frame.body).is_ok() {
                 let local = stream.local_addr().ok().map(|local| local.ip());
-                let choice = clients.choose(Port::Binary).seen_from(local);
+                let choice = clients.choose(Port::Binary, line).seen_from(local);
                 let answer = answer::binary(&choice, frame.header.seq);
                 finish(stream, &answer, limits.linger).await;
                 return;
             }
         }
     };
-    clients.metrics.refuse(Port::Binary, refusal);
+    clients.refuse(Port::Binary, refusal, line);
 }

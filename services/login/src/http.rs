@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::listener::{ClientPlace, Clients, finish};
+use crate::listener::{ClientPlace, Clients, Line, begin_line, finish};
 use crate::metrics::{Port, Refusal};
 
 /// What clients ask for; anything may follow.
@@ -35,12 +35,16 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
     let deadline = Instant::now() + limits.http_request;
     let mut patience = limits.first_bytes;
     let mut bytes = Vec::with_capacity(limits.request_bytes.min(1_024) + 1);
+    let mut line = Line::default();
     let refusal = loop {
         let silent = Instant::now() + patience;
         match timeout_at(deadline.min(silent), stream.read_buf(&mut bytes)).await {
             Err(_) => break Refusal::Late,
             Ok(Ok(0) | Err(_)) => break Refusal::Gone,
             Ok(Ok(_)) => {}
+        }
+        if !line.is_open() {
+            line = begin_line(Port::Http, &stream);
         }
         place.heard();
         patience = limits.http_idle;
@@ -53,14 +57,14 @@ pub(crate) async fn serve(mut stream: TcpStream, place: &mut ClientPlace, client
             Request::Elsewhere => break Refusal::Elsewhere,
             Request::Dispatch => {
                 let local = stream.local_addr().ok().map(|local| local.ip());
-                let choice = clients.choose(Port::Http).seen_from(local);
+                let choice = clients.choose(Port::Http, line).seen_from(local);
                 let answer = clients.answers.http(&choice, local);
                 finish(stream, &answer, limits.linger).await;
                 return;
             }
         }
     };
-    clients.metrics.refuse(Port::Http, refusal);
+    clients.refuse(Port::Http, refusal, line);
 }
 
 /// Reads a request; a body is waited for as far as it is announced.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use im_core::places::{self, Admission, Place};
 use im_core::{AcceptBackoff, Chain};
+use im_runtime::requests::{self, Refused};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,12 +16,15 @@ use tracing::{debug, warn};
 
 use crate::answer::Answers;
 use crate::http::Limits;
-use crate::metrics::{Metrics, Port, Refusal};
+use crate::metrics::{Answer, Metrics, Port, Refusal};
 use crate::table::{Choice, LoadTable};
 use crate::{binary, http};
 
 /// What a client may still send while it takes its answer; more is not read.
 const MAX_AFTER_ANSWER: u64 = 64 * 1024;
+
+/// The line of the log that a request leaves.
+pub(crate) type Line = requests::Line<&'static str>;
 
 /// A client's place; its token ends the connection that loses it to a newcomer.
 pub(crate) type ClientPlace = Place<CancellationToken>;
@@ -32,19 +36,43 @@ pub(crate) struct Clients {
     pub(crate) answers: Answers,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    /// Which refused requests have a line in the log.
+    pub(crate) refused: Refused,
     /// Bounds of the places of each port.
     pub(crate) places: places::Limits,
 }
 
 impl Clients {
     /// Chooses for one client and counts what it is told.
-    pub(crate) fn choose(&self, port: Port) -> Choice {
+    pub(crate) fn choose(&self, port: Port, mut line: Line) -> Choice {
         let choice = {
             let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
             table.choose(Instant::now())
         };
-        self.metrics.answered(port, &choice);
+        let answer = Answer::from(&choice);
+        self.metrics.answered(port, answer);
+        match answer {
+            Answer::Server | Answer::LastKnown => line.done(),
+            Answer::Nobody | Answer::AllFull => line.refused(answer, &self.refused),
+        }
         choice
+    }
+
+    /// Counts a client that is closed without an answer.
+    pub(crate) fn refuse(&self, port: Port, reason: Refusal, mut line: Line) {
+        self.metrics.refuse(port, reason);
+        if reason != Refusal::Gone {
+            line.refused(reason, &self.refused);
+        }
+    }
+}
+
+/// The line of a request whose first bytes have come: nobody says whose it is.
+pub(crate) fn begin_line(port: Port, stream: &TcpStream) -> Line {
+    let line = Line::begin(port.request(), 0);
+    match stream.peer_addr() {
+        Ok(peer) if line.is_open() => line.coming_from(peer.ip()),
+        _ => line,
     }
 }
 
@@ -58,6 +86,7 @@ pub(crate) async fn accept(
 ) {
     let open = clients.metrics.connections(port);
     let places = Admission::new(clients.places);
+    let refused = Refused::default();
     let (mut backoff, opened) = (AcceptBackoff::default(), Instant::now());
     loop {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else {
@@ -87,7 +116,9 @@ pub(crate) async fn accept(
                 place
             }
             Err(reason) => {
-                debug!(%peer, ?reason, "refused a client");
+                if let Some(left_out) = refused.admit() {
+                    debug!(%peer, ?reason, left_out, "refused a client");
+                }
                 clients.metrics.refuse(port, reason.into());
                 continue;
             }

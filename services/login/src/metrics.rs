@@ -23,6 +23,16 @@ pub enum Port {
     Binary,
 }
 
+impl Port {
+    /// What is asked for here, as logs name it.
+    pub(crate) const fn request(self) -> &'static str {
+        match self {
+            Self::Http => "/msg_server",
+            Self::Binary => "MsgServReq",
+        }
+    }
+}
+
 /// What a client was told, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Answer {
@@ -61,6 +71,17 @@ impl From<im_core::places::Refusal> for Refusal {
             im_core::places::Refusal::Full => Self::Full,
             im_core::places::Refusal::Reserved => Self::Reserved,
             im_core::places::Refusal::Address => Self::Address,
+        }
+    }
+}
+
+impl From<&Choice> for Answer {
+    fn from(choice: &Choice) -> Self {
+        match choice {
+            Choice::Fresh(_) => Self::Server,
+            Choice::LastKnown(_) => Self::LastKnown,
+            Choice::Nobody => Self::Nobody,
+            Choice::AllFull => Self::AllFull,
         }
     }
 }
@@ -178,13 +199,7 @@ impl Metrics {
         this
     }
 
-    pub(crate) fn answered(&self, port: Port, choice: &Choice) {
-        let answer = match choice {
-            Choice::Fresh(_) => Answer::Server,
-            Choice::LastKnown(_) => Answer::LastKnown,
-            Choice::Nobody => Answer::Nobody,
-            Choice::AllFull => Answer::AllFull,
-        };
+    pub(crate) fn answered(&self, port: Port, answer: Answer) {
         self.answers
             .get_or_create(&AnswerLabels { port, answer })
             .inc();

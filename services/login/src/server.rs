@@ -11,6 +11,7 @@ use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
 use im_rpc::{Guard, LoginReport};
 use im_runtime::Context;
 use im_runtime::listen::{self, ListenError};
+use im_runtime::requests::Refused;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -153,6 +154,7 @@ impl Server {
                 linger: config.linger.duration(),
             },
             metrics,
+            refused: Refused::default(),
             places: places::Limits {
                 total: config.max_connections,
                 per_address: config.max_connections_per_address,

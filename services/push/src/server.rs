@@ -1,5 +1,6 @@
 //! The role as a process runs it: tells phones where a provider is configured, and delivers to subscriptions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub struct Deps {
     pub route: Peers<PresenceAsks, PresenceAnswers>,
     /// Counters of links.
     pub links: LinkMetrics,
-    /// Metrics and readiness of the process.
+    /// Metrics, readiness and dumps of the process.
     pub context: Context,
 }
 
@@ -92,6 +93,13 @@ impl Server {
         let metrics = registered.register(Metrics::register);
         let counted = registered.register(|registry| FollowerMetrics::register(registry, NAME));
         let hooks = registered.register(HookMetrics::register);
+        let (follows, delivers) = (counted.clone(), hooks.clone());
+        let has_provider = config.has_provider();
+        deps.context.dumps.register(NAME, move || {
+            let notices = has_provider.then(|| BTreeMap::from(follows.show()));
+            let subscriptions = BTreeMap::from(delivers.show());
+            serde_json::json!({ "notices": notices, "subscriptions": subscriptions })
+        });
         let deliveries = if config.subscriptions.enabled {
             deps.context.readiness.set(SUBSCRIPTIONS_LINK, false);
             Some(Deliveries::new(&config, trust, hooks)?)

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod listen;
 pub mod process;
 pub mod ready_file;
+pub mod requests;
 pub mod signals;
 pub mod telemetry;
 

@@ -256,6 +256,7 @@ CREATE TABLE IF NOT EXISTS subscription (
     former_until  INT UNSIGNED NOT NULL,
     created       INT UNSIGNED NOT NULL,
     made_by       TEXT NOT NULL,
+    bot           INT UNSIGNED NOT NULL,
     PRIMARY KEY (id)
 );
 

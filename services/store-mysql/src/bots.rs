@@ -12,6 +12,7 @@ use crate::change_log::{PERSON, note_changes};
 use crate::directory::{LOCK_STAMP, next_stamp};
 use crate::messages::entry;
 use crate::rows::{count, is_duplicate, number, size};
+use crate::subscriptions::remove_of_bot;
 use crate::tokens::insert_token;
 use im_store::{
     BotBounds, BotPage, BotRead, BotShown, BotStore, MadeBot, NewBot, NewToken, StoreError,
@@ -155,6 +156,7 @@ impl BotStore for MysqlStore {
                     .await?;
                 found(done.rows_affected())?;
                 revoke(&mut *connection, bot, now).await?;
+                remove_of_bot(&mut *connection, bot).await?;
                 note_changes(connection, PERSON, &[(bot.get(), stamp.get())]).await
             })
         })

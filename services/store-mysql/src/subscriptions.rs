@@ -1,6 +1,7 @@
 //! Subscriptions and deliveries.
 
 use async_trait::async_trait;
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 use sqlx::mysql::{MySqlConnection, MySqlRow};
@@ -16,11 +17,11 @@ use im_store::{
 
 const HOW_MANY: &str = "SELECT count(*) FROM subscription";
 const INSERT: &str = "INSERT INTO subscription
-    (id, url, label, kinds, of_groups, of_senders, secret, former_secret, former_until, created, made_by)
-    VALUES (?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?)";
+    (id, url, label, kinds, of_groups, of_senders, secret, former_secret, former_until, created, made_by, bot)
+    VALUES (?, ?, ?, ?, ?, ?, ?, '', 0, ?, ?, ?)";
 const BEGIN: &str = "INSERT INTO follower (name, part, epoch, position) VALUES (?, ?, 1, ?)";
 const LIST: &str = "SELECT s.id, s.url, s.label, s.kinds, s.of_groups, s.of_senders, s.secret,
-        s.former_secret, s.former_until, s.created, s.made_by, f.epoch, f.position, c.epoch, c.position
+        s.former_secret, s.former_until, s.created, s.made_by, f.epoch, f.position, c.epoch, c.position, s.bot
     FROM subscription AS s
     JOIN follower AS f ON f.name = concat('subscription-', s.id) AND f.part = ?
     JOIN follower AS c ON c.name = concat('subscription-', s.id, '-changes') AND c.part = ? ORDER BY s.id";
@@ -30,6 +31,7 @@ const SET_SECRET: &str = "UPDATE subscription
 /// Whoever delivers begins anew, with the new secret.
 const NEXT_EPOCH: &str =
     "UPDATE follower SET epoch = epoch + 1 WHERE name IN (?, concat(?, '-changes'))";
+const OF_BOT: &str = "SELECT id FROM subscription WHERE bot = ?";
 const REMOVE: &str = "DELETE FROM subscription WHERE id = ?";
 const REMOVE_DELIVERIES: &str = "DELETE FROM delivery WHERE subscription = ?";
 const REMOVE_FOLLOWERS: &str = "DELETE FROM follower WHERE name IN (?, concat(?, '-changes'))";
@@ -111,6 +113,7 @@ impl SubscriptionStore for MysqlStore {
                         .bind(new.secret)
                         .bind(new.created.get())
                         .bind(new.made_by)
+                        .bind(new.bot.map_or(0, UserId::get))
                         .execute(&mut *connection)
                         .await?;
                     let row = sqlx::query(END).fetch_one(&mut *connection).await?;
@@ -177,21 +180,8 @@ impl SubscriptionStore for MysqlStore {
     async fn remove_subscription(&self, id: u32) -> Result<(), StoreError> {
         self.change(move |connection| {
             Box::pin(async move {
-                let done = sqlx::query(REMOVE)
-                    .bind(id)
-                    .execute(&mut *connection)
-                    .await?;
-                found(done.rows_affected(), "subscription")?;
-                sqlx::query(REMOVE_DELIVERIES)
-                    .bind(id)
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query(REMOVE_FOLLOWERS)
-                    .bind(SubscribedLog::Messages.follower(id).into_bytes())
-                    .bind(SubscribedLog::Messages.follower(id).into_bytes())
-                    .execute(connection)
-                    .await?;
-                Ok(())
+                let rows = u64::from(remove(connection, id).await?);
+                found(rows, "subscription")
             })
         })
         .await
@@ -296,6 +286,39 @@ impl SubscriptionStore for MysqlStore {
     }
 }
 
+/// Forgets a subscription with what hangs on it; whether there was one.
+async fn remove(connection: &mut MySqlConnection, id: u32) -> Result<bool, StoreError> {
+    let done = sqlx::query(REMOVE)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(REMOVE_DELIVERIES)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(REMOVE_FOLLOWERS)
+        .bind(SubscribedLog::Messages.follower(id).into_bytes())
+        .bind(SubscribedLog::Messages.follower(id).into_bytes())
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Forgets all subscriptions of a bot.
+pub(super) async fn remove_of_bot(
+    connection: &mut MySqlConnection,
+    bot: UserId,
+) -> Result<(), StoreError> {
+    let rows = sqlx::query(OF_BOT)
+        .bind(bot.get())
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in &rows {
+        remove(connection, number(row, 0)?).await?;
+    }
+    Ok(())
+}
+
 /// Adds or replaces a row; the id of one that was added.
 async fn put(
     connection: &mut MySqlConnection,
@@ -387,6 +410,7 @@ fn subscription(row: &MySqlRow) -> Result<SubscriptionRow, StoreError> {
             secret: text(row, 6)?,
             created: time(row, 9)?,
             made_by: text(row, 10)?,
+            bot: UserId::from_wire(number(row, 15)?),
         },
         former: Some((former, until)).filter(|(former, _)| !former.is_empty()),
         messages: LogPlace {

@@ -76,6 +76,7 @@ macro_rules! store_contract {
             bots: [
                 a_bot_is_made_with_its_token_listed_apart_changed_and_removed,
                 a_bot_that_is_switched_off_or_removed_has_no_token,
+                subscriptions_of_a_bot_go_with_it_and_others_stay,
                 a_bot_has_no_credentials_and_files_of_people_leave_it_alone,
                 another_token_ends_the_former_one_now_or_later,
                 there_are_as_many_bots_and_tokens_as_there_may_be,

@@ -76,7 +76,7 @@ pub enum ArmError {
     #[error("{0} is out of bounds")]
     Bounds(&'static str),
     /// As many are armed as may be.
-    #[error("{MAX_ARMED} traces are armed already; each ends by itself")]
+    #[error("{MAX_ARMED} traces are armed already; each ends by itself, or is stopped")]
     Full,
 }
 
@@ -181,6 +181,13 @@ impl Armed {
             left_out: 0,
         });
         Ok(())
+    }
+
+    /// Ends a trace, if it goes on; gives how far it is, as [`Self::state`] does.
+    pub(crate) fn stop(&mut self, trace: u32, now: Instant) -> Option<State> {
+        let known = self.running.iter_mut().find(|it| it.order.trace == trace)?;
+        known.until = known.until.min(now);
+        self.state(trace, now)
     }
 
     /// Whether any goes on.
@@ -394,6 +401,29 @@ mod tests {
         }
         assert_eq!(count, 90_000);
         assert_eq!(trace_of(!MARK), None, "of a sampled message");
+    }
+
+    #[test]
+    fn a_trace_that_is_stopped_follows_nothing_and_does_not_begin_anew() {
+        let mut armed = Armed::new(1);
+        let begin = Instant::now();
+        for trace in 1..=4 {
+            armed.arm(Order { trace, ..ALL }, begin).unwrap();
+        }
+        assert!(armed.follow(about(1, 2, false), begin).is_some());
+        let state = armed.stop(1, begin).unwrap();
+        assert_eq!((state.is_active, state.followed), (false, 1));
+        assert_eq!(armed.stop(9, begin), None, "never armed");
+        let next = armed.follow(about(1, 2, false), begin);
+        assert_eq!(next.and_then(trace_of), Some(2), "that of the next");
+        // Whoever repeats the request that armed it does not undo the stop.
+        armed.arm(Order { trace: 1, ..ALL }, begin).unwrap();
+        assert!(!armed.state(1, begin).unwrap().is_active);
+        let later = begin + MAX_TIME / 2;
+        assert_eq!(armed.stop(1, later), armed.state(1, begin), "once");
+        // It has made room.
+        armed.arm(Order { trace: 5, ..ALL }, later).unwrap();
+        assert_eq!(armed.state(1, later), None);
     }
 
     #[test]

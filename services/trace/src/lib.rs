@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 pub use armed::{About, ArmError, MAX_ARMED, MAX_PER_SECOND, MAX_TIME, MAX_TRACE, Order, State};
-pub use path::{Hop, Step, arm, hops, note, set_ring, state};
+pub use path::{Hop, Step, arm, hops, note, set_ring, state, stop};
 pub use ring::{Page, Wanted};
 #[doc(hidden)]
 pub use tracing;
@@ -284,6 +284,12 @@ mod tests {
         assert_eq!(FOLLOWED.load(Ordering::Relaxed), 0, "one load again");
         assert!(!state(5).unwrap().is_active);
         assert_eq!(hops(&wanted).hops.len(), 2, "what it has found stays");
+        let again = Order { trace: 6, ..order };
+        arm(again).unwrap();
+        assert_eq!(FOLLOWED.load(Ordering::Relaxed), ARMED);
+        assert!(!stop(6).unwrap().is_active && stop(7).is_none());
+        assert_eq!(FOLLOWED.load(Ordering::Relaxed), 0, "at once");
+        assert_eq!(Trace::of_message(about), Trace::NONE);
         set_ring(0);
         assert!(hops(&wanted).hops.is_empty());
     }

@@ -137,6 +137,18 @@ pub fn arm(order: Order) -> Result<(), ArmError> {
     Ok(())
 }
 
+/// Follows no more messages for a trace; those that it has followed go on leaving steps. Gives how far it is, as
+/// [`state`] does.
+pub fn stop(trace: u32) -> Option<State> {
+    let mut traces = traces();
+    let now = Instant::now();
+    let state = traces.stop(trace, now);
+    if !traces.is_any(now) {
+        set_armed(false);
+    }
+    state
+}
+
 /// How far a trace is here; `None` of one that was never armed here, or has made room for another.
 pub fn state(trace: u32) -> Option<State> {
     traces().state(trace, Instant::now())

@@ -1,6 +1,7 @@
 //! Bots: in the directory like people, with a token instead of a password, told of what is written to them.
 
 mod killed;
+mod subscribed;
 mod waiting;
 
 use std::collections::BTreeSet;

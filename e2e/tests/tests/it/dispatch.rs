@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::support::*;
 
 /// Sends bytes and returns everything until the server closes.
-async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
@@ -350,4 +350,50 @@ async fn a_hundred_at_once_are_answered() {
         "the first one has not gone yet"
     );
     drop(leaving);
+}
+
+/// Whoever sends a request a byte at a time, its head, its body or a frame, is closed when the time of a request is
+/// over, and counted; whoever asks meanwhile is answered.
+#[tokio::test]
+async fn slow_heads_bodies_and_frames_are_closed_and_others_are_answered() {
+    let fast = ["login.http_request=1s", "login.client_timeout=1s"];
+    let mut platform = own_platform(1, &fast).await;
+    let host = platform.address_of("all");
+    let drip = async |port: u16, bytes: Vec<u8>| {
+        let mut stream = TcpStream::connect((host, port)).await.unwrap();
+        let begin = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        for byte in &bytes {
+            ticks.tick().await;
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            assert!(begin.elapsed() < WAIT, "it was not closed");
+        }
+        panic!("it was let through");
+    };
+    let long = "x".repeat(900);
+    let head = format!("GET /msg_server?{long} HTTP/1.1\r\n\r\n").into_bytes();
+    let body = format!("POST /msg_server HTTP/1.1\r\nContent-Length: 900\r\n\r\n{long}");
+    // Of a length within the bound.
+    let frame = [&[0, 0, 3, 0xe8], long.as_bytes()].concat();
+    let slow_head = drip(ports::LOGIN_HTTP, head);
+    let slow_body = drip(ports::LOGIN_HTTP, body.into_bytes());
+    let slow_frame = drip(ports::LOGIN_BINARY, frame);
+    let url = platform.login_url("all");
+    let bystander = async {
+        for _ in 0..30 {
+            let begin = Instant::now();
+            named(&url).await.unwrap();
+            assert!(begin.elapsed() < Duration::from_secs(1), "it was felt");
+        }
+    };
+    tokio::join!(slow_head, slow_body, slow_frame, bystander);
+    let process = &*platform.process("all").unwrap();
+    let metrics = gauges::Metrics::read(process).await.unwrap();
+    let late = |port: &str| {
+        let labels = format!("port=\"{port}\",reason=\"late\"");
+        metrics.sum("im_login_refused_clients_total", &labels)
+    };
+    assert_eq!((late("http"), late("binary")), (2.0, 1.0));
 }

@@ -113,6 +113,8 @@ async fn what_is_posted_to_a_hook_has_its_bounds() {
         (json, of(1_025), 413),
         (json, json!({"text": ""}).to_string(), 422),
         (json, json!({"message": "x"}).to_string(), 422),
+        (json, json!({"text": 7}).to_string(), 422),
+        (json, json!(["text"]).to_string(), 422),
         (json, "{".to_owned(), 400),
         ("text/plain", "hello".to_owned(), 415),
     ] {

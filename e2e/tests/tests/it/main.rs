@@ -52,6 +52,7 @@ mod processes;
 mod profiles;
 mod push;
 mod remembered;
+mod request_lines;
 mod restored;
 mod retries;
 mod rows;

@@ -79,3 +79,32 @@ async fn a_second_db_proxy_on_the_same_store_says_so_and_exits() {
         "the log names the holder {first}: {log}"
     );
 }
+
+/// S-93: what each role is about stands in the dump of its process, under its name.
+#[tokio::test]
+async fn every_role_of_a_process_tells_its_state_in_the_dump() {
+    let mut platform = Platform::all_in_one(Options::people(0)).await.unwrap();
+    let process = &*platform.process("all").unwrap();
+    let dump = im_e2e::wait::until("push has its link", RECOVERY, || async {
+        let dump = im_e2e::gauges::dump(process).await.ok()?;
+        (dump["push"]["subscriptions"]["holds"] == 1).then_some(dump)
+    })
+    .await
+    .unwrap();
+    for (role, known) in [
+        ("login", "servers"),
+        ("msg", "cordoned"),
+        ("route", "position"),
+        ("db_proxy", "position"),
+        ("file", "waiting_files"),
+        ("msfs", "connections"),
+        ("http_api", "connections"),
+        ("push", "notices"),
+        ("process", "threads"),
+    ] {
+        let of_role = dump[role].as_object();
+        let keys = of_role.map(|it| it.keys().collect::<Vec<_>>());
+        let is_there = of_role.is_some_and(|it| it.contains_key(known));
+        assert!(is_there, "{role} has no {known}: {keys:?}");
+    }
+}

@@ -31,7 +31,7 @@ const QUICK: [&str; 6] = [
 ];
 
 /// A platform with its API and receivers on this machine.
-struct Rig(rig::Rig);
+pub(crate) struct Rig(rig::Rig);
 
 impl Deref for Rig {
     type Target = rig::Rig;
@@ -48,14 +48,14 @@ impl DerefMut for Rig {
 }
 
 /// A subscription that was made.
-struct Subscribed {
-    id: u64,
-    secret: Vec<u8>,
+pub(crate) struct Subscribed {
+    pub(crate) id: u64,
+    pub(crate) secret: Vec<u8>,
 }
 
 impl Rig {
     /// One process.
-    async fn whole(people: u32, set: &[&str]) -> Self {
+    pub(crate) async fn whole(people: u32, set: &[&str]) -> Self {
         let set: Vec<&str> = QUICK.iter().chain(set).copied().collect();
         Self(rig::Rig::whole(people, &set).await)
     }
@@ -73,7 +73,7 @@ impl Rig {
     }
 
     /// Subscribes a receiver, with more fields.
-    async fn subscribe(&self, receiver: &Provider, more: Value) -> Subscribed {
+    pub(crate) async fn subscribe(&self, receiver: &Provider, more: Value) -> Subscribed {
         let mut wanted = json!({"url": url(receiver)});
         let fields = wanted.as_object_mut().unwrap();
         fields.extend(more.as_object().cloned().unwrap_or_default());
@@ -123,7 +123,7 @@ fn positions(heard: &Heard) -> Vec<u64> {
 }
 
 /// Positions of all events in the order in which each came first.
-fn told(heard: &[Heard]) -> Vec<u64> {
+pub(crate) fn told(heard: &[Heard]) -> Vec<u64> {
     let mut told = Vec::new();
     for position in heard.iter().flat_map(positions) {
         if !told.contains(&position) {

@@ -84,6 +84,26 @@ fn every_metric_that_the_page_names_is_one_of_the_servers() {
     assert!(unknown.is_empty(), "no metric of the servers: {unknown:#?}");
 }
 
+/// The table of the operations page that tells how long what is kept.
+#[test]
+fn what_the_operations_page_says_of_retention_is_the_default() {
+    let text = std::fs::read_to_string(root().join("docs/kubernetes.md")).unwrap();
+    let (_, table) = text.split_once("<!-- kept -->\n").unwrap();
+    let (table, _) = table.split_once("<!-- end -->").unwrap();
+    let keys = keys();
+    let rows = table.lines().skip(2).map(|row| {
+        let mut cells = row.trim_matches('|').rsplit('|').map(str::trim);
+        let key = cells.next().unwrap().trim_matches('`');
+        (key, cells.next().unwrap())
+    });
+    let rows: Vec<_> = rows.collect();
+    assert!(rows.len() >= 10, "{rows:?}");
+    for (path, kept) in rows {
+        let key = keys.iter().find(|key| key.path == path);
+        assert_eq!(key.map(|key| key.default.as_str()), Some(kept), "{path}");
+    }
+}
+
 #[test]
 fn a_new_key_needs_a_row_and_a_lost_one_loses_it() {
     let text = "# Bounds\n\n<!-- bounds -->\n| a.gone | | 1 | x | closed | `im_x` |\n\

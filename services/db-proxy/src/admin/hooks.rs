@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 use im_proto_rpc::v1::{
@@ -12,7 +13,8 @@ use im_proto_rpc::v1::{
     SubscriptionList, SubscriptionRecord,
 };
 use im_store::{
-    DeliveryState, FollowerRow, LogPlace, NewSubscription, SubscribedLog, SubscriptionRow,
+    AccountKind, DeliveryState, FollowerRow, LogPlace, NewSubscription, SubscribedLog,
+    SubscriptionRow,
 };
 use rand::RngCore as _;
 use serde_json::json;
@@ -67,10 +69,12 @@ impl AdminService {
         within_log(start, ends.messages)?;
         let made_by = self.call.as_ref().map(|call| call.caller.actor.clone());
         let secret = secret();
+        let kinds = kinds(request.kinds)?;
         let new = NewSubscription {
             url: request.url,
             label: request.label,
-            kinds: kinds(request.kinds)?,
+            bot: self.bot_of(request.bot, &kinds).await?,
+            kinds,
             groups: named("groups", request.groups)?,
             senders: named("senders", request.senders)?,
             secret: secret.clone(),
@@ -97,15 +101,17 @@ impl AdminService {
         if request.dry_run {
             return Ok(answer);
         }
-        let changed = Changed::new_of("subscription")
-            .after(json!({
-                "url": new.url,
-                "label": new.label,
-                "kinds": new.kinds,
-                "groups": new.groups,
-                "senders": new.senders,
-            }))
-            .answer(&answer);
+        let mut after = json!({
+            "url": new.url,
+            "label": new.label,
+            "kinds": new.kinds,
+            "groups": new.groups,
+            "senders": new.senders,
+        });
+        if let (Some(bot), Some(after)) = (new.bot, after.as_object_mut()) {
+            after.insert("bot".to_owned(), bot.get().into());
+        }
+        let changed = Changed::new_of("subscription").after(after).answer(&answer);
         let most = self.config.administration.subscriptions;
         let store = self.noting(changed);
         let id = store.create_subscription(&new, Partition::ONLY, start, most);
@@ -115,6 +121,22 @@ impl AdminService {
             subscription: made.map(|made| SubscriptionRecord { id, ..made }),
             secret,
         })
+    }
+
+    /// The bot whose subscription it is to be; it is told of messages alone.
+    async fn bot_of(&self, id: u32, kinds: &[String]) -> Result<Option<UserId>, AdminError> {
+        let Some(bot) = UserId::from_wire(id) else {
+            return Ok(None);
+        };
+        let found = self.store.profiles(&[bot]).await?.pop();
+        if found.is_none_or(|it| it.kind != AccountKind::Bot) {
+            return Err(AdminError::Invalid(format!("there is no bot {id}")));
+        }
+        if kinds != [STORED] {
+            let text = format!("a subscription of a bot is about {STORED} alone");
+            return Err(AdminError::Invalid(text));
+        }
+        Ok(Some(bot))
     }
 
     pub(super) async fn all_subscriptions(&self) -> Result<SubscriptionList, AdminError> {
@@ -357,6 +379,7 @@ fn record(row: SubscriptionRow, ends: Ends) -> SubscriptionRecord {
         end: ends.messages.to_wire(),
         changes_position: changes_position.to_wire(),
         changes_end: ends.changes.to_wire(),
+        bot: subscription.bot.map_or(0, UserId::get),
     }
 }
 

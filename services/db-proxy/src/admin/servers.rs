@@ -65,8 +65,8 @@ impl AdminService {
 /// What the row is about, and what it tells.
 fn told(request: &OperateServerRequest) -> Result<(String, Value), AdminError> {
     let operation = request.operation.as_str();
-    if operation == "trace" {
-        return trace(request.trace.as_ref());
+    if ["trace", "stop-trace"].contains(&operation) {
+        return trace(operation, request.trace.as_ref());
     }
     let server = &request.server;
     if !(1..=MAX_SERVER).contains(&server.len()) || server.chars().any(is_unseen) {
@@ -82,15 +82,15 @@ fn told(request: &OperateServerRequest) -> Result<(String, Value), AdminError> {
         }),
         other => {
             return Err(AdminError::Invalid(format!(
-                "operation must be cordon, uncordon, shed or trace, is {other:?}"
+                "operation must be cordon, uncordon, shed, trace or stop-trace, is {other:?}"
             )));
         }
     };
     Ok((format!("server {server}"), told))
 }
 
-/// The same of a trace, which is armed at all msg servers.
-fn trace(order: Option<&TraceOrder>) -> Result<(String, Value), AdminError> {
+/// The same of a trace, which is armed or stopped at all msg servers.
+fn trace(operation: &str, order: Option<&TraceOrder>) -> Result<(String, Value), AdminError> {
     let order = order.ok_or_else(|| AdminError::Invalid("trace must be given".to_owned()))?;
     let is_id = order.id.len() == TRACE && order.id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_id {
@@ -99,7 +99,7 @@ fn trace(order: Option<&TraceOrder>) -> Result<(String, Value), AdminError> {
     }
     let mut told = Map::new();
     let mut tell = |key: &str, value: Value| told.insert(key.to_owned(), value);
-    tell("operation", "trace".into());
+    tell("operation", operation.into());
     for (key, name) in [("user", &order.user), ("with", &order.with)] {
         if !name.is_empty() {
             tell(key, name.as_str().into());

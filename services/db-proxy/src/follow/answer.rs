@@ -79,7 +79,7 @@ impl Shared {
             Call::Targets(asked) => self.targets(asked).await,
             Call::Facts(asked) => self.facts(asked).await,
             Call::Gone(gone) => self.gone(gone).await,
-            Call::Hooks(_) => self.hooks(hold).await,
+            Call::Hooks(asked) => self.hooks(asked, hold).await,
             Call::Hook(step) => self.hook_step(step, hold).await,
             Call::Tests(asked) => self.test(asked, hold).await,
             Call::Tested(tested) => self.tested(tested, hold),

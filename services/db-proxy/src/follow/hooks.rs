@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use im_accounts::ACTIVE;
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 use im_proto_rpc::v1;
 use im_proto_rpc::v1::follow_item::Item;
-use im_store::{DeliveryRow, Holding, SubscribedLog, SubscriptionRow, SubscriptionStep};
+use im_store::{
+    AccountKind, DeliveryRow, Holding, SubscribedLog, SubscriptionRow, SubscriptionStep,
+};
 
 use super::Shared;
 use super::answer::{persist, refused};
@@ -24,12 +28,13 @@ const MAX_ANSWER: usize = 512;
 
 impl Shared {
     /// All subscriptions with their secrets, and what is being delivered.
-    pub(super) async fn hooks(&self, hold: &Hold) -> Item {
+    pub(super) async fn hooks(&self, asked: v1::HooksOf, hold: &Hold) -> Item {
         if hold.name != NAME {
             return refused("this name makes no deliveries");
         }
         let store = &self.context.store;
-        let rows = persist(|| store.subscriptions(Partition::ONLY)).await;
+        let mut rows = persist(|| store.subscriptions(Partition::ONLY)).await;
+        self.leave_out_bots(&mut rows, asked.bots).await;
         let deliveries = persist(|| store.deliveries_to_make()).await;
         let mut hooks = Vec::with_capacity(rows.len());
         let sessions_end = self.comings.end();
@@ -59,6 +64,25 @@ impl Shared {
             changes_end: persist(|| store.change_log_end()).await.to_wire(),
             sessions_end,
         })
+    }
+
+    /// Leaves out subscriptions of bots that may not act, and all of bots where nobody knows what those are.
+    async fn leave_out_bots(&self, rows: &mut Vec<SubscriptionRow>, are_known: bool) {
+        let mut bots: Vec<UserId> = rows.iter().filter_map(|row| row.subscription.bot).collect();
+        if bots.is_empty() {
+            return;
+        }
+        bots.sort_unstable();
+        bots.dedup();
+        let mut active = Vec::new();
+        if are_known {
+            let store = &self.context.store;
+            let profiles = persist(|| store.profiles(&bots)).await.into_iter();
+            let may_act = profiles.filter(|it| it.kind == AccountKind::Bot && it.status == ACTIVE);
+            active.extend(may_act.map(|it| it.id));
+        }
+        let may_act = |bot: UserId| active.contains(&bot);
+        rows.retain(|row| row.subscription.bot.is_none_or(may_act));
     }
 
     /// Sessions that came and went behind a place.
@@ -159,6 +183,7 @@ fn hook(
         epoch: place.epoch,
         position: place.position.to_wire(),
         deliveries,
+        bot: subscription.bot.map_or(0, UserId::get),
     }
 }
 

@@ -32,7 +32,8 @@ impl Hub {
             let page = self.blobs.list(after, LIST_MAX).await?;
             strange += page.corrupt;
             for blob in &page.blobs {
-                match file(blob.meta.tag(), blob.size, blob.created) {
+                let stored = since(blob.created, self.wall());
+                match file(blob.meta.tag(), blob.size, stored) {
                     Some(file) => {
                         let task = TaskId::of_blob(blob.name);
                         let mut state = self.state();
@@ -81,7 +82,8 @@ impl Hub {
     }
 
     /// An upload is stored. False when its task has ended meanwhile: nobody will know of the file.
-    pub(crate) fn uploaded(&self, conn: &Conn, stored: UnixSeconds) -> bool {
+    pub(crate) fn uploaded(&self, conn: &Conn) -> bool {
+        let stored = self.wall();
         let waiting: Option<(ConnId, Pull)> = {
             let mut state = self.state();
             let Ok((task, waiting)) = state.tasks.uploaded(conn.id, stored) else {
@@ -185,7 +187,9 @@ impl Hub {
 
     /// Deletes files that nobody has fetched in time, and what uploads have left that are no more.
     pub(crate) async fn clean(&self) {
-        let before = UnixSeconds::now().saturating_sub(self.config.keep.as_seconds_u32());
+        let before = self
+            .wall()
+            .saturating_sub(self.config.keep.as_seconds_u32());
         let old = self.state().tasks.older_than(before);
         for task in old {
             let is_forgotten = {
@@ -211,6 +215,12 @@ impl Hub {
     }
 }
 
+/// Since when a file waits that says when it was stored: one of a clock that was ahead does not wait for longer
+/// than others.
+fn since(stored: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
+    stored.min(now)
+}
+
 /// What is stored beside the bytes.
 fn file(tag: &[u8], size: u64, stored: UnixSeconds) -> Option<File> {
     let tag = StoredFile::decode(tag).ok()?;
@@ -232,5 +242,68 @@ fn told(task: TaskId, file: &File) -> StoredFile {
         name: file.name.clone(),
         size: file.size,
         stored: file.stored.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_blob::{BlobPlace, DirectoryOptions};
+    use im_config::FileConfig;
+    use tokio::time::{Duration, advance};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    async fn hub(place: &BlobPlace) -> Hub {
+        let blobs = place.open(DirectoryOptions::default()).await.unwrap();
+        let (config, metrics) = (FileConfig::default(), Metrics::default());
+        let hub = Hub::new(config, metrics, blobs, Vec::new());
+        hub.restore().await.unwrap();
+        hub
+    }
+
+    /// The clock of the system stands still here: what passes is the time of the process.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_waits_for_as_long_as_passes_and_not_by_the_clock_of_the_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = BlobPlace::Directory(dir.path().to_path_buf());
+        let (sender, receiver) = (UserId::from_wire(1).unwrap(), UserId::from_wire(2).unwrap());
+        let offer = Offer {
+            from: sender,
+            to: receiver,
+            name: "a.txt".to_owned(),
+            size: 5,
+            offline: true,
+        };
+        let put = Hub::put(TaskId::random(), &offer).unwrap();
+        let before = hub(&place).await;
+        let mut writer = before.blobs.begin(put).await.unwrap();
+        writer.write("hello".into()).await.unwrap();
+        writer.finish().await.unwrap();
+        drop(before);
+
+        let hub = hub(&place).await;
+        let waiting = || hub.waiting(receiver).len();
+        let keep = hub.config.keep.duration();
+        for (passes, expected) in [
+            (Duration::ZERO, 1),
+            (keep.saturating_sub(Duration::from_mins(1)), 1),
+            (Duration::from_mins(2), 0),
+        ] {
+            advance(passes).await;
+            hub.clean().await;
+            assert_eq!(waiting(), expected, "{passes:?}");
+        }
+        let page = hub.blobs.list(None, LIST_MAX).await.unwrap();
+        assert!(page.blobs.is_empty(), "it is gone from the disk");
+        assert_eq!(hub.metrics.expired_files.get(), 1);
+    }
+
+    /// As after a start under a clock that was a year ahead.
+    #[test]
+    fn a_file_of_tomorrow_waits_as_long_as_one_of_today() {
+        let now = UnixSeconds::from_wire(1_000);
+        assert_eq!(since(UnixSeconds::from_wire(400), now).get(), 400);
+        assert_eq!(since(UnixSeconds::from_wire(31_000_000), now), now);
     }
 }

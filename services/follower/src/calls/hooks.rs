@@ -14,7 +14,7 @@ impl Calls {
     /// # Errors
     /// The link does not serve any more.
     pub async fn hooks(&self) -> Result<HookList, Ended> {
-        match self.ask(Call::Hooks(HooksOf {})).await? {
+        match self.ask(Call::Hooks(HooksOf { bots: true })).await? {
             Item::Hooks(list) => Ok(list),
             other => Err(unexpected(&other)),
         }

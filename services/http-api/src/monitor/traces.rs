@@ -1,10 +1,14 @@
 //! Traces of messages: armed at every msg server, and put together from what all servers remember. Nothing of
 //! a trace is kept here.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
 use im_proto_rpc::v1::monitor_answer::Answer;
 use im_proto_rpc::v1::monitor_ask::Ask;
-use im_proto_rpc::v1::{ArmTrace, MonitorRefusal, ReadHops, TraceHop, TraceHops, TraceState};
+use im_proto_rpc::v1::{
+    ArmTrace, MonitorRefusal, ReadHops, StopTrace, TraceHop, TraceHops, TraceState,
+};
 use tracing::debug;
 
 use super::{MSG, Monitor};
@@ -30,11 +34,23 @@ pub(crate) struct Armed {
     pub(crate) refused: Option<MonitorRefusal>,
 }
 
+/// What became of stopping a trace, or would.
+#[derive(Debug, Default)]
+pub(crate) struct Stopped {
+    /// Msg servers that knew it.
+    pub(crate) servers: Vec<String>,
+    /// Those that have not answered.
+    pub(crate) silent: Vec<String>,
+    /// The trace at all of them together.
+    pub(crate) state: State,
+}
+
 /// A step of a message, and who made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Made {
-    pub(crate) server: String,
-    pub(crate) role: String,
+    /// All steps of a server share its name.
+    pub(crate) server: Arc<str>,
+    pub(crate) role: Arc<str>,
     pub(crate) hop: TraceHop,
 }
 
@@ -107,6 +123,30 @@ impl Monitor {
         armed
     }
 
+    /// Stops a trace at every msg server, or only asks how far it is.
+    pub(crate) async fn stop_trace(&self, trace: u32, dry_run: bool) -> Stopped {
+        let names = self.msg_servers();
+        let ask = Ask::Stop(StopTrace { trace, dry_run });
+        let answers = names.iter().map(|name| self.ask(name, ask.clone()));
+        let answers = join_all(answers).await;
+        let mut stopped = Stopped::default();
+        for (name, answer) in names.into_iter().zip(answers) {
+            match answer {
+                Ok(Answer::Stopped(one)) => {
+                    if let Some(state) = one.state {
+                        stopped.state.add(state);
+                        stopped.servers.push(name);
+                    }
+                }
+                other => {
+                    debug!(name, ?other, "a msg server has not stopped a trace");
+                    stopped.silent.push(name);
+                }
+            }
+        }
+        stopped
+    }
+
     /// A page of at most so many messages of a trace, behind one.
     pub(crate) async fn path(&self, trace: u32, after: u64, limit: usize) -> Path {
         let servers = self.of_roles(&PASSED);
@@ -152,13 +192,14 @@ fn merge(pages: Vec<(String, String, TraceHops)>, limit: usize) -> (Vec<Followed
     let mut frontier: Option<u64> = None;
     let mut all: Vec<Made> = Vec::new();
     for (server, role, page) in pages {
+        let (server, role): (Arc<str>, Arc<str>) = (server.into(), role.into());
         let last = page.hops.iter().map(|hop| hop.message).max();
         if let Some(last) = last.filter(|_| page.more) {
             frontier = Some(frontier.map_or(last, |first| first.min(last)));
         }
         all.extend(page.hops.into_iter().map(|hop| Made {
-            server: server.clone(),
-            role: role.clone(),
+            server: Arc::clone(&server),
+            role: Arc::clone(&role),
             hop,
         }));
     }

@@ -385,7 +385,7 @@ async fn operate(
             Err(Problem::new(Kind::Conflict, refusal.text))
         }
         Ok(Answer::Refusal(refusal)) => Err(Problem::new(Kind::Invalid, refusal.text)),
-        Ok(Answer::Sessions(_) | Answer::Armed(_) | Answer::Hops(_)) => {
+        Ok(Answer::Sessions(_) | Answer::Armed(_) | Answer::Hops(_) | Answer::Stopped(_)) => {
             Err(Problem::new(Kind::Internal, ""))
         }
         Err(why) => Err(no_answer(api, &name, why)),

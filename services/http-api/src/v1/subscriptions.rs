@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::words::{moment, some, time};
+use super::words::{MAX_ID, moment, some, time};
 use super::{Change, Page, made, position};
 use crate::caller::Caller;
 use crate::extract::{Content, Path, Query};
@@ -48,6 +48,9 @@ pub(crate) struct Subscription {
     groups: Vec<u32>,
     /// Ids of senders whose messages it is about; none = all.
     senders: Vec<u32>,
+    /// Id of the bot whose subscription it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bot: Option<u32>,
     /// When it was made (RFC 3339).
     created: String,
     /// Who made it.
@@ -74,6 +77,7 @@ impl From<SubscriptionRecord> for Subscription {
             kinds: record.kinds,
             groups: record.groups,
             senders: record.senders,
+            bot: Some(record.bot).filter(|bot| *bot != 0),
             created: time(record.created),
             made_by: record.made_by,
             former_secret_until: moment(record.former_until),
@@ -167,6 +171,10 @@ pub(crate) struct NewSubscription {
     #[serde(default)]
     #[schema(required = false, max_items = 64)]
     senders: Vec<u32>,
+    /// Id of a bot: only messages that others write to it, and in the groups that it is in when they are told. The
+    /// subscription rests while the bot is not active, and goes with it.
+    #[schema(minimum = 1)]
+    bot: Option<u32>,
     /// Begins behind this place in the log of messages, which is its end unless it is given; digits. Changes are
     /// told from now on.
     #[schema(pattern = "^[0-9]{1,19}$")]
@@ -205,6 +213,9 @@ async fn create(
     Content(new): Content<NewSubscription>,
 ) -> Result<Response, Problem> {
     may_go_to(&api, &new.url)?;
+    if !new.bot.is_none_or(|bot| (1..=MAX_ID).contains(&bot)) {
+        return Err(Problem::field("bot", "must be 1 to 2,147,483,647"));
+    }
     let wanted = caller.call(CreateSubscriptionRequest {
         position: new.position.as_deref().map(position).transpose()?,
         url: new.url,
@@ -212,6 +223,7 @@ async fn create(
         kinds: new.kinds.into_iter().map(EventKind::word).collect(),
         groups: new.groups,
         senders: new.senders,
+        bot: new.bot.unwrap_or(0),
         dry_run: change.dry_run,
     });
     let created = api.hooks.clone().create_subscription(wanted).await;

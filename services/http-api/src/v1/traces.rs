@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use im_proto_rpc::v1::trace_hop::Step;
 use im_proto_rpc::v1::{ArmTrace, OperateServerRequest, TraceOrder};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -24,7 +24,7 @@ use crate::service::Api;
 pub(super) fn router() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(arm))
-        .routes(routes!(show))
+        .routes(routes!(show, stop))
 }
 
 /// Numbers of traces have so many hexadecimal digits; the greatest has a lower first one.
@@ -246,8 +246,12 @@ pub(crate) struct TraceStep {
     #[schema(example = "committed")]
     step: &'static str,
     /// Name of the server that made it.
-    server: String,
-    role: String,
+    #[schema(value_type = String)]
+    #[serde(serialize_with = "shared")]
+    server: Arc<str>,
+    #[schema(value_type = String)]
+    #[serde(serialize_with = "shared")]
+    role: Arc<str>,
     /// When, by the clock of that server, which goes on evenly from the start of its process (RFC 3339).
     at: String,
     /// Place in the log; digits.
@@ -265,6 +269,10 @@ pub(crate) struct TraceStep {
     /// Bytes of the session that its socket had not taken then; 0 when all were.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_bytes: Option<u32>,
+}
+
+fn shared<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 impl From<Made> for TraceStep {
@@ -340,6 +348,63 @@ async fn show(
     }))
 }
 
+/// A trace that was stopped, or would be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StoppedTrace {
+    id: String,
+    /// It goes on following messages: with `dry_run`.
+    active: bool,
+    /// Messages that it has followed. Those and their steps can be read as before.
+    followed: u64,
+    /// Messages that it would have followed, but for its rate.
+    left_out: u64,
+    /// Msg servers that knew it.
+    servers: Vec<String>,
+    /// Msg servers that have not answered: there it goes on until it ends by itself, or is stopped once more.
+    silent: Vec<String>,
+}
+
+/// Stops a trace: msg servers follow no more messages for it, and another one may take its place. It does not
+/// begin anew, whoever repeats the request that armed it.
+#[utoipa::path(delete, path = "/api/v1/traces/{id}", operation_id = "stopTrace", tag = "servers",
+    params(("id" = String, Path, description = "Its id."), Change),
+    security(("token" = ["ops:write"])),
+    responses((status = 200, description = "How far the trace came.", body = StoppedTrace), (status = 404, description = "")))]
+async fn stop(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(change): Query<Change>,
+) -> Result<Json<StoppedTrace>, Problem> {
+    let trace = read(&id)?;
+    let mut stopped = api.monitor.stop_trace(trace, true).await;
+    if stopped.servers.is_empty() && stopped.silent.is_empty() {
+        return Err(missing(&id));
+    }
+    let row = caller.call(OperateServerRequest {
+        operation: "stop-trace".to_owned(),
+        trace: Some(TraceOrder {
+            id: id.clone(),
+            ..TraceOrder::default()
+        }),
+        dry_run: change.dry_run,
+        ..OperateServerRequest::default()
+    });
+    let noted = api.admin.clone().operate_server(row).await;
+    noted.map_err(|status| caller.refused(&status))?;
+    if !change.dry_run {
+        stopped = api.monitor.stop_trace(trace, false).await;
+    }
+    Ok(Json(StoppedTrace {
+        id,
+        active: stopped.state.active,
+        followed: stopped.state.followed,
+        left_out: stopped.state.left_out,
+        servers: stopped.servers,
+        silent: stopped.silent,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use im_proto_rpc::v1::TraceHop;
@@ -386,8 +451,8 @@ mod tests {
     #[test]
     fn a_step_tells_what_it_knows_and_nothing_else() {
         let made = |step: Step, position: u64| Made {
-            server: "msg1".to_owned(),
-            role: "msg".to_owned(),
+            server: "msg1".into(),
+            role: "msg".into(),
             hop: TraceHop {
                 step: step.into(),
                 at_us: 1_500_000,

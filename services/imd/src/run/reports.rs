@@ -134,6 +134,7 @@ impl Source {
                 }
             },
             Ask::Arm(order) => traces::arm(&order),
+            Ask::Stop(ask) => traces::stop(ask),
             Ask::Events(_) | Ask::Hops(_) => return None,
         })
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use im_proto_rpc::v1::monitor_answer::Answer;
 use im_proto_rpc::v1::trace_hop::Step as Made;
-use im_proto_rpc::v1::{ArmTrace, MonitorRefusal, ReadHops, TraceHop, TraceHops, TraceState};
+use im_proto_rpc::v1::{
+    ArmTrace, MonitorRefusal, ReadHops, StopTrace, TraceHop, TraceHops, TraceState, TraceStopped,
+};
 use im_role::Role;
 use im_trace::{ArmError, Hop, Order, State, Step, Wanted};
 
@@ -43,6 +45,18 @@ pub(super) fn arm(ask: &ArmTrace) -> Answer {
     }
 }
 
+/// Stops a trace at the msg server of this process, or tells only how far it is.
+pub(super) fn stop(ask: StopTrace) -> Answer {
+    let state = if ask.dry_run {
+        im_trace::state(ask.trace)
+    } else {
+        im_trace::stop(ask.trace)
+    };
+    Answer::Stopped(TraceStopped {
+        state: state.map(state_told),
+    })
+}
+
 /// The hops of a role of this process.
 pub(super) fn hops(role: Role, ask: &ReadHops) -> Answer {
     let most = |asked: u32, most: u32| asked.clamp(1, most) as usize;
@@ -61,18 +75,20 @@ pub(super) fn hops(role: Role, ask: &ReadHops) -> Answer {
 }
 
 fn state_of(trace: u32) -> Option<TraceState> {
-    im_trace::state(trace).map(|state| {
-        let State {
-            is_active,
-            followed,
-            left_out,
-        } = state;
-        TraceState {
-            active: is_active,
-            followed,
-            left_out,
-        }
-    })
+    im_trace::state(trace).map(state_told)
+}
+
+const fn state_told(state: State) -> TraceState {
+    let State {
+        is_active,
+        followed,
+        left_out,
+    } = state;
+    TraceState {
+        active: is_active,
+        followed,
+        left_out,
+    }
 }
 
 fn told(hop: Hop) -> TraceHop {
@@ -156,6 +172,15 @@ mod tests {
         assert!(of(Role::LOGIN).hops.is_empty() && of(Role::ROUTE).state.is_none());
         let state = of(Role::MSG).state.unwrap();
         assert!(state.active && state.followed == 1);
+
+        let stopped = |trace: u32, dry_run: bool| match stop(StopTrace { trace, dry_run }) {
+            Answer::Stopped(stopped) => stopped.state.map(|state| state.active),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(stopped(13, false), None, "unknown here");
+        assert_eq!(stopped(9, true), Some(true));
+        assert_eq!(stopped(9, false), Some(false));
+        assert_eq!(of(Role::MSG).hops.len(), 1, "what it has found stays");
     }
 
     #[test]

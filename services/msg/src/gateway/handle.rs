@@ -15,7 +15,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use im_codec::{ClientCommand, Command, FrameRef, HEADER_LEN, Handler, TeamtalkMessage, encode};
+use im_codec::{
+    ClientCommand, Command, CommandName, FrameRef, HEADER_LEN, Handler, TeamtalkMessage, encode,
+};
 use im_core::TerminalClass;
 use im_proto_teamtalk::message::ImClientTimeRsp;
 use tracing::warn;
@@ -36,7 +38,7 @@ pub(crate) fn frame(
     frame: FrameRef<'_>,
 ) {
     let ClientCommand::Request(request) = command else {
-        let mut line = Line::begin(frame.header.command_id, user_of(conn));
+        let mut line = Line::begin(CommandName(frame.header.command_id), user_of(conn));
         gateway.env.refuse(&mut line, Refusal::Command);
         if let ClientCommand::NotForClients(command) = command
             && command.handler() == Handler::Internal
@@ -52,7 +54,7 @@ pub(crate) fn frame(
         return;
     };
     let seq = frame.header.seq;
-    let line = |request: Command| Line::begin(request.id(), user_of(conn));
+    let line = |request: Command| Line::begin(CommandName(request.id()), user_of(conn));
     match request.handler() {
         Handler::Heartbeat => {
             conn.answer(&gateway.output, echo(&frame));

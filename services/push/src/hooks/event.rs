@@ -40,6 +40,8 @@ pub(super) struct Filter {
     /// Sorted; none = all.
     groups: Vec<u32>,
     senders: Vec<u32>,
+    /// Only what this bot would be told of; 0 = everything.
+    bot: u32,
 }
 
 impl Filter {
@@ -53,6 +55,7 @@ impl Filter {
             kinds: hook.kinds.iter().fold(0, |all, kind| all | bit(kind)),
             groups: sorted(&hook.groups),
             senders: sorted(&hook.senders),
+            bot: hook.bot,
         }
     }
 
@@ -80,7 +83,12 @@ impl Filter {
             self.senders.is_empty() || self.senders.binary_search(&message.from).is_ok();
         let of_group = self.groups.is_empty()
             || (is_grouped(message) && self.groups.binary_search(&message.to).is_ok());
-        self.is_about(STORED) && of_sender && of_group
+        self.is_about(STORED) && of_sender && of_group && self.is_for_bot(message)
+    }
+
+    /// As `GET bot/updates` has it: what others write in the conversations that the bot has now.
+    fn is_for_bot(&self, message: &LiveMessage) -> bool {
+        self.bot == 0 || message.from != self.bot && message.recipients.contains(&self.bot)
     }
 }
 
@@ -300,6 +308,24 @@ mod tests {
             !Filter::of(&Hook::default()).matches(&to_user),
             "of no kind"
         );
+    }
+
+    #[test]
+    fn a_bot_is_told_of_what_others_write_where_it_is() {
+        let filter = Filter::of(&Hook {
+            kinds: vec!["message.stored".to_owned()],
+            bot: 7,
+            ..Hook::default()
+        });
+        let about = |from: u32, recipients: &[u32]| {
+            filter.matches(&Entry::Message(LiveMessage {
+                recipients: recipients.to_vec(),
+                ..live(from, 7, 0x11)
+            }))
+        };
+        assert!(about(1, &[1, 7]) && about(1, &[7]));
+        assert!(!about(7, &[1, 7]), "its own");
+        assert!(!about(1, &[1, 2]), "where it is not");
     }
 
     #[test]

@@ -37,6 +37,15 @@ pub(crate) struct HookMetrics {
 }
 
 impl HookMetrics {
+    /// How many there are, for a dump: each gauge by its name.
+    pub(crate) fn show(&self) -> [(&'static str, i64); 3] {
+        [
+            ("holds", self.holds.get()),
+            ("open", self.lines.get()),
+            ("failing", self.failing.get()),
+        ]
+    }
+
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();

@@ -1,9 +1,10 @@
 use crate::{
     AccountKind, BotBounds, BotRead, BotShown, DirectoryImport, MESSAGE_BYTES, MadeBot,
-    MemberChange, NewBot, NewToken, PeopleQuery, ReadLimit, Store, StoreError,
+    MemberChange, NewBot, NewSubscription, NewToken, PeopleQuery, ReadLimit, Store, StoreError,
+    SubscribedLog,
 };
 use im_core::{Conversation, UserId};
-use im_order::CommitSeq;
+use im_order::{CommitSeq, Partition};
 
 use super::accounts::{import, person};
 use super::groups::change;
@@ -136,6 +137,43 @@ pub async fn a_bot_that_is_switched_off_or_removed_has_no_token(store: &dyn Stor
     assert_eq!(revoked(first.token).await, Some(at(31)), "it stays so");
     store.remove_bot(second.user, "b#", at(34)).await.unwrap();
     assert_eq!(revoked(second.token).await, Some(at(34)));
+}
+
+pub async fn subscriptions_of_a_bot_go_with_it_and_others_stay(store: &dyn Store) {
+    let (first, second) = (make(store, "a").await, make(store, "b").await);
+    let mut ids = Vec::new();
+    for bot in [None, Some(first.user), Some(second.user), Some(first.user)] {
+        let new = NewSubscription {
+            url: "https://a.example/".to_owned(),
+            label: String::new(),
+            kinds: vec!["message.stored".to_owned()],
+            groups: Vec::new(),
+            senders: Vec::new(),
+            bot,
+            secret: "secret".to_owned(),
+            created: at(30),
+            made_by: String::new(),
+        };
+        let made = store.create_subscription(&new, Partition::ONLY, CommitSeq::START, 9);
+        ids.push(made.await.unwrap());
+    }
+    let of = async || -> Vec<(u32, Option<UserId>)> {
+        let rows = store.subscriptions(Partition::ONLY).await.unwrap();
+        let rows = rows.into_iter();
+        rows.map(|row| (row.id, row.subscription.bot)).collect()
+    };
+    let expected = [None, Some(first.user), Some(second.user), Some(first.user)];
+    let expected: Vec<_> = ids.iter().copied().zip(expected).collect();
+    assert_eq!(of().await, expected);
+    store.remove_bot(first.user, "a#", at(31)).await.unwrap();
+    assert_eq!(of().await, [expected[0], expected[2]]);
+    for (id, is_there) in ids.iter().zip([true, false, true, false]) {
+        for log in [SubscribedLog::Messages, SubscribedLog::Changes] {
+            let name = log.follower(*id);
+            let epoch = store.follower_epoch(&name, Partition::ONLY).await.unwrap();
+            assert_eq!(epoch.is_some(), is_there, "{name}");
+        }
+    }
 }
 
 pub async fn a_bot_has_no_credentials_and_files_of_people_leave_it_alone(store: &dyn Store) {

@@ -18,6 +18,7 @@ fn new(url: &str) -> NewSubscription {
         kinds: vec!["message.stored".into()],
         groups: vec![7, 8],
         senders: Vec::new(),
+        bot: None,
         secret: "first".into(),
         created: UnixSeconds::from_wire(5),
         made_by: "ann".into(),

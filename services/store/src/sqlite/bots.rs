@@ -11,6 +11,7 @@ use super::accounts::{profile, profile_columns};
 use super::directory::next_stamp;
 use super::messages::message;
 use super::rows::{conversation, is_unique_violation, number, signed, size, unsigned};
+use super::subscriptions::remove_of_bot;
 use super::tokens::insert_token;
 use crate::{
     BotBounds, BotPage, BotRead, BotShown, BotStore, LogEntry, MadeBot, NewBot, NewToken,
@@ -148,7 +149,8 @@ impl BotStore for SqliteStore {
                     .execute(&mut *connection)
                     .await?;
                 found(done.rows_affected())?;
-                revoke(connection, bot, now).await
+                revoke(&mut *connection, bot, now).await?;
+                remove_of_bot(connection, bot).await
             })
         })
         .await

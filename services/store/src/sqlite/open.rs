@@ -190,5 +190,10 @@ pub(crate) fn migrator() -> Migrator {
         ),
         migration(12, "ready", include_str!("../../migrations/0012_ready.sql")),
         migration(13, "bots", include_str!("../../migrations/0013_bots.sql")),
+        migration(
+            14,
+            "bot_subscriptions",
+            include_str!("../../migrations/0014_bot_subscriptions.sql"),
+        ),
     ])
 }

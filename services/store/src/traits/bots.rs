@@ -108,7 +108,8 @@ pub trait BotStore: Send + Sync + 'static {
         now: UnixSeconds,
     ) -> Result<(), StoreError>;
 
-    /// Takes a bot out as [`crate::AdministrationStore::remove_account`] does a person, and revokes its tokens.
+    /// Takes a bot out as [`crate::AdministrationStore::remove_account`] does a person, revokes its tokens, and
+    /// forgets its subscriptions as [`crate::SubscriptionStore::remove_subscription`] does.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when it is no bot, otherwise as every call.

@@ -1,6 +1,7 @@
 //! Subscriptions: receivers that are told of what is stored, and what each was told.
 
 use async_trait::async_trait;
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
 
@@ -19,6 +20,8 @@ pub struct NewSubscription {
     pub groups: Vec<u32>,
     /// Only of these senders; empty = of all.
     pub senders: Vec<u32>,
+    /// The bot whose subscription it is: only about what others write to it, and in its groups.
+    pub bot: Option<UserId>,
     /// What signs; a word without spaces.
     pub secret: String,
     /// When it was made.

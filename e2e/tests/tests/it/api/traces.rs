@@ -1,11 +1,13 @@
 //! Traces: the path of messages through the processes, asked for over HTTP.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use im_e2e::wait;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::calls::{get, post, problem};
+use super::calls::{Call, get, post, problem};
 use super::reporting;
 use crate::support::*;
 
@@ -197,4 +199,71 @@ async fn a_trace_ends_by_itself_and_needs_no_http_api_server() {
     let reader = platform.token(&["ops:read"], &[]).unwrap();
     let refused = post("/api/v1/traces", &json!({})).token(&reader);
     assert_eq!(problem(&refused.expect(api, 403).await), "scope-missing");
+}
+
+/// A trace that is stopped follows nothing more at any msg server within a second, makes room, keeps what it has
+/// found, and does not begin anew with the request that armed it. A dry run changes nothing.
+#[tokio::test]
+async fn a_trace_is_stopped_everywhere_within_a_second_and_keeps_what_it_has_found() {
+    let (mut platform, api, token) = reporting(3, 2, &[]).await;
+    let mut one = Terminal::login(platform.msg_address("msg1"), 1, Windows).await;
+    let mut two = Terminal::login(platform.msg_address("msg2"), 2, Windows).await;
+    let all = armed(api, &token, &json!({"user": "u1"}), "all").await;
+    for n in 2..=4 {
+        armed(api, &token, &json!({"user": "u3"}), &n.to_string()).await;
+    }
+    let more = post("/api/v1/traces", &json!({})).token(&token).key("5");
+    assert_eq!(problem(&more.expect(api, 409).await), "conflict");
+    one.say(with_user(2), "from one server").await;
+    two.say(with_user(1), "from the other").await;
+
+    let path = format!("/api/v1/traces/{all}");
+    let dry = Call::new("DELETE", &format!("{path}?dry_run=true")).token(&token);
+    let dry = dry.expect(api, 200).await.json();
+    let found = |active: bool| {
+        json!({"id": all, "active": active, "followed": 2, "left_out": 0,
+            "servers": ["msg1", "msg2"], "silent": []})
+    };
+    assert_eq!(dry, found(true));
+    let reader = platform.token(&["ops:read"], &[]).unwrap();
+    let refused = Call::new("DELETE", &path)
+        .token(&reader)
+        .expect(api, 403)
+        .await;
+    assert_eq!(problem(&refused), "scope-missing");
+    let begin = Instant::now();
+    let stop = Call::new("DELETE", &path).token(&token);
+    let stopped = stop.expect(api, 200).await.json();
+    assert_eq!(stopped, found(false));
+    assert!(begin.elapsed() < Duration::from_secs(1));
+
+    // Whoever repeats the request that armed it does not undo that.
+    armed(api, &token, &json!({"user": "u1"}), "all").await;
+    one.say(with_user(2), "nobody follows this").await;
+    two.say(with_user(1), "nor this").await;
+    let (messages, last) = wait::until("what it has found stays", WAIT, || async {
+        let (messages, last) = followed(api, &token, &all).await;
+        let is_written = |message: &Value| message["steps"].to_string().contains("written");
+        messages.iter().all(is_written).then_some((messages, last))
+    })
+    .await
+    .unwrap();
+    assert_eq!((messages.len(), &last["followed"]), (2, &json!(2)));
+    assert_eq!(last["active"], false);
+    let again = stop.expect(api, 200).await.json();
+    assert_eq!(again, found(false), "as often as somebody likes");
+    armed(api, &token, &json!({}), "5").await;
+
+    let audit = get("/api/v1/audit?action=OperateServer").token(&token);
+    let audit = audit.expect(api, 200).await.json();
+    let rows = audit["items"].as_array().unwrap().iter();
+    let stops = rows.filter(|row| row["after"].to_string().contains("stop-trace"));
+    let targets: Vec<_> = stops.map(|row| row["target"].clone()).collect();
+    assert_eq!(
+        targets,
+        [format!("trace {all}"), format!("trace {all}")],
+        "{audit}"
+    );
+    let nobody = Call::new("DELETE", "/api/v1/traces/000001").token(&token);
+    assert_eq!(problem(&nobody.expect(api, 404).await), "not-found");
 }

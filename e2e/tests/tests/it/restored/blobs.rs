@@ -72,7 +72,7 @@ async fn shown(at: &Restored) -> Vec<String> {
 }
 
 /// Every picture that the restored store names is there, and the file that waits is fetched; folders that were
-/// copied before the store lack what came between.
+/// copied before the store lack what came between. What is missing is told as missing, and holds up nothing else.
 #[tokio::test]
 async fn with_folders_copied_after_the_store_no_message_names_a_picture_that_is_missing() {
     let mut platform = own_platform(3, &[]).await;
@@ -109,6 +109,10 @@ async fn with_folders_copied_after_the_store_no_message_names_a_picture_that_is_
     assert_eq!(peer.download(1, 0, 100_000).await, file);
     drop(again);
 
+    // The file that waited is lost, too.
+    let lost = dir.join("too-early/files");
+    std::fs::remove_dir_all(&lost).unwrap();
+    std::fs::create_dir(&lost).unwrap();
     let early = Restored::start_beside(&dir, "early", &copy, &[], with("too-early")).await;
     let paths = shown(&early).await;
     let pictures = (early.address.ip(), 8700).into();
@@ -117,4 +121,13 @@ async fn with_folders_copied_after_the_store_no_message_names_a_picture_that_is_
         get(pictures, &paths[1], &[]).await.status,
     ];
     assert_eq!(statuses, [404, 200], "the order is not the other one");
+    let mut cleo = Terminal::login(early.address, 3, Windows).await;
+    assert_eq!(waiting(&mut cleo).await.offline_file_list, []);
+    let mut ann = Terminal::login(early.address, 1, Windows).await;
+    stored(&mut ann, 1, 3, &file).await;
+    assert_eq!(
+        waiting(&mut cleo).await.offline_file_list.len(),
+        1,
+        "sent again"
+    );
 }

@@ -127,6 +127,10 @@ async fn what_makes_no_sense_is_refused_and_so_are_too_many() {
             ..wanted("https://a.example/")
         },
         CreateSubscriptionRequest {
+            bot: 1,
+            ..wanted("https://a.example/")
+        },
+        CreateSubscriptionRequest {
             label: "x".repeat(129),
             ..wanted("https://a.example/")
         },

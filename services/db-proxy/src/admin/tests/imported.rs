@@ -167,11 +167,17 @@ async fn fifty_thousand_lines_with_hashes_take_seconds() {
         department: Some(format!("Company/Department {}", n % 50)),
         ..row(n + 2, &format!("person{n}"))
     });
+    let rows: Vec<_> = rows.collect();
     let started = Instant::now();
-    let (items, report) = import(&rig, rows.collect()).await;
+    let (items, report) = import(&rig, rows.clone()).await;
     println!("imported in {:?}", started.elapsed());
     assert_eq!((report.added, report.errors.len()), (50_000, 0));
     assert!(items.len() > 40, "progress is told");
+    // The same again changes nobody.
+    let stamp = rig.admin.store.directory_stamp().await.unwrap();
+    let (_, report) = import(&rig, rows).await;
+    assert_eq!((report.unchanged, report.updated), (50_000, 0));
+    assert_eq!(rig.admin.store.directory_stamp().await.unwrap(), stamp);
     assert_eq!(login(&rig, "person49999", "123456").await, 0);
 }
 

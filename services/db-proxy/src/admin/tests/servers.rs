@@ -109,6 +109,16 @@ async fn a_trace_is_a_row_with_what_it_follows() {
     let refused = rig.admin.operate_server(order("xyz")).await;
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     rig.admin.operate_server(order("00ab12")).await.unwrap();
+    let mut stop = operate("stop-trace", "b");
+    *stop.get_mut() = OperateServerRequest {
+        operation: "stop-trace".to_owned(),
+        trace: Some(TraceOrder {
+            id: "00ab12".to_owned(),
+            ..TraceOrder::default()
+        }),
+        ..OperateServerRequest::default()
+    };
+    rig.admin.operate_server(stop).await.unwrap();
     let list = rig
         .admin
         .list_audit(Request::new(ListAuditRequest::default()));
@@ -118,5 +128,10 @@ async fn a_trace_is_a_row_with_what_it_follows() {
         .map(|row| (row.target.as_str(), row.after.as_str()))
         .collect();
     let after = r#"{"one_in":1,"operation":"trace","per_second":100,"seconds":900,"user":"ann"}"#;
-    assert_eq!(told, [("trace 00ab12", after)]);
+    let stopped = r#"{"operation":"stop-trace"}"#;
+    assert_eq!(
+        told,
+        [("trace 00ab12", stopped), ("trace 00ab12", after)],
+        "the newest first"
+    );
 }

@@ -14,6 +14,7 @@ async fn subscription(rig: &Rig, kinds: &[&str]) -> u32 {
         kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
         groups: Vec::new(),
         senders: Vec::new(),
+        bot: None,
         secret: "now".into(),
         created: UnixSeconds::from_wire(1),
         made_by: "ann".into(),

@@ -1,8 +1,12 @@
 //! Whoever delivers to subscriptions.
 
+use im_core::UserId;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Partition};
-use im_store::{FollowerStore as _, NewSubscription, SubscriptionStore as _};
+use im_store::{
+    BotBounds, BotStore as _, FollowerStore as _, NewBot, NewSubscription, NewToken,
+    SubscriptionStore as _,
+};
 
 use super::*;
 
@@ -23,12 +27,17 @@ impl Rig {
     }
 
     async fn subscription(&self) -> u32 {
+        self.subscription_of(None).await
+    }
+
+    async fn subscription_of(&self, bot: Option<UserId>) -> u32 {
         let new = NewSubscription {
             url: "https://a.example/".into(),
             label: String::new(),
             kinds: vec!["message.stored".into()],
             groups: vec![7],
             senders: Vec::new(),
+            bot,
             secret: "now".into(),
             created: UnixSeconds::from_wire(1),
             made_by: "ann".into(),
@@ -41,7 +50,7 @@ impl Rig {
 }
 
 pub(super) async fn hooks(end: &mut End) -> v1::HookList {
-    match ask(end, Call::Hooks(v1::HooksOf {})).await {
+    match ask(end, Call::Hooks(v1::HooksOf::default())).await {
         Item::Hooks(list) => list,
         other => panic!("{other:?}"),
     }
@@ -95,6 +104,7 @@ async fn whoever_holds_the_name_hears_of_subscriptions_and_what_is_being_deliver
         kinds: vec!["message.stored".into()],
         groups: vec![7],
         senders: Vec::new(),
+        bot: 0,
         secret: "next".into(),
         former_secret: "now".into(),
         former_until: u32::MAX,
@@ -110,7 +120,7 @@ async fn whoever_holds_the_name_hears_of_subscriptions_and_what_is_being_deliver
 
     let (mut push, _) = rig.holder().await;
     for call in [
-        Call::Hooks(v1::HooksOf {}),
+        Call::Hooks(v1::HooksOf::default()),
         Call::Hook(hook_step(id, 2, vec![])),
     ] {
         assert!(
@@ -118,6 +128,47 @@ async fn whoever_holds_the_name_hears_of_subscriptions_and_what_is_being_deliver
             "push delivers nothing"
         );
     }
+}
+
+#[tokio::test]
+async fn a_subscription_of_a_bot_is_told_to_who_knows_them_while_the_bot_may_act() {
+    let rig = rig(|_| {}).await;
+    let store = &rig.temp.store;
+    let token = NewToken {
+        hash: [9; 32],
+        owner: "bot".into(),
+        label: String::new(),
+        scopes: vec!["bot".into()],
+        addresses: Vec::new(),
+        created: UnixSeconds::from_wire(1),
+        expires: UnixSeconds::from_wire(9),
+        made_by: "ann".into(),
+        bot: None,
+    };
+    let bounds = BotBounds {
+        bots: 1,
+        tokens: 1,
+        tokens_since: UnixSeconds::EPOCH,
+    };
+    let (bot, now) = (NewBot::default(), UnixSeconds::from_wire(2));
+    let made = store.create_bot(&bot, &token, bounds, now).await.unwrap();
+    let everybodys = rig.subscription().await;
+    let its = rig.subscription_of(Some(made.user)).await;
+    let mut end = rig.deliverer().await;
+    let mut told = async |bots: bool| -> Vec<(u32, u32)> {
+        let Item::Hooks(list) = ask(&mut end, Call::Hooks(v1::HooksOf { bots })).await else {
+            panic!("a list")
+        };
+        list.hooks.iter().map(|hook| (hook.id, hook.bot)).collect()
+    };
+    assert_eq!(told(false).await, [(everybodys, 0)], "to one of before");
+    let both = [(everybodys, 0), (its, made.user.get())];
+    assert_eq!(told(true).await, both);
+    let shown = bot.shown;
+    store.change_bot(made.user, &shown, 2, now).await.unwrap();
+    assert_eq!(told(true).await, [(everybodys, 0)], "it may not act");
+    store.change_bot(made.user, &shown, 0, now).await.unwrap();
+    assert_eq!(told(true).await, both);
 }
 
 #[tokio::test]

@@ -117,6 +117,7 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
         ),
         ("/traces", "POST", "/traces", json!({"user": "nobody"})),
         ("/traces/{id}", "GET", "/traces/000001", none()),
+        ("/traces/{id}", "DELETE", "/traces/000001", none()),
         ("/departments/{id}", "DELETE", "/departments/999999", none()),
         ("/groups/{id}", "GET", "/groups/999999", none()),
         (

@@ -53,9 +53,11 @@ async fn traced(seen: &Seen, api: SocketAddr, token: &str) {
     }
     assert_eq!(problem(&arm(409).await), "conflict");
     let with = format!("/api/v1/traces/{}", last.as_str().unwrap());
-    let read = ("GET", with.as_str(), Value::Null);
-    seen.call("/api/v1/traces/{id}", read, token, api, 200)
-        .await;
+    for method in ["GET", "DELETE"] {
+        let call = (method, with.as_str(), Value::Null);
+        seen.call("/api/v1/traces/{id}", call, token, api, 200)
+            .await;
+    }
 }
 
 /// The same session is ended by many at the same time, under one key.
