@@ -80,8 +80,11 @@ pub(super) async fn wait(
         match owner.round().await {
             Ok(Standing::Owner) => break,
             Ok(Standing::Replaced) => return Err(owner.replaced().into()),
-            // The next round tells what has come of it.
-            Ok(Standing::Take(_)) => continue,
+            Ok(Standing::Take(seen)) => match answered(roster.claim(owner.me(), seen)).await {
+                // The next round tells what has come of it.
+                Ok(_) => continue,
+                Err(error) => warn!(error = %Chain(&error), "the log is not taken"),
+            },
             Ok(Standing::Standby) if !stands_by => {
                 stands_by = true;
                 info!(
@@ -134,13 +137,8 @@ impl Owner {
         };
         let begun = Instant::now();
         let read = answered(roster.beat(start(&self.candidate))).await?;
-        let standing = self
-            .candidate
-            .round(&read, begun.elapsed(), self.begun.elapsed());
-        if let Standing::Take(seen) = standing {
-            answered(roster.claim(start(&self.candidate), seen)).await?;
-        }
-        Ok(standing)
+        let (took, now) = (begun.elapsed(), self.begun.elapsed());
+        Ok(self.candidate.round(&read, took, now))
     }
 
     fn pause(&self) -> Duration {
