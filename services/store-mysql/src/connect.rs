@@ -111,12 +111,7 @@ pub(crate) fn pool(
         .acquire_timeout(acquire_timeout)
         .test_before_acquire(false)
         .before_acquire(|connection, PoolConnectionMetadata { idle_for, .. }| {
-            Box::pin(async move {
-                if idle_for >= FRESH {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
+            Box::pin(async move { Ok(idle_for < FRESH || connection.ping().await.is_ok()) })
         })
         .after_connect(move |connection, _: PoolConnectionMetadata| {
             let session = session.clone();

@@ -8,8 +8,8 @@ use im_order::{CommitSeq, Partition};
 use im_store::contract::accounts::{import, person};
 use im_store::contract::log::{Log, pair, standing};
 use im_store::{
-    AccountStore as _, GroupStore as _, GroupType, MessageStore as _, NewGroup, ReadLimit,
-    StoreError, TenureStore as _, TokenStore as _,
+    AccountStore as _, DirectoryStore as _, GroupStore as _, GroupType, MessageStore as _,
+    NewGroup, ReadLimit, StoreError, TenureStore as _, TokenStore as _,
 };
 use im_store_mysql::{MysqlOptions, MysqlStore};
 
@@ -227,6 +227,33 @@ async fn whoever_stops_in_the_middle_of_a_batch_keeps_nobody_from_taking_the_log
             .unwrap(),
         []
     );
+}
+
+/// With one connection for reads there is none beside it: each must come back, or be replaced.
+#[tokio::test]
+#[ignore = "needs MariaDB, which MARIADB names"]
+async fn a_read_that_is_not_answered_costs_its_time_and_no_place() {
+    let options = MysqlOptions {
+        readers: 1,
+        read_timeout: Duration::from_secs(1),
+        acquire_timeout: Duration::from_secs(30),
+        ..MysqlOptions::default()
+    };
+    let temp = TempStore::open_with(options).await;
+    import(&temp.store, vec![person("ann")], 10).await;
+    let ann = [UserId::from_wire(1).unwrap()];
+    let mut other = temp.connection().await;
+    run(&mut other, "LOCK TABLES account WRITE".to_owned()).await;
+    for _ in 0..3 {
+        let read = temp.store.profiles(&ann).await;
+        assert!(is_unavailable(&read), "{read:?}");
+        // Nobody else is held up.
+        temp.store.log_end().await.unwrap();
+    }
+    let page = temp.store.users_since(UnixSeconds::default(), 9).await;
+    assert!(is_unavailable(&page), "{page:?}");
+    run(&mut other, "UNLOCK TABLES".to_owned()).await;
+    assert_eq!(temp.store.profiles(&ann).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
