@@ -121,7 +121,7 @@ table! {
     PACKAGE_NAMES = row("look up Debian packages", 10, "reads the lists of packages");
     MARIADB_FETCH = row("fetch MariaDB", 20, "fetches 13 MB, once per version");
     MARIADB_UNPACK = row("unpack MariaDB", 10, "writes some hundred files, once per version");
-    MARIADB = tests("tests of the store on MariaDB", 60, 60, "starts two servers, and empties a database per case");
+    MARIADB = tests("tests of the store on MariaDB", 60, 60, "starts six servers, and empties a database per case");
     ON_MARIADB = tests("tests of servers on MariaDB", 60, 60, "real processes, two tests at a time; each starts a server of its own and kills it");
     // A Kubernetes node.
     CHARTS = tests("tests of the charts", 25, 25, "runs Helm once per case");

@@ -1,4 +1,4 @@
-//! db-proxy on a real MariaDB, whose packages `MARIADB` names; `make test-mariadb` gets them and runs these (S-34, S-49, S-81).
+//! db-proxy on a real MariaDB, whose packages `MARIADB` names; `make test-mariadb` gets them and runs these (S-34, S-49).
 
 mod faults;
 mod standby;

@@ -74,8 +74,9 @@ async fn a_database_of_something_else_is_refused_and_left_as_it_is() {
         assert_eq!(count, 1, "nothing was made beside it");
     }
 
+    // Two processes at once.
     run(&mut beside, drop_all.clone()).await;
-    assert_eq!(opened().await, Ok(()));
+    assert_eq!(tokio::join!(opened(), opened()), (Ok(()), Ok(())));
     // Tables of our names, which nobody has noted as ours.
     run(&mut beside, "DELETE FROM migration".to_owned()).await;
     let said = opened().await.unwrap_err();
