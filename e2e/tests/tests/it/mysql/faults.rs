@@ -2,6 +2,7 @@
 
 use im_e2e::proxy::Cable;
 use im_e2e::traffic::{Plan, Traffic};
+use im_e2e::wait;
 
 use super::*;
 use crate::faults::{RECOVERY, assert_good, kills};
@@ -49,7 +50,13 @@ impl Ground {
     async fn end(mut self) {
         self.goes_on().await;
         let msg = self.platform.msg_address("msg1");
-        Terminal::login(msg, 1, Android).await;
+        // Who comes while the database is away is told to come again.
+        let logged_in = wait::until("a login", RECOVERY, || async {
+            let mut terminal = Terminal::connect(msg).await;
+            let answer = terminal.try_login(&login_request(1, Android)).await;
+            (answer.result_code == 0).then_some(())
+        });
+        logged_in.await.unwrap();
         let outcome = self.traffic.finish(RECOVERY).await.unwrap();
         assert_good(&outcome);
     }
