@@ -209,6 +209,7 @@ const IMD: &[&str] = &[
     "im-rpc",
     "im-directory-file",
     "im-discovery",
+    "im-order",
     "im-store",
     "im-store-mysql",
     "im-blob",
