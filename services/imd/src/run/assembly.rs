@@ -92,7 +92,12 @@ impl Assembly {
             "" => host_name(),
             name => name.to_owned(),
         };
-        let owner = owner::wait(&store, name, &shared.context.readiness).await?;
+        // Who stands by follows a password that changes, as who serves does.
+        let maintaining = store.run_maintenance(CancellationToken::new());
+        let owner = tokio::select! {
+            owner = owner::wait(&store, name, &shared.context.readiness) => owner?,
+            () = maintaining => anyhow::bail!("the store is not maintained any more"),
+        };
         self.store = Some(Opened { store, owner });
         Ok(())
     }

@@ -27,6 +27,20 @@ async fn the_one_that_stands_by_goes_on_when_the_owner_is_killed_stands_still_or
     let traffic = Traffic::start(Plan::small(&platform.url())).await.unwrap();
     traffic.progress(10, RECOVERY).await.unwrap();
 
+    // Who stands by follows the password too, and finds the database again.
+    mariadb.change_password("the next one").await.unwrap();
+    std::fs::write(mariadb.password_file(), "the next one\n").unwrap();
+    for process in ["db", "db2"] {
+        says(
+            &platform,
+            process,
+            "the password of the database has changed",
+        )
+        .await;
+    }
+    mariadb.kill().unwrap();
+    traffic.progress(10, RECOVERY).await.unwrap();
+
     platform.process("db").unwrap().kill9().unwrap();
     platform
         .process("db2")
