@@ -17,7 +17,7 @@ const SEED: u32 = 1;
 /// Requests for each operation and phase of the run, which take about a minute.
 const EXAMPLES: u32 = 40;
 /// The longest that they may take, seconds.
-const SECONDS: u64 = 120;
+const SECONDS: u64 = 190;
 /// Runs of `make torture`: what they are made from, and for how many seconds they go on.
 const LONG: [(u32, u64); 3] = [(2, 250), (3, 250), (4, 250)];
 /// What a run may take besides: to read the document, and to say what it found.
