@@ -7,6 +7,9 @@ use crate::platform::{get, start};
 
 const COMMAND: &str = "IM_UPDATE=1 cargo test -p imd --test it metrics";
 
+/// How often the servers are asked, at most, until all that they show is there: for seconds.
+const ASKED: usize = 5_000;
+
 /// Units that a name may end with.
 const UNITS: [&str; 3] = ["bytes", "seconds", "ratio"];
 /// Spellings of units that no name has.
@@ -75,6 +78,10 @@ fn parse(text: &str) -> (BTreeMap<String, Metric>, Vec<&str>) {
     (metrics, samples)
 }
 
+fn exposition(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
 fn page(metrics: &BTreeMap<String, Metric>) -> String {
     let mut page = "# Metrics\n\nGenerated from a running platform; do not edit. Each role shows its own at \
                     `/metrics` of its admin port, all of them together in one process. A counter's name has \
@@ -95,17 +102,22 @@ fn page(metrics: &BTreeMap<String, Metric>) -> String {
 
 #[test]
 fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
+    let path = root().join("docs/reference/metrics.md");
+    let present = std::fs::read_to_string(&path).unwrap_or_default();
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir.path().join("data"));
     let admin = server.address("admin", "http");
-    // Push follows the log from a moment after the start on.
-    let answer = (0..10_000)
-        .map(|_| get(&admin, "/metrics"))
-        .find(|answer| answer.contains("im_db_proxy_follower_retries{"))
-        .expect("push follows the log");
+    // A metric with labels is shown from its first label on: servers connect and push follows the
+    // log a moment after the start.
+    let mut answer = String::new();
+    for _ in 0..ASKED {
+        answer = get(&admin, "/metrics");
+        if page(&parse(exposition(&answer)).0) == present {
+            break;
+        }
+    }
     assert_eq!(server.terminate(), 0);
-    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
-    let (metrics, samples) = parse(text);
+    let (metrics, samples) = parse(exposition(&answer));
     assert!(metrics.len() > 80, "they were read: {}", metrics.len());
 
     let is_word = |word: &str| {
@@ -144,15 +156,19 @@ fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
         }
     }
 
-    let path = root().join("docs/reference/metrics.md");
     let expected = page(&metrics);
     if std::env::var_os("IM_UPDATE").is_some() {
         std::fs::write(&path, &expected).unwrap();
+        return;
     }
-    let present = std::fs::read_to_string(&path).unwrap_or_default();
+    let lines = |page: &str| page.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (shown, listed) = (lines(&expected), lines(&present));
+    let missing: Vec<_> = listed.difference(&shown).collect();
+    let unlisted: Vec<_> = shown.difference(&listed).collect();
     assert!(
         present == expected,
-        "{} is not what the servers show; {COMMAND} writes it",
+        "{}: the servers do not show {missing:#?}, the page does not have {unlisted:#?}; {COMMAND} \
+         writes it",
         path.display()
     );
 }
