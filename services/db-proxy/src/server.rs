@@ -17,7 +17,7 @@ use im_proto_rpc::v1::discovery_items_server::DiscoveryItemsServer;
 use im_proto_rpc::v1::hooks_server::HooksServer;
 use im_proto_rpc::v1::incoming_hooks_server::IncomingHooksServer;
 use im_rpc::peers::Watch;
-use im_rpc::serve::{BoundGrpc, GrpcServer, ServeError};
+use im_rpc::serve::{BoundGrpc, Gate, GrpcServer, ServeError};
 use im_rpc::{
     Accept, DbProxyAttach, FollowerAttach, Guard, LinkKind, LinkMetrics, Peers, RoutePublish,
     Secret,
@@ -62,6 +62,8 @@ pub struct Deps {
     pub admin_secret: Secret,
     /// Counters of links.
     pub links: LinkMetrics,
+    /// Whether the role's ports take connections.
+    pub gate: Gate,
     /// Keys of remembered logins; used when `accounts.remember_for` is not zero.
     pub remember_keys: RememberKeys,
     /// Whose certificates are trusted outside.
@@ -175,7 +177,8 @@ impl Server {
         let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
             .link::<DbProxyAttach>(Arc::new(attach.clone()))
             .link::<FollowerAttach>(Arc::new(follow.clone()))
-            .on(listener)?;
+            .on(listener)?
+            .behind(deps.gate.clone());
         let announcer = Announcer::new(context, registered.register(AnnounceMetrics::register));
         // Who takes over a msg server finds neither this port nor its secret there.
         let admin = if config.admin_listen.is_empty() {
@@ -200,7 +203,7 @@ impl Server {
                 .service(BotsServer::new(service.clone()))
                 .service(DiscoveryItemsServer::new(service.clone()))
                 .service(AdminServer::new(service));
-            Some(server.on(listener)?)
+            Some(server.on(listener)?.behind(deps.gate.clone()))
         };
         deps.process.readiness.set(STORE_READY, false);
         let dump = Dump::new(&core, filter);

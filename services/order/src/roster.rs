@@ -152,6 +152,11 @@ impl Candidate {
         self.vacant_since.is_some()
     }
 
+    /// Whether somebody else is there who would take the log of a process that stands still.
+    pub fn has_others(&self) -> bool {
+        self.others.values().any(|seen| !seen.is_silent())
+    }
+
     fn look_at_others(&mut self, roster: &Roster, took: Duration, now: Duration) {
         let listed = |name: &String| roster.replicas.iter().any(|it| it.name == *name);
         self.others.retain(|name, _| listed(name));
@@ -261,7 +266,13 @@ mod tests {
             assert_eq!(rig.round(&mut a, SOON), Standing::Owner);
             assert_eq!(rig.round(&mut b, SOON), Standing::Standby);
             assert!(!b.is_vacant());
+            assert!(a.has_others() && b.has_others());
         }
+        for _ in 0..=STILL_ROUNDS {
+            rig.second();
+            assert_eq!(rig.round(&mut a, SOON), Standing::Owner);
+        }
+        assert!(!a.has_others(), "the other has gone");
     }
 
     #[test]

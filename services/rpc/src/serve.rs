@@ -1,5 +1,6 @@
 //! The internal port of a role: binds, admits holders of the secret, serves, and stops in time.
 
+mod gate;
 mod socket;
 mod standing;
 
@@ -22,6 +23,7 @@ use crate::metrics::LinkMetrics;
 use crate::secret::Guard;
 use socket::Incoming;
 
+pub use gate::Gate;
 pub(crate) use standing::Caller;
 
 /// Time for connections to end after they were cut.
@@ -112,6 +114,7 @@ impl GrpcServer {
             routes: self.routes,
             listener,
             local,
+            gate: Gate::default(),
         })
     }
 }
@@ -124,12 +127,19 @@ pub struct BoundGrpc {
     routes: Routes,
     listener: TcpListener,
     local: SocketAddr,
+    gate: Gate,
 }
 
 impl BoundGrpc {
     /// The bound address.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Takes connections only while this gate is open.
+    #[must_use]
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// Serves until `shutdown` fires and all calls have ended, at most `grace` later: then what is
@@ -142,7 +152,13 @@ impl BoundGrpc {
     /// The port fails.
     pub async fn run(self, shutdown: CancellationToken, grace: Duration) -> Result<(), ServeError> {
         let cut = CancellationToken::new();
-        let incoming = Incoming::new(self.listener, &self.config, self.metrics, cut.clone());
+        let incoming = Incoming::new(
+            self.listener,
+            &self.config,
+            self.metrics,
+            cut.clone(),
+            self.gate,
+        );
         let serving = grpc::server(&self.config)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(incoming.stream(), shutdown.clone().cancelled_owned());

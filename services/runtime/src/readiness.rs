@@ -42,6 +42,14 @@ impl Readiness {
         });
     }
 
+    /// Shows whether a condition holds; that it does not holds the process back no more.
+    pub fn show(&self, condition: &str, holds: bool) {
+        self.change(condition, |_| Condition {
+            holds,
+            is_met: true,
+        });
+    }
+
     fn change(&self, condition: &str, change: impl FnOnce(Option<Condition>) -> Condition) {
         self.0.send_if_modified(|conditions| {
             let before = conditions.get(condition).copied();
@@ -131,5 +139,15 @@ mod tests {
         assert!(!readiness.conditions()["route_link"], "the truth is told");
         readiness.set("route_link", false);
         assert_eq!(readiness.missing(), ["route_link"]);
+    }
+
+    #[test]
+    fn a_condition_that_is_only_shown_does_not_hold_the_process_back() {
+        let readiness = Readiness::default();
+        readiness.set("owns_log", false);
+        assert!(!readiness.is_ready());
+        readiness.show("owns_log", false);
+        assert!(readiness.is_ready());
+        assert!(!readiness.conditions()["owns_log"], "the truth is told");
     }
 }

@@ -18,6 +18,14 @@ use crate::support::*;
 /// Who starts a server that ends by itself waits so long for its end.
 const END: Duration = Duration::from_secs(20);
 
+/// Limits that are over while the tests still look.
+const SHORT: [&str; 4] = [
+    "mysql.acquire_timeout=\"1s\"",
+    "mysql.read_timeout=\"1s\"",
+    "mysql.commit_timeout=\"1s\"",
+    "mysql.doubt_timeout=\"3s\"",
+];
+
 /// One process of each role that an installation needs.
 const FOUR: Shape = Shape {
     login: 1,

@@ -15,7 +15,7 @@ use im_rpc::{Guard, LinkKind, MonitorReport, Peers};
 use im_runtime::ready_file::Addresses;
 use tokio_util::sync::CancellationToken;
 
-use super::owner::{self, Opened};
+use super::owner::{self, Opened, Standby};
 use super::reports::{self, Reporting, Source};
 use super::supervise::Running;
 use super::{Shared, store};
@@ -94,11 +94,16 @@ impl Assembly {
         };
         // Who stands by follows a password that changes, as who serves does.
         let maintaining = store.run_maintenance(CancellationToken::new());
-        let owner = tokio::select! {
-            owner = owner::wait(&store, name, &shared.context.readiness) => owner?,
+        let standby = Standby {
+            name,
+            // Nothing else of this process serves meanwhile where roles share it.
+            is_ready: !self.together,
+        };
+        let opened = tokio::select! {
+            opened = owner::wait(&store, standby, &shared.context) => opened?,
             () = maintaining => anyhow::bail!("the store is not maintained any more"),
         };
-        self.store = Some(Opened { store, owner });
+        self.store = Some(opened);
         Ok(())
     }
 

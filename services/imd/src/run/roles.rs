@@ -57,7 +57,7 @@ async fn route(assembly: &mut Assembly) -> anyhow::Result<()> {
 async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
     let config = assembly.shared.config.db_proxy.clone();
     let route = assembly.peers::<RoutePublish>(&config.link)?;
-    let Opened { store, owner } = assembly.store.take().context("open the store")?;
+    let Opened { store, owner, gate } = assembly.store.take().context("open the store")?;
     let shared = &assembly.shared;
     let deps = im_db_proxy::Deps {
         store: Arc::clone(&store) as Arc<dyn Store>,
@@ -66,6 +66,7 @@ async fn db_proxy(assembly: &mut Assembly) -> anyhow::Result<()> {
         admin_secret: shared.admin_secret()?,
         remember_keys: shared.remember_keys(),
         links: shared.links.clone(),
+        gate,
         trust: shared.config.trust.clone(),
         process: shared.context.clone(),
     };

@@ -11,11 +11,13 @@ use im_config::LinkConfig;
 use im_core::{AcceptBackoff, Chain};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 use tracing::warn;
 
+use super::gate::Gate;
 use super::standing::{Caller, Doors, Standing};
 use crate::metrics::LinkMetrics;
 
@@ -24,6 +26,10 @@ pub(super) struct Incoming {
     doors: Doors,
     metrics: LinkMetrics,
     cut: CancellationToken,
+    gate: Gate,
+    changes: watch::Receiver<bool>,
+    /// Cuts what came since the gate was opened.
+    let_in: CancellationToken,
     backoff: AcceptBackoff,
     opened: Instant,
 }
@@ -34,12 +40,16 @@ impl Incoming {
         config: &LinkConfig,
         metrics: LinkMetrics,
         cut: CancellationToken,
+        gate: Gate,
     ) -> Self {
         Self {
             listener,
             doors: Doors::new(config),
             metrics,
+            let_in: cut.child_token(),
             cut,
+            changes: gate.watch(),
+            gate,
             backoff: AcceptBackoff::default(),
             opened: Instant::now(),
         }
@@ -54,13 +64,25 @@ impl Incoming {
 
     async fn next(&mut self) -> Socket {
         loop {
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = self.changes.changed() => {
+                    self.follow_gate();
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     self.backoff.succeeded();
+                    // It may have changed since it was looked at.
+                    self.follow_gate();
+                    if self.let_in.is_cancelled() {
+                        continue;
+                    }
                     if let Err(error) = stream.set_nodelay(true) {
                         warn!(error = %Chain(&error), "set no delay failed");
                     }
-                    let cut = self.cut.child_token();
+                    let cut = self.let_in.child_token();
                     let Some((standing, evicted)) = self.doors.enter(peer.ip(), &cut) else {
                         self.metrics.refused_strangers().inc();
                         continue;
@@ -85,6 +107,14 @@ impl Incoming {
                     sleep(wait).await;
                 }
             }
+        }
+    }
+
+    fn follow_gate(&mut self) {
+        if !self.gate.is_open() {
+            self.let_in.cancel();
+        } else if self.let_in.is_cancelled() {
+            self.let_in = self.cut.child_token();
         }
     }
 }

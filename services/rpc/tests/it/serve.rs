@@ -8,7 +8,7 @@ use im_config::units::{ByteSize, Span};
 use im_discovery::Endpoint;
 use im_proto_rpc::v1::{DbCall, DbCalls, Send, db_call::Call};
 use im_rpc::grpc::GrpcDialer;
-use im_rpc::serve::{BoundGrpc, GrpcServer};
+use im_rpc::serve::{BoundGrpc, Gate, GrpcServer};
 use im_rpc::{
     DbProxyAttach, Dial, DialError, Guard, LinkKind, LinkMetrics, LoginReport, RouteAttach,
     RoutePublish, Secret,
@@ -228,4 +228,35 @@ async fn every_kind_of_link_reaches_its_service() {
     // A service that this port does not have.
     let absent = dialer::<DbProxyAttach>(&address, &secret).dial().await;
     assert!(matches!(absent, Err(DialError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_gate_that_closes_cuts_the_links_and_lets_nobody_in_until_it_opens() {
+    let secret = Secret::generate();
+    let Server {
+        address,
+        mut accepted,
+        bound,
+        ..
+    } = server(&secret, &config()).await;
+    let gate = Gate::default();
+    let bound = bound.behind(gate.clone());
+    tokio::spawn(bound.run(CancellationToken::new(), Duration::ZERO));
+    let near = dialer::<DbProxyAttach>(&address, &secret)
+        .dial()
+        .await
+        .unwrap();
+    let far = soon(accepted.recv()).await.unwrap();
+
+    assert!(gate.set(false));
+    soon(near.closed.cancelled()).await;
+    soon(far.closed.cancelled()).await;
+    let refused = dialer::<DbProxyAttach>(&address, &secret).dial().await;
+    assert!(refused.is_err(), "{refused:?}");
+
+    assert!(gate.set(true) && !gate.set(true));
+    let _again = dialer::<DbProxyAttach>(&address, &secret)
+        .dial()
+        .await
+        .unwrap();
 }

@@ -7,14 +7,6 @@ use im_e2e::wait;
 use super::*;
 use crate::faults::{RECOVERY, assert_good, kills};
 
-/// Limits that are over while the tests still look.
-const SHORT: [&str; 4] = [
-    "mysql.acquire_timeout=\"1s\"",
-    "mysql.read_timeout=\"1s\"",
-    "mysql.commit_timeout=\"1s\"",
-    "mysql.doubt_timeout=\"3s\"",
-];
-
 /// A platform on a MariaDB that it reaches through a cable, and people who chat on it.
 struct Ground {
     platform: Platform,
