@@ -50,6 +50,23 @@ impl fmt::Debug for TaskId {
     }
 }
 
+/// Names a stored file to administrators: it follows from the file's task and does not tell it, so that who
+/// reads a list cannot take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileId(pub(crate) [u8; 16]);
+
+impl FileId {
+    /// The file of a task.
+    pub(crate) fn of(task: TaskId) -> Self {
+        let mut id = [0; 16];
+        blake3::Hasher::new()
+            .update(&task.0)
+            .finalize_xof()
+            .fill(&mut id);
+        Self(id)
+    }
+}
+
 /// A text that names no task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("name a task with 32 digits of lower-case hexadecimal in groups of 8, 4, 4, 4 and 12")]
@@ -92,6 +109,14 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<TaskId>(), Err(TaskIdError), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_id_of_a_file_follows_from_its_task_and_is_another_number() {
+        let (task, other) = (TaskId::random(), TaskId::random());
+        assert_eq!(FileId::of(task), FileId::of(task));
+        assert_ne!(FileId::of(task), FileId::of(other));
+        assert_ne!(FileId::of(task).0, task.0);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod conn;
+mod control;
 mod hub;
 mod id;
 mod link;
@@ -21,6 +22,7 @@ mod serve;
 mod server;
 mod tasks;
 
+pub use control::{Control, ControlError};
 pub use id::{TaskId, TaskIdError};
 pub use link::Attach;
 pub use server::{Bound, Deps, Server, ServerError};

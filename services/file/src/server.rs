@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::conn::Conn;
+use crate::control::Control;
 use crate::hub::Hub;
 use crate::link::Attach;
 use crate::metrics::{Metrics, Refusal};
@@ -183,6 +184,11 @@ impl Server {
     /// The way in for msg servers of the same process.
     pub fn attach(&self) -> Arc<Attach> {
         Arc::clone(&self.attach)
+    }
+
+    /// What administrators see and may do.
+    pub fn control(&self) -> Control {
+        Control::new(&self.hub)
     }
 
     /// Serves until `stop` fires; then takes no new tasks, gives transfers a while to end, and ends what is

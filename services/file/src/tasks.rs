@@ -22,10 +22,11 @@ use im_core::time::UnixSeconds;
 use im_proto_teamtalk::base::{ClientFileRole, ClientFileState};
 
 use crate::TaskId;
+use crate::id::FileId;
 use ledger::Ledger;
 use open::Task;
-pub(crate) use stored::File;
 use stored::Stored;
+pub(crate) use stored::{File, Found, Search};
 
 /// Names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -446,6 +447,17 @@ impl Tasks {
         };
         self.ledger.close_file(file.from, file.to, file.size);
         true
+    }
+
+    /// The task of a stored file, and the file.
+    pub(crate) fn by_id(&self, id: FileId) -> Option<(TaskId, &File)> {
+        let task = self.stored.by_id(id)?;
+        Some((task, self.file(task)?))
+    }
+
+    /// Stored files, as administrators look for them.
+    pub(crate) fn search(&self, search: &Search) -> Found<'_> {
+        self.stored.search(search)
     }
 
     /// Files that were stored before this time and that nobody is fetching.

@@ -13,7 +13,7 @@ use crate::{v1, verb};
 #[openapi(
     info(
         title = "imcluster",
-        description = "People, bots, departments, groups, messages, sessions, servers, subscriptions, tokens and the audit log of an \
+        description = "People, bots, departments, groups, messages, sessions, files, servers, subscriptions, tokens and the audit log of an \
                        imcluster installation.\n\nEvery answer has the number of its request in `X-Request-Id`; the logs \
                        and the audit log have it too. Refusals are problem details (RFC 9457) with a stable \
                        `type`. Lists come in pages: `next` of an answer is the `cursor` of the request for what \
@@ -27,6 +27,7 @@ use crate::{v1, verb};
         (name = "groups", description = "Groups and their members."),
         (name = "messages", description = "Messages of people and groups."),
         (name = "sessions", description = "Logged-in terminals."),
+        (name = "files", description = "Files that wait for people who were away."),
         (name = "bots", description = "Accounts of programs, and what they are told."),
         (name = "discovery", description = "Links that clients show to everybody."),
         (name = "hooks", description = "Receivers that are told of what is stored, and followers of the log."),

@@ -4,6 +4,7 @@
 //! is kept but the last report of each server: a server that is gone is known no more, and this one, when it
 //! starts, knows within seconds who is there. Nothing depends on it.
 
+mod files;
 mod known;
 mod link;
 mod merge;
@@ -31,6 +32,7 @@ use self::link::Question;
 use crate::metrics::{Cut, Metrics};
 use crate::slots::{NoSlot, Slot, Slots};
 
+pub(crate) use self::files::{FILE, FILE_ID, FilesListed, Waiting};
 pub(crate) use self::merge::{Place, from_bytes, to_bytes};
 pub(crate) use self::traces::{Followed, Made};
 
@@ -75,13 +77,21 @@ pub(crate) struct Seen {
 /// A page of sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
-    pub(crate) sessions: Vec<(Place, PlacedSession)>,
-    /// Some follow.
-    pub(crate) more: bool,
+    pub(crate) sessions: Vec<PlacedSession>,
+    /// Behind this place the next page begins, if some follow.
+    pub(crate) next: Option<Place>,
     /// Servers that were asked.
     pub(crate) asked: usize,
     /// Of them, those that have not answered, by name.
     pub(crate) silent: Vec<String>,
+}
+
+/// What several servers have answered, by their names.
+#[derive(Debug)]
+struct Told<T> {
+    answers: Vec<(String, T)>,
+    /// Those that have not.
+    silent: Vec<String>,
 }
 
 /// All servers; clones are the same.
@@ -221,34 +231,59 @@ impl Monitor {
         ask: SessionsAsk,
         limit: usize,
     ) -> Listed {
-        let names: Vec<String> = {
-            let known = self.lock();
-            let all = known.after("").map(|entry| &entry.report);
-            let meant = all.filter(|report| {
-                report.role == MSG && server.is_none_or(|server| server == report.name)
-            });
-            meant.map(|report| report.name.clone()).collect()
+        let names = self.named(MSG, server);
+        let asked = names.len();
+        let each = u32::try_from(merge::share(limit, asked)).unwrap_or(u32::MAX);
+        let ask = Ask::Sessions(SessionsAsk { limit: each, ..ask });
+        let told = |answer| match answer {
+            Answer::Sessions(page) => Some(page.into()),
+            _ => None,
         };
-        let each = u32::try_from(merge::share(limit, names.len())).unwrap_or(u32::MAX);
-        let ask = SessionsAsk { limit: each, ..ask };
-        let answers = names.iter().map(|name| self.ask(name, Ask::Sessions(ask)));
+        let Told { answers, silent } = self.ask_all(names, &ask, told).await;
+        let pages = answers.into_iter().map(|(_, page)| page).collect();
+        let (sessions, next) = merge::merge(pages, limit);
+        Listed {
+            sessions: sessions.into_iter().map(|(_, session)| session).collect(),
+            next,
+            asked,
+            silent,
+        }
+    }
+
+    /// Names of the servers of a role that report, or of this one alone.
+    fn named(&self, role: &str, server: Option<&str>) -> Vec<String> {
+        let known = self.lock();
+        let all = known.after("").map(|entry| &entry.report);
+        let meant = all.filter(|report| {
+            report.role == role && server.is_none_or(|server| server == report.name)
+        });
+        meant.map(|report| report.name.clone()).collect()
+    }
+
+    /// Asks several servers the same at the same time.
+    async fn ask_all<T>(
+        &self,
+        names: Vec<String>,
+        ask: &Ask,
+        told: impl Fn(Answer) -> Option<T>,
+    ) -> Told<T> {
+        let answers = names.iter().map(|name| self.ask(name, ask.clone()));
         let answers = join_all(answers).await;
-        let mut listed = Listed {
-            asked: names.len(),
-            ..Listed::default()
-        };
-        let mut pages = Vec::with_capacity(answers.len());
+        let (mut heard, mut silent) = (Vec::new(), Vec::new());
         for (name, answer) in names.into_iter().zip(answers) {
-            match answer {
-                Ok(Answer::Sessions(page)) => pages.push(page),
+            match answer.map(&told) {
+                Ok(Some(answer)) => heard.push((name, answer)),
                 other => {
-                    debug!(name, ?other, "a msg server told no sessions");
-                    listed.silent.push(name);
+                    let why = other.err();
+                    debug!(name, ?why, "a server has not answered a question for all");
+                    silent.push(name);
                 }
             }
         }
-        (listed.sessions, listed.more) = merge::merge(pages, limit);
-        listed
+        Told {
+            answers: heard,
+            silent,
+        }
     }
 
     /// What happens from now on, for whoever shows this token.

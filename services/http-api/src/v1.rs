@@ -10,6 +10,7 @@ mod devices;
 mod discovery_items;
 mod events;
 mod export;
+mod files;
 mod groups;
 mod import;
 pub(crate) mod incoming;
@@ -82,6 +83,7 @@ fn guarded() -> Vec<OpenApiRouter<Arc<Api>>> {
         servers::router(),
         events::router(),
         traces::router(),
+        files::router(),
         tokens::router(),
         audit::router(),
         about::router(),

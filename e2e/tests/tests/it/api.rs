@@ -4,6 +4,7 @@ mod away;
 mod bounds;
 pub(crate) mod calls;
 mod contract;
+mod files;
 mod https;
 mod idempotent;
 mod original;
@@ -22,7 +23,7 @@ use self::rig::Rig;
 use crate::support::*;
 
 /// Everything that a token can allow.
-const EVERYTHING: [&str; 21] = [
+const EVERYTHING: [&str; 23] = [
     "users:read",
     "users:write",
     "departments:read",
@@ -31,6 +32,8 @@ const EVERYTHING: [&str; 21] = [
     "bots:write",
     "discovery:read",
     "discovery:write",
+    "files:read",
+    "files:write",
     "groups:read",
     "groups:write",
     "hooks:read",
@@ -62,6 +65,16 @@ async fn apart(people: u32, set: &[&str]) -> (Platform, SocketAddr, String) {
 }
 
 async fn beside(people: u32, msg: usize, set: &[&str]) -> (Platform, SocketAddr, String) {
+    with_files(people, msg, 0, set).await
+}
+
+/// The same with so many file servers.
+async fn with_files(
+    people: u32,
+    msg: usize,
+    files: usize,
+    set: &[&str],
+) -> (Platform, SocketAddr, String) {
     let shape = Shape {
         login: 1,
         msg,
@@ -79,7 +92,9 @@ async fn beside(people: u32, msg: usize, set: &[&str]) -> (Platform, SocketAddr,
         .set("db_proxy.administration.discovery_items=1000")
         // So slow that the next one can be cancelled.
         .set("db_proxy.administration.announcement_rate=1");
-    let platform = Platform::separate(shape, options.reports()).await.unwrap();
+    let platform = Platform::separate(shape, options.reports().files(files))
+        .await
+        .unwrap();
     let Rig {
         platform,
         api,

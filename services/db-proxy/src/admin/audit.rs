@@ -225,9 +225,10 @@ changes! {
         0 => format!("user {}", it.user),
         epoch => format!("user {} session {epoch:016x}", it.user),
     };
-    OperateServerRequest, "OperateServer", it => match &it.trace {
-        Some(trace) => format!("trace {}", trace.id),
-        None => format!("server {} {}", it.server, it.operation),
+    OperateServerRequest, "OperateServer", it => match (&it.trace, &it.file) {
+        (Some(trace), _) => format!("trace {}", trace.id),
+        (None, Some(file)) => format!("file {}", file.id),
+        (None, None) => format!("server {} {}", it.server, it.operation),
     };
     SendMessageRequest, "SendMessage", it => match it.group {
         0 => format!("user #{} to user #{}", it.sender, it.receiver),

@@ -31,9 +31,11 @@ impl AdminService {
         &self,
         request: ListMessagesRequest,
     ) -> Result<MessageList, AdminError> {
-        if request.before != 0 && request.after != 0 {
+        let bounds = [request.before, request.after, request.at];
+        if bounds.iter().filter(|bound| **bound != 0).count() > 1 {
             return Err(AdminError::Invalid(
-                "messages lie before an id or after one: ask for one of them".to_owned(),
+                "messages lie before an id, after one, or from a time on: ask for one of them"
+                    .to_owned(),
             ));
         }
         let conversation = conversation(request.conversation.unwrap_or_default())?;
@@ -47,8 +49,13 @@ impl AdminService {
             rows: rows + 1,
             bytes: PAGE_BYTES,
         };
-        let found = match (request.before, request.after) {
-            (0, 0) => self.store.history(conversation, None, 0, limit).await?,
+        let is_from_a_time = request.at != 0;
+        let after = match request.at {
+            0 => request.after,
+            at => self.before_time(conversation, at).await?,
+        };
+        let found = match (request.before, after) {
+            (0, 0) if !is_from_a_time => self.store.history(conversation, None, 0, limit).await?,
             (1, 0) => Vec::new(),
             (0, after) => self.store.history_after(conversation, after, limit).await?,
             (before, _) => {
@@ -75,7 +82,7 @@ impl AdminService {
             return Ok(false);
         };
         let one = ReadLimit::rows(1);
-        let next = if request.after != 0 {
+        let next = if request.after != 0 || request.at != 0 {
             self.store.history_after(conversation, last.id, one).await?
         } else {
             match MsgId::from_wire(last.id.saturating_sub(1)) {
@@ -84,6 +91,20 @@ impl AdminService {
             }
         };
         Ok(!next.is_empty())
+    }
+
+    /// The id of the last message before this unix second, 0 when there is none.
+    async fn before_time(&self, conversation: Conversation, at: u32) -> Result<u32, AdminError> {
+        let one = ReadLimit::rows(1);
+        let newest = self.store.history(conversation, None, 0, one).await?;
+        let newest = newest.first().map_or(0, |message| message.msg_id.get());
+        let mut search = Bisection::new(newest, at);
+        while let Some(id) = search.look() {
+            let found = self.store.history_after(conversation, id - 1, one).await?;
+            let first = found.first();
+            search.found(first.map(|message| (message.msg_id.get(), message.time.get())));
+        }
+        Ok(search.before)
     }
 
     pub(super) async fn message(
@@ -241,5 +262,73 @@ pub(super) fn record(conversation: Conversation, message: StoredMessage) -> Mess
         r#type: message.msg_type,
         time: message.time.get(),
         body: message.body,
+    }
+}
+
+/// Finds the greatest id of a message before a time. Times grow with ids, so that half of what is left is out
+/// with each of at most 32 looks; ids may be missing.
+#[derive(Debug)]
+struct Bisection {
+    at: u32,
+    /// No message up to this one is of the time or later; 0 = none at all.
+    before: u32,
+    /// Every message from this one on is.
+    from: u32,
+    middle: u32,
+}
+
+impl Bisection {
+    const fn new(newest: u32, at: u32) -> Self {
+        Self {
+            at,
+            before: 0,
+            from: newest.saturating_add(1),
+            middle: 0,
+        }
+    }
+
+    /// The first message from this id on is to be looked at; `None` at the end.
+    const fn look(&mut self) -> Option<u32> {
+        if self.from - self.before <= 1 {
+            return None;
+        }
+        self.middle = self.before + (self.from - self.before) / 2;
+        Some(self.middle)
+    }
+
+    /// Id and time of that message, if there is one.
+    const fn found(&mut self, first: Option<(u32, u32)>) {
+        match first {
+            Some((id, time)) if id < self.from && time < self.at => self.before = id,
+            _ => self.from = self.middle,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_a_time_and_later_are_found_in_a_few_looks_with_gaps_and_equal_times() {
+        let conversations: [Vec<(u32, u32)>; 4] = [
+            vec![],
+            vec![(1, 10)],
+            (1..=1_000).map(|id| (id, 100 + id / 7)).collect(),
+            (1..=1_000).map(|id| (id * id, 100 + id / 3)).collect(),
+        ];
+        for messages in conversations {
+            let newest = messages.last().map_or(0, |(id, _)| *id);
+            for at in (1..12).chain(95..450).chain([u32::MAX]) {
+                let (mut search, mut looks) = (Bisection::new(newest, at), 0);
+                while let Some(from) = search.look() {
+                    looks += 1;
+                    search.found(messages.iter().copied().find(|(id, _)| *id >= from));
+                }
+                let expected = messages.iter().rev().find(|(_, time)| *time < at);
+                assert_eq!(search.before, expected.map_or(0, |(id, _)| *id), "{at}");
+                assert!(looks <= 32);
+            }
+        }
     }
 }

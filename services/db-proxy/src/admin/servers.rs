@@ -4,7 +4,8 @@
 use im_core::UserId;
 use im_core::text::is_unseen;
 use im_proto_rpc::v1::{
-    NameUsersRequest, OperateServerReply, OperateServerRequest, TraceOrder, UserNames, user_names,
+    FileOrder, NameUsersRequest, OperateServerReply, OperateServerRequest, TraceOrder, UserNames,
+    user_names,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,8 @@ const MAX_SERVER: usize = 128;
 
 /// Digits of the id of a trace.
 const TRACE: usize = 6;
+/// The same of a file.
+const FILE: usize = 32;
 
 impl AdminService {
     /// Login names of people, whoever of these there is.
@@ -75,6 +78,7 @@ fn told(request: &OperateServerRequest) -> Result<(String, Value), AdminError> {
     }
     let told = match operation {
         "cordon" | "uncordon" => json!({ "operation": operation }),
+        "delete-file" => return file(server, request.file.as_ref()),
         "shed" => json!({
             "operation": operation,
             "sessions": request.sessions,
@@ -82,18 +86,39 @@ fn told(request: &OperateServerRequest) -> Result<(String, Value), AdminError> {
         }),
         other => {
             return Err(AdminError::Invalid(format!(
-                "operation must be cordon, uncordon, shed, trace or stop-trace, is {other:?}"
+                "operation must be cordon, uncordon, shed, delete-file, trace or stop-trace, is {other:?}"
             )));
         }
     };
     Ok((format!("server {server}"), told))
 }
 
+/// The same of a file that waits at a server.
+fn file(server: &str, order: Option<&FileOrder>) -> Result<(String, Value), AdminError> {
+    let order = order.ok_or_else(|| AdminError::Invalid("file must be given".to_owned()))?;
+    if !is_hex(&order.id, FILE) {
+        let text = format!("id of a file must be {FILE} hexadecimal digits");
+        return Err(AdminError::Invalid(text));
+    }
+    let told = json!({
+        "operation": "delete-file",
+        "server": server,
+        "from": order.from,
+        "to": order.to,
+        "name": order.name,
+        "size": order.size,
+    });
+    Ok((format!("file {}", order.id), told))
+}
+
+fn is_hex(id: &str, digits: usize) -> bool {
+    id.len() == digits && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The same of a trace, which is armed or stopped at all msg servers.
 fn trace(operation: &str, order: Option<&TraceOrder>) -> Result<(String, Value), AdminError> {
     let order = order.ok_or_else(|| AdminError::Invalid("trace must be given".to_owned()))?;
-    let is_id = order.id.len() == TRACE && order.id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_id {
+    if !is_hex(&order.id, TRACE) {
         let text = format!("id of a trace must be {TRACE} hexadecimal digits");
         return Err(AdminError::Invalid(text));
     }

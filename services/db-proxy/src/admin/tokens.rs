@@ -25,7 +25,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// What a token can allow.
-const SCOPES: [&str; 22] = [
+const SCOPES: [&str; 24] = [
     "audit:read",
     "audit:write",
     "bots:read",
@@ -34,6 +34,8 @@ const SCOPES: [&str; 22] = [
     "departments:write",
     "discovery:read",
     "discovery:write",
+    "files:read",
+    "files:write",
     "groups:read",
     "groups:write",
     "hooks:read",

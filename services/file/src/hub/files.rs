@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use im_blob::{BlobError, BlobMeta, LIST_MAX, Put};
 use im_core::time::UnixSeconds;
 use im_core::{Chain, UserId};
-use im_proto_rpc::v1::StoredFile;
+use im_proto_rpc::v1::{MonitorFiles, StoredFile, WaitingFile};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -14,8 +15,9 @@ use tracing::{info, warn};
 use super::Hub;
 use crate::TaskId;
 use crate::conn::Conn;
+use crate::id::FileId;
 use crate::metrics::Refusal;
-use crate::tasks::{ConnId, File, Offer, Pull};
+use crate::tasks::{ConnId, File, Found, Offer, Pull, Search};
 
 /// Type of everything that is stored here: what is in it is the people's affair.
 const CONTENT_TYPE: &str = "application/octet-stream";
@@ -152,6 +154,34 @@ impl Hub {
         true
     }
 
+    /// Files that wait, as administrators look for them.
+    pub(crate) fn search(&self, search: &Search) -> MonitorFiles {
+        let state = self.state();
+        let Found { files, through } = state.tasks.search(search);
+        let files = files.into_iter();
+        MonitorFiles {
+            files: files.map(|(id, file)| listed(id, file)).collect(),
+            through: through.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
+        }
+    }
+
+    /// One of them.
+    pub(crate) fn found(&self, id: FileId) -> Option<WaitingFile> {
+        let state = self.state();
+        let (_, file) = state.tasks.by_id(id)?;
+        Some(listed(id, file))
+    }
+
+    /// Deletes one of them, as whoever it is for could.
+    pub(crate) fn delete_by_id(self: &Arc<Self>, id: FileId) -> Option<WaitingFile> {
+        let (task, to, file) = {
+            let state = self.state();
+            let (task, file) = state.tasks.by_id(id)?;
+            (task, file.to, listed(id, file))
+        };
+        self.delete(to, task).then_some(file)
+    }
+
     /// Deletes a file that is in no list any more; one that cannot be deleted now is another time.
     async fn remove(&self, task: TaskId) {
         if let Err(error) = self.blobs.delete(task.blob()).await {
@@ -232,6 +262,17 @@ fn file(tag: &[u8], size: u64, stored: UnixSeconds) -> Option<File> {
         stored,
         reader: None,
     })
+}
+
+fn listed(id: FileId, file: &File) -> WaitingFile {
+    WaitingFile {
+        id: Bytes::copy_from_slice(&id.0),
+        from: file.from.get(),
+        to: file.to.get(),
+        name: file.name.clone(),
+        size: file.size,
+        stored: file.stored.get(),
+    }
 }
 
 fn told(task: TaskId, file: &File) -> StoredFile {

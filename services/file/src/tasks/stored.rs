@@ -1,6 +1,7 @@
 //! Files that wait for their receivers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use im_config::FileConfig;
 use im_core::UserId;
@@ -8,9 +9,32 @@ use im_core::time::UnixSeconds;
 
 use super::{Asked, ConnId, Entered, Pull, Violation};
 use crate::TaskId;
+use crate::id::FileId;
 
 /// What a file costs in a list beside its name, bytes.
 const LISTED: usize = 64;
+
+/// Files that one page of administrators looks at, at most.
+const LOOKED: usize = 10_000;
+
+/// Which files an administrator asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Search {
+    /// Behind this one.
+    pub(crate) after: Option<FileId>,
+    pub(crate) from: Option<UserId>,
+    pub(crate) to: Option<UserId>,
+    /// Most files.
+    pub(crate) limit: usize,
+}
+
+/// Files that were found, in the order of their ids.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) files: Vec<(FileId, &'a File)>,
+    /// Those behind this one were not looked at; none when all were.
+    pub(crate) through: Option<FileId>,
+}
 
 /// A file that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +54,7 @@ pub(crate) struct File {
 pub(super) struct Stored {
     files: HashMap<TaskId, File>,
     waiting: HashMap<UserId, BTreeSet<(UnixSeconds, TaskId)>>,
+    by_id: BTreeMap<FileId, TaskId>,
 }
 
 impl Stored {
@@ -44,11 +69,13 @@ impl Stored {
     pub(super) fn insert(&mut self, task: TaskId, file: File) {
         let waiting = self.waiting.entry(file.to).or_default();
         waiting.insert((file.stored, task));
+        self.by_id.insert(FileId::of(task), task);
         self.files.insert(task, file);
     }
 
     pub(super) fn remove(&mut self, task: TaskId) -> Option<File> {
         let file = self.files.remove(&task)?;
+        self.by_id.remove(&FileId::of(task));
         if let Some(waiting) = self.waiting.get_mut(&file.to) {
             waiting.remove(&(file.stored, task));
             if waiting.is_empty() {
@@ -94,6 +121,35 @@ impl Stored {
             rest.is_some()
         });
         fitting.collect()
+    }
+
+    /// The task of a file.
+    pub(super) fn by_id(&self, id: FileId) -> Option<TaskId> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Looks at a bounded number of files.
+    pub(super) fn search(&self, search: &Search) -> Found<'_> {
+        let start = search.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.by_id.range((start, Bound::Unbounded));
+        let (mut files, mut last) = (Vec::new(), None);
+        for (id, task) in rest.by_ref().take(LOOKED) {
+            last = Some(*id);
+            let is_meant = |file: &&File| {
+                search.from.is_none_or(|from| from == file.from)
+                    && search.to.is_none_or(|to| to == file.to)
+            };
+            if let Some(file) = self.files.get(task).filter(is_meant) {
+                files.push((*id, file));
+                if files.len() >= search.limit {
+                    break;
+                }
+            }
+        }
+        Found {
+            files,
+            through: last.filter(|_| rest.next().is_some()),
+        }
     }
 
     pub(super) fn older_than(&self, time: UnixSeconds) -> Vec<TaskId> {

@@ -1,6 +1,28 @@
-//! Pages of sessions of several servers, merged into one. Pure.
+//! Pages of what several servers have, merged into one. Pure.
 
 use im_proto_rpc::v1::{MonitorSessions, PlacedSession, SessionPlace};
+
+/// What one server answers: rows with their places in the order of all.
+#[derive(Debug)]
+pub(crate) struct Answered<P, R> {
+    pub(crate) rows: Vec<(P, R)>,
+    /// What it has behind this place is not told yet; none when everything is.
+    pub(crate) through: Option<P>,
+}
+
+impl From<MonitorSessions> for Answered<Place, PlacedSession> {
+    fn from(answer: MonitorSessions) -> Self {
+        let placed = answer.sessions.into_iter();
+        let rows: Vec<_> = placed
+            .filter_map(|session| Some((session.place.map(place_of)?, session)))
+            .collect();
+        let last = rows.iter().map(|(place, _)| *place).max();
+        Self {
+            rows,
+            through: last.filter(|_| answer.more),
+        }
+    }
+}
 
 /// Where a session stands among all.
 pub(crate) type Place = (u32, u32, u64);
@@ -36,36 +58,23 @@ pub(crate) fn share(limit: usize, servers: usize) -> usize {
     (limit * 2 / servers.max(1) + 8).min(limit)
 }
 
-/// One page of at most so many rows, in order, and whether some follow. It ends where the first server that
-/// has more would go on: what stands behind that is not known yet.
-pub(crate) fn merge(
-    answers: Vec<MonitorSessions>,
+/// One page of at most so many rows, in order, and the place behind which the next begins, if some may follow. It
+/// ends where the first server that has more would go on: what stands behind that is not known yet.
+pub(crate) fn merge<P: Copy + Ord, R>(
+    answers: Vec<Answered<P, R>>,
     limit: usize,
-) -> (Vec<(Place, PlacedSession)>, bool) {
-    let mut rows = Vec::new();
-    let mut frontier: Option<Place> = None;
-    for answer in answers {
-        let mut last = None;
-        for session in answer.sessions {
-            let Some(place) = session.place.map(place_of) else {
-                continue;
-            };
-            last = last.max(Some(place));
-            rows.push((place, session));
-        }
-        if let Some(last) = last.filter(|_| answer.more) {
-            frontier = Some(frontier.map_or(last, |first| first.min(last)));
-        }
-    }
+) -> (Vec<(P, R)>, Option<P>) {
+    let frontier = answers.iter().filter_map(|answer| answer.through).min();
+    let mut rows: Vec<(P, R)> = answers.into_iter().flat_map(|it| it.rows).collect();
     rows.sort_by_key(|(place, _)| *place);
     rows.dedup_by_key(|(place, _)| *place);
-    let whole = rows.len();
     if let Some(frontier) = frontier {
         rows.retain(|(place, _)| *place <= frontier);
     }
+    let is_cut = rows.len() > limit;
     rows.truncate(limit);
-    let more = frontier.is_some() || rows.len() < whole;
-    (rows, more)
+    let last = rows.last().map(|(place, _)| *place);
+    (rows, if is_cut { last } else { frontier })
 }
 
 #[cfg(test)]
@@ -73,7 +82,11 @@ mod tests {
     use super::*;
 
     /// A server with these sessions, as it answers a question for so many behind a place.
-    fn answer(server: &[Place], limit: usize, after: Option<Place>) -> MonitorSessions {
+    fn answer(
+        server: &[Place],
+        limit: usize,
+        after: Option<Place>,
+    ) -> Answered<Place, PlacedSession> {
         let mut rest: Vec<Place> = server.to_vec();
         rest.sort_unstable();
         rest.retain(|place| after.is_none_or(|after| *place > after));
@@ -81,10 +94,11 @@ mod tests {
             place: Some(spelled(*place)),
             session: None,
         });
-        MonitorSessions {
+        let sessions = MonitorSessions {
             sessions: sessions.collect(),
             more: rest.len() > limit,
-        }
+        };
+        sessions.into()
     }
 
     /// All pages, one after the other.
@@ -93,14 +107,14 @@ mod tests {
         let (mut after, mut seen) = (None, Vec::new());
         loop {
             let answers = servers.iter().map(|server| answer(server, each, after));
-            let (rows, more) = merge(answers.collect(), limit);
+            let (rows, next) = merge(answers.collect(), limit);
             assert!(rows.len() <= limit);
             seen.extend(rows.iter().map(|(place, _)| *place));
-            if !more {
+            if next.is_none() {
                 return seen;
             }
-            assert!(!rows.is_empty(), "every page goes on");
-            after = rows.last().map(|(place, _)| *place);
+            assert!(next > after, "every page goes on");
+            after = next;
         }
     }
 
@@ -129,8 +143,20 @@ mod tests {
     #[test]
     fn a_session_that_two_servers_tell_of_is_one() {
         let twice = vec![answer(&[(1, 2, 3)], 9, None), answer(&[(1, 2, 3)], 9, None)];
-        let (rows, more) = merge(twice, 9);
-        assert_eq!((rows.len(), more), (1, false));
+        let (rows, next) = merge(twice, 9);
+        assert_eq!((rows.len(), next), (1, None));
+    }
+
+    #[test]
+    fn a_server_that_found_nothing_in_what_it_looked_at_goes_on_behind_that() {
+        let looked = |rows: &[u32], through| Answered {
+            rows: rows.iter().map(|n| (*n, ())).collect(),
+            through,
+        };
+        let (rows, next) = merge(vec![looked(&[], Some(40)), looked(&[10, 50], None)], 9);
+        assert_eq!((rows, next), (vec![(10, ())], Some(40)));
+        let (rows, next) = merge(vec![looked(&[10, 20, 30], Some(40))], 2);
+        assert_eq!((rows, next), (vec![(10, ()), (20, ())], Some(20)));
     }
 
     #[test]

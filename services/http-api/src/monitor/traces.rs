@@ -11,7 +11,7 @@ use im_proto_rpc::v1::{
 };
 use tracing::debug;
 
-use super::{MSG, Monitor};
+use super::{MSG, Monitor, Told};
 
 /// Roles that a message passes.
 const PASSED: [&str; 3] = [MSG, "db-proxy", "route"];
@@ -100,8 +100,7 @@ impl Monitor {
 
     /// Names of the msg servers that report.
     pub(crate) fn msg_servers(&self) -> Vec<String> {
-        let servers = self.of_roles(&[MSG]).into_iter();
-        servers.map(|(name, _)| name).collect()
+        self.named(MSG, None)
     }
 
     /// Arms a trace at every msg server.
@@ -125,23 +124,20 @@ impl Monitor {
 
     /// Stops a trace at every msg server, or only asks how far it is.
     pub(crate) async fn stop_trace(&self, trace: u32, dry_run: bool) -> Stopped {
-        let names = self.msg_servers();
         let ask = Ask::Stop(StopTrace { trace, dry_run });
-        let answers = names.iter().map(|name| self.ask(name, ask.clone()));
-        let answers = join_all(answers).await;
-        let mut stopped = Stopped::default();
-        for (name, answer) in names.into_iter().zip(answers) {
-            match answer {
-                Ok(Answer::Stopped(one)) => {
-                    if let Some(state) = one.state {
-                        stopped.state.add(state);
-                        stopped.servers.push(name);
-                    }
-                }
-                other => {
-                    debug!(name, ?other, "a msg server has not stopped a trace");
-                    stopped.silent.push(name);
-                }
+        let told = |answer| match answer {
+            Answer::Stopped(one) => Some(one.state),
+            _ => None,
+        };
+        let Told { answers, silent } = self.ask_all(self.msg_servers(), &ask, told).await;
+        let mut stopped = Stopped {
+            silent,
+            ..Stopped::default()
+        };
+        for (name, state) in answers {
+            if let Some(state) = state {
+                stopped.state.add(state);
+                stopped.servers.push(name);
             }
         }
         stopped

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::words::{MAX_ID, time};
+use super::words::{MAX_ID, time, unix_seconds};
 use super::{Change, made};
 use crate::caller::Caller;
 use crate::extract::{Content, Path, Query};
@@ -246,12 +246,15 @@ pub(crate) struct Around {
     /// Only newer ones, the oldest first; not together with `before`.
     #[param(minimum = 1)]
     after: Option<u32>,
+    /// Only those of this moment (RFC 3339, in whole seconds) and later, the oldest first; without the others.
+    #[param(example = "2026-01-31T08:00:00Z")]
+    at: Option<String>,
     /// Most messages: 1 to 200; 50 unless it is given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 
-/// Reads a conversation, the newest messages first unless `after` is given; where the installation allows it
+/// Reads a conversation, the newest messages first unless `after` or `at` is given; where the installation allows it
 /// (`http_api.read_messages`).
 #[utoipa::path(get, path = "/api/v1/conversations/{conversation}/messages", operation_id = "listMessages", tag = "messages",
     params(("conversation" = String, Path, description = "`users-1-2` by the ids of both, or `group-7`."), Around),
@@ -279,6 +282,7 @@ async fn list(
         }),
         before: around.before.unwrap_or(0),
         after: around.after.unwrap_or(0),
+        at: around.at.as_deref().map_or(Ok(0), unix_seconds)?,
         limit,
     });
     let found = api.admin.clone().list_messages(wanted).await;

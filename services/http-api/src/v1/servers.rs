@@ -385,9 +385,8 @@ async fn operate(
             Err(Problem::new(Kind::Conflict, refusal.text))
         }
         Ok(Answer::Refusal(refusal)) => Err(Problem::new(Kind::Invalid, refusal.text)),
-        Ok(Answer::Sessions(_) | Answer::Armed(_) | Answer::Hops(_) | Answer::Stopped(_)) => {
-            Err(Problem::new(Kind::Internal, ""))
-        }
+        // An answer to another question.
+        Ok(_) => Err(Problem::new(Kind::Internal, "")),
         Err(why) => Err(no_answer(api, &name, why)),
     }
 }
@@ -397,7 +396,7 @@ fn missing(name: &str) -> Problem {
 }
 
 /// What a caller is told when a server has not answered.
-fn no_answer(api: &Api, name: &str, why: NoAnswer) -> Problem {
+pub(super) fn no_answer(api: &Api, name: &str, why: NoAnswer) -> Problem {
     let unknown = format!("{name} has not answered: whether it was done is not known");
     match why {
         NoAnswer::NoSuchServer => missing(name),

@@ -168,10 +168,9 @@ async fn list(
         ..SessionsAsk::default()
     };
     let listed = api.monitor.sessions(server, ask, limit).await;
-    let last = listed.sessions.last().map(|(place, _)| *place);
-    let next = last.filter(|_| listed.more).map(to_bytes);
+    let next = listed.next.map(to_bytes);
     let infos = listed.sessions.into_iter();
-    let infos: Vec<_> = infos.filter_map(|(_, placed)| placed.session).collect();
+    let infos: Vec<_> = infos.filter_map(|placed| placed.session).collect();
     Ok(Json(SessionPage {
         items: named(&api, &caller, infos).await?,
         next: next.map(|place| api.cursors.make(&about, &place)),
@@ -191,26 +190,36 @@ pub(super) async fn person(api: &Api, caller: &Caller, name: &str) -> Result<u32
     Ok(found.into_inner().id)
 }
 
+/// Most ids of one question.
+const IDS: usize = 1_000;
+
+/// Login names of people, whoever of them there is.
+pub(super) async fn names(
+    api: &Api,
+    caller: &Caller,
+    mut ids: Vec<u32>,
+) -> Result<HashMap<u32, String>, Problem> {
+    ids.sort_unstable();
+    ids.dedup();
+    let mut names = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(IDS) {
+        let named = caller.plain_call(NameUsersRequest { ids: ids.to_vec() });
+        let named = api.admin.clone().name_users(named).await;
+        let named = named.map_err(|status| caller.refused(&status))?;
+        let named = named.into_inner().names.into_iter();
+        names.extend(named.map(|name| (name.id, name.name)));
+    }
+    Ok(names)
+}
+
 /// Sessions with the login names of their people.
 async fn named(
     api: &Api,
     caller: &Caller,
     infos: Vec<SessionInfo>,
 ) -> Result<Vec<Session>, Problem> {
-    if infos.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut ids: Vec<u32> = infos.iter().map(|info| info.user).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let names = api
-        .admin
-        .clone()
-        .name_users(caller.plain_call(NameUsersRequest { ids }))
-        .await
-        .map_err(|status| caller.refused(&status))?;
-    let names = names.into_inner().names.into_iter();
-    let names: HashMap<u32, String> = names.map(|name| (name.id, name.name)).collect();
+    let ids = infos.iter().map(|info| info.user);
+    let names = names(api, caller, ids.collect()).await?;
     let session = |info: SessionInfo| Session::of(names.get(&info.user).cloned(), info);
     Ok(infos.into_iter().map(session).collect())
 }
@@ -316,7 +325,7 @@ async fn kick_by_id(
     };
     let listed = api.monitor.sessions(None, ask, 1).await;
     let found = listed.sessions.into_iter().next();
-    let Some(info) = found.and_then(|(_, placed)| placed.session) else {
+    let Some(info) = found.and_then(|placed| placed.session) else {
         if listed.silent.is_empty() {
             let detail = format!("no session has id {id}");
             return Err(Problem::new(Kind::NotFound, detail));

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::problem::{Kind, Problem};
+
 /// Greatest id of a user or group that the document has.
 pub(crate) const MAX_ID: u32 = 0x7fff_ffff;
 
@@ -104,6 +106,16 @@ pub(crate) fn some(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
+/// The unix second of a moment that a caller gives, 1 at least.
+pub(crate) fn unix_seconds(moment: &str) -> Result<u32, Problem> {
+    let parsed = moment.parse::<Timestamp>().ok();
+    let seconds = parsed.and_then(|it| u32::try_from(it.as_second()).ok());
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| {
+        let detail = format!("{moment:?} is no moment of RFC 3339 from 1970 to 2106");
+        Problem::new(Kind::MalformedRequest, detail)
+    })
+}
+
 /// A hash as hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -125,6 +137,25 @@ mod tests {
         assert_eq!(moment_ms(0), None);
         assert_eq!(moment_us(1_500_007), "1970-01-01T00:00:01.500007Z");
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_moment_is_read_from_1970_to_2106() {
+        assert_eq!(unix_seconds("1970-01-01T00:00:01.9Z").unwrap(), 1);
+        assert_eq!(
+            unix_seconds("2026-01-31T09:00:00+01:00").unwrap(),
+            1_769_846_400
+        );
+        for wrong in [
+            "",
+            "0",
+            "1970-01-01T00:00:00Z",
+            "2106-02-07T06:28:16Z",
+            "2026-01-31",
+        ] {
+            let problem = unix_seconds(wrong).unwrap_err();
+            assert_eq!(problem.kind, Kind::MalformedRequest, "{wrong}");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(super) struct Assembly {
     beneath: Vec<Part>,
     /// The msg server, by name, if it is one of them.
     pub(super) msg: Option<(String, Control)>,
+    /// Of the file server, if it is one of them.
+    pub(super) files: Option<im_file::Control>,
     reports: Vec<Reporting>,
     /// Made when a list of peers names a Service; one connection serves all lists.
     kubernetes: Option<Kubernetes>,
@@ -79,6 +81,7 @@ impl Assembly {
             parts: Vec::new(),
             beneath: Vec::new(),
             msg: None,
+            files: None,
             reports: Vec::new(),
             kubernetes: None,
         }
@@ -158,7 +161,9 @@ impl Assembly {
         };
         let shared = &self.shared;
         let (context, links) = (shared.context.clone(), shared.links.clone());
-        let source = Arc::new(Source::new(role, name, context, links, control));
+        let files = self.files.clone().filter(|_| role == Role::FILE);
+        let source = Source::new(role, name, context, links).controls(control, files);
+        let source = Arc::new(source);
         self.reports.push((source, peers));
         Ok(())
     }

@@ -13,8 +13,8 @@ use im_proto_rpc::v1::monitor_answer::Answer;
 use im_proto_rpc::v1::monitor_ask::Ask;
 use im_proto_rpc::v1::monitor_call::Call;
 use im_proto_rpc::v1::{
-    LinkCount, MonitorAnswer, MonitorAsk, MonitorAsks, MonitorCall, MonitorCalls, MonitorRefusal,
-    ServerReport, SessionEvent,
+    LinkCount, MonitorAnswer, MonitorAsk, MonitorAsks, MonitorCall, MonitorCalls, MonitorFiles,
+    MonitorRefusal, ServerReport, SessionEvent,
 };
 use im_role::{Role, TABLE};
 use im_rpc::peers::Watch;
@@ -53,18 +53,14 @@ pub(super) struct Source {
     pub(super) links: LinkMetrics,
     /// Where the role is msg.
     pub(super) control: Option<Control>,
+    /// Where the role is file.
+    files: Option<im_file::Control>,
     instance: u64,
     started_ms: u64,
 }
 
 impl Source {
-    pub(super) fn new(
-        role: Role,
-        name: String,
-        context: Context,
-        links: LinkMetrics,
-        control: Option<Control>,
-    ) -> Self {
+    pub(super) fn new(role: Role, name: String, context: Context, links: LinkMetrics) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let started = since.map_or(0, |since| since.as_millis());
         Self {
@@ -72,12 +68,25 @@ impl Source {
             name,
             context,
             links,
-            instance: match &control {
-                Some(control) => control.state().instance,
-                None => fresh_instance(),
-            },
-            control,
+            instance: fresh_instance(),
+            control: None,
+            files: None,
             started_ms: u64::try_from(started).unwrap_or(0),
+        }
+    }
+
+    /// What can be asked of it besides: sessions of a msg server, files of a file server.
+    pub(super) fn controls(
+        self,
+        control: Option<Control>,
+        files: Option<im_file::Control>,
+    ) -> Self {
+        let told = control.as_ref().map(|control| control.state().instance);
+        Self {
+            instance: told.unwrap_or(self.instance),
+            control,
+            files,
+            ..self
         }
     }
 
@@ -116,6 +125,8 @@ impl Source {
     async fn answer(&self, ask: Ask) -> Option<Answer> {
         let ask = match ask {
             Ask::Hops(ask) => return Some(traces::hops(self.role, &ask)),
+            Ask::Files(ask) => return Some(self.of_files(|files| files.files(&ask))),
+            Ask::DeleteFile(order) => return Some(self.of_files(|files| files.delete(&order))),
             other => other,
         };
         let Some(control) = &self.control else {
@@ -135,8 +146,19 @@ impl Source {
             },
             Ask::Arm(order) => traces::arm(&order),
             Ask::Stop(ask) => traces::stop(ask),
-            Ask::Events(_) | Ask::Hops(_) => return None,
+            Ask::Events(_) | Ask::Hops(_) | Ask::Files(_) | Ask::DeleteFile(_) => return None,
         })
+    }
+
+    fn of_files(
+        &self,
+        ask: impl FnOnce(&im_file::Control) -> Result<MonitorFiles, im_file::ControlError>,
+    ) -> Answer {
+        match self.files.as_ref().map(ask) {
+            Some(Ok(files)) => Answer::Files(files),
+            Some(Err(error)) => refusal(false, error.to_string()),
+            None => refusal(false, format!("a {} server has no files", self.role)),
+        }
     }
 }
 
@@ -339,7 +361,7 @@ mod tests {
 
     fn source() -> Source {
         let (context, links) = (Context::default(), LinkMetrics::default());
-        Source::new(Role::LOGIN, "login-1".to_owned(), context, links, None)
+        Source::new(Role::LOGIN, "login-1".to_owned(), context, links)
     }
 
     #[tokio::test]

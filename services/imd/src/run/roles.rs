@@ -211,6 +211,7 @@ async fn file(assembly: &mut Assembly) -> anyhow::Result<()> {
     if let Some(grpc) = bound.grpc {
         assembly.note(section, "grpc", grpc);
     }
+    assembly.files = Some(file.control());
     assembly.local.serve::<FileAttach>(file.attach());
     assembly.part(Role::FILE, |stop| file.run(stop));
     Ok(())

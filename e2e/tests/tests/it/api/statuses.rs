@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::calls::{Call, get, post, problem};
-use super::{apart, reported};
+use super::{reported, with_files};
 use crate::pictures::web::Answer;
 use crate::support::*;
 
@@ -149,12 +149,12 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
         "http_api.token_memory=0s",
         "trust.hook_networks=[\"127.0.0.0/8\"]",
     ];
-    let (mut platform, api, token) = apart(4, &fast).await;
+    let (mut platform, api, token) = with_files(4, 1, 1, &fast).await;
     let document = get("/api/v1/openapi.json").expect(api, 200).await.json();
     let operations = operations(&document);
     assert!(operations.len() > 25, "{}", operations.len());
     let seen = Seen::default();
-    reported(api, &token, 4).await;
+    reported(api, &token, 5).await;
     done(&seen, api, &token).await;
     jobs::done(&seen, api, &token).await;
     devices::done(&seen, &mut platform, api, &token).await;
@@ -162,6 +162,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     let bot = bots::done(&seen, api, &token).await;
     let msg = platform.msg_address("msg1");
     servers::operated(&seen, api, &token, msg).await;
+    servers::deleted(&seen, api, &token, msg).await;
     refused::missing_and_conflicts(&seen, api, &token).await;
     refused::in_flight(&seen, api, &token).await;
     refused::refused(&seen, &operations, &platform, api, (&token, &bot)).await;

@@ -52,6 +52,7 @@ async fn messages_are_read_backwards_and_forwards_in_pages() {
         before,
         after,
         limit,
+        at: 0,
     };
     for (request, ids, more) in [
         (ask(0, 0, 0), vec![5, 4, 3, 2, 1], false),
@@ -68,6 +69,19 @@ async fn messages_are_read_backwards_and_forwards_in_pages() {
         assert_eq!((found, list.more), (ids, more), "{request:?}");
     }
     let both = rig.admin.list_messages_of(ask(4, 2, 0)).await;
+    assert_eq!(code(both), Code::InvalidArgument);
+    let from = |at, after| ListMessagesRequest {
+        at,
+        ..ask(0, after, 2)
+    };
+    let newest = rig.admin.list_messages_of(ask(0, 0, 1)).await.unwrap();
+    let now = newest.messages.first().unwrap().time;
+    for (at, ids, more) in [(1, vec![1, 2], true), (now + 60, vec![], false)] {
+        let list = rig.admin.list_messages_of(from(at, 0)).await.unwrap();
+        let found: Vec<u32> = list.messages.iter().map(|message| message.id).collect();
+        assert_eq!((found, list.more), (ids, more), "{at}");
+    }
+    let both = rig.admin.list_messages_of(from(now, 2)).await;
     assert_eq!(code(both), Code::InvalidArgument);
     let none = rig
         .admin

@@ -1,7 +1,9 @@
 //! Rows about what is done at servers, and names of people by their ids.
 
 use im_proto_rpc::v1::admin_server::Admin as _;
-use im_proto_rpc::v1::{ListAuditRequest, NameUsersRequest, OperateServerRequest, TraceOrder};
+use im_proto_rpc::v1::{
+    FileOrder, ListAuditRequest, NameUsersRequest, OperateServerRequest, TraceOrder,
+};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 
@@ -134,4 +136,36 @@ async fn a_trace_is_a_row_with_what_it_follows() {
         [("trace 00ab12", stopped), ("trace 00ab12", after)],
         "the newest first"
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_deleted_is_a_row_with_whose_it_was() {
+    let rig = Rig::new().await;
+    let order = |id: &str| {
+        let mut request = operate("delete-file", "a");
+        request.get_mut().file = Some(FileOrder {
+            id: id.to_owned(),
+            from: "ann".to_owned(),
+            to: "ben".to_owned(),
+            name: "a.txt".to_owned(),
+            size: 7,
+        });
+        request
+    };
+    for wrong in ["xyz", "00112233445566778899aabbccddeef"] {
+        let refused = rig.admin.operate_server(order(wrong)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    }
+    let id = "00112233445566778899aabbccddeeff";
+    rig.admin.operate_server(order(id)).await.unwrap();
+    let list = rig
+        .admin
+        .list_audit(Request::new(ListAuditRequest::default()));
+    let rows = list.await.unwrap().into_inner().rows;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.target.as_str(), row.after.as_str()))
+        .collect();
+    let after = r#"{"from":"ann","name":"a.txt","operation":"delete-file","server":"msg1","size":7,"to":"ben"}"#;
+    assert_eq!(told, [("file 00112233445566778899aabbccddeeff", after)]);
 }

@@ -1,6 +1,7 @@
 //! Files that are kept for somebody, and what time ends.
 
 use super::*;
+use crate::id::FileId;
 
 #[test]
 fn an_upload_is_asked_for_in_blocks_and_goes_on_where_it_was() {
@@ -204,4 +205,93 @@ fn a_state_of_a_download_changes_nothing_stored() {
     let posing = tasks.state(RECEIVER, (task(1), user(1)), Cancel);
     assert_eq!(posing, Err(OTHER));
     assert_eq!(tasks.waiting(user(2)).len(), 1);
+}
+
+/// A search without conditions.
+fn search(after: Option<FileId>, limit: usize) -> Search {
+    Search {
+        after,
+        from: None,
+        to: None,
+        limit,
+    }
+}
+
+#[test]
+fn files_are_found_by_id_by_whose_they_are_and_page_by_page() {
+    let mut tasks = Tasks::new(bounds());
+    for n in 0..30_u8 {
+        let file = File {
+            from: user(1 + u32::from(n % 3)),
+            to: user(10 + u32::from(n % 2)),
+            name: "a".to_owned(),
+            size: n.into(),
+            stored: at(1),
+            reader: None,
+        };
+        tasks.restore(task(n), file);
+    }
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = tasks.search(&search(after, 7));
+        assert!(page.files.len() <= 7);
+        seen.extend(page.files.iter().map(|(id, _)| *id));
+        after = page.through;
+        if after.is_none() {
+            break;
+        }
+        assert_eq!(after, seen.last().copied());
+    }
+    let mut expected: Vec<_> = (0..30).map(|n| FileId::of(task(n))).collect();
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+
+    let of = Search {
+        from: Some(user(1)),
+        to: Some(user(10)),
+        ..search(None, 100)
+    };
+    let found = tasks.search(&of);
+    let mut sizes: Vec<_> = found.files.iter().map(|(_, file)| file.size).collect();
+    sizes.sort_unstable();
+    assert_eq!((sizes, found.through), (vec![0, 6, 12, 18, 24], None));
+
+    let id = FileId::of(task(5));
+    assert_eq!(tasks.by_id(id).map(|(task, _)| task), Some(task(5)));
+    assert!(tasks.forget(task(5)));
+    assert_eq!(tasks.by_id(id), None);
+    assert!(
+        !tasks
+            .search(&search(None, 100))
+            .files
+            .iter()
+            .any(|(it, _)| *it == id)
+    );
+}
+
+/// Nobody's file is in the last page, and the lock is held for a bounded time all the same.
+#[test]
+fn a_search_looks_at_ten_thousand_files_at_once_and_says_where_it_goes_on() {
+    let mut tasks = Tasks::new(bounds());
+    for n in 0..10_001_u32 {
+        let file = File {
+            from: user(1),
+            to: user(2),
+            name: String::new(),
+            size: 1,
+            stored: at(1),
+            reader: None,
+        };
+        let task = format!("{n:08x}-0000-0000-0000-000000000000");
+        tasks.restore(task.parse().unwrap(), file);
+    }
+    let of = |after| Search {
+        to: Some(user(9)),
+        ..search(after, 1)
+    };
+    let first = tasks.search(&of(None));
+    assert!(first.files.is_empty());
+    let after = first.through;
+    assert!(after.is_some());
+    assert_eq!(tasks.search(&of(after)).through, None);
 }

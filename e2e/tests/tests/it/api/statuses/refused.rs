@@ -116,6 +116,7 @@ pub(super) async fn missing_and_conflicts(seen: &Seen, api: SocketAddr, token: &
             json!({"sessions": 1}),
         ),
         ("/traces", "POST", "/traces", json!({"user": "nobody"})),
+        ("/files", "GET", "/files?to=nobody", none()),
         ("/traces/{id}", "GET", "/traces/000001", none()),
         ("/traces/{id}", "DELETE", "/traces/000001", none()),
         ("/departments/{id}", "DELETE", "/departments/999999", none()),

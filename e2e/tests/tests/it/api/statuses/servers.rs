@@ -1,6 +1,7 @@
-//! What is asked of servers, and of sessions by their ids.
+//! What is asked of servers, and of sessions and files by their ids.
 
 use super::*;
+use crate::files::client::{content, stored};
 
 /// Everything that a server answers, and what its state or a key does not allow.
 pub(super) async fn operated(seen: &Seen, api: SocketAddr, token: &str, msg: SocketAddr) {
@@ -56,6 +57,22 @@ async fn traced(seen: &Seen, api: SocketAddr, token: &str) {
     for method in ["GET", "DELETE"] {
         let call = (method, with.as_str(), Value::Null);
         seen.call("/api/v1/traces/{id}", call, token, api, 200)
+            .await;
+    }
+}
+
+/// A file that waits is listed and deleted.
+pub(super) async fn deleted(seen: &Seen, api: SocketAddr, token: &str, msg: SocketAddr) {
+    let mut sender = Terminal::login(msg, 1, Windows).await;
+    stored(&mut sender, 1, 2, &content(10)).await;
+    let list = ("GET", "/api/v1/files", Value::Null);
+    let page = seen.call("/api/v1/files", list, token, api, 200).await;
+    let page = page.json();
+    let id = page["items"][0]["id"].as_str().unwrap();
+    let with = format!("/api/v1/files/{id}");
+    for status in [200, 404] {
+        let call = ("DELETE", with.as_str(), Value::Null);
+        seen.call("/api/v1/files/{id}", call, token, api, status)
             .await;
     }
 }
