@@ -12,6 +12,9 @@ use nix::unistd::Pid;
 
 use crate::{gauges, wait};
 
+/// How long a process may take to stand still.
+const FREEZE: Duration = Duration::from_secs(10);
+
 /// Addresses by role, as `--ready-file` has them.
 pub type Addresses = BTreeMap<String, serde_json::Value>;
 
@@ -162,6 +165,23 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = i32::try_from(self.child.id()).context("a pid fits")?;
         kill(Pid::from_raw(pid), signal).with_context(|| format!("signal {}", self.spec.name))
+    }
+
+    /// SIGSTOP, and waits until each of its threads stands still: the signal reaches one after the other.
+    ///
+    /// # Errors
+    /// It has ended, or goes on for more than ten seconds.
+    pub async fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let tasks = format!("/proc/{}/task", self.pid());
+        let what = format!("all of {} stands still", self.spec.name);
+        wait::until(&what, FREEZE, || async {
+            let mut tasks = std::fs::read_dir(&tasks).ok()?.flatten();
+            let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat"));
+            let stands = tasks.all(|task| stat(task).is_ok_and(|stat| stat.contains(") T ")));
+            stands.then_some(())
+        })
+        .await
     }
 
     /// SIGKILL and wait.

@@ -271,7 +271,7 @@ async fn a_thousand_sessions_are_listed_in_pages_while_they_come_and_go() {
     stopped.cancelled().await;
     // Nothing of a list travels over the link on which messages are published.
     let route = platform.process("route1").unwrap();
-    route.signal(Signal::SIGSTOP).unwrap();
+    route.freeze().await.unwrap();
     let page = get("/api/v1/sessions?limit=1000").token(&token);
     let page = page.expect(api, 200).await.json();
     route.signal(Signal::SIGCONT).unwrap();
@@ -295,7 +295,7 @@ async fn servers_that_are_gone_or_silent_are_told_apart_and_hold_up_nobody() {
     let (mut platform, api, token) = reporting(2, 2, &[]).await;
     let _one = Terminal::login(platform.msg_address("msg1"), 1, Windows).await;
     let msg2 = platform.process("msg2").unwrap();
-    msg2.signal(Signal::SIGSTOP).unwrap();
+    msg2.freeze().await.unwrap();
     let page = get("/api/v1/sessions").token(&token);
     let page = page.expect(api, 200).await.json();
     assert_eq!(page["silent"], json!(["msg2"]), "{page}");

@@ -168,22 +168,7 @@ async fn every_documented_status_of_every_endpoint_is_seen() {
     refused::refused(&seen, &operations, &platform, api, (&token, &bot)).await;
     refused::limited(&seen, &operations, &mut platform).await;
     // A call hangs while db-proxy stands still, and fails at once when it is gone.
-    platform
-        .process("db")
-        .unwrap()
-        .signal(Signal::SIGSTOP)
-        .unwrap();
-    let db = platform.process("db").unwrap().pid();
-    im_e2e::wait::until("all of db-proxy stands still", WAIT, || async {
-        let mut tasks = std::fs::read_dir(format!("/proc/{db}/task"))
-            .ok()?
-            .flatten();
-        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat"));
-        let stands = tasks.all(|task| stat(task).is_ok_and(|stat| stat.contains(") T ")));
-        stands.then_some(())
-    })
-    .await
-    .unwrap();
+    platform.process("db").unwrap().freeze().await.unwrap();
     join_all(
         operations
             .iter()
