@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::calls::{Call, get, problem};
 use super::whole;
@@ -230,4 +231,38 @@ async fn an_import_with_many_passwords_tells_how_far_it_is() {
     let told: Vec<u64> = told.map(|line| line["hashed"].as_u64().unwrap()).collect();
     assert_eq!(told, [32, 64]);
     assert_eq!(lines.last().unwrap()["report"]["added"], 70);
+}
+
+/// A file of fifty thousand people: a dry run counts them and adds nobody, the next run adds all of them, and once more
+/// it changes nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_thousand_lines_are_judged_added_and_then_unchanged() {
+    const PEOPLE: u32 = 50_000;
+    let (_platform, api, token) = whole(0, &[]).await;
+    let mut file = "name,nick,department\n".to_owned();
+    for person in 0..PEOPLE {
+        file.push_str(&format!(
+            "p{person},Person {person},Company/{}\n",
+            person % 50
+        ));
+    }
+    let counts = |report: &Value| {
+        let count = |key: &str| report[key].as_u64().unwrap();
+        [count("added"), count("updated"), count("unchanged")]
+    };
+    let all = u64::from(PEOPLE);
+    for (query, expected) in [
+        ("?dry_run=true", [all, 0, 0]),
+        ("", [all, 0, 0]),
+        ("", [0, 0, all]),
+    ] {
+        let begin = Instant::now();
+        let call = import(&token, query, "text/csv", file.as_bytes());
+        let report = report(api, &call).await;
+        println!("{query:?}: {:?}", begin.elapsed());
+        assert_eq!(counts(&report), expected, "{query}: {report}");
+        let last = format!("/api/v1/users/p{}", PEOPLE - 1);
+        let status = if query.is_empty() { 200 } else { 404 };
+        get(&last).token(&token).expect(api, status).await;
+    }
 }
