@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use crate::leftovers::Leftovers;
 use crate::steps::{by_hand, cargo, made_by, printed, programs, step, test_step};
 use crate::workspace::{build_all, whole_workspace};
-use crate::{limits, tools};
+use crate::{limits, mariadb, tools};
 
 /// Version of the images that tests use, and the one to which they roll: the same programs.
 const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
@@ -58,9 +58,11 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     test_step(&limits::CHARTS, charts.env("HELM", node_program("helm")?))?;
     let s3 = node_program("versitygw")?;
     on_s3(&s3)?;
+    let mariadb = mariadb::mariadb()?;
     on_node(&images, || {
         let mut tests = inside(&tests(filter)?)?;
-        test_step(&limits::CLUSTER, tests.env("VERSITYGW", &s3))?;
+        tests.env("VERSITYGW", &s3).env("MARIADB", &mariadb);
+        test_step(&limits::CLUSTER, &mut tests)?;
         if filter.is_empty() {
             step(&limits::AUDIT, &mut audit()?)?;
         }

@@ -227,7 +227,6 @@ fn of_role(role: Role, mut schema: Value) -> Value {
         ("publicUrl", kubernetes.told == Told::Url),
         ("tls", kubernetes.tls),
         ("service", has_front(role)),
-        ("pdb", !role.singleton),
     ] {
         if !has {
             fields.remove(name);

@@ -231,7 +231,7 @@ impl Default for RoutePorts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DbProxy {
-    /// Pods; absent: 1, and the embedded database allows no more.
+    /// Pods; absent: 1, and the embedded database allows no more. Of several, one serves and the others stand by.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
@@ -240,6 +240,8 @@ pub struct DbProxy {
     /// A server of your own that is asked before messages are stored; absent: nobody is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
+    /// How many pods may be evicted at a time.
+    pub pdb: Pdb,
     /// What every role has.
     #[serde(flatten)]
     pub common: Common,

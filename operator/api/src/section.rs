@@ -11,8 +11,8 @@ pub struct Section<'a> {
     pub replicas: i32,
     /// Ports, by their fields.
     pub ports: Vec<(&'static str, i32)>,
-    /// How many pods may be evicted at a time; `None` for a role without a budget.
-    pub pdb: Option<&'a Pdb>,
+    /// How many pods may be evicted at a time.
+    pub pdb: &'a Pdb,
     /// The Service for clients; `None` for a role that has none to configure.
     pub service: Option<&'a ClientService>,
     /// What every role has.
@@ -53,7 +53,7 @@ impl ImClusterSpec {
                         ("http", login.ports.http),
                         ("control", login.ports.control),
                     ],
-                    pdb: Some(&login.pdb),
+                    pdb: &login.pdb,
                     service: Some(&login.service),
                     common: &login.common,
                     optional: None,
@@ -64,7 +64,7 @@ impl ImClusterSpec {
                 Section {
                     replicas: msg.replicas,
                     ports: vec![("client", msg.ports.client)],
-                    pdb: Some(&msg.pdb),
+                    pdb: &msg.pdb,
                     service: None,
                     common: &msg.common,
                     optional: None,
@@ -75,7 +75,7 @@ impl ImClusterSpec {
                 Section {
                     replicas: route.replicas,
                     ports: vec![("peer", route.ports.peer)],
-                    pdb: Some(&route.pdb),
+                    pdb: &route.pdb,
                     service: None,
                     common: &route.common,
                     optional: None,
@@ -86,7 +86,7 @@ impl ImClusterSpec {
                 Section {
                     replicas: db_proxy.replicas.unwrap_or(1),
                     ports: vec![("grpc", db_proxy.ports.grpc)],
-                    pdb: None,
+                    pdb: &db_proxy.pdb,
                     service: None,
                     common: &db_proxy.common,
                     optional: None,
@@ -108,7 +108,7 @@ fn of_optional(role: Role, said: &OptionalRole) -> Section<'_> {
             .replicas
             .unwrap_or_else(|| role.kubernetes.replicas.into()),
         ports: ports.collect(),
-        pdb: (!role.singleton).then_some(&said.pdb),
+        pdb: &said.pdb,
         service: has_front.then_some(&said.service),
         common: &said.common,
         optional: Some(said),
@@ -158,7 +158,6 @@ mod tests {
             assert_eq!(section.ports, known, "{role}");
             let value = serde_json::to_value(&spec.roles).unwrap();
             assert!(value[role.field].is_object(), "{role}");
-            assert_eq!(section.pdb.is_none(), role.singleton, "{role}");
         }
     }
 }

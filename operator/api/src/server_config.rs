@@ -8,7 +8,7 @@ use im_config::units::Span;
 use im_role::Told;
 use toml::{Table, Value};
 
-use crate::{ImClusterSpec, OptionalRole, Push, Role, S3, Section};
+use crate::{ImClusterSpec, MySql, OptionalRole, Push, Role, S3, Section};
 
 /// Seconds between the end of a drain and the forced end of the process that drains.
 ///
@@ -126,7 +126,19 @@ pub fn settings(spec: &ImClusterSpec, role: Role, section: &Section<'_>) -> Vec<
     {
         blobs(bucket, &mut settings);
     }
+    if role == Role::DB_PROXY
+        && let Some(mysql) = spec.database.mysql()
+    {
+        database(mysql, &mut settings);
+    }
     settings.all
+}
+
+/// The database on a server. Its password and certificates are in files, which only whoever runs the role can name.
+fn database(mysql: &MySql, settings: &mut Settings) {
+    settings.put("database.mysql.host", "store.url", mysql.url());
+    let mode = mysql.tls.mode.as_config();
+    settings.put("database.mysql.tls.mode", "mysql.tls", mode);
 }
 
 /// The bucket of what people send. Its key and certificates are in files, which only whoever runs the role
@@ -248,7 +260,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use im_config::{Check, ImdConfig};
+    use im_config::{Check, ImdConfig, MysqlTls};
 
     use super::*;
 
@@ -341,6 +353,40 @@ mod tests {
             assert_eq!(config(&volume, role).blobs.bucket(), None, "{role}");
         }
         assert_eq!(config(&bucket, Role::MSG).blobs, ImdConfig::default().blobs);
+    }
+
+    #[test]
+    fn db_proxy_is_told_of_the_database_on_a_server_in_the_words_of_its_configuration() {
+        let of = |said: &str| {
+            let text = r#"{"version": "1.0.0", "database": {"type": "MySQL", "mysql": SAID}}"#;
+            spec(&text.replace("SAID", said))
+        };
+        let plain = of(r#"{"host": "db.example.com"}"#);
+        let told = config(&plain, Role::DB_PROXY);
+        let url = told.store.url.as_deref();
+        assert_eq!(url, Some("mysql://im@db.example.com:3306/im"));
+        assert_eq!(told.mysql, ImdConfig::default().mysql);
+        assert_eq!(config(&plain, Role::MSG).store, ImdConfig::default().store);
+        let text = r#"{"host": "2001:db8::1", "port": 3307, "database": "chat", "user": "a@b", "tls": MODE}"#;
+        for (mode, expected) in [
+            ("Disabled", MysqlTls::Disabled),
+            ("Preferred", MysqlTls::Preferred),
+            ("Required", MysqlTls::Required),
+            ("VerifyCA", MysqlTls::VerifyCa),
+            ("VerifyIdentity", MysqlTls::VerifyIdentity),
+        ] {
+            let said = of(&text.replace("MODE", &format!(r#"{{"mode": "{mode}"}}"#)));
+            let told = config(&said, Role::DB_PROXY);
+            assert_eq!(told.mysql.tls, expected);
+            let url = told.store.url.as_deref();
+            assert_eq!(url, Some("mysql://a@b@[2001:db8::1]:3307/chat"));
+        }
+        let other = plain.database;
+        let embedded = crate::Database {
+            kind: crate::DatabaseType::Embedded,
+            ..other
+        };
+        assert_eq!(embedded.mysql(), None, "the type counts");
     }
 
     #[test]

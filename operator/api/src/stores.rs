@@ -3,11 +3,29 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CaBundle, schema};
+use crate::{CaBundle, MySql, schema};
 
-/// Where everything durable is. `type` says which member counts.
+/// Where everything durable is. `type` says which member counts, and cannot be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.type != 'MySQL' || (has(self.mysql) && size(self.mysql.host) > 0)",
+        "message": "database.type MySQL needs mysql.host",
+    },
+    {
+        "rule": "self.type == 'MySQL' || !has(self.mysql)",
+        "message": "mysql needs database.type MySQL",
+    },
+    {
+        "rule": "self.type == 'Embedded' || !has(self.embedded)",
+        "message": "embedded needs database.type Embedded: a database on a server has no volume here",
+    },
+    {
+        "rule": "self.type == oldSelf.type",
+        "message": "database.type cannot be changed, since nothing moves what is stored: make another ImCluster",
+    },
+]))]
 pub struct Database {
     /// Which database.
     #[serde(rename = "type")]
@@ -15,15 +33,31 @@ pub struct Database {
     /// Details of type Embedded; absent: the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedded: Option<EmbeddedDatabase>,
+    /// Details of type MySQL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<MySql>,
 }
 
 impl Database {
-    /// Storage of the embedded database, with the default where nothing is said.
-    pub fn storage(&self) -> DatabaseStorage {
-        self.embedded
-            .as_ref()
-            .map(|embedded| embedded.storage.clone())
-            .unwrap_or_default()
+    /// Storage of the embedded database, with the default where nothing is said; `None` where the type says that
+    /// the database is elsewhere.
+    pub fn storage(&self) -> Option<DatabaseStorage> {
+        match self.kind {
+            DatabaseType::Embedded => {
+                let embedded = self.embedded.as_ref();
+                let said = embedded.map(|embedded| embedded.storage.clone());
+                Some(said.unwrap_or_default())
+            }
+            DatabaseType::MySQL => None,
+        }
+    }
+
+    /// The database on a server, where the type says that it is there.
+    pub fn mysql(&self) -> Option<&MySql> {
+        match self.kind {
+            DatabaseType::Embedded => None,
+            DatabaseType::MySQL => self.mysql.as_ref(),
+        }
     }
 }
 
@@ -33,6 +67,8 @@ pub enum DatabaseType {
     /// A file of the one dbProxy pod.
     #[default]
     Embedded,
+    /// One on a MariaDB or MySQL server, which dbProxy pods share: one of them has the log, the others stand by.
+    MySQL,
 }
 
 /// The embedded database.

@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) drains: Vec<DrainStatus>,
     pub(crate) load: LoadFacts,
     pub(crate) database: Database,
+    /// The database on a server, in words; `None` where it is the embedded one.
+    pub(crate) on_server: Option<String>,
     pub(crate) volume: Volume,
     pub(crate) data_is_durable: bool,
     pub(crate) failing: Vec<FailingPod>,

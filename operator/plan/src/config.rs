@@ -9,7 +9,7 @@ use im_operator_api::server_config::{Keys, STOP_TIMEOUT};
 use im_operator_api::{Section, server_config};
 use toml::{Table, Value};
 
-use crate::{Resolved, Role, SpecError, filter, names, push, references};
+use crate::{Resolved, Role, SpecError, database, filter, names, push, references};
 
 /// Where the containers find what is mounted.
 pub(crate) const SECRET_FILE: &str = "/run/imcluster/secret/secret";
@@ -175,7 +175,7 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     if role == Role::HTTP_API {
         let admin = Role::DB_PROXY.listener("admin");
         let port = admin.map_or(0, |admin| admin.port);
-        // A headless Service's name leads to the pod, at whichever of its ports.
+        // A headless Service's name leads to the pods, at whichever of their ports. Of several, one listens.
         let host = cluster.service_host(&names::behind(&cluster.name, Role::DB_PROXY, "grpc"));
         own("http_api.db_proxy", &format!("{host}:{port}"));
         own("http_api.admin_secret_file", ADMIN_SECRET_FILE);
@@ -265,6 +265,7 @@ fn theirs(
         .chain(references::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(push::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(filter::RESERVED.iter().map(|key| (*key).to_owned()))
+        .chain(database::RESERVED.iter().map(|key| (*key).to_owned()))
         .chain(lists_of_peers(cluster))
         .chain(switches(cluster))
         .collect();

@@ -21,6 +21,7 @@ pub mod slots;
 pub mod validate;
 
 mod config;
+mod database;
 mod filter;
 mod hints;
 mod merge;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | listeners for clients | `clientCidrs`, or everywhere |
 //! | listeners for roles | the roles that have a link to them, or report there |
-//! | listeners for administrators | the roles that administer, where the installation has one |
+//! | listeners for administrators | the roles that administer, where the installation has one; db-proxy's own pods, where they share a database |
 //! | metrics of every role | monitoring namespaces |
 //! | metrics of a role that tells the load | operator, which reads it there |
 //!
@@ -15,7 +15,7 @@
 //! reach the API server, which no selector can name: at the ports and in the address ranges that the
 //! operator was told. A role that proves its public URL also gets out at the port of it, and one that keeps
 //! what people send in a bucket at the port of its service, push at those of its providers, db-proxy at that of
-//! a filter. Every pod may ask DNS.
+//! a filter and of a database on a server. Every pod may ask DNS.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::object::{Owner, label_selector, metadata, some};
-use crate::{Resolved, Role, config, filter, names, push};
+use crate::{Resolved, Role, config, database, filter, names, push};
 
 const DNS: i32 = 53;
 /// The port of URLs with HTTPS that name none.
@@ -92,6 +92,7 @@ fn ingress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyIngressRule> {
     for listener in administrators_ports(role) {
         let callers = cluster.known.table.administrators_of(role).into_iter();
         let callers = callers.filter(|caller| cluster.section(*caller).is_some());
+        let callers = callers.chain(tools(cluster, role));
         let peers: Vec<_> = callers.map(|caller| pods(cluster, caller)).collect();
         if !peers.is_empty() {
             rules.push(NetworkPolicyIngressRule {
@@ -129,7 +130,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
             });
         }
     }
-    if let Some(peer) = role.administers {
+    for peer in role.administers.into_iter().chain(tools(cluster, role)) {
         rules.extend(
             administrators_ports(peer).map(|listener| NetworkPolicyEgressRule {
                 to: Some(vec![pods(cluster, peer)]),
@@ -150,6 +151,7 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     rules.extend(bucket(cluster, role));
     rules.extend(providers(cluster, role));
     rules.extend(judge(cluster, role));
+    rules.extend(server(cluster, role));
     if let Some(port) = proved(cluster, role) {
         // Where a public URL leads nobody knows before: it is for whoever names it.
         rules.push(NetworkPolicyEgressRule {
@@ -160,6 +162,12 @@ fn egress(cluster: &Resolved, role: Role) -> Vec<NetworkPolicyEgressRule> {
     let extra = &cluster.spec.networking.network_policy.extra_egress;
     rules.extend(extra.iter().cloned());
     rules
+}
+
+/// The role to whose administrators' ports tools in pods of this one go: db-proxy's own, where any pod may be the one
+/// that serves.
+fn tools(cluster: &Resolved, role: Role) -> Option<Role> {
+    database::of(cluster, role).map(|_| role)
 }
 
 /// The listeners of a role that are for administrators. Their ports are fixed.
@@ -206,6 +214,15 @@ fn judge(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
     Some(NetworkPolicyEgressRule {
         to: some(blocks(&filter.cidrs)),
         ports: Some(vec![tcp(port_of(&filter.url)?)]),
+    })
+}
+
+/// The way to the database on a server.
+fn server(cluster: &Resolved, role: Role) -> Option<NetworkPolicyEgressRule> {
+    let mysql = database::of(cluster, role)?;
+    Some(NetworkPolicyEgressRule {
+        to: some(blocks(&mysql.cidrs)),
+        ports: Some(vec![tcp(mysql.port)]),
     })
 }
 

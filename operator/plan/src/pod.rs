@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::server_config::STOP_SLACK;
-use im_operator_api::{FreeObject, ImClusterSpec, RunAs, Section, StorageType, labels};
+use im_operator_api::{FreeObject, ImClusterSpec, RunAs, Section, labels};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{DATA_DIR, has_data, has_links, has_peers};
 use crate::object::{put, read};
 use crate::references::{self, Reference};
-use crate::{Resolved, Role, SpecError, merge, names};
+use crate::{Resolved, Role, SpecError, database, merge, names};
 
 /// Numeric user and group of the image; it has no user names.
 const UID: i64 = 65532;
@@ -57,7 +57,7 @@ fn base(cluster: &Resolved, role: Role, section: &Section<'_>) -> Map<String, Va
     let (spec, labels) = (&cluster.spec, cluster.role_labels(role));
     let metrics = &spec.observability.metrics;
     // Nothing in them outlives the pod: nodes may go while they are there.
-    let safe = if shares_blobs(cluster, role) {
+    let safe = if shares(cluster, role) {
         "tmp,data"
     } else {
         "tmp"
@@ -154,6 +154,9 @@ fn container(cluster: &Resolved, role: Role, section: &Section<'_>) -> Value {
         }]);
         put(&mut container, "env", env);
     }
+    if database::of(cluster, role).is_some() {
+        put(&mut container, "env", database::env(cluster));
+    }
     let pre_stop = role.kubernetes.pre_stop_seconds;
     if pre_stop > 0 {
         let lifecycle = json!({"preStop": {"sleep": {"seconds": pre_stop}}});
@@ -222,8 +225,9 @@ fn amounts(
 }
 
 /// Whether the pods of a role share what they keep, and so have no more than what is on its way.
-fn shares_blobs(cluster: &Resolved, role: Role) -> bool {
-    role.kubernetes.blobs && cluster.volume(role).is_none()
+fn shares(cluster: &Resolved, role: Role) -> bool {
+    let shares_blobs = role.kubernetes.blobs && cluster.volume(role).is_none();
+    shares_blobs || database::of(cluster, role).is_some()
 }
 
 /// A Secret of the installation itself, and the volume in which a pod has it.
@@ -276,7 +280,7 @@ fn mounts(cluster: &Resolved, role: Role) -> Value {
 }
 
 fn volumes(cluster: &Resolved, role: Role) -> Value {
-    let (name, spec) = (cluster.name.as_str(), &cluster.spec);
+    let name = cluster.name.as_str();
     let mut volumes =
         vec![json!({"name": "config", "configMap": {"name": names::component(name, role)}})];
     for secret in own_secrets(cluster, role) {
@@ -287,8 +291,7 @@ fn volumes(cluster: &Resolved, role: Role) -> Value {
     }
     let tmp = json!({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}});
     volumes.insert(PLACE_OF_TMP.min(volumes.len()), tmp);
-    let is_ephemeral = spec.database.storage().kind == StorageType::Ephemeral;
-    if role == Role::DB_PROXY && is_ephemeral || shares_blobs(cluster, role) {
+    if has_data(role) && cluster.volume(role).is_none() {
         volumes.push(json!({"name": "data", "emptyDir": {}}));
     }
     if role == Role::MSG {

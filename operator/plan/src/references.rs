@@ -8,7 +8,7 @@ use im_operator_api::CaBundle;
 use serde_json::{Value, json};
 
 use crate::pod::MODE;
-use crate::{Resolved, Role, filter, push};
+use crate::{Resolved, Role, database, filter, push};
 
 /// Kind of an object that is referred to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -198,6 +198,9 @@ pub(crate) fn of(cluster: &Resolved, role: Role) -> Vec<Reference> {
     }
     if let Some(filter) = filter::of(cluster, role) {
         found.extend(filter::references(filter));
+    }
+    if let Some(mysql) = database::of(cluster, role) {
+        found.extend(database::references(mysql));
     }
     found
 }

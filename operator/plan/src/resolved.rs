@@ -64,8 +64,7 @@ impl Resolved {
     /// How many pods of a role may be evicted; `None` when it has one pod or less.
     pub fn pdb(&self, role: Role) -> Option<&Pdb> {
         let section = self.section(role)?;
-        let pdb = section.pdb?;
-        (pdb.enabled && section.replicas > 1).then_some(pdb)
+        (section.pdb.enabled && section.replicas > 1).then_some(section.pdb)
     }
 
     /// The port of a role's listener.
@@ -107,13 +106,14 @@ impl Resolved {
 
     /// Whether messages outlive the dbProxy pod.
     pub fn data_is_durable(&self) -> bool {
-        self.spec.database.storage().kind == StorageType::PersistentVolume
+        let storage = self.spec.database.storage();
+        storage.is_none_or(|it| it.kind == StorageType::PersistentVolume)
     }
 
     /// The volume that each pod of a role is to have, if it has one.
     pub fn volume(&self, role: Role) -> Option<PersistentVolume> {
         if role == Role::DB_PROXY {
-            let storage = self.spec.database.storage();
+            let storage = self.spec.database.storage()?;
             let is_volume = storage.kind == StorageType::PersistentVolume;
             return is_volume.then(|| storage.persistent_volume.unwrap_or_default());
         }

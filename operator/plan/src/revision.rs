@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::{
-    Filter, ImClusterSpec, OptionalRole, S3, TemplatePolicy, ToldAddress, labels,
+    Filter, ImClusterSpec, MySql, OptionalRole, S3, TemplatePolicy, ToldAddress, labels,
 };
 use im_role::Told;
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::object::{Owner, metadata, put};
-use crate::{Resolved, Role, config, filter, names};
+use crate::{Resolved, Role, config, database, filter, names};
 
 /// Letters and digits that form no words.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -215,6 +215,15 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
     // Of the database, the pod knows only whether its directory is a volume of its own.
     if role == Role::DB_PROXY && !cluster.data_is_durable() {
         inputs.insert("storage".to_owned(), json!("Ephemeral"));
+    }
+    // Of one on a server, where it is; the ranges are for its policy.
+    if let Some(mysql) = database::of(cluster, role) {
+        let mysql = MySql {
+            cidrs: Vec::new(),
+            ..mysql.clone()
+        };
+        let changed = changes(&json!(mysql), &json!(MySql::default()));
+        inputs.insert("database".to_owned(), changed.unwrap_or_default());
     }
     // Of where blobs are, the pod knows of a bucket; a volume is no part of the template.
     if role.kubernetes.blobs

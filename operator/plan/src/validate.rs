@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::quantity::Quantity;
 use crate::resolved::{Rendered, Resolved};
-use crate::{Role, Settings, SpecError, config, filter, hints, pod, slots};
+use crate::{Role, Settings, SpecError, config, database, filter, hints, pod, slots};
 
 /// Judges an ImCluster and fills in what it leaves open, or says everything that is wrong.
 ///
@@ -46,6 +46,7 @@ pub fn validate_with(
     check_storage(&spec, &mut errors);
     check_external(&spec, settings, &mut errors);
     check_filter(&spec, &mut errors);
+    check_database(&spec, &mut errors);
     spec.roles.db_proxy.replicas.get_or_insert(1);
     let image = image(&spec, settings);
     let mut resolved = Resolved {
@@ -210,6 +211,17 @@ fn check_filter(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
     if Keys::of(&spec.version) == Keys::Before {
         let message = format!("servers of version {} ask no filter", spec.version);
         errors.push(SpecError::new(filter::FIELD, message));
+    }
+}
+
+fn check_database(spec: &ImClusterSpec, errors: &mut Vec<SpecError>) {
+    let Some(mysql) = spec.database.mysql() else {
+        return;
+    };
+    check_cidrs(&format!("{}.cidrs", database::FIELD), &mysql.cidrs, errors);
+    if Keys::of(&spec.version) == Keys::Before {
+        let message = format!("servers of version {} know no such database", spec.version);
+        errors.push(SpecError::new(database::FIELD, message));
     }
 }
 

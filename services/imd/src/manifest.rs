@@ -55,12 +55,16 @@ fn differs(key: &str) -> Option<Differs> {
 
 /// Fields that one process acts on beside those that are settings. A name stands for everything below
 /// it, `*` for any name.
-const USED: [&str; 9] = [
+const USED: [&str; 12] = [
     "apiVersion",
     "kind",
     "metadata.name",
     "spec.version",
     "spec.database.type",
+    // Parts of the URL that the host stands in.
+    "spec.database.mysql.port",
+    "spec.database.mysql.database",
+    "spec.database.mysql.user",
     "spec.cache.type",
     "spec.storage.blobs.type",
     // Part of the URL that the bucket stands in.

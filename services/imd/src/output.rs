@@ -2,7 +2,9 @@
 //!
 //! Whatever passes through here is harmless to a terminal, whoever wrote it: see [`im_core::text`].
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 
 use im_core::text::{is_unseen, printable};
 use serde_json::Value;
@@ -52,10 +54,32 @@ pub(crate) fn complain(error: &anyhow::Error) {
 /// The same on one line, whatever lines its causes have: who reads a server's log takes each for another
 /// event. At a terminal it keeps them.
 pub(crate) fn complain_in_a_line(error: &anyhow::Error) {
+    tell_kubernetes(&one_line(&causes(error)));
     if io::stderr().is_terminal() {
         complain(error);
     } else {
         note(&format!("imd: {}", one_line(&causes(error))));
+    }
+}
+
+/// Where Kubernetes looks for what a container that ends has to say; its kubelet makes the file.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// What it reads of that, bytes.
+const TERMINATION_BYTES: usize = 4096;
+
+/// Says why a server ends where Kubernetes shows it with the pod, if it runs in one.
+pub(crate) fn tell_kubernetes(line: &str) {
+    leave(Path::new(TERMINATION_LOG), line);
+}
+
+fn leave(file: &Path, line: &str) {
+    let mut line = line.to_owned();
+    while line.len() > TERMINATION_BYTES {
+        line.pop();
+    }
+    if let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(file) {
+        drop(file.write_all(line.as_bytes()));
     }
 }
 
@@ -170,6 +194,20 @@ mod tests {
         assert_eq!(one_line(&causes(&error)), "read f: line 2 | 2 | x = 1");
         let same = anyhow::anyhow!("listen").context("listen").context("start");
         assert_eq!(causes(&same), "start: listen");
+    }
+
+    #[test]
+    fn kubernetes_is_told_where_it_has_made_a_file_and_no_more_than_it_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("log");
+        leave(&file, "nobody asked");
+        assert!(!file.try_exists().unwrap());
+        std::fs::write(&file, "before").unwrap();
+        leave(&file, "open the store: no");
+        let read = || std::fs::read_to_string(&file).unwrap();
+        assert_eq!(read(), "open the store: no");
+        leave(&file, &"é".repeat(TERMINATION_BYTES));
+        assert_eq!(read(), "é".repeat(TERMINATION_BYTES / 2));
     }
 
     #[test]

@@ -219,6 +219,7 @@ fn tell(failed: Failed) -> anyhow::Result<ExitCode> {
         return Err(error);
     }
     let causes = output::one_line(&output::causes(&error));
+    output::tell_kubernetes(&causes);
     if is_start {
         error!(error = causes, "not started");
     } else {

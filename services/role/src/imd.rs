@@ -53,7 +53,6 @@ impl Role {
         ],
         admin_port: 10_704,
         optional: false,
-        singleton: true,
         administers: None,
         kubernetes: Kubernetes {
             workload: Workload::StatefulSet,

@@ -13,10 +13,10 @@ pub fn page(table: &Table) -> String {
             Workload::StatefulSet => "StatefulSet",
             Workload::Planned => "ReplicaSets, pod by pod",
         };
-        let number = match (role.singleton, role.optional) {
-            (true, _) => "one",
-            (false, true) => "any number, or none",
-            (false, false) => "any number",
+        let number = if role.optional {
+            "any number, or none"
+        } else {
+            "any number"
         };
         let named = if role.optional {
             ", where it is named"
@@ -88,7 +88,7 @@ Made from the table in `services/role` by `IM_UPDATE=1 cargo test -p im-role`; a
 
 `imd <role>` runs one role, `imd all-in-one` all of them in one process, but for those that are switched off
 (`<configuration>.enabled = false`, where an installation can do without the role). A role gets a new revision when all pods of
-those it waits for have theirs.
+those it waits for have theirs. With the embedded store there is one db-proxy; where several share a store, one has the log and the others stand by.
 
 | Role | Does | Configuration | In an ImCluster | Pods | Run by | Waits for | First probe within | Admin port |
 |---|---|---|---|---|---|---|---|---|

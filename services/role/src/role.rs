@@ -30,8 +30,6 @@ pub struct Spec {
     pub admin_port: u16,
     /// Whether an installation is whole without it. Then it runs only where it is named.
     pub optional: bool,
-    /// Whether there must be one of it at most.
-    pub singleton: bool,
     /// The role that it calls as one of its administrators: at their port, with their secret.
     pub administers: Option<Role>,
     /// How it runs in a cluster.
@@ -172,7 +170,6 @@ impl Spec {
         listeners: &[],
         admin_port: 0,
         optional: true,
-        singleton: false,
         administers: None,
         kubernetes: Kubernetes::PLAIN,
     };

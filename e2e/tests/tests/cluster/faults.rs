@@ -113,6 +113,9 @@ async fn a_container_that_crashes_again_and_again_is_reported_and_the_others_wor
         .await
         .unwrap();
     assert!(message.contains("login"), "{message}");
+    // What the program left for Kubernetes, and not the end of its log.
+    let said = "exit code 64: read configuration file /no/such/file.toml: ";
+    assert!(message.contains(said), "{message}");
     traffic.progress(200, RECOVERY).await.unwrap();
     let (client, _events) = installation.client(7).await.unwrap();
     client.close().await;

@@ -21,6 +21,7 @@ mod faults;
 mod install;
 mod installation;
 mod manifests;
+mod mysql;
 mod node;
 mod notices;
 mod operations;

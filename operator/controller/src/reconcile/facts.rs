@@ -51,6 +51,7 @@ impl Reconciliation<'_> {
             hints: self.cluster.hints.clone(),
             endpoints: self.endpoints(),
             database: self.database(stages, memory),
+            on_server: self.on_server(),
             volume: self.volumes(memory),
             roles,
             msg: msg.outcome.as_ref().map(|outcome| outcome.summary.clone()),
@@ -255,6 +256,12 @@ impl Reconciliation<'_> {
             .collect()
     }
 
+    /// The database on a server, as the specification names it.
+    fn on_server(&self) -> Option<String> {
+        let mysql = self.cluster.spec.database.mysql()?;
+        Some(format!("{} on {}", mysql.database, mysql.server()))
+    }
+
     /// Whether db-proxy can serve, and what it waits for if it has no volume.
     fn database(&self, stages: &Stages, memory: &Memory) -> Database {
         let facts = stages.roles.get(&Role::DB_PROXY);
@@ -266,7 +273,7 @@ impl Reconciliation<'_> {
         let unscheduled = pod
             .and_then(|entry| entry.detail.pod())
             .and_then(|view| view.unscheduled.as_deref())
-            .filter(|_| self.cluster.data_is_durable());
+            .filter(|_| self.cluster.volume(Role::DB_PROXY).is_some());
         let claim = memory.volumes.get(&Role::DB_PROXY);
         let claim = claim.and_then(|claim| claim.unbound.as_deref());
         let waiting = unscheduled.zip(claim);

@@ -11,6 +11,7 @@ use crate::testing::Asked;
 use world::{World, key};
 
 mod cost;
+mod database;
 mod idle;
 mod optional;
 mod recovery;

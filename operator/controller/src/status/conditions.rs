@@ -7,11 +7,13 @@ use im_operator_plan::msg::Progress;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Database, Facts, Invalid, Volume, role};
+use super::{Facts, Invalid, Volume};
 use crate::load::Knowledge;
 
+use database::database;
 use degraded::degraded;
 
+mod database;
 mod degraded;
 
 /// Longest message; the API server takes 32 KiB.
@@ -410,33 +412,6 @@ fn addresses(facts: &Facts) -> Finding {
         .collect();
     let message = format!("No address yet for slots: {}", slots.join(", "));
     finding(kind, false, facts.address_source, message)
-}
-
-fn database(facts: &Facts) -> Finding {
-    let kind = name::DATABASE_READY;
-    match &facts.database {
-        Database::Ready => finding(
-            kind,
-            true,
-            "Embedded",
-            "dbProxy serves the embedded database",
-        ),
-        Database::StorageClassMissing => {
-            let message = "The claim for the database names no StorageClass and the cluster has no default one: \
-                 name one in database.embedded.storage.persistentVolume.storageClassName, or make one the default";
-            finding(kind, false, "StorageClassMissing", message)
-        }
-        Database::VolumePending(why) => finding(kind, false, "VolumePending", why.clone()),
-        Database::Starting => {
-            let pod = facts.failing.iter().find(|pod| pod.role == Role::DB_PROXY);
-            let ready = role(&facts.roles, Role::DB_PROXY).map_or(0, |role| role.observed.replicas);
-            let message = pod.map_or_else(
-                || format!("{ready} dbProxy pods exist, none is ready"),
-                super::failing::FailingPod::line,
-            );
-            finding(kind, false, "Starting", message)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn with(spec: &ImClusterSpec, role: Role) -> Option<Section<'_>> {
     Some(Section {
         replicas: 2,
         ports: Vec::new(),
-        pdb: Some(&PDB),
+        pdb: &PDB,
         service: None,
         common: &COMMON,
         optional: None,

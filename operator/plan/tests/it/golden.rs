@@ -13,7 +13,7 @@ use crate::support::{built, owner, read, validate};
 const FULL: &str = "minimal";
 
 /// Shown by what is different.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "ephemeral",
     "ipv6",
     "dual-stack",
@@ -26,6 +26,7 @@ const OTHERS: [&str; 12] = [
     "back-office",
     "push",
     "filter",
+    "mysql",
 ];
 
 /// Equal lines that stand around those that differ.

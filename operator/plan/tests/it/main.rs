@@ -11,6 +11,7 @@ mod table;
 
 mod back_office;
 mod bucket;
+mod database;
 mod echo;
 mod filter;
 mod golden;

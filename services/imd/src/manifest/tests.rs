@@ -138,6 +138,31 @@ fn the_bucket_of_a_manifest_is_used_and_its_key_is_for_files_of_this_machine() {
 }
 
 #[test]
+fn the_database_of_a_manifest_is_used_and_its_password_is_for_files_of_this_machine() {
+    let manifest = with_spec(
+        "
+  database: {type: MySQL, mysql: {
+    host: db.example.com, port: 3307, database: chat, user: chat, passwordSecret: {name: db},
+    tls: {mode: VerifyCA, ca: {configMapName: roots}}}}
+  roles: {dbProxy: {replicas: 2}}
+",
+    )
+    .unwrap();
+    let unused = [
+        "spec.database.mysql.passwordSecret.name",
+        "spec.database.mysql.tls.ca.configMapName",
+        "spec.roles.dbProxy.replicas",
+    ];
+    let notes = unused.map(|field| format!("{field} means nothing to a single process"));
+    assert_eq!(manifest.notes, notes);
+    let config = config(&manifest);
+    let url = config.store.url.as_deref();
+    assert_eq!(url, Some("mysql://chat@db.example.com:3307/chat"));
+    assert_eq!(config.mysql.tls, im_config::MysqlTls::VerifyCa);
+    assert_eq!(config.mysql.password_file, None);
+}
+
+#[test]
 fn what_the_manifest_says_becomes_configuration() {
     let manifest = with_spec(
         "

@@ -219,7 +219,8 @@ impl World {
     /// As `look_and_tell`, with what was read.
     pub(super) async fn look_and_ask(&self) -> Vec<Asked> {
         self.show();
-        reconcile(self.object(), Arc::clone(&self.ctx))
+        // Large: on the heap.
+        Box::pin(reconcile(self.object(), Arc::clone(&self.ctx)))
             .await
             .unwrap();
         self.log.take()
@@ -228,7 +229,7 @@ impl World {
     /// Looks once, which fails. Returns how long the next look waits.
     pub(super) async fn failed(&self) -> Duration {
         self.show();
-        let error = reconcile(self.object(), Arc::clone(&self.ctx)).await;
+        let error = Box::pin(reconcile(self.object(), Arc::clone(&self.ctx))).await;
         let ReconcileError::Apply(cause) = error.unwrap_err();
         self.ctx.backoff.failed(&key(), cause.passes())
     }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::status::LoadFacts;
 use crate::status::failing::FailingPod;
 use crate::status::roles::{Observed, RoleFacts};
+use crate::status::{Database, LoadFacts};
 use im_operator_plan::msg::Summary;
 
 fn at(seconds: i64) -> Timestamp {
@@ -73,6 +73,7 @@ pub(crate) fn facts() -> Facts {
         },
         volume: Volume::LargeEnough,
         database: Database::Ready,
+        on_server: None,
         data_is_durable: true,
         failing: Vec::new(),
         conflicts: Vec::new(),
@@ -267,6 +268,41 @@ fn the_database_says_what_it_lacks() {
     );
     facts.data_is_durable = false;
     check(&facts, "DataNotDurable", Some(("True", "EphemeralStorage")));
+}
+
+#[test]
+fn a_database_on_a_server_is_named_with_what_the_pods_say_of_it() {
+    let ended = |pod: &str, said: &str| FailingPod {
+        pod: pod.to_owned(),
+        role: Role::DB_PROXY,
+        reason: "CrashLoopBackOff".to_owned(),
+        message: format!("last end: Error, exit code 1: {said}"),
+    };
+    let mut facts = facts();
+    facts.on_server = Some("im on db.example.com:3306".to_owned());
+    let serves = "dbProxy serves the database im on db.example.com:3306";
+    let message = check(&facts, "DatabaseReady", Some(("True", "MySQL")));
+    assert_eq!(message, serves);
+    facts.failing.push(ended("demo-db-proxy-1", "no TLS"));
+    let message = check(&facts, "DatabaseReady", Some(("True", "MySQL")));
+    let of_second = "pod demo-db-proxy-1: CrashLoopBackOff: last end: Error, exit code 1: no TLS";
+    assert_eq!(message, format!("{serves}; {of_second}"));
+
+    let not = "the database im on db.example.com:3306 is not served: ";
+    facts.database = Database::Starting;
+    facts.failing.push(ended("demo-db-proxy-0", "log in"));
+    let message = check(&facts, "DatabaseReady", Some(("False", "DbProxyFails")));
+    let of_first = "pod demo-db-proxy-0: CrashLoopBackOff: last end: Error, exit code 1: log in";
+    assert_eq!(message, format!("{not}{of_second}; {of_first}"));
+    facts.failing.clear();
+    let message = check(&facts, "DatabaseReady", Some(("False", "Starting")));
+    assert_eq!(message, format!("{not}1 dbProxy pods exist, none is ready"));
+    // Other roles have nothing to say of it.
+    facts.failing.push(FailingPod {
+        role: Role::ROUTE,
+        ..ended("demo-route-x", "x")
+    });
+    check(&facts, "DatabaseReady", Some(("False", "Starting")));
 }
 
 #[test]
