@@ -126,18 +126,22 @@ pub(super) async fn wait(
                 Ok(_) => continue,
                 Err(error) => warn!(error = %Chain(&error), "the log is not taken"),
             },
-            Ok(Standing::Standby) if !stands_by => {
-                stands_by = true;
+            Ok(Standing::Standby) => {
                 if standby.is_ready {
                     readiness.show(OWNS_LOG, false);
                 }
-                info!(
-                    name = owner.candidate.name(),
-                    "another process has the log, standing by"
-                );
+                if !std::mem::replace(&mut stands_by, true) {
+                    info!(
+                        name = owner.candidate.name(),
+                        "another process has the log, standing by"
+                    );
+                }
             }
-            Ok(Standing::Standby) => {}
-            Err(error) => warn!(error = %Chain(&error), "the store does not say who has the log"),
+            Err(error) => {
+                // Nothing could be taken over now.
+                readiness.set(OWNS_LOG, false);
+                warn!(error = %Chain(&error), "the store does not say who has the log");
+            }
         }
         sleep(owner.pause()).await;
     }
