@@ -28,7 +28,7 @@ impl Told {
     /// Without the port, as in an address.
     fn host(&self) -> &str {
         let host = self.address.rsplit_once(':');
-        host.map_or(&self.address, |(host, _)| host)
+        host.map_or(self.address.as_str(), |(host, _)| host)
     }
 }
 
