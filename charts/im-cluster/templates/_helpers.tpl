@@ -48,3 +48,16 @@ capabilities: {drop: [ALL]}
 requests: {cpu: 10m, memory: 16Mi}
 limits: {memory: 128Mi}
 {{- end }}
+
+{{/* Labels of the probe's pod that never change. They differ from those of the operator's children. */}}
+{{- define "im-cluster.probe.selector" -}}
+app.kubernetes.io/name: im-cluster-probe
+app.kubernetes.io/instance: {{ include "im-cluster.name" . }}
+{{- end }}
+
+{{/* A file with this installation in it. Templates of Prometheus and Grafana are left as they are. */}}
+{{- define "im-cluster.filled" -}}
+{{- $name := include "im-cluster.name" .root -}}
+{{- $uid := printf "%s/%s" .root.Release.Namespace $name | sha256sum | trunc 12 -}}
+{{- .text | trim | replace "NAMESPACE" .root.Release.Namespace | replace "NAME" $name | replace "UID" $uid -}}
+{{- end }}

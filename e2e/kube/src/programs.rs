@@ -25,7 +25,7 @@ struct Module {
     hint: &'static str,
 }
 
-const MODULES: [Module; 3] = [
+const MODULES: [Module; 4] = [
     Module {
         folder: "kubebox",
         sources: &["go.mod", "go.sum", "main.go"],
@@ -58,6 +58,13 @@ const MODULES: [Module; 3] = [
         programs: &[("versitygw", "github.com/versity/versitygw/cmd/versitygw")],
         links: &[],
         hint: "an S3 server, about a minute of processor time",
+    },
+    Module {
+        folder: "rules",
+        sources: &["go.mod", "go.sum", "main.go", "series.go", "test.go"],
+        programs: &[("ruletest", ".")],
+        links: &[],
+        hint: "the test of alerts, about a minute of processor time",
     },
 ];
 

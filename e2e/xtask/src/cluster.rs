@@ -55,7 +55,9 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     check()?;
     let images = images()?;
     let mut charts = whole_workspace(&["--test", "charts"])?;
-    test_step(&limits::CHARTS, charts.env("HELM", node_program("helm")?))?;
+    charts.env("HELM", node_program("helm")?);
+    charts.env("RULETEST", node_program("ruletest")?);
+    test_step(&limits::CHARTS, &mut charts)?;
     let s3 = node_program("versitygw")?;
     on_s3(&s3)?;
     let mariadb = mariadb::mariadb()?;

@@ -138,6 +138,15 @@ pub(crate) struct Observed {
     since: Instant,
 }
 
+impl Held {
+    /// How often the lease has changed its holder.
+    pub(crate) fn transitions(&self) -> i64 {
+        let spec = self.lease.spec.as_ref();
+        spec.and_then(|spec| spec.lease_transitions)
+            .map_or(0, i64::from)
+    }
+}
+
 impl Observed {
     /// Nothing was seen yet.
     pub(crate) fn now() -> Self {

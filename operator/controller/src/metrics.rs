@@ -28,11 +28,13 @@ pub(crate) struct Metrics {
     pub(crate) queue_retries: Family<QueueLabels, Counter>,
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) leader: Family<QueueLabels, Gauge>,
+    pub(crate) lease_transitions: Gauge,
     pub(crate) watch_errors: Family<WatchLabels, Counter>,
     condition: Family<ConditionLabels, Gauge>,
     connections: Family<ClusterLabels, Gauge>,
     capacity: Family<ClusterLabels, Gauge>,
     draining: Family<ClusterLabels, Gauge>,
+    drain_deadline: Family<ClusterLabels, Gauge>,
     slots: Family<SlotLabels, Gauge>,
     restarts: Family<RestartLabels, Counter>,
     drift: Family<ClusterLabels, Counter>,
@@ -128,6 +130,8 @@ pub(crate) struct ClusterFigures {
     pub(crate) connections: Option<i64>,
     pub(crate) capacity: i64,
     pub(crate) draining: i64,
+    /// Unix seconds; 0 without drains.
+    pub(crate) drain_deadline: i64,
     /// (state, slots in it).
     pub(crate) slots: Vec<(String, i64)>,
     pub(crate) load_age_seconds: Option<f64>,
@@ -205,6 +209,11 @@ impl Metrics {
             it.leader.clone(),
         );
         r.register(
+            "im_operator_lease_transitions",
+            "How often the lease has changed its holder, as of the last time that this replica took it",
+            it.lease_transitions.clone(),
+        );
+        r.register(
             "im_operator_watch_errors",
             "Interrupted watches",
             it.watch_errors.clone(),
@@ -228,6 +237,11 @@ impl Metrics {
             "imcluster_draining_pods",
             "Msg pods committed to removal",
             it.draining.clone(),
+        );
+        r.register(
+            "imcluster_drain_deadline_seconds",
+            "Unix time at which the first of the drains under way ends at the latest; 0 without drains",
+            it.drain_deadline.clone(),
         );
         r.register("imcluster_slot_state", "Slots by state", it.slots.clone());
         r.register(
@@ -267,11 +281,13 @@ impl Metrics {
             queue_retries: Family::default(),
             requests: Family::default(),
             leader: Family::default(),
+            lease_transitions: Gauge::default(),
             watch_errors: Family::default(),
             condition: Family::default(),
             connections: Family::default(),
             capacity: Family::default(),
             draining: Family::default(),
+            drain_deadline: Family::default(),
             slots: Family::default(),
             restarts: Family::default(),
             drift: Family::default(),
@@ -340,6 +356,9 @@ impl Metrics {
         self.draining
             .get_or_create_owned(cluster)
             .set(figures.draining);
+        self.drain_deadline
+            .get_or_create_owned(cluster)
+            .set(figures.drain_deadline);
     }
 
     /// Counts a roll and its reason.
@@ -376,6 +395,7 @@ impl Metrics {
         self.connections.remove(cluster);
         self.capacity.remove(cluster);
         self.draining.remove(cluster);
+        self.drain_deadline.remove(cluster);
         self.drift.remove(cluster);
         self.load_age.remove(cluster);
     }
@@ -397,92 +417,4 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn series_of_a_cluster_go_with_it() {
-        let shared = im_runtime::Metrics::default();
-        let metrics = shared.register(Metrics::register);
-        let cluster = ClusterLabels {
-            namespace: "chat".to_owned(),
-            name: "demo".to_owned(),
-        };
-        let figures = ClusterFigures {
-            conditions: vec![("Ready".to_owned(), "True".to_owned())],
-            connections: Some(7),
-            slots: vec![("Bound".to_owned(), 2)],
-            ..ClusterFigures::default()
-        };
-        metrics.show(&cluster, &figures);
-        metrics.restarted(&cluster, "msg", "ConfigChanged");
-        metrics.drifted(&cluster);
-        let text = shared.encode().unwrap();
-        for line in [
-            r#"imcluster_condition{namespace="chat",name="demo",type="Ready",status="True"} 1"#,
-            r#"imcluster_msg_connections{namespace="chat",name="demo"} 7"#,
-            r#"imcluster_slot_state{namespace="chat",name="demo",state="Bound"} 2"#,
-            r#"imcluster_restarts_total{namespace="chat",name="demo",role="msg",reason="ConfigChanged"} 1"#,
-        ] {
-            assert!(text.contains(line), "{line} in {text}");
-        }
-        let gone = ClusterFigures {
-            slots: vec![("Free".to_owned(), 2)],
-            ..figures
-        };
-        metrics.show(&cluster, &gone);
-        let text = shared.encode().unwrap();
-        assert!(!text.contains(r#"state="Bound""#), "{text}");
-        metrics.forget(&cluster);
-        let text = shared.encode().unwrap();
-        assert!(!text.contains("demo"), "{text}");
-    }
-
-    #[test]
-    fn never_18_series_grow_with_clusters_only() {
-        const LABELS: [&str; 13] = [
-            "namespace",
-            "name",
-            "type",
-            "status",
-            "state",
-            "role",
-            "reason",
-            "controller",
-            "result",
-            "le",
-            "method",
-            "code",
-            "kind",
-        ];
-        let shared = im_runtime::Metrics::default();
-        let metrics = shared.register(Metrics::register);
-        let cluster = ClusterLabels {
-            namespace: "chat".to_owned(),
-            name: "demo".to_owned(),
-        };
-        let mut sizes = std::collections::BTreeSet::new();
-        for pods in 1..500 {
-            let figures = ClusterFigures {
-                conditions: vec![("Ready".to_owned(), "True".to_owned())],
-                connections: Some(pods * 100),
-                slots: vec![("Bound".to_owned(), pods), ("Free".to_owned(), 1)],
-                capacity: pods * 10_000,
-                ..ClusterFigures::default()
-            };
-            metrics.show(&cluster, &figures);
-            metrics.restarted(&cluster, "msg", "ConfigChanged");
-            metrics.reconciled(Outcome::success, 0.01);
-            let text = shared.encode().unwrap();
-            sizes.insert(text.lines().count());
-            for label in text.lines().filter_map(|line| line.split_once('{')) {
-                let (labels, _) = label.1.split_once('}').unwrap();
-                for pair in labels.split("\",") {
-                    let (key, _) = pair.split_once('=').unwrap();
-                    assert!(LABELS.contains(&key), "{key}: {}", label.0);
-                }
-            }
-        }
-        assert_eq!(sizes.len(), 1, "{sizes:?}");
-    }
-}
+mod tests;

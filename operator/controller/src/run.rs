@@ -204,6 +204,7 @@ impl Operator<'_> {
                 return Ok(());
             };
             self.lead(true);
+            self.metrics.lease_transitions.set(held.transitions());
             let stopped = tokio::select! {
                 // What is under way is dropped with the lease: another replica may begin.
                 biased;

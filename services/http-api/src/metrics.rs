@@ -107,6 +107,7 @@ pub struct Metrics {
     pub(crate) counted_callers: Gauge,
     pub(crate) lost_notes: Counter,
     pub(crate) certificate_failing: Gauge,
+    pub(crate) certificate_end: Gauge,
     pub(crate) monitored_servers: Gauge,
     pub(crate) subscribers: Gauge,
     pub(crate) left_out_events: Counter,
@@ -126,6 +127,7 @@ impl Default for Metrics {
             counted_callers: Gauge::default(),
             lost_notes: Counter::default(),
             certificate_failing: Gauge::default(),
+            certificate_end: Gauge::default(),
             monitored_servers: Gauge::default(),
             subscribers: Gauge::default(),
             left_out_events: Counter::default(),
@@ -149,6 +151,7 @@ impl Metrics {
             counted_callers,
             lost_notes,
             certificate_failing,
+            certificate_end,
             monitored_servers,
             subscribers,
             left_out_events,
@@ -195,6 +198,11 @@ impl Metrics {
             "im_http_api_certificate_failing",
             "1 while the files hold no certificate that can be used, and the former one is",
             certificate_failing.clone(),
+        );
+        registry.register(
+            "im_http_api_certificate_end_seconds",
+            "Unix time at which the certificate in use ends; 0 without one",
+            certificate_end.clone(),
         );
         registry.register(
             "im_http_api_monitored_servers",

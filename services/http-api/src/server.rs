@@ -276,10 +276,13 @@ impl Server {
                 context.readiness.clone(),
                 api.metrics.certificate_failing.clone(),
             );
+            let (used, end) = (tls.clone(), api.metrics.certificate_end.clone());
             readiness.dependency(CERTIFICATE, true);
+            end.set(used.certificate_end());
             tasks.spawn(tls.follow(stops.drain.clone(), move |is_usable| {
                 readiness.dependency(CERTIFICATE, is_usable);
                 failing.set((!is_usable).into());
+                end.set(used.certificate_end());
             }));
         }
         tasks.spawn(accept(

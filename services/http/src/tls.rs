@@ -1,8 +1,11 @@
 //! TLS from files that may change while the server runs.
 
+mod validity;
+
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -72,8 +75,17 @@ pub enum TlsError {
 pub struct Tls {
     files: TlsFiles,
     current: Arc<RwLock<Arc<ServerConfig>>>,
+    /// Unix seconds at which the certificate in use ends, 0 when it does not say so in a way that is known.
+    end: Arc<AtomicI64>,
     /// Of the files when they were last looked at.
     digest: [u8; 32],
+}
+
+/// What a pair of files is good for.
+struct Usable {
+    config: Arc<ServerConfig>,
+    /// See [`Tls`].
+    end: i64,
 }
 
 /// What two files hold.
@@ -98,13 +110,14 @@ impl Pair {
         *hasher.finalize().as_bytes()
     }
 
-    fn config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    fn config(&self, files: &TlsFiles) -> Result<Usable, TlsError> {
         let of = |path: &Path| {
             let path = path.to_owned();
             move |source| TlsError::Pem { path, source }
         };
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
         let chain = chain.map_err(of(&files.certificate))?;
+        let end = chain.first().and_then(|own| validity::end(own));
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(of(&files.key))?;
         let unusable = |source| TlsError::Pair {
             certificate: files.certificate.clone(),
@@ -118,7 +131,10 @@ impl Pair {
             .with_single_cert(chain, key)
             .map_err(unusable)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Usable {
+            config: Arc::new(config),
+            end: end.unwrap_or(0),
+        })
     }
 }
 
@@ -145,10 +161,11 @@ impl Tls {
     /// A file cannot be read, or both are no certificate and its key.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let pair = Pair::read(&files)?;
-        let config = pair.config(&files)?;
+        let Usable { config, end } = pair.config(&files)?;
         Ok(Self {
             digest: pair.digest(),
-            current: Arc::new(RwLock::new(Arc::new(config))),
+            current: Arc::new(RwLock::new(config)),
+            end: Arc::new(AtomicI64::new(end)),
             files,
         })
     }
@@ -157,6 +174,11 @@ impl Tls {
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current))
+    }
+
+    /// Unix seconds at which the certificate in use ends; 0 when it does not say so in a way that is known.
+    pub fn certificate_end(&self) -> i64 {
+        self.end.load(Ordering::Relaxed)
     }
 
     /// Looks at the files every two seconds until `stop`: a new pair counts for the next connection, and
@@ -172,10 +194,10 @@ impl Tls {
             let look = tokio::task::spawn_blocking(move || look(&files, known));
             match look.await {
                 Ok(Ok(None)) => {}
-                Ok(Ok(Some((digest, Ok(config))))) => {
+                Ok(Ok(Some((digest, Ok(Usable { config, end }))))) => {
                     self.digest = digest;
-                    let new = Arc::new(config);
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+                    self.end.store(end, Ordering::Relaxed);
                     failing = false;
                     info!(file = %self.files.certificate.display(), "a new certificate is used");
                     tell(true);
@@ -202,7 +224,7 @@ impl Tls {
 }
 
 /// A pair that is another than the known one, and what it is good for.
-type Found = ([u8; 32], Result<ServerConfig, TlsError>);
+type Found = ([u8; 32], Result<Usable, TlsError>);
 
 fn look(files: &TlsFiles, known: [u8; 32]) -> Result<Option<Found>, TlsError> {
     let pair = Pair::read(files)?;

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use im_core::places;
 use im_http::{Closed, InTurn, Limits, Meter, Peer, Serve, Stops, Tls, TlsError, TlsFiles, accept};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, date_time_ymd, generate_simple_self_signed};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -52,11 +52,23 @@ fn pair() -> (String, String) {
     (cert.pem(), signing_key.serialize_pem())
 }
 
+/// The same until the first of March 2040.
+fn pair_until_2040() -> (String, String) {
+    let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.not_after = date_time_ymd(2040, 3, 1);
+    let key = KeyPair::generate().unwrap();
+    (
+        parameters.self_signed(&key).unwrap().pem(),
+        key.serialize_pem(),
+    )
+}
+
 struct Rig {
     dir: tempfile::TempDir,
     address: SocketAddr,
     meter: Meter,
     told: Arc<AtomicUsize>,
+    used: Tls,
     stop: CancellationToken,
 }
 
@@ -98,7 +110,7 @@ impl Rig {
             stops,
         ));
         let told = Arc::new(AtomicUsize::new(0));
-        let tell = Arc::clone(&told);
+        let (tell, used) = (Arc::clone(&told), tls.clone());
         tokio::spawn(tls.follow(stop.clone(), move |is_usable| {
             tell.store(1 + usize::from(is_usable), Ordering::Relaxed);
         }));
@@ -107,6 +119,7 @@ impl Rig {
             address,
             meter,
             told,
+            used,
             stop,
         }
     }
@@ -199,7 +212,8 @@ async fn one_port_takes_https_and_http_and_closes_what_is_neither() {
 async fn a_new_pair_is_used_for_the_next_connection_and_a_bad_one_never() {
     let old = pair();
     let rig = Rig::new(&old).await;
-    let new = pair();
+    let new = pair_until_2040();
+    let end = rig.used.certificate_end();
     // A certificate without its key, as between two writes of a renewal.
     let half = (new.0.clone(), old.1.clone());
     for bad in [half, ("no certificate".to_owned(), new.1.clone())] {
@@ -210,6 +224,7 @@ async fn a_new_pair_is_used_for_the_next_connection_and_a_bad_one_never() {
             "secret",
             "the former one stays"
         );
+        assert_eq!(rig.used.certificate_end(), end);
         write(rig.dir.path(), &old);
         rig.told(true).await;
     }
@@ -219,6 +234,7 @@ async fn a_new_pair_is_used_for_the_next_connection_and_a_bad_one_never() {
     write(rig.dir.path(), &new);
     rig.told(true).await;
     assert_eq!(rig.ask(&new.0).await.unwrap(), "secret");
+    assert_eq!(rig.used.certificate_end(), 2_214_172_800);
     assert!(
         rig.ask(&old.0).await.is_err(),
         "the former one is not used any more"

@@ -132,7 +132,7 @@ async fn pass(
 }
 
 /// Waits until this very text has come from the sender.
-async fn arrival(
+pub(crate) async fn arrival(
     receiver: &Client,
     heard: &mut Events,
     from: u32,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, audit, chat, check, config, directory, doctor, store, token};
+use crate::{admin, audit, chat, check, config, directory, doctor, prober, store, token};
 
 pub(crate) use role::RoleCommand;
 
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Script(chat::ScriptArgs),
     /// Logs two people in and passes a message from the first to the second.
     Check(check::Args),
+    /// Passes messages between two people for ever, and shows figures of it.
+    Probe(Box<prober::Args>),
     /// Does what a client does, and says what is wrong and what to do.
     Doctor(doctor::Args),
 }

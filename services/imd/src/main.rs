@@ -18,6 +18,7 @@ mod manifest;
 mod output;
 mod password;
 mod probe;
+mod prober;
 mod run;
 mod store;
 #[cfg(test)]
@@ -40,7 +41,10 @@ const BAD_CONFIGURATION: u8 = 64;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let is_server = matches!(cli.command, Command::AllInOne(_) | Command::Role(_));
+    let is_server = matches!(
+        cli.command,
+        Command::AllInOne(_) | Command::Role(_) | Command::Probe(_)
+    );
     match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -79,6 +83,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             tool(async { chat::script(args).await.map(|()| ExitCode::SUCCESS) })
         }
         Command::Check(args) => tool(check::run(args)),
+        Command::Probe(args) => tool(prober::run(*args)),
         Command::Doctor(args) => tool(doctor::run(args)),
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// Longest wait for a connection, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of an answer that are looked at.
+/// Bytes of an answer that are looked at to know who gave it.
 const MOST_BYTES: usize = 4 << 10;
 /// Longer than a login name can be: whoever asks so costs no hash and locks nobody.
 const NO_NAME_BYTES: usize = 2_000;
@@ -71,7 +71,7 @@ impl Found {
 
 /// Asks `host:port` in every language that our servers speak.
 pub(crate) async fn probe(address: &str) -> Found {
-    let answer = match http(address, "/msg_server").await {
+    let answer = match http(address, "/msg_server", MOST_BYTES).await {
         Ok(answer) => answer,
         Err(why) => return Found::Nobody(why),
     };
@@ -80,7 +80,9 @@ pub(crate) async fn probe(address: &str) -> Found {
         if text.contains("\"code\"") && text.contains("\"msg\"") {
             return Found::LoginServer;
         }
-        let alive = http(address, "/livez").await.unwrap_or_default();
+        let alive = http(address, "/livez", MOST_BYTES)
+            .await
+            .unwrap_or_default();
         let is_ours = alive.starts_with(b"HTTP/1.1 200");
         return if is_ours { Found::Metrics } else { Found::Http };
     }
@@ -128,7 +130,9 @@ pub(crate) fn address_of(server: &str) -> String {
     }
 }
 
-async fn http(address: &str, path: &str) -> Result<Vec<u8>, String> {
+/// Head and body of an HTTP answer: what came within two seconds, and at least so many bytes of it if there are
+/// more.
+pub(crate) async fn http(address: &str, path: &str, most: usize) -> Result<Vec<u8>, String> {
     let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
     let mut stream = connected
         .map_err(|_| "no connection within 2 s".to_owned())?
@@ -137,7 +141,7 @@ async fn http(address: &str, path: &str) -> Result<Vec<u8>, String> {
     let mut answer = Vec::new();
     let exchange = async {
         stream.write_all(request.as_bytes()).await?;
-        while answer.len() < MOST_BYTES && stream.read_buf(&mut answer).await? > 0 {}
+        while answer.len() < most && stream.read_buf(&mut answer).await? > 0 {}
         Ok::<_, std::io::Error>(())
     };
     // Whatever came until then is the answer.

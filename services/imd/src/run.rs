@@ -36,6 +36,7 @@ use im_runtime::signals::{Signals, Stop};
 use im_runtime::{Context, limits, process, telemetry};
 use im_store::DataDir;
 use prometheus_client::metrics::info::Info;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Level, error, info, warn};
@@ -324,20 +325,7 @@ async fn run(
 fn share(config: ImdConfig, secrets: &Secrets, aside: Aside) -> Shared {
     let context = Context::default();
     let links = context.metrics.register(LinkMetrics::register);
-    context.metrics.register(|registry| {
-        process::register(registry, aside.all());
-        heap::register(registry);
-        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("im_build", "The program", version);
-    });
-    context.dumps.register("process", || {
-        let usage = process::Usage::read();
-        serde_json::json!({
-            "open_files": usage.open_files,
-            "resident_bytes": usage.resident_bytes,
-            "threads": usage.threads,
-        })
-    });
+    show_process(&context, aside.all());
     Shared {
         config,
         secret: match &secrets.installation {
@@ -358,6 +346,24 @@ fn share(config: ImdConfig, secrets: &Secrets, aside: Aside) -> Shared {
     }
 }
 
+/// Registers what every process shows of itself.
+pub(crate) fn show_process(context: &Context, runtimes: Vec<Handle>) {
+    context.metrics.register(|registry| {
+        process::register(registry, runtimes);
+        heap::register(registry);
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("im_build", "The program", version);
+    });
+    context.dumps.register("process", || {
+        let usage = process::Usage::read();
+        serde_json::json!({
+            "open_files": usage.open_files,
+            "resident_bytes": usage.resident_bytes,
+            "threads": usage.threads,
+        })
+    });
+}
+
 async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
     let config = shared.config.admin.clone();
     if config.listen.is_empty() {
@@ -371,14 +377,19 @@ async fn bind_admin(shared: &Shared) -> anyhow::Result<Option<Admin>> {
     Ok(Some(bound.context("bind the admin port")??))
 }
 
-async fn serve_admin(admin: Admin, stop: CancellationToken) {
+/// Serves the admin port until `stop`.
+pub(crate) async fn serve_admin(admin: Admin, stop: CancellationToken) {
     if let Err(error) = admin.run(stop).await {
         error!(error = %Chain(&error), "admin port failed");
     }
 }
 
 /// A process that stops serves those that are there and wants nobody new: it is not ready any more.
-async fn tell_stopping(context: Context, drain: CancellationToken, stop: CancellationToken) {
+pub(crate) async fn tell_stopping(
+    context: Context,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) {
     context.readiness.set(NOT_STOPPING, true);
     if stop.run_until_cancelled(drain.cancelled()).await.is_some() {
         context.readiness.set(NOT_STOPPING, false);
@@ -387,7 +398,7 @@ async fn tell_stopping(context: Context, drain: CancellationToken, stop: Cancell
 
 /// Says once that everything is ready: in the log, to whoever started it at a terminal, in the ready
 /// file.
-async fn tell_ready(
+pub(crate) async fn tell_ready(
     context: Context,
     file: Option<PathBuf>,
     addresses: Addresses,

@@ -96,6 +96,7 @@ pub struct Metrics {
     too_large: Counter,
     pub(crate) counted_addresses: Gauge,
     pub(crate) certificate_failing: Gauge,
+    pub(crate) certificate_end: Gauge,
     pub(crate) meter: Meter,
 }
 
@@ -109,6 +110,7 @@ impl Default for Metrics {
             too_large: Counter::default(),
             counted_addresses: Gauge::default(),
             certificate_failing: Gauge::default(),
+            certificate_end: Gauge::default(),
             meter: Meter::default(),
         }
     }
@@ -126,6 +128,7 @@ impl Metrics {
             too_large,
             counted_addresses,
             certificate_failing,
+            certificate_end,
             meter,
         } = &this;
         registry.register("im_msfs_answers", "Answers to clients", answers.clone());
@@ -163,6 +166,11 @@ impl Metrics {
             "im_msfs_certificate_failing",
             "1 while the files hold no certificate that can be used, and the former one is",
             certificate_failing.clone(),
+        );
+        registry.register(
+            "im_msfs_certificate_end_seconds",
+            "Unix time at which the certificate in use ends; 0 without one",
+            certificate_end.clone(),
         );
         registry.register(
             "im_msfs_scaled",

@@ -203,10 +203,13 @@ impl Server {
         if let Some(tls) = tls.clone() {
             let readiness = context.readiness.clone();
             let failing = shared.metrics.certificate_failing.clone();
+            let (used, end) = (tls.clone(), shared.metrics.certificate_end.clone());
             readiness.dependency(CERTIFICATE, true);
+            end.set(used.certificate_end());
             tasks.spawn(tls.follow(stops.drain.clone(), move |is_usable| {
                 readiness.dependency(CERTIFICATE, is_usable);
                 failing.set((!is_usable).into());
+                end.set(used.certificate_end());
             }));
         }
         let accepting = accept(

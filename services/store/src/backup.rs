@@ -6,6 +6,7 @@
 
 mod copy;
 mod head;
+pub(crate) mod noted;
 mod skip;
 mod spool;
 
@@ -159,7 +160,9 @@ pub async fn backup(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     let draft = Draft::beside(to).map_err(io_error(to))?;
     copy::copy(&database, draft.path()).await?;
     check(draft.path(), to).await?;
-    publish(draft, to)
+    publish(draft, to)?;
+    noted::note(data_dir);
+    Ok(())
 }
 
 /// The database of a directory that has a store which this release can read.

@@ -54,6 +54,7 @@ struct Inner {
     position_flushes: Counter,
     gathered_changes: Counter,
     free_space: Gauge,
+    space: Gauge,
     stored_users: Gauge,
     stored_limited: Counter,
     filter_messages: Gauge,
@@ -86,6 +87,7 @@ impl Default for Inner {
             position_flushes: Counter::default(),
             gathered_changes: Counter::default(),
             free_space: Gauge::default(),
+            space: Gauge::default(),
             stored_users: Gauge::default(),
             stored_limited: Counter::default(),
             filter_messages: Gauge::default(),
@@ -226,6 +228,11 @@ impl Metrics {
             inner.free_space.clone(),
         );
         it.register(
+            "space_bytes",
+            "Size of the store's file system",
+            inner.space.clone(),
+        );
+        it.register(
             "stored_users",
             "People whose stored bytes are counted: they have stored something lately",
             inner.stored_users.clone(),
@@ -242,10 +249,11 @@ impl Metrics {
         self.0.gathered_changes.inc();
     }
 
-    pub(crate) fn free_space(&self, bytes: u64) {
-        self.0
-            .free_space
-            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    /// Free bytes of the store's file system, and all of them.
+    pub(crate) fn space(&self, free: u64, all: u64) {
+        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.0.free_space.set(bytes(free));
+        self.0.space.set(bytes(all));
     }
 
     pub(crate) fn stored_users(&self, users: usize) {

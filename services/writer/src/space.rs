@@ -66,8 +66,8 @@ impl Space {
         let floor = config.free_space_floor.as_u64();
         loop {
             if let Ok(room) = store.room().await {
-                if let Some((free, _)) = room.disk {
-                    metrics.free_space(free);
+                if let Some((free, all)) = room.disk {
+                    metrics.space(free, all);
                 }
                 self.see(room, floor);
             }

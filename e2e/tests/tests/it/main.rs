@@ -48,6 +48,7 @@ mod orders;
 mod originals;
 mod pictures;
 mod presence;
+mod probed;
 mod processes;
 mod profiles;
 mod push;

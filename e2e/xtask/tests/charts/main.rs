@@ -13,6 +13,7 @@ mod crds;
 mod docs;
 mod golden;
 mod helm;
+mod monitoring;
 mod rules;
 mod spec_schema;
 

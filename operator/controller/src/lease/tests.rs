@@ -111,6 +111,12 @@ async fn a_lease_names_its_holder_and_duration() {
     let lease = serde_json::to_value(seat.next(None)).unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "a");
     assert_eq!(lease["spec"]["leaseDurationSeconds"], json!(15));
+    let taken = seat.next(Some(&held_by("b")));
+    let renewed = seat.next(Some(&taken));
+    for lease in [taken, renewed] {
+        let held = seat.held(lease, Instant::now());
+        assert_eq!(held.transitions(), 1, "a renewal is no change of holder");
+    }
 }
 
 #[test]

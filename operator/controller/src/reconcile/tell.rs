@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use im_operator_api::{ImClusterStatus, SlotState, condition};
+use im_operator_api::{DrainStatus, ImClusterStatus, SlotState, condition};
 use im_operator_plan::Role;
 use tokio::time::Instant;
 
@@ -56,6 +56,7 @@ impl Reconciliation<'_> {
             connections: facts.load.connections,
             capacity: facts.load.capacity,
             draining: facts.msg.as_ref().map_or(0, |msg| i64::from(msg.draining)),
+            drain_deadline: first_deadline(&facts.drains),
             slots,
             load_age_seconds: age_seconds(facts.load.read_at, facts.now),
         };
@@ -245,6 +246,13 @@ impl Reconciliation<'_> {
             memory.told.scaled = Some(Instant::now());
         }
     }
+}
+
+/// Unix seconds at which the first of these drains ends at the latest; 0 without any.
+fn first_deadline(drains: &[DrainStatus]) -> i64 {
+    let deadlines = drains.iter().filter_map(|drain| drain.deadline.as_ref());
+    let seconds = deadlines.map(|deadline| deadline.0.as_second());
+    seconds.min().unwrap_or(0)
 }
 
 /// The revision that all pods of a role had last.

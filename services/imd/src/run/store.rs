@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::BadConfig;
 use crate::kinds::{kinds, sqlite};
 
+/// Seconds between two looks at when the store was last copied.
+const BACKUP_SECONDS: u64 = 15;
+
 /// Opens the store that is configured: by its URL, or in this data directory.
 pub(super) async fn open(
     data_dir: &Path,
@@ -47,6 +50,7 @@ pub(super) struct StoreLog {
     held: Gauge,
     changes: Counter,
     change_commits: Counter,
+    last_backup: Gauge,
 }
 
 impl StoreLog {
@@ -84,7 +88,12 @@ impl StoreLog {
                 &this.held,
             ),
         ];
-        for (name, help, gauge) in gauges {
+        let backup = (
+            "im_store_last_backup_seconds",
+            "Unix time of the last backup of the embedded store; 0 before the first, and of other stores",
+            &this.last_backup,
+        );
+        for (name, help, gauge) in gauges.into_iter().chain([backup]) {
             registry.register(name, help, gauge.clone());
         }
         this
@@ -94,6 +103,7 @@ impl StoreLog {
         let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let mut shown = ChangeCounts::default();
+        let mut seconds = 0_u64;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let StoreUsage {
                 log,
@@ -105,6 +115,11 @@ impl StoreLog {
             self.changes.inc_by(counts.changes - shown.changes);
             self.change_commits.inc_by(counts.commits - shown.commits);
             shown = counts;
+            if seconds.is_multiple_of(BACKUP_SECONDS) {
+                let at = store.last_backup().await;
+                self.last_backup.set(at.map_or(0, i64::from));
+            }
+            seconds = seconds.wrapping_add(1);
         }
     }
 }

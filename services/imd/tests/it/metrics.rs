@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::platform::{get, start};
+use crate::world::Server;
 
 const COMMAND: &str = "IM_UPDATE=1 cargo test -p imd --test it metrics";
 
@@ -32,7 +33,7 @@ const TEXTS: [(&str, &str); 11] = [
 ];
 
 /// What the names of metrics begin with, and the parts of the page.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "im_login",
     "im_msfs",
     "im_msg",
@@ -43,6 +44,7 @@ const PARTS: [&str; 10] = [
     "im_push",
     "im_store",
     "im_link",
+    "im_probe",
 ];
 
 fn root() -> PathBuf {
@@ -50,7 +52,7 @@ fn root() -> PathBuf {
 }
 
 /// What the exposition says of a metric.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Metric {
     kind: String,
     help: String,
@@ -84,7 +86,7 @@ fn exposition(answer: &str) -> &str {
 
 fn page(metrics: &BTreeMap<String, Metric>) -> String {
     let mut page = "# Metrics\n\nGenerated from a running platform; do not edit. Each role shows its own at \
-                    `/metrics` of its admin port, all of them together in one process. A counter's name has \
+                    `/metrics` of its admin port, all of them together in one process, and so does `imd probe`. A counter's name has \
                     `_total` behind it in the exposition.\n"
         .to_owned();
     let of = |name: &str| PARTS.into_iter().find(|part| name.starts_with(part));
@@ -100,6 +102,32 @@ fn page(metrics: &BTreeMap<String, Metric>) -> String {
     page
 }
 
+/// What a prober shows that has tried to log in people whom nobody knows.
+fn probed(server: &Server, dir: &Path) -> String {
+    let password = dir.join("password");
+    std::fs::write(&password, "nobody\n").unwrap();
+    let url = format!("http://{}", server.address("login", "http"));
+    let args = [
+        "probe",
+        "nobody",
+        "anybody",
+        "--password-file",
+        password.to_str().unwrap(),
+        "--server",
+        &url,
+        "--set",
+        "admin.listen=127.0.0.1:0",
+    ];
+    let probe = Server::start(&args, &dir.join("probe.ready"));
+    let shown = get(&probe.address("admin", "http"), "/metrics");
+    assert_eq!(probe.terminate(), 0);
+    assert!(
+        shown.contains("im_probe_failures_total{step=\"login\"} 1"),
+        "{shown}"
+    );
+    shown
+}
+
 #[test]
 fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
     let path = root().join("docs/reference/metrics.md");
@@ -109,15 +137,26 @@ fn every_metric_is_spelled_alike_says_what_it_is_and_is_on_the_page() {
     let admin = server.address("admin", "http");
     // A metric with labels is shown from its first label on: servers connect and push follows the
     // log a moment after the start.
+    let probed = probed(&server, dir.path());
+    let (of_probe, samples_of_probe) = parse(exposition(&probed));
+    let all = |metrics: BTreeMap<String, Metric>| {
+        let own = of_probe
+            .iter()
+            .filter(|(name, _)| name.starts_with("im_probe"));
+        let own = own.map(|(name, metric)| (name.clone(), metric.clone()));
+        metrics.into_iter().chain(own).collect::<BTreeMap<_, _>>()
+    };
     let mut answer = String::new();
     for _ in 0..ASKED {
         answer = get(&admin, "/metrics");
-        if page(&parse(exposition(&answer)).0) == present {
+        if page(&all(parse(exposition(&answer)).0)) == present {
             break;
         }
     }
     assert_eq!(server.terminate(), 0);
-    let (metrics, samples) = parse(exposition(&answer));
+    let (metrics, mut samples) = parse(exposition(&answer));
+    let metrics = all(metrics);
+    samples.extend(samples_of_probe);
     assert!(metrics.len() > 80, "they were read: {}", metrics.len());
 
     let is_word = |word: &str| {

@@ -86,6 +86,9 @@ impl BackupCopy {
     pub fn write_to(mut self, out: &mut impl Write) -> io::Result<u64> {
         let bytes = io::copy(&mut self.file, out)?;
         out.flush()?;
+        if let Some(data_dir) = self.path.parent() {
+            super::noted::note(data_dir);
+        }
         Ok(bytes)
     }
 }

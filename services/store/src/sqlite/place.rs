@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use tokio_util::sync::CancellationToken;
 
 use super::{SqliteOptions, SqliteStore};
+use crate::backup::noted;
 use crate::{
     BackupCopy, BackupError, DataDir, OpenError, OpenStore, StoreError, StoreLife, StorePlace,
     StoreUsage, backup, restore, restore_stream, spool,
@@ -68,6 +70,13 @@ impl StoreLife for SqliteStore {
             log: self.log_use(),
             changes: self.change_counts(),
         }
+    }
+
+    async fn last_backup(&self) -> Option<UnixSeconds> {
+        let dir = self.data_dir().path().to_path_buf();
+        // Reading may wait for a disk.
+        let read = tokio::task::spawn_blocking(move || noted::last(&dir)).await;
+        read.ok().flatten()
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The life of an open store beside what it holds.
 
 use async_trait::async_trait;
+use im_core::time::UnixSeconds;
 use tokio_util::sync::CancellationToken;
 
 use crate::{ChangeCounts, LogUse, RosterStore, StoreError};
@@ -13,6 +14,11 @@ pub trait StoreLife: Send + Sync + 'static {
 
     /// What operators are shown of it.
     fn usage(&self) -> StoreUsage;
+
+    /// When the store was last copied, as far as it knows. May read a small file.
+    async fn last_backup(&self) -> Option<UnixSeconds> {
+        None
+    }
 
     /// Who shares the store; `None` for one that its process has for itself.
     fn roster(&self) -> Option<&dyn RosterStore> {

@@ -7,8 +7,8 @@ use im_core::time::UnixSeconds;
 use im_order::CommitSeq;
 use im_store::{
     BackupError, ChangeLogStore as _, Changed, DataDir, DataDirError, DirectoryImport,
-    DirectoryStore as _, ImportedUser, MessageStore, ReadLimit, SqliteOptions, SqliteStore, backup,
-    restore, testing::TempStore,
+    DirectoryStore as _, ImportedUser, MessageStore, ReadLimit, SqliteOptions, SqliteStore,
+    StoreLife as _, backup, restore, testing::TempStore,
 };
 
 use crate::log::{Log, at, pair};
@@ -33,6 +33,8 @@ pub(crate) async fn stored(store: &SqliteStore) -> u64 {
 async fn a_backup_made_under_load_is_one_moment_of_the_store() {
     let TempStore { store, dir } = TempStore::open().await;
     let file = dir.path().join("backup");
+    assert_eq!(store.last_backup().await, None);
+    let before = UnixSeconds::now();
     let mut log = Log::default();
     for _ in 0..500 {
         log.send(1, pair(1, 2), 10, &"x".repeat(1000));
@@ -48,6 +50,10 @@ async fn a_backup_made_under_load_is_one_moment_of_the_store() {
         log.commit(&store).await.unwrap();
     }
     backing_up.await.unwrap().unwrap();
+    assert!(
+        store.last_backup().await.is_some_and(|at| at >= before),
+        "whoever serves the store knows of it"
+    );
     assert_eq!(
         std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
         0o600
