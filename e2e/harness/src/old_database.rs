@@ -105,18 +105,18 @@ impl OldDatabase {
         for n in 0..self.messages {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let chosen = random >> 8;
-            let is_group = self.groups > 0 && chosen % 3 == 0;
+            let is_group = self.groups > 0 && chosen.is_multiple_of(3);
             let (of, [from, to]) = if is_group {
                 let group = STORY_GROUPS + 1 + chosen / 3 % self.groups;
-                let from = self.members(group).nth((chosen % 4) as usize).unwrap_or(5);
-                (group, [from, 0])
+                let from = self.members(group).nth(usize::from(chosen & 4 == 0));
+                (group, [from.unwrap_or(5), 0])
             } else {
                 let step = 1 + chosen % 2;
                 let low = STORYTELLERS + 1 + chosen / 4 % (crowd - 2);
                 let high = low + step;
                 let relation = story::RELATIONS + low * 4 + step;
                 // One of both writes; the relation is the same.
-                let turned = if n % 3 == 0 { [high, low] } else { [low, high] };
+                let turned = if n.is_multiple_of(3) { [high, low] } else { [low, high] };
                 (relation, turned)
             };
             let last = last_ids.entry((is_group, of)).or_default();

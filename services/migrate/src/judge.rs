@@ -259,7 +259,10 @@ mod tests {
 
     #[test]
     fn each_odd_row_is_counted_and_none_that_makes_no_sense_is_taken() {
-        use OddityKind::*;
+        use OddityKind::{
+            EmptyMessage, ForeignRelation, MessageType, NoGroup, NoNumber, NoRelation, NoSender,
+            NoTime, OtherReceiver, RemovedMessage, SelfRelation, UnknownUser,
+        };
         let of = |change: &dyn Fn(&mut MessageSource)| {
             let mut row = row(2, 1);
             change(&mut row);

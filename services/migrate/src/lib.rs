@@ -7,7 +7,7 @@
 //! conversation.
 //!
 //! *How far it is* is written in the transaction of the messages: of each of the sixteen tables up to which row it
-//! was read, which rows behind that are stored already, and which before it are not ([`window`], [`sequence`]).
+//! was read, which rows behind that are stored already, and which before it are not.
 //!
 //! *Memory.* Of each of the sixteen tables one page of 2,000 rows and a window of 500, a transaction of at most
 //! [`ImportOptions::rows`] messages, [`HELD_BYTES`] of messages that wait for one with a lower id, states of

@@ -64,9 +64,8 @@ impl<'s> Owner<'s> {
         loop {
             sleep(self.pause()).await;
             match self.round().await {
-                Ok(Standing::Owner) => {}
                 // Whether the log is still ours is decided with every commit.
-                Err(_) => {}
+                Ok(Standing::Owner) | Err(_) => {}
                 Ok(_) => return MigrateError::Lost,
             }
         }

@@ -44,7 +44,7 @@ pub(crate) async fn run(
     write(&mut target, batch).await?;
 
     let keepers: HashMap<String, u32> = source.doubled_names().await?.into_iter().collect();
-    let mut accounts = Accounts {
+    let accounts = Accounts {
         keepers,
         departments: known,
         avatar_base,
@@ -143,7 +143,7 @@ struct Accounts<'a> {
 }
 
 impl Accounts<'_> {
-    fn account(&mut self, user: UserSource, oddities: &mut Oddities) -> Option<TransferredAccount> {
+    fn account(&self, user: UserSource, oddities: &mut Oddities) -> Option<TransferredAccount> {
         let id = UserId::from_wire(user.id)?;
         let here = || format!("IMUser row {id}");
         let mut name = user.name.trim().to_owned();
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn names_are_ones_own_and_avatars_have_a_host() {
         let mut oddities = Oddities::default();
-        let mut accounts = Accounts {
+        let accounts = Accounts {
             keepers: HashMap::from([("ann".to_owned(), 2)]),
             departments: HashSet::from([1]),
             avatar_base: Some("http://pictures/"),

@@ -110,7 +110,11 @@ impl Source {
             connection,
             columns: HashSet::new(),
         };
-        source.rows("the session", SESSION.to_owned()).await?;
+        let said = sqlx::raw_sql(SESSION).execute(&mut source.connection).await;
+        said.map_err(|source| MigrateError::Read {
+            table: "the session".to_owned(),
+            source,
+        })?;
         for row in source.rows("the list of tables", COLUMNS.to_owned()).await? {
             let names = (text(&row, 0, "columns")?, text(&row, 1, "columns")?);
             source.columns.insert(names);

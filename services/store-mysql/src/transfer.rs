@@ -18,7 +18,9 @@ use crate::change::run;
 use crate::change_log::{DEPARTMENT, GROUP, PERSON, note_changes};
 use crate::directory::next_stamp;
 use crate::groups::type_number;
-use crate::rows::{bytes, conversation_number, list, number, outdated, text};
+use crate::rows::{
+    bytes, conversation_number, is_out_of_range, list, number, outdated, text,
+};
 use crate::tenures::hold;
 
 /// The table is no part of the schema: only a store that takes data over has it.
@@ -32,10 +34,11 @@ const ROWS_AT_ONCE: usize = 200;
 
 const DEPARTMENTS: &str =
     "INSERT INTO department (id, parent, name, priority, status, stamp) VALUES ";
-/// Assigned from left to right: the stamp is decided by the row as it was.
+/// Assigned from left to right: the stamp is decided by the row as it was. One with another id, which has the same name,
+/// is an error.
 const OR_DEPARTMENT: &str = " ON DUPLICATE KEY UPDATE
     stamp = IF(parent = VALUES(parent) AND name = VALUES(name) AND priority = VALUES(priority)
-        AND status = VALUES(status), stamp, VALUES(stamp)),
+        AND status = VALUES(status), stamp, VALUES(stamp)) + 0 * EXP(IF(id = VALUES(id), 0, 1000)),
     parent = VALUES(parent), name = VALUES(name), priority = VALUES(priority), status = VALUES(status)";
 const ACCOUNTS: &str = "INSERT INTO account (id, name, nick, sex, department, phone, email, domain, avatar,
     signature, status, hash, push_shield, stamp) VALUES ";
@@ -45,7 +48,7 @@ const OR_ACCOUNT: &str = " ON DUPLICATE KEY UPDATE
         AND department = VALUES(department) AND phone = VALUES(phone) AND email = VALUES(email)
         AND domain = VALUES(domain) AND avatar = VALUES(avatar) AND signature = VALUES(signature)
         AND status = VALUES(status) AND push_shield = VALUES(push_shield)
-        AND (hash = VALUES(hash) OR hash LIKE '$argon2%'), stamp, VALUES(stamp)),
+        AND (hash = VALUES(hash) OR hash LIKE '$argon2%'), stamp, VALUES(stamp)) + 0 * EXP(IF(id = VALUES(id), 0, 1000)),
     remembered = IF(stamp = VALUES(stamp), NULL, remembered),
     name = VALUES(name), nick = VALUES(nick), sex = VALUES(sex), department = VALUES(department),
     phone = VALUES(phone), email = VALUES(email), domain = VALUES(domain), avatar = VALUES(avatar),
@@ -147,9 +150,18 @@ async fn put(
 ) -> Result<(), StoreError> {
     for rows in rows.chunks(ROWS_AT_ONCE) {
         let text = format!("{head}{}{tail}", rows.join(","));
-        run(&mut *connection, text).await.map_err(outdated)?;
+        run(&mut *connection, text).await.map_err(taken)?;
     }
     Ok(())
+}
+
+/// Somebody else has what is to be one's own.
+fn taken(error: sqlx::Error) -> StoreError {
+    if is_out_of_range(&error) {
+        StoreError::Outdated
+    } else {
+        outdated(error)
+    }
 }
 
 /// Which of these rows have this stamp.
