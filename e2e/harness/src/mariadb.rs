@@ -154,7 +154,11 @@ impl MariaDb {
     ) -> anyhow::Result<()> {
         let mut client = program("bin/mariadb")?;
         client
-            .args(["--no-defaults", "--user=root", "--default-character-set=utf8mb4"])
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--default-character-set=utf8mb4",
+            ])
             .arg(format!("--socket={}", self.socket().display()))
             .arg(database)
             .stdin(Stdio::piped())

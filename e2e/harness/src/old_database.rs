@@ -50,9 +50,15 @@ impl OldDatabase {
     /// `out` takes no more.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(schema::SCHEMA.as_bytes())?;
-        for (kind, columns) in [("IMMessage", schema::PAIR), ("IMGroupMessage", schema::GROUP)] {
+        for (kind, columns) in [
+            ("IMMessage", schema::PAIR),
+            ("IMGroupMessage", schema::GROUP),
+        ] {
             for shard in 0..SHARDS {
-                writeln!(out, "CREATE TABLE {kind}_{shard} ({columns}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;")?;
+                writeln!(
+                    out,
+                    "CREATE TABLE {kind}_{shard} ({columns}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;"
+                )?;
             }
         }
         let mut rows = Rows::new(out);
@@ -84,7 +90,10 @@ impl OldDatabase {
                 &format!("({group},'Group {group}','',5,2,4,0,1,0,{BEGIN},{BEGIN})"),
             )?;
             for user in self.members(group) {
-                rows.add("IMGroupMember", &format!("(NULL,{group},{user},0,{BEGIN},{BEGIN})"))?;
+                rows.add(
+                    "IMGroupMember",
+                    &format!("(NULL,{group},{user},0,{BEGIN},{BEGIN})"),
+                )?;
             }
         }
         Ok(())
@@ -116,18 +125,24 @@ impl OldDatabase {
                 let high = low + step;
                 let relation = story::RELATIONS + low * 4 + step;
                 // One of both writes; the relation is the same.
-                let turned = if n.is_multiple_of(3) { [high, low] } else { [low, high] };
+                let turned = if n.is_multiple_of(3) {
+                    [high, low]
+                } else {
+                    [low, high]
+                };
                 (relation, turned)
             };
             let last = last_ids.entry((is_group, of)).or_default();
             *last += 1;
             if *last == 1 && !is_group {
                 let [low, high] = [from.min(to), from.max(to)];
-                rows.add("IMRelationShip", &format!("({of},{low},{high},0,{BEGIN},{BEGIN})"))?;
+                rows.add(
+                    "IMRelationShip",
+                    &format!("({of},{low},{high},0,{BEGIN},{BEGIN})"),
+                )?;
             }
             let text = format!("message {n} 消息");
             let text = cipher.encrypt(text.as_bytes()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
             let (id, time) = (*last, BEGIN + n / 10);
             // As if another worker had been quicker.
             if n % SWAPPED == 1 && held.is_none() {
@@ -221,8 +236,12 @@ mod tests {
         old.write(&mut sql).unwrap();
         let sql = String::from_utf8(sql).unwrap();
         let rows = |table: &str| {
-            let statements = sql.lines().filter(|line| line.starts_with(&format!("INSERT INTO {table}")));
-            statements.map(|line| line.matches("),(").count() + 1).sum::<usize>()
+            let statements = sql
+                .lines()
+                .filter(|line| line.starts_with(&format!("INSERT INTO {table}")));
+            statements
+                .map(|line| line.matches("),(").count() + 1)
+                .sum::<usize>()
         };
         let messages = rows("IMMessage_") + rows("IMGroupMessage_");
         assert_eq!(messages, 1_200 + story::ROWS);

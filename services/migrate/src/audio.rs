@@ -64,7 +64,10 @@ mod tests {
     #[test]
     fn a_url_leads_into_the_folder_and_nowhere_else() {
         for (url, file) in [
-            ("http://10.0.0.1:8700/g0/000/001/a.amr", Some("000/001/a.amr")),
+            (
+                "http://10.0.0.1:8700/g0/000/001/a.amr",
+                Some("000/001/a.amr"),
+            ),
             ("g0/000/001/a", Some("000/001/a")),
             ("/g0/a", Some("a")),
             ("http://host/g0/../../etc/passwd", None),

@@ -11,7 +11,7 @@ use im_store_mysql::MysqlOpenError;
 pub enum MigrateError {
     /// The database of the original is not reached.
     #[error("open the database of the original")]
-    Open(#[source] MysqlOpenError),
+    Open(#[source] Box<MysqlOpenError>),
     /// It has no such tables.
     #[error("read a TeamTalk database: it has no table {0}")]
     NoTable(String),

@@ -128,7 +128,10 @@ impl Judge {
             return Judged::LeftOut(Some(conversation));
         }
         for (is_odd, kind) in [
-            (!self.known.users.contains(&row.from), OddityKind::UnknownUser),
+            (
+                !self.known.users.contains(&row.from),
+                OddityKind::UnknownUser,
+            ),
             (row.content.is_empty(), OddityKind::EmptyMessage),
             (row.time == 0, OddityKind::NoTime),
             (row.msg_id == NO_NUMBER, OddityKind::NoNumber),
@@ -273,9 +276,18 @@ mod tests {
         assert_eq!(of(&|row| row.msg_type = 17), (false, vec![MessageType]));
         assert_eq!(of(&|row| row.from = 0), (false, vec![NoSender]));
         assert_eq!(of(&|row| row.to = 2), (false, vec![NoSender]));
-        assert_eq!(of(&|row| row.relation = [7, 7]), (false, vec![SelfRelation]));
-        assert_eq!(of(&|row| row.relation = [1, 3]), (false, vec![ForeignRelation]));
-        assert_eq!(of(&|row| row.relation = [2, 3]), (true, vec![OtherReceiver]));
+        assert_eq!(
+            of(&|row| row.relation = [7, 7]),
+            (false, vec![SelfRelation])
+        );
+        assert_eq!(
+            of(&|row| row.relation = [1, 3]),
+            (false, vec![ForeignRelation])
+        );
+        assert_eq!(
+            of(&|row| row.relation = [2, 3]),
+            (true, vec![OtherReceiver])
+        );
         assert_eq!(of(&|row| row.relation = [0, 0]), (true, vec![NoRelation]));
         assert_eq!(of(&|row| row.content.clear()), (true, vec![EmptyMessage]));
         assert_eq!(of(&|row| row.time = 0), (true, vec![NoTime]));
@@ -284,10 +296,19 @@ mod tests {
         let mut stranger = row(8, 0);
         stranger.msg_type = 17;
         let judged = judge.judge(Shard::group(5), stranger.clone());
-        assert!(matches!(judged, Judged::Message(Message { conversation: 5, .. })));
+        assert!(matches!(
+            judged,
+            Judged::Message(Message {
+                conversation: 5,
+                ..
+            })
+        ));
         assert_eq!(judge.oddities.count(UnknownUser), 1);
         stranger.of = 6;
-        assert_eq!(judge.judge(Shard::group(6), stranger), Judged::LeftOut(None));
+        assert_eq!(
+            judge.judge(Shard::group(6), stranger),
+            Judged::LeftOut(None)
+        );
         assert_eq!(judge.oddities.count(NoGroup), 1);
     }
 

@@ -146,16 +146,19 @@ async fn removed_views(
     let wanted: BTreeSet<_> = rows.iter().filter_map(of).map(|(_, of)| of).collect();
     let wanted: Vec<_> = wanted.into_iter().collect();
     let states = states(target, &wanted).await?;
-    let views = rows.iter().filter_map(of).filter_map(|(user, conversation)| {
-        let last = states.get(&conversation)?.last_id;
-        (last > 0).then_some(TransferredView {
-            user,
-            conversation,
-            read_id: None,
-            removed_at: Some(last),
-            shield: None,
-        })
-    });
+    let views = rows
+        .iter()
+        .filter_map(of)
+        .filter_map(|(user, conversation)| {
+            let last = states.get(&conversation)?.last_id;
+            (last > 0).then_some(TransferredView {
+                user,
+                conversation,
+                read_id: None,
+                removed_at: Some(last),
+                shield: None,
+            })
+        });
     Ok(views.collect())
 }
 

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use im_core::time::UnixSeconds;
 use im_core::{Cache, Conversation, MsgId, UserId};
 use im_store::{
-    AppendBatch, ConversationRow, MessageRow, NewConversation, StoreError,
-    TransferredMessages,
+    AppendBatch, ConversationRow, MessageRow, NewConversation, StoreError, TransferredMessages,
 };
 
 use crate::import::{Target, most};
@@ -324,12 +323,19 @@ impl Stage {
                     let row = target.new_row();
                     state.row = Some(row);
                     let conversation = of;
-                    batch.new_conversations.push(NewConversation { row, conversation });
+                    batch
+                        .new_conversations
+                        .push(NewConversation { row, conversation });
                     row
                 }
             };
             end = end.next();
-            let odd = || corrupt(format!("a message of nobody in {}", name_of(message.conversation)));
+            let odd = || {
+                corrupt(format!(
+                    "a message of nobody in {}",
+                    name_of(message.conversation)
+                ))
+            };
             let sender = UserId::from_wire(message.sender).ok_or_else(odd)?;
             let msg_id = MsgId::from_wire(id).ok_or_else(odd)?;
             if let Conversation::Pair(low, high) = of {
@@ -357,7 +363,11 @@ impl Stage {
         let saved = Saved {
             end: end.to_wire(),
             tables,
-            held: self.sequencer.held().map(|one| (one.shard, one.key)).collect(),
+            held: self
+                .sequencer
+                .held()
+                .map(|one| (one.shard, one.key))
+                .collect(),
         };
         let mut states = vec![saved.state()?];
         for conversation in self.sequencer.turned() {
@@ -390,4 +400,3 @@ fn conversation(number: u64) -> Result<Conversation, MigrateError> {
 fn corrupt(what: String) -> MigrateError {
     MigrateError::Store(StoreError::Corrupt(what))
 }
-

@@ -138,10 +138,7 @@ mod tests {
         assert_eq!(oddities.count(OddityKind::NoGroup), 0);
         let list = oddities.into_list();
         let kinds: Vec<_> = list.iter().map(|one| (one.kind, one.count)).collect();
-        assert_eq!(
-            kinds,
-            [(OddityKind::SameName, 3), (OddityKind::NoTime, 7)]
-        );
+        assert_eq!(kinds, [(OddityKind::SameName, 3), (OddityKind::NoTime, 7)]);
         assert_eq!(list[1].examples.len(), EXAMPLES);
         assert_eq!(list[1].examples[4], "row 4");
     }

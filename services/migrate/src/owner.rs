@@ -27,9 +27,7 @@ impl<'s> Owner<'s> {
     ///
     /// # Errors
     /// A process that uses the store is there.
-    pub(crate) async fn take(
-        store: &'s dyn OpenStore,
-    ) -> Result<(Self, Ownership), MigrateError> {
+    pub(crate) async fn take(store: &'s dyn OpenStore) -> Result<(Self, Ownership), MigrateError> {
         let mut owner = Self {
             store,
             candidate: Candidate::new(NAME, rand::random()),
@@ -47,7 +45,9 @@ impl<'s> Owner<'s> {
                     Standing::Replaced => return Err(MigrateError::Lost),
                     Standing::Standby if owner.begun.elapsed() > ALIVE => {
                         let read = roster.beat(owner.me()).await?;
-                        let name = read.owner.map_or_else(|| "another process".into(), |one| one.0);
+                        let name = read
+                            .owner
+                            .map_or_else(|| "another process".into(), |one| one.0);
                         return Err(MigrateError::Busy(name));
                     }
                     Standing::Standby => {}

@@ -34,7 +34,14 @@ pub(crate) async fn run(
     counts.discovery_items = count(&items);
     let items = items.into_iter().map(|item| {
         let (name, url, priority) = (item.name, item.url, item.priority);
-        (item.id, DiscoveryItem { name, url, priority })
+        (
+            item.id,
+            DiscoveryItem {
+                name,
+                url,
+                priority,
+            },
+        )
     });
     let batch = TransferBatch {
         departments,
@@ -72,7 +79,10 @@ pub(crate) async fn run(
         let groups = source.groups(after).await?;
         let Some(last) = groups.last() else { break };
         after = last.id;
-        judge.known.groups.extend(groups.iter().map(|group| group.id));
+        judge
+            .known
+            .groups
+            .extend(groups.iter().map(|group| group.id));
         let gone = groups.iter().filter(|group| group.status != 0);
         removed.extend(gone.map(|group| group.id));
         let groups = groups.into_iter();
@@ -150,7 +160,11 @@ impl Accounts<'_> {
         if name.is_empty() {
             oddities.note(OddityKind::NoName, here);
             name = format!("user#{id}");
-        } else if self.keepers.get(&name).is_some_and(|keeper| *keeper != id.get()) {
+        } else if self
+            .keepers
+            .get(&name)
+            .is_some_and(|keeper| *keeper != id.get())
+        {
             oddities.note(OddityKind::SameName, || format!("{} ({name})", here()));
             name = format!("{name}#{id}");
         }
@@ -201,7 +215,11 @@ fn avatar(
         return avatar;
     }
     match base {
-        Some(base) => format!("{}/{}", base.trim_end_matches('/'), avatar.trim_start_matches('/')),
+        Some(base) => format!(
+            "{}/{}",
+            base.trim_end_matches('/'),
+            avatar.trim_start_matches('/')
+        ),
         None => {
             oddities.note(OddityKind::RelativeAvatar, here);
             avatar
@@ -311,13 +329,21 @@ mod tests {
             name: name.to_owned(),
         };
         let mut oddities = Oddities::default();
-        let rows = vec![row(1, 0, "a", 0), row(2, 0, "a", 1), row(3, 9, "b", 0), row(4, 4, "c", 7)];
+        let rows = vec![
+            row(1, 0, "a", 0),
+            row(2, 0, "a", 1),
+            row(3, 9, "b", 0),
+            row(4, 4, "c", 7),
+        ];
         let made = departments(rows, &mut oddities);
         let places: Vec<_> = made
             .iter()
             .map(|one| (one.parent, one.name.as_str(), one.status))
             .collect();
-        assert_eq!(places, [(0, "a", 0), (0, "a#2", 1), (0, "b", 0), (0, "c", 1)]);
+        assert_eq!(
+            places,
+            [(0, "a", 0), (0, "a#2", 1), (0, "b", 0), (0, "c", 1)]
+        );
         assert_eq!(oddities.count(OddityKind::LostDepartment), 2);
         assert_eq!(oddities.count(OddityKind::SameDepartment), 1);
     }

@@ -44,9 +44,7 @@ pub(crate) fn turned(conversation: u64) -> TransferState {
 }
 
 /// What the store has of an import: how far it is, and the conversations that turned out not to be dense.
-pub(crate) fn read(
-    states: &[TransferState],
-) -> Result<(Option<Saved>, Vec<u64>), MigrateError> {
+pub(crate) fn read(states: &[TransferState]) -> Result<(Option<Saved>, Vec<u64>), MigrateError> {
     let mut saved = None;
     let mut turned = Vec::new();
     for TransferState { name, value } in states {

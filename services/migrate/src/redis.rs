@@ -42,7 +42,11 @@ enum Said {
 fn parse(line: &str) -> Option<Said> {
     let mut words = line.split_whitespace();
     let (Some(key), Some(field), Some(value)) = (words.next(), words.next(), words.next()) else {
-        return if line.trim().is_empty() { Some(Said::Other) } else { None };
+        return if line.trim().is_empty() {
+            Some(Said::Other)
+        } else {
+            None
+        };
     };
     let count = || value.parse::<u32>().ok();
     if let Some(user) = key.strip_prefix("unread_") {
@@ -80,7 +84,9 @@ struct Keys<'f> {
 
 impl<'f> Keys<'f> {
     async fn open(file: &'f Path) -> Result<Self, MigrateError> {
-        let opened = File::open(file).await.map_err(|source| failed(file, source))?;
+        let opened = File::open(file)
+            .await
+            .map_err(|source| failed(file, source))?;
         Ok(Self {
             file,
             lines: BufReader::new(opened).lines(),
@@ -243,10 +249,37 @@ mod tests {
     #[test]
     fn keys_of_the_original_are_understood_and_others_passed_over() {
         for (line, said) in [
-            ("unread_7 3 12", Some(Said::Unread { user: 7, from: 3, count: 12 })),
-            ("5_im_group_msg count 40", Some(Said::Stored { group: 5, count: 40 })),
-            ("7_5_im_user_group count 38", Some(Said::Read { user: 7, group: 5, count: 38 })),
-            ("group_set_5\t7_1\t1", Some(Said::Silenced { user: 7, group: 5, is: true })),
+            (
+                "unread_7 3 12",
+                Some(Said::Unread {
+                    user: 7,
+                    from: 3,
+                    count: 12,
+                }),
+            ),
+            (
+                "5_im_group_msg count 40",
+                Some(Said::Stored {
+                    group: 5,
+                    count: 40,
+                }),
+            ),
+            (
+                "7_5_im_user_group count 38",
+                Some(Said::Read {
+                    user: 7,
+                    group: 5,
+                    count: 38,
+                }),
+            ),
+            (
+                "group_set_5\t7_1\t1",
+                Some(Said::Silenced {
+                    user: 7,
+                    group: 5,
+                    is: true,
+                }),
+            ),
             ("group_member_5 7 1400000000", Some(Said::Other)),
             ("", Some(Said::Other)),
             ("unread_7 3", None),

@@ -136,16 +136,25 @@ mod tests {
             sequencer.take(message(7, *id, 10), last, &mut out);
         }
         let given: Vec<u32> = out.iter().map(|one| one.id).collect();
-        assert!(given.windows(2).all(|two| two[1] == two[0] + 1), "{given:?}");
+        assert!(
+            given.windows(2).all(|two| two[1] == two[0] + 1),
+            "{given:?}"
+        );
         out.iter().map(|one| one.message.msg_id).collect()
     }
 
     #[test]
     fn dense_ids_stay_though_they_come_in_another_order() {
         let (mut sequencer, mut last) = (Sequencer::default(), 0);
-        assert_eq!(numbered(&mut sequencer, &mut last, &[1, 3, 4, 2]), [1, 2, 3, 4]);
+        assert_eq!(
+            numbered(&mut sequencer, &mut last, &[1, 3, 4, 2]),
+            [1, 2, 3, 4]
+        );
         assert_eq!(numbered(&mut sequencer, &mut last, &[7, 6]), [0_u32; 0]);
-        assert_eq!((sequencer.waiting(), sequencer.held().count()), (vec![7], 2));
+        assert_eq!(
+            (sequencer.waiting(), sequencer.held().count()),
+            (vec![7], 2)
+        );
         assert_eq!(numbered(&mut sequencer, &mut last, &[5]), [5, 6, 7]);
         assert!(sequencer.waiting().is_empty() && sequencer.turned().is_empty());
         assert_eq!((last, sequencer.held_bytes), (7, 0));
@@ -162,7 +171,10 @@ mod tests {
     #[test]
     fn a_conversation_that_is_not_dense_after_all_is_numbered_anew_from_there() {
         let (mut sequencer, mut last) = (Sequencer::default(), 0);
-        assert_eq!(numbered(&mut sequencer, &mut last, &[1, 4, 3, 1, 9]), [1, 3, 4, 1, 9]);
+        assert_eq!(
+            numbered(&mut sequencer, &mut last, &[1, 4, 3, 1, 9]),
+            [1, 3, 4, 1, 9]
+        );
         assert_eq!(sequencer.turned(), [7]);
         assert!(sequencer.turned().is_empty() && sequencer.is_renumbered(7));
         assert_eq!((last, sequencer.held_bytes), (5, 0));

@@ -105,7 +105,8 @@ impl Source {
         server: &MysqlServer,
         options: &MysqlOptions,
     ) -> Result<Self, MigrateError> {
-        let connection = connect(server, options).await.map_err(MigrateError::Open)?;
+        let connection = connect(server, options).await;
+        let connection = connection.map_err(|error| MigrateError::Open(Box::new(error)))?;
         let mut source = Self {
             connection,
             columns: HashSet::new(),
@@ -115,7 +116,10 @@ impl Source {
             table: "the session".to_owned(),
             source,
         })?;
-        for row in source.rows("the list of tables", COLUMNS.to_owned()).await? {
+        for row in source
+            .rows("the list of tables", COLUMNS.to_owned())
+            .await?
+        {
             let names = (text(&row, 0, "columns")?, text(&row, 1, "columns")?);
             source.columns.insert(names);
         }
@@ -192,7 +196,8 @@ fn wide(row: &MySqlRow, at: usize, table: &str) -> Result<u64, MigrateError> {
 
 fn number(row: &MySqlRow, at: usize, table: &str) -> Result<u32, MigrateError> {
     let number = wide(row, at, table)?;
-    u32::try_from(number).map_err(|_| odd(row, table, format!("{number} is no number of the original")))
+    u32::try_from(number)
+        .map_err(|_| odd(row, table, format!("{number} is no number of the original")))
 }
 
 fn text(row: &MySqlRow, at: usize, table: &str) -> Result<String, MigrateError> {

@@ -211,6 +211,9 @@ mod tests {
         balance.store(&seen(8, 1, b"b"));
         balance.store(&seen(9, 1, b"b"));
         let messages = |of| balance.ahead.get(&of).map(|ahead| ahead.messages);
-        assert_eq!([messages(7), messages(8), messages(9)], [Some(0), Some(0), Some(-1)]);
+        assert_eq!(
+            [messages(7), messages(8), messages(9)],
+            [Some(0), Some(0), Some(-1)]
+        );
     }
 }

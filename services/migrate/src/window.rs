@@ -183,7 +183,11 @@ mod tests {
         };
         let table = |every: u32, odd: u32, next: &mut dyn FnMut() -> u32| -> Vec<Row> {
             let rows = (1..=2_000_u32).map(|n| {
-                let time = if n == odd { u32::MAX } else { n * every + next() % 40 };
+                let time = if n == odd {
+                    u32::MAX
+                } else {
+                    n * every + next() % 40
+                };
                 Row(n * 3, time)
             });
             rows.collect()
@@ -219,7 +223,12 @@ mod tests {
             let (mut given, positions) = run(&tables, start(), 64, cut);
             // As it is written and read again.
             let text = serde_json::to_string(&positions).unwrap();
-            let (rest, _) = run(&tables, serde_json::from_str(&text).unwrap(), 1_000, usize::MAX);
+            let (rest, _) = run(
+                &tables,
+                serde_json::from_str(&text).unwrap(),
+                1_000,
+                usize::MAX,
+            );
             given.extend(rest);
             assert_eq!(given, whole, "cut at {cut}");
         }

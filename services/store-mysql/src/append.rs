@@ -262,9 +262,8 @@ fn texts(
     }
     read.sort_unstable();
     let read = read.into_iter();
-    let read = read.map(|((user, conversation), read_id)| {
-        format!("({user},{conversation},{read_id},NULL,0)")
-    });
+    let read = read
+        .map(|((user, conversation), read_id)| format!("({user},{conversation},{read_id},NULL,0)"));
     texts.insert(
         "INSERT INTO inbox (user, conv, read_id, removed_at, created) VALUES ",
         read.collect(),

@@ -18,9 +18,7 @@ use crate::change::run;
 use crate::change_log::{DEPARTMENT, GROUP, PERSON, note_changes};
 use crate::directory::next_stamp;
 use crate::groups::type_number;
-use crate::rows::{
-    bytes, conversation_number, is_out_of_range, list, number, outdated, text,
-};
+use crate::rows::{bytes, conversation_number, is_out_of_range, list, number, outdated, text};
 use crate::tenures::hold;
 
 /// The table is no part of the schema: only a store that takes data over has it.
@@ -40,7 +38,8 @@ const OR_DEPARTMENT: &str = " ON DUPLICATE KEY UPDATE
     stamp = IF(parent = VALUES(parent) AND name = VALUES(name) AND priority = VALUES(priority)
         AND status = VALUES(status), stamp, VALUES(stamp)) + 0 * EXP(IF(id = VALUES(id), 0, 1000)),
     parent = VALUES(parent), name = VALUES(name), priority = VALUES(priority), status = VALUES(status)";
-const ACCOUNTS: &str = "INSERT INTO account (id, name, nick, sex, department, phone, email, domain, avatar,
+const ACCOUNTS: &str =
+    "INSERT INTO account (id, name, nick, sex, department, phone, email, domain, avatar,
     signature, status, hash, push_shield, stamp) VALUES ";
 /// The same. A hash that a login has renewed stays.
 const OR_ACCOUNT: &str = " ON DUPLICATE KEY UPDATE
@@ -54,21 +53,21 @@ const OR_ACCOUNT: &str = " ON DUPLICATE KEY UPDATE
     phone = VALUES(phone), email = VALUES(email), domain = VALUES(domain), avatar = VALUES(avatar),
     signature = VALUES(signature), status = VALUES(status), push_shield = VALUES(push_shield),
     hash = IF(hash LIKE '$argon2%', hash, VALUES(hash))";
-const ITEMS: &str = "INSERT INTO discovery_item (id, name, url, priority, created, updated) VALUES ";
+const ITEMS: &str =
+    "INSERT INTO discovery_item (id, name, url, priority, created, updated) VALUES ";
 const OR_ITEM: &str = " ON DUPLICATE KEY UPDATE
     updated = IF(name = VALUES(name) AND url = VALUES(url) AND priority = VALUES(priority), updated, VALUES(updated)),
     name = VALUES(name), url = VALUES(url), priority = VALUES(priority)";
-const GROUPS: &str =
-    "INSERT INTO chat_group (part, id, name, avatar, creator, type, version, created, updated) VALUES ";
+const GROUPS: &str = "INSERT INTO chat_group (part, id, name, avatar, creator, type, version, created, updated) VALUES ";
 const OR_GROUP: &str = " ON DUPLICATE KEY UPDATE name = VALUES(name), avatar = VALUES(avatar),
     creator = VALUES(creator), type = VALUES(type), version = VALUES(version), updated = VALUES(updated)";
 /// A group that was there keeps its conversation.
-const CONVERSATIONS: &str =
-    "INSERT INTO conversation (part, conv, number, prior_id, last_id, last_seq, last_time, low_sent) VALUES ";
+const CONVERSATIONS: &str = "INSERT INTO conversation (part, conv, number, prior_id, last_id, last_seq, last_time, low_sent) VALUES ";
 const OR_CONVERSATION: &str = " ON DUPLICATE KEY UPDATE prior_id = conversation.prior_id + 0 * EXP(IF(conv = VALUES(conv), 0, 1000))";
 const MEMBERS: &str = "INSERT INTO group_member
     (part, conv, user, active, joined_id, shield, created, updated, changed_by) VALUES ";
-const OR_MEMBER: &str = " ON DUPLICATE KEY UPDATE active = VALUES(active), joined_id = VALUES(joined_id),
+const OR_MEMBER: &str =
+    " ON DUPLICATE KEY UPDATE active = VALUES(active), joined_id = VALUES(joined_id),
     updated = VALUES(updated)";
 const INBOXES: &str = "INSERT INTO inbox (user, conv, read_id, removed_at, created) VALUES ";
 const OR_INBOX: &str = " ON DUPLICATE KEY UPDATE read_id = VALUES(read_id)";
@@ -178,14 +177,13 @@ async fn stamped(
     let rows = sqlx::raw_sql(AssertSqlSafe(text))
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| Ok((number(row, 0)?, stamp))).collect()
+    rows.iter()
+        .map(|row| Ok((number(row, 0)?, stamp)))
+        .collect()
 }
 
 /// Departments, accounts and links.
-async fn people(
-    connection: &mut MySqlConnection,
-    batch: &TransferBatch,
-) -> Result<(), StoreError> {
+async fn people(connection: &mut MySqlConnection, batch: &TransferBatch) -> Result<(), StoreError> {
     let TransferBatch {
         departments,
         accounts,

@@ -122,7 +122,7 @@ impl<T> Store for T where
         + SubscriptionStore
         + TenureStore
         + TokenStore
-    + TransferStore
+        + TransferStore
 {
 }
 

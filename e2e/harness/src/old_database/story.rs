@@ -94,7 +94,7 @@ const PAIRS: [(u32, u32, u32, u32, u32, &str); 24] = [
 
 fn cipher(text: &str) -> String {
     let encrypted = TextCipher::default().encrypt(text.as_bytes());
-    String::from_utf8_lossy(&encrypted.unwrap_or_default()).into_owned()
+    encrypted.unwrap_or_default()
 }
 
 pub(super) fn write<W: Write>(rows: &mut Rows<'_, W>) -> io::Result<()> {
@@ -102,7 +102,8 @@ pub(super) fn write<W: Write>(rows: &mut Rows<'_, W>) -> io::Result<()> {
     for (n, odd) in [
         // The original lets in whoever comes last and is there.
         format!("'{}','','Left','','','','',NULL,1,3", people::name(1)),
-        "'','','Nameless','0123456789abcdef0123456789abcdef','1','','','g0/000/001/a.png',1,0".to_owned(),
+        "'','','Nameless','0123456789abcdef0123456789abcdef','1','','','g0/000/001/a.png',1,0"
+            .to_owned(),
         "'broken','','Broken','ABC','1','','','http://old/a.png',77,0".to_owned(),
         "'blank  ','','Blank','0123456789abcdef0123456789abcdef','12','','','',1,NULL".to_owned(),
     ]
@@ -110,12 +111,21 @@ pub(super) fn write<W: Write>(rows: &mut Rows<'_, W>) -> io::Result<()> {
     .enumerate()
     {
         let id = first + n;
-        rows.add("IMUser", &format!("({id},0,{odd},1400000000,1400000000,1,'odd')"))?;
+        rows.add(
+            "IMUser",
+            &format!("({id},0,{odd},1400000000,1400000000,1,'odd')"),
+        )?;
     }
     for (id, low, high) in RELATED {
-        rows.add("IMRelationShip", &format!("({id},{low},{high},0,1000,{id})"))?;
+        rows.add(
+            "IMRelationShip",
+            &format!("({id},{low},{high},0,1000,{id})"),
+        )?;
     }
-    for (id, from, path, seconds) in [(1, 3, "g0/000/001/1.amr", 7), (2, 3, "g0/000/001/gone.amr", 2)] {
+    for (id, from, path, seconds) in [
+        (1, 3, "g0/000/001/1.amr", 7),
+        (2, 3, "g0/000/001/gone.amr", 2),
+    ] {
         rows.add(
             "IMAudio",
             &format!("({id},{from},2,'http://127.0.0.1:8700/{path}',11,{seconds},1032)"),
@@ -134,10 +144,21 @@ pub(super) fn write<W: Write>(rows: &mut Rows<'_, W>) -> io::Result<()> {
         rows.message(false, relation, [from, to], id, time, &content, odd)?;
     }
     rows.message(false, 7, [4, 4], 1, 1_050, &cipher("to myself"), None)?;
-    rows.message(false, 999, [3, 4], 1, 1_060, &cipher("without a relation"), None)?;
+    rows.message(
+        false,
+        999,
+        [3, 4],
+        1,
+        1_060,
+        &cipher("without a relation"),
+        None,
+    )?;
 
     let name = GROUP.replace('"', "\\\"");
-    rows.add("IMGroup", &format!("(1,'{name}','',1,1,9,0,3,2003,2000,1999)"))?;
+    rows.add(
+        "IMGroup",
+        &format!("(1,'{name}','',1,1,9,0,3,2003,2000,1999)"),
+    )?;
     rows.add("IMGroup", "(2,'Removed','',1,2,9,1,1,2010,2010,2000)")?;
     for (group, user, status, joined) in [
         (1, 1, 0, 1_999),
@@ -148,7 +169,10 @@ pub(super) fn write<W: Write>(rows: &mut Rows<'_, W>) -> io::Result<()> {
         (2, 1, 0, 2_000),
         (777, 1, 0, 2_000),
     ] {
-        rows.add("IMGroupMember", &format!("(NULL,{group},{user},{status},{joined},{joined})"))?;
+        rows.add(
+            "IMGroupMember",
+            &format!("(NULL,{group},{user},{status},{joined},{joined})"),
+        )?;
     }
     for (group, from, id, time, text) in [
         (1, 1, 1, 2_000, "to all 1"),
@@ -162,7 +186,10 @@ pub(super) fn write<W: Write>(rows: &mut Rows<'_, W>) -> io::Result<()> {
     }
     // One that came back, and one that did not.
     for (user, peer, status) in [(2, 1, 1), (2, 1, 0), (2, 3, 1)] {
-        rows.add("IMRecentSession", &format!("(NULL,{user},{peer},1,{status},1000,1000)"))?;
+        rows.add(
+            "IMRecentSession",
+            &format!("(NULL,{user},{peer},1,{status},1000,1000)"),
+        )?;
     }
     Ok(())
 }

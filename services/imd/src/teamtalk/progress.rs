@@ -45,9 +45,8 @@ impl Progress {
                 bar.set_position(told.done);
             }
             Self::Lines { begun, last } => {
-                let is_due = last.is_none_or(|(stage, at)| {
-                    stage != told.stage || at.elapsed() >= LINE_EVERY
-                });
+                let is_due = last
+                    .is_none_or(|(stage, at)| stage != told.stage || at.elapsed() >= LINE_EVERY);
                 if is_due {
                     *last = Some((told.stage, Instant::now()));
                     output::note(&line(told, begun.elapsed()));

@@ -163,7 +163,10 @@ impl Source {
             "SELECT {of} AS conversation FROM {table} WHERE status = 0 AND id <= {through} GROUP BY {of} HAVING {ODD}"
         );
         let statement = if shard.is_group {
-            format!("SELECT {}, 0, 0 FROM ({found}) AS odd", number_of("conversation"))
+            format!(
+                "SELECT {}, 0, 0 FROM ({found}) AS odd",
+                number_of("conversation")
+            )
         } else {
             format!(
                 "SELECT {}, {} FROM ({found}) AS odd

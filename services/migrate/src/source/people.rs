@@ -190,7 +190,9 @@ impl Source {
         let table = "IMGroup";
         let statement = format!(
             "SELECT {}, {} FROM {table} WHERE id > {after} ORDER BY id LIMIT {PAGE}",
-            numbers_of(&["id", "creator", "type", "status", "version", "created", "updated"]),
+            numbers_of(&[
+                "id", "creator", "type", "status", "version", "created", "updated"
+            ]),
             texts_of(&["name", "avatar"]),
         );
         let rows = self.rows(table, statement).await?;

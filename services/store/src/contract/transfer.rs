@@ -101,7 +101,10 @@ pub async fn rows_that_are_taken_over_keep_their_ids_and_are_changed_by_them(sto
     let found = store.groups(&[group(30)]).await.unwrap();
     assert_eq!(found, [batch.groups[0].record.clone()]);
     let members = store.members(group(30)).await.unwrap();
-    assert_eq!(members.iter().map(|one| one.user).collect::<Vec<_>>(), [user(7)]);
+    assert_eq!(
+        members.iter().map(|one| one.user).collect::<Vec<_>>(),
+        [user(7)]
+    );
     let departments = store.departments_since(at(0)).await.unwrap();
     assert_eq!((departments[0].id, departments[0].priority), (9, 4));
 
@@ -112,7 +115,10 @@ pub async fn rows_that_are_taken_over_keep_their_ids_and_are_changed_by_them(sto
     batch.members = vec![member(8, true, 0)];
     store.transfer(fence, &batch).await.unwrap();
     let changed = store.users_since(stamp, 10).await.unwrap().users;
-    let changed: Vec<_> = changed.iter().map(|one| one.profile.nick.as_str()).collect();
+    let changed: Vec<_> = changed
+        .iter()
+        .map(|one| one.profile.nick.as_str())
+        .collect();
     assert_eq!(changed, ["Benjamin"]);
     let kept = store.credentials("u7").await.unwrap().unwrap();
     assert_eq!(kept.hash, "$argon2id$new");
@@ -146,7 +152,10 @@ pub async fn messages_that_are_taken_over_are_read_and_stored_with_their_states(
     for reader in [7, 8] {
         assert_eq!(store.read_position(user(reader), pair).await.unwrap(), 3);
     }
-    let history = store.history(pair, None, 0, ReadLimit::rows(9)).await.unwrap();
+    let history = store
+        .history(pair, None, 0, ReadLimit::rows(9))
+        .await
+        .unwrap();
     assert_eq!(history.len(), 3);
     let states = store.transfer_states("a/").await.unwrap();
     assert_eq!(states, messages.states);

@@ -4,9 +4,7 @@
 use std::io::Write as _;
 use std::process::{Command as Program, Stdio};
 
-use im_e2e::old_database::{
-    EXPECTED, GROUP, LATER, OldDatabase, SOUND, SOUND_FILE, STORY, later,
-};
+use im_e2e::old_database::{EXPECTED, GROUP, LATER, OldDatabase, SOUND, SOUND_FILE, STORY, later};
 use im_e2e::process::imd_binary;
 use im_e2e::wait;
 use serde_json::Value;
@@ -46,7 +44,9 @@ impl Old {
     }
 
     fn statements(&self, text: &str) {
-        let run = self.mariadb.run("teamtalk", |out| out.write_all(text.as_bytes()));
+        let run = self
+            .mariadb
+            .run("teamtalk", |out| out.write_all(text.as_bytes()));
         run.unwrap();
     }
 
@@ -95,7 +95,10 @@ fn assert_oddities(report: &Value) {
     let found = report["oddities"].as_array().unwrap();
     let found = found.iter().map(|odd| {
         assert!(!odd["examples"].as_array().unwrap().is_empty(), "{odd}");
-        (odd["kind"].as_str().unwrap().to_owned(), odd["count"].as_u64().unwrap())
+        (
+            odd["kind"].as_str().unwrap().to_owned(),
+            odd["count"].as_u64().unwrap(),
+        )
     });
     let found: std::collections::BTreeMap<String, u64> = found.collect();
     let expected = EXPECTED.map(|(kind, count)| (kind.to_owned(), count));
@@ -106,7 +109,11 @@ fn assert_oddities(report: &Value) {
 
 fn assert_same(report: &Value, messages: u64) {
     let found = &report["verification"];
-    assert_eq!((&found["different"], &found["whole"]), (&0.into(), &true.into()), "{found}");
+    assert_eq!(
+        (&found["different"], &found["whole"]),
+        (&0.into(), &true.into()),
+        "{found}"
+    );
     assert_eq!(found["messages"], messages);
 }
 
@@ -127,7 +134,10 @@ async fn finds_everything(settings: &[String], later: bool) {
     }
     assert_eq!(texts, expected);
     let ids: Vec<u32> = history.iter().rev().map(|message| message.msg_id).collect();
-    assert_eq!(ids, (1..=u32::try_from(expected.len()).unwrap()).collect::<Vec<_>>());
+    assert_eq!(
+        ids,
+        (1..=u32::try_from(expected.len()).unwrap()).collect::<Vec<_>>()
+    );
     let audio = list(&mut two, with_user(3), 4, 1).await.msg_list;
     assert_eq!(audio[0].msg_data[..4], 7_u32.to_be_bytes());
     assert_eq!(&audio[0].msg_data[4..], SOUND);
@@ -140,7 +150,10 @@ async fn finds_everything(settings: &[String], later: bool) {
     // Who came later sees what came then; who has left sees nothing.
     let mut four = Terminal::login(msg, 4, Windows).await;
     let newest = if later { 5 } else { 4 };
-    assert_eq!(ids_of(&mut four).await, (3..=newest).rev().collect::<Vec<_>>());
+    assert_eq!(
+        ids_of(&mut four).await,
+        (3..=newest).rev().collect::<Vec<_>>()
+    );
     let mut three = Terminal::login(msg, 3, Windows).await;
     assert_eq!(ids_of(&mut three).await, [0_u32; 0]);
     // It goes on behind what was there.
@@ -168,12 +181,18 @@ async fn people_log_in_with_their_old_passwords_and_find_what_they_had() {
     let into = old.sqlite("new");
     let (good, report, _) = old.imported(&into, &["--dry-run"]);
     assert!(good && report["dry_run"] == true, "{report}");
-    assert_eq!((count(&report, "messages"), count(&report, "accounts")), (0, 44));
+    assert_eq!(
+        (count(&report, "messages"), count(&report, "accounts")),
+        (0, 44)
+    );
     assert!(!old.dir.path().join("new").try_exists().unwrap());
 
     let (good, report, said) = old.imported(&into, &[]);
     assert!(good, "{report:#} {said}");
-    assert_eq!((count(&report, "messages"), count(&report, "renumbered")), (ALL, 10));
+    assert_eq!(
+        (count(&report, "messages"), count(&report, "renumbered")),
+        (ALL, 10)
+    );
     assert_eq!((count(&report, "groups"), count(&report, "unread")), (8, 2));
     assert_oddities(&report);
     assert_same(&report, ALL);
@@ -199,7 +218,10 @@ async fn people_log_in_with_their_old_passwords_and_find_what_they_had() {
     finds_everything(&into, true).await;
     let used = old.import(&into, &[]).output().unwrap();
     let said = String::from_utf8_lossy(&used.stderr).into_owned();
-    assert!(!used.status.success() && said.contains("take a new store"), "{said}");
+    assert!(
+        !used.status.success() && said.contains("take a new store"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
