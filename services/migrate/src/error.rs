@@ -50,6 +50,12 @@ pub enum MigrateError {
         /// Of which the import has written so many.
         known: u64,
     },
+    /// It has accounts that no import has written.
+    #[error("write into a new store: this one has accounts already")]
+    NotNew,
+    /// A name or row belongs to somebody else.
+    #[error("write {0}: a name or place of theirs is that of another in the store")]
+    Taken(String),
     /// How far the last import was cannot be read.
     #[error("read how far the last import was: {0}")]
     State(String),

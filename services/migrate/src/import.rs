@@ -6,7 +6,8 @@ use std::time::Duration;
 use im_core::time::UnixSeconds;
 use im_order::{CommitSeq, Ownership};
 use im_store::{
-    ConversationRow, OpenStore, StoreError, TransferBatch, TransferredGroup, TransferredMessages,
+    ConversationRow, OpenStore, StoreError, TransferBatch, TransferredAccount, TransferredGroup,
+    TransferredMessages,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,11 @@ impl Target<'_> {
     /// Writes rows beside messages.
     pub(crate) async fn transfer(&self, mut batch: TransferBatch) -> Result<(), MigrateError> {
         batch.now = UnixSeconds::now();
-        Ok(self.store.transfer(self.owned.standing(), &batch).await?)
+        let written = self.store.transfer(self.owned.standing(), &batch).await;
+        written.map_err(|error| match error {
+            StoreError::Outdated => MigrateError::Taken(rows_of(&batch)),
+            error => error.into(),
+        })
     }
 
     /// Writes messages, behind which the log ends then.
@@ -76,6 +81,27 @@ impl Target<'_> {
         }
         Ok(())
     }
+}
+
+/// The rows of a transaction in words.
+fn rows_of(batch: &TransferBatch) -> String {
+    let ends = |of: &str, first: Option<u32>, last: Option<u32>| {
+        let ends = first.zip(last);
+        ends.map(|(first, last)| format!("{of} {first} to {last}"))
+    };
+    let id = |account: &TransferredAccount| account.profile.id.get();
+    let accounts = &batch.accounts;
+    let accounts = ends(
+        "accounts",
+        accounts.first().map(id),
+        accounts.last().map(id),
+    );
+    let id = |group: &TransferredGroup| group.record.id.get();
+    let groups = &batch.groups;
+    let groups = ends("groups", groups.first().map(id), groups.last().map(id));
+    accounts
+        .or(groups)
+        .unwrap_or_else(|| "departments".to_owned())
 }
 
 /// Takes the database of the original over. `tell` hears how far it is.
@@ -129,6 +155,18 @@ async fn take_over(
         owned,
         next_row: row.0 + 1,
     };
+    if !resumed {
+        let anybody = store.users_since(UnixSeconds::EPOCH, 1).await?;
+        if !anybody.users.is_empty() {
+            return Err(MigrateError::NotNew);
+        }
+        // From here on what is there is the import's.
+        let begun = TransferBatch {
+            states: vec![saved.state()?],
+            ..TransferBatch::default()
+        };
+        target.transfer(begun).await?;
+    }
     let mut judge = Judge::default();
     let mut counts = Counts::default();
     tell(at(Stage::People));
