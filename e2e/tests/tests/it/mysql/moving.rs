@@ -126,7 +126,7 @@ async fn finds_everything(settings: &[String], later: bool) {
     let texts: Vec<String> = history
         .iter()
         .rev()
-        .map(|message| im_codec_text(&message.msg_data))
+        .map(|message| clear_text(&message.msg_data))
         .collect();
     let mut expected = vec!["old 1", "new 1", "old 2", "new 2", "old 3"];
     if later {
@@ -169,7 +169,7 @@ async fn ids_of(terminal: &mut Terminal) -> Vec<u32> {
     ids(terminal, in_group(1), 0, 20).await
 }
 
-fn im_codec_text(data: &[u8]) -> String {
+fn clear_text(data: &[u8]) -> String {
     let clear = im_codec::text::TextCipher::default().decrypt(data).unwrap();
     String::from_utf8(clear).unwrap()
 }
