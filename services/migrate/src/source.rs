@@ -10,9 +10,7 @@ use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 pub(crate) use messages::{Audio, MessageSource};
-pub(crate) use people::{
-    DepartmentSource, GroupSource, ItemSource, MemberSource, SessionSource, UserSource,
-};
+pub(crate) use people::{DepartmentSource, GroupSource, MemberSource, SessionSource, UserSource};
 
 use crate::MigrateError;
 
