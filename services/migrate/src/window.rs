@@ -116,7 +116,10 @@ impl<T: Timed> Window<T> {
             return;
         };
         self.position.from = self.position.from.max(first - 1);
-        self.position.above = self.position.above.split_off(&first);
+        let above = &mut self.position.above;
+        while above.first().is_some_and(|given| *given < first) {
+            above.pop_first();
+        }
     }
 
     fn fill(&mut self) {

@@ -10,6 +10,7 @@ use crate::people;
 /// Relations of the crowd have greater numbers.
 pub(super) const RELATIONS: u32 = 1_000;
 /// Rows of the story in the tables of messages.
+#[cfg(test)]
 pub(super) const ROWS: usize = 32;
 /// Messages of the story that are taken over.
 pub const STORY: u64 = 28;
