@@ -227,11 +227,13 @@ impl Stage {
             counts.rows += rows;
             counts.messages += count(&ready.messages.batch.messages);
             counts.renumbered += ready.renumbered;
-            tell(Progress {
-                stage: At::Messages,
-                done: counts.rows,
-                most,
-            });
+            if rows > 0 {
+                tell(Progress {
+                    stage: At::Messages,
+                    done: counts.rows,
+                    most,
+                });
+            }
             if has_ended {
                 return Ok(ready.saved);
             }
