@@ -21,6 +21,7 @@ pub mod frames;
 pub mod gauges;
 pub mod history;
 pub mod mariadb;
+pub mod old_database;
 pub mod originals;
 pub mod people;
 pub mod platform;

@@ -4,10 +4,11 @@
 //! It is killed as a machine would end it, and comes back by itself.
 
 use std::fs;
+use std::io::{BufWriter, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -137,6 +138,48 @@ impl MariaDb {
             format!("store.url=\"{}\"", self.url(host)),
             format!("mysql.password_file=\"{}\"", self.password_file().display()),
         ]
+    }
+
+    /// Makes a database, of which the store's user may do everything.
+    pub fn make_database(&self, name: &str) -> anyhow::Result<()> {
+        let text = format!("CREATE DATABASE {name}; GRANT ALL ON {name}.* TO {USER}@'%';");
+        self.run("mysql", |input| input.write_all(text.as_bytes()))
+    }
+
+    /// Runs statements in a database, as root.
+    pub fn run(
+        &self,
+        database: &str,
+        write: impl FnOnce(&mut BufWriter<ChildStdin>) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut client = program("bin/mariadb")?;
+        client
+            .args([
+                "--no-defaults",
+                "--user=root",
+                "--default-character-set=utf8mb4",
+            ])
+            .arg(format!("--socket={}", self.socket().display()))
+            .arg(database)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut client = client.spawn().context("start the client of MariaDB")?;
+        let input = client.stdin.take().context("write to the client")?;
+        let mut input = BufWriter::new(input);
+        let written = write(&mut input).and_then(|()| input.flush());
+        drop(input);
+        let ended = client.wait_with_output()?;
+        ensure!(
+            ended.status.success(),
+            "run statements: {}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+        written.context("write to the client")
+    }
+
+    /// The URL of another database at its own address.
+    pub fn url_of(&self, database: &str) -> String {
+        format!("mysql://{USER}@{}/{database}", self.address)
     }
 
     /// Kills it; it comes back.

@@ -19,6 +19,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("im-trace", &[]),
     ("im-store", &["im-core", "im-order"]),
     ("im-store-mysql", &["im-core", "im-order", "im-store"]),
+    (
+        "im-migrate",
+        &["im-core", "im-order", "im-store", "im-store-mysql"],
+    ),
     ("im-blob", &["im-core"]),
     ("im-store-crash", &[]),
     ("im-transport", &[]),
@@ -212,6 +216,7 @@ const IMD: &[&str] = &[
     "im-order",
     "im-store",
     "im-store-mysql",
+    "im-migrate",
     "im-blob",
     "im-login",
     "im-msfs",
@@ -267,7 +272,7 @@ const LOAD: &[&str] = &[
 
 /// Third-party crates that only these of ours may use.
 const RESTRICTED: &[(&str, &[&str])] = &[
-    ("sqlx", &["im-store", "im-store-mysql"]),
+    ("sqlx", &["im-store", "im-store-mysql", "im-migrate"]),
     ("rusqlite", &["im-store"]),
     (
         "tokio",
@@ -275,6 +280,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "im-discovery",
             "im-store",
             "im-store-mysql",
+            "im-migrate",
             "im-blob",
             "im-trace",
             "im-transport",

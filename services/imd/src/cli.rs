@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, audit, chat, check, config, directory, doctor, prober, store, token};
+use crate::{admin, audit, chat, check, config, directory, doctor, prober, store, teamtalk, token};
 
 pub(crate) use role::RoleCommand;
 
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Backup(store::BackupArgs),
     /// Puts a backup where there is no store yet.
     Restore(store::RestoreArgs),
+    /// Takes over what an original TeamTalk installation has stored.
+    ImportTeamtalk(Box<teamtalk::ImportArgs>),
     /// Changes the directory of people.
     #[command(subcommand)]
     Directory(directory::DirectoryCommand),

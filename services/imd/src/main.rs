@@ -24,6 +24,7 @@ mod store;
 #[cfg(test)]
 #[path = "../../role/tests/table/mod.rs"]
 mod table;
+mod teamtalk;
 mod token;
 
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => config::command(&command),
         Command::Backup(args) => tool(store::backup(args)),
         Command::Restore(args) => tool(store::restore(args)),
+        Command::ImportTeamtalk(args) => threaded(teamtalk::import(*args)),
         Command::Directory(command) => tool(directory::command(command)),
         Command::Admin(command) => tool(admin::command(command)),
         Command::Token(args) => tool(token::command(args)),
@@ -91,6 +93,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Runs a tool to its end on a runtime of one thread.
 fn tool(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// The same where there is work for several threads.
+fn threaded(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(work)

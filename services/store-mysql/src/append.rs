@@ -19,6 +19,7 @@ use crate::rows::{
     unavailable,
 };
 use crate::tenures::{numbers, on_record, refused};
+use crate::transfer::put_state;
 
 /// How often a batch is tried that something else gets in the way of.
 const ATTEMPTS: u32 = 6;
@@ -30,7 +31,10 @@ impl MysqlStore {
         if batch.messages.is_empty() && batch.new_conversations.is_empty() {
             return Ok(());
         }
-        let prepared = Prepared::of(batch)?;
+        self.append_prepared(Prepared::of(batch)?).await
+    }
+
+    pub(crate) async fn append_prepared(&self, prepared: Prepared) -> Result<(), StoreError> {
         let numbers = self.numbers_of(&prepared).await?;
         let store = self.clone();
         // On a task, since a caller that goes away must leave no transaction half-way.
@@ -249,6 +253,25 @@ fn texts(
             last_id = VALUES(last_id), last_seq = VALUES(last_seq), last_time = VALUES(last_time),
             low_sent = VALUES(low_sent)",
     );
+    let mut read = Vec::with_capacity(2 * batch.read.len());
+    for (row, users, read_id) in &batch.read {
+        let conversation = by_row(*row)
+            .ok_or_else(|| StoreError::Corrupt("a read position of no conversation".to_owned()))?;
+        let read_id = read_id.get();
+        read.extend(users.map(|user| ((user, conversation), read_id)));
+    }
+    read.sort_unstable();
+    let read = read.into_iter();
+    let read = read
+        .map(|((user, conversation), read_id)| format!("({user},{conversation},{read_id},NULL,0)"));
+    texts.insert(
+        "INSERT INTO inbox (user, conv, read_id, removed_at, created) VALUES ",
+        read.collect(),
+        " ON DUPLICATE KEY UPDATE read_id = VALUES(read_id)",
+    );
+    for state in &batch.states {
+        texts.statement(&put_state(state));
+    }
     texts.statement("COMMIT");
     Ok(texts.done)
 }
@@ -351,7 +374,7 @@ fn message_row(part: u64, conversation: u64, message: &MessageRow) -> String {
 }
 
 /// Bytes as a literal of SQL.
-fn hexadecimal(text: &mut String, bytes: &[u8]) {
+pub(crate) fn hexadecimal(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| char::from(DIGITS.get(usize::from(half)).copied().unwrap_or(b'0'));
     text.push_str("x'");

@@ -67,6 +67,19 @@ pub(crate) async fn to(
     }
 }
 
+/// Connects to any database, such as one that data is taken from, as [`MysqlStore::open_at`](crate::MysqlStore::open_at) does
+/// but without waiting for the server. Nothing is said on the connection.
+///
+/// # Errors
+/// A file cannot be read, or the database is not reached.
+pub async fn connect(
+    server: &MysqlServer,
+    options: &MysqlOptions,
+) -> Result<MySqlConnection, MysqlOpenError> {
+    let (connect, _) = to(server, options).await?;
+    first(&prepared(connect), options.acquire_timeout).await
+}
+
 /// What all connections have in common.
 pub(crate) fn prepared(connect: MySqlConnectOptions) -> MySqlConnectOptions {
     connect

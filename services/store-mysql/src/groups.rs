@@ -272,7 +272,7 @@ async fn leave(
     Ok(())
 }
 
-fn type_number(group_type: GroupType) -> u8 {
+pub(crate) fn type_number(group_type: GroupType) -> u8 {
     match group_type {
         GroupType::Normal => 1,
         GroupType::Temporary => 2,

@@ -44,6 +44,7 @@ mod sessions;
 mod subscriptions;
 mod tenures;
 mod tokens;
+mod transfer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,6 +57,7 @@ use tokio::time::Instant;
 use password::Password;
 use readers::Readers;
 
+pub use connect::connect;
 pub use open_error::MysqlOpenError;
 pub use options::{MysqlOptions, TlsMode};
 pub use place::{MysqlServer, kind};

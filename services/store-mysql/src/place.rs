@@ -40,6 +40,15 @@ pub struct MysqlServer {
 }
 
 impl MysqlServer {
+    /// Reads a URL such as `mysql://im@db.example.com:3306/im`.
+    ///
+    /// # Errors
+    /// What is wrong with it, without what may be a password.
+    pub fn from_url(url: &str) -> Result<Self, String> {
+        let rest = url.strip_prefix("mysql:");
+        Self::parse(rest.ok_or_else(|| format!("write it as {FORM}"))?)
+    }
+
     /// Reads what follows `mysql:` in a URL; else what is wrong with it, without what may be a password.
     fn parse(rest: &str) -> Result<Self, String> {
         let place = rest.strip_prefix("//").ok_or("write // behind mysql:")?;

@@ -29,6 +29,7 @@ pub mod meters;
 pub mod sessions;
 pub mod subscriptions;
 pub mod tenures;
+pub mod transfer;
 pub mod unread_model;
 
 /// Makes a test of each case of the contract, in a module `backend` with one module per trait. `open` is a future of something
@@ -197,6 +198,11 @@ macro_rules! store_contract {
                 after_the_log_was_taken_the_former_owner_changes_no_group,
                 a_change_of_a_group_is_refused_where_the_log_does_not_end,
                 a_batch_on_its_way_is_before_the_taking_or_never,
+            ]
+            transfer: [
+                rows_that_are_taken_over_keep_their_ids_and_are_changed_by_them,
+                messages_that_are_taken_over_are_read_and_stored_with_their_states,
+                a_former_owner_takes_nothing_over,
             ]
             unread_model: [agrees_with_a_naive_model]
         } }

@@ -74,6 +74,10 @@ pub use traits::subscriptions::{
 };
 pub use traits::tenures::TenureStore;
 pub use traits::tokens::{NewToken, TokenRow, TokenStore};
+pub use traits::transfer::{
+    TransferBatch, TransferState, TransferStore, TransferredAccount, TransferredGroup,
+    TransferredMember, TransferredMessages, TransferredView,
+};
 
 /// Everything a db-proxy needs; implemented by whatever implements all parts.
 pub trait Store:
@@ -95,6 +99,7 @@ pub trait Store:
     + SubscriptionStore
     + TenureStore
     + TokenStore
+    + TransferStore
 {
 }
 
@@ -117,6 +122,7 @@ impl<T> Store for T where
         + SubscriptionStore
         + TenureStore
         + TokenStore
+        + TransferStore
 {
 }
 

@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use im_core::Conversation;
 use im_core::time::UnixSeconds;
+use im_core::{Conversation, MsgId, UserId};
 
-use crate::{AppendBatch, ConversationRow, MessageRow, StoreError};
+use crate::{
+    AppendBatch, ConversationRow, MessageRow, StoreError, TransferState, TransferredMessages,
+};
 
 /// A batch whose positions and ids follow each other.
 pub struct Prepared {
     /// As the writer made it.
     pub batch: AppendBatch,
+    /// With messages that are taken over: who has read them.
+    pub read: Vec<(ConversationRow, [UserId; 2], MsgId)>,
+    /// With messages that are taken over: how far that is.
+    pub states: Vec<TransferState>,
     /// What happens to each conversation, in the order of their rows.
     pub touched: Vec<(ConversationRow, Touched)>,
 }
@@ -44,6 +50,20 @@ impl Prepared {
         Ok(Self {
             touched: touched(batch)?,
             batch: batch.clone(),
+            read: Vec::new(),
+            states: Vec::new(),
+        })
+    }
+
+    /// Looks at messages that are taken over.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_transfer(messages: &TransferredMessages) -> Result<Self, StoreError> {
+        Ok(Self {
+            read: messages.read.clone(),
+            states: messages.states.clone(),
+            ..Self::of(&messages.batch)?
         })
     }
 

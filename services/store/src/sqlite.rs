@@ -39,6 +39,7 @@ mod sessions;
 mod subscriptions;
 mod tenures;
 mod tokens;
+mod transfer;
 mod writer;
 
 use std::sync::Arc;

@@ -20,3 +20,4 @@ pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod tenures;
 pub(crate) mod tokens;
+pub(crate) mod transfer;

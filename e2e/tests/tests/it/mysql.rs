@@ -1,6 +1,7 @@
 //! db-proxy on a real MariaDB, whose packages `MARIADB` names; `make test-mariadb` gets them and runs these (S-34, S-49).
 
 mod faults;
+mod moving;
 mod standby;
 
 use std::path::Path;

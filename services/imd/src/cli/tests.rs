@@ -31,6 +31,9 @@ fn every_documented_command_is_understood() {
         "imd restore --data-dir d --from f",
         "imd restore --data-dir d --from -",
         "imd restore --data-dir d --from f --skip-ids 0",
+        "imd import-teamtalk --from mysql://r@old/teamtalk --dry-run",
+        "imd import-teamtalk --from mysql://r@old:3307/teamtalk --from-tls verify-ca --data-dir d --verify-only",
+        "imd import-teamtalk --from mysql://r@old/teamtalk --config c --files f --redis k --rows 20000 --report r --json",
         "imd directory import people.csv --server 127.0.0.1:10601",
         "imd directory import - --format yaml --secret-file s",
         "imd admin user add ann --nick Ann --password-file p --data-dir d",
@@ -70,6 +73,10 @@ fn what_makes_no_sense_is_refused() {
         "imd check ann --password-file p",
         "imd probe ann ben",
         "imd probe ann ben --password-file p --every 10",
+        "imd import-teamtalk --data-dir d",
+        "imd import-teamtalk --from mysql://r:password@old/teamtalk --data-dir d",
+        "imd import-teamtalk --from mysql://r@old/teamtalk --rows 0",
+        "imd import-teamtalk --from mysql://r@old/teamtalk --dry-run --verify-only",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

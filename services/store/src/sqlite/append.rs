@@ -8,13 +8,18 @@ impl SqliteStore {
         if batch.messages.is_empty() && batch.new_conversations.is_empty() {
             return Ok(());
         }
-        let prepared = Prepared::of(batch)?;
+        self.append_prepared(Prepared::of(batch)?).await
+    }
+
+    pub(super) async fn append_prepared(&self, prepared: Prepared) -> Result<(), StoreError> {
         let conversations = prepared.touched.len();
         self.check_wal_limit()?;
         let turn = self.inner.writer.lock_first().await;
+        let bodies = prepared.batch.messages.iter().map(|m| m.body.len()).sum();
+        let rows = prepared.batch.messages.len() + conversations;
         let stored = self.inner.appender.append(prepared, turn).await;
         if stored.is_ok() {
-            self.note_growth(batch, conversations);
+            self.note_growth(bodies, rows);
         }
         stored
     }

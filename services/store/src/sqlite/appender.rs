@@ -16,9 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::rows::{conversation_key, signed, unavailable, unsigned};
 use super::tenures::{FENCE, OWNERSHIP, numbers, on_record, refused};
+use super::transfer::PUT_STATE;
 use super::writer::Turn;
 use super::{Durability, SqliteOptions};
-use crate::{DataDir, MessageRow, NewConversation, Prepared, StoreError};
+use crate::{DataDir, MessageRow, NewConversation, Prepared, StoreError, TransferState};
 
 const INSERT_MESSAGE: &str = "INSERT INTO message
     (seq, conv, id, sender, type, time, low_sent, retry_key, body)
@@ -39,6 +40,9 @@ const INSERT_PAIR_MEMBER: &str = "INSERT INTO member
     (user, conv, grouped, active, shield, read_id, joined_id, removed_at,
      created, updated, changed_by)
     VALUES (?1, ?2, 0, 1, 0, 0, 0, NULL, ?3, ?3, NULL)";
+
+/// With messages that are taken over.
+const SET_READ: &str = "UPDATE member SET read_id = ?1 WHERE user = ?2 AND conv = ?3";
 
 /// How the connection is opened.
 struct Settings {
@@ -307,6 +311,17 @@ impl<'c> Statements<'c> {
             if changed != 1 {
                 return Err(StoreError::Outdated);
             }
+        }
+        if !batch.read.is_empty() {
+            let mut set = self.connection.prepare(SET_READ)?;
+            for (row, users, read) in &batch.read {
+                for user in users {
+                    set.execute(params![read.get(), user.get(), row.0])?;
+                }
+            }
+        }
+        for TransferState { name, value } in &batch.states {
+            self.connection.execute(PUT_STATE, params![name, value])?;
         }
         self.commit.execute([])?;
         Ok(())

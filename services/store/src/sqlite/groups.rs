@@ -220,7 +220,7 @@ async fn join(
     Ok(())
 }
 
-fn type_number(group_type: GroupType) -> i64 {
+pub(super) fn type_number(group_type: GroupType) -> i64 {
     match group_type {
         GroupType::Normal => 1,
         GroupType::Temporary => 2,

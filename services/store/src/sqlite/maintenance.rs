@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SqliteStore;
 use super::rows::unavailable;
-use crate::{AppendBatch, StoreError};
+use crate::StoreError;
 
 /// What maintenance keeps between rounds.
 #[derive(Default)]
@@ -206,9 +206,7 @@ impl SqliteStore {
     }
 
     /// Adds to the estimate and wakes the maintenance task when it matters.
-    pub(super) fn note_growth(&self, batch: &AppendBatch, conversations: usize) {
-        let bodies: usize = batch.messages.iter().map(|m| m.body.len()).sum();
-        let rows = batch.messages.len() + conversations;
+    pub(super) fn note_growth(&self, bodies: usize, rows: usize) {
         let grown = u64::try_from(bodies).unwrap_or(u64::MAX)
             + ROW_BYTES * u64::try_from(rows).unwrap_or(u64::MAX)
             + self.inner.frame_bytes;
