@@ -6,7 +6,7 @@ use std::path::Path;
 use im_core::{Conversation, GroupId, MsgId, Peer, UserId};
 use im_store::{OpenStore, ReadLimit, TransferBatch, TransferredView};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use crate::MigrateError;
 use crate::import::Target;
@@ -14,6 +14,9 @@ use crate::judge::Judge;
 use crate::members::states;
 use crate::oddities::OddityKind;
 use crate::report::Counts;
+
+/// Longest line, bytes; keys of the original and their values are far shorter.
+const LINE: usize = 1 << 10;
 
 /// Views that are written at once.
 const AT_ONCE: usize = 500;
@@ -76,36 +79,46 @@ fn parse(line: &str) -> Option<Said> {
 }
 
 /// The lines of the file.
-struct Keys<'f> {
+struct Keys<'f, R> {
     file: &'f Path,
-    lines: Lines<BufReader<File>>,
+    lines: R,
     line: u64,
 }
 
-impl<'f> Keys<'f> {
+impl<'f> Keys<'f, BufReader<File>> {
     async fn open(file: &'f Path) -> Result<Self, MigrateError> {
         let opened = File::open(file)
             .await
             .map_err(|source| failed(file, source))?;
         Ok(Self {
             file,
-            lines: BufReader::new(opened).lines(),
+            lines: BufReader::new(opened),
             line: 0,
         })
     }
+}
 
+impl<R: AsyncBufRead + Unpin> Keys<'_, R> {
     async fn next(&mut self) -> Result<Option<Said>, MigrateError> {
-        let line = self.lines.next_line().await;
-        let Some(line) = line.map_err(|source| failed(self.file, source))? else {
+        let mut line = Vec::new();
+        let mut bounded = (&mut self.lines).take(u64::try_from(LINE + 1).unwrap_or(u64::MAX));
+        let read = bounded.read_until(b'\n', &mut line).await;
+        let read = read.map_err(|source| failed(self.file, source))?;
+        if read == 0 {
             return Ok(None);
-        };
+        }
         self.line += 1;
-        let said = parse(&line);
-        said.map(Some).ok_or_else(|| MigrateError::Line {
+        let bad = |why| MigrateError::Line {
             file: self.file.to_owned(),
             line: self.line,
-            why: "it is no key, field and value of the original",
-        })
+            why,
+        };
+        if read > LINE && line.last() != Some(&b'\n') {
+            return Err(bad("it is longer than 1 KiB"));
+        }
+        let said = std::str::from_utf8(&line).ok().and_then(parse);
+        let said = said.ok_or_else(|| bad("it is no key, field and value of the original"))?;
+        Ok(Some(said))
     }
 }
 
@@ -288,6 +301,30 @@ mod tests {
             ("7_im_user_group count 1", None),
         ] {
             assert_eq!(parse(line), said, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_read_up_to_1_kib_and_named_when_it_is_longer() {
+        let long = "x".repeat(LINE - 4);
+        for (text, reads) in [
+            (format!("{long} 7 1"), true),
+            (format!("{long} 7 1\n"), true),
+            (format!("{long} 7 12"), false),
+            (format!("{long} 7 12\n"), false),
+        ] {
+            let text = format!("unread_7 3 1\n{text}");
+            let mut keys = Keys {
+                file: Path::new("keys"),
+                lines: text.as_bytes(),
+                line: 0,
+            };
+            assert!(keys.next().await.unwrap().is_some());
+            let second = keys.next().await;
+            assert_eq!(second.is_ok(), reads, "{second:?}");
+            if let Err(error) = second {
+                assert!(error.to_string().contains('2'), "{error}");
+            }
         }
     }
 }
