@@ -27,6 +27,7 @@ Examples:
   imd import-teamtalk --from mysql://reader@old-db/teamtalk --from-password-file password \\
     --config cluster.toml --files /srv/msfs --redis keys.txt --report report.json
   imd import-teamtalk --from mysql://reader@old-db/teamtalk --from-password-file password --data-dir data --verify-only")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct ImportArgs {
     /// The database of the original, which is only read.
     #[arg(long, value_name = "mysql://USER@HOST:PORT/DATABASE", value_parser = MysqlServer::from_url)]
@@ -57,7 +58,7 @@ pub(crate) struct ImportArgs {
     /// Keys of its Redis, lines of key, field and value: unread counts and silenced groups.
     #[arg(long, value_name = "FILE", help_heading = "The original")]
     redis: Option<PathBuf>,
-    /// What avatars without a host begin with, such as http://pictures.example.com:8700
+    /// What avatars without a host begin with, such as `http://pictures.example.com:8700`
     #[arg(long, value_name = "URL", help_heading = "The original")]
     avatar_base: Option<String>,
     /// Messages of one transaction.

@@ -110,7 +110,7 @@ pub async fn rows_that_are_taken_over_keep_their_ids_and_are_changed_by_them(sto
 
     // The same again changes nobody; a login has renewed a hash since, which stays.
     store.set_hash(user(7), "$argon2id$new").await.unwrap();
-    batch.accounts[1].profile.nick = "Benjamin".to_owned();
+    "Benjamin".clone_into(&mut batch.accounts[1].profile.nick);
     batch.groups[0].record.version = 5;
     batch.members = vec![member(8, true, 0)];
     store.transfer(fence, &batch).await.unwrap();
@@ -127,7 +127,7 @@ pub async fn rows_that_are_taken_over_keep_their_ids_and_are_changed_by_them(sto
     assert!(store.departments_since(stamp).await.unwrap().is_empty());
 
     let mut taken = everything();
-    taken.accounts[0].profile.name = "u8".to_owned();
+    "u8".clone_into(&mut taken.accounts[0].profile.name);
     let refused = store.transfer(fence, &taken).await;
     assert!(matches!(refused, Err(StoreError::Outdated)), "{refused:?}");
 }

@@ -366,3 +366,10 @@ pass_on!(SubscriptionStore {
     fn deliveries_to_make() -> Vec<DeliveryRow>;
     fn deliver_again(subscription: u32, delivery: u64) -> bool;
 });
+
+pass_on!(TransferStore {
+    fn begin_transfer() -> ();
+    fn transfer_states(prefix: &str) -> Vec<TransferState>;
+    fn transfer(fence: Fence, batch: &TransferBatch) -> ();
+    fn transfer_messages(messages: &TransferredMessages) -> ();
+});
