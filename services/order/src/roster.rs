@@ -353,4 +353,17 @@ mod tests {
         rig.roster.owner = None;
         assert_eq!(rig.round(&mut b, SOON), take(0));
     }
+
+    #[test]
+    fn nobody_waits_for_the_turn_of_an_owner_that_has_left() {
+        let mut rig = Rig::new();
+        let (mut a, mut b) = (rig.start("a", 1), rig.start("b", 2));
+        assert_eq!(rig.round(&mut a, SOON), take(0));
+        assert_eq!(rig.round(&mut b, SOON), Standing::Standby);
+        rig.roster.owner = None;
+        rig.second();
+        assert_eq!(rig.round(&mut b, SOON), Standing::Standby, "it is there");
+        rig.roster.replicas.retain(|it| it.name != "a");
+        assert_eq!(rig.round(&mut b, SOON), take(1));
+    }
 }

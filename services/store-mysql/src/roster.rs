@@ -26,6 +26,7 @@ const HELD: &str = "SELECT count(*) FROM tenure
 const GIVE: &str =
     "UPDATE tenure AS t JOIN part AS p ON p.part = t.part AND p.epoch = t.epoch SET t.given = 1
     WHERE t.part = ? AND t.name = ? AND t.instance = ?";
+const LEAVE: &str = "DELETE FROM replica WHERE name = ? AND instance = ?";
 const FORGET: &str = "DELETE FROM replica WHERE at < UNIX_TIMESTAMP() - 86400";
 
 /// Somebody who takes the log.
@@ -108,6 +109,11 @@ impl RosterStore for MysqlStore {
     async fn give(&self, me: Start<'_>) -> Result<(), StoreError> {
         sqlx::query(GIVE)
             .bind(Partition::ONLY.to_wire())
+            .bind(me.name.as_bytes())
+            .bind(me.instance)
+            .execute(&self.inner.changers)
+            .await?;
+        sqlx::query(LEAVE)
             .bind(me.name.as_bytes())
             .bind(me.instance)
             .execute(&self.inner.changers)

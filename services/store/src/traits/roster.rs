@@ -37,7 +37,7 @@ pub trait RosterStore: Send + Sync + 'static {
     /// As every call; whether it was taken is not known then, and the next beat tells.
     async fn claim(&self, me: Start<'_>, seen: Tenure) -> Result<bool, StoreError>;
 
-    /// Leaves the log to others, if this process still has it.
+    /// Leaves: the log is for others, if this process still has it, and nobody waits for it to take it again.
     ///
     /// # Errors
     /// As every call; others wait then until this process is silent.

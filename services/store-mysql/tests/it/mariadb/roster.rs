@@ -112,8 +112,11 @@ async fn a_log_is_given_up_by_its_owner_and_by_nobody_else() {
     assert_eq!(owner(&store.beat(B).await.unwrap()), Some(("a", 11)));
     store.give(Start { instance: 12, ..A }).await.unwrap();
     assert_eq!(owner(&store.beat(B).await.unwrap()), Some(("a", 11)));
+    store.join(B).await.unwrap();
     store.give(A).await.unwrap();
     let roster = store.beat(B).await.unwrap();
     assert_eq!((owner(&roster), roster.tenure), (None, tenure(1)));
+    let there: Vec<_> = roster.replicas.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(there, ["b"], "nobody waits for who has left");
     assert!(store.claim(B, tenure(1)).await.unwrap());
 }
