@@ -158,11 +158,18 @@ impl Owner {
     /// The log was lost.
     pub(super) async fn keep(mut self, stop: CancellationToken) -> Result<(), Lost> {
         self.heard = Instant::now();
+        let mut stand_by = false;
         while let Some(standing) = stop.run_until_cancelled(self.next()).await {
             match standing {
                 Ok(Standing::Owner) => {
                     if self.gate.set(true) {
                         info!("the store answers again, and the log is still this process's");
+                    }
+                    let others = self.candidate.has_others();
+                    match (std::mem::replace(&mut stand_by, others), others) {
+                        (false, true) => info!("others stand by for the log"),
+                        (true, false) => warn!("nobody stands by for the log any more"),
+                        _ => {}
                     }
                 }
                 Ok(Standing::Standby | Standing::Take(_)) => return Err(self.taken()),
