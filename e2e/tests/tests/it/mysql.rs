@@ -80,6 +80,7 @@ fn has_lost_its_log(log: &str) -> bool {
     let ways = [
         "shares the store and was started later",
         "partition 0 of the log has another owner",
+        "another process has taken the log",
     ];
     ways.iter().any(|way| log.contains(way))
 }
