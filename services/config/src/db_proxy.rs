@@ -9,7 +9,7 @@ use crate::db_proxy_attach::BATCH_BYTES;
 use crate::units::{ByteSize, Span};
 use crate::{
     AccountsConfig, AdministrationConfig, AnswersConfig, AttachConfig, Check, Checker,
-    FilterConfig, FollowConfig, LinkConfig, StoredConfig,
+    FilterConfig, FollowConfig, LinkConfig, RetentionConfig, StoredConfig,
 };
 
 /// The db-proxy role.
@@ -33,6 +33,8 @@ pub struct DbProxyConfig {
     pub filter: FilterConfig,
     /// What one user may store.
     pub stored: StoredConfig,
+    /// How long bodies of messages are kept.
+    pub retention: RetentionConfig,
     /// Read positions.
     pub positions: PositionsConfig,
     /// Publishing to route servers.
@@ -59,6 +61,7 @@ impl Default for DbProxyConfig {
             writer: WriterConfig::default(),
             filter: FilterConfig::default(),
             stored: StoredConfig::default(),
+            retention: RetentionConfig::default(),
             positions: PositionsConfig::default(),
             publish: PublishConfig::default(),
             attach: AttachConfig::default(),
@@ -216,6 +219,7 @@ impl Check for DbProxyConfig {
             writer,
             filter,
             stored,
+            retention,
             positions,
             publish,
             attach,
@@ -238,6 +242,7 @@ impl Check for DbProxyConfig {
             "be at most half of attach.calls_per_link, so that other messages find room",
         );
         checker.table("stored", stored);
+        checker.table("retention", retention);
         checker.table("positions", positions);
         checker.table("publish", publish);
         checker.table("attach", attach);

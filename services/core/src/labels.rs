@@ -12,13 +12,30 @@ pub fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Makes values of enums without fields labels of metrics, in the spelling of [`labels::snake_case`].
-/// Used by crates that have `prometheus-client`, which this one does not.
+/// Defines an enum without fields whose values are those of a metric's label, in the spelling of
+/// [`labels::snake_case`], with a list of all of them, `ALL`: the series of a closed set are shown from the
+/// start, so that their first count is an increase. Used by crates that have `prometheus-client`, which this
+/// one does not.
 ///
 /// [`labels::snake_case`]: crate::labels::snake_case
 #[macro_export]
 macro_rules! label_values {
-    ($($label:ty),+ $(,)?) => {$(
+    (
+        $(#[$of_enum:meta])*
+        $vis:vis enum $label:ident {
+            $($(#[$of_value:meta])* $value:ident $(= $number:literal)?),+ $(,)?
+        }
+    ) => {
+        $(#[$of_enum])*
+        $vis enum $label {
+            $($(#[$of_value])* $value $(= $number)?),+
+        }
+
+        impl $label {
+            /// All values.
+            $vis const ALL: &'static [Self] = &[$(Self::$value),+];
+        }
+
         impl ::prometheus_client::encoding::EncodeLabelValue for $label {
             fn encode(
                 &self,
@@ -28,7 +45,7 @@ macro_rules! label_values {
                 ::std::fmt::Write::write_str(encoder, &name)
             }
         }
-    )+};
+    };
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::comings::Comings;
 use crate::log::LogReader;
 use crate::test_push::TestNotices;
 use holders::Holders;
+pub(crate) use hooks::NAME as SUBSCRIPTIONS;
 pub(crate) use metrics::FollowMetrics;
 
 /// Takes over links of followers.

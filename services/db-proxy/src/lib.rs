@@ -19,6 +19,7 @@
 //! * `follow` – followers of the log: who holds which name, how far each has come, what push asks, what
 //!   subscriptions were told.
 //! * `filter` – the before-send filter: who is asked before messages are stored, and what is said.
+//! * `retention` – takes the bodies of old messages away.
 //! * `dump` – what operators are shown.
 //! * `server` – binds and runs it all.
 
@@ -34,6 +35,7 @@ mod follow;
 mod log;
 mod metrics;
 mod results;
+mod retention;
 mod sends;
 mod server;
 mod test_push;

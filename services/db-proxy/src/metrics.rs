@@ -1,34 +1,26 @@
 //! What the links of msg servers count.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// A class of calls of msg servers, with bounds of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    Send,
-    Query,
-    Login,
-}
-
-impl Class {
-    const fn label(self) -> ClassLabel {
-        let class = match self {
-            Self::Send => "send",
-            Self::Query => "query",
-            Self::Login => "login",
-        };
-        ClassLabel { class }
+im_core::label_values! {
+    /// A class of calls of msg servers, with bounds of its own.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Class {
+        Send,
+        Query,
+        Login,
     }
 }
 
 /// Label of calls.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
-    class: &'static str,
+    class: Class,
 }
 
 /// Counters of the links; cheap to clone. `Default` counts without showing it to anybody.
@@ -47,6 +39,9 @@ impl AttachMetrics {
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        for family in [&this.turned_away, &this.withdrawn] {
+            init_series(family, Class::ALL, |class| ClassLabel { class });
+        }
         let it = registry.sub_registry_with_prefix("im_db_proxy");
         it.register("running_queries", "Queries in hand", this.queries.clone());
         it.register("attached_links", "Links of msg servers", this.links.clone());
@@ -84,12 +79,12 @@ impl AttachMetrics {
 
     pub(crate) fn turned_away_many(&self, class: Class, calls: usize) {
         self.turned_away
-            .get_or_create(&class.label())
+            .get_or_create(&ClassLabel { class })
             .inc_by(calls as u64);
     }
 
     pub(crate) fn withdrawn(&self, class: Class) {
-        self.withdrawn.get_or_create(&class.label()).inc();
+        self.withdrawn.get_or_create(&ClassLabel { class }).inc();
     }
 
     pub(crate) fn answer_bytes(&self, bytes: usize) {
@@ -98,12 +93,12 @@ impl AttachMetrics {
 
     #[cfg(test)]
     pub(crate) fn turned_away_of(&self, class: Class) -> u64 {
-        self.turned_away.get_or_create(&class.label()).get()
+        self.turned_away.get_or_create(&ClassLabel { class }).get()
     }
 
     #[cfg(test)]
     pub(crate) fn withdrawn_of(&self, class: Class) -> u64 {
-        self.withdrawn.get_or_create(&class.label()).get()
+        self.withdrawn.get_or_create(&ClassLabel { class }).get()
     }
 
     pub(crate) fn cached_relations(&self, users: usize) {

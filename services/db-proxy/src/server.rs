@@ -39,6 +39,7 @@ use crate::dump::Dump;
 use crate::filter::{FilterError, FilterMetrics, HttpFilter};
 use crate::follow::{Follow, FollowMetrics};
 use crate::metrics::AttachMetrics;
+use crate::retention::{Retention, RetentionMetrics};
 use crate::test_push::{TestMetrics, TestNotices};
 
 /// Condition of readiness: the store answers.
@@ -113,6 +114,7 @@ pub struct Server {
     accounts: Arc<Accounts>,
     attach: Attach,
     follow: Follow,
+    retention: Retention,
     /// Tasks of links of msg servers.
     link_tasks: TaskTracker,
     stop_links: CancellationToken,
@@ -172,6 +174,10 @@ impl Server {
             link_tasks.clone(),
             stop_links.clone(),
         );
+        let retention = Retention::new(
+            context.clone(),
+            registered.register(RetentionMetrics::register),
+        );
         let guard = |secret| Guard::new(secret, deps.links.clone());
         let listener = listen::tcp(&config.listen, listen::LINKS).await?;
         let grpc = GrpcServer::new(&config.link, guard(&deps.secret))
@@ -218,6 +224,7 @@ impl Server {
             accounts,
             attach,
             follow,
+            retention,
             link_tasks,
             stop_links,
         })
@@ -271,6 +278,7 @@ impl Server {
         } = self.core.context.clone();
         tasks.spawn(space.watch(store, config.writer.clone(), metrics, stop_rest.clone()));
         tasks.spawn(self.follow.trim(stop_rest.clone()));
+        tasks.spawn(self.retention.run(stop_rest.clone()));
         // It ends before the writer, which would refuse it.
         tasks.spawn(self.announcer.run(stop.clone()));
         let events = self.deps.route.watch(Watch {

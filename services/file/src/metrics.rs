@@ -1,5 +1,6 @@
 //! What a file server counts.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -8,37 +9,37 @@ use prometheus_client::registry::Registry;
 
 use crate::tasks::Unopened;
 
-im_core::label_values!(Refusal, Way);
-
-/// Why something was refused or given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Refusal {
-    /// A task for a file without a byte, too large or with too long a name.
-    Offer,
-    /// A task of somebody who has as much as one person may.
-    Person,
-    /// A task, while there are as many tasks or files as there may be.
-    Full,
-    /// An upload that the disk has no room for.
-    NoRoom,
-    /// No place for the connection, or for more of its address.
-    Place,
-    /// A connection that gave its place to a newcomer.
-    Evicted,
-    /// Somebody who has no business with the task, or came twice.
-    Task,
-    /// A frame that is none, too long, or not the next one of its task.
-    Frame,
-    /// No task in time.
-    LoginTimeout,
-    /// Silence beyond the limit.
-    Idle,
-    /// A block that did not come, or was not taken, in time.
-    Stalled,
-    /// A task that waited or lived for too long.
-    Expired,
-    /// The store failed.
-    Store,
+im_core::label_values! {
+    /// Why something was refused or given up.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Refusal {
+        /// A task for a file without a byte, too large or with too long a name.
+        Offer,
+        /// A task of somebody who has as much as one person may.
+        Person,
+        /// A task, while there are as many tasks or files as there may be.
+        Full,
+        /// An upload that the disk has no room for.
+        NoRoom,
+        /// No place for the connection, or for more of its address.
+        Place,
+        /// A connection that gave its place to a newcomer.
+        Evicted,
+        /// Somebody who has no business with the task, or came twice.
+        Task,
+        /// A frame that is none, too long, or not the next one of its task.
+        Frame,
+        /// No task in time.
+        LoginTimeout,
+        /// Silence beyond the limit.
+        Idle,
+        /// A block that did not come, or was not taken, in time.
+        Stalled,
+        /// A task that waited or lived for too long.
+        Expired,
+        /// The store failed.
+        Store,
+    }
 }
 
 impl From<Unopened> for Refusal {
@@ -51,15 +52,17 @@ impl From<Unopened> for Refusal {
     }
 }
 
-/// Which way bytes of files went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Way {
-    /// From one client to another.
-    Relayed,
-    /// To the store.
-    Uploaded,
-    /// From the store.
-    Downloaded,
+im_core::label_values! {
+    /// Which way bytes of files went.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Way {
+        /// From one client to another.
+        Relayed,
+        /// To the store.
+        Uploaded,
+        /// From the store.
+        Downloaded,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,6 +93,10 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        init_series(&this.refused, Refusal::ALL, |reason| RefusalLabel {
+            reason,
+        });
+        init_series(&this.bytes, Way::ALL, |way| WayLabel { way });
         let gauges = [
             (
                 "im_file_connections",

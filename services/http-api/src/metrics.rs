@@ -1,6 +1,7 @@
 //! What an http-api server counts.
 
 use im_http::Meter;
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -8,72 +9,78 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(Group, Class, Limited, Cut);
-
-/// What a request was for, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Group {
-    /// The API of our own.
-    Api,
-    /// The calls of the original server.
-    Original,
-    /// A message through an incoming hook.
-    Hook,
-    /// Nothing that there is.
-    Other,
+im_core::label_values! {
+    /// What a request was for, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Group {
+        /// The API of our own.
+        Api,
+        /// The calls of the original server.
+        Original,
+        /// A message through an incoming hook.
+        Hook,
+        /// Nothing that there is.
+        Other,
+    }
 }
 
-/// How it was answered, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Class {
-    /// 2xx.
-    Done,
-    /// 401 and 403.
-    Refused,
-    /// 429.
-    Limited,
-    /// Other 4xx.
-    Wrong,
-    /// 5xx.
-    Failed,
+im_core::label_values! {
+    /// How it was answered, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Class {
+        /// 2xx.
+        Done,
+        /// 401 and 403.
+        Refused,
+        /// 429.
+        Limited,
+        /// Other 4xx.
+        Wrong,
+        /// 5xx.
+        Failed,
+    }
 }
 
-/// Which bound a request met, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Limited {
-    /// The rate of its address.
-    Address,
-    /// The rate of its token.
-    Token,
-    /// The rate of its incoming hook.
-    Hook,
-    /// The caller has its part of the requests that are worked on.
-    Caller,
-    /// So many requests are worked on.
-    Total,
-    /// Its time.
-    Time,
-    /// The size of its body.
-    Body,
-    /// Subscribers of events, or questions to a server.
-    Monitor,
+im_core::label_values! {
+    /// Which bound a request met, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Limited {
+        /// The rate of its address.
+        Address,
+        /// The rate of its token.
+        Token,
+        /// The rate of its incoming hook.
+        Hook,
+        /// The caller has its part of the requests that are worked on.
+        Caller,
+        /// So many requests are worked on.
+        Total,
+        /// Its time.
+        Time,
+        /// The size of its body.
+        Body,
+        /// Subscribers of events, or questions to a server.
+        Monitor,
+    }
 }
 
-/// Why a server that reports has lost its link, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cut {
-    /// It has not reported in time.
-    Silent,
-    /// It does not take its questions.
-    Slow,
-    /// It has said more than it may.
-    Flood,
-    /// It has said what is none of its.
-    Malformed,
-    /// Its server has a later link.
-    Outdated,
-    /// So many servers report.
-    TooMany,
+im_core::label_values! {
+    /// Why a server that reports has lost its link, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Cut {
+        /// It has not reported in time.
+        Silent,
+        /// It does not take its questions.
+        Slow,
+        /// It has said more than it may.
+        Flood,
+        /// It has said what is none of its.
+        Malformed,
+        /// Its server has a later link.
+        Outdated,
+        /// So many servers report.
+        TooMany,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -158,6 +165,11 @@ impl Metrics {
             cut,
             meter,
         } = &this;
+        for &group in Group::ALL {
+            init_series(answers, Class::ALL, |answer| AnswerLabels { group, answer });
+        }
+        init_series(limited, Limited::ALL, |bound| LimitedLabel { bound });
+        init_series(cut, Cut::ALL, |reason| CutLabel { reason });
         registry.register("im_http_api_answers", "Answers to callers", answers.clone());
         registry.register(
             "im_http_api_limited",
@@ -224,31 +236,7 @@ impl Metrics {
             "Servers that lost the link on which they report",
             cut.clone(),
         );
-        registry.register(
-            "im_http_api_closed_clients",
-            "Clients closed without an answer, or before they had all of it",
-            meter.closed.clone(),
-        );
-        registry.register(
-            "im_http_api_client_connections",
-            "Open client connections",
-            meter.connections.clone(),
-        );
-        registry.register(
-            "im_http_api_accept_failures",
-            "Connections of clients that could not be accepted",
-            meter.accept_failures.clone(),
-        );
-        registry.register(
-            "im_http_api_received_bytes",
-            "Bytes that clients sent, heads included",
-            meter.received.clone(),
-        );
-        registry.register(
-            "im_http_api_sent_bytes",
-            "Bytes that clients took, heads included",
-            meter.sent.clone(),
-        );
+        meter.register(registry.sub_registry_with_prefix("im_http_api"));
         this
     }
 

@@ -4,32 +4,33 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 
-im_core::label_values!(Closed);
-
-/// Why a client was closed, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Closed {
-    /// Too many connections of its address or network, none of which is silent.
-    Address,
-    /// No place, and nobody silent who could make room.
-    Full,
-    /// The places left are reserved for networks with fewer connections.
-    Reserved,
-    /// It was silent longest when a newcomer needed its place.
-    Evicted,
-    /// Its request's head did not come in time.
-    SlowHead,
-    /// Its body came too slowly.
-    SlowBody,
-    /// It took its answer too slowly.
-    SlowReader,
-    /// The head of its request was too long.
-    LongHead,
-    /// What it sent is no HTTP.
-    Malformed,
-    /// No TLS came of its first bytes, or not in time.
-    Handshake,
+im_core::label_values! {
+    /// Why a client was closed, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Closed {
+        /// Too many connections of its address or network, none of which is silent.
+        Address,
+        /// No place, and nobody silent who could make room.
+        Full,
+        /// The places left are reserved for networks with fewer connections.
+        Reserved,
+        /// It was silent longest when a newcomer needed its place.
+        Evicted,
+        /// Its request's head did not come in time.
+        SlowHead,
+        /// Its body came too slowly.
+        SlowBody,
+        /// It took its answer too slowly.
+        SlowReader,
+        /// The head of its request was too long.
+        LongHead,
+        /// What it sent is no HTTP.
+        Malformed,
+        /// No TLS came of its first bytes, or not in time.
+        Handshake,
+    }
 }
 
 impl From<im_core::places::Refusal> for Closed {
@@ -42,9 +43,9 @@ impl From<im_core::places::Refusal> for Closed {
     }
 }
 
-/// Label of [`Meter::closed`].
+/// Why they were closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ClosedLabel {
+struct ClosedLabel {
     reason: Closed,
 }
 
@@ -52,8 +53,7 @@ pub struct ClosedLabel {
 /// showing it to anybody.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    /// Clients closed without an answer, or before they had all of it.
-    pub closed: Family<ClosedLabel, Counter>,
+    closed: Family<ClosedLabel, Counter>,
     /// Open connections.
     pub connections: Gauge,
     /// Connections that could not be accepted.
@@ -65,6 +65,36 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Shows them in this registry, which carries the role's name as its prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        im_runtime::init_series(&self.closed, Closed::ALL, |reason| ClosedLabel { reason });
+        registry.register(
+            "closed_clients",
+            "Clients closed without an answer, or before they had all of it",
+            self.closed.clone(),
+        );
+        registry.register(
+            "client_connections",
+            "Open client connections",
+            self.connections.clone(),
+        );
+        registry.register(
+            "accept_failures",
+            "Connections of clients that could not be accepted",
+            self.accept_failures.clone(),
+        );
+        registry.register(
+            "received_bytes",
+            "Bytes that clients sent, heads included",
+            self.received.clone(),
+        );
+        registry.register(
+            "sent_bytes",
+            "Bytes that clients took, heads included",
+            self.sent.clone(),
+        );
+    }
+
     pub(crate) fn close(&self, reason: Closed) {
         self.closed.get_or_create(&ClosedLabel { reason }).inc();
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,15 +13,15 @@ use tokio::time::Instant;
 
 use crate::table::{Choice, LoadTable, ServerState};
 
-im_core::label_values!(Port, Answer, Refusal, StateLabel);
-
-/// Port that a client used, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Port {
-    /// 8080.
-    Http,
-    /// 8008.
-    Binary,
+im_core::label_values! {
+    /// Port that a client used, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Port {
+        /// 8080.
+        Http,
+        /// 8008.
+        Binary,
+    }
 }
 
 impl Port {
@@ -33,36 +34,40 @@ impl Port {
     }
 }
 
-/// What a client was told, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Answer {
-    Server,
-    LastKnown,
-    Nobody,
-    AllFull,
+im_core::label_values! {
+    /// What a client was told, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Answer {
+        Server,
+        LastKnown,
+        Nobody,
+        AllFull,
+    }
 }
 
-/// Why a client was closed without an answer, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// Too many connections of its address or network, none of which is silent.
-    Address,
-    /// No place, and nobody silent who could make room.
-    Full,
-    /// The places left are reserved for networks with fewer connections.
-    Reserved,
-    /// It was silent longest when a newcomer needed its place.
-    Evicted,
-    /// Its request was too long.
-    TooLong,
-    /// Its request did not come in time.
-    Late,
-    /// What it sent is no request.
-    Malformed,
-    /// It asked for something else.
-    Elsewhere,
-    /// It closed, or its connection failed, before its request was there.
-    Gone,
+im_core::label_values! {
+    /// Why a client was closed without an answer, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Refusal {
+        /// Too many connections of its address or network, none of which is silent.
+        Address,
+        /// No place, and nobody silent who could make room.
+        Full,
+        /// The places left are reserved for networks with fewer connections.
+        Reserved,
+        /// It was silent longest when a newcomer needed its place.
+        Evicted,
+        /// Its request was too long.
+        TooLong,
+        /// Its request did not come in time.
+        Late,
+        /// What it sent is no request.
+        Malformed,
+        /// It asked for something else.
+        Elsewhere,
+        /// It closed, or its connection failed, before its request was there.
+        Gone,
+    }
 }
 
 impl From<im_core::places::Refusal> for Refusal {
@@ -103,15 +108,17 @@ struct PortLabel {
     port: Port,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum StateLabel {
-    Accepting,
-    Full,
-    Starting,
-    Draining,
-    Cordoned,
-    Stale,
-    Lost,
+im_core::label_values! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    enum StateLabel {
+        Accepting,
+        Full,
+        Starting,
+        Draining,
+        Cordoned,
+        Stale,
+        Lost,
+    }
 }
 
 impl From<ServerState> for StateLabel {
@@ -157,6 +164,20 @@ impl Metrics {
     /// Metrics that this registry shows.
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        for &port in Port::ALL {
+            init_series(&this.answers, Answer::ALL, |answer| AnswerLabels {
+                port,
+                answer,
+            });
+            init_series(&this.refused, Refusal::ALL, |reason| RefusalLabels {
+                port,
+                reason,
+            });
+        }
+        init_series(&this.connections, Port::ALL, |port| PortLabel { port });
+        init_series(&this.servers, StateLabel::ALL, |state| ServersLabel {
+            state,
+        });
         let Self {
             answers,
             refused,

@@ -1,6 +1,7 @@
 //! What an msfs server counts.
 
 use im_http::Meter;
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,67 +10,71 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-im_core::label_values!(Request, Answered, Scaled);
-
-/// What a client asked for, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Request {
-    /// A picture.
-    Picture,
-    /// A scaled picture.
-    Variant,
-    /// To store one, as the original clients do it.
-    Form,
-    /// To store one, by PUT.
-    Put,
-    /// Anything else.
-    Other,
+im_core::label_values! {
+    /// What a client asked for, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Request {
+        /// A picture.
+        Picture,
+        /// A scaled picture.
+        Variant,
+        /// To store one, as the original clients do it.
+        Form,
+        /// To store one, by PUT.
+        Put,
+        /// Anything else.
+        Other,
+    }
 }
 
-/// What it was answered, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Answered {
-    /// With all of it.
-    Whole,
-    /// With a part.
-    Part,
-    /// That it has it already.
-    NotModified,
-    /// That it is stored.
-    Stored,
-    /// With the picture as it is, since it cannot be scaled.
-    Unscaled,
-    /// That there is no such thing.
-    NotFound,
-    /// That the part it asks for is not there.
-    NoPart,
-    /// That this is not done here.
-    NotAllowed,
-    /// That it is too large in bytes.
-    TooLarge,
-    /// That it is too large in pixels.
-    TooManyPixels,
-    /// That the form cannot be read.
-    BadForm,
-    /// That there is no room.
-    NoRoom,
-    /// That its address has sent too much.
-    Limited,
-    /// That too much waits to be scaled.
-    Busy,
-    /// That the store does not answer, or has a damaged file.
-    Failed,
-    /// Not at all: it went while it sent.
-    Gone,
+im_core::label_values! {
+    /// What it was answered, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Answered {
+        /// With all of it.
+        Whole,
+        /// With a part.
+        Part,
+        /// That it has it already.
+        NotModified,
+        /// That it is stored.
+        Stored,
+        /// With the picture as it is, since it cannot be scaled.
+        Unscaled,
+        /// That there is no such thing.
+        NotFound,
+        /// That the part it asks for is not there.
+        NoPart,
+        /// That this is not done here.
+        NotAllowed,
+        /// That it is too large in bytes.
+        TooLarge,
+        /// That it is too large in pixels.
+        TooManyPixels,
+        /// That the form cannot be read.
+        BadForm,
+        /// That there is no room.
+        NoRoom,
+        /// That its address has sent too much.
+        Limited,
+        /// That too much waits to be scaled.
+        Busy,
+        /// That the store does not answer, or has a damaged file.
+        Failed,
+        /// Not at all: it went while it sent.
+        Gone,
+    }
 }
 
-/// What became of a picture that was to be scaled, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Scaled {
-    Made,
-    Unscalable,
-    Failed,
-    Busy,
+im_core::label_values! {
+    /// What became of a picture that was to be scaled, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Scaled {
+        Made,
+        Unscalable,
+        Failed,
+        Busy,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,32 +136,14 @@ impl Metrics {
             certificate_end,
             meter,
         } = &this;
+        for &request in Request::ALL {
+            init_series(answers, Answered::ALL, |answer| AnswerLabels {
+                request,
+                answer,
+            });
+        }
+        init_series(scaled, Scaled::ALL, |outcome| ScaledLabel { outcome });
         registry.register("im_msfs_answers", "Answers to clients", answers.clone());
-        registry.register(
-            "im_msfs_closed_clients",
-            "Clients closed without an answer, or before they had all of it",
-            meter.closed.clone(),
-        );
-        registry.register(
-            "im_msfs_client_connections",
-            "Open client connections",
-            meter.connections.clone(),
-        );
-        registry.register(
-            "im_msfs_accept_failures",
-            "Connections of clients that could not be accepted",
-            meter.accept_failures.clone(),
-        );
-        registry.register(
-            "im_msfs_received_bytes",
-            "Bytes that clients sent, heads included",
-            meter.received.clone(),
-        );
-        registry.register(
-            "im_msfs_sent_bytes",
-            "Bytes that clients took, heads included",
-            meter.sent.clone(),
-        );
         registry.register(
             "im_msfs_counted_addresses",
             "Addresses whose uploads are counted",
@@ -192,6 +179,7 @@ impl Metrics {
             "Pictures not scaled because of their pixels or the memory that these take",
             too_large.clone(),
         );
+        meter.register(registry.sub_registry_with_prefix("im_msfs"));
         this
     }
 

@@ -1,124 +1,129 @@
 //! What this role counts.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(Refusal, Limit, Pause);
-
-/// Why something was refused or given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Refusal {
-    /// More connections than allowed.
-    Connections,
-    /// More connections of one address than allowed.
-    Address,
-    /// A frame length that cannot be, or above the bound.
-    FrameLength,
-    /// A body that is no message of its command.
-    Malformed,
-    /// A command that a client has no business with, or nobody knows.
-    Command,
-    /// A request before login.
-    NotLoggedIn,
-    /// A message to oneself, or without content.
-    Message,
-    /// db-proxy refused a message.
-    StoreRefused,
-    /// db-proxy could not store a message in time.
-    StoreFailed,
-    /// A message waited too long for a link to db-proxy, or was lost with one.
-    NoDbProxy,
-    /// A login with a wrong name or password, or locked out.
-    Credentials,
-    /// A login while another role is missing.
-    PeerMissing,
-    /// A signal or presence question that no route server could take.
-    RouteQueue,
-    /// No login within its time.
-    LoginTimeout,
-    /// Silence beyond the limit.
-    Idle,
-    /// More frames that nobody answers than any client sends.
-    Flood,
-    /// A login that could not be checked in time.
-    Busy,
-    /// A signal longer than allowed.
-    Signal,
-    /// A presence question about more users than allowed.
-    PresenceIds,
-    /// A presence question that route servers did not answer in time.
-    PresenceTimeout,
-    /// A part of a frame, when parts of all connections took too much memory.
-    Partial,
-    /// A signal or a notice of a file to somebody whose connection was full.
-    SignalFull,
-    /// A file for which there is no file server, or none that is not full.
-    NoFileServer,
-    /// A file that a file server does not take from this sender.
-    FileRefused,
-    /// A request about files that file servers did not answer in time.
-    FileTimeout,
-    /// A newcomer while an administrator wants nobody new here.
-    Cordoned,
+im_core::label_values! {
+    /// Why something was refused or given up.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Refusal {
+        /// More connections than allowed.
+        Connections,
+        /// More connections of one address than allowed.
+        Address,
+        /// A frame length that cannot be, or above the bound.
+        FrameLength,
+        /// A body that is no message of its command.
+        Malformed,
+        /// A command that a client has no business with, or nobody knows.
+        Command,
+        /// A request before login.
+        NotLoggedIn,
+        /// A message to oneself, or without content.
+        Message,
+        /// db-proxy refused a message.
+        StoreRefused,
+        /// db-proxy could not store a message in time.
+        StoreFailed,
+        /// A message waited too long for a link to db-proxy, or was lost with one.
+        NoDbProxy,
+        /// A login with a wrong name or password, or locked out.
+        Credentials,
+        /// A login while another role is missing.
+        PeerMissing,
+        /// A signal or presence question that no route server could take.
+        RouteQueue,
+        /// No login within its time.
+        LoginTimeout,
+        /// Silence beyond the limit.
+        Idle,
+        /// More frames that nobody answers than any client sends.
+        Flood,
+        /// A login that could not be checked in time.
+        Busy,
+        /// A signal longer than allowed.
+        Signal,
+        /// A presence question about more users than allowed.
+        PresenceIds,
+        /// A presence question that route servers did not answer in time.
+        PresenceTimeout,
+        /// A part of a frame, when parts of all connections took too much memory.
+        Partial,
+        /// A signal or a notice of a file to somebody whose connection was full.
+        SignalFull,
+        /// A file for which there is no file server, or none that is not full.
+        NoFileServer,
+        /// A file that a file server does not take from this sender.
+        FileRefused,
+        /// A request about files that file servers did not answer in time.
+        FileTimeout,
+        /// A newcomer while an administrator wants nobody new here.
+        Cordoned,
+    }
 }
 
-/// A rate that a connection or a user may reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Limit {
-    /// Heartbeats.
-    Heartbeat,
-    /// Messages.
-    Message,
-    /// Questions for the time.
-    Time,
-    /// Questions for presence.
-    Presence,
-    /// Other questions.
-    Query,
-    /// Read acknowledgements.
-    ReadAck,
-    /// Receipts.
-    Receipt,
-    /// File requests.
-    File,
-    /// Frames that nobody answers; the connection is closed.
-    Ignored,
-    /// Own settings.
-    Setting,
-    /// Changes that others are told of.
-    Change,
-    /// Signals.
-    Signal,
-    /// Kicks of the own PC.
-    Kick,
-    /// Bytes of all frames.
-    Bytes,
-    /// Bytes of messages of a user.
-    Stored,
-    /// Bytes of answers to a user.
-    Answers,
+im_core::label_values! {
+    /// A rate that a connection or a user may reach.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Limit {
+        /// Heartbeats.
+        Heartbeat,
+        /// Messages.
+        Message,
+        /// Questions for the time.
+        Time,
+        /// Questions for presence.
+        Presence,
+        /// Other questions.
+        Query,
+        /// Read acknowledgements.
+        ReadAck,
+        /// Receipts.
+        Receipt,
+        /// File requests.
+        File,
+        /// Frames that nobody answers; the connection is closed.
+        Ignored,
+        /// Own settings.
+        Setting,
+        /// Changes that others are told of.
+        Change,
+        /// Signals.
+        Signal,
+        /// Kicks of the own PC.
+        Kick,
+        /// Bytes of all frames.
+        Bytes,
+        /// Bytes of messages of a user.
+        Stored,
+        /// Bytes of answers to a user.
+        Answers,
+    }
 }
 
-/// Why a connection is not read for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Pause {
-    /// Over its rate.
-    Rate,
-    /// Too many messages wait to be stored.
-    Messages,
-    /// Too many requests wait for answers.
-    Queries,
-    /// Answers wait for the client to read them.
-    Output,
-    /// Too many bytes of all connections wait to be stored.
-    Server,
-    /// Too many bytes of requests of all connections wait for answers.
-    ServerQueries,
-    /// The server is going away.
-    Drain,
+im_core::label_values! {
+    /// Why a connection is not read for a while.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Pause {
+        /// Over its rate.
+        Rate,
+        /// Too many messages wait to be stored.
+        Messages,
+        /// Too many requests wait for answers.
+        Queries,
+        /// Answers wait for the client to read them.
+        Output,
+        /// Too many bytes of all connections wait to be stored.
+        Server,
+        /// Too many bytes of requests of all connections wait for answers.
+        ServerQueries,
+        /// The server is going away.
+        Drain,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -173,6 +178,11 @@ pub(crate) struct MsgMetrics {
 impl MsgMetrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        init_series(&this.refused, Refusal::ALL, |reason| RefusalLabel {
+            reason,
+        });
+        init_series(&this.paused, Pause::ALL, |reason| PauseLabel { reason });
+        init_series(&this.limited, Limit::ALL, |limit| LimitLabel { limit });
         let gauges = [
             (
                 "im_msg_connections",

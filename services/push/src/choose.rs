@@ -34,24 +34,28 @@ pub(crate) struct Online {
     pub(crate) mobile: bool,
 }
 
-/// Why a device is not told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Left {
-    /// Its user is online.
-    Online,
-    /// It is night.
-    Night,
-    /// Its user wants no notices of the group.
-    Shield,
+im_core::label_values! {
+    /// Why a device is not told.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Left {
+        /// Its user is online.
+        Online,
+        /// It is night.
+        Night,
+        /// Its user wants no notices of the group.
+        Shield,
+    }
 }
 
-/// How a device is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Way {
-    /// With what there is to show.
-    Loud,
-    /// The badge alone.
-    Silent,
+im_core::label_values! {
+    /// How a device is told.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Way {
+        /// With what there is to show.
+        Loud,
+        /// The badge alone.
+        Silent,
+    }
 }
 
 /// Messages that are of a kind that people are told of, and young enough.

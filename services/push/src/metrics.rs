@@ -1,5 +1,6 @@
 //! What push counts.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,23 +10,23 @@ use prometheus_client::registry::Registry;
 use crate::choose::{Left, Way};
 use crate::provider::Lane;
 
-im_core::label_values!(Lane, Left, Way, Fate);
-
-/// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Fate {
-    /// The provider took the notice.
-    Taken,
-    /// The device is gone, and forgotten.
-    Gone,
-    /// The provider will never take it.
-    Rejected,
-    /// It is tried again.
-    Later,
-    /// It was not tried: the provider is left alone.
-    Paused,
-    /// It has become too old.
-    Expired,
+im_core::label_values! {
+    /// What became of an attempt.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Fate {
+        /// The provider took the notice.
+        Taken,
+        /// The device is gone, and forgotten.
+        Gone,
+        /// The provider will never take it.
+        Rejected,
+        /// It is tried again.
+        Later,
+        /// It was not tried: the provider is left alone.
+        Paused,
+        /// It has become too old.
+        Expired,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +64,15 @@ impl Metrics {
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        for &provider in Lane::ALL {
+            init_series(&this.attempts, Fate::ALL, |result| ByResult {
+                provider,
+                result,
+            });
+        }
+        init_series(&this.paused, Lane::ALL, |provider| ByProvider { provider });
+        init_series(&this.notices, Way::ALL, |way| ByWay { way });
+        init_series(&this.left_out, Left::ALL, |reason| ByReason { reason });
         let it = registry.sub_registry_with_prefix("im_push");
         it.register(
             "attempts",

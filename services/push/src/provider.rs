@@ -16,12 +16,14 @@ use im_core::ClientType;
 use crate::notice::Notice;
 use im_outbound::{HttpError, Reply, TrustError};
 
-/// Lanes of the follower: one for each provider, the same in every version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
-    Webhook = 0,
-    Apns = 1,
-    Fcm = 2,
+im_core::label_values! {
+    /// Lanes of the follower: one for each provider, the same in every version.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum Lane {
+        Webhook = 0,
+        Apns = 1,
+        Fcm = 2,
+    }
 }
 
 /// How many there are.

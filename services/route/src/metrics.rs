@@ -1,57 +1,64 @@
 //! What a route server counts.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(TerminalLabel, ServerLabel, Refusal, LinkEnd);
-
-/// Class of a terminal, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TerminalLabel {
-    /// Windows and Mac.
-    Pc,
-    /// iOS and Android.
-    Mobile,
+im_core::label_values! {
+    /// Class of a terminal, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum TerminalLabel {
+        /// Windows and Mac.
+        Pc,
+        /// iOS and Android.
+        Mobile,
+    }
 }
 
-/// State of a msg server, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ServerLabel {
-    /// It has a link.
-    Attached,
-    /// Its link was lost, its users are still online.
-    Lost,
+im_core::label_values! {
+    /// State of a msg server, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum ServerLabel {
+        /// It has a link.
+        Attached,
+        /// Its link was lost, its users are still online.
+        Lost,
+    }
 }
 
-/// A bound that was reached, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// A session: not valid, or the directory is full.
-    Session,
-    /// A login while too many wait for the writer.
-    WaitingLogin,
-    /// A msg server, beyond the number of servers.
-    Server,
-    /// A link, beyond the number of links.
-    Link,
-    /// A link whose first call is not a hello, or that says hello twice.
-    Hello,
-    /// A link that asked who is online for too many people at once, or did not take its answers.
-    Asks,
+im_core::label_values! {
+    /// A bound that was reached, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Refusal {
+        /// A session: not valid, or the directory is full.
+        Session,
+        /// A login while too many wait for the writer.
+        WaitingLogin,
+        /// A msg server, beyond the number of servers.
+        Server,
+        /// A link, beyond the number of links.
+        Link,
+        /// A link whose first call is not a hello, or that says hello twice.
+        Hello,
+        /// A link that asked who is online for too many people at once, or did not take its answers.
+        Asks,
+    }
 }
 
-/// Why a link of a msg server ended, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LinkEnd {
-    /// The msg server closed it, or its process or network failed.
-    Gone,
-    /// The msg server opened another one.
-    Replaced,
-    /// It was too slow: too many results waited.
-    Overfull,
+im_core::label_values! {
+    /// Why a link of a msg server ended, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum LinkEnd {
+        /// The msg server closed it, or its process or network failed.
+        Gone,
+        /// The msg server opened another one.
+        Replaced,
+        /// It was too slow: too many results waited.
+        Overfull,
+    }
 }
 
 macro_rules! label_sets {
@@ -99,6 +106,12 @@ impl Metrics {
     /// Metrics that this registry shows.
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        init_series(&this.sessions, TerminalLabel::ALL, |kind| ByTerminal {
+            kind,
+        });
+        init_series(&this.servers, ServerLabel::ALL, |kind| ByServer { kind });
+        init_series(&this.refused, Refusal::ALL, |kind| ByRefusal { kind });
+        init_series(&this.link_ends, LinkEnd::ALL, |kind| ByLinkEnd { kind });
         let Self {
             sessions,
             servers,

@@ -7,17 +7,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(DialResult);
-
-/// Result of a dial, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DialResult {
-    /// A link came up.
-    Up,
-    /// Nobody answered.
-    Unreachable,
-    /// The secret was refused.
-    Refused,
+im_core::label_values! {
+    /// Result of a dial, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum DialResult {
+        /// A link came up.
+        Up,
+        /// Nobody answered.
+        Unreachable,
+        /// The secret was refused.
+        Refused,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

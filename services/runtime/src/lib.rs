@@ -21,7 +21,7 @@ mod readiness;
 mod throttle;
 
 pub use dumps::Dumps;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, init_series};
 pub use readiness::Readiness;
 pub use throttle::Throttle;
 

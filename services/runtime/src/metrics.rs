@@ -1,8 +1,10 @@
 //! The registry of one process.
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::registry::Registry;
 
 /// Content type of [`Metrics::encode`].
@@ -27,6 +29,20 @@ impl Metrics {
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)
+    }
+}
+
+/// Makes the series of these values of a label, as zero. A series that only appears with its first count
+/// hides that count: to `rate` and `increase` its first value is no increase. Nor does anybody find its metric
+/// before.
+pub fn init_series<V, L, M, C>(family: &Family<L, M, C>, values: &[V], label: impl Fn(V) -> L)
+where
+    V: Copy,
+    L: Clone + Hash + Eq,
+    C: MetricConstructor<M>,
+{
+    for value in values {
+        drop(family.get_or_create(&label(*value)));
     }
 }
 

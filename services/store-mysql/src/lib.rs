@@ -37,6 +37,7 @@ mod options;
 mod password;
 mod place;
 mod readers;
+mod retention;
 mod roster;
 mod rows;
 mod schema;

@@ -26,6 +26,7 @@ pub mod log;
 pub mod logins;
 pub mod messages;
 pub mod meters;
+pub mod retention;
 pub mod sessions;
 pub mod subscriptions;
 pub mod tenures;
@@ -165,6 +166,10 @@ macro_rules! store_contract {
                 bodies_are_opaque,
             ]
             meters: [levels_are_replaced_and_forgotten]
+            retention: [
+                bodies_of_old_messages_go_step_by_step_and_their_rows_stay,
+                nothing_behind_the_position_that_may_be_reached_goes,
+            ]
             sessions: [
                 recents_are_newest_first,
                 recents_after_a_time_and_at_most_so_many,

@@ -66,6 +66,9 @@ pub use traits::messages::{
     MessageStore, NewConversation, ReadLimit, RecentKey, Room, StoredMessage,
 };
 pub use traits::meters::{MeterStore, StoredLevel};
+pub use traits::retention::{
+    Expired, RetentionKind, RetentionStep, RetentionStore, expired_through,
+};
 pub use traits::roster::{RosterStore, Start};
 pub use traits::sessions::{MemberView, Preview, ReadPosition, SessionStore, Unread};
 pub use traits::subscriptions::{
@@ -96,6 +99,7 @@ pub trait Store:
     + DeviceStore
     + FollowerStore
     + MeterStore
+    + RetentionStore
     + SubscriptionStore
     + TenureStore
     + TokenStore
@@ -119,6 +123,7 @@ impl<T> Store for T where
         + DeviceStore
         + FollowerStore
         + MeterStore
+        + RetentionStore
         + SubscriptionStore
         + TenureStore
         + TokenStore

@@ -34,6 +34,7 @@ mod meters;
 mod open;
 mod options;
 mod place;
+mod retention;
 mod rows;
 mod sessions;
 mod subscriptions;

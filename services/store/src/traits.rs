@@ -15,6 +15,7 @@ pub(crate) mod incoming;
 pub(crate) mod life;
 pub(crate) mod messages;
 pub(crate) mod meters;
+pub(crate) mod retention;
 pub(crate) mod roster;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;

@@ -14,7 +14,7 @@ use crate::reject::RejectReason;
 /// Label of refused messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
-    reason: &'static str,
+    reason: RejectReason,
 }
 
 /// How many things the writer remembers.
@@ -101,6 +101,9 @@ impl Metrics {
     /// Counters that this registry shows, as the role's (`im_db_proxy`).
     pub fn register(registry: &mut Registry) -> Self {
         let inner = Inner::default();
+        im_runtime::init_series(&inner.refused, RejectReason::ALL, |reason| ReasonLabel {
+            reason,
+        });
         let it = registry.sub_registry_with_prefix("im_db_proxy");
         it.register(
             "batch_messages",
@@ -278,12 +281,7 @@ impl Metrics {
 
     /// A message will never be stored.
     pub fn refused(&self, reason: RejectReason) {
-        self.0
-            .refused
-            .get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            })
-            .inc();
+        self.0.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// So many messages are given up unstored.

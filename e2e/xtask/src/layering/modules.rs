@@ -92,6 +92,7 @@ const DB_PROXY: &[&str] = &[
     "admin",
     "attach",
     "follow",
+    "retention",
     "dump",
     "server",
 ];

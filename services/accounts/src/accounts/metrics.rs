@@ -1,5 +1,6 @@
 //! What logins count.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -8,21 +9,44 @@ use prometheus_client::registry::Registry;
 
 use super::queue::Bound;
 
-im_core::label_values!(LoginResult);
+im_core::label_values! {
+    /// How a login ended, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(crate) enum LoginResult {
+        /// Good.
+        Ok,
+        /// Wrong name or password, or not active.
+        Wrong,
+        /// Too many failures before.
+        LockedOut,
+        /// Not to be checked in time.
+        Busy,
+        /// The store does not answer.
+        Failed,
+    }
+}
 
-/// How a login ended, as a metric label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LoginResult {
-    /// Good.
-    Ok,
-    /// Wrong name or password, or not active.
-    Wrong,
-    /// Too many failures before.
-    LockedOut,
-    /// Not to be checked in time.
-    Busy,
-    /// The store does not answer.
-    Failed,
+im_core::label_values! {
+    /// Which limit a login met, as a metric label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    enum Limit {
+        /// Logins of everybody that wait.
+        WaitingAll,
+        /// Those of a network.
+        WaitingNetwork,
+        /// Those of an address.
+        WaitingAddress,
+        /// Those of a name.
+        WaitingName,
+        /// Those that wait to ask the store.
+        WaitingLookups,
+        /// The time after which nobody waits for the answer.
+        Patience,
+        /// The length of a name or a digest.
+        Oversized,
+        /// Failures before it.
+        Slowed,
+    }
 }
 
 impl LoginResult {
@@ -46,7 +70,7 @@ struct ResultLabel {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabel {
-    limit: &'static str,
+    limit: Limit,
 }
 
 /// Counters of logins. `Default` counts without showing it to anybody.
@@ -66,6 +90,10 @@ impl AccountMetrics {
     /// Counters that this registry shows.
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        init_series(&this.logins, LoginResult::ALL, |result| ResultLabel {
+            result,
+        });
+        init_series(&this.limits, Limit::ALL, |limit| LimitLabel { limit });
         registry.register(
             "im_db_proxy_logins",
             "Logins by result",
@@ -115,23 +143,23 @@ impl AccountMetrics {
 
     pub(super) fn shed(&self, bound: Bound) {
         self.limit(match bound {
-            Bound::All => "waiting_all",
-            Bound::Network => "waiting_network",
-            Bound::Address => "waiting_address",
-            Bound::Name => "waiting_name",
-            Bound::Lookups => "waiting_lookups",
-            Bound::Patience => "patience",
+            Bound::All => Limit::WaitingAll,
+            Bound::Network => Limit::WaitingNetwork,
+            Bound::Address => Limit::WaitingAddress,
+            Bound::Name => Limit::WaitingName,
+            Bound::Lookups => Limit::WaitingLookups,
+            Bound::Patience => Limit::Patience,
         });
     }
 
     /// A name or digest was longer than any can be.
     pub(super) fn oversized(&self) {
-        self.limit("oversized");
+        self.limit(Limit::Oversized);
     }
 
     /// A login had to wait because of failures before it.
     pub(super) fn slowed(&self) {
-        self.limit("slowed");
+        self.limit(Limit::Slowed);
     }
 
     pub(super) fn waiting(&self, count: usize) {
@@ -161,7 +189,7 @@ impl AccountMetrics {
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    fn limit(&self, limit: &'static str) {
+    fn limit(&self, limit: Limit) {
         self.limits.get_or_create(&LimitLabel { limit }).inc();
     }
 

@@ -59,8 +59,12 @@ pub(super) fn unread_info(view: &MemberView, user: UserId) -> Option<UnreadInfo>
     })
 }
 
-/// A line of history; `None` when the type is not one that clients know.
+/// A line of history; `None` when the type is not one that clients know, or the body was taken away because it was
+/// old: no message is stored without one, and clients would show an empty line, or crash on it.
 pub(super) fn msg_info(message: StoredMessage) -> Option<MsgInfo> {
+    if message.body.is_empty() {
+        return None;
+    }
     Some(MsgInfo {
         msg_id: message.msg_id.get(),
         from_session_id: message.sender.get(),
@@ -77,8 +81,8 @@ pub(super) fn session_type(peer: Peer) -> i32 {
     }
 }
 
-/// Voice appears in summaries as an encrypted word, and so does what is too long for them: clients
-/// crash on text that is cut.
+/// Voice appears in summaries as an encrypted word, and so does what is too long for them, or too old to be
+/// kept: clients crash on text that is cut.
 fn summary(message: &StoredMessage) -> Bytes {
     match known_type(message.msg_type) {
         Some(MsgType::SingleAudio | MsgType::GroupAudio) => {

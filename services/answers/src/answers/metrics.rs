@@ -1,18 +1,19 @@
 //! What queries count.
 
 use im_proto_rpc::v1::answer::Outcome;
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(OutcomeValue, Bound);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum OutcomeValue {
-    Answered,
-    Silent,
-    Failed,
+im_core::label_values! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    enum OutcomeValue {
+        Answered,
+        Silent,
+        Failed,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -20,37 +21,39 @@ struct OutcomeLabel {
     outcome: OutcomeValue,
 }
 
-/// A bound of an answer that somebody has reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Bound {
-    /// Ids that a request names.
-    Ids,
-    /// Groups that a request names.
-    GroupInfos,
-    /// Length of an avatar's address.
-    Avatar,
-    /// Length of a signature.
-    Signature,
-    /// Length of a push token.
-    Token,
-    /// Devices of a person that are told of messages.
-    PushTargets,
-    /// Length of a group's name.
-    GroupName,
-    /// Members of a group.
-    GroupMembers,
-    /// Groups that somebody has made.
-    Groups,
-    /// Messages of one page of history.
-    History,
-    /// Messages asked for by their ids.
-    ById,
-    /// Conversations in the list of recent ones.
-    Recent,
-    /// Conversations in the list of unread ones.
-    Unread,
-    /// Bytes of the directory.
-    Directory,
+im_core::label_values! {
+    /// A bound of an answer that somebody has reached.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(super) enum Bound {
+        /// Ids that a request names.
+        Ids,
+        /// Groups that a request names.
+        GroupInfos,
+        /// Length of an avatar's address.
+        Avatar,
+        /// Length of a signature.
+        Signature,
+        /// Length of a push token.
+        Token,
+        /// Devices of a person that are told of messages.
+        PushTargets,
+        /// Length of a group's name.
+        GroupName,
+        /// Members of a group.
+        GroupMembers,
+        /// Groups that somebody has made.
+        Groups,
+        /// Messages of one page of history.
+        History,
+        /// Messages asked for by their ids.
+        ById,
+        /// Conversations in the list of recent ones.
+        Recent,
+        /// Conversations in the list of unread ones.
+        Unread,
+        /// Bytes of the directory.
+        Directory,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +75,10 @@ impl AnswerMetrics {
     /// Counters that this registry shows.
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        init_series(&this.queries, OutcomeValue::ALL, |outcome| OutcomeLabel {
+            outcome,
+        });
+        init_series(&this.bounds, Bound::ALL, |bound| BoundLabel { bound });
         registry.register(
             "im_db_proxy_queries",
             "Queries by outcome",

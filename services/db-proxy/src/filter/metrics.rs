@@ -1,5 +1,6 @@
 //! What the filter counts.
 
+use im_runtime::init_series;
 use im_writer::Verdict;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,39 +10,41 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-im_core::label_values!(Failure, Told);
-
-/// What was wrong with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Failure {
-    /// No connection was made.
-    Unreachable,
-    /// Not all of an answer came in time.
-    Timeout,
-    /// The connection ended before the answer did.
-    Broken,
-    /// Its status is none of 200 to 299.
-    Status,
-    /// It is longer than `filter.max_answer`.
-    TooLong,
-    /// It is not JSON of the form that is wanted.
-    BadAnswer,
-    /// It has no verdict on some message.
-    Missing,
-    /// A verdict is none that can be carried out.
-    Unusable,
+im_core::label_values! {
+    /// What was wrong with a request.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(super) enum Failure {
+        /// No connection was made.
+        Unreachable,
+        /// Not all of an answer came in time.
+        Timeout,
+        /// The connection ended before the answer did.
+        Broken,
+        /// Its status is none of 200 to 299.
+        Status,
+        /// It is longer than `filter.max_answer`.
+        TooLong,
+        /// It is not JSON of the form that is wanted.
+        BadAnswer,
+        /// It has no verdict on some message.
+        Missing,
+        /// A verdict is none that can be carried out.
+        Unusable,
+    }
 }
 
-/// What was said about a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Told {
-    Allow,
-    Deny,
-    Replace,
-    /// Nothing of use.
-    Nothing,
-    /// The filter was not asked, since it is left alone.
-    Skipped,
+im_core::label_values! {
+    /// What was said about a message.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(super) enum Told {
+        Allow,
+        Deny,
+        Replace,
+        /// Nothing of use.
+        Nothing,
+        /// The filter was not asked, since it is left alone.
+        Skipped,
+    }
 }
 
 impl Told {
@@ -87,6 +90,8 @@ impl FilterMetrics {
             left_alone: Gauge::default(),
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 12)),
         };
+        init_series(&this.verdicts, Told::ALL, |verdict| ByVerdict { verdict });
+        init_series(&this.failures, Failure::ALL, |kind| ByKind { kind });
         let it = registry.sub_registry_with_prefix("im_db_proxy_filter");
         it.register(
             "requests",

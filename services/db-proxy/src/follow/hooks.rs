@@ -17,8 +17,8 @@ use super::answer::{persist, refused};
 use super::holders::Hold;
 use crate::delivery::{log, log_of, log_to_wire, record, state};
 
-/// The name under which deliveries are made.
-pub(super) const NAME: &str = "subscriptions";
+/// The name under which deliveries are made; its own position says nothing.
+pub(crate) const NAME: &str = "subscriptions";
 
 /// Deliveries of one step.
 const MAX_DELIVERIES: usize = 4;

@@ -63,10 +63,9 @@ impl Figures {
             failures: Family::default(),
             addresses: Gauge::default(),
         };
-        for step in [Step::login, Step::send, Step::deliver] {
-            drop(this.seconds.get_or_create(&StepLabel { step }));
-            drop(this.failures.get_or_create(&StepLabel { step }));
-        }
+        let steps = [Step::login, Step::send, Step::deliver];
+        im_runtime::init_series(&this.seconds, &steps, |step| StepLabel { step });
+        im_runtime::init_series(&this.failures, &steps, |step| StepLabel { step });
         registry.register(
             "im_probe_seconds",
             "Time of each step of messages that have arrived: both logins, the acknowledgement, the delivery",

@@ -1,5 +1,5 @@
 //! A server whose clock was ahead, and is right again: what it has stored then hides nothing and locks
-//! nobody. Its rows are put into the store as it would have put them there, then the program is started.
+//! nobody; and messages that are too old to be kept. Its rows are put into the store as it would have put them there, then the program is started.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use im_store::{
     MessageStore as _, NewConversation, NewFailure, SqliteOptions, SqliteStore, TenureStore as _,
 };
 
-use crate::platform::{start, tool};
+use crate::platform::{get, start, start_with, tool};
 use crate::world::Server;
 
 /// How far the clock was ahead, seconds.
@@ -69,6 +69,32 @@ fn with_people(dir: &Path, data: &Path) {
     assert_eq!(server.terminate(), 0);
 }
 
+/// The first message of Ann to Ben, as if it had been stored then.
+async fn put(store: &SqliteStore, time: UnixSeconds) {
+    let row = ConversationRow(1);
+    let owned = store.take(Partition::ONLY).await.unwrap();
+    let seq = owned.end.next();
+    let batch = AppendBatch {
+        fence: owned.adding(seq),
+        new_conversations: vec![NewConversation {
+            row,
+            conversation: Conversation::of(user(1), Peer::User(user(2))).unwrap(),
+        }],
+        messages: vec![MessageRow {
+            seq,
+            row,
+            msg_id: MsgId::from_wire(1).unwrap(),
+            sender: user(1),
+            msg_type: 1,
+            time,
+            low_sent: 1,
+            key: None,
+            body: "x".into(),
+        }],
+    };
+    store.append(&batch).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_logins_that_lie_in_the_future_lock_nobody() {
     let dir = tempfile::tempdir().unwrap();
@@ -103,28 +129,7 @@ async fn a_message_that_lies_in_the_future_hides_no_later_one() {
     with_people(dir.path(), &data);
     let ahead = UnixSeconds::now().saturating_add(AHEAD);
     let store = open(&data).await;
-    let row = ConversationRow(1);
-    let owned = store.take(Partition::ONLY).await.unwrap();
-    let seq = owned.end.next();
-    let batch = AppendBatch {
-        fence: owned.adding(seq),
-        new_conversations: vec![NewConversation {
-            row,
-            conversation: Conversation::of(user(1), Peer::User(user(2))).unwrap(),
-        }],
-        messages: vec![MessageRow {
-            seq,
-            row,
-            msg_id: MsgId::from_wire(1).unwrap(),
-            sender: user(1),
-            msg_type: 1,
-            time: ahead,
-            low_sent: 1,
-            key: None,
-            body: "x".into(),
-        }],
-    };
-    store.append(&batch).await.unwrap();
+    put(&store, ahead).await;
     store.close().await.unwrap();
     drop(store);
 
@@ -157,6 +162,38 @@ async fn a_message_that_lies_in_the_future_hides_no_later_one() {
         let told = recent(since).await;
         assert!(matches!(told[..], [(2, _)]), "since {since}: {told:?}");
     }
+    ann.close().await;
+    ben.close().await;
+    assert_eq!(server.terminate(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_configuration_says_loses_its_body_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    with_people(dir.path(), &data);
+    let store = open(&data).await;
+    put(&store, UnixSeconds::now().saturating_sub(2 * 86_400)).await;
+    store.close().await.unwrap();
+    drop(store);
+
+    let server = start_with(&data, &["--set", "db_proxy.retention.pairs=1d"]);
+    let ben = log_in(&server, "ben", "b").await.unwrap();
+    let with_ann = Peer::User(user(1));
+    let ids = async || {
+        let page = ben.history(with_ann, 0, 10).await.unwrap().msg_list;
+        page.iter().map(|it| it.msg_id).collect::<Vec<_>>()
+    };
+    while !ids().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let ann = log_in(&server, "ann", "a").await.unwrap();
+    let sent = ann.send_text(Peer::User(user(2)), "now").await.unwrap();
+    assert_eq!(sent.msg_id, 2);
+    assert_eq!(ids().await, [2]);
+    let shown = get(&server.address("admin", "http"), "/metrics");
+    let counted = "im_db_proxy_expired_bodies_total{kind=\"pairs\"} 1\n";
+    assert!(shown.contains(counted), "{shown}");
     ann.close().await;
     ben.close().await;
     assert_eq!(server.terminate(), 0);

@@ -1,22 +1,23 @@
 //! What deliveries to subscriptions count.
 
+use im_runtime::init_series;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-im_core::label_values!(Told);
-
-/// What a receiver said to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Told {
-    /// It has taken it.
-    Taken,
-    /// It answered something else.
-    Refused,
-    /// Nothing, or not in time.
-    Silent,
+im_core::label_values! {
+    /// What a receiver said to a request.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub(super) enum Told {
+        /// It has taken it.
+        Taken,
+        /// It answered something else.
+        Refused,
+        /// Nothing, or not in time.
+        Silent,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,6 +50,7 @@ impl HookMetrics {
     /// Counters that this registry shows.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
+        init_series(&this.attempts, Told::ALL, |result| ByResult { result });
         let it = registry.sub_registry_with_prefix("im_push_subscriptions");
         it.register(
             "holds",

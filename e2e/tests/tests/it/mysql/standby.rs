@@ -97,8 +97,8 @@ async fn the_one_that_stands_by_goes_on_when_the_owner_is_killed_stands_still_or
     assert_good(&traffic.finish(RECOVERY).await.unwrap());
 }
 
-/// While the database answers nobody, the owner lets its callers go and keeps the log. Cut off alone it lets them go too: they
-/// find the other, which has taken it, and the first ends when it hears of that.
+/// While the database answers nobody, the owner lets its callers go and keeps the log, and who stands by is not ready. Cut off
+/// alone it lets them go too: they find the other, which has taken it, and the first ends when it hears of that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs MariaDB: make test-mariadb"]
 async fn an_owner_that_is_cut_off_from_the_database_lets_its_callers_go_to_the_next() {
@@ -113,7 +113,9 @@ async fn an_owner_that_is_cut_off_from_the_database_lets_its_callers_go_to_the_n
     let of_owner = options(6, &settings(&cable)).standby();
     let mut platform = Platform::separate(FOUR, of_owner).await.unwrap();
     let peers = platform.peer_settings(&["login1".to_owned()], &["route1".to_owned()]);
-    let set = options(6, &settings(&other_cable)).set;
+    let mut set = options(6, &settings(&other_cable)).set;
+    let admin = SocketAddr::from((own_address(), ADMIN));
+    set.push(format!("admin.listen=\"{admin}\""));
     platform.start_standby(&peers, &set).unwrap();
     // Who has no others keeps its callers, whatever happens.
     says(&platform, "db", "others stand by for the log").await;
@@ -123,8 +125,10 @@ async fn an_owner_that_is_cut_off_from_the_database_lets_its_callers_go_to_the_n
     cable.set(Cable::Silent);
     other_cable.set(Cable::Silent);
     says(&platform, "db", "callers are let go").await;
+    becomes_ready(admin, false).await;
     cable.set(Cable::Whole);
     other_cable.set(Cable::Whole);
+    becomes_ready(admin, true).await;
     says(&platform, "db", "the log is still this process's").await;
     traffic.progress(10, RECOVERY).await.unwrap();
 
@@ -150,6 +154,16 @@ async fn stands_by(admin: SocketAddr) {
     assert_eq!(dump["readiness"]["owns_log"], false, "{dump}");
     let metrics = gauges::get(admin, "/metrics").await.unwrap();
     assert!(metrics.contains("im_db_proxy_owns_log 0\n"), "{metrics}");
+}
+
+/// Who stands by is ready only while the database answers it.
+async fn becomes_ready(admin: SocketAddr, ready: bool) {
+    let shown = format!("\"ready\":{ready}");
+    let said = wait::until(&shown, END, || async {
+        let page = gauges::get(admin, "/readyz").await.ok()?;
+        page.contains(&shown).then_some(())
+    });
+    said.await.unwrap();
 }
 
 async fn says(platform: &Platform, process: &str, text: &str) {

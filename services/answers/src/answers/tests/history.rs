@@ -1,8 +1,12 @@
 use im_codec::Command;
+use im_codec::text::LONG_PLACEHOLDER;
+use im_core::time::UnixSeconds;
+use im_order::CommitSeq;
 use im_proto_teamtalk::message::{
     ImGetLatestMsgIdReq, ImGetLatestMsgIdRsp, ImGetMsgByIdReq, ImGetMsgByIdRsp, ImGetMsgListReq,
-    ImGetMsgListRsp,
+    ImGetMsgListRsp, ImUnreadMsgCntReq, ImUnreadMsgCntRsp,
 };
+use im_store::{RetentionKind, RetentionStep, RetentionStore as _};
 
 use super::groups::{add, create};
 use crate::testing::{Rig, Terminal, android, ios, small_config, windows};
@@ -121,6 +125,41 @@ async fn messages_come_back_as_they_were_sent() {
             .iter()
             .all(|message| message.create_time > 1_700_000_000)
     );
+}
+
+#[tokio::test]
+async fn what_is_too_old_to_be_kept_is_left_out_and_stays_counted() {
+    let rig = Rig::new().await;
+    for n in 1..=4 {
+        rig.text(1, 2, &format!("m{n}")).await;
+    }
+    let later = UnixSeconds::now().saturating_add(60);
+    let step = RetentionStep {
+        kind: RetentionKind::Pairs,
+        before: later,
+        now: later,
+        until: CommitSeq::from_wire(2),
+        rows: 100,
+    };
+    let expired = rig.temp.store.expire_bodies(step).await.unwrap();
+    assert_eq!(expired.bodies, 2);
+    assert_eq!(list(&rig, windows(1), (1, 2), 0, 10).await, [4, 3]);
+    assert_eq!(list(&rig, windows(1), (1, 2), 2, 10).await, [0; 0]);
+    assert_eq!(by_id(&rig, windows(1), (1, 2), &[1, 3]).await, [3]);
+    let all = RetentionStep {
+        until: CommitSeq::from_wire(4),
+        ..step
+    };
+    assert_eq!(rig.temp.store.expire_bodies(all).await.unwrap().bodies, 2);
+    let request = ImUnreadMsgCntReq {
+        user_id: 0,
+        attach_data: None,
+    };
+    let unread: ImUnreadMsgCntRsp = rig.ask(ios(2), Command::UnreadMsgCntReq, &request).await;
+    assert_eq!(unread.total_cnt, 4);
+    let line = &unread.unreadinfo_list[0];
+    assert_eq!(line.latest_msg_data, LONG_PLACEHOLDER.as_bytes());
+    assert_eq!(latest(&rig, windows(1), (1, 2)).await, 4);
 }
 
 #[tokio::test]
