@@ -225,7 +225,10 @@ pub(crate) const APPS: &str = "/apis/apps/v1";
 pub(crate) const IM: &str = "/apis/imcluster.io/v1alpha1";
 
 /// A name as it may stand in a path.
-fn checked(name: &str) -> anyhow::Result<&str> {
+///
+/// # Errors
+/// It can be that of no object.
+pub(crate) fn checked(name: &str) -> anyhow::Result<&str> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(fits) {

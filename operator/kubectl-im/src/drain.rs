@@ -113,8 +113,8 @@ async fn find(access: &Access, target: &str) -> anyhow::Result<Target> {
             )
         }),
         Err(error) if code(&error) == Some(403) => Err(refused(format!(
-            "there is no pod {wanted} in {}, and you may not read nodes: name a pod, or ask somebody who \
-             may change nodes",
+            "{wanted} is no pod in {} that can be meant, and you may not read nodes: name a pod, or ask \
+             somebody who may change nodes",
             access.namespace
         ))),
         Err(error) => Err(error),

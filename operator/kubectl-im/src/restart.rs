@@ -166,7 +166,7 @@ mod tests {
             let mut manifest = json!({"apiVersion": "imcluster.io/v1alpha1", "kind": "ImCluster",
                 "metadata": {"name": "demo", "namespace": "chat"}, "spec": {"version": "0.1.0"}});
             manifest["spec"]["roles"] = patch(role, NOW)["spec"]["roles"].clone();
-            if role.tls {
+            if role.kubernetes.tls {
                 manifest["spec"]["roles"][role.field]["tls"] = json!({"secretName": "tls"});
             }
             let settings = im_operator_plan::Settings::default();

@@ -5,7 +5,7 @@ use im_operator_api::{Role, labels};
 use im_operator_plan::names;
 use serde_json::{Value, json};
 
-use crate::access::{Access, CORE, at, items, query};
+use crate::access::{Access, CORE, at, checked, items, query};
 use crate::backup;
 use crate::cli::{Global, RestoreArgs};
 use crate::head::Verdict;
@@ -13,6 +13,7 @@ use crate::output::{Outcome, complain, print, refused};
 
 /// Prints the steps.
 pub(crate) async fn run(global: &Global, args: &RestoreArgs) -> anyhow::Result<Outcome> {
+    checked(&args.name)?;
     let file = args.plan.display().to_string();
     let (verdict, bytes) = backup::judge(&args.plan)?;
     match verdict {

@@ -129,7 +129,9 @@ fn values(secret: &Value) -> anyhow::Result<Vec<String>> {
     let text = decoded(at(secret, "/data/secret"));
     let text = text.with_context(|| format!("the Secret {name} has no text under its key"))?;
     let lines = text.lines().map(str::trim).filter(|it| !it.is_empty());
-    Ok(lines.map(str::to_owned).collect())
+    let values: Vec<String> = lines.map(str::to_owned).collect();
+    anyhow::ensure!(!values.is_empty(), "the Secret {name} is empty");
+    Ok(values)
 }
 
 /// A text from its base64.

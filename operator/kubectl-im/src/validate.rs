@@ -31,7 +31,11 @@ pub(crate) async fn run(global: &Global, args: &ValidateArgs) -> anyhow::Result<
             let verdict = json!({"valid": wrong.is_empty(), "errors": wrong});
             print(&(serde_json::to_string_pretty(&verdict)? + "\n"))?;
         }
-        Format::Table => wrong.iter().for_each(|line| complain(line)),
+        Format::Table => {
+            for line in &wrong {
+                complain(line);
+            }
+        }
     }
     Ok(if wrong.is_empty() {
         Outcome::Done
@@ -61,7 +65,7 @@ async fn by_server(
         if document.get("kind").and_then(Value::as_str) != Some("ImCluster") {
             continue;
         }
-        let of = |pointer| document.pointer(pointer).and_then(Value::as_str);
+        let of = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
         let name = of("/metadata/name").unwrap_or_default().to_owned();
         let namespace = of("/metadata/namespace").map(str::to_owned);
         let place = match namespace {

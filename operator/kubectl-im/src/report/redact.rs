@@ -140,12 +140,17 @@ fn without_named(line: &str) -> String {
         let Some(value) = sign.strip_prefix(['=', ':']) else {
             continue;
         };
-        let value = value.trim_start_matches(['"', '\'', '\\', ' ']);
+        let value = value.trim_start_matches([' ', '\\']);
+        let quote = value.chars().next().filter(|it| "\"'".contains(*it));
+        let value = quote.map_or(value, |quote| value.trim_start_matches(quote));
         let scheme = ["Bearer ", "bearer ", "Basic ", "basic "];
         let value = { scheme.iter() }
             .find_map(|scheme| value.strip_prefix(scheme))
             .unwrap_or(value);
-        let ends = |it: char| it.is_whitespace() || "\"'\\,;&})]".contains(it);
+        let ends = |it: char| match quote {
+            Some(quote) => it == quote,
+            None => it.is_whitespace() || "\"'\\,;&})]".contains(it),
+        };
         let length = value.find(ends).unwrap_or(value.len());
         if length == 0 {
             continue;
@@ -162,10 +167,9 @@ fn without_named(line: &str) -> String {
 /// The first name of a credential from a place on.
 fn next_name(lower: &str, from: usize) -> Option<(usize, &'static str)> {
     let rest = lower.get(from..)?;
-    let found = { NAMES.iter() }
-        .filter_map(|word| Some((from + rest.find(word)?, *word)))
-        .min_by_key(|(at, word)| (*at, usize::MAX - word.len()));
-    found
+    let all = NAMES.iter();
+    all.filter_map(|word| Some((from + rest.find(word)?, *word)))
+        .min_by_key(|(at, word)| (*at, usize::MAX - word.len()))
 }
 
 /// `scheme://user:password@host`.
@@ -221,7 +225,7 @@ fn without_phones(text: &str) -> String {
         let before = at.checked_sub(1).and_then(|before| letters.get(before));
         let length = match letter {
             '+' => international(&letters, at),
-            '1' if !before.is_some_and(|it| it.is_alphanumeric() || "._-:+".contains(*it)) => {
+            '1' if !before.is_some_and(|it| it.is_alphanumeric() || "._-+".contains(*it)) => {
                 mobile(&letters, at)
             }
             _ => None,
@@ -296,7 +300,7 @@ mod tests {
             ("token=abc&x=1".to_owned(), "token=[removed]&x=1"),
             (
                 r#"{"password": "a b", "n": 1}"#.to_owned(),
-                r#"{"password": "[removed] b", "n": 1}"#,
+                r#"{"password": "[removed]", "n": 1}"#,
             ),
             (
                 "Authorization: Bearer abc.def".to_owned(),

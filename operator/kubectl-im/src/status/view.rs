@@ -251,16 +251,20 @@ fn roles(cluster: &Value, pods: &[Pod], now: Timestamp) -> Vec<Role> {
         versions.dedup();
         let revision = status.map_or("", |it| at(it, "/updateRevision"));
         let newest: Vec<_> = own.iter().filter(|it| it.revision == revision).collect();
-        let done: Vec<_> = newest.iter().filter(|it| it.ready).collect();
+        let done = newest.iter().filter(|it| it.ready).count();
+        let updated = number("updatedReplicas").unwrap_or(0);
         let begun = newest.iter().filter_map(|it| it.created).min();
         shown.push(Role {
             name: role.field.to_owned(),
             wanted,
             ready: number("readyReplicas").unwrap_or(0),
-            updated: number("updatedReplicas").unwrap_or(0),
+            updated,
             revision: revision.to_owned(),
             versions,
-            seconds_left: rest(begun, done.len(), wanted, now).map(|it| it.as_secs()),
+            // Without a roll a pod that is not ready is none that is left.
+            seconds_left: rest(begun, done, wanted, now)
+                .map(|it| it.as_secs())
+                .filter(|_| updated < wanted),
         });
     }
     shown

@@ -83,7 +83,7 @@ fn conditions(view: &View) -> String {
         };
         let since = it.seconds.map(SignedDuration::from_secs).map(span);
         let since = since.unwrap_or_default();
-        [&it.kind, is, &since, &it.reason, &it.message].map(str::to_owned)
+        [it.kind.as_str(), is, &since, &it.reason, &it.message].map(str::to_owned)
     };
     let rows: Vec<_> = { view.conditions.iter().filter(shown) }
         .map(|it| row(it).to_vec())
@@ -198,5 +198,6 @@ fn drains(view: &View) -> String {
 }
 
 fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-" } else { text }.to_owned()
+    let text = if text.is_empty() { "-" } else { text };
+    text.to_owned()
 }
