@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +82,6 @@ pub(crate) fn span(duration: SignedDuration) -> String {
         7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
-}
-
-/// How long ago something was.
-pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
-    then.map_or_else(|| "-".to_owned(), |then| span(now.duration_since(then)))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! when this process ends. `remember` is read by dbProxy alone: the new key goes before the old one, which is
 //! taken away when logins under it have ended by themselves.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -223,7 +224,11 @@ fn value() -> anyhow::Result<String> {
     OsRng
         .try_fill_bytes(&mut bytes)
         .context("ask the system for random bytes")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut text = String::with_capacity(2 * BYTES);
+    for byte in bytes {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
 }
 
 /// Waits until one value is left.

@@ -104,7 +104,7 @@ fn secret_values(namespace: &TestNamespace) -> BTreeSet<String> {
         for encoded in secret["data"]
             .as_object()
             .into_iter()
-            .flat_map(|it| it.values())
+            .flat_map(serde_json::Map::values)
         {
             let wrapped: k8s_openapi::ByteString = serde_json::from_value(encoded.clone()).unwrap();
             values.insert(encoded.as_str().unwrap().to_owned());
@@ -135,7 +135,7 @@ async fn an_administrator_does_all_of_it_with_edit_and_imclusters() {
     let installation = Installation::new("plugin", small(), 1).await.unwrap();
     let namespace = &installation.namespace;
     let ann = Administrator::of(namespace).unwrap();
-    looks_and_judges(&installation, &ann).await;
+    looks_and_judges(&installation, &ann);
     drains(&installation, &ann).await;
     restarts(&installation, &ann).await;
     backs_up(&ann);
@@ -143,7 +143,7 @@ async fn an_administrator_does_all_of_it_with_edit_and_imclusters() {
     reports(&installation, &ann);
 }
 
-async fn looks_and_judges(installation: &Installation, ann: &Administrator) {
+fn looks_and_judges(installation: &Installation, ann: &Administrator) {
     let (text, _) = ann.ends(0, &["status"]);
     let head = format!("{NAME} in {}: ready", installation.namespace.name());
     assert!(text.starts_with(&head), "{text}");
