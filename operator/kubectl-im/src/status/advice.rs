@@ -11,6 +11,10 @@ const REMEDIES: &[(&str, &str)] = &[
         "the specification cannot be used: correct the fields that SpecValid names; `kubectl im validate -f` checks a file beforehand",
     ),
     (
+        "RoleUnavailable",
+        "a role that nobody is served without has no ready pod: `kubectl describe` and `kubectl logs` of its pods say why",
+    ),
+    (
         "Conflict",
         "objects of others have names that are needed: rename or remove them, or give the ImCluster another name",
     ),
@@ -128,4 +132,35 @@ pub(super) fn of(view: &View, pods: &[Pod], paused: bool) -> Vec<String> {
         lines.push("pods let their clients go, and nobody says which: look again".to_owned());
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::REMEDIES;
+
+    /// The program text below a folder.
+    fn text(folder: &Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut all = String::new();
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                all.push_str(&text(&path));
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                all.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_reason_with_a_remedy_is_one_that_the_operator_gives() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../controller/src");
+        let operator = text(Path::new(folder));
+        for (reason, remedy) in REMEDIES {
+            assert!(operator.contains(&format!("\"{reason}\"")), "{reason}");
+            assert!(!remedy.ends_with('.') && !remedy.is_empty(), "{remedy}");
+        }
+    }
 }
