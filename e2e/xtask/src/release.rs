@@ -1,11 +1,13 @@
 //! What a release consists of, in one folder: an image of each program for all processors of which there is
-//! one, its bill of materials, the charts with the images' digests, and checksums of it all.
+//! one, the plugin for kubectl for each processor, bills of materials, the charts with the images' digests,
+//! and checksums of it all.
 
 mod charts;
 #[cfg(test)]
 mod pins;
 mod sbom;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,6 +21,9 @@ use charts::Images;
 
 /// Programs with an image, which are packages of the workspace.
 const PROGRAMS: [&str; 2] = ["imd", "im-operator"];
+
+/// The program that people run themselves.
+const PLUGIN: &str = "kubectl-im";
 
 /// Processors for which there are releases.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
@@ -57,6 +62,7 @@ pub(crate) fn make(args: &ReleaseArgs) -> anyhow::Result<()> {
         args.images.clone()
     };
     let images = index(args, &folders, &out)?;
+    plugins(args, &folders, &out)?;
     bills(&out)?;
     let helm = helm()?;
     for chart in CHARTS {
@@ -109,6 +115,34 @@ fn index(args: &ReleaseArgs, folders: &[PathBuf], out: &Path) -> anyhow::Result<
     Ok(images)
 }
 
+/// The plugin for each processor, under a name that says for which.
+fn plugins(args: &ReleaseArgs, folders: &[PathBuf], out: &Path) -> anyhow::Result<()> {
+    let mut found = Vec::new();
+    for folder in folders {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if name.starts_with(PLUGIN) {
+                found.push((path.clone(), name.to_owned()));
+            }
+        }
+    }
+    if let Some(programs) = &args.programs {
+        let processor = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let name = format!("{PLUGIN}-linux-{processor}");
+        found.push((programs.join(PLUGIN), name));
+    }
+    ensure!(!found.is_empty(), "no {PLUGIN} is beside the images");
+    for (from, name) in found {
+        fs::copy(&from, out.join(name)).with_context(|| format!("copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
 /// The bill of materials of each program.
 fn bills(out: &Path) -> anyhow::Result<()> {
     let metadata = metadata()?;
@@ -117,7 +151,7 @@ fn bills(out: &Path) -> anyhow::Result<()> {
     commit.args(["log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"]);
     commit.args(["--format=%cd"]).env("TZ", "UTC");
     let created = printed(&limits::COMMIT, commit.current_dir(root()?))?;
-    for program in PROGRAMS {
+    for program in PROGRAMS.into_iter().chain([PLUGIN]) {
         let document = sbom::document(&metadata, &lock, program, created.trim())?;
         let path = out.join(format!("{program}.spdx.json"));
         fs::write(path, serde_json::to_string_pretty(&document)? + "\n")?;

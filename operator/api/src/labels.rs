@@ -36,6 +36,10 @@ pub const DRAINING: &str = "imcluster.io/draining";
 pub const DRAIN_REASON: &str = "imcluster.io/drain-reason";
 /// Annotation of a pod that Kubernetes reads: the pod with the lowest cost is deleted first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Annotation of a Secret: how far the way to another value is, `Accept` or `Present`.
+pub const ROTATION_STEP: &str = "imcluster.io/rotation-step";
+/// Annotation of a Secret: since when it is there, RFC 3339.
+pub const ROTATION_SINCE: &str = "imcluster.io/rotation-since";
 /// Annotation of an ImCluster: `"true"` pauses it as `operation.paused` does.
 pub const PAUSED: &str = "imcluster.io/paused";
 /// Annotation of a workload: hash of what its pod template was made from.

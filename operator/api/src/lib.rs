@@ -12,6 +12,7 @@
     reason = "the derive of the resource writes such items"
 )]
 
+pub mod drain;
 pub mod labels;
 pub mod manifest;
 pub mod server_config;

@@ -3,8 +3,7 @@
 use std::io::Read;
 
 use anyhow::Context;
-use im_operator_api::{ImCluster, SpecError, manifest};
-use im_operator_plan::{Settings, validate};
+use im_operator_plan::{Settings, documents};
 
 use crate::cli::ValidateArgs;
 
@@ -30,40 +29,7 @@ pub(crate) fn check(args: &ValidateArgs) -> anyhow::Result<Vec<String>> {
 fn wrong(text: &str, settings: &Settings) -> anyhow::Result<Vec<String>> {
     let documents: Vec<serde_json::Value> =
         serde_saphyr::from_multiple(text).context("the file is no YAML")?;
-    let mut lines = Vec::new();
-    let mut clusters = 0;
-    for document in documents {
-        let word = |key: &str| document.get(key).and_then(serde_json::Value::as_str);
-        if word("kind") != Some("ImCluster") {
-            continue;
-        }
-        clusters += 1;
-        let name = document
-            .pointer("/metadata/name")
-            .and_then(serde_json::Value::as_str);
-        let name = name.unwrap_or("?").to_owned();
-        let mut errors = manifest::wrong(&document);
-        match serde_json::from_value::<ImCluster>(document) {
-            Ok(mut cluster) => {
-                cluster
-                    .metadata
-                    .namespace
-                    .get_or_insert_with(|| "default".to_owned());
-                errors.extend(
-                    validate::validate(&cluster, settings)
-                        .err()
-                        .unwrap_or_default(),
-                );
-            }
-            Err(error) if errors.is_empty() => {
-                errors.push(SpecError::new("spec", error.to_string()));
-            }
-            Err(_) => {}
-        }
-        lines.extend(errors.iter().map(|error| format!("{name}: {error}")));
-    }
-    anyhow::ensure!(clusters > 0, "there is no ImCluster in the file");
-    Ok(lines)
+    documents::wrong(documents, settings).context("there is no ImCluster in the file")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod documents;
 pub mod lists;
 pub mod mirror;
 pub mod msg;

@@ -13,6 +13,9 @@ use crate::run::check_output;
 /// The images of a release: package and program, and the last part of the image's name.
 pub const RELEASED: [(&str, &str); 2] = [("imd", "imd"), ("im-operator", "im-operator")];
 
+/// The program of a release that people run themselves: package and program.
+pub const PLUGIN: &str = "kubectl-im";
+
 /// What to build, and how to name it.
 #[derive(Clone, Debug)]
 pub struct Release<'a> {
@@ -22,7 +25,7 @@ pub struct Release<'a> {
     pub repository: &'a str,
     /// Last part of the names.
     pub tag: &'a str,
-    /// Where the archives go: `imd.tar`, `im-operator.tar`.
+    /// Where the archives go: `imd.tar`, `im-operator.tar`, and beside them the plugin if it is built.
     pub out: &'a Path,
 }
 
@@ -72,7 +75,22 @@ impl Release<'_> {
             let digest = image.write(&file)?;
             written.push(Written { name, digest, file });
         }
+        if let Programs::Build { .. } = self.programs {
+            self.plugin(&folder)?;
+        }
         Ok(written)
+    }
+
+    /// Copies the plugin under a name that says for which processor it is.
+    fn plugin(&self, folder: &Path) -> anyhow::Result<()> {
+        let path = folder.join(PLUGIN);
+        check_static(&path)?;
+        let binary = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let processor = super::architecture(&binary)?;
+        let to = self.out.join(format!("{PLUGIN}-linux-{processor}"));
+        // With the permission to run it.
+        fs::copy(&path, &to).with_context(|| format!("write {}", to.display()))?;
+        Ok(())
     }
 
     /// The folder of the programs, which are built unless they are there.
@@ -94,7 +112,7 @@ impl Release<'_> {
             .env("RUSTFLAGS", rustflags(&root)?)
             .env("CARGO_TARGET_DIR", &target_dir)
             .current_dir(&root);
-        for (package, _) in RELEASED {
+        for package in RELEASED.map(|(package, _)| package).iter().chain([&PLUGIN]) {
             cargo.args(["-p", package]);
         }
         let status = cargo.status().context("run cargo build")?;

@@ -26,6 +26,7 @@ mod node;
 mod notices;
 mod operations;
 mod optional;
+mod plugin;
 mod policies;
 mod prune;
 mod quiet;

@@ -5,13 +5,11 @@
 //! old one is presented by nobody before it is accepted no more. Where this is, stands in annotations of
 //! the Secret: another process goes on with it.
 
+use im_operator_api::labels::{ROTATION_SINCE as SINCE, ROTATION_STEP as STEP};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 
 use super::Text;
-
-const STEP: &str = "imcluster.io/rotation-step";
-const SINCE: &str = "imcluster.io/rotation-since";
 
 /// Within this time every node has brought a change to its pods.
 const SPREAD: SignedDuration = SignedDuration::from_secs(120);
@@ -141,6 +139,23 @@ mod tests {
         ] {
             assert_eq!(begin(&text(before), &text(after), at(0)), None);
         }
+    }
+
+    #[test]
+    fn a_way_that_a_tool_began_with_both_values_is_gone_to_its_end() {
+        // As `kubectl im rotate` writes it, in one step.
+        let mut secret = Secret::default();
+        let step = [(STEP, "Accept"), (SINCE, "1970-01-01T00:00:00Z")];
+        let step = step.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        secret.metadata.annotations = Some(step.into());
+        let both = text("old\nnew");
+        assert_eq!(begin(&text("old"), &both, at(0)), None);
+        let begun = Rotation::of(&secret, &both).unwrap();
+        assert_eq!(begun.next(&both, at(119)), None);
+        let (text_then, then) = begun.next(&both, at(120)).unwrap();
+        assert_eq!(text_then, text("new\nold"));
+        let end = then.unwrap().next(&text_then, at(240));
+        assert_eq!(end, Some((text("new"), None)));
     }
 
     #[test]
