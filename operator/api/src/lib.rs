@@ -18,6 +18,7 @@ pub mod server_config;
 
 mod common;
 mod crd;
+mod drain;
 mod error;
 mod filter;
 mod mysql;
@@ -38,6 +39,7 @@ pub use im_role::Role;
 
 pub use common::*;
 pub use crd::*;
+pub use drain::*;
 pub use error::*;
 pub use filter::*;
 pub use mysql::*;
