@@ -11,7 +11,7 @@ mod push;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -285,9 +285,15 @@ impl Platform {
             format!("msg.listen=\"{address}:{}\"", ports::MSG),
             format!("msg.admin_listen=\"{address}:{}\"", ports::MSG_ADMIN),
             format!("msg.name=\"{name}\""),
+            format!("msg.orders_file=\"{}\"", self.orders_file(name).display()),
         ];
         own.extend(peers.iter().cloned());
         self.start_role(name, "msg", &own, set)
+    }
+
+    /// The file in which a msg server is asked to let clients go.
+    pub fn orders_file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}-orders"))
     }
 
     fn start_role(

@@ -12,13 +12,13 @@
     reason = "the derive of the resource writes such items"
 )]
 
-pub mod drain;
 pub mod labels;
 pub mod manifest;
 pub mod server_config;
 
 mod common;
 mod crd;
+mod drain;
 mod error;
 mod filter;
 mod mysql;
@@ -39,6 +39,7 @@ pub use im_role::Role;
 
 pub use common::*;
 pub use crd::*;
+pub use drain::*;
 pub use error::*;
 pub use filter::*;
 pub use mysql::*;

@@ -49,6 +49,15 @@ pub(crate) fn ports(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Keys of taints.
+pub(crate) fn taints(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {"type": "string", "minLength": 1, "maxLength": 317},
+    })
+}
+
 /// Address ranges.
 pub(crate) fn cidrs(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

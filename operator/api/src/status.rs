@@ -27,6 +27,8 @@ pub mod condition {
     pub const DEGRADED: &str = "Degraded";
     /// Pods are letting their clients go.
     pub const DRAINING: &str = "Draining";
+    /// Fewer msg pods are wanted than could carry the clients that there are. There only while it is true.
+    pub const SCALING_LIMITED: &str = "ScalingLimited";
     /// Login servers tell the operator the load. Clients need that not.
     pub const LOAD_KNOWN: &str = "LoadKnown";
     /// Every ready msg pod has reported in time.

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod execute;
+mod leaving;
 pub(crate) mod observe;
 
 /// Annotation of a slot's Service: the pod for which the slot is taken, `name/uid`.

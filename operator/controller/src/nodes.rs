@@ -1,4 +1,5 @@
-//! Addresses of nodes, for slots of type NodePort without a host template.
+//! Nodes: their addresses, for slots of type NodePort without a host template, and which are to go, so that
+//! their msg pods are emptied.
 //!
 //! Nodes are watched once for all clusters, from the first time that one needs them, and only a few
 //! words of each are kept.
@@ -47,7 +48,7 @@ pub(crate) struct Nodes {
 struct Seen {
     watched: bool,
     nodes: BTreeMap<String, Node>,
-    /// Clusters whose addresses come from nodes.
+    /// Clusters that look at nodes.
     readers: BTreeSet<ClusterKey>,
 }
 
@@ -162,14 +163,17 @@ fn node(node: KubeNode) -> Option<(String, Node)> {
     let mut conditions = status.conditions.iter().flatten();
     let ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
     let spec = node.spec.unwrap_or_default();
-    let mut taints = spec.taints.iter().flatten();
-    let leaving = spec.unschedulable == Some(true)
-        || taints.any(|taint| LEAVING.contains(&taint.key.as_str()));
+    let taints = spec.taints.into_iter().flatten();
+    let taints: Vec<String> = taints.map(|taint| taint.key).collect();
+    let unschedulable = spec.unschedulable == Some(true);
+    let leaving = unschedulable || taints.iter().any(|key| LEAVING.contains(&key.as_str()));
     let node = Node {
         name: name.clone(),
         address,
         ready: ready && !is_deleted,
         leaving,
+        unschedulable,
+        taints,
     };
     Some((name, node))
 }
@@ -238,6 +242,10 @@ mod tests {
         assert!(leaving(json!({"unschedulable": true})));
         let taint = json!({"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"});
         assert!(leaving(json!({"taints": [taint]})));
+        let seen = |spec: Value| node(kube("a", "True", spec)).unwrap().1;
+        let seen = seen(json!({"unschedulable": true, "taints": [taint]}));
+        assert!(seen.unschedulable);
+        assert_eq!(seen.taints, ["ToBeDeletedByClusterAutoscaler"]);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ pub(crate) enum Reason {
     DrainStarted,
     DrainCompleted,
     DrainCancelled,
+    Rebalancing,
     ScaledUp,
     ScaledDown,
     ScaledByOthers,
@@ -53,6 +54,7 @@ impl Reason {
             Self::DrainStarted => "DrainStarted",
             Self::DrainCompleted => "DrainCompleted",
             Self::DrainCancelled => "DrainCancelled",
+            Self::Rebalancing => "Rebalancing",
             Self::ScaledUp => "ScaledUp",
             Self::ScaledDown => "ScaledDown",
             Self::ScaledByOthers => "ScaledByOthers",
@@ -87,6 +89,7 @@ impl Reason {
             | Self::DrainStarted
             | Self::DrainCompleted
             | Self::DrainCancelled
+            | Self::Rebalancing
             | Self::ScaledUp
             | Self::ScaledDown
             | Self::SlotAddressReady

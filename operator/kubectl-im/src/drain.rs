@@ -2,7 +2,7 @@
 //! cordon` does.
 
 use anyhow::Context as _;
-use im_operator_api::drain::DRAIN_ANNOTATION;
+use im_operator_api::DRAIN_ANNOTATION;
 use im_operator_api::{Role, labels};
 use serde_json::{Value, json};
 

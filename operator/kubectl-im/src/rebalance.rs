@@ -1,6 +1,6 @@
 //! `rebalance`: asks the operator for one round, by an annotation with the time.
 
-use im_operator_api::drain::REBALANCE_ANNOTATION;
+use im_operator_api::REBALANCE_ANNOTATION;
 use jiff::Timestamp;
 
 use crate::access::{Access, annotated, is_paused, name};

@@ -19,6 +19,7 @@ pub(crate) const DATA_DIR: &str = "/data";
 pub(crate) const REPLICAS_FILE: &str = "/etc/imcluster/replicas";
 /// See [`build::MSFS`](crate::build::MSFS).
 pub(crate) const MSFS_FILE: &str = "/etc/imcluster/msfs";
+pub(crate) const ORDERS_FILE: &str = "/etc/podinfo/orders";
 pub(crate) const ENDPOINT_FILE: &str = "/etc/podinfo/external-endpoint";
 
 /// Keys that are the operator's although it does not write them into every file.
@@ -171,6 +172,9 @@ fn of_a_cluster(cluster: &Resolved, role: Role) -> Vec<(String, Value)> {
     }
     if role == Role::MSG {
         own("msg.public_endpoint_file", ENDPOINT_FILE);
+        if !before {
+            own("msg.orders_file", ORDERS_FILE);
+        }
     }
     if role == Role::HTTP_API {
         let admin = Role::DB_PROXY.listener("admin");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use im_operator_api::server_config::STOP_SLACK;
-use im_operator_api::{FreeObject, ImClusterSpec, RunAs, Section, labels};
+use im_operator_api::{FreeObject, ImClusterSpec, ORDERS_ANNOTATION, RunAs, Section, labels};
 use k8s_openapi::api::core::v1::{Affinity, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
@@ -295,11 +295,15 @@ fn volumes(cluster: &Resolved, role: Role) -> Value {
         volumes.push(json!({"name": "data", "emptyDir": {}}));
     }
     if role == Role::MSG {
-        let path = format!("metadata.annotations['{}']", labels::EXTERNAL_ENDPOINT);
-        volumes.push(json!({"name": "podinfo", "downwardAPI": {"items": [{
-            "path": "external-endpoint",
-            "fieldRef": {"apiVersion": "v1", "fieldPath": path},
-        }]}}));
+        let item = |path: &str, annotation: &str| {
+            let field = format!("metadata.annotations['{annotation}']");
+            json!({"path": path, "fieldRef": {"apiVersion": "v1", "fieldPath": field}})
+        };
+        let items = [
+            item("external-endpoint", labels::EXTERNAL_ENDPOINT),
+            item("orders", ORDERS_ANNOTATION),
+        ];
+        volumes.push(json!({"name": "podinfo", "downwardAPI": {"items": items}}));
     }
     let references = references::of(cluster, role);
     volumes.extend(references.iter().map(Reference::volume));

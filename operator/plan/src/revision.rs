@@ -257,6 +257,13 @@ fn inputs(cluster: &Resolved, role: Role, without: &[&str]) -> Value {
         for field in without {
             of_role.remove(*field);
         }
+        // Of its drain, a pod knows how long it may last.
+        if let Some(Value::Object(drain)) = of_role.get_mut("drain") {
+            drain.retain(|field, _| field == "maxSeconds");
+            if drain.is_empty() {
+                of_role.remove("drain");
+            }
+        }
         if !of_role.is_empty() {
             inputs.insert("role".to_owned(), Value::Object(of_role));
         }
@@ -269,6 +276,8 @@ const WITHOUT_PODS: &[&str] = &[
     "replicas",
     "pdb",
     "service",
+    "autoscaling",
+    "rebalance",
     "update",
     "external",
     "providerCidrs",

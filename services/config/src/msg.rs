@@ -32,6 +32,10 @@ pub struct MsgConfig {
     /// empty = none. It is read anew every second. As long as it is missing, empty or no address,
     /// login servers send nobody here.
     pub public_endpoint_file: PathBuf,
+    /// File that asks this server to let clients go, read anew every second; empty = none. Its one line is
+    /// `drain KEY RATE`: nobody new is taken, and all go, so many a second; or `shed KEY SESSIONS RATE`: so
+    /// many sessions go, the idlest first, once for each key. Missing or empty, what is under way ends.
+    pub orders_file: PathBuf,
     /// Bounds of the links to other roles.
     pub link: LinkConfig,
     /// Connections that wait in the kernel to be accepted.
@@ -209,6 +213,7 @@ impl Default for MsgConfig {
             public_ip2: String::new(),
             public_port: 0,
             public_endpoint_file: PathBuf::new(),
+            orders_file: PathBuf::new(),
             link: LinkConfig::default(),
             backlog: 1_024,
             accept_rate: 0,

@@ -6,9 +6,10 @@
 //! - [`files`], [`file_link`]: file servers as requests see them, and their links.
 //! - [`delivery`]: the task that delivers. Others reach it through its typed [`inbox`].
 //! - [`load`], [`public`], [`endpoint`], [`drain`]: what login servers are told.
-//! - [`shed`]: orders to let sessions go.
+//! - [`shed`], [`ask`]: orders to let sessions go, and the words of a file that asks for it.
 //! - [`Gateway`]: the owners of all state, each behind its own lock.
 
+pub(crate) mod ask;
 pub(crate) mod calls;
 pub(crate) mod db;
 pub(crate) mod delivery;

@@ -1,6 +1,7 @@
 //! Binding, running and stopping a msg server.
 
 mod accept;
+mod asked;
 mod control;
 mod drain;
 mod listing;
@@ -226,6 +227,9 @@ impl Server {
             .spawn(sweep::run(Arc::clone(&gateway), connections));
         if !env.config.public_endpoint_file.as_os_str().is_empty() {
             env.tasks.spawn(endpoint::follow(Arc::clone(&gateway)));
+        }
+        if !env.config.orders_file.as_os_str().is_empty() {
+            env.tasks.spawn(asked::follow(Arc::clone(&gateway)));
         }
         let accepting = accept::run(Arc::clone(&gateway), listener);
         let mut accepting = AbortOnDropHandle::new(door.spawn(accepting));

@@ -16,6 +16,7 @@ mod backup;
 mod buckets;
 mod charts;
 mod documents;
+mod drains;
 mod drift;
 mod faults;
 mod install;

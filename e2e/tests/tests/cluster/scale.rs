@@ -34,7 +34,9 @@ pub(crate) fn assert_good(outcome: &Outcome) {
 }
 
 /// Clients by the address that they are connected to.
-fn by_server<'a>(clients: impl IntoIterator<Item = &'a Client>) -> BTreeMap<String, usize> {
+pub(crate) fn by_server<'a>(
+    clients: impl IntoIterator<Item = &'a Client>,
+) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for client in clients {
         *counts.entry(client.server_address()).or_default() += 1;
@@ -69,7 +71,9 @@ async fn three_hundred_clients_are_spread_over_three_servers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scaling_under_traffic_loses_nothing_and_everybody_is_back() {
-    let installation = Installation::new("scale", small(), 15).await.unwrap();
+    // The load is read often: a pod less waits for what is known after the last one went.
+    let spec = with(small(), &json!({"load": {"statusIntervalSeconds": 10}}));
+    let installation = Installation::new("scale", spec, 15).await.unwrap();
     // Ten people say twenty things a second each.
     let traffic = installation
         .traffic(10, Duration::from_millis(50))
@@ -171,7 +175,10 @@ async fn scaling_login_replaces_no_pod_and_each_learns_how_many_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_that_nobody_needs_are_given_back_after_their_grace() {
-    let grace = json!({"roles": {"msg": {"replicas": 3, "external": {"slotGraceSeconds": 20}}}});
+    let grace = json!({
+        "load": {"statusIntervalSeconds": 10},
+        "roles": {"msg": {"replicas": 3, "external": {"slotGraceSeconds": 20}}},
+    });
     let installation = Installation::new("grace", with(small(), &grace), 2)
         .await
         .unwrap();

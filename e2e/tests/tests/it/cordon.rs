@@ -77,17 +77,22 @@ impl Control {
         self.client.show_state(call).await.unwrap().into_inner()
     }
 
-    /// Waits until it has so many sessions.
-    async fn has(&mut self, sessions: u32) {
+    /// Waits until its state is such.
+    async fn until(&mut self, holds: impl Fn(&MsgState) -> bool) {
         let deadline = tokio::time::Instant::now() + BACK;
-        while self.state().await.sessions != sessions {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "{:?}",
-                self.state().await
-            );
+        loop {
+            let state = self.state().await;
+            if holds(&state) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{state:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until it has so many sessions.
+    async fn has(&mut self, sessions: u32) {
+        self.until(|state| state.sessions == sessions).await;
     }
 }
 
@@ -180,6 +185,21 @@ async fn fifty_people_who_are_shed_are_elsewhere_with_every_message() {
     assert_eq!(again.shed.unwrap().order.unwrap().sessions, 50);
     second.has(50).await;
     first.has(0).await;
+    traffic.progress(20, BACK).await.unwrap();
+
+    // The same by a file, as the operator asks for it: back to the first, at its rate.
+    first.uncordon().await;
+    let orders = platform.orders_file("msg2");
+    std::fs::write(&orders, "drain a 20").unwrap();
+    second.until(|state| state.sessions < 50).await;
+    let began = tokio::time::Instant::now();
+    assert!(second.state().await.cordoned);
+    second.has(0).await;
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1_800), "{took:?}");
+    first.has(50).await;
+    std::fs::remove_file(&orders).unwrap();
+    second.until(|state| !state.cordoned).await;
     traffic.progress(20, BACK).await.unwrap();
     let outcome = traffic.finish(BACK).await.unwrap();
     assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);

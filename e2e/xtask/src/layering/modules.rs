@@ -41,6 +41,7 @@ const MSG: &[&str] = &[
     "session",
     "gateway::drain",
     "gateway::shed",
+    "gateway::ask",
     "gateway::inbox",
     "gateway::public",
     "gateway::routes",

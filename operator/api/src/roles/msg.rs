@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{TrafficPolicy, port};
-use crate::{Common, Pdb, schema};
+use crate::{Common, Drain, Pdb, Rebalance, schema};
 
 /// The role msg.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,10 +20,14 @@ pub struct Msg {
     pub ports: MsgPorts,
     /// What one pod takes.
     pub capacity: Capacity,
+    /// How the number of pods changes.
+    pub autoscaling: Autoscaling,
     /// How pods are replaced.
     pub update: Update,
     /// How a pod that goes lets its clients go.
     pub drain: Drain,
+    /// When clients are spread anew.
+    pub rebalance: Rebalance,
     /// How clients reach each pod.
     pub external: External,
     /// How many pods may be evicted at a time.
@@ -39,8 +43,10 @@ impl Default for Msg {
             replicas: 3,
             ports: MsgPorts::default(),
             capacity: Capacity::default(),
+            autoscaling: Autoscaling::default(),
             update: Update::default(),
             drain: Drain::default(),
+            rebalance: Rebalance::default(),
             external: External::default(),
             pdb: Pdb::default(),
             common: Common::default(),
@@ -90,6 +96,24 @@ impl Default for Capacity {
     }
 }
 
+/// How the number of msg pods changes. A smaller one is carried out while the connections of all are
+/// known, and at most 85 % of what the pods that stay take; the emptiest go first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Autoscaling {
+    /// Pods that let their clients go at a time because fewer are wanted.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_scale_in_pods: i32,
+}
+
+impl Default for Autoscaling {
+    fn default() -> Self {
+        Self {
+            max_scale_in_pods: 1,
+        }
+    }
+}
+
 /// How msg pods are replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -120,21 +144,6 @@ impl Default for Update {
             min_ready_seconds: 10,
             progress_deadline_seconds: 7200,
         }
-    }
-}
-
-/// How a msg pod that goes lets its clients go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Drain {
-    /// All connections are closed within this time, at a bounded rate. A pod has a minute more.
-    #[schemars(range(min = 10, max = 3540))]
-    pub max_seconds: i32,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { max_seconds: 540 }
     }
 }
 

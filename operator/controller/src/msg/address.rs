@@ -15,6 +15,10 @@ pub(crate) struct Node {
     pub(crate) ready: bool,
     /// It takes no new pods, or is about to be removed.
     pub(crate) leaving: bool,
+    /// It takes no new pods.
+    pub(crate) unschedulable: bool,
+    /// Keys of its taints.
+    pub(crate) taints: Vec<String>,
 }
 
 /// How addresses of slots are made.
@@ -110,6 +114,8 @@ mod tests {
                 address: format!("{name}.nodes"),
                 ready: true,
                 leaving: false,
+                unschedulable: false,
+                taints: Vec::new(),
             })
             .into()
     }

@@ -2,8 +2,8 @@
 //! was observed, so that a stale view cannot act twice: the API server refuses, and the next look
 //! plans again.
 
-use im_operator_api::labels;
-use im_operator_plan::msg::{Action, ObjectRef, PodId, REMOVAL_COST};
+use im_operator_api::{ORDERS_ANNOTATION, labels};
+use im_operator_plan::msg::{Action, ObjectRef, Order, PodId, REMOVAL_COST};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -145,8 +145,10 @@ impl Executor<'_> {
                 let note = format!("Pod {} is to go: {}", pod.name, reason.as_str());
                 Ok(Done::Written(Some((Reason::DrainStarted, note))))
             }
+            Action::SetOrder { pod, order } => self.order(pod, *order, noted).await,
             Action::CancelDrain { pod } => {
                 let annotations = json!({
+                    ORDERS_ANNOTATION: null,
                     labels::DRAINING: null,
                     labels::DRAIN_REASON: null,
                     DELETION_COST: null,
@@ -156,6 +158,38 @@ impl Executor<'_> {
                 Ok(Done::Written(Some((Reason::DrainCancelled, note))))
             }
         }
+    }
+
+    /// Asks a server for something, or takes that back. A rate that changes is no news.
+    async fn order(
+        &self,
+        pod: &ObjectRef,
+        order: Option<Order>,
+        noted: &mut Expectations,
+    ) -> Result<Done, ApplyError> {
+        let known = self.children.get(Kind::Pod, &pod.name);
+        let known = known.and_then(|entry| entry.detail.pod());
+        let before = known.and_then(|view| view.annotations.get(ORDERS_ANNOTATION));
+        let before: Option<Order> = before.and_then(|text| text.parse().ok());
+        let text = order.map(|order| order.to_string());
+        self.annotate(pod, json!({ORDERS_ANNOTATION: text}), noted)
+            .await?;
+        let name = &pod.name;
+        Ok(Done::Written(match (before, order) {
+            (_, Some(Order::Shed { sessions, .. })) => {
+                let note = format!("Pod {name} has too many clients: {sessions} go elsewhere");
+                Some((Reason::Rebalancing, note))
+            }
+            (None | Some(Order::Shed { .. }), Some(Order::Drain { per_second, .. })) => {
+                let note = format!("Pod {name} is emptied, {per_second} sessions a second");
+                Some((Reason::DrainStarted, note))
+            }
+            (Some(Order::Drain { .. }), None) => {
+                let note = format!("Pod {name} is not emptied any more");
+                Some((Reason::DrainCancelled, note))
+            }
+            (Some(Order::Drain { .. }), Some(Order::Drain { .. })) | (_, None) => None,
+        }))
     }
 
     async fn create_replica_set(

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
-use im_operator_api::labels;
+use im_operator_api::{ORDERS_ANNOTATION, labels};
 use im_operator_plan::msg::{
-    Drain, DrainReason, ObjectRef, Pod, PodId, ReplicaSet, Slot, State, UpdateRules,
+    Drain, DrainReason, ObjectRef, Pod, PodId, RebalanceRules, ReplicaSet, Slot, State,
+    UpdateRules, Window,
 };
 use im_operator_plan::{Resolved, Role};
 use jiff::Timestamp;
 
 use super::SLOT_POD;
 use super::address::Addresses;
+use super::leaving;
 use crate::cache::views::{PodView, ReplicaSetView, ServiceView};
 use crate::cache::{Children, Entry};
 use crate::kinds::Kind;
@@ -27,6 +29,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) load: &'a Load,
     pub(crate) reading: Reading,
     pub(crate) addresses: &'a Addresses<'a>,
+    /// When clients were asked to be spread anew, by annotation.
+    pub(crate) rebalance: Option<Timestamp>,
     pub(crate) now: Timestamp,
 }
 
@@ -50,6 +54,17 @@ impl Observed<'_> {
                 progress_deadline_seconds: count(update.progress_deadline_seconds),
             },
             slot_grace_seconds: count(spec.external.slot_grace_seconds),
+            load_settle_seconds: self.load_settle_seconds(),
+            drain_per_second: count(spec.drain.cluster_rate_per_second).max(1),
+            rebalance: RebalanceRules {
+                rel_percent: count(spec.rebalance.rel_threshold_percent),
+                abs: count(spec.rebalance.abs_threshold),
+                per_second: count(spec.rebalance.rate_per_second).max(1),
+                window: Window::parse(&spec.rebalance.window),
+                asked: self.rebalance,
+            },
+            max_scale_in_pods: count(spec.autoscaling.max_scale_in_pods),
+            max_connections: count(spec.capacity.max_connections),
             drain_max_seconds: count(spec.drain.max_seconds),
             paused: self.cluster.paused,
             revision_history_limit: count(self.cluster.spec.operation.revision_history_limit),
@@ -58,6 +73,16 @@ impl Observed<'_> {
             slots: self.slots(),
             replica_sets,
         }
+    }
+
+    /// What is known of the load is at most so old: from one report to login and two reads of it.
+    fn load_settle_seconds(&self) -> u32 {
+        let reads = self.reading.interval + self.reading.interval / 10;
+        let report = count(self.cluster.spec.load.report_interval_seconds);
+        u32::try_from(reads.as_secs())
+            .unwrap_or(u32::MAX)
+            .saturating_add(report)
+            .saturating_add(5)
     }
 
     fn replica_sets(&self) -> Vec<ReplicaSet> {
@@ -86,11 +111,9 @@ impl Observed<'_> {
             since: since.parse().unwrap_or(created),
             reason: DrainReason::parse(annotation(labels::DRAIN_REASON).unwrap_or_default()),
         });
-        let connections = self
-            .load
-            .fresh(name, self.now, self.reading)
-            .filter(|row| !matches!(row.state.as_str(), "stale" | "lost"))
-            .map(|row| row.connections);
+        let on_nodes = &self.cluster.spec.roles.msg.drain.on_nodes;
+        let row = self.load.fresh(name, self.now, self.reading);
+        let row = row.filter(|row| !matches!(row.state.as_str(), "stale" | "lost"));
         Pod {
             object: object(name, entry),
             replica_set: owner.to_owned(),
@@ -105,7 +128,10 @@ impl Observed<'_> {
                 .and_then(|slot| slot.parse().ok()),
             endpoint: annotation(labels::EXTERNAL_ENDPOINT).map(str::to_owned),
             drain,
-            connections,
+            leaving: leaving::why(view, self.addresses.nodes, on_nodes),
+            order: annotation(ORDERS_ANNOTATION).and_then(|order| order.parse().ok()),
+            cordoned: row.is_some_and(|row| matches!(row.state.as_str(), "cordoned" | "draining")),
+            connections: row.map(|row| row.connections),
             failure: failure(view),
         }
     }

@@ -28,10 +28,12 @@ pub(super) fn reading(cluster: &Resolved) -> Reading {
     }
 }
 
-/// Addresses of nodes, if this cluster tells them to clients.
+/// The nodes, if this cluster tells their addresses to clients, or empties msg pods of those that are to go.
 pub(super) async fn nodes(cluster: &Resolved, key: &ClusterKey, ctx: &Context) -> Vec<Node> {
     let external = &cluster.spec.roles.msg.external;
-    let needed = external.kind == ExternalType::NodePort && external.host_template.is_empty();
+    let told = external.kind == ExternalType::NodePort && external.host_template.is_empty();
+    let on_nodes = &cluster.spec.roles.msg.drain.on_nodes;
+    let needed = told || on_nodes.unschedulable || !on_nodes.taints.is_empty();
     if needed && ctx.settings.node_access {
         ctx.nodes.read(&ctx.client, key).await
     } else {

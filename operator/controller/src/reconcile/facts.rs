@@ -119,9 +119,7 @@ impl Reconciliation<'_> {
                     host: endpoint.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()),
                     port: endpoint.and_then(|(_, port)| port.parse().ok()),
                     state: match pod {
-                        Some(pod) if pod.drain.is_some() || pod.terminating.is_some() => {
-                            SlotState::Draining
-                        }
+                        Some(pod) if pod.is_going() => SlotState::Draining,
                         Some(_) if slot.bound && told => SlotState::Bound,
                         Some(_) => SlotState::Provisioning,
                         None if slot.address.is_none() => SlotState::Provisioning,
@@ -141,22 +139,18 @@ impl Reconciliation<'_> {
             .state
             .pods
             .iter()
-            .filter(|pod| !pod.finished && (pod.drain.is_some() || pod.terminating.is_some()))
-            .map(|pod| DrainStatus {
-                pod: pod.object.name.clone(),
-                reason: pod
-                    .drain
-                    .map_or("Deleted", |drain| drain.reason.as_str())
-                    .to_owned(),
-                started_at: pod.drain.map(|drain| Time(drain.since)),
-                remaining: pod.connections.map(|it| rounded(i64::from(it))),
-                deadline: pod
-                    .terminating
-                    .or_else(|| {
-                        pod.drain
-                            .and_then(|drain| drain.since.checked_add(most).ok())
-                    })
-                    .map(Time),
+            .filter(|pod| !pod.finished && pod.is_going())
+            .map(|pod| {
+                let since = pod.emptied_since();
+                let since = since.or_else(|| pod.drain.map(|drain| drain.since));
+                let ends = since.and_then(|since| since.checked_add(most).ok());
+                DrainStatus {
+                    pod: pod.object.name.clone(),
+                    reason: drain_reason(pod).to_owned(),
+                    started_at: since.map(Time),
+                    remaining: pod.connections.map(|it| rounded(i64::from(it))),
+                    deadline: pod.terminating.or(ends).map(Time),
+                }
             })
             .collect();
         drains.sort_by(|a, b| a.pod.cmp(&b.pod));
@@ -279,6 +273,16 @@ impl Reconciliation<'_> {
         let waiting = unscheduled.zip(claim);
         waiting.map_or(Database::Starting, |(why, claim)| waiting_claim(claim, why))
     }
+}
+
+/// Why a pod goes: a word, or for one that was asked to go whatever was said.
+fn drain_reason(pod: &MsgPod) -> &str {
+    if pod.emptied_since().is_some()
+        && let Some(reason) = &pod.leaving
+    {
+        return reason;
+    }
+    pod.drain.map_or("Deleted", |drain| drain.reason.as_str())
 }
 
 /// What a claim waits for. The classes themselves are cluster-scoped, and not for this operator to

@@ -1,6 +1,6 @@
 //! The msg role: puts its objects right, plans, and acts.
 
-use im_operator_api::labels;
+use im_operator_api::{REBALANCE_ANNOTATION, labels};
 use im_operator_plan::build::{self, MsgTemplate};
 use im_operator_plan::msg::{self as planner, Action, Outcome, State};
 use im_operator_plan::{Desired, Role, Templates, slots};
@@ -55,6 +55,7 @@ impl Reconciliation<'_> {
             load: self.load,
             reading: self.reading,
             addresses: &addresses,
+            rebalance: self.rebalance_asked(),
             now: self.now,
         }
         .state();
@@ -81,6 +82,12 @@ impl Reconciliation<'_> {
             state,
             outcome: Some(outcome),
         }
+    }
+
+    /// When the annotation asks for clients to be spread anew; what is no time asks for nothing.
+    fn rebalance_asked(&self) -> Option<jiff::Timestamp> {
+        let annotations = self.object.metadata.annotations.as_ref()?;
+        annotations.get(REBALANCE_ANNOTATION)?.parse().ok()
     }
 
     async fn act(

@@ -13,6 +13,7 @@ use world::{World, key};
 mod cost;
 mod database;
 mod idle;
+mod moves;
 mod optional;
 mod recovery;
 mod references;

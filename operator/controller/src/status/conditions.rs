@@ -78,6 +78,10 @@ pub(crate) fn of_facts(facts: &Facts) -> Vec<Finding> {
         addresses(facts),
         database(facts),
     ]);
+    if let Some(limit) = facts.msg.as_ref().and_then(|msg| msg.limit) {
+        let kind = name::SCALING_LIMITED;
+        all.push(finding(kind, true, limit.reason(), limit.message()));
+    }
     if let Volume::TooSmall { reason, message } = &facts.volume {
         let kind = name::VOLUME_TOO_SMALL;
         all.push(finding(kind, true, reason, message.clone()));

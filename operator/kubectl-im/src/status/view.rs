@@ -179,7 +179,7 @@ impl Pod {
             .find(|reason| !reason.is_empty());
         let image = at(pod, "/spec/containers/0/image");
         let asked = annotation(pod, labels::DRAIN_REASON)
-            .or_else(|| annotation(pod, im_operator_api::drain::DRAIN_ANNOTATION));
+            .or_else(|| annotation(pod, im_operator_api::DRAIN_ANNOTATION));
         Self {
             name: name(pod).to_owned(),
             role: label(pod, labels::COMPONENT).unwrap_or_default().to_owned(),

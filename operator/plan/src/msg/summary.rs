@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::types::{Progress, Summary};
+use super::types::{Progress, ScaleInLimit, Summary};
 use super::view::{LivePod, Set, View, add, count, ready_for_long};
 
 /// Seconds that a pod is taken to need from creation to readiness, for the estimate.
 const START_SECONDS: i64 = 20;
 
 /// The summary, and when the deadline passes unless there is progress.
-pub(super) fn summarize(view: &View<'_>, frozen: bool) -> (Summary, Option<Timestamp>) {
+pub(super) fn summarize(
+    view: &View<'_>,
+    limit: Option<ScaleInLimit>,
+) -> (Summary, Option<Timestamp>) {
     let of = |filter: &dyn Fn(&&LivePod<'_>) -> bool| count(view.pods.iter().filter(filter));
     let available = of(&|pod| pod.available());
     let known = |pod: &LivePod<'_>| !view.state.load_reports || pod.pod.connections.is_some();
@@ -22,7 +25,8 @@ pub(super) fn summarize(view: &View<'_>, frozen: bool) -> (Summary, Option<Times
         && view
             .current_set()
             .is_some_and(|set| set.committed == 0 && set.size() == available);
-    let deadline = (!complete && !view.state.paused)
+    // What waits for clients to leave is not late.
+    let deadline = (!complete && !view.state.paused && limit.is_none())
         .then(|| deadline(view, rolling))
         .flatten();
     let progress = if view.state.paused {
@@ -43,13 +47,14 @@ pub(super) fn summarize(view: &View<'_>, frozen: bool) -> (Summary, Option<Times
         updated: of(&|pod| pod.active() && pod.current),
         available,
         assignable: of(&|pod| pod.available() && known(pod)),
-        draining: of(&|pod| pod.committed() || !pod.active()),
+        draining: of(&|pod| pod.committed() || pod.emptying() || !pod.active()),
         current_revision: current_revision(view, complete),
         progress,
         message: String::new(),
         remaining,
+        limit,
     };
-    summary.message = message(view, &summary, rolling, frozen);
+    summary.message = message(view, &summary, rolling);
     (summary, deadline)
 }
 
@@ -75,11 +80,10 @@ fn current_revision(view: &View<'_>, complete: bool) -> Option<String> {
 /// During a roll a pod that is ready now and then is no progress; without one, a pod that has just
 /// become unready gets the whole time to come back.
 fn deadline(view: &View<'_>, rolling: bool) -> Option<Timestamp> {
-    if view
-        .pods
-        .iter()
-        .any(|pod| !pod.active() && !pod.stuck && (pod.committed() || !pod.current))
-    {
+    if view.pods.iter().any(|pod| {
+        let is_going = !pod.active() && !pod.stuck && (pod.committed() || !pod.current);
+        is_going || pod.emptying()
+    }) {
         return None;
     }
     let sets = view.sets.iter().filter(|set| set.current || set.size() > 0);
@@ -118,7 +122,7 @@ fn remaining(view: &View<'_>) -> SignedDuration {
     SignedDuration::from_secs(i64::from(batches) * each)
 }
 
-fn message(view: &View<'_>, summary: &Summary, rolling: bool, frozen: bool) -> String {
+fn message(view: &View<'_>, summary: &Summary, rolling: bool) -> String {
     let wanted = view.state.replicas;
     let mut text = format!("{} of {wanted} msg pods are available", summary.available);
     if rolling {
@@ -138,8 +142,8 @@ fn message(view: &View<'_>, summary: &Summary, rolling: bool, frozen: bool) -> S
     } else if let (Progress::NewRevision, Some(left)) = (summary.progress, summary.remaining) {
         text += &format!("; at most about {} min left", (left.as_secs() + 59) / 60);
     }
-    if frozen {
-        text += "; removing pods waits until their connections are known";
+    if let Some(limit) = summary.limit {
+        text += &format!("; {}", limit.message());
     }
     let failed = (view.pods.iter())
         .filter(|pod| pod.active() && !pod.available())

@@ -3,9 +3,12 @@
 mod cluster;
 mod controllers;
 mod edges;
+mod emptying;
 mod faults;
 mod never;
 mod random;
+mod rebalance;
 mod rules;
+mod scale_in;
 mod speed;
 mod support;

@@ -2,6 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::order::Order;
+use super::window::RebalanceRules;
+
 /// Value of `controller.kubernetes.io/pod-deletion-cost` on a pod that is committed to removal.
 pub const REMOVAL_COST: i32 = i32::MIN;
 
@@ -36,7 +39,17 @@ pub struct State {
     pub rules: UpdateRules,
     /// Seconds after its last use for which a slot that no pod needs stays.
     pub slot_grace_seconds: u32,
-    /// Longest drain of one pod in seconds; used for the estimate of remaining time.
+    /// Pods that may let their clients go at a time because fewer are wanted.
+    pub max_scale_in_pods: u32,
+    /// Client connections that one pod takes.
+    pub max_connections: u32,
+    /// Seconds after the end of a pod for which what is known of the load may be older than that.
+    pub load_settle_seconds: u32,
+    /// Sessions per second that pods which are emptied let go, all together. Not zero.
+    pub drain_per_second: u32,
+    /// When clients are spread anew.
+    pub rebalance: RebalanceRules,
+    /// Longest drain of one pod in seconds, also of one that is emptied; used for the estimate of remaining time.
     pub drain_max_seconds: u32,
     /// Nothing may be changed.
     pub paused: bool,
@@ -109,10 +122,31 @@ pub struct Pod {
     pub endpoint: Option<String>,
     /// The commitment to remove it.
     pub drain: Option<Drain>,
+    /// Why it is to be emptied and go: its annotation `imcluster.io/drain`, or its node.
+    pub leaving: Option<String>,
+    /// What its server is asked for, from the annotation `imcluster.io/orders`.
+    pub order: Option<Order>,
+    /// It says that it takes nobody new.
+    pub cordoned: bool,
     /// Client connections; `None` while unknown or out of date, which is never taken for zero.
     pub connections: Option<u32>,
     /// Why it does not run, for the message, e.g. `CrashLoopBackOff`.
     pub failure: Option<String>,
+}
+
+impl Pod {
+    /// Since when its server is asked to let all clients go.
+    pub const fn emptied_since(&self) -> Option<Timestamp> {
+        match self.order {
+            Some(Order::Drain { since, .. }) => Some(since),
+            _ => None,
+        }
+    }
+
+    /// It is emptied, committed to removal, or terminating.
+    pub const fn is_going(&self) -> bool {
+        self.emptied_since().is_some() || self.drain.is_some() || self.terminating.is_some()
+    }
 }
 
 /// The commitment to remove a pod, kept in its annotations.
@@ -131,6 +165,8 @@ pub enum DrainReason {
     Upgrade,
     /// There are more pods than wanted.
     ScaleDown,
+    /// It was asked to go, or its node is to go, and it is empty or its time is over.
+    Requested,
 }
 
 impl DrainReason {
@@ -139,16 +175,16 @@ impl DrainReason {
         match self {
             Self::Upgrade => "Upgrade",
             Self::ScaleDown => "ScaleDown",
+            Self::Requested => "Requested",
         }
     }
 
     /// Reads the word from an annotation; anything unknown is a scale-down.
     pub fn parse(word: &str) -> Self {
-        if word == Self::Upgrade.as_str() {
-            Self::Upgrade
-        } else {
-            Self::ScaleDown
-        }
+        [Self::Upgrade, Self::Requested]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+            .unwrap_or(Self::ScaleDown)
     }
 }
 
@@ -252,7 +288,14 @@ pub enum Action {
         /// Why.
         reason: DrainReason,
     },
-    /// Remove the annotations of a commitment, deletion cost included.
+    /// Write the annotation `imcluster.io/orders`, or remove it.
+    SetOrder {
+        /// The pod.
+        pod: ObjectRef,
+        /// What its server is asked for.
+        order: Option<Order>,
+    },
+    /// Remove the annotations of a commitment, deletion cost included, and what the server is asked for.
     CancelDrain {
         /// The pod.
         pod: ObjectRef,
@@ -284,7 +327,7 @@ pub struct Summary {
     pub available: u32,
     /// Of these, pods whose load is known (all of them where load reports are disabled).
     pub assignable: u32,
-    /// Pods committed to removal or terminating.
+    /// Pods that are emptied, committed to removal or terminating.
     pub draining: u32,
     /// The revision of most available pods; the wanted one once a roll is complete.
     pub current_revision: Option<String>,
@@ -294,6 +337,20 @@ pub struct Summary {
     pub message: String,
     /// Upper bound of the remaining time of a roll that meets no obstacle.
     pub remaining: Option<SignedDuration>,
+    /// Why fewer pods are wanted than can be had now.
+    pub limit: Option<ScaleInLimit>,
+}
+
+/// Why a scale-in waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleInLimit {
+    /// The connections of some pod are not known, or were reported too long ago.
+    LoadUnknown,
+    /// The pods that would stay have too little room for all clients.
+    TooFull {
+        /// How many would stay.
+        rest: u32,
+    },
 }
 
 /// State of the role.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::order::Order;
 use super::slots::Owners;
 use super::types::{Pod, ReplicaSet, State};
 
@@ -38,8 +39,18 @@ impl LivePod<'_> {
         self.pod.drain.is_some()
     }
 
+    /// It lets its clients go before it is committed.
+    pub(super) const fn emptying(&self) -> bool {
+        self.active() && !self.committed() && matches!(self.pod.order, Some(Order::Drain { .. }))
+    }
+
+    /// It is to be emptied, and replaced by one of its revision.
+    pub(super) const fn leaving(&self) -> bool {
+        self.active() && self.current && !self.committed() && self.pod.leaving.is_some()
+    }
+
     pub(super) const fn available(&self) -> bool {
-        self.serving && !self.committed()
+        self.serving && !self.committed() && !self.emptying()
     }
 }
 
@@ -153,6 +164,33 @@ impl<'a> View<'a> {
 
     pub(super) fn current_set(&self) -> Option<&Set<'a>> {
         self.sets.iter().find(|set| set.current)
+    }
+
+    /// The ReplicaSet of a pod.
+    pub(super) fn set_of(&self, pod: &LivePod<'_>) -> Option<&Set<'a>> {
+        self.sets.get(pod.set?)
+    }
+
+    /// Pods of the current revision that are wanted: those that leave have one each in their place, as far
+    /// as more may exist.
+    pub(super) fn wanted(&self) -> u32 {
+        let leaving = count(self.pods.iter().filter(|pod| pod.leaving()));
+        match self.state.replicas {
+            0 => 0,
+            replicas => replicas.saturating_add(leaving),
+        }
+    }
+
+    /// When a pod was gone last, as far as free slots tell.
+    pub(super) fn last_gone(&self) -> Option<Timestamp> {
+        let slots = self.state.slots.iter();
+        slots.filter_map(|slot| slot.unused_since).max()
+    }
+
+    /// Until when what is known of the load may not know yet where the clients of the last one went.
+    pub(super) fn load_settled(&self) -> Option<Timestamp> {
+        let settle = SignedDuration::from_secs(self.state.load_settle_seconds.into());
+        self.last_gone().map(|gone| add(gone, settle))
     }
 
     /// Pods that must stay available.

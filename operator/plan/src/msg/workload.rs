@@ -6,13 +6,17 @@
 
 use std::cmp::Reverse;
 
-use super::types::{Action, DrainReason, ReplicaSet};
-use super::view::{LivePod, Set, View, count};
+use jiff::Timestamp;
+
+use super::emptying;
+use super::scale_in::Guard;
+use super::types::{Action, DrainReason, ReplicaSet, ScaleInLimit};
+use super::view::{LivePod, Set, View};
 
 /// What is to be done about ReplicaSets and commitments: the first kind of step for which there is
 /// something to do, because each one changes what the others count.
 pub(super) fn actions(view: &View<'_>) -> Vec<Action> {
-    let steps = [create, cancel, lower, raise, commit];
+    let steps = [create, cancel, lower, raise, commit, emptying::steps];
     let mut actions = steps
         .iter()
         .map(|step| step(view))
@@ -45,10 +49,7 @@ fn wanted(view: &View<'_>, current: Option<&Set<'_>>) -> u32 {
         return 0;
     }
     let others = view.total() - current.map_or(0, Set::size);
-    let wanted = view
-        .state
-        .replicas
-        .min(view.max_total().saturating_sub(others));
+    let wanted = view.wanted().min(view.max_total().saturating_sub(others));
     let old_stay = view
         .sets
         .iter()
@@ -66,15 +67,25 @@ fn wanted(view: &View<'_>, current: Option<&Set<'_>>) -> u32 {
 fn cancel(view: &View<'_>) -> Vec<Action> {
     let mut committed: Vec<&LivePod<'_>> = (view.pods.iter())
         .filter(|pod| pod.active() && pod.committed())
-        .filter(|pod| set_of(view, pod).is_some_and(|set| set.deleting() == 0))
+        .filter(|pod| view.set_of(pod).is_some_and(|set| set.deleting() == 0))
         .collect();
     committed.sort_by_key(|pod| (Reverse(pod.current), Reverse(pod.serving), pod.pod.created));
     let staying = view.current_set().map_or(0, Set::staying);
     let mut needed = view.state.replicas.saturating_sub(staying);
     let mut short = view.floor().saturating_sub(view.available());
-    let mut actions = Vec::new();
+    let mut actions = emptying::taken_back(view, &mut short);
     for pod in committed {
-        if (pod.current && needed > 0) || (pod.serving && short > 0) {
+        // Of one that was asked to go the successor is there already, or comes after it.
+        let is_asked = pod
+            .pod
+            .drain
+            .is_some_and(|it| it.reason == DrainReason::Requested);
+        let is_wanted = if is_asked {
+            pod.pod.leaving.is_none()
+        } else {
+            needed > 0
+        };
+        if (pod.current && is_wanted) || (pod.serving && short > 0) {
             needed = needed.saturating_sub(u32::from(pod.current));
             short = short.saturating_sub(u32::from(pod.serving));
             actions.push(Action::CancelDrain {
@@ -93,7 +104,7 @@ fn lower(view: &View<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     for set in view.sets.iter().filter(|set| set.observed()) {
         let surplus = if set.current {
-            set.staying().saturating_sub(view.state.replicas)
+            set.staying().saturating_sub(view.wanted())
         } else {
             set.staying()
         };
@@ -133,9 +144,10 @@ fn commit(view: &View<'_>) -> Vec<Action> {
     let mut staying = view.staying();
     let mut available = view.available();
     let mut surplus = surplus(view);
+    let mut guard = Guard::new(view);
     let mut actions = Vec::new();
     for victim in victims(view) {
-        if staying <= floor || (victim.current && (surplus == 0 || hides_load(view, victim))) {
+        if staying <= floor || (victim.current && surplus == 0) {
             continue;
         }
         let free = if victim.available() {
@@ -143,7 +155,9 @@ fn commit(view: &View<'_>) -> Vec<Action> {
         } else {
             available >= floor || view.broken(victim)
         };
-        if !free {
+        // Up to `max_surge` pods more than wanted are those of a roll, whose successors are there.
+        let is_scale_in = victim.current || staying > view.max_total();
+        if !free || (is_scale_in && !guard.takes(victim)) {
             continue;
         }
         staying -= 1;
@@ -165,15 +179,15 @@ fn commit(view: &View<'_>) -> Vec<Action> {
 /// Pods of the current revision beyond the wanted number.
 fn surplus(view: &View<'_>) -> u32 {
     let staying = view.current_set().map_or(0, Set::staying);
-    staying.saturating_sub(view.state.replicas)
+    staying.saturating_sub(view.wanted())
 }
 
-/// Pods that may be chosen, in the order of choice: old, unready, unavailable, with the fewest
+/// Pods that may be chosen, in the order of choice: old, asked to go, unready, unavailable, with the fewest
 /// connections (unknown last), youngest.
 fn victims<'a, 'b>(view: &'b View<'a>) -> Vec<&'b LivePod<'a>> {
     let mut victims: Vec<&LivePod<'_>> = (view.pods.iter())
         .filter(|pod| pod.active() && !pod.committed())
-        .filter(|pod| set_of(view, pod).is_some_and(|set| set.deleting() == 0))
+        .filter(|pod| view.set_of(pod).is_some_and(|set| set.deleting() == 0))
         .collect();
     victims.sort_by(|a, b| {
         let key = |live: &LivePod<'_>| {
@@ -181,6 +195,7 @@ fn victims<'a, 'b>(view: &'b View<'a>) -> Vec<&'b LivePod<'a>> {
             let load = (pod.connections.is_none(), pod.connections);
             (
                 live.current,
+                pod.leaving.is_none(),
                 pod.ready,
                 live.serving,
                 load,
@@ -194,25 +209,21 @@ fn victims<'a, 'b>(view: &'b View<'a>) -> Vec<&'b LivePod<'a>> {
     victims
 }
 
-/// Its connections matter for the choice and are unknown.
-fn hides_load(view: &View<'_>, pod: &LivePod<'_>) -> bool {
-    view.state.load_reports
-        && view.state.replicas > 0
-        && pod.pod.ready
-        && pod.pod.endpoint.is_some()
-        && pod.pod.connections.is_none()
+/// Fewer pods are wanted than there are.
+fn is_shrinking(view: &View<'_>) -> bool {
+    surplus(view) > 0 || view.staying() > view.max_total()
 }
 
-/// A scale-down waits because too few pods have a known number of connections.
-pub(super) fn frozen(view: &View<'_>) -> bool {
-    let victims = victims(view);
-    let eligible = victims
-        .iter()
-        .filter(|pod| pod.current && !hides_load(view, pod));
-    let hidden = victims
-        .iter()
-        .any(|pod| pod.current && hides_load(view, pod));
-    hidden && count(eligible) < surplus(view)
+/// While fewer are wanted: when the load is known as it is after the last pod went.
+pub(super) fn wake(view: &View<'_>) -> Option<Timestamp> {
+    view.load_settled().filter(|_| is_shrinking(view))
+}
+
+/// Why fewer pods are wanted than can be had now.
+pub(super) fn scale_in_limit(view: &View<'_>) -> Option<ScaleInLimit> {
+    is_shrinking(view)
+        .then(|| Guard::new(view).limit())
+        .flatten()
 }
 
 /// Deletes old empty ReplicaSets beyond the limit, the oldest first.
@@ -229,10 +240,6 @@ fn forget(view: &View<'_>) -> Vec<Action> {
             replica_set: set.object.clone(),
         })
         .collect()
-}
-
-fn set_of<'a, 'b>(view: &'b View<'a>, pod: &LivePod<'_>) -> Option<&'b Set<'a>> {
-    view.sets.get(pod.set?)
 }
 
 fn scale(set: &ReplicaSet, to: u32) -> Action {

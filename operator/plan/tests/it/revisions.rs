@@ -157,6 +157,16 @@ fn a_change_replaces_the_pods_that_it_concerns() {
         ),
         []
     );
+    let moves = json!({
+        "autoscaling": {"maxScaleInPods": 2},
+        "drain": {"clusterRatePerSecond": 5, "onNodes": {"unschedulable": false}},
+        "rebalance": {"window": "Always"},
+    });
+    assert_eq!(role("msg", moves), []);
+    assert_eq!(
+        role("msg", json!({"drain": {"maxSeconds": 60}})),
+        [Role::MSG]
+    );
     assert_eq!(
         role("msg", json!({"external": {"type": "LoadBalancer"}})),
         []

@@ -15,6 +15,7 @@ impl Check for MsgConfig {
             public_ip2,
             public_port,
             public_endpoint_file: _,
+            orders_file: _,
             link,
             backlog,
             accept_rate,

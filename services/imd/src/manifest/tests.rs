@@ -325,7 +325,7 @@ fn an_object_from_an_api_server_is_understood() {
 }
 
 /// Keys that only a cluster has: mounted paths, and the Services of the other roles.
-const OF_A_CLUSTER: [&str; 17] = [
+const OF_A_CLUSTER: [&str; 18] = [
     "data_dir",
     "db_proxy.accounts.remember_key_file",
     "db_proxy.admin_listen",
@@ -336,6 +336,7 @@ const OF_A_CLUSTER: [&str; 17] = [
     "login.replicas_file",
     "msfs.probe",
     "msfs.public_url",
+    "msg.orders_file",
     "msg.public_endpoint_file",
     "peers.db_proxy",
     "peers.file",

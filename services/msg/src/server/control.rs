@@ -17,7 +17,7 @@ use crate::gateway::shed::{NotTaken, Order, Shedding};
 const MAX_KEY: usize = 128;
 
 /// Most sessions of one order.
-const MAX_SESSIONS: u32 = 1_000_000;
+pub(super) const MAX_SESSIONS: u32 = 1_000_000;
 
 /// Most sessions that an order lets go per second.
 const MAX_RATE: u32 = 100_000;

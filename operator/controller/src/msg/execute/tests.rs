@@ -3,7 +3,7 @@ use crate::cache::views::Detail;
 use crate::cache::{ClusterKey, Entry};
 use crate::ownership::Seen;
 use crate::testing::{self, Asked, not_found, refusal};
-use im_operator_plan::msg::DrainReason;
+use im_operator_plan::msg::{DrainReason, Order};
 
 struct Fixed;
 
@@ -102,6 +102,41 @@ async fn a_commitment_is_one_write_with_the_lowest_cost() {
     );
     assert_eq!(annotations["imcluster.io/draining"], "1970-01-01T00:16:40Z");
     assert_eq!(annotations["imcluster.io/drain-reason"], "Upgrade");
+}
+
+#[tokio::test]
+async fn an_order_is_an_annotation_and_taken_back_with_it() {
+    let since = Timestamp::from_second(900).unwrap();
+    let order = |order| Action::SetOrder {
+        pod: seen("demo-msg-a-1"),
+        order,
+    };
+    let drain = Order::Drain {
+        since,
+        per_second: 250,
+    };
+    let (done, asked) = executed(order(Some(drain)), fine).await;
+    assert!(matches!(
+        done.unwrap(),
+        Done::Written(Some((Reason::DrainStarted, _)))
+    ));
+    let annotations = |asked: &[Asked]| asked[0].body["metadata"]["annotations"].clone();
+    assert_eq!(
+        annotations(&asked),
+        json!({"imcluster.io/orders": "drain 1970-01-01T00:15:00Z 250"})
+    );
+    let (_, asked) = executed(order(None), fine).await;
+    assert_eq!(annotations(&asked), json!({"imcluster.io/orders": null}));
+    let shed = Order::Shed {
+        since,
+        sessions: 7,
+        per_second: 1,
+    };
+    let (done, _) = executed(order(Some(shed)), fine).await;
+    assert!(matches!(
+        done.unwrap(),
+        Done::Written(Some((Reason::Rebalancing, note))) if note.contains("7 go")
+    ));
 }
 
 #[tokio::test]

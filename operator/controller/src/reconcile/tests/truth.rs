@@ -7,7 +7,7 @@ use super::world::Store;
 use super::*;
 
 /// A login server's metrics port: it tells five connections of each msg pod. Returns the port.
-async fn login(store: &Store) -> u16 {
+pub(super) async fn login(store: &Store) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let store = Arc::clone(store);
@@ -33,7 +33,7 @@ async fn login(store: &Store) -> u16 {
 }
 
 /// A port of this host at which nobody listens.
-async fn closed_port() -> u16 {
+pub(super) async fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -54,7 +54,7 @@ fn check(world: &World, kind: &str, expected: (&str, &str)) {
 }
 
 /// An installation that runs, with login servers at this port.
-async fn running(mut world: World, port: u16) -> World {
+pub(super) async fn running(mut world: World, port: u16) -> World {
     world.spec = json!({"version": "1.0.0", "observability": {"metrics": {"port": port}},
         "load": {"reportIntervalSeconds": 1, "staleAfterSeconds": 3}});
     world.run_until_load_is_known().await;

@@ -2,7 +2,7 @@ use super::*;
 use crate::status::failing::FailingPod;
 use crate::status::roles::{Observed, RoleFacts};
 use crate::status::{Database, LoadFacts};
-use im_operator_plan::msg::Summary;
+use im_operator_plan::msg::{ScaleInLimit, Summary};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
@@ -55,6 +55,7 @@ pub(crate) fn facts() -> Facts {
             progress: Progress::Complete,
             message: "all pods are as wanted".to_owned(),
             remaining: None,
+            limit: None,
         }),
         desired_msg: 3,
         assignable: 3,
@@ -303,6 +304,30 @@ fn a_database_on_a_server_is_named_with_what_the_pods_say_of_it() {
         ..ended("demo-route-x", "x")
     });
     check(&facts, "DatabaseReady", Some(("False", "Starting")));
+}
+
+#[test]
+fn a_scale_in_that_waits_says_why_and_makes_nothing_worse() {
+    let mut facts = facts();
+    check(&facts, "ScalingLimited", None);
+    let limit = |facts: &mut Facts, limit| {
+        let msg = facts.msg.as_mut().unwrap();
+        msg.limit = Some(limit);
+    };
+    limit(&mut facts, ScaleInLimit::TooFull { rest: 2 });
+    let message = check(
+        &facts,
+        "ScalingLimited",
+        Some(("True", "TooManyConnections")),
+    );
+    assert!(
+        message.contains("2 would be filled beyond 85 %"),
+        "{message}"
+    );
+    limit(&mut facts, ScaleInLimit::LoadUnknown);
+    check(&facts, "ScalingLimited", Some(("True", "LoadUnknown")));
+    check(&facts, "Ready", Some(("True", "Ready")));
+    check(&facts, "Degraded", Some(("False", "AsExpected")));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, rngs::StdRng};
 
-use crate::msg::{Action, Drain, ObjectRef, Pod, PodId, ReplicaSet, Slot, State, UpdateRules};
+use crate::msg::{
+    Action, Drain, ObjectRef, Pod, PodId, RebalanceRules, ReplicaSet, Slot, State, UpdateRules,
+};
 
 /// Longest drain in the simulation, in seconds.
 const GRACE: i64 = 100;
@@ -70,6 +72,11 @@ impl Cluster {
                 revision: "r0".to_owned(),
                 rules,
                 slot_grace_seconds: 60,
+                load_settle_seconds: 10,
+                drain_per_second: 50,
+                rebalance: RebalanceRules::default(),
+                max_scale_in_pods: 1,
+                max_connections: 1_000,
                 drain_max_seconds: 100,
                 paused: false,
                 revision_history_limit: 2,
@@ -328,8 +335,12 @@ impl Cluster {
             Action::CancelDrain { pod } => {
                 self.patch_pod(pod, |sim| {
                     sim.pod.drain = None;
+                    sim.pod.order = None;
                     sim.cost = 0;
                 });
+            }
+            Action::SetOrder { pod, order } => {
+                self.patch_pod(pod, |sim| sim.pod.order.clone_from(order));
             }
         }
     }

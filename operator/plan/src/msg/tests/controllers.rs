@@ -69,6 +69,9 @@ impl Cluster {
             slot: None,
             endpoint: None,
             drain: None,
+            leaving: None,
+            order: None,
+            cordoned: false,
             connections: None,
             failure: None,
         };

@@ -108,6 +108,8 @@ fn must_never_10_take_unknown_load_for_none() {
     at(&mut state, "a").connections = None;
     at(&mut state, "b").connections = Some(9_000);
     at(&mut state, "c").connections = Some(9_001);
+    assert_eq!(actions(&state), NOTHING);
+    at(&mut state, "a").connections = Some(9_002);
     assert_eq!(actions(&state), ["commit b"]);
     state.pods.iter_mut().for_each(|pod| pod.connections = None);
     let outcome = planned(&state);
@@ -233,6 +235,7 @@ fn slots_that_no_pod_needs_are_given_back_when_their_grace_is_over() {
 fn slots_of_pods_that_go_stay_until_the_pods_are_gone() {
     let mut state = settled();
     state.replicas = 1;
+    state.max_scale_in_pods = 2;
     state.slots[3].unused_since = Some(ago(9_999));
     assert_eq!(
         actions(&state),

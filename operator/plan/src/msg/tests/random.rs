@@ -267,7 +267,8 @@ fn end(cluster: &mut Cluster, random: &mut StdRng) {
     let outcome = settle(cluster, random);
     let stopped = outcome.summary.progress;
     assert!(
-        matches!(stopped, Progress::Complete | Progress::DeadlineExceeded),
+        matches!(stopped, Progress::Complete | Progress::DeadlineExceeded)
+            || outcome.summary.limit.is_some(),
         "{stopped:?}"
     );
     cluster.bad.clear();

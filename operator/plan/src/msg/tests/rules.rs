@@ -180,12 +180,16 @@ fn scaling_up_raises_the_current_set() {
 
 #[test]
 fn scaling_down_commits_exactly_the_surplus_with_the_fewest_connections() {
-    let wanted = after(|state| {
-        state.replicas = 1;
-        at(state, "a").connections = Some(5);
-        at(state, "c").connections = Some(7);
-    });
-    assert_eq!(wanted, ["commit a", "commit c"]);
+    let wanted = |at_a_time| {
+        after(|state| {
+            state.replicas = 1;
+            state.max_scale_in_pods = at_a_time;
+            at(state, "a").connections = Some(5);
+            at(state, "c").connections = Some(7);
+        })
+    };
+    assert_eq!(wanted(9), ["commit a", "commit c"]);
+    assert_eq!(wanted(1), ["commit a"]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::msg::{
-    Action, Drain, DrainReason, ObjectRef, Outcome, Pod, PodId, ReplicaSet, Slot, State,
-    UpdateRules, plan,
+    Action, Drain, DrainReason, ObjectRef, Outcome, Pod, PodId, RebalanceRules, ReplicaSet, Slot,
+    State, UpdateRules, plan,
 };
 
 /// The time at which the tests plan.
@@ -48,6 +48,9 @@ pub(super) fn pod(name: &str, revision: &str, slot: u32) -> Pod {
         slot: Some(slot),
         endpoint: Some(address(slot)),
         drain: None,
+        leaving: None,
+        order: None,
+        cordoned: false,
         connections: Some(100),
         failure: None,
     }
@@ -83,6 +86,11 @@ pub(super) fn settled() -> State {
             progress_deadline_seconds: 600,
         },
         slot_grace_seconds: 3_600,
+        load_settle_seconds: 0,
+        drain_per_second: 500,
+        rebalance: RebalanceRules::default(),
+        max_scale_in_pods: 1,
+        max_connections: 20_000,
         drain_max_seconds: 540,
         paused: false,
         revision_history_limit: 2,
@@ -168,6 +176,10 @@ fn short(action: &Action) -> String {
         Action::MarkSlot { index, .. } => format!("mark {index}"),
         Action::ReleaseSlot { index, .. } => format!("release {index}"),
         Action::SetEndpoint { pod, endpoint } => format!("endpoint {} {endpoint}", pod.name),
+        Action::SetOrder { pod, order } => match order {
+            Some(order) => format!("order {} {order}", pod.name),
+            None => format!("order {} nothing", pod.name),
+        },
         Action::CommitDrain { pod, .. } => format!("commit {}", pod.name),
         Action::CancelDrain { pod } => format!("cancel {}", pod.name),
     }
