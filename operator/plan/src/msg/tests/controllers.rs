@@ -112,6 +112,20 @@ impl Cluster {
                 });
             }
         }
+        for sim in &mut self.pods {
+            // Servers do what they are asked for, from one pass to the next.
+            let emptied = sim.pod.emptied_since().is_some();
+            let is_new = sim.pod.cordoned != emptied || (emptied && sim.pod.connections != Some(0));
+            if sim.pod.ready && is_new {
+                version += 1;
+                change_pod(sim, version, |sim| {
+                    let was_cordoned = std::mem::replace(&mut sim.pod.cordoned, emptied);
+                    if emptied && was_cordoned {
+                        sim.pod.connections = Some(0);
+                    }
+                });
+            }
+        }
         self.version = version;
         self.record();
         before != (self.pods.clone(), self.slots.clone())

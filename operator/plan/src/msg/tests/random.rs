@@ -22,6 +22,7 @@ fn serves(state: &State, now: Timestamp, pod: &Pod) -> bool {
     pod.terminating.is_none()
         && !pod.finished
         && pod.drain.is_none()
+        && pod.emptied_since().is_none()
         && pod.ready
         && ready_for >= i64::from(state.rules.min_ready_seconds)
         && slot.is_some_and(|slot| {
@@ -349,5 +350,56 @@ fn without_faults_the_budget_is_never_exceeded() {
             }
         }
         end(&mut cluster, &mut random);
+    }
+}
+
+/// Nodes go one after the other: every pod that was on one is replaced and emptied within the budget, the
+/// others stay, and it ends.
+#[test]
+fn every_pod_that_is_asked_to_go_is_replaced_within_the_budget_and_it_ends() {
+    for seed in 0..40 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let rules = random_rules(&mut random);
+        let mut cluster = Cluster::new(random.random_range(1..=6), rules);
+        settle(&mut cluster, &mut random);
+        let uids = |cluster: &Cluster| -> Vec<String> {
+            let pods = cluster.pods.iter();
+            pods.map(|sim| sim.pod.object.uid.clone()).collect()
+        };
+        let all = uids(&cluster);
+        let (gone, stay): (Vec<_>, Vec<_>) = all.into_iter().partition(|_| random.random_bool(0.5));
+        for uid in &gone {
+            cluster.change(uid, |sim| sim.pod.leaving = Some("node".to_owned()));
+        }
+        cluster.record();
+        for _ in 0..STEPS {
+            let before = cluster.truth();
+            let (served, at) = (serving(&before, cluster.now), cluster.now);
+            match random.random_range(0..100) {
+                0..40 => operator(&mut cluster, &mut random, 0.2),
+                40..60 => {
+                    cluster.controller_sees_pods();
+                    cluster.replica_set_controller();
+                }
+                60..80 => drop(cluster.kubelets()),
+                80..84 => cluster.load_balancers(),
+                _ => cluster.now += SignedDuration::from_secs(random.random_range(0..=20)),
+            }
+            cluster.follow(&mut random);
+            let after = cluster.truth();
+            let serve = serving(&after, cluster.now);
+            assert!(
+                serve >= served.min(floor(&after)),
+                "seed {seed}: {served} → {serve} at {at}"
+            );
+            let limit = (after.replicas + after.rules.max_surge) as usize;
+            let (was, is) = (total(&before), total(&after));
+            assert!(is <= was.max(limit), "seed {seed}: {was} → {is} at {at}");
+        }
+        let outcome = settle(&mut cluster, &mut random);
+        check_end(&cluster, &outcome);
+        let left = uids(&cluster);
+        assert!(stay.iter().all(|uid| left.contains(uid)), "seed {seed}");
+        assert!(!gone.iter().any(|uid| left.contains(uid)), "seed {seed}");
     }
 }
