@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use im_e2e_kube::testing::{self, TestNamespace};
 use serde_json::{Value, json};
 
-use crate::installation::{Installation, NAME, manifest, small, with};
+use crate::installation::{INSTALL, Installation, NAME, manifest, small, with};
 
 /// The rights beside `edit`.
 const ROLE: &str = include_str!("../../../../docs/kubectl-im/role.yaml");
@@ -167,18 +167,34 @@ fn looks_and_judges(installation: &Installation, ann: &Administrator) {
     assert!(said.contains(rule), "{said}");
 }
 
+/// While it is paused, so that the pod is there when its drain is taken back: how the operator drains it, the
+/// tests of the operator show.
 async fn drains(installation: &Installation, ann: &Administrator) {
     let namespace = &installation.namespace;
+    let paused = |paused: bool| json!({"operation": {"paused": paused}});
+    installation.patch(&paused(true)).unwrap();
+    installation.wait("Paused", "True", INSTALL).await.unwrap();
     let pods = installation.pods("msg").await.unwrap();
     let pod = pods[0].metadata.name.clone().unwrap();
     ann.ends(0, &["drain", &pod, "--reason", "a test"]);
     assert_eq!(drain_of(namespace, &pod), "a test");
+    assert!(ann.ends(0, &["status"]).0.contains("drains: a test"));
     ann.ends(0, &["undrain", &pod]);
     assert_eq!(drain_of(namespace, &pod), "");
     let (_, said) = ann.ends(3, &["drain", &format!("{NAME}-db-proxy-0")]);
     assert!(said.contains("is no msg pod"), "{said}");
     let (_, said) = ann.ends(3, &["drain", "node/anywhere"]);
     assert!(said.contains("may not read nodes"), "{said}");
+    for refused in [
+        &["rebalance"][..],
+        &["restart", "msg"],
+        &["rotate", "admin"],
+    ] {
+        let (_, said) = ann.ends(3, refused);
+        assert!(said.contains("is paused"), "{said}");
+    }
+    installation.patch(&paused(false)).unwrap();
+    installation.ready().await.unwrap();
     ann.ends(0, &["rebalance"]);
     let at = &installation.object().unwrap()["metadata"]["annotations"]["imcluster.io/rebalance"];
     assert!(at.is_string(), "{at}");
