@@ -107,7 +107,7 @@ impl Obeyed {
                 sleep(AGAIN).await;
             },
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Gives an order, as soon as no other one is under way.
