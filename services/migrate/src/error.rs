@@ -38,7 +38,7 @@ pub enum MigrateError {
     #[error("write into the store")]
     Store(#[from] StoreError),
     /// A server uses the store.
-    #[error("have the store for the import alone: {0} uses it, end its imd first")]
+    #[error("have the store alone: {0} uses it, end its imd first")]
     Busy(String),
     /// The log has messages that this import has not written.
     #[error(
@@ -59,6 +59,18 @@ pub enum MigrateError {
     /// How far the last import was cannot be read.
     #[error("read how far the last import was: {0}")]
     State(String),
+    /// The stream is no archive of a store, or not one that can be used.
+    #[error("read an archive of a store: {0}")]
+    Archive(String),
+    /// It cannot be written.
+    #[error("write the archive")]
+    WriteArchive(#[source] std::io::Error),
+    /// It cannot be read.
+    #[error("read the archive")]
+    ReadArchive(#[source] std::io::Error),
+    /// What was to send or take rows has ended; why, it says itself.
+    #[error("go on without the other end")]
+    LeftAlone,
     /// A file cannot be read.
     #[error("read {file}")]
     File {
@@ -79,6 +91,6 @@ pub enum MigrateError {
         why: &'static str,
     },
     /// Somebody has the log now.
-    #[error("keep the log for the import: another process has taken it")]
+    #[error("keep the log meanwhile: another process has taken it")]
     Lost,
 }

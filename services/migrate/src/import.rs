@@ -113,7 +113,7 @@ pub async fn import(
     options: &ImportOptions,
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report, MigrateError> {
-    let (mut owner, owned) = Owner::take(store).await?;
+    let (mut owner, owned) = Owner::take(store, "import-teamtalk").await?;
     let stop = CancellationToken::new();
     let done = {
         let working = async {

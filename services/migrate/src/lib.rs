@@ -1,4 +1,6 @@
-//! Moving what an original TeamTalk installation has stored into a store of ours.
+//! Moving what an original TeamTalk installation has stored into a store of ours, and everything between our own stores.
+//!
+//! [`export`] writes what a store holds as a stream, and [`import_contents`] fills a new store of any kind with it.
 //!
 //! [`import`] reads the MySQL database of the original, never changing it, and writes it into any
 //! [`OpenStore`]: people, departments, groups, and the log of all messages in the order of their
@@ -13,7 +15,9 @@
 //! [`ImportOptions::rows`] messages, [`HELD_BYTES`] of messages that wait for one with a lower id, states of
 //! 100,000 conversations; and 16 bytes for each user, each group, and each conversation whose ids are given anew.
 
+mod archive;
 mod audio;
+mod contents;
 mod error;
 mod import;
 mod judge;
@@ -34,6 +38,9 @@ use std::path::PathBuf;
 
 use im_store_mysql::{MysqlOptions, MysqlServer};
 
+pub use contents::{
+    ContentComparison, ContentReport, SectionReport, compare_contents, export, import_contents,
+};
 pub use error::MigrateError;
 pub use import::{dry_run, import, verify};
 pub use oddities::{Oddities, Oddity, OddityKind};

@@ -1,4 +1,4 @@
-//! Having the log of the store alone while data is taken over.
+//! Having the log of the store alone while data moves.
 
 use std::time::Duration;
 
@@ -8,8 +8,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::MigrateError;
 
-/// What the import calls itself among the processes that share a store.
-const NAME: &str = "import-teamtalk";
 /// Time between two rounds, and while nobody has the log.
 const ROUNDS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)];
 /// An owner who beats for so long is alive.
@@ -23,14 +21,18 @@ pub(crate) struct Owner<'s> {
 }
 
 impl<'s> Owner<'s> {
-    /// Takes the log, once whoever had it is gone.
+    /// Takes the log, once whoever had it is gone. `name` is what this process is called among those that share the
+    /// store.
     ///
     /// # Errors
     /// A process that uses the store is there.
-    pub(crate) async fn take(store: &'s dyn OpenStore) -> Result<(Self, Ownership), MigrateError> {
+    pub(crate) async fn take(
+        store: &'s dyn OpenStore,
+        name: &str,
+    ) -> Result<(Self, Ownership), MigrateError> {
         let mut owner = Self {
             store,
-            candidate: Candidate::new(NAME, rand::random()),
+            candidate: Candidate::new(name, rand::random()),
             begun: Instant::now(),
         };
         if let Some(roster) = store.roster() {

@@ -17,6 +17,10 @@ pub enum Stage {
     Members,
     /// Compares both sides.
     Comparing,
+    /// Reads a store, or an archive of one.
+    Reading,
+    /// Fills a store.
+    Filling,
 }
 
 /// How far it is.

@@ -20,6 +20,7 @@ mod bots;
 mod change;
 mod change_log;
 mod connect;
+mod contents;
 mod devices;
 mod directory;
 mod discovery_items;
@@ -46,6 +47,7 @@ mod subscriptions;
 mod tenures;
 mod tokens;
 mod transfer;
+mod upgrade;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

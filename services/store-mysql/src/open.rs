@@ -37,8 +37,8 @@ const PROBE: &str =
 const CIPHER: &str = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
 
 /// What is known of the server.
-struct Server {
-    version: String,
+pub(crate) struct Server {
+    pub(crate) version: String,
     max_packet: usize,
 }
 
@@ -202,7 +202,7 @@ async fn prepare(
     let server = look_at(connection, connect).await?;
     run(connection, session(&server.version, options, None)).await?;
     let database = open_error::database(connect);
-    schema::bring_up_to_date(connection, &server.version, &database).await?;
+    schema::bring_up_to_date(connection, &server.version, &database, &mut |_| {}).await?;
     let row = sqlx::query(CIPHER).fetch_optional(connection).await?;
     let cipher = row.map(|row| text(&row, 1)).transpose()?;
     tracing::info!(
@@ -215,7 +215,7 @@ async fn prepare(
 }
 
 /// Looks at the server, and refuses one that loses what it has committed.
-async fn look_at(
+pub(crate) async fn look_at(
     connection: &mut MySqlConnection,
     connect: &MySqlConnectOptions,
 ) -> Result<Server, MysqlOpenError> {

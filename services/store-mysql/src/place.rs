@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use im_store::{BackupCopy, BackupError, OpenError, OpenStore, StoreKind, StorePlace};
+use im_store::{
+    BackupCopy, BackupError, OpenError, OpenStore, SchemaState, SchemaStep, StoreKind, StorePlace,
+};
 
-use crate::{MysqlOpenError, MysqlOptions, MysqlStore};
+use crate::{MysqlOpenError, MysqlOptions, MysqlStore, upgrade};
 
 const SCHEME: &str = "mysql";
 const FORM: &str = "mysql://USER@HOST:PORT/DATABASE";
@@ -99,14 +101,28 @@ struct MysqlPlace {
     options: MysqlOptions,
 }
 
+pub(crate) fn refused(error: MysqlOpenError) -> OpenError {
+    match error {
+        MysqlOpenError::Store(error) => OpenError::Store(error),
+        refused => OpenError::Server(Box::new(refused)),
+    }
+}
+
 #[async_trait(?Send)]
 impl StorePlace for MysqlPlace {
     async fn open(&self) -> Result<Arc<dyn OpenStore>, OpenError> {
         let opened = MysqlStore::open_at(&self.server, self.options.clone()).await;
-        Ok(Arc::new(opened.map_err(|error| match error {
-            MysqlOpenError::Store(error) => OpenError::Store(error),
-            refused => OpenError::Server(Box::new(refused)),
-        })?))
+        Ok(Arc::new(opened.map_err(refused)?))
+    }
+
+    async fn schema(&self) -> Result<SchemaState, OpenError> {
+        upgrade::state(&self.server, &self.options)
+            .await
+            .map_err(refused)
+    }
+
+    async fn upgrade(&self, tell: &mut dyn FnMut(SchemaStep)) -> Result<(), OpenError> {
+        upgrade::run(&self.server, &self.options, tell).await
     }
 
     async fn back_up(&self, _to: &Path) -> Result<(), BackupError> {

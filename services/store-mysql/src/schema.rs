@@ -1,10 +1,11 @@
 //! The schema, brought up to date by steps: each is one statement that may be run again.
 
+use im_store::{SchemaState, SchemaStep, tables_named};
 use sqlx::mysql::MySqlConnection;
 
 use crate::MysqlOpenError;
 use crate::change::run;
-use crate::rows::{number, text};
+use crate::rows::{count, number, text};
 
 /// The files, in the order in which they came. An applied one is never edited.
 const FILES: &[&str] = &[
@@ -27,6 +28,9 @@ const COLLATION: &str =
     WHERE table_schema = database() AND collation_name <> ? ORDER BY 1";
 const COLUMNS: &str = "SELECT COUNT(*) FROM information_schema.columns
     WHERE table_schema = database() AND table_name = 'migration' AND column_name IN ('step', 'applied')";
+/// About how many rows a table has.
+const ROWS: &str = "SELECT coalesce(max(table_rows), 0) FROM information_schema.tables
+    WHERE table_schema = database() AND table_name = ?";
 const NEWEST: &str = "SELECT coalesce(max(step), 0) FROM migration";
 const NOTE: &str = "INSERT IGNORE INTO migration (step, applied) VALUES (?, UNIX_TIMESTAMP())";
 
@@ -48,7 +52,7 @@ pub(crate) fn is_mariadb(version: &str) -> bool {
 }
 
 /// Every step from the beginning.
-fn steps(version: &str) -> Vec<String> {
+pub(crate) fn steps(version: &str) -> Vec<String> {
     let statements = FILES.iter().flat_map(|file| file.split(";\n"));
     let statements = statements.filter(|statement| !statement.trim().is_empty());
     let options = format!(") ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {INEXACT}");
@@ -71,21 +75,25 @@ pub(crate) fn is_new_enough(version: &str) -> bool {
 }
 
 /// The table that a step makes, if it makes one.
-fn table_of(step: &str) -> Option<&str> {
+pub(crate) fn table_of(step: &str) -> Option<&str> {
     let (_, rest) = step.split_once("CREATE TABLE IF NOT EXISTS ")?;
     rest.split_whitespace().next()
 }
 
-/// Makes what is missing. Several may do so at once.
-///
-/// # Errors
-/// The database is of a later version, belongs to something else, or a step fails; the next call goes on there.
-pub(crate) async fn bring_up_to_date(
+/// What a database has of the schema.
+struct Found {
+    /// Its tables, of whomever.
+    tables: Vec<String>,
+    /// The newest step; 0 where there is none.
+    newest: u32,
+}
+
+/// Looks at a database, and changes nothing.
+async fn look(
     connection: &mut MySqlConnection,
-    version: &str,
+    steps: &[String],
     database: &str,
-) -> Result<(), MysqlOpenError> {
-    let steps = steps(version);
+) -> Result<Found, MysqlOpenError> {
     // Before the newest step is read: of what somebody else makes meanwhile, all but the last table is noted by then.
     let rows = sqlx::query(TABLES).fetch_all(&mut *connection).await?;
     let tables = rows.iter().map(|row| text(row, 0));
@@ -94,26 +102,18 @@ pub(crate) async fn bring_up_to_date(
         database: database.to_owned(),
         table: table.to_owned(),
     };
-    if tables.iter().any(|table| table == MIGRATION) {
-        let row = sqlx::query(COLUMNS).fetch_one(&mut *connection).await?;
-        if number(&row, 0)? != 2 {
-            return Err(foreign(MIGRATION));
-        }
-    } else {
-        if let Some(table) = tables.first() {
-            return Err(foreign(table));
-        }
-        run(connection, TABLE.to_owned()).await?;
+    if !tables.iter().any(|table| table == MIGRATION) {
+        return match tables.first() {
+            Some(table) => Err(foreign(table)),
+            None => Ok(Found { tables, newest: 0 }),
+        };
+    }
+    let row = sqlx::query(COLUMNS).fetch_one(&mut *connection).await?;
+    if number(&row, 0)? != 2 {
+        return Err(foreign(MIGRATION));
     }
     let row = sqlx::query(NEWEST).fetch_one(&mut *connection).await?;
     let newest = number(&row, 0)?;
-    let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
-    if newest > known {
-        return Err(MysqlOpenError::TooNew {
-            found: newest,
-            known,
-        });
-    }
     if newest == 0 {
         let ours = [
             Some(MIGRATION),
@@ -124,12 +124,96 @@ pub(crate) async fn bring_up_to_date(
             return Err(foreign(table));
         }
     }
-    for (step, statement) in (1_u32..).zip(&steps).filter(|(step, _)| *step > newest) {
+    Ok(Found { tables, newest })
+}
+
+/// Where the schema of a database is; nothing is changed.
+///
+/// # Errors
+/// The database belongs to something else.
+pub(crate) async fn state(
+    connection: &mut MySqlConnection,
+    version: &str,
+    database: &str,
+) -> Result<SchemaState, MysqlOpenError> {
+    let steps = steps(version);
+    let found = look(connection, &steps, database).await?;
+    let mut missing = Vec::new();
+    for (step, statement) in numbered(&steps) {
+        if step > found.newest {
+            let mut rows = 0;
+            for table in tables_named(statement, &found.tables) {
+                let row = sqlx::query(ROWS)
+                    .bind(table)
+                    .fetch_one(&mut *connection)
+                    .await?;
+                rows += count(&row, 0)?;
+            }
+            missing.push(step_of(step, statement, rows));
+        }
+    }
+    Ok(SchemaState {
+        found: (found.newest > 0).then_some(found.newest),
+        needed: newest_of(&steps),
+        missing,
+    })
+}
+
+fn numbered(steps: &[String]) -> impl Iterator<Item = (u32, &String)> {
+    (1_u32..).zip(steps)
+}
+
+fn newest_of(steps: &[String]) -> u32 {
+    u32::try_from(steps.len()).unwrap_or(u32::MAX)
+}
+
+/// A step for people. All that there are make a table, or rows that are missing: whoever uses the others goes on.
+fn step_of(number: u32, statement: &str, rows: u64) -> SchemaStep {
+    let name = match table_of(statement) {
+        Some(table) => format!("make the table {table}"),
+        None => {
+            let table = statement.split_once("INTO ").map_or("", |(_, rest)| rest);
+            let table = table.split_whitespace().next().unwrap_or("a table");
+            format!("first rows of {table}")
+        }
+    };
+    SchemaStep {
+        number,
+        name,
+        is_online: true,
+        rows,
+    }
+}
+
+/// Makes what is missing; `tell` hears of each step when it is done. Several may do so at once.
+///
+/// # Errors
+/// The database is of a later version, belongs to something else, or a step fails; the next call goes on there.
+pub(crate) async fn bring_up_to_date(
+    connection: &mut MySqlConnection,
+    version: &str,
+    database: &str,
+    tell: &mut (impl FnMut(SchemaStep) + ?Sized),
+) -> Result<(), MysqlOpenError> {
+    let steps = steps(version);
+    let Found { tables, newest } = look(&mut *connection, &steps, database).await?;
+    let known = newest_of(&steps);
+    if newest > known {
+        return Err(MysqlOpenError::TooNew {
+            found: newest,
+            known,
+        });
+    }
+    if tables.is_empty() {
+        run(connection, TABLE.to_owned()).await?;
+    }
+    for (step, statement) in numbered(&steps).filter(|(step, _)| *step > newest) {
         run(connection, statement.clone()).await?;
         sqlx::query(NOTE)
             .bind(step)
             .execute(&mut *connection)
             .await?;
+        tell(step_of(step, statement, 0));
     }
     check_collation(connection, version, &steps).await
 }
@@ -193,6 +277,15 @@ mod tests {
             tables.contains(&"account") && tables.contains(&"meta"),
             "{tables:?}"
         );
+    }
+
+    #[test]
+    fn a_step_says_what_it_does() {
+        let steps = steps("10.11.19-MariaDB");
+        assert_eq!(step_of(1, &steps[0], 0).name, "make the table message");
+        let meta = steps.iter().find(|step| step.contains("INTO meta"));
+        let meta = step_of(9, meta.unwrap(), 15);
+        assert_eq!((meta.name.as_str(), meta.rows), ("first rows of meta", 15));
     }
 
     #[test]

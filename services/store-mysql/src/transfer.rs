@@ -130,13 +130,13 @@ impl TransferStore for MysqlStore {
 }
 
 /// Bytes as a literal of SQL.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len() + 3);
     hexadecimal(&mut text, bytes);
     text
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("_utf8mb4 {}", hex(text.as_bytes()))
 }
 

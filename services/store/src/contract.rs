@@ -16,6 +16,7 @@ pub mod announcements;
 pub mod audit;
 pub mod bots;
 pub mod changes;
+pub mod contents;
 pub mod devices;
 pub mod directory;
 pub mod discovery_items;
@@ -90,6 +91,12 @@ macro_rules! store_contract {
                 what_fails_leaves_nothing_in_the_log_of_changes,
                 old_changes_and_those_beyond_a_bound_are_dropped,
                 a_file_that_is_ready_is_noted_once_while_the_log_tells_of_it,
+            ]
+            contents: [
+                what_fills_a_store_is_what_is_read_of_it,
+                a_store_that_has_rows_is_not_filled,
+                what_fills_a_store_is_there_as_a_whole_or_not_at_all,
+                reading_is_one_moment_and_waits_for_whoever_receives,
             ]
             devices: [
                 a_person_has_several_devices_up_to_a_bound,

@@ -28,6 +28,12 @@ pub enum StoreError {
         /// What there are so many of.
         what: &'static str,
     },
+    /// A store that is to be filled has rows already.
+    #[error("fill a store that nobody has used: its table {table} has rows already")]
+    NotEmpty {
+        /// Where.
+        table: &'static str,
+    },
     /// Somebody else has taken the log: nothing that this owner plans is ever stored. It must end.
     #[error("add to the log as its owner")]
     Fenced(#[from] FenceLost),
@@ -48,9 +54,11 @@ impl Classify for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Taken { .. } | Self::Repeated | Self::Fenced(_) | Self::Outdated => {
-                ErrorKind::Conflict
-            }
+            Self::Taken { .. }
+            | Self::Repeated
+            | Self::NotEmpty { .. }
+            | Self::Fenced(_)
+            | Self::Outdated => ErrorKind::Conflict,
             Self::Full { .. } => ErrorKind::Exhausted,
             Self::Unavailable(_) => ErrorKind::Unavailable,
             Self::Corrupt(_) => ErrorKind::Internal,

@@ -9,6 +9,7 @@
 
 mod audit_chain;
 mod backup;
+mod contents;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod data_dir;
@@ -17,6 +18,7 @@ mod import_plan;
 mod place;
 mod prepared;
 mod private_file;
+mod schema;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -24,12 +26,17 @@ mod traits;
 
 pub use audit_chain::{BadAuditRow, audit_hash, follow_audit};
 pub use backup::{BackupCopy, BackupError, SKIPPED_IDS, backup, restore, restore_stream, spool};
+pub use contents::{
+    CONVERSATION, COUNTERS, Column, ColumnKind, Content, ContentPage, Gathering, MESSAGES,
+    PAGE_BYTES, PAGE_ROWS, SECTIONS, Section, Value,
+};
 pub use data_dir::{DataDir, DataDirError};
 pub use error::StoreError;
 pub use import_plan::{Departments, ImportPlan, ImportedAccount, KnownIds, NewDepartment};
 pub use place::{OpenError, StoreKind, StorePlace, StoreUrlError, store_at, store_in};
 pub use prepared::{Prepared, Touched};
 pub use private_file::make_private_file;
+pub use schema::{SchemaState, SchemaStep, tables_named};
 pub use sqlite::{ChangeCounts, Durability, LogUse, Maintenance, SqliteOptions, SqliteStore};
 pub use traits::accounts::{
     AccountKind, AccountStore, Credentials, DirectoryEntry, DirectoryPage, EVERY_ADDRESS,
@@ -47,6 +54,7 @@ pub use traits::audit::{
 };
 pub use traits::bots::{BotBounds, BotPage, BotRead, BotShown, BotStore, MadeBot, NewBot};
 pub use traits::changes::{ChangeLogStore, ChangeRow, Changed, ReadyFile};
+pub use traits::contents::ContentStore;
 pub use traits::devices::{DeviceStore, PushTarget, Told};
 pub use traits::directory::{
     DepartmentRecord, DirectoryImport, DirectoryStore, FieldChange, ImportChange, ImportOutcome,
@@ -90,6 +98,7 @@ pub trait Store:
     + AuditStore
     + BotStore
     + ChangeLogStore
+    + ContentStore
     + DirectoryStore
     + DiscoveryItemStore
     + MessageStore
@@ -114,6 +123,7 @@ impl<T> Store for T where
         + AuditStore
         + BotStore
         + ChangeLogStore
+        + ContentStore
         + DirectoryStore
         + DiscoveryItemStore
         + MessageStore

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::sqlite::SqlitePlace;
-use crate::{BackupCopy, BackupError, DataDirError, OpenStore, SqliteOptions, StoreError};
+use crate::{
+    BackupCopy, BackupError, DataDirError, OpenStore, SchemaState, SchemaStep, SqliteOptions,
+    StoreError,
+};
 
 /// Why a store on a server is not open.
 type Refused = Box<dyn std::error::Error + Send + Sync>;
@@ -22,6 +25,19 @@ pub trait StorePlace: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Somebody else holds it, a later version wrote it, or it cannot be reached.
     async fn open(&self) -> Result<Arc<dyn OpenStore>, OpenError>;
+
+    /// Reads where its schema is; nothing is changed, and a server may be using it.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is something else.
+    async fn schema(&self) -> Result<SchemaState, OpenError>;
+
+    /// Brings the schema up to date, as [`Self::open`] does; `tell` hears of each step when it is done.
+    ///
+    /// # Errors
+    /// A server uses the store ([`OpenError::Busy`], [`DataDirError::Held`]), a later version wrote it, or a step fails: the next
+    /// call goes on there.
+    async fn upgrade(&self, tell: &mut dyn FnMut(SchemaStep)) -> Result<(), OpenError>;
 
     /// Copies the store into a new file; a server may be using it.
     ///
@@ -66,6 +82,19 @@ pub enum OpenError {
     /// The store itself.
     #[error("open the store")]
     Store(#[from] StoreError),
+    /// A server uses it.
+    #[error("have the store alone: {0} uses it, end its imd first")]
+    Busy(String),
+    /// A later version was here.
+    #[error(
+        "understand the schema: it is at step {found}, and this program knows {known}: use the version that wrote it, or a later one"
+    )]
+    TooNew {
+        /// The store's newest step.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
     /// The server that keeps it is not reached, or not one that can.
     #[error("open the store on its server")]
     Server(#[source] Refused),

@@ -20,6 +20,7 @@ mod audit;
 mod bots;
 mod change_log;
 mod changes;
+mod contents;
 mod devices;
 mod directory;
 mod discovery_items;
@@ -41,6 +42,7 @@ mod subscriptions;
 mod tenures;
 mod tokens;
 mod transfer;
+mod upgrade;
 mod writer;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ pub(crate) mod announcements;
 pub(crate) mod audit;
 pub(crate) mod bots;
 pub(crate) mod changes;
+pub(crate) mod contents;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod discovery_items;

@@ -290,6 +290,7 @@ fn same(error: &StoreError) -> StoreError {
         StoreError::Fenced(lost) => StoreError::Fenced(*lost),
         StoreError::Outdated => StoreError::Outdated,
         StoreError::Repeated => StoreError::Repeated,
+        StoreError::NotEmpty { table } => StoreError::NotEmpty { table },
         StoreError::Full { what } => StoreError::Full { what },
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::Unavailable(source) => StoreError::Unavailable(source.to_string().into()),

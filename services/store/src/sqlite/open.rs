@@ -34,12 +34,7 @@ impl SqliteStore {
     pub async fn open(dir: DataDir, options: SqliteOptions) -> Result<Self, StoreError> {
         dir.make_database()
             .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-        let writing = connect_options(&dir, &options, options.reader_cache_kib)
-            .create_if_missing(true)
-            .page_size(PAGE_BYTES)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A log that a long reader let grow is cut when it starts again.
-            .pragma("journal_size_limit", options.log_file_bytes().to_string());
+        let writing = write_options(&dir, &options);
         let mut connection = writing.connect().await?;
         migrator()
             .run(&mut connection)
@@ -93,6 +88,14 @@ impl SqliteStore {
         Some((bytes(found.blocks_available()), bytes(found.blocks())))
     }
 
+    /// A connection that reads everything, in an order that no index has: what is put in order is in a file.
+    pub(super) fn reading_all(&self) -> SqliteConnectOptions {
+        let Inner { dir, options, .. } = &*self.inner;
+        connect_options(dir, options, options.reader_cache_kib)
+            .pragma("temp_store", "FILE")
+            .read_only(true)
+    }
+
     /// Where it lives.
     pub fn data_dir(&self) -> &DataDir {
         &self.inner.dir
@@ -109,6 +112,16 @@ impl SqliteStore {
         self.inner.appender.close().await;
         self.inner.writer.close().await
     }
+}
+
+/// How the database is written, which is made when missing.
+pub(super) fn write_options(dir: &DataDir, options: &SqliteOptions) -> SqliteConnectOptions {
+    connect_options(dir, options, options.reader_cache_kib)
+        .create_if_missing(true)
+        .page_size(PAGE_BYTES)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A log that a long reader let grow is cut when it starts again.
+        .pragma("journal_size_limit", options.log_file_bytes().to_string())
 }
 
 fn connect_options(dir: &DataDir, options: &SqliteOptions, cache_kib: u32) -> SqliteConnectOptions {

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use im_core::time::UnixSeconds;
 use tokio_util::sync::CancellationToken;
 
-use super::{SqliteOptions, SqliteStore};
+use super::{SqliteOptions, SqliteStore, upgrade};
 use crate::backup::noted;
 use crate::{
-    BackupCopy, BackupError, DataDir, OpenError, OpenStore, StoreError, StoreLife, StorePlace,
-    StoreUsage, backup, restore, restore_stream, spool,
+    BackupCopy, BackupError, DataDir, OpenError, OpenStore, SchemaState, SchemaStep, StoreError,
+    StoreLife, StorePlace, StoreUsage, backup, restore, restore_stream, spool,
 };
 
 /// A data directory with an embedded store, or for one.
@@ -35,6 +35,14 @@ impl StorePlace for SqlitePlace {
         Ok(Arc::new(
             SqliteStore::open(dir, self.options.clone()).await?,
         ))
+    }
+
+    async fn schema(&self) -> Result<SchemaState, OpenError> {
+        Ok(upgrade::state(&self.dir).await?)
+    }
+
+    async fn upgrade(&self, tell: &mut dyn FnMut(SchemaStep)) -> Result<(), OpenError> {
+        upgrade::run(&self.dir, &self.options, tell).await
     }
 
     async fn back_up(&self, to: &Path) -> Result<(), BackupError> {
