@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{admin, audit, chat, check, config, directory, doctor, prober, store, teamtalk, token};
+use crate::{
+    admin, audit, chat, check, config, contents, directory, doctor, migrate, prober, store,
+    teamtalk, token,
+};
 
 pub(crate) use role::RoleCommand;
 
@@ -39,6 +42,13 @@ pub(crate) enum Command {
     Backup(store::BackupArgs),
     /// Puts a backup where there is no store yet.
     Restore(store::RestoreArgs),
+    /// Writes everything that a store holds, for a store of any kind.
+    Export(contents::ExportArgs),
+    /// Fills a new store with what an export wrote.
+    Import(contents::ImportArgs),
+    /// Shows and makes the steps of a store's schema.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Takes over what an original TeamTalk installation has stored.
     ImportTeamtalk(Box<teamtalk::ImportArgs>),
     /// Changes the directory of people.

@@ -11,10 +11,12 @@ mod check;
 mod cli;
 mod config;
 mod connect;
+mod contents;
 mod directory;
 mod doctor;
 mod kinds;
 mod manifest;
+mod migrate;
 mod output;
 mod password;
 mod probe;
@@ -75,6 +77,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => config::command(&command),
         Command::Backup(args) => tool(store::backup(args)),
         Command::Restore(args) => tool(store::restore(args)),
+        Command::Export(args) => threaded(contents::export(args)),
+        Command::Import(args) => threaded(contents::import(args)),
+        Command::Migrate(command) => tool(migrate::command(command)),
         Command::ImportTeamtalk(args) => threaded(teamtalk::import(*args)),
         Command::Directory(command) => tool(directory::command(command)),
         Command::Admin(command) => tool(admin::command(command)),

@@ -10,14 +10,13 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use im_config::units::ByteSize;
 use im_migrate::{ImportOptions, Report};
-use im_store::{OpenStore, store_at, store_in};
+use im_store::OpenStore;
 use im_store_mysql::{MysqlOptions, MysqlServer, TlsMode};
 
 use crate::cli::ConfigArgs;
-use crate::config::{BadConfig, load};
-use crate::kinds::{kinds, sqlite};
+use crate::contents::place;
 use crate::output;
-use progress::Progress;
+pub(crate) use progress::Progress;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -152,18 +151,7 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
 
 /// The store that is configured.
 async fn open(args: &ConfigArgs) -> anyhow::Result<Arc<dyn OpenStore>> {
-    let config = load(args, Vec::new())?;
-    let place = match (&config.store.url, &config.data_dir) {
-        (Some(url), _) => store_at(url, &kinds(&config)).map_err(BadConfig::Store)?,
-        (None, Some(dir)) => store_in(dir, &sqlite(&config.sqlite)),
-        (None, None) => {
-            return Err(BadConfig::Missing {
-                key: "data_dir or store.url",
-                why: "the import needs a store to write into",
-            }
-            .into());
-        }
-    };
+    let (place, _) = place(args, "the import needs a store to write into")?;
     Ok(place.open().await?)
 }
 

@@ -1,5 +1,6 @@
 //! db-proxy on a real MariaDB, whose packages `MARIADB` names; `make test-mariadb` gets them and runs these (S-34, S-49).
 
+mod between;
 mod faults;
 mod moving;
 mod standby;

@@ -1,4 +1,4 @@
-//! How far an import is, on standard error: a bar on a terminal, a line now and then elsewhere.
+//! How far data has moved, on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::output;
 /// Time between two lines of one stage where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Bar(ProgressBar),
     Lines {
         begun: Instant,
@@ -21,7 +21,7 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
             let form = "{msg} {bar:40} {pos}/{len} {per_sec} {elapsed}";
@@ -37,7 +37,7 @@ impl Progress {
     }
 
     /// Tells what has come. The first of each stage is told at once.
-    pub(super) fn show(&mut self, told: Told) {
+    pub(crate) fn show(&mut self, told: Told) {
         match self {
             Self::Bar(bar) => {
                 bar.set_message(name(told.stage));
@@ -55,7 +55,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }
@@ -69,6 +69,8 @@ fn name(stage: Stage) -> &'static str {
         Stage::Messages => "messages",
         Stage::Members => "members and sessions",
         Stage::Comparing => "comparing both sides",
+        Stage::Reading => "reading",
+        Stage::Filling => "filling the store",
     }
 }
 
@@ -79,7 +81,8 @@ fn line(told: Told, elapsed: Duration) -> String {
     if most == 0 {
         return format!("{name}, after {seconds} s");
     }
-    format!("{name}: {done} of at most {most} rows after {seconds} s")
+    let rate = done / seconds.max(1);
+    format!("{name}: {done} of at most {most} rows after {seconds} s, {rate} a second")
 }
 
 #[cfg(test)]
@@ -94,7 +97,7 @@ mod tests {
         };
         assert_eq!(
             told(Stage::Messages, 600, 900),
-            "messages: 600 of at most 900 rows after 5 s"
+            "messages: 600 of at most 900 rows after 5 s, 120 a second"
         );
         assert_eq!(told(Stage::Looking, 0, 0), "looking at all ids, after 5 s");
     }

@@ -169,7 +169,7 @@ async fn ids_of(terminal: &mut Terminal) -> Vec<u32> {
     ids(terminal, in_group(1), 0, 20).await
 }
 
-fn clear_text(data: &[u8]) -> String {
+pub(super) fn clear_text(data: &[u8]) -> String {
     let clear = im_codec::text::TextCipher::default().decrypt(data).unwrap();
     String::from_utf8(clear).unwrap()
 }
