@@ -245,7 +245,7 @@ impl Drop for Process {
 /// Runs a command of `imd` to its end and returns its standard output.
 ///
 /// # Errors
-/// A non-zero exit, with what it printed on standard error.
+/// A non-zero exit, with what it printed.
 pub fn run_imd(dir: &Path, args: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(imd_binary()?)
         .args(args)
@@ -255,9 +255,10 @@ pub fn run_imd(dir: &Path, args: &[&str]) -> anyhow::Result<String> {
         .context("run imd")?;
     if !output.status.success() {
         bail!(
-            "imd {args:?}: {}\n{}",
+            "imd {args:?}: {}\n{}{}",
             output.status,
-            String::from_utf8_lossy(&output.stderr)
+            String::from_utf8_lossy(&output.stderr),
+            String::from_utf8_lossy(&output.stdout)
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

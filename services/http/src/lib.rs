@@ -20,7 +20,7 @@ mod turn;
 
 pub use line::Line;
 pub use listener::{Limits, Peer, Serve, Stops, accept};
-pub use meter::{Closed, ClosedLabel, Meter};
+pub use meter::{Closed, Meter};
 pub use quota::{Left, Quota};
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use turn::{InTurn, Live};

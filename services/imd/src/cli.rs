@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Chat(chat::Args),
     /// Chats by the lines of a file, for tests and programs.
     Script(chat::ScriptArgs),
-    /// Logs two people in and passes a message from the first to the second.
+    /// Passes a message from one person to another, or says whether a store fits together.
     Check(check::Args),
     /// Passes messages between two people for ever, and shows figures of it.
     Probe(Box<prober::Args>),

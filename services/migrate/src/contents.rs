@@ -21,6 +21,7 @@ use crate::archive::Header;
 use crate::archive::read::read;
 use crate::archive::sums::{Summing, Sums};
 use crate::archive::write::Writer;
+use crate::integrity::{Inspector, Integrity};
 use crate::judge::name_of;
 use crate::owner::Owner;
 use crate::report::{Progress, Stage};
@@ -208,6 +209,31 @@ async fn joined<T>(
         (Err(error), _) => Err(error),
         (Ok(value), Ok(())) => Ok(value),
     }
+}
+
+/// Says whether what a store holds, as it is at one moment, fits together. Servers may use it meanwhile.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn inspect(
+    store: &dyn OpenStore,
+    tell: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Integrity, MigrateError> {
+    let meter = Meter::default();
+    let (to, mut from) = channel(QUEUE);
+    let looking = async {
+        let mut inspector = Inspector::default();
+        while let Some(content) = from.recv().await {
+            meter.see(&content);
+            inspector.take(&content)?;
+        }
+        drop(from);
+        Ok::<_, MigrateError>(inspector.end())
+    };
+    let working = async { tokio::join!(store.read_contents(to), looking) };
+    let (read, looked) = told(working, &meter, Stage::Reading, tell).await;
+    read?;
+    looked?.ok_or(MigrateError::LeftAlone)
 }
 
 /// Writes everything that the store holds, while nobody else uses it. `source` says what the store is.

@@ -2,6 +2,8 @@
 //!
 //! [`export`] writes what a store holds as a stream, and [`import_contents`] fills a new store of any kind with it.
 //!
+//! [`inspect`] says whether what a store holds fits together.
+//!
 //! [`import`] reads the MySQL database of the original, never changing it, and writes it into any
 //! [`OpenStore`]: people, departments, groups, and the log of all messages in the order of their
 //! times. It goes on where it ended, whether it was killed or the original has gone on since; [`Report`] names
@@ -20,6 +22,7 @@ mod audio;
 mod contents;
 mod error;
 mod import;
+mod integrity;
 mod judge;
 mod members;
 mod messages;
@@ -40,9 +43,11 @@ use im_store_mysql::{MysqlOptions, MysqlServer};
 
 pub use contents::{
     ContentComparison, ContentReport, SectionReport, compare_contents, export, import_contents,
+    inspect,
 };
 pub use error::MigrateError;
 pub use import::{dry_run, import, verify};
+pub use integrity::{Flaw, Found, Integrity};
 pub use oddities::{Oddities, Oddity, OddityKind};
 pub use report::{Counts, Difference, Progress, Report, Stage, Verification};
 pub use sequence::HELD_BYTES;

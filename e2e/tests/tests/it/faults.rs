@@ -6,9 +6,11 @@ mod roles;
 use std::time::Duration;
 
 use im_e2e::platform::{Options, Platform, Shape};
+use im_e2e::process::run_imd;
 use im_e2e::proxy::Cable;
 use im_e2e::traffic::{Outcome, Plan, Traffic};
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 /// Longest time in which talk must go on after a fault on a busy two-core machine.
 pub(crate) const RECOVERY: Duration = Duration::from_mins(1);
@@ -38,6 +40,21 @@ pub(crate) fn assert_good(outcome: &Outcome) {
     assert!(outcome.stored > 0);
 }
 
+/// What the embedded store holds fits together, once the process that has it is ended.
+async fn fits_together(platform: &mut Platform, process: &str) {
+    platform
+        .process(process)
+        .unwrap()
+        .terminate()
+        .await
+        .unwrap();
+    let data = platform.data_dir().display().to_string();
+    let said = run_imd(platform.dir(), &["check", "--data-dir", &data, "--json"]);
+    let said: Value = serde_json::from_str(&said.unwrap()).unwrap();
+    assert_eq!(said["flaws"], json!({}));
+    assert!(said["messages"].as_u64().unwrap() > 100, "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_while_the_whole_platform_is_killed_again_and_again() {
     let mut platform = Platform::all_in_one(Options::people(6)).await.unwrap();
@@ -49,6 +66,7 @@ async fn nothing_is_lost_or_doubled_while_the_whole_platform_is_killed_again_and
     traffic.progress(10, RECOVERY).await.unwrap();
     let outcome = traffic.finish(RECOVERY).await.unwrap();
     assert_good(&outcome);
+    fits_together(&mut platform, "all").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,6 +91,7 @@ async fn nothing_is_lost_or_doubled_while_each_role_is_killed_in_turn() {
     traffic.progress(10, RECOVERY).await.unwrap();
     let outcome = traffic.finish(RECOVERY).await.unwrap();
     assert_good(&outcome);
+    fits_together(&mut platform, "db").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

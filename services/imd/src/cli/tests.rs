@@ -60,6 +60,8 @@ fn every_documented_command_is_understood() {
         "imd admin session kick ann --epoch 0123456789abcdef",
         "imd chat ann --server http://127.0.0.1:8080",
         "imd check ann ben --server http://127.0.0.1:8080 --password-file p --within 5",
+        "imd check --store mysql://im@db/im --json",
+        "imd check --data-dir d",
         "imd probe ann ben --password-file p --table h:1 --every 10s --set admin.listen=0.0.0.0:9090",
     ] {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -78,6 +80,8 @@ fn what_makes_no_sense_is_refused() {
         "imd backup --to f",
         "imd backup --data-dir d --to - --keep-free 64",
         "imd check ann --password-file p",
+        "imd check ann ben",
+        "imd check ann ben --password-file p --json",
         "imd probe ann ben",
         "imd probe ann ben --password-file p --every 10",
         "imd export --data-dir d",

@@ -1,8 +1,11 @@
 //! I1–I3 while db-proxy and its database are killed, cut off and taken over.
 
+use std::io::Write as _;
+
 use im_e2e::proxy::Cable;
 use im_e2e::traffic::{Plan, Traffic};
 use im_e2e::wait;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::faults::{RECOVERY, assert_good, kills};
@@ -51,6 +54,25 @@ impl Ground {
         logged_in.await.unwrap();
         let outcome = self.traffic.finish(RECOVERY).await.unwrap();
         assert_good(&outcome);
+        self.fits_together();
+    }
+
+    /// What the database holds fits together, and a row that is missing is noticed; servers use it meanwhile.
+    fn fits_together(&self) {
+        let settings = self.mariadb.settings();
+        let mut args = vec!["check", "--json"];
+        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+        let look = || run_imd(self.platform.dir(), &args);
+        let said: Value = serde_json::from_str(&look().unwrap()).unwrap();
+        assert_eq!(said["flaws"], json!({}));
+        let middle = said["last_seq"].as_u64().unwrap() / 2;
+        let delete = format!("DELETE FROM message WHERE seq = {middle}");
+        let ran = self
+            .mariadb
+            .run("im", |input| input.write_all(delete.as_bytes()));
+        ran.unwrap();
+        let said = look().unwrap_err().to_string();
+        assert!(said.contains("\"log-hole\""), "{said}");
     }
 }
 
