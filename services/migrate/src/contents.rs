@@ -136,7 +136,7 @@ impl ContentComparison {
             return "compared: the store holds the same, row by row".to_owned();
         }
         let examples = self.examples.iter().map(|(name, stream, store)| {
-            format!("{name}: {stream} messages here, {store} in the store")
+            format!("{name}: {stream} messages in the archive, {store} in the store")
         });
         let examples: Vec<_> = examples.collect();
         format!(
