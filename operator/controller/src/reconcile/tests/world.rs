@@ -132,7 +132,11 @@ fn merge(old: &mut Value, new: &Value) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
             for (key, value) in new {
-                merge(old.entry(key.clone()).or_insert(Value::Null), value);
+                if value.is_null() {
+                    old.remove(key);
+                } else {
+                    merge(old.entry(key.clone()).or_insert(Value::Null), value);
+                }
             }
         }
         (old, new) => old.clone_from(new),
