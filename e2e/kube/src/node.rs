@@ -286,14 +286,12 @@ impl Node {
     /// Waits for this node and its workers.
     fn nodes_are_ready(&self) -> anyhow::Result<()> {
         let member = self.layout.member();
-        let all = member.workers().chain([member]);
-        let names: Vec<String> = all.map(|node| format!("node/{}", node.name())).collect();
-        for what in ["create", "condition=Ready"] {
-            let mut args = vec!["wait".to_owned(), format!("--for={what}")];
-            args.push("--timeout=120s".to_owned());
-            args.extend_from_slice(&names);
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            self.output("kubectl", &args)?;
+        // Of several at once kubectl waits for none to be made.
+        for node in member.workers().chain([member]) {
+            let node = format!("node/{}", node.name());
+            for what in ["--for=create", "--for=condition=Ready"] {
+                self.output("kubectl", &["wait", what, "--timeout=120s", &node])?;
+            }
         }
         Ok(())
     }

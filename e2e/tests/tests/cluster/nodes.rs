@@ -15,7 +15,7 @@ use im_e2e_kube::testing::{TestNamespace, is_ready, kubectl};
 use im_e2e_kube::wait::{LATER, until};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -182,7 +182,7 @@ async fn pods_are_spread_over_zones_and_the_loss_of_one_loses_no_message() {
     let rest: Vec<Pod> = rest.into_iter().filter(is_ready).collect();
     let uids = |pods: &[Pod]| {
         pods.iter()
-            .filter_map(|it| it.uid())
+            .filter_map(ResourceExt::uid)
             .collect::<BTreeSet<_>>()
     };
     assert!(uids(&rest).intersection(&uids(&msg)).count() >= 2);
