@@ -35,7 +35,7 @@ enum Command {
     /// Installs packages, builds programs and starts the node, with workers beside it if they are asked for:
     /// then pods run on those. Without any, the node is as before.
     Up {
-        /// So many workers, `n1`, `n2`, …; each takes about 200 MiB of memory.
+        /// So many workers, `n1`, `n2`, …; each takes about 100 MiB of memory besides its pods.
         #[arg(long, default_value_t = 0)]
         workers: u8,
         /// So many zones, `z1`, `z2`, …, in which workers take turns; one for each by default.
