@@ -7,11 +7,11 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::config::render;
-use crate::layout::{API_SERVICE_IP, Layout, NODE, NODE_IP};
+use crate::layout::{API_SERVICE_IP, Layout, NODE_IP};
 use crate::run::check_output;
 
 /// Users with a client certificate: file name, common name, organization (the group).
-const USERS: [(&str, &str, Option<&str>); 7] = [
+const USERS: [(&str, &str, Option<&str>); 6] = [
     ("admin", "admin", Some("system:masters")),
     (
         "apiserver-kubelet-client",
@@ -26,10 +26,12 @@ const USERS: [(&str, &str, Option<&str>); 7] = [
     ("kube-scheduler", "system:kube-scheduler", None),
     ("kube-proxy", "system:kube-proxy", None),
     ("coredns", "system:coredns", None),
-    ("kubelet", "system:node:node", Some("system:nodes")),
 ];
 
-/// Makes all certificates and kubeconfigs of a node. They hold for a year.
+/// What a worker has from the control plane's node: users, and the authority.
+const SHARED: [&str; 3] = ["admin", "kube-proxy", "ca"];
+
+/// Makes all certificates and kubeconfigs of the node with the control plane. They hold for a year.
 ///
 /// # Errors
 /// `openssl` fails, or a file cannot be written.
@@ -44,8 +46,7 @@ pub(crate) fn make(layout: &Layout) -> anyhow::Result<()> {
             None => format!("/CN={name}"),
         };
         certificate(&pki, "ca", file, &subject, "extendedKeyUsage=clientAuth")?;
-        let text = render(include_str!("../conf/kubeconfig.yaml"), layout).replace("@USER@", file);
-        fs::write(layout.kubeconfig(file), text)?;
+        kubeconfig(layout, file)?;
     }
     certificate(
         &pki,
@@ -61,9 +62,49 @@ pub(crate) fn make(layout: &Layout) -> anyhow::Result<()> {
         "extendedKeyUsage=serverAuth\nsubjectAltName={names},IP:{NODE_IP},IP:{API_SERVICE_IP},IP:127.0.0.1"
     );
     certificate(&pki, "ca", "apiserver", "/CN=kube-apiserver", &serving)?;
-    let serving = format!("extendedKeyUsage=serverAuth\nsubjectAltName=DNS:{NODE},IP:{NODE_IP}");
-    certificate(&pki, "ca", "kubelet-server", "/CN=kubelet", &serving)?;
+    kubelet(layout)?;
     token_keys(&pki)
+}
+
+/// Makes those of a worker, with the authority of the control plane's node.
+///
+/// # Errors
+/// As [`make`].
+pub(crate) fn make_for_worker(control: &Layout, worker: &Layout) -> anyhow::Result<()> {
+    let pki = worker.pki();
+    fs::create_dir_all(&pki)?;
+    for name in SHARED {
+        for kind in ["crt", "key"] {
+            let file = format!("{name}.{kind}");
+            fs::copy(control.pki().join(&file), pki.join(&file))?;
+        }
+    }
+    for user in ["admin", "kube-proxy"] {
+        kubeconfig(worker, user)?;
+    }
+    kubelet(worker)
+}
+
+/// The certificates by which a kubelet is known, to the API server and to its clients.
+fn kubelet(layout: &Layout) -> anyhow::Result<()> {
+    let (pki, member) = (layout.pki(), layout.member());
+    let (name, ip) = (member.name(), member.ip());
+    let subject = format!("/O=system:nodes/CN=system:node:{name}");
+    certificate(
+        &pki,
+        "ca",
+        "kubelet",
+        &subject,
+        "extendedKeyUsage=clientAuth",
+    )?;
+    kubeconfig(layout, "kubelet")?;
+    let serving = format!("extendedKeyUsage=serverAuth\nsubjectAltName=DNS:{name},IP:{ip}");
+    certificate(&pki, "ca", "kubelet-server", "/CN=kubelet", &serving)
+}
+
+fn kubeconfig(layout: &Layout, user: &str) -> anyhow::Result<()> {
+    let text = render(include_str!("../conf/kubeconfig.yaml"), layout).replace("@USER@", user);
+    Ok(fs::write(layout.kubeconfig(user), text)?)
 }
 
 fn openssl(pki: &Path, args: &[&str]) -> anyhow::Result<()> {

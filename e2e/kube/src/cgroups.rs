@@ -53,18 +53,28 @@ pub(crate) fn make(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes the node's groups, from the leaves up. Processes in them must have ended.
+/// Removes the node's groups and those of its workers, from the leaves up. Processes in them must have
+/// ended.
 ///
 /// # Errors
 /// A group cannot be removed, since processes are left in it.
 pub(crate) fn remove(layout: &Layout) -> anyhow::Result<()> {
     for hierarchy in hierarchies()? {
-        let group = hierarchy.join(layout.cgroup());
-        if group.is_dir() {
-            remove_tree(&group).with_context(|| format!("remove {}", group.display()))?;
+        for entry in fs::read_dir(&hierarchy)? {
+            let group = entry?.path();
+            if is_of(&group, &layout.cgroup()) && group.is_dir() {
+                remove_tree(&group).with_context(|| format!("remove {}", group.display()))?;
+            }
         }
     }
     Ok(())
+}
+
+/// Whether a group is this one, or that of a worker of the same cluster.
+fn is_of(group: &Path, name: &str) -> bool {
+    let found = group.file_name().unwrap_or_default().to_string_lossy();
+    let rest = found.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn remove_tree(group: &Path) -> std::io::Result<()> {
@@ -96,4 +106,21 @@ fn hierarchies() -> anyhow::Result<Vec<PathBuf>> {
         "{ROOT} has no hierarchies: control groups are not mounted"
     );
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::Member;
+
+    #[test]
+    fn groups_of_workers_go_with_the_cluster_and_those_of_others_stay() {
+        let member = Member::control(1, 1).unwrap();
+        let cluster = Layout::new("/tmp/one".into()).with_member(member);
+        let worker = cluster.workers().next().unwrap();
+        let other = Layout::new("/tmp/two".into());
+        let is_of = |layout: &Layout| is_of(Path::new(&layout.cgroup()), &cluster.cgroup());
+        assert!(is_of(&cluster) && is_of(&worker) && !is_of(&other));
+        assert_ne!(cluster.cgroup(), worker.cgroup());
+    }
 }

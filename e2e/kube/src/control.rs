@@ -54,7 +54,40 @@ impl Control {
         self.ask(&format!("kill {}", part.name())).await.map(drop)
     }
 
-    /// One line for each part: name, then `running PID`, `stopped` or `ended …`.
+    /// Switches a worker on; does nothing if it is. Does not wait until it is ready. Its disk is as it was.
+    ///
+    /// # Errors
+    /// No worker has this name, or the cluster does not run.
+    pub async fn start_node(&self, name: &str) -> anyhow::Result<()> {
+        self.ask(&format!("start-node {name}")).await.map(drop)
+    }
+
+    /// Takes a worker's power away: it falls silent, then everything in it is killed. Waits until nothing
+    /// of it is left but its disk.
+    ///
+    /// # Errors
+    /// As [`Self::start_node`].
+    pub async fn stop_node(&self, name: &str) -> anyhow::Result<()> {
+        self.ask(&format!("stop-node {name}")).await.map(drop)
+    }
+
+    /// Cuts a worker off from all other nodes, while everything on it goes on.
+    ///
+    /// # Errors
+    /// As [`Self::start_node`].
+    pub async fn cut_node(&self, name: &str) -> anyhow::Result<()> {
+        self.ask(&format!("cut-node {name}")).await.map(drop)
+    }
+
+    /// Ends that.
+    ///
+    /// # Errors
+    /// As [`Self::start_node`].
+    pub async fn join_node(&self, name: &str) -> anyhow::Result<()> {
+        self.ask(&format!("join-node {name}")).await.map(drop)
+    }
+
+    /// One line for each part, and each worker: name, then `running PID`, `stopped` or `ended …`.
     ///
     /// # Errors
     /// The node does not run.

@@ -20,12 +20,18 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::layout::{DNS_IP, Layout, NODE_IP, SERVICE_CIDR};
+use crate::layout::Layout;
+use crate::network;
 use crate::parts::Part;
 use crate::run::check_output;
+use crate::wait::{SOON, until};
+use crate::workers::Workers;
 
 /// How long a part may take to end before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where a node's container runtime listens.
+const RUNTIME_SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Pause before a part that ended by itself is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -38,12 +44,18 @@ pub async fn run(layout: Layout) -> anyhow::Result<()> {
     surroundings(&layout)?;
     let mut children = signal(SignalKind::child())?;
     let socket = layout.control_socket();
+    // A worker that was switched off has left one.
+    fs::remove_file(&socket).ok();
     let listener =
         UnixListener::bind(&socket).with_context(|| format!("listen on {}", socket.display()))?;
     let mut supervisor = Supervisor {
+        workers: Workers::new(layout.clone()),
         layout,
         states: BTreeMap::new(),
     };
+    if supervisor.layout.member().is_worker() {
+        supervisor.boot().await?;
+    }
     loop {
         tokio::select! {
             _ = children.recv() => supervisor.reap(),
@@ -72,35 +84,17 @@ fn surroundings(layout: &Layout) -> anyhow::Result<()> {
             "mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/var/log",
         ],
     ];
-    let (node, dns) = (format!("{NODE_IP}/24"), format!("{DNS_IP}/24"));
-    // Both ends of the pair stay inside, so nothing leaves this namespace.
-    let network: [&[&str]; 8] = [
-        &["ip", "link", "set", "lo", "up"],
-        &[
-            "ip", "link", "add", "node0", "type", "veth", "peer", "name", "node0p",
-        ],
-        &["ip", "addr", "add", &node, "dev", "node0"],
-        &["ip", "addr", "add", &dns, "dev", "node0"],
-        &["ip", "link", "set", "node0p", "up"],
-        &["ip", "link", "set", "node0", "up"],
-        // Addresses of Services must be routable before they are translated.
-        &[
-            "ip",
-            "route",
-            "add",
-            SERVICE_CIDR,
-            "dev",
-            "node0",
-            "src",
-            NODE_IP,
-        ],
-        &["sysctl", "-qw", "net.ipv4.ip_forward=1"],
-    ];
-    for line in mounts.into_iter().chain(network) {
+    let member = layout.member();
+    if member.is_worker() {
+        // The switch is out of sight below.
+        network::plug_in(member)?;
+    }
+    for line in mounts {
         let [program, args @ ..] = line else { continue };
         check_output(Command::new(program).args(args))?;
     }
     fs::create_dir_all("/run/netns")?;
+    network::make(layout)?;
     bridged_packets_pass_the_filter()?;
     crate::cgroups::make(layout)
 }
@@ -125,6 +119,7 @@ enum State {
 struct Supervisor {
     layout: Layout,
     states: BTreeMap<Part, State>,
+    workers: Workers,
 }
 
 impl Supervisor {
@@ -147,6 +142,9 @@ impl Supervisor {
         if verb == "status" {
             return Ok(self.status());
         }
+        if let Some(verb) = verb.strip_suffix("-node") {
+            return self.obey_on_worker(verb, name).await;
+        }
         let part = Part::from_name(name).with_context(|| format!("no part is called {name:?}"))?;
         match verb {
             "start" => self.start(part)?,
@@ -155,6 +153,48 @@ impl Supervisor {
             _ => bail!("no command is called {verb:?}"),
         }
         Ok(String::new())
+    }
+
+    async fn obey_on_worker(&mut self, verb: &str, name: &str) -> anyhow::Result<String> {
+        let worker = self.workers.find(name)?;
+        match verb {
+            "start" => self.workers.start(&worker)?,
+            "stop" => self.switch_off(&worker).await?,
+            "cut" => network::connect(worker.member(), false)?,
+            "join" => network::connect(worker.member(), true)?,
+            _ => bail!("no command is called {verb:?}"),
+        }
+        Ok(String::new())
+    }
+
+    /// Starts what a worker runs.
+    async fn boot(&mut self) -> anyhow::Result<()> {
+        self.start(Part::Containerd)?;
+        until("the container runtime listens", SOON, async || {
+            UnixStream::connect(RUNTIME_SOCKET).await.ok()
+        })
+        .await?;
+        for part in Part::OF_WORKERS {
+            self.start(part)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a worker and waits until nothing of it is left.
+    async fn switch_off(&mut self, worker: &Layout) -> anyhow::Result<()> {
+        let mut children = signal(SignalKind::child())?;
+        Workers::stop(worker)?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        loop {
+            self.reap();
+            if self.workers.ended(worker) {
+                network::unplug(worker.member());
+                return Ok(());
+            }
+            timeout_at(deadline, children.recv())
+                .await
+                .context("the worker does not end")?;
+        }
     }
 
     fn status(&self) -> String {
@@ -166,7 +206,9 @@ impl Supervisor {
             };
             format!("{} {state}", part.name())
         };
-        Part::ALL.iter().map(line).collect::<Vec<_>>().join("\n")
+        let parts = Part::ALL.iter().map(line);
+        let lines: Vec<String> = parts.chain(self.workers.status()).collect();
+        lines.join("\n")
     }
 
     /// Starts a part unless it runs.
@@ -219,6 +261,10 @@ impl Supervisor {
                 Ok(status) => status,
                 Err(_) => continue,
             };
+            let worker = status.pid().and_then(|pid| self.workers.reaped(pid));
+            if let Some(name) = worker {
+                self.note(&format!("worker {name} ended: {status:?}"));
+            }
             let ended = self.states.iter_mut().find(
                 |(_, state)| matches!(state, State::Running(pid) if status.pid() == Some(*pid)),
             );

@@ -1,15 +1,16 @@
-//! Where everything of one node lies, and its addresses.
+//! Where everything of a node lies, and the addresses of the cluster.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-/// Name of the only node.
-pub const NODE: &str = "node";
-/// The node's address. All addresses are of the range that RFC 2544 sets aside for tests.
+use crate::member::Member;
+
+/// The address of the node with the control plane, where tests run. All addresses are of the range
+/// that RFC 2544 sets aside for tests.
 pub const NODE_IP: &str = "198.18.0.1";
-/// The address of the cluster's DNS server, on the node itself.
+/// The address of the cluster's DNS server, on the same node.
 pub const DNS_IP: &str = "198.18.0.53";
 /// Addresses of pods.
 pub const POD_CIDR: &str = "198.18.64.0/18";
@@ -26,12 +27,35 @@ pub const GUEST_IMAGE: &str = "imcluster.test/guest:1";
 #[derive(Clone, Debug)]
 pub struct Layout {
     run: PathBuf,
+    member: Member,
 }
 
 impl Layout {
-    /// The node whose state is in this folder (absolute).
+    /// The node whose state is in this folder (absolute), which says which of a cluster's nodes it is.
     pub fn new(run: PathBuf) -> Self {
-        Self { run }
+        let member = Member::read(&run);
+        Self { run, member }
+    }
+
+    /// The same folder for a node that is about to be made.
+    #[must_use]
+    pub fn with_member(mut self, member: Member) -> Self {
+        self.member = member;
+        self
+    }
+
+    /// Which node it is.
+    pub fn member(&self) -> Member {
+        self.member
+    }
+
+    /// The folders of the workers of the cluster whose control plane is here, up or not.
+    pub fn workers(&self) -> impl Iterator<Item = Self> {
+        let nodes = self.run.join("nodes");
+        self.member.workers().map(move |member| Self {
+            run: nodes.join(member.name()),
+            member,
+        })
     }
 
     /// The node of this checkout: the folder named by `IM_NODE_DIR`, else one in the cache with a
@@ -77,9 +101,15 @@ impl Layout {
         self.run.join("conf")
     }
 
-    /// Links to all programs that the node runs, first on the PATH inside.
+    /// Links to all programs that the node runs, first on the PATH inside; workers have those of the
+    /// control plane's node.
     pub fn bin(&self) -> PathBuf {
-        self.run.join("bin")
+        self.cluster().join("bin")
+    }
+
+    /// The store of images and containers.
+    pub fn containerd(&self) -> PathBuf {
+        self.run.join("containerd")
     }
 
     /// Where provisioned volumes lie.
@@ -97,9 +127,22 @@ impl Layout {
         self.run.join("ready")
     }
 
-    /// Name of the control group, below which all pods are.
+    /// Name of the control group, below which all pods are. Those of workers begin with that of the
+    /// control plane's node and `-`.
     pub fn cgroup(&self) -> String {
-        format!("imcluster-{}", short_hash(&self.run))
+        let cluster = format!("imcluster-{}", short_hash(self.cluster()));
+        if self.member.is_worker() {
+            format!("{cluster}-{}", self.member.name())
+        } else {
+            cluster
+        }
+    }
+
+    /// The folder of the node with the control plane.
+    fn cluster(&self) -> &Path {
+        let above = self.run.ancestors().nth(2);
+        let above = above.filter(|_| self.member.is_worker());
+        above.unwrap_or(&self.run)
     }
 }
 

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use im_e2e_kube::image::build::{Programs, Release, guest};
 use im_e2e_kube::image::index;
 use im_e2e_kube::layout::Layout;
+use im_e2e_kube::member::Member;
 use im_e2e_kube::node::Node;
 use im_e2e_kube::parts::Part;
 use im_e2e_kube::{audit, init, netpol, programs, requirements, volumes};
@@ -31,8 +32,18 @@ struct Args {
 enum Command {
     /// Builds the Go programs, once.
     Programs,
-    /// Installs packages, builds programs and starts the node.
-    Up,
+    /// Installs packages, builds programs and starts the node, with workers beside it if they are asked for:
+    /// then pods run on those. Without any, the node is as before.
+    Up {
+        /// So many workers, `n1`, `n2`, …; each takes about 100 MiB of memory besides its pods.
+        #[arg(long, default_value_t = 0)]
+        workers: u8,
+        /// So many zones, `z1`, `z2`, …, in which workers take turns; one for each by default.
+        #[arg(long, requires = "workers")]
+        zones: Option<u8>,
+        /// OCI archives of images that pods find from the beginning.
+        archives: Vec<PathBuf>,
+    },
     /// Ends the node and removes everything of it.
     Down,
     /// Opens a shell in the node, with KUBECONFIG set.
@@ -43,8 +54,17 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-    /// Lists the parts and their states.
+    /// Lists the parts and workers and their states.
     Status,
+    /// Starts, stops or cuts off workers, or those of a zone.
+    Node {
+        /// What is done.
+        #[arg(value_enum)]
+        verb: Verb,
+        /// Names of workers (`n1`) and zones (`z1`).
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
     /// Starts a part.
     Start {
         /// Which.
@@ -115,6 +135,50 @@ enum Command {
     Volumes,
 }
 
+/// What can be done to a worker.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Verb {
+    /// Switches it on; its disk is as it was.
+    Start,
+    /// Takes its power away: it falls silent, and everything in it is killed.
+    Stop,
+    /// Cuts it off from all other nodes; everything on it goes on.
+    Cut,
+    /// Ends that.
+    Join,
+    /// Lets no further pod be placed on it.
+    Cordon,
+    /// Ends that.
+    Uncordon,
+}
+
+impl Verb {
+    async fn apply(self, node: &Node, name: &str) -> anyhow::Result<()> {
+        let control = node.control();
+        match self {
+            Self::Start => control.start_node(name).await,
+            Self::Stop => control.stop_node(name).await,
+            Self::Cut => control.cut_node(name).await,
+            Self::Join => control.join_node(name).await,
+            Self::Cordon => node.output("kubectl", &["cordon", name]).map(drop),
+            Self::Uncordon => node.output("kubectl", &["uncordon", name]).map(drop),
+        }
+    }
+}
+
+/// The names of the workers that are meant by names of workers and zones.
+fn workers_of(layout: &Layout, names: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names {
+        let all = layout.member().workers();
+        let meant = all.filter(|it| it.name() == *name || it.zone().as_ref() == Some(name));
+        let before = found.len();
+        found.extend(meant.map(Member::name));
+        anyhow::ensure!(found.len() > before, "no worker or zone is called {name:?}");
+    }
+    Ok(found)
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -129,7 +193,14 @@ async fn main() -> anyhow::Result<()> {
                 println!("{}", folder.display());
             }
         }
-        Command::Up => node.up().await?,
+        Command::Up {
+            workers,
+            zones,
+            archives,
+        } => {
+            let member = Member::control(workers, zones.unwrap_or(workers))?;
+            node.up(member, &archives).await?;
+        }
         Command::Down => {
             requirements::check_root()?;
             node.down().await?;
@@ -143,6 +214,11 @@ async fn main() -> anyhow::Result<()> {
             return replace(&node, program, rest);
         }
         Command::Status => println!("{}", node.control().status().await?),
+        Command::Node { verb, names } => {
+            for name in workers_of(&layout, &names)? {
+                verb.apply(&node, &name).await?;
+            }
+        }
         Command::Start { part } => node.control().start(part).await?,
         Command::Stop { part, kill: true } => node.control().kill(part).await?,
         Command::Stop { part, kill: false } => node.control().stop(part).await?,

@@ -4,20 +4,23 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::control::Control;
-use crate::layout::{Layout, NODE};
+use crate::layout::Layout;
+use crate::member::Member;
 use crate::parts::Part;
 use crate::requirements::find_program;
 use crate::run::check_output;
 use crate::wait::{SOON, until};
-use crate::{certificates, cgroups, config, image, programs, progress, requirements};
+use crate::{
+    certificates, cgroups, config, image, namespaces, programs, progress, requirements, workers,
+};
 
 /// Longest wait for each step of the start.
 const STEP: Duration = Duration::from_secs(120);
@@ -49,25 +52,39 @@ impl Node {
         Control::new(self.layout.clone())
     }
 
-    /// Brings the node up, unless it is up already, and waits until pods can be made.
+    /// Brings the node up as this member of a cluster, and its workers with it, unless it is up already, and
+    /// waits until pods can be made. Workers have the images of these OCI archives from the beginning.
     ///
     /// # Errors
-    /// A privilege, package or program is missing, or a part does not become ready: the error says
-    /// where its log is.
-    pub async fn up(&self) -> anyhow::Result<()> {
+    /// A privilege, package or program is missing, another cluster is up in this folder, or a part does not
+    /// become ready: the error says where its log is.
+    pub async fn up(&self, member: Member, archives: &[PathBuf]) -> anyhow::Result<()> {
         if self.init_pid()?.is_some() && self.layout.ready_mark().is_file() {
+            let found = self.layout.member();
+            ensure!(
+                found == member,
+                "a cluster with {} workers is up in {}: end it first",
+                found.workers().count(),
+                self.layout.run().display()
+            );
             progress("the node is up already");
-            return Ok(());
+            return archives.iter().try_for_each(|archive| self.import(archive));
         }
+        let node = Self::new(self.layout.clone().with_member(member));
+        node.begin(archives).await
+    }
+
+    async fn begin(&self, archives: &[PathBuf]) -> anyhow::Result<()> {
         requirements::check_privileges()?;
         requirements::install_packages()?;
         let folders = programs::build()?;
-        let guest = image::build::guest()?;
+        let mut images = vec![image::build::guest()?];
+        images.extend_from_slice(archives);
         self.down().await?;
         progress("starting the node");
         self.prepare(&folders)?;
-        let mut init = self.spawn()?;
-        let started = self.start_parts(&mut init, &guest).await;
+        let mut init = namespaces::make(&self.layout)?;
+        let started = self.start_parts(&mut init, &images).await;
         if let Err(error) = started {
             let logs = self.keep_logs();
             self.down().await?;
@@ -121,12 +138,8 @@ impl Node {
         let mut path = self.layout.bin().into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut command = Command::new("nsenter");
+        let mut command = namespaces::enter(pid, &std::env::current_dir()?, program);
         command
-            .arg(format!("--target={pid}"))
-            .args(["--mount", "--net", "--pid", "--ipc", "--uts"])
-            .arg(format!("--wd={}", std::env::current_dir()?.display()))
-            .arg(program)
             .args(args)
             .env("PATH", path)
             .env("KUBECONFIG", self.layout.kubeconfig("admin"))
@@ -144,11 +157,21 @@ impl Node {
         check_output(&mut self.command(&program.into(), &args)?)
     }
 
-    /// Puts the images of an OCI archive where pods find them.
+    /// Puts the images of an OCI archive where pods find them: on this node, and on workers that are up.
     ///
     /// # Errors
     /// The node is not up, or the file is no archive of images.
     pub fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        self.import_here(archive)?;
+        for worker in self.layout.workers().map(Self::new) {
+            if worker.init_pid()?.is_some() {
+                worker.import_here(archive)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn import_here(&self, archive: &Path) -> anyhow::Result<()> {
         let archive = std::path::absolute(archive)?;
         let archive = archive.to_string_lossy();
         self.output("ctr", &["images", "import", &archive])
@@ -156,36 +179,18 @@ impl Node {
         Ok(())
     }
 
-    /// The number, in this process' namespace, of the node's first process.
+    /// The node's first process, if the node is up.
     fn init_pid(&self) -> anyhow::Result<Option<Pid>> {
-        let run = self.layout.run().as_os_str().as_encoded_bytes();
-        for entry in fs::read_dir("/proc")? {
-            let entry = entry?;
-            let Ok(number) = entry.file_name().to_string_lossy().parse::<i32>() else {
-                continue;
-            };
-            // Processes come and go while the list is read.
-            let Ok(line) = fs::read(entry.path().join("cmdline")) else {
-                continue;
-            };
-            let mut words = line.rsplit(|byte| *byte == 0).skip(1);
-            if words.next() != Some(b"init") || words.next() != Some(run) {
-                continue;
-            }
-            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            let inner = numbers.and_then(|numbers| numbers.split_whitespace().last());
-            if inner == Some("1") && !status.contains("State:\tZ") {
-                return Ok(Some(Pid::from_raw(number)));
-            }
-        }
-        Ok(None)
+        namespaces::first(self.layout.run())
     }
 
     /// Folders, certificates, configuration and programs.
     fn prepare(&self, folders: &[PathBuf]) -> anyhow::Result<()> {
         fs::create_dir_all(self.layout.logs())?;
         fs::create_dir_all(self.layout.volumes())?;
+        if !self.layout.member().is_alone() {
+            self.layout.member().write(self.layout.run())?;
+        }
         certificates::make(&self.layout)?;
         config::write(&self.layout)?;
         let bin = self.layout.bin();
@@ -204,26 +209,7 @@ impl Node {
         Ok(())
     }
 
-    fn spawn(&self) -> anyhow::Result<Child> {
-        let log = fs::File::create(self.layout.logs().join("init.log"))?;
-        Command::new("setsid")
-            .arg("unshare")
-            .args(["--mount", "--net", "--pid", "--ipc", "--uts", "--fork"])
-            .args(["--kill-child=SIGKILL", "--mount-proc"])
-            .args(["--propagation", "private"])
-            .arg(self.layout.bin().join("kube-node"))
-            .arg("--run")
-            .arg(self.layout.run())
-            .arg("init")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .current_dir("/")
-            .spawn()
-            .context("start unshare")
-    }
-
-    async fn start_parts(&self, init: &mut Child, guest: &Path) -> anyhow::Result<()> {
+    async fn start_parts(&self, init: &mut Child, images: &[PathBuf]) -> anyhow::Result<()> {
         let control = self.control();
         let up = until("the node's first process listens", STEP, async || {
             control.status().await.ok()
@@ -248,7 +234,10 @@ impl Node {
         self.output("kubectl", &["apply", "-f", &bootstrap.to_string_lossy()])?;
         self.probe("containerd answers", "ctr", &["version"])
             .await?;
-        self.import(guest)?;
+        for archive in images {
+            self.import_here(archive)?;
+        }
+        self.start_workers().await?;
         for part in [
             Part::Kubelet,
             Part::KubeProxy,
@@ -258,24 +247,51 @@ impl Node {
         ] {
             control.start(part).await?;
         }
-        let node = format!("node/{NODE}");
-        for args in [
-            &["wait", "--for=create", "--timeout=120s", &node][..],
-            &["wait", "--for=condition=Ready", "--timeout=120s", &node],
-            &[
-                "wait",
-                "--for=create",
-                "--timeout=120s",
-                "serviceaccount/default",
-            ],
-        ] {
-            self.output("kubectl", args)?;
-        }
+        self.nodes_are_ready()?;
+        let account = [
+            "wait",
+            "--for=create",
+            "--timeout=120s",
+            "serviceaccount/default",
+        ];
+        self.output("kubectl", &account)?;
         self.probe("the DNS server is ready", "bash", &["-c", DNS_READY])
             .await?;
         let status = control.status().await?;
         if status.contains(" ended ") {
             bail!("a part has ended:\n{status}");
+        }
+        Ok(())
+    }
+
+    /// Prepares and starts the workers, if there are any, which find the images of this node.
+    async fn start_workers(&self) -> anyhow::Result<()> {
+        if self.layout.member().is_alone() {
+            return Ok(());
+        }
+        let control = self.control();
+        // Its databases are copied while nobody writes.
+        control.stop(Part::Containerd).await?;
+        for worker in self.layout.workers() {
+            workers::prepare(&self.layout, &worker)?;
+        }
+        control.start(Part::Containerd).await?;
+        for worker in self.layout.workers() {
+            control.start_node(&worker.member().name()).await?;
+        }
+        self.probe("containerd answers again", "ctr", &["version"])
+            .await
+    }
+
+    /// Waits for this node and its workers.
+    fn nodes_are_ready(&self) -> anyhow::Result<()> {
+        let member = self.layout.member();
+        // Of several at once kubectl waits for none to be made.
+        for node in member.workers().chain([member]) {
+            let node = format!("node/{}", node.name());
+            for what in ["--for=create", "--for=condition=Ready"] {
+                self.output("kubectl", &["wait", what, "--timeout=120s", &node])?;
+            }
         }
         Ok(())
     }
@@ -292,7 +308,13 @@ impl Node {
         let kept = self.layout.run().with_extension("logs");
         fs::remove_dir_all(&kept).ok();
         match fs::rename(self.layout.logs(), &kept) {
-            Ok(()) => kept.display().to_string(),
+            Ok(()) => {
+                for worker in self.layout.workers() {
+                    // One that was not made yet has none.
+                    fs::rename(worker.logs(), kept.join(worker.member().name())).ok();
+                }
+                kept.display().to_string()
+            }
             Err(error) => format!("nowhere: {error}"),
         }
     }

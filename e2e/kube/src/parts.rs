@@ -3,7 +3,15 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::layout::{Layout, NODE, NODE_IP, REGISTRY, SERVICE_CIDR};
+use crate::layout::{Layout, NODE_IP, REGISTRY, SERVICE_CIDR};
+
+/// How long a node may be silent before it counts as lost, where a cluster has several, seconds. By
+/// default it is 50; an address of a lost node is told to users for that long and a little.
+pub const NODE_GRACE: u32 = 12;
+
+/// How long pods stay bound to a lost node before they are made anew elsewhere, where a cluster has several,
+/// seconds. By default it is 300.
+pub const POD_GRACE: u32 = 10;
 
 /// A program of the node, which the supervisor starts, stops and restarts by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -48,6 +56,14 @@ impl Part {
         Self::Registry,
     ];
 
+    /// Those that a worker runs.
+    pub(crate) const OF_WORKERS: [Self; 4] = [
+        Self::Containerd,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Netpol,
+    ];
+
     /// The name on the command line and of the log file.
     pub fn name(self) -> &'static str {
         match self {
@@ -86,13 +102,17 @@ impl Part {
                 args.path("--config=", "conf/kubelet.yaml");
                 args.path("--kubeconfig=", "pki/kubelet.kubeconfig");
                 args.path("--root-dir=", "kubelet");
-                args.flags(&[&format!("--hostname-override={NODE}")]);
-                args.flags(&[&format!("--node-ip={NODE_IP}"), "--v=2"]);
+                let member = layout.member();
+                args.flags(&[&format!("--hostname-override={}", member.name())]);
+                args.flags(&[&format!("--node-ip={}", member.ip()), "--v=2"]);
+                if let Some(zone) = member.zone() {
+                    args.flags(&[&format!("--node-labels=topology.kubernetes.io/zone={zone}")]);
+                }
                 "kubelet"
             }
             Self::KubeProxy => {
                 args.path("--config=", "conf/kube-proxy.yaml");
-                args.flags(&[&format!("--hostname-override={NODE}")]);
+                args.flags(&[&format!("--hostname-override={}", layout.member().name())]);
                 "kube-proxy"
             }
             Self::Coredns => {
@@ -118,6 +138,7 @@ impl Part {
 /// A list of arguments, some of which are paths in the node's folder.
 struct Args<'a> {
     run: &'a Path,
+    is_alone: bool,
     list: Vec<OsString>,
 }
 
@@ -125,6 +146,7 @@ impl<'a> Args<'a> {
     fn new(layout: &'a Layout) -> Self {
         Self {
             run: layout.run(),
+            is_alone: layout.member().is_alone(),
             list: Vec::new(),
         }
     }
@@ -196,6 +218,12 @@ fn apiserver(args: &mut Args<'_>) -> &'static str {
         "--profiling=false",
         "--v=1",
     ]);
+    if !args.is_alone {
+        args.flags(&[
+            &format!("--default-unreachable-toleration-seconds={POD_GRACE}"),
+            &format!("--default-not-ready-toleration-seconds={POD_GRACE}"),
+        ]);
+    }
     "kube-apiserver"
 }
 
@@ -222,6 +250,12 @@ fn controller_manager(args: &mut Args<'_>) -> &'static str {
         "--bind-address=127.0.0.1",
         "--v=1",
     ]);
+    if !args.is_alone {
+        args.flags(&[
+            &format!("--node-monitor-grace-period={NODE_GRACE}s"),
+            "--node-monitor-period=1s",
+        ]);
+    }
     "kube-controller-manager"
 }
 
@@ -242,6 +276,8 @@ fn scheduler(args: &mut Args<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::Part;
+    use crate::layout::Layout;
+    use crate::member::Member;
 
     #[test]
     fn every_name_leads_back_to_its_part() {
@@ -249,5 +285,33 @@ mod tests {
             assert_eq!(Part::from_name(part.name()), Some(part));
         }
         assert_eq!(Part::from_name("docker"), None);
+    }
+
+    #[test]
+    fn a_node_alone_is_lost_as_late_as_kubernetes_has_it_by_default() {
+        let flags = |part: Part, member: Member| {
+            let layout = Layout::new("/tmp/node".into()).with_member(member);
+            let (_, args) = part.command(&layout);
+            let words = args.iter().map(|word| word.to_string_lossy().into_owned());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let several = Member::control(3, 3).unwrap();
+        for (part, flag) in [
+            (
+                Part::KubeControllerManager,
+                "--node-monitor-grace-period=12s",
+            ),
+            (
+                Part::KubeApiserver,
+                "--default-unreachable-toleration-seconds=10",
+            ),
+        ] {
+            assert!(!flags(part, Member::default()).contains(flag));
+            assert!(flags(part, several).contains(flag));
+        }
+        let worker = several.workers().last().unwrap();
+        let kubelet = flags(Part::Kubelet, worker);
+        assert!(kubelet.contains("--node-labels=topology.kubernetes.io/zone=z3"));
+        assert!(kubelet.contains("--node-ip=198.18.0.13"), "{kubelet}");
     }
 }

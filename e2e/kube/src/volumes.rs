@@ -1,25 +1,31 @@
-//! The provisioner of the StorageClass `standard`: a folder of the node for each claim.
+//! The provisioner of the StorageClasses `standard`, a folder of one node for each claim, and `network`, a
+//! folder that all nodes have, as a disk that is attached where the pod is.
 //!
 //! A claim gets its volume when the scheduler has placed the first pod that uses it; when the claim
 //! is deleted, the reclaim policy `Delete` removes the volume and its folder.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::layout::{Layout, NODE};
+use crate::layout::Layout;
 use crate::netpol::client;
 
 /// Name of the provisioner in the StorageClass.
 pub const PROVISIONER: &str = "imcluster.io/test-local";
+
+/// The class of volumes that are wherever the pod is.
+const NETWORK: &str = "network";
 
 const CHOSEN_BY_CLAIM: &str = "volume.kubernetes.io/storage-provisioner";
 const CHOSEN_NODE: &str = "volume.kubernetes.io/selected-node";
@@ -74,6 +80,49 @@ fn refused(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code < 500)
 }
 
+/// Where a volume lies.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// On this node.
+    Node(&'a str),
+    /// Wherever the pod is.
+    Network,
+}
+
+impl Place<'_> {
+    /// The node whose folder holds it.
+    fn home(self, layout: &Layout) -> Layout {
+        let mut workers = layout.workers();
+        let worker = match self {
+            Self::Node(name) => workers.find(|worker| worker.member().name() == name),
+            Self::Network => None,
+        };
+        worker.unwrap_or_else(|| layout.clone())
+    }
+
+    /// As a freshly made file system: only root may write, unless the pod has an `fsGroup`. No kubelet
+    /// gives a folder of the network to a group, so there everybody may.
+    fn mode(self) -> u32 {
+        match self {
+            Self::Node(_) => 0o755,
+            Self::Network => 0o777,
+        }
+    }
+
+    /// What a volume's specification says of it.
+    fn source(self, folder: &Path) -> Value {
+        let Self::Node(name) = self else {
+            return json!({"hostPath": {"path": folder}});
+        };
+        json!({
+            "local": {"path": folder},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": [name]},
+            ]}]}},
+        })
+    }
+}
+
 enum Change {
     Claim(Box<PersistentVolumeClaim>),
     Volume(Box<PersistentVolume>),
@@ -96,19 +145,24 @@ async fn provision(
     let annotations = claim.annotations();
     let ours = annotations.get(CHOSEN_BY_CLAIM).map(String::as_str) == Some(PROVISIONER);
     let spec = claim.spec.clone().unwrap_or_default();
-    if !ours || !annotations.contains_key(CHOSEN_NODE) || spec.volume_name.is_some() {
+    let chosen = annotations.get(CHOSEN_NODE).filter(|_| ours);
+    let (Some(node), None) = (chosen, &spec.volume_name) else {
         return Ok(());
-    }
+    };
     let (Some(uid), Some(namespace)) = (claim.uid(), claim.namespace()) else {
         return Ok(());
     };
     let name = format!("pvc-{uid}");
-    let folder = layout.volumes().join(&name);
+    let place = if spec.storage_class_name.as_deref() == Some(NETWORK) {
+        Place::Network
+    } else {
+        Place::Node(node)
+    };
+    let folder = place.home(layout).volumes().join(&name);
     fs::create_dir_all(&folder)?;
-    // As a freshly made file system: only root may write, unless the pod has an `fsGroup`.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(place.mode()))?;
     let capacity = spec.resources.unwrap_or_default().requests;
-    let volume: PersistentVolume = serde_json::from_value(json!({
+    let mut volume: PersistentVolume = serde_json::from_value(json!({
         "metadata": {"name": name, "annotations": {PROVISIONED_BY: PROVISIONER}},
         "spec": {
             "capacity": capacity,
@@ -122,12 +176,12 @@ async fn provision(
                 "name": claim.name_any(),
                 "uid": uid,
             },
-            "local": {"path": folder},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
-                {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]},
-            ]}]}},
         },
     }))?;
+    volume.merge_from(serde_json::from_value(json!({
+        "metadata": {},
+        "spec": place.source(&folder),
+    }))?);
     let api = Api::<PersistentVolume>::all(client.clone());
     match api.create(&PostParams::default(), &volume).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -149,9 +203,12 @@ async fn remove(client: &Client, layout: &Layout, volume: &PersistentVolume) -> 
         return Ok(());
     }
     let name = volume.name_any();
-    match fs::remove_dir_all(layout.volumes().join(&name)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+    let homes = layout.workers().chain([layout.clone()]);
+    for home in homes {
+        match fs::remove_dir_all(home.volumes().join(&name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     let api = Api::<PersistentVolume>::all(client.clone());
     match api.delete(&name, &DeleteParams::default()).await {

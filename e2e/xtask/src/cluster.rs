@@ -13,6 +13,9 @@ use crate::{limits, mariadb, tools};
 /// Version of the images that tests use, and the one to which they roll: the same programs.
 const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
 
+/// The module of the tests that need several nodes.
+const SEVERAL: &str = "nodes::";
+
 /// Runs the program of `e2e/kube` with these arguments.
 pub(crate) fn kube_node(args: &[String]) -> anyhow::Result<()> {
     build_kube_node()?;
@@ -54,6 +57,9 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     }
     check()?;
     let images = images()?;
+    if !filter.is_empty() && filter.iter().all(|name| name.starts_with(SEVERAL)) {
+        return on_nodes(&images, filter);
+    }
     let mut charts = whole_workspace(&["--test", "charts"])?;
     charts.env("HELM", node_program("helm")?);
     charts.env("RULETEST", node_program("ruletest")?);
@@ -69,6 +75,25 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
             step(&limits::AUDIT, &mut audit()?)?;
         }
         Ok(())
+    })?;
+    if filter.is_empty() {
+        return on_nodes(&images, &[]);
+    }
+    Ok(())
+}
+
+/// Runs the tests that need several nodes, on a cluster of its own that is made for them.
+fn on_nodes(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
+    let mut up = program(&["up", "--workers", "3"])?;
+    // Nobody rolls to the other version there.
+    up.args(images.iter().take(images.len() / VERSIONS.len()));
+    between(&limits::NODES_UP, &mut up, || {
+        let mut tests = whole_workspace(&["--test", "cluster", "--", "--ignored"])?;
+        if filter.is_empty() {
+            tests.arg(SEVERAL);
+        }
+        tests.args(filter);
+        test_step(&limits::NODES, &mut inside(&tests)?)
     })
 }
 
@@ -86,12 +111,23 @@ pub(crate) fn on_node(
     images: &[PathBuf],
     work: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    between(&limits::NODE_UP, &mut program(&["up"])?, || {
+        let mut import = program(&["import"])?;
+        step(&limits::IMPORT, import.args(images))?;
+        work()
+    })
+}
+
+/// Ends an earlier cluster of this checkout, starts one, works on it, and ends it, whatever happened.
+fn between(
+    limit: &limits::Step,
+    up: &mut Command,
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     step(&limits::NODE_EARLIER, &mut program(&["down"])?)?;
     let before = Leftovers::now()?;
-    step(&limits::NODE_UP, &mut program(&["up"])?)?;
-    let mut import = program(&["import"])?;
-    let imported = step(&limits::IMPORT, import.args(images));
-    let result = imported.and_then(|()| work());
+    step(limit, up)?;
+    let result = work();
     let down = step(&limits::NODE_DOWN, &mut program(&["down"])?);
     result.and(down)?;
     before.compare()

@@ -249,16 +249,23 @@ impl Installation {
 
     /// Where clients ask login by HTTP: the address of its Service.
     pub(crate) async fn url(&self) -> anyhow::Result<String> {
-        let services = self.namespace.api::<Service>();
-        let service = services.get(&format!("{}-login", self.name)).await?;
-        let address = service.spec.and_then(|spec| spec.cluster_ip);
-        Ok(format!("http://{}:8080", address.context("an address")?))
+        login_url(&self.namespace, &self.name).await
     }
 
     /// Logs a person in with the project's own client; while the servers are busy, when they say.
     pub(crate) async fn client(&self, id: u32) -> anyhow::Result<(Client, Events)> {
+        self.client_with(id, |_| ()).await
+    }
+
+    /// The same with changes to the client's configuration.
+    pub(crate) async fn client_with(
+        &self,
+        id: u32,
+        tune: fn(&mut ClientConfig),
+    ) -> anyhow::Result<(Client, Events)> {
         let password = Password::clear(people::PASSWORD);
-        let config = ClientConfig::new(self.url().await?, people::name(id), password);
+        let mut config = ClientConfig::new(self.url().await?, people::name(id), password);
+        tune(&mut config);
         let mut tries = 0;
         loop {
             tries += 1;
@@ -324,6 +331,14 @@ impl Installation {
         })
         .await
     }
+}
+
+/// Where clients ask the login of this ImCluster by HTTP: the address of its Service.
+pub(crate) async fn login_url(namespace: &TestNamespace, name: &str) -> anyhow::Result<String> {
+    let services = namespace.api::<Service>();
+    let service = services.get(&format!("{name}-login")).await?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip);
+    Ok(format!("http://{}:8080", address.context("an address")?))
 }
 
 /// An ImCluster as a manifest.

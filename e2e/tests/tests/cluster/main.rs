@@ -24,6 +24,7 @@ mod installation;
 mod manifests;
 mod mysql;
 mod node;
+mod nodes;
 mod notices;
 mod operations;
 mod optional;
