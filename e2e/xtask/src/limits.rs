@@ -141,7 +141,7 @@ table! {
     IMPORT = row("import images", 40, "unpacks them on the node");
     CLUSTER = tests("tests on the node", 1_450, 900, "pods start, drain and are replaced; each wait in a test has a limit of its own");
     NODES_UP = row("start several Kubernetes nodes", 60, "starts four, and unpacks the images once");
-    NODES = tests("tests on several nodes", 200, 150, "nodes lose their power and come back; each wait in a test has a limit of its own");
+    NODES = tests("tests on several nodes", 200, 200, "nodes lose their power and come back; each test waits for the one before");
     RULES = row("rules of the operator", 5, "prints them");
     REVISION = row("find the earlier revision", 20, "asks git");
     TREE = row("files of the earlier revision", 60, "writes every file of it");
