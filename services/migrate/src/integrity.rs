@@ -142,7 +142,7 @@ struct Conv {
 
 /// Takes all rows, one page after the other.
 #[derive(Debug, Default)]
-pub struct Inspector {
+pub(crate) struct Inspector {
     integrity: Integrity,
     accounts: HashSet<u64>,
     groups: HashSet<u64>,
@@ -158,7 +158,7 @@ impl Inspector {
     ///
     /// # Errors
     /// Rows that do not fit their section.
-    pub fn take(&mut self, content: &Content) -> Result<(), StoreError> {
+    pub(crate) fn take(&mut self, content: &Content) -> Result<(), StoreError> {
         match content {
             Content::Counts(_) => {}
             Content::Rows(page) => self.page(page)?,
@@ -287,7 +287,7 @@ impl Inspector {
     }
 
     /// What all of it amounts to; `None` when the rows did not come to their end.
-    pub fn end(mut self) -> Option<Integrity> {
+    pub(crate) fn end(mut self) -> Option<Integrity> {
         if !self.is_whole {
             return None;
         }
