@@ -9,7 +9,7 @@ use im_client::{Client, Events};
 use im_e2e_kube::testing::is_ready;
 use im_e2e_kube::wait::{LATER, SOON, until};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use serde_json::json;
 use tokio::time::Instant;
 
