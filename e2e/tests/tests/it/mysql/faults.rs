@@ -54,26 +54,24 @@ impl Ground {
         logged_in.await.unwrap();
         let outcome = self.traffic.finish(RECOVERY).await.unwrap();
         assert_good(&outcome);
-        self.fits_together();
+        fits_together(&self.mariadb, &self.platform);
     }
+}
 
-    /// What the database holds fits together, and a row that is missing is noticed; servers use it meanwhile.
-    fn fits_together(&self) {
-        let settings = self.mariadb.settings();
-        let mut args = vec!["check", "--json"];
-        args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-        let look = || run_imd(self.platform.dir(), &args);
-        let said: Value = serde_json::from_str(&look().unwrap()).unwrap();
-        assert_eq!(said["flaws"], json!({}));
-        let middle = said["last_seq"].as_u64().unwrap() / 2;
-        let delete = format!("DELETE FROM message WHERE seq = {middle}");
-        let ran = self
-            .mariadb
-            .run("im", |input| input.write_all(delete.as_bytes()));
-        ran.unwrap();
-        let said = look().unwrap_err().to_string();
-        assert!(said.contains("\"log-hole\""), "{said}");
-    }
+/// What the database holds fits together, and a row that is missing is noticed; servers use it meanwhile.
+fn fits_together(mariadb: &MariaDb, platform: &Platform) {
+    let settings = mariadb.settings();
+    let mut args = vec!["check", "--json"];
+    args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
+    let look = || run_imd(platform.dir(), &args);
+    let said: Value = serde_json::from_str(&look().unwrap()).unwrap();
+    assert_eq!(said["flaws"], json!({}));
+    let middle = said["last_seq"].as_u64().unwrap() / 2;
+    let delete = format!("DELETE FROM message WHERE seq = {middle}");
+    let ran = mariadb.run("im", |input| input.write_all(delete.as_bytes()));
+    ran.unwrap();
+    let said = look().unwrap_err().to_string();
+    assert!(said.contains("\"log-hole\""), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
