@@ -7,7 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use im_operator_plan::msg::{
-    Action, ObjectRef, Pod, PodId, Progress, ReplicaSet, Slot, State, UpdateRules, plan,
+    Action, ObjectRef, Pod, PodId, Progress, RebalanceRules, ReplicaSet, Slot, State, UpdateRules,
+    plan,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -90,6 +91,11 @@ fn cluster(wanted: u32, surge: u32, old: u32) -> State {
             progress_deadline_seconds: 600,
         },
         slot_grace_seconds: 3_600,
+        max_scale_in_pods: 1,
+        max_connections: 20_000,
+        load_settle_seconds: 0,
+        drain_per_second: 500,
+        rebalance: RebalanceRules::default(),
         drain_max_seconds: 540,
         paused: false,
         revision_history_limit: 2,
@@ -139,6 +145,9 @@ fn pod(index: u32, revision: &str) -> Pod {
         endpoint: Some(address(index)),
         drain: None,
         connections: Some(100 + index % 7),
+        cordoned: false,
+        leaving: None,
+        order: None,
         failure: None,
     }
 }
