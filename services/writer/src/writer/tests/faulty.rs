@@ -8,6 +8,7 @@ use im_core::time::UnixSeconds;
 use im_core::{ClientType, Conversation, GroupId, MsgId, RetryKey, UserId};
 use im_order::{CommitSeq, Fence, Ownership, Partition};
 use im_store::*;
+use tokio::sync::mpsc::{Receiver, Sender};
 
 /// Faults to come.
 #[derive(Debug, Default)]
@@ -372,4 +373,11 @@ pass_on!(TransferStore {
     fn transfer_states(prefix: &str) -> Vec<TransferState>;
     fn transfer(fence: Fence, batch: &TransferBatch) -> ();
     fn transfer_messages(messages: &TransferredMessages) -> ();
+});
+pass_on!(RetentionStore {
+    fn expire_bodies(step: RetentionStep) -> Expired;
+});
+pass_on!(ContentStore {
+    fn read_contents(to: Sender<Content>) -> ();
+    fn fill(fence: Fence, from: Receiver<Content>) -> ();
 });
