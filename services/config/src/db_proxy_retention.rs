@@ -35,11 +35,14 @@ impl Check for RetentionConfig {
             groups,
             interval,
         } = self;
-        let shortest = Span::days(1);
         for (key, kept) in [("pairs", pairs), ("groups", groups)] {
-            if !kept.is_zero() {
-                checker.range(key, kept, &(shortest..=Span::days(36_500)));
-            }
+            checker.range(key, kept, &(Span::ZERO..=Span::days(36_500)));
+            let is_off = kept.is_zero();
+            checker.require(
+                key,
+                is_off || *kept >= Span::days(1),
+                "be 0s or at least a day",
+            );
         }
         checker.range("interval", interval, &(Span::seconds(1)..=Span::days(1)));
     }

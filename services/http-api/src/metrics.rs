@@ -236,7 +236,7 @@ impl Metrics {
             "Servers that lost the link on which they report",
             cut.clone(),
         );
-        meter.register(registry.sub_registry_with_prefix("im_http_api"));
+        meter.register(registry, "http_api");
         this
     }
 

@@ -65,8 +65,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Shows them in this registry, which carries the role's name as its prefix.
-    pub fn register(&self, registry: &mut Registry) {
+    /// Shows them in this registry, as figures of this role.
+    pub fn register(&self, registry: &mut Registry, role: &str) {
+        let registry = registry.sub_registry_with_prefix(format!("im_{role}"));
         im_runtime::init_series(&self.closed, Closed::ALL, |reason| ClosedLabel { reason });
         registry.register(
             "closed_clients",

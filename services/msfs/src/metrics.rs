@@ -179,7 +179,7 @@ impl Metrics {
             "Pictures not scaled because of their pixels or the memory that these take",
             too_large.clone(),
         );
-        meter.register(registry.sub_registry_with_prefix("im_msfs"));
+        meter.register(registry, "msfs");
         this
     }
 

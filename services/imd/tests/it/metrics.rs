@@ -47,6 +47,9 @@ const PARTS: [&str; 11] = [
     "im_probe",
 ];
 
+/// What one process with every role does not show: its roles are each other's peers without a connection.
+const BETWEEN_PROCESSES: [&str; 1] = ["im_link_accepted"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -222,7 +225,8 @@ fn registered(source: &str) -> Vec<&str> {
 }
 
 /// A metric with labels is not shown before its first count, unless its series are made at the start: then
-/// the page, which is made from a platform on which little happens, would not have it.
+/// the page, which is made from a platform on which little happens, would not have it. Of names with the prefix of
+/// a role only their ends are known here.
 #[test]
 fn every_metric_that_a_server_registers_is_on_the_page() {
     let root = root().canonicalize().unwrap();
@@ -251,7 +255,7 @@ fn every_metric_that_a_server_registers_is_on_the_page() {
                 let before = metric.strip_suffix(name);
                 before.is_some_and(|before| before.is_empty() || before.ends_with('_'))
             });
-            if !is_listed {
+            if !is_listed && !BETWEEN_PROCESSES.contains(&name) {
                 unlisted.push((file.clone(), name.to_owned()));
             }
         }
