@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::installation::{Installation, small, with};
+use crate::installation::{Installation, small, told, with};
 use crate::scale::{RECOVERY, assert_good, by_server};
 
 /// Logs people in from 1 on.
@@ -28,16 +28,8 @@ async fn logged_in(installation: &Installation, count: u32) -> Vec<(Client, Even
 
 /// Names of pods by the address that their clients are told.
 fn pods_by_address(installation: &Installation) -> BTreeMap<String, String> {
-    let object = installation.object().unwrap();
-    let slots = object["status"]["slots"].as_array();
-    slots
-        .into_iter()
-        .flatten()
-        .filter_map(|slot| {
-            let address = format!("{}:{}", slot["host"].as_str()?, slot["port"]);
-            Some((address, slot["pod"].as_str()?.to_owned()))
-        })
-        .collect()
+    let told = told(&installation.namespace, &installation.name).into_iter();
+    told.map(|(pod, address)| (address, pod)).collect()
 }
 
 fn annotate(installation: &Installation, pod: &str, annotation: &str) {

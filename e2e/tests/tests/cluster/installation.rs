@@ -351,6 +351,21 @@ pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
     })
 }
 
+/// What clients are told of each pod: host and port, by the pod's name.
+pub(crate) fn told(namespace: &TestNamespace, cluster: &str) -> BTreeMap<String, String> {
+    let text = namespace.kubectl(&["get", "imclusters", cluster, "-o", "json"]);
+    let object: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    let slots = object["status"]["slots"].as_array();
+    slots
+        .into_iter()
+        .flatten()
+        .filter_map(|slot| {
+            let address = format!("{}:{}", slot["host"].as_str()?, slot["port"]);
+            Some((slot["pod"].as_str()?.to_owned(), address))
+        })
+        .collect()
+}
+
 /// A specification for a small machine: little is requested, drains are short.
 pub(crate) fn small() -> Value {
     let requests = json!({"requests": {"cpu": "10m", "memory": "32Mi"}});

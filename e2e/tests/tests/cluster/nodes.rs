@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::installation::{
-    INSTALL, Installation, NAME, cluster_alone, install_operator, login_url, manifest, small, with,
+    INSTALL, Installation, NAME, cluster_alone, install_operator, login_url, manifest, small, told,
+    with,
 };
 use crate::scale::{RECOVERY, assert_good};
 
@@ -95,21 +96,6 @@ fn wait_for_node(name: &str, ready: &str) {
     let node = format!("node/{name}");
     let condition = format!("--for=condition=Ready={ready}");
     kubectl(&["wait", &condition, "--timeout=120s", &node]).unwrap();
-}
-
-/// What clients are told of each pod: host and port, by the pod's name.
-fn told(namespace: &TestNamespace, cluster: &str) -> BTreeMap<String, String> {
-    let text = namespace.kubectl(&["get", "imclusters", cluster, "-o", "json"]);
-    let object: Value = serde_json::from_str(&text.unwrap()).unwrap();
-    let slots = object["status"]["slots"].as_array();
-    slots
-        .into_iter()
-        .flatten()
-        .filter_map(|slot| {
-            let address = format!("{}:{}", slot["host"].as_str()?, slot["port"]);
-            Some((slot["pod"].as_str()?.to_owned(), address))
-        })
-        .collect()
 }
 
 /// The first zone has the only login and db-proxy; three msg servers, reached inside the cluster.
