@@ -71,13 +71,14 @@ async fn a_smaller_number_waits_until_the_rest_has_room_and_takes_the_emptiest_f
     assert_eq!(reason, "TooManyConnections");
     installation.msg_pods(3).await.unwrap();
 
-    // 60, 15 and 5 stay: with the 5 on the second one, it still has fewer than the first.
+    // 5, 15 and 60 stay: not before the second has but 15 is there room for its pods' clients, and with the 5 on
+    // it, it still has fewer than the third.
     let pods = pods_by_address(&installation);
     let counts = by_server(clients.iter().map(|(client, _)| client));
     assert_eq!(counts.len(), 3, "{counts:?}");
     let mut order = Vec::new();
-    for (address, keep) in counts.keys().zip([60, 15, 5]) {
-        order.insert(0, pods[address].clone());
+    for (address, keep) in counts.keys().zip([5, 15, 60]) {
+        order.push(pods[address].clone());
         let (here, there): (Vec<_>, Vec<_>) = clients
             .into_iter()
             .partition(|(client, _)| client.server_address() == *address);

@@ -64,9 +64,11 @@ impl Guard {
         }
     }
 
-    /// Whether this pod may go; if so it is counted. One that is not ready has no clients to count on.
+    /// Whether this pod may go; if so it is counted. One that is not ready goes beside it, unless it is known to have
+    /// clients: a probe may have come too late.
     pub(super) fn takes(&mut self, victim: &LivePod<'_>) -> bool {
-        if !self.is_needed || !victim.pod.ready {
+        let is_idle = !victim.pod.ready && victim.pod.connections.unwrap_or(0) == 0;
+        if !self.is_needed || is_idle {
             return true;
         }
         if self.places == 0 || self.limit().is_some() {

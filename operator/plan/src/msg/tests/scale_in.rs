@@ -102,6 +102,11 @@ fn clients_of_pods_that_go_count_and_what_is_not_known_is_not_room() {
         ["commit p3"],
         "a pod that is not ready serves nobody"
     );
+    // One of which login knows clients is guarded as the others are: its probe came late.
+    at(&mut state, "p3").connections = Some(10);
+    committed(&mut state, "p1");
+    state.replica_sets = vec![set("v1", 3)];
+    assert_eq!(actions(&state), NOTHING);
 }
 
 #[test]
