@@ -105,7 +105,8 @@ fn clients_of_pods_that_go_count_and_what_is_not_known_is_not_room() {
     // One of which login knows clients is guarded as the others are: its probe came late.
     at(&mut state, "p3").connections = Some(10);
     committed(&mut state, "p1");
-    state.replica_sets = vec![set("v1", 3)];
+    state.replica_sets = vec![set("v1", 2)];
+    at(&mut state, "p1").terminating = Some(NOW + SignedDuration::from_secs(500));
     assert_eq!(actions(&state), NOTHING);
 }
 
