@@ -50,7 +50,7 @@ kinds! {
     OtherReceiver = "messages to somebody else than their relation says: taken over as the relation says";
     NoRelation = "messages whose relation is missing: taken over as sender and receiver say";
     UnknownUser = "messages of a sender who has no account: taken over";
-    EmptyMessage = "messages without text: taken over";
+    EmptyMessage = "messages without text: taken over, and shown to nobody";
     NoTime = "messages without a time: taken over, at the beginning";
     NoNumber = "messages that were stored without a number (4294967295): they have one now";
     Renumbered = "conversations whose ids were not unique and dense: numbered anew in the order of time";

@@ -60,7 +60,8 @@ pub(super) fn unread_info(view: &MemberView, user: UserId) -> Option<UnreadInfo>
 }
 
 /// A line of history; `None` when the type is not one that clients know, or the body was taken away because it was
-/// old: no message is stored without one, and clients would show an empty line, or crash on it.
+/// old. Nobody sends a message without one; those that came so from an original are left out too, since no client can
+/// decrypt nothing.
 pub(super) fn msg_info(message: StoredMessage) -> Option<MsgInfo> {
     if message.body.is_empty() {
         return None;
