@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::clock::Clock;
-use crate::limits::{self, Step};
+use crate::limits::{self, Budget, Step};
 use crate::process::{self, End, Watch};
 use crate::testing;
 
@@ -31,8 +31,8 @@ pub(crate) fn made_by(mut outer: Command, call: &Command) -> Command {
     outer
 }
 
-/// Runs a step: a command, at most as long as the table says and earlier steps have left over, in the
-/// workspace's root unless it names another folder.
+/// Runs a step: a command, at most as long as [`Ledger::allow`] says, in the workspace's root unless it
+/// names another folder.
 pub(crate) fn step(step: &Step, command: &mut Command) -> anyhow::Result<()> {
     timed(step, |limit| {
         if command.get_current_dir().is_none() {
@@ -95,40 +95,40 @@ pub(crate) fn by_hand(name: &str, command: &mut Command) -> anyhow::Result<()> {
 
 /// What was run so far.
 static RUN: LazyLock<Mutex<Ledger>> =
-    LazyLock::new(|| Mutex::new(Ledger::new(limits::reserve(false))));
+    LazyLock::new(|| Mutex::new(Ledger::new(limits::budget(false))));
 
 /// The run has every step of `make test`: call it before the first.
 pub(crate) fn whole_run() {
     if let Ok(mut ledger) = RUN.lock() {
-        *ledger = Ledger::new(limits::reserve(true));
+        *ledger = Ledger::new(limits::budget(true));
     }
 }
 
-/// Steps so far, what each took, and what is left over of their limits and of the run's reserve: a step
-/// that is late is helped by those that were early, and all together take no longer than the sum of their
-/// limits and the reserve.
+/// Steps so far, what each took, and what the run still has: on a machine that is slow today every step is
+/// late, so each may take more than its limit, as long as all together take no more than the run may.
 struct Ledger {
     times: Vec<(&'static str, Duration)>,
-    spare: Duration,
+    budget: Budget,
 }
 
 impl Ledger {
-    const fn new(reserve: Duration) -> Self {
+    const fn new(budget: Budget) -> Self {
         Self {
             times: Vec::new(),
-            spare: reserve,
+            budget,
         }
     }
 
     /// What a step with this limit may take now.
     fn allow(&self, limit: Duration) -> Duration {
-        self.spare.saturating_add(limit)
+        let late = limit.saturating_mul(2).saturating_add(self.budget.late);
+        late.min(self.budget.run)
     }
 
-    /// A step took this long of what it was allowed.
-    fn took(&mut self, name: &'static str, time: Duration, allowed: Duration) {
+    /// A step took this long.
+    fn took(&mut self, name: &'static str, time: Duration) {
         self.times.push((name, time));
-        self.spare = allowed.saturating_sub(time);
+        self.budget.run = self.budget.run.saturating_sub(time);
     }
 }
 
@@ -141,7 +141,7 @@ fn timed(step: &Step, run: impl FnOnce(Duration) -> anyhow::Result<()>) -> anyho
     let result = run(limit);
     let time = clock.elapsed();
     if let Ok(mut ledger) = RUN.lock() {
-        ledger.took(step.name, time, limit);
+        ledger.took(step.name, time);
     }
     result?;
     println!("    {:.1} s", time.as_secs_f64());
@@ -160,7 +160,8 @@ fn judge(step: &Step, limit: Duration, end: End, running: &[String]) -> anyhow::
         End::Exit(status) if status.success() => Ok(()),
         End::Exit(status) => bail!("step failed: {name} ({status})"),
         End::Limit => bail!(
-            "step hangs: {name}: ended after {} s, its limit ({why}); a slow machine gets more with {}=2{tests}",
+            "step hangs: {name}: ended after {} s, what it may take or the run has left ({why}); a slow \
+             machine gets more with {}=2{tests}",
             limit.as_secs(),
             limits::FACTOR
         ),
@@ -225,17 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn what_early_steps_leave_over_helps_late_ones_and_never_more_than_the_sum() {
+    fn a_step_may_take_twice_its_limit_and_more_while_the_run_has_it() {
         let seconds = Duration::from_secs;
-        let mut ledger = Ledger::new(seconds(7));
-        assert_eq!(ledger.allow(seconds(60)), seconds(67));
-        ledger.took("a", seconds(20), seconds(67));
-        assert_eq!(ledger.allow(seconds(100)), seconds(147));
-        ledger.took("b", seconds(137), seconds(147));
-        assert_eq!(ledger.allow(seconds(5)), seconds(15));
+        let mut ledger = Ledger::new(Budget {
+            run: seconds(300),
+            late: seconds(7),
+        });
+        assert_eq!(ledger.allow(seconds(60)), seconds(127));
+        ledger.took("a", seconds(100));
+        assert_eq!(ledger.allow(seconds(60)), seconds(127));
+        assert_eq!(ledger.allow(seconds(100)), seconds(200));
         // What is over its limit is ended a moment late.
-        ledger.took("c", seconds(16), seconds(15));
-        assert_eq!(ledger.allow(seconds(5)), seconds(5));
+        ledger.took("b", seconds(201));
+        assert_eq!(ledger.allow(seconds(5)), Duration::ZERO);
+        assert_eq!(ledger.times, [("a", seconds(100)), ("b", seconds(201))]);
     }
 
     #[test]
@@ -256,8 +260,8 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "step hangs: format: ended after {limit} s, its limit (reads every source file); a slow \
-                 machine gets more with IM_LIMITS=2"
+                "step hangs: format: ended after {limit} s, what it may take or the run has left (reads \
+                 every source file); a slow machine gets more with IM_LIMITS=2"
             )
         );
     }
