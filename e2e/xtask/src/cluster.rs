@@ -15,9 +15,6 @@ const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
 
 /// The module of the tests that need several nodes.
 const SEVERAL: &str = "nodes::";
-/// Once in three runs a client of this test was closed for good, and it is not known why: it runs by
-/// `test-cluster nodes::` alone until it is.
-const UNEXPLAINED: &str = "an_operator_cut_off_is_followed_and_db_proxy_moves_off_a_drained_node";
 
 /// Runs the program of `e2e/kube` with these arguments.
 pub(crate) fn kube_node(args: &[String]) -> anyhow::Result<()> {
@@ -93,7 +90,7 @@ fn on_nodes(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
     between(&limits::NODES_UP, &mut up, || {
         let mut tests = whole_workspace(&["--test", "cluster", "--", "--ignored"])?;
         if filter.is_empty() {
-            tests.args([SEVERAL, "--skip", UNEXPLAINED]);
+            tests.arg(SEVERAL);
         }
         tests.args(filter);
         test_step(&limits::NODES, &mut inside(&tests)?)

@@ -313,6 +313,7 @@ impl Accounts {
                     result_string: "成功".to_owned(),
                     user_id: account.user.get(),
                     user_info: account.user_info.clone(),
+                    login_ms: im_core::time::unix_millis(),
                     ..LoginDone::default()
                 };
             }

@@ -441,6 +441,7 @@ mod tests {
             user_id: u32::MAX,
             result_string: "x".repeat(500),
             user_info: Bytes::from(vec![1; 500]),
+            login_ms: u64::MAX,
             ..Default::default()
         };
         let related = v1::RelatedDone {

@@ -3,11 +3,11 @@
 //! Pure: no I/O, no clock, no randomness. What others must be told comes out as [`Notice`]s.
 //!
 //! *Invariants*
-//! - A user has at most one session of each class. Of two, the login that
-//!   arrived here later stays, whatever the clocks of msg servers say; the other is told to leave at its
-//!   own msg server. A session that was only announced again never ends one that logged in here: it is
-//!   older. Of two that were only announced, as after a restart of this server, the one with the later
-//!   login time stays, and ties go to the greater epoch.
+//! - A user has at most one session of each class; the other is told to leave at its own msg server. A
+//!   login that arrives here ends what is there, whatever clocks say. A session that is announced again
+//!   may be older or newer than the one that is there, which this server may have kept while it was cut
+//!   off: it stays out when its place was taken here, and otherwise the later login time stays, ties go to
+//!   the greater epoch. Login times are db-proxy's, so that it is one clock that says it.
 //! - Only the session that a `SessionDown` names ends: a late one cannot end a newer session.
 //! - A lost msg server keeps its sessions until its grace ends; another instance of it ends them.
 //! - Presence is that of PCs. A change is told unless the session was only announced again: then
@@ -178,16 +178,16 @@ impl Directory {
         }
         let class = Class::of(info.client_type);
         let mut session = Session::new(server, round, info);
-        session.arrived = announced == Announced::Login;
         let places = self.users.get(&user).copied().unwrap_or(Places::EMPTY);
         let mut replaced = None;
         if let Some((_, key)) = places.get(class)
             && let Some(held) = self.sessions.get(key)
         {
             if session.epoch == held.epoch {
-                session.arrived |= held.arrived;
+                session.displaced = held.displaced;
             } else {
-                let newer = session.stays_before(held);
+                let newer = session.stays_before(held, announced);
+                session.displaced = held.epoch;
                 let (epoch, at) = if newer {
                     (held.epoch, held.server)
                 } else {

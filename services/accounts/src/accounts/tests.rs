@@ -127,6 +127,7 @@ async fn a_good_login_gets_all_eleven_fields() {
     rig.ann().await;
     let done = rig.accounts.login(call("ann", "secret")).await;
     assert_eq!((done.result_code, done.result_string.as_str()), (0, "成功"));
+    assert!(done.login_ms > 1_700_000_000_000);
     let info: UserInfo = im_codec::decode_checked(done.user_info).unwrap();
     assert_eq!(info.user_id, done.user_id);
     let department_id = info.department_id;

@@ -17,6 +17,7 @@ pub(crate) struct Session {
     pub(crate) client: ClientType,
     /// The presence that was asked for.
     pub(crate) status: u8,
+    /// When the login was accepted, Unix milliseconds.
     pub(crate) login_ms: u64,
     pub(crate) version: Arc<str>,
     /// Newest position of the log that was pushed, or that need not be.
@@ -40,6 +41,7 @@ impl Session {
         epoch: u64,
         client: ClientType,
         status: u8,
+        login_ms: u64,
         version: Arc<str>,
     ) -> Self {
         Self {
@@ -47,7 +49,7 @@ impl Session {
             epoch,
             client,
             status,
-            login_ms: im_core::time::unix_millis(),
+            login_ms,
             version,
             cursor: AtomicU64::new(CommitSeq::NEVER.to_wire()),
             owner: AtomicU32::new(LinkId::NONE.0),

@@ -39,7 +39,12 @@ async fn a_login_answers_with_everything_the_client_needs() {
     );
     assert_eq!(session.client_version, "test/1");
     assert_ne!(session.epoch, 0);
-    assert!(session.login_ms > 1_700_000_000_000);
+    assert_eq!(session.login_ms, LOGIN_MS, "as db-proxy said");
+
+    rig.db.state().says_no_time = true;
+    let _other = rig.client(8, WINDOWS).await;
+    let session = rig.route().state().sessions[1].clone();
+    assert!(session.login_ms > 1_700_000_000_000, "this clock");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ pub(super) async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 pub(super) use client::Client;
-pub(super) use db::{Db, DbPlayer};
+pub(super) use db::{Db, DbPlayer, LOGIN_MS};
 pub(super) use login::{Login, LoginPlayer};
 use route::Named;
 pub(super) use route::RoutePlayer;

@@ -103,8 +103,8 @@ struct ModelSession {
     class: Class,
     login_ms: u64,
     epoch: u64,
-    /// Number of the login that arrived here; 0 when it was only announced.
-    arrival: u64,
+    /// Whose place it took.
+    displaced: Option<u64>,
     /// Heard of since the last `SnapshotBegin` of its server.
     heard: bool,
 }
@@ -120,7 +120,6 @@ struct ModelServer {
 #[derive(Debug, Default)]
 struct Model {
     now: u64,
-    arrivals: u64,
     sessions: Vec<ModelSession>,
     servers: BTreeMap<usize, ModelServer>,
     lost: BTreeSet<u32>,
@@ -164,19 +163,13 @@ impl Model {
         if !self.servers.contains_key(&new.server) {
             return Up::Refused;
         }
-        if !again {
-            self.arrivals += 1;
-            new.arrival = self.arrivals;
-        }
         if let Some(held) = self.at(new.user, new.class).cloned() {
             if held.epoch == new.epoch {
-                new.arrival = new.arrival.max(held.arrival);
+                new.displaced = held.displaced;
             } else {
-                let rank = |s: &ModelSession| match s.arrival {
-                    0 => (0, s.login_ms, s.epoch),
-                    arrival => (arrival, 0, 0),
-                };
-                let newer = rank(&new) > rank(&held);
+                let rank = |s: &ModelSession| (s.login_ms, s.epoch);
+                let newer = !again || held.displaced != Some(new.epoch) && rank(&new) > rank(&held);
+                new.displaced = Some(held.epoch);
                 let loser = if newer { &held } else { &new };
                 told.insert((loser.server, new.user, Some(loser.epoch), None));
                 if !newer {
@@ -316,7 +309,7 @@ impl Pair {
                     class,
                     login_ms,
                     epoch,
-                    arrival: 0,
+                    displaced: None,
                     heard: true,
                 };
                 assert_eq!(up, self.model.up(new, again, &mut told));

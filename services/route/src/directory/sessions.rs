@@ -2,7 +2,7 @@
 
 use im_proto_rpc::v1::SessionInfo;
 
-use super::ServerId;
+use super::{Announced, ServerId};
 
 /// `IM.BaseDefine.UserStatType`: away.
 const LEAVE: u32 = 3;
@@ -17,8 +17,8 @@ pub(super) struct Session {
     pub(super) server: ServerId,
     /// Announcement round of its msg server in which it was last heard of.
     pub(super) round: u32,
-    /// Whether its login arrived here; otherwise it was only announced by its msg server.
-    pub(super) arrived: bool,
+    /// The epoch of the session whose place it took here; 0 for none.
+    pub(super) displaced: u64,
     status: u32,
     address: Box<str>,
     client_version: Box<str>,
@@ -44,7 +44,7 @@ impl Session {
             login_ms,
             server,
             round,
-            arrived: false,
+            displaced: 0,
             status,
             address: address.into_boxed_str(),
             client_version: client_version.into_boxed_str(),
@@ -52,11 +52,12 @@ impl Session {
     }
 
     /// Whether this session, of which we hear now, takes the place of another one.
-    pub(super) fn stays_before(&self, held: &Self) -> bool {
-        match (self.arrived, held.arrived) {
-            (true, _) => true,
-            (false, true) => false,
-            (false, false) => (self.login_ms, self.epoch) > (held.login_ms, held.epoch),
+    pub(super) fn stays_before(&self, held: &Self, announced: Announced) -> bool {
+        match announced {
+            Announced::Login => true,
+            // Its msg server has not heard yet that it has to leave.
+            Announced::Again if self.epoch == held.displaced => false,
+            Announced::Again => (self.login_ms, self.epoch) > (held.login_ms, held.epoch),
         }
     }
 

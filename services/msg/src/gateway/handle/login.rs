@@ -265,11 +265,16 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         retry_after_ms: None,
     };
     let answer = encode(Command::LoginRes, seq, &answer);
+    let login_ms = match done.login_ms {
+        0 => im_core::time::unix_millis(),
+        said => said,
+    };
     conn.bind(Session::new(
         user,
         crate::ids::random_id(),
         client,
         status,
+        login_ms,
         version,
     ));
     if let Err(mut line) = gateway.register(&conn, answer, line) {

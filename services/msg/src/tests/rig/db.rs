@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// When it says that logins were accepted.
+pub(in crate::tests) const LOGIN_MS: u64 = 1_234;
+
 /// What the player of db-proxy knows and does.
 #[derive(Default)]
 pub(in crate::tests) struct Db {
@@ -18,6 +21,8 @@ pub(in crate::tests) struct Db {
     pub(in crate::tests) taken: Vec<u64>,
     /// Logins are answered with this time to wait.
     pub(in crate::tests) busy_ms: u32,
+    /// It is of an earlier version and does not say when a login was accepted.
+    pub(in crate::tests) says_no_time: bool,
     /// Senders of messages are told to wait so long.
     pub(in crate::tests) wait_ms: u32,
     /// Bodies of further frames of every answer.
@@ -108,6 +113,7 @@ impl Db {
             result_string: String::new(),
             user_id: user,
             user_info: user_info(user).encode_to_vec().into(),
+            login_ms: if self.says_no_time { 0 } else { LOGIN_MS },
             ..LoginDone::default()
         }
     }
