@@ -34,7 +34,7 @@ impl LogReader {
     }
 
     /// A page of the log after a position, not beyond what has been published: what lies there comes
-    /// by itself.
+    /// by itself. What has expired is passed and left out, so that a page may be empty and not the last.
     pub(crate) async fn page(
         &self,
         after: CommitSeq,
@@ -54,8 +54,9 @@ impl LogReader {
         let limit = usize::try_from(most.rows.max(1)).unwrap_or(usize::MAX);
         let mut reached = after;
         let mut room = most.bytes;
-        while page.messages.len() < limit && room > 0 {
-            let wanted = u32::try_from(limit - page.messages.len()).unwrap_or(u32::MAX);
+        let mut looked_at = 0;
+        while looked_at < limit && room > 0 {
+            let wanted = u32::try_from(limit - looked_at).unwrap_or(u32::MAX);
             let within = ReadLimit {
                 rows: wanted.min(ENTRIES_PER_READ),
                 bytes: room,
@@ -69,6 +70,12 @@ impl LogReader {
             let entries = read.into_iter().zip(origins);
             for (entry, origin) in entries.take_while(|(e, _)| e.message.seq <= published) {
                 let seq = entry.message.seq;
+                looked_at += 1;
+                if entry.message.body.is_empty() {
+                    reached = seq;
+                    page.through = seq.to_wire();
+                    continue;
+                }
                 let message = self.live(entry, origin).await?;
                 let bytes = log_entry(&message);
                 if bytes > room && !page.messages.is_empty() {

@@ -10,6 +10,7 @@ use im_writer::testing::people;
 use im_writer::{Core, Metrics};
 
 use super::*;
+use crate::log::{LogReader, PageLimit};
 
 /// Messages of each kind that are two days old.
 const OLD: u64 = 700;
@@ -87,6 +88,48 @@ async fn each_kind_has_its_own_age_and_the_young_stay() {
         kind: KindLabel::Pairs,
     };
     assert_eq!(retention.metrics.expired.get_or_create(&label).get(), OLD);
+}
+
+#[tokio::test]
+async fn what_has_expired_is_in_no_page_of_the_log() {
+    let rig = rig(Span::days(1), Span::ZERO).await;
+    rig.retention().pass(RetentionKind::Pairs).await.unwrap();
+    let log = LogReader::new(rig.core.context.clone());
+    let most = PageLimit {
+        rows: 100,
+        bytes: 1 << 20,
+    };
+    let (mut after, mut read) = (CommitSeq::START, Vec::new());
+    loop {
+        let page = log.page(after, most).await.unwrap();
+        let messages = page.messages.iter();
+        read.extend(messages.map(|message| message.seq));
+        after = CommitSeq::from_wire(page.through);
+        if !page.more {
+            break;
+        }
+        assert_eq!(page.messages.len(), 50, "of a hundred that were looked at");
+    }
+    assert_eq!(after.to_wire(), 2 * OLD + 4);
+    let young = [2 * OLD + 1, 2 * OLD + 3];
+    let mut expected = every_second(2, 2 * OLD + 4);
+    expected.extend(young);
+    expected.sort_unstable();
+    assert_eq!(read, expected);
+}
+
+#[tokio::test]
+async fn a_page_of_expired_messages_is_empty_and_not_the_last() {
+    let rig = rig(Span::days(1), Span::ZERO).await;
+    rig.retention().pass(RetentionKind::Pairs).await.unwrap();
+    let log = LogReader::new(rig.core.context.clone());
+    let one = PageLimit {
+        rows: 1,
+        bytes: 1 << 20,
+    };
+    let page = log.page(CommitSeq::START, one).await.unwrap();
+    let (read, through) = (page.messages.len(), page.through);
+    assert_eq!((read, through, page.more), (0, 1, true));
 }
 
 #[tokio::test]
