@@ -31,7 +31,8 @@ pub struct AttachConfig {
     pub queries_per_link: usize,
     /// Queries of all links that run at the same time.
     pub queries: usize,
-    /// Logins of one link that are in hand at the same time; further ones are told to come again.
+    /// Logins of one link that are in hand at the same time. Over it the newest one of the network that has
+    /// most is told to come again, which is the further one itself if no other has more.
     pub logins_per_link: usize,
     /// Logins of all links that are in hand at the same time; as with one link.
     pub logins: usize,

@@ -98,7 +98,8 @@ pub struct MsgConfig {
     pub pending_query_total: ByteSize,
     /// Requests that db-proxy has not answered; further ones wait here.
     pub queries_in_flight: u32,
-    /// Logins that wait for db-proxy; further ones are told at once that the server is busy.
+    /// Logins that wait for db-proxy. Over it the newest login of the network that has most (IPv4 /24, IPv6
+    /// /56) is told that the server is busy, which is the further one itself if no other has more.
     pub logins_in_flight: u32,
     /// Distinct users of one presence question; one about more is ignored. The default is more people
     /// than `max_frame` lets the Mac client ask about with real ids.

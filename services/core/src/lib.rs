@@ -1,5 +1,5 @@
 //! Domain vocabulary of all roles: ids, terminals, conversations, error classes, networks,
-//! the places that their connections share, and a bounded memory of what was used lately.
+//! the places that their connections and logins share, and a bounded memory of what was used lately.
 //!
 //! Pure data and functions. This crate performs no I/O and knows neither a runtime nor a protocol.
 
@@ -13,6 +13,7 @@ pub mod labels;
 mod net;
 pub mod places;
 mod retry;
+pub mod shares;
 mod terminal;
 pub mod text;
 pub mod time;

@@ -2,7 +2,8 @@
 //!
 //! Sends go to the writer in stream order. Queries of one session run one after the other, everything
 //! else at the same time. Messages, queries, logins and reads of the log are classes with bounds of
-//! their own: what exceeds one is turned away at once, and never keeps another from being read.
+//! their own: what exceeds one is turned away at once, and never keeps another from being read. Of logins
+//! that is the newest one of the network that has most.
 //! Answers are weighed in bytes from before they are read from the store until they have left.
 //!
 //! *Invariants*: a call that its caller withdraws, or whose link ends, gives everything back, and is
@@ -20,6 +21,7 @@ mod told;
 use std::sync::Arc;
 
 use im_config::AttachConfig;
+use im_core::shares::Shares;
 use im_order::CommitSeq;
 use im_proto_rpc::v1;
 use im_rpc::{Accept, Link};
@@ -55,7 +57,7 @@ struct Shared {
     /// Log pages and relations that may still be read.
     read_room: Arc<Semaphore>,
     /// Logins that may still be taken in hand.
-    login_room: Arc<Semaphore>,
+    login_room: Shares<CancellationToken>,
     /// Bytes of answers that may still be under way.
     answer_bytes: Arc<Semaphore>,
     /// Bytes of long answers that may still be under way.
@@ -109,7 +111,7 @@ impl Attach {
         let shared = Shared {
             query_room: Semaphore::new(config.queries),
             read_room: semaphore(config.reads),
-            login_room: semaphore(config.logins),
+            login_room: Shares::new(config.logins),
             answer_bytes: semaphore(config.answer_bytes.as_usize()),
             large_answer_bytes: semaphore(config.large_answer_bytes.as_usize()),
             related: related::Relations::new(config, metrics.clone()),

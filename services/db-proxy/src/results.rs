@@ -5,9 +5,11 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use im_answers::{Answered, Parts};
+use im_core::shares::Share;
 use im_proto_rpc::v1;
 use im_writer::SendSink;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that any result costs besides its contents.
 const FIXED: usize = 64;
@@ -17,6 +19,8 @@ const FIXED: usize = 64;
 pub(crate) struct Hold {
     /// The place among the open calls of its class, and its bytes.
     pub(crate) permits: Vec<OwnedSemaphorePermit>,
+    /// The places of a login.
+    pub(crate) shares: Vec<Share<CancellationToken>>,
     /// Session that is asking, and bytes that count for it.
     pub(crate) session: Option<(u64, usize)>,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use im_config::AttachConfig;
 use im_core::Chain;
+use im_core::shares::Shares;
 use im_proto_rpc::v1;
 use im_rpc::Link;
 use im_store::StoreError;
@@ -49,7 +50,7 @@ pub(super) struct Slots {
     /// Bytes of answers under way.
     pub(super) answer_bytes: Arc<Semaphore>,
     /// Logins in hand.
-    pub(super) logins: Arc<Semaphore>,
+    pub(super) logins: Shares<CancellationToken>,
     /// Log pages and relations being read.
     reads: Arc<Semaphore>,
 }
@@ -62,7 +63,7 @@ impl Slots {
             query_bytes: semaphore(config.query_bytes_per_link.as_usize()),
             running: Semaphore::new(config.queries_per_link),
             answer_bytes: semaphore(config.answer_bytes_per_link.as_usize()),
-            logins: semaphore(config.logins_per_link),
+            logins: Shares::new(config.logins_per_link),
             reads: semaphore(config.reads_per_link),
         }
     }
@@ -280,7 +281,7 @@ impl Served {
             };
             let hold = Hold {
                 permits,
-                session: None,
+                ..Hold::default()
             };
             self.results.push_held(result, hold);
         }
@@ -377,8 +378,13 @@ impl Served {
     pub(super) fn give_back(self: &Arc<Self>, holds: Option<Vec<Hold>>) {
         let holds = holds.unwrap_or_default();
         let any = !holds.is_empty();
-        for Hold { permits, session } in holds {
-            drop(permits);
+        for Hold {
+            permits,
+            shares,
+            session,
+        } in holds
+        {
+            drop((permits, shares));
             if let Some((session, bytes)) = session
                 && let Some(next) = self.sessions.left(session, bytes)
             {

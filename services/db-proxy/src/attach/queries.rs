@@ -1,8 +1,10 @@
 //! Queries and logins of one link.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use im_answers::Cost;
+use im_core::shares::Share;
 use im_proto_rpc::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::link::Served;
 use crate::metrics::Class;
 use crate::results::Hold;
+
+/// Stands for an address that is none.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// A query that waits or runs.
 pub(super) struct QueryCall {
@@ -106,6 +111,7 @@ impl Served {
         let hold = Hold {
             permits,
             session: Some((session, bytes)),
+            ..Hold::default()
         };
         if takes_parts {
             let part = self.shared.config().answer_part_bytes.as_usize();
@@ -144,24 +150,23 @@ impl Served {
         })
     }
 
-    /// Takes a login in, or tells it to come again when there are too many.
+    /// Takes a login in. When there are too many, the newest of the network that has most is told to come
+    /// again, which may be this one.
     pub(super) fn begin_login(self: &Arc<Self>, tag: u64, call: v1::LoginCall) {
-        let place = [
-            Arc::clone(&self.slots.logins).try_acquire_owned(),
-            Arc::clone(&self.shared.login_room).try_acquire_owned(),
-        ];
-        let [Ok(own), Ok(all)] = place else {
-            self.shared.metrics.turned_away(Class::Login);
-            let busy = self.shared.logins.busy();
+        let lost = CancellationToken::new();
+        let Some(shares) = self.login_shares(&call.address, &lost) else {
+            let busy = self.turn_away();
             self.push_light(tag, v1::db_result::Result::Login(busy));
             return;
         };
         let token = self.open.begin(tag, None);
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
-            let login = this.shared.logins.login(call);
-            let Some(done) = token.run_until_cancelled(login).await else {
-                return;
+            let done = tokio::select! {
+                biased;
+                () = token.cancelled() => return,
+                done = this.shared.logins.login(call) => done,
+                () = lost.cancelled() => this.turn_away(),
             };
             if this.open.end(tag) {
                 let result = v1::DbResult {
@@ -169,12 +174,38 @@ impl Served {
                     result: Some(v1::db_result::Result::Login(done)),
                 };
                 let hold = Hold {
-                    permits: vec![own, all],
-                    session: None,
+                    shares,
+                    ..Hold::default()
                 };
                 this.results.push_held(result, hold);
             }
         });
+    }
+
+    /// Places for a login among those of this link and those of all, if there are any. Whoever loses a place
+    /// for it is told.
+    fn login_shares(
+        &self,
+        address: &str,
+        lost: &CancellationToken,
+    ) -> Option<Vec<Share<CancellationToken>>> {
+        let from = address.parse().unwrap_or(UNKNOWN);
+        let rooms = [&self.slots.logins, &self.shared.login_room];
+        let mut shares = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            let (share, loser) = room.enter(from, lost.clone()).ok()?;
+            shares.push(share);
+            if let Some(loser) = loser {
+                loser.cancel();
+            }
+        }
+        Some(shares)
+    }
+
+    /// What a login is told that has no place.
+    fn turn_away(&self) -> v1::LoginDone {
+        self.shared.metrics.turned_away(Class::Login);
+        self.shared.logins.busy()
     }
 
     /// Ends a call whose caller has gone. Its result is not needed; what is on its way already may still

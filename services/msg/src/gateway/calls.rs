@@ -13,11 +13,13 @@
 
 mod queue;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use im_config::MsgConfig;
 use im_core::ClientType;
+use im_core::shares::{Share, Shares};
 use im_order::CommitSeq;
 use im_proto_rpc::v1::db_result::Result as Outcome;
 use im_proto_rpc::v1::{
@@ -52,6 +54,13 @@ pub(crate) struct Sending {
     pub(crate) line: Line,
 }
 
+/// Whom to tell that a login makes room for another one.
+pub(crate) struct Asking {
+    pub(crate) conn: Weak<Conn>,
+    pub(crate) seq: u16,
+    pub(crate) takes_retry: bool,
+}
+
 /// A login that db-proxy is asked about.
 pub(crate) struct LoginAttempt {
     pub(crate) conn: Weak<Conn>,
@@ -63,6 +72,8 @@ pub(crate) struct LoginAttempt {
     pub(crate) takes_retry: bool,
     pub(crate) trace: Trace,
     pub(crate) line: Line,
+    /// Its place among the logins; none before it is asked about.
+    pub(crate) place: Option<Share<Asking>>,
 }
 
 /// Whose call it was.
@@ -158,6 +169,8 @@ fn weight(query: &Query) -> u32 {
 pub(crate) struct Calls {
     bounds: Bounds,
     queue: Mutex<Queue>,
+    /// Logins queued or in flight.
+    logins: Shares<Asking>,
     wake: Notify,
     is_up: AtomicBool,
     /// Whether db-proxy asks to be told of sessions that come and go.
@@ -173,6 +186,7 @@ impl Calls {
         Self {
             bounds: Bounds::of(config),
             queue: Mutex::default(),
+            logins: Shares::new(config.logins_in_flight as usize),
             wake: Notify::new(),
             is_up: AtomicBool::new(false),
             sessions_wanted: watch::Sender::new(false),
@@ -261,22 +275,39 @@ impl Calls {
     }
 
     /// Checks an account.
+    /// When there is no room, it takes that of the newest login of whoever has most: who that was is to
+    /// be told.
     ///
     /// # Errors
-    /// The attempt, when too many logins wait already.
-    pub(crate) fn login(&self, call: LoginCall, attempt: LoginAttempt) -> Result<(), LoginAttempt> {
+    /// The attempt, when nobody has clearly more logins waiting than its network.
+    pub(crate) fn login(
+        &self,
+        call: LoginCall,
+        from: IpAddr,
+        mut attempt: LoginAttempt,
+    ) -> Result<Option<Asking>, LoginAttempt> {
+        let asking = Asking {
+            conn: Weak::clone(&attempt.conn),
+            seq: attempt.seq,
+            takes_retry: attempt.takes_retry,
+        };
+        let Ok((place, loser)) = self.logins.enter(from, asking) else {
+            return Err(attempt);
+        };
+        attempt.place = Some(place);
         let bytes = call.user_name.len() + call.password.len() + call.client_version.len();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
         {
             let mut queue = self.queue();
-            if queue.open(Class::Login) >= self.bounds.logins {
+            // Those whose clients have gone are skipped when their turn comes, which may be a while.
+            if queue.open(Class::Login) >= self.bounds.logins.saturating_mul(2) {
                 return Err(attempt);
             }
             let caller = Caller::Login(attempt);
             queue.push(Class::Login, Waiting::new(Call::Login(call), caller, bytes));
         }
         self.wake();
-        Ok(())
+        Ok(loser)
     }
 
     /// Reads a page of the log.

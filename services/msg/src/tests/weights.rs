@@ -180,6 +180,48 @@ async fn a_login_that_cannot_be_checked_in_time_is_told_early() {
     assert_eq!(answer.result_code, 0);
 }
 
+/// At the bound the newest login of the network that has most makes room for one of another network.
+#[tokio::test]
+async fn one_network_does_not_fill_the_room_for_logins() {
+    let rig = Rig::start_with(MsgConfig {
+        logins_in_flight: 3,
+        ..config()
+    })
+    .await;
+    rig.db.state().holds = true;
+    let mut crowd = Vec::new();
+    for (name, seq) in [("u1", 1), ("u2", 2), ("u3", 3)] {
+        let mut client = rig.connect().await;
+        client.send(Command::LoginReq, seq, &ours(name)).await;
+        until("it waits", || rig.gateway.db.sizes().1 == usize::from(seq)).await;
+        crowd.push(client);
+    }
+    let mut other = Client::connect_from([127, 0, 1, 1].into(), rig.addr).await;
+    other
+        .send(Command::LoginReq, 4, &login_req("u4", WINDOWS))
+        .await;
+    let mut newest = crowd.pop().unwrap();
+    let answer: ImLoginRes = newest.expect(Command::LoginRes, 3).await;
+    assert!(answer.retry_after_ms.is_some());
+    newest.expect_end().await;
+    assert_eq!(rig.gateway.env.metrics.refusals(Refusal::Busy), 1);
+    // One that came before it loses its place no more: its network has one more than the other.
+    let mut second = Client::connect_from([127, 0, 1, 2].into(), rig.addr).await;
+    second
+        .send(Command::LoginReq, 5, &login_req("u5", WINDOWS))
+        .await;
+    second.expect_end().await;
+
+    until("it is asked about", || rig.db.state().held.len() == 4).await;
+    rig.db.release();
+    let answer: ImLoginRes = other.expect(Command::LoginRes, 4).await;
+    assert_eq!(answer.result_code, 0);
+    for (mut client, seq) in crowd.into_iter().zip([1, 2]) {
+        let answer: ImLoginRes = client.expect(Command::LoginRes, seq).await;
+        assert_eq!(answer.result_code, 0);
+    }
+}
+
 #[tokio::test]
 async fn a_busy_db_proxy_is_told_the_same_way() {
     let rig = Rig::start().await;

@@ -17,8 +17,13 @@ fn long(origin: u64, command: u32, bytes: usize) -> Call {
 }
 
 fn login(name: &str) -> Call {
+    login_from("192.0.2.1", name)
+}
+
+fn login_from(address: &str, name: &str) -> Call {
     Call::Login(v1::LoginCall {
         user_name: name.to_owned(),
+        address: address.to_owned(),
         ..Default::default()
     })
 }
@@ -82,6 +87,33 @@ async fn a_class_that_is_full_is_turned_away_at_once_and_stops_no_other() {
         Outcome::Stored,
         "there is room"
     );
+}
+
+/// Neither the room of a link nor that of all links.
+#[tokio::test]
+async fn one_network_does_not_fill_the_room_for_logins() {
+    for of_link in [true, false] {
+        let mut rig = rig(|config| {
+            let room = if of_link {
+                &mut config.attach.logins_per_link
+            } else {
+                &mut config.attach.logins
+            };
+            *room = 3;
+        })
+        .await;
+        let crowd = (1..4).map(|tag| (tag, login_from("192.0.2.1", WAITS)));
+        rig.call(crowd.collect()).await;
+        rig.call(vec![(4, login_from("198.51.100.1", "ann"))]).await;
+        let mut done = rig.results(2).await;
+        done.sort_unstable_by_key(|(tag, _)| *tag);
+        let [(3, Done::Login(newest)), (4, Done::Login(other))] = done.as_slice() else {
+            panic!("{done:?}")
+        };
+        assert_eq!(newest.result_code, 2);
+        assert_eq!(other.result_string, "ann");
+        assert_eq!(rig.metrics.turned_away_of(Class::Login), 1);
+    }
 }
 
 #[tokio::test]

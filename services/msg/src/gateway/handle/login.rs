@@ -109,12 +109,26 @@ pub(super) fn login(
         takes_retry,
         trace: Trace::sample(),
         line,
+        place: None,
     };
-    if let Err(mut attempt) = gateway.db.login(call, attempt) {
-        let wait = RETRY_AFTER_MS + rand::random_range(0..RETRY_AFTER_MS);
-        gateway.env.refuse(&mut attempt.line, Refusal::Busy);
-        busy(gateway, conn, seq, takes_retry, wait);
+    match gateway.db.login(call, conn.remote(), attempt) {
+        Ok(None) => {}
+        Ok(Some(loser)) => {
+            gateway.env.metrics.refused(Refusal::Busy);
+            if let Some(conn) = loser.conn.upgrade() {
+                busy(gateway, &conn, loser.seq, loser.takes_retry, retry_after());
+            }
+        }
+        Err(mut attempt) => {
+            gateway.env.refuse(&mut attempt.line, Refusal::Busy);
+            busy(gateway, conn, seq, takes_retry, retry_after());
+        }
     }
+}
+
+/// When a client may try again, milliseconds.
+fn retry_after() -> u32 {
+    RETRY_AFTER_MS + rand::random_range(0..RETRY_AFTER_MS)
 }
 
 /// Cuts what no account has; it stays longer than any account's.
@@ -206,6 +220,7 @@ pub(crate) fn login_done(gateway: &Arc<Gateway>, attempt: LoginAttempt, done: Lo
         takes_retry,
         trace,
         mut line,
+        place: _,
     } = attempt;
     line.of(done.user_id);
     hop!(

@@ -1,5 +1,9 @@
 //! A bare client.
 
+use std::net::IpAddr;
+
+use tokio::net::TcpSocket;
+
 use super::*;
 
 pub(in crate::tests) struct Client {
@@ -12,6 +16,16 @@ impl Client {
         let sock = TcpStream::connect(addr).await.unwrap();
         Self {
             sock,
+            buffer: BytesMut::new(),
+        }
+    }
+
+    /// From an address of this machine.
+    pub(in crate::tests) async fn connect_from(from: IpAddr, addr: SocketAddr) -> Self {
+        let sock = TcpSocket::new_v4().unwrap();
+        sock.bind((from, 0).into()).unwrap();
+        Self {
+            sock: sock.connect(addr).await.unwrap(),
             buffer: BytesMut::new(),
         }
     }
