@@ -13,6 +13,9 @@ use crate::{limits, mariadb, tools};
 /// Version of the images that tests use, and the one to which they roll: the same programs.
 const VERSIONS: [&str; 2] = ["0.1.0", "0.1.1"];
 
+/// Tests on the node at a time: they often wait for pods, and three leave a quarter of two cores idle.
+pub(crate) const THREADS: u32 = 3;
+
 /// The module of the tests that need several nodes.
 const SEVERAL: &str = "nodes::";
 
@@ -53,7 +56,7 @@ fn is_foreign() -> bool {
 /// Runs the tests on our own node, or on the cluster that the environment names.
 pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     if is_foreign() {
-        return test_step(&limits::CLUSTER, &mut tests(filter)?);
+        return test_step(&limits::CLUSTER, &mut tests(THREADS, filter)?);
     }
     check()?;
     let images = images()?;
@@ -68,7 +71,7 @@ pub(crate) fn test(filter: &[String]) -> anyhow::Result<()> {
     on_s3(&s3)?;
     let mariadb = mariadb::mariadb()?;
     on_node(&images, || {
-        let mut tests = inside(&tests(filter)?)?;
+        let mut tests = inside(&tests(THREADS, filter)?)?;
         tests.env("VERSITYGW", &s3).env("MARIADB", &mariadb);
         test_step(&limits::CLUSTER, &mut tests)?;
         if filter.is_empty() {
@@ -184,12 +187,11 @@ fn audit() -> anyhow::Result<Command> {
     Ok(audit)
 }
 
-/// The command that runs the tests on whatever cluster KUBECONFIG names.
-pub(crate) fn tests(filter: &[String]) -> anyhow::Result<Command> {
+/// The command that runs the tests on whatever cluster KUBECONFIG names, so many at a time.
+pub(crate) fn tests(threads: u32, filter: &[String]) -> anyhow::Result<Command> {
     let mut tests = whole_workspace(&["--test", "cluster"])?;
-    if !filter.is_empty() {
-        tests.arg("--").args(filter);
-    }
+    tests.args(["--", &format!("--test-threads={threads}")]);
+    tests.args(filter);
     Ok(tests)
 }
 

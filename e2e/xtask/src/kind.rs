@@ -69,7 +69,7 @@ fn on(images: &[PathBuf], filter: &[String]) -> anyhow::Result<()> {
     )?)?;
     let file = cluster::images_folder()?.join("kind.kubeconfig");
     std::fs::write(&file, config)?;
-    let tests = cluster::tests(filter)?;
+    let tests = cluster::tests(cluster::THREADS, filter)?;
     let mut inside = Command::new("nsenter");
     inside.args(["--target", pid.trim(), "--net", "--"]);
     let mut inside = made_by(inside, &tests);

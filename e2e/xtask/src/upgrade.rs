@@ -45,8 +45,8 @@ fn test_from(tree: &Tree) -> anyhow::Result<()> {
     cluster::on_node(&images, || {
         // One after the other: a test has the definition of the resource to itself, and waiting for that is
         // no part of its time.
-        let asked = ["--ignored", "--test-threads=1", "upgrade::"];
-        let mut tests = cluster::inside(&cluster::tests(&asked.map(str::to_owned))?)?;
+        let asked = ["--ignored", "upgrade::"];
+        let mut tests = cluster::inside(&cluster::tests(1, &asked.map(str::to_owned))?)?;
         tests.env(CHARTS, tree.folder.join("charts"));
         test_step(&limits::UPGRADE, tests.env(TAG, EARLIER))
     })
