@@ -13,6 +13,7 @@ use im_writer::Context;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,7 @@ struct ByKind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetentionMetrics {
     expired: Family<ByKind, Counter>,
+    waits: Family<ByKind, Gauge>,
 }
 
 impl RetentionMetrics {
@@ -64,6 +66,12 @@ impl RetentionMetrics {
             "im_db_proxy_expired_bodies",
             "Bodies of messages that were taken away because they were old",
             this.expired.clone(),
+        );
+        init_series(&this.waits, KindLabel::ALL, |kind| ByKind { kind });
+        registry.register(
+            "im_db_proxy_retention_waits",
+            "Whether bodies of old messages stay because a follower of the log has yet to read them",
+            this.waits.clone(),
         );
         this
     }
@@ -121,7 +129,7 @@ impl Retention {
         };
         let mut bodies = 0;
         loop {
-            let until = self.until().await?;
+            let Until { until, follower } = self.until().await?;
             let now = UnixSeconds::now();
             let begun = Instant::now();
             let step = RetentionStep {
@@ -139,6 +147,16 @@ impl Retention {
                 .inc_by(done.bodies);
             bodies += done.bodies;
             if !done.has_more {
+                let follower = follower.filter(|_| done.through >= until);
+                let waits = self.metrics.waits.get_or_create(&label);
+                waits.set(follower.is_some().into());
+                if let Some(follower) = follower {
+                    let position = until.to_wire();
+                    warn!(
+                        ?kind,
+                        follower, position, "bodies of old messages wait for a follower of the log"
+                    );
+                }
                 if bodies > 0 {
                     let through = done.through.to_wire();
                     info!(
@@ -153,16 +171,28 @@ impl Retention {
     }
 
     /// The last message of which every follower has told whom it tells.
-    async fn until(&self) -> Result<CommitSeq, StoreError> {
+    async fn until(&self) -> Result<Until, StoreError> {
         let store = &self.context.store;
         let (end, _) = store.log_end().await?;
         let followers = store.followers(Partition::ONLY).await?;
-        let positions = followers.into_iter().filter(|it| {
+        let of_messages = followers.into_iter().filter(|it| {
             it.name != SUBSCRIPTIONS
                 && SubscribedLog::of_follower(&it.name) == SubscribedLog::Messages
         });
-        Ok(positions.map(|it| it.position).fold(end, CommitSeq::min))
+        let last = of_messages.min_by_key(|it| it.position);
+        let last = last.filter(|it| it.position < end);
+        Ok(Until {
+            until: last.as_ref().map_or(end, |it| it.position),
+            follower: last.map(|it| it.name),
+        })
     }
+}
+
+/// How far bodies may go.
+struct Until {
+    until: CommitSeq,
+    /// Who has read no further; none at the end of the log.
+    follower: Option<String>,
 }
 
 #[cfg(test)]

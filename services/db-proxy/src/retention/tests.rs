@@ -141,11 +141,25 @@ async fn nothing_goes_that_a_follower_has_yet_to_read() {
     // These are no positions of the log of messages.
     rig.follows(SUBSCRIPTIONS, 0).await;
     rig.follows("subscription-1-changes", 1).await;
+    let waits = || {
+        let label = ByKind {
+            kind: KindLabel::Pairs,
+        };
+        retention.metrics.waits.get_or_create(&label).get()
+    };
     retention.pass(RetentionKind::Pairs).await.unwrap();
     assert_eq!(rig.gone().await, every_second(1, 10));
+    assert_eq!(waits(), 1, "which is told");
     rig.follows("push", 30).await;
     retention.pass(RetentionKind::Pairs).await.unwrap();
     assert_eq!(rig.gone().await, every_second(1, 20));
+    // Those who have read all that is old hold nothing up.
+    for name in ["push", "subscription-1"] {
+        rig.follows(name, 2 * OLD + 1).await;
+    }
+    retention.pass(RetentionKind::Pairs).await.unwrap();
+    assert_eq!(rig.gone().await, every_second(1, 2 * OLD));
+    assert_eq!(waits(), 0);
 }
 
 #[tokio::test]
