@@ -9,13 +9,15 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::timeout;
 
 use crate::control::Control;
 use crate::layout::{GUEST_IMAGE, Layout};
@@ -26,6 +28,9 @@ use crate::wait::{LATER, until};
 pub const IMAGE: &str = "imcluster.test/imd:0.1.0";
 /// Name of the operator image that `xtask test-cluster` makes.
 pub const OPERATOR_IMAGE: &str = "imcluster.test/im-operator:0.1.0";
+
+/// Longest wait for an answer of the API server.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The cluster that the tests run on.
 ///
@@ -196,6 +201,22 @@ impl TestNamespace {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.cluster.client(), &self.name)
+    }
+
+    /// An `ImCluster` in it as JSON, over this connection: tests ask again and again, and a call of `kubectl`
+    /// costs a tenth of a second of a processor.
+    ///
+    /// # Errors
+    /// There is none of this name, or the API server does not answer within ten seconds.
+    pub async fn imcluster(&self, name: &str) -> anyhow::Result<Value> {
+        let kind = GroupVersionKind::gvk("imcluster.io", "v1alpha1", "ImCluster");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "imclusters");
+        let all: Api<DynamicObject> =
+            Api::namespaced_with(self.cluster.client(), &self.name, &resource);
+        let asked = timeout(ANSWER, all.get(name)).await;
+        let object = asked.with_context(|| format!("no answer within {ANSWER:?}"))?;
+        let object = object.with_context(|| format!("get the ImCluster {name}"))?;
+        Ok(serde_json::to_value(object)?)
     }
 
     /// Runs `kubectl` in it.

@@ -130,7 +130,7 @@ async fn a_paused_cluster_is_left_as_it_is_and_says_so() {
         .patch(&json!({"roles": {"msg": {"replicas": 3}}}))
         .unwrap();
     until("the generation is observed", SOON, async || {
-        let object = installation.object().ok()?;
+        let object = installation.object().await.ok()?;
         let observed = &object["status"]["observedGeneration"];
         (*observed == object["metadata"]["generation"]).then_some(())
     })

@@ -20,7 +20,7 @@ async fn the_smallest_manifest_becomes_a_platform_that_people_chat_on() {
         .await
         .unwrap();
     talk(&installation).await.unwrap();
-    let object = installation.object().unwrap();
+    let object = installation.object().await.unwrap();
     assert_eq!(object["status"]["phase"], "Running", "{object:#}");
     assert_eq!(object["status"]["version"], VERSION);
     assert_eq!(object["status"]["roles"]["msg"]["readyReplicas"], 3);

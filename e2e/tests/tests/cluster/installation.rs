@@ -166,16 +166,16 @@ impl Installation {
     }
 
     /// The object as it is.
-    pub(crate) fn object(&self) -> anyhow::Result<Value> {
-        let text = self
-            .namespace
-            .kubectl(&["get", "imclusters", &self.name, "-o", "json"])?;
-        serde_json::from_str(&text).context("read the ImCluster")
+    pub(crate) async fn object(&self) -> anyhow::Result<Value> {
+        self.namespace.imcluster(&self.name).await
     }
 
     /// Status and reason of a condition of this generation.
-    pub(crate) fn condition(&self, kind: &str) -> anyhow::Result<Option<(String, String, String)>> {
-        let object = self.object()?;
+    pub(crate) async fn condition(
+        &self,
+        kind: &str,
+    ) -> anyhow::Result<Option<(String, String, String)>> {
+        let object = self.object().await?;
         let generation = &object["metadata"]["generation"];
         let conditions = object["status"]["conditions"].as_array();
         let found = conditions.into_iter().flatten().find(|condition| {
@@ -191,6 +191,18 @@ impl Installation {
         }))
     }
 
+    /// What was waited for, or what the ImCluster says instead.
+    async fn with_status<T>(&self, waited: anyhow::Result<T>) -> anyhow::Result<T> {
+        let error = match waited {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        Err(match self.object().await {
+            Ok(object) => error.context(format!("status: {:#}", object["status"])),
+            Err(unread) => error.context(format!("{unread:#}")),
+        })
+    }
+
     /// Waits for a condition with this status.
     pub(crate) async fn wait(
         &self,
@@ -199,30 +211,24 @@ impl Installation {
         limit: Duration,
     ) -> anyhow::Result<(String, String)> {
         let what = format!("{kind}={status} of {}", self.name);
-        until(&what, limit, async || {
-            let (found, reason, message) = self.condition(kind).ok()??;
+        let waited = until(&what, limit, async || {
+            let (found, reason, message) = self.condition(kind).await.ok()??;
             (found == status).then_some((reason, message))
         })
-        .await
-        .with_context(|| match self.object() {
-            Ok(object) => format!("status: {:#}", object["status"]),
-            Err(error) => format!("{error:#}"),
-        })
+        .await;
+        self.with_status(waited).await
     }
 
     /// Waits until a condition has this reason, and returns its message. A reason may have others
     /// before it: a pod that cannot be scheduled is one that is starting, at first.
     pub(crate) async fn reason(&self, kind: &str, wanted: &str) -> anyhow::Result<String> {
         let what = format!("{kind} of {} for the reason {wanted}", self.name);
-        until(&what, LATER, async || {
-            let (_, reason, message) = self.condition(kind).ok()??;
+        let waited = until(&what, LATER, async || {
+            let (_, reason, message) = self.condition(kind).await.ok()??;
             (reason == wanted).then_some(message)
         })
-        .await
-        .with_context(|| match self.object() {
-            Ok(object) => format!("status: {:#}", object["status"]),
-            Err(error) => format!("{error:#}"),
-        })
+        .await;
+        self.with_status(waited).await
     }
 
     /// Waits until all is as the specification says.
@@ -230,7 +236,7 @@ impl Installation {
         self.wait("Ready", "True", INSTALL).await?;
         let what = format!("nothing left to do for {}", self.name);
         until(&what, INSTALL, async || {
-            let reconciling = self.condition("Reconciling").ok()?;
+            let reconciling = self.condition("Reconciling").await.ok()?;
             reconciling
                 .is_none_or(|(status, ..)| status == "False")
                 .then_some(())
@@ -352,9 +358,8 @@ pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
 }
 
 /// What clients are told of each pod: host and port, by the pod's name.
-pub(crate) fn told(namespace: &TestNamespace, cluster: &str) -> BTreeMap<String, String> {
-    let text = namespace.kubectl(&["get", "imclusters", cluster, "-o", "json"]);
-    let object: Value = serde_json::from_str(&text.unwrap()).unwrap();
+pub(crate) async fn told(namespace: &TestNamespace, cluster: &str) -> BTreeMap<String, String> {
+    let object = namespace.imcluster(cluster).await.unwrap();
     let slots = object["status"]["slots"].as_array();
     slots
         .into_iter()

@@ -4,7 +4,7 @@
 use im_e2e_kube::testing::TestNamespace;
 use im_e2e_kube::wait::{LATER, until};
 use im_operator_api::testing::{Manifest, manifests};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::installation::{Installation, cluster, small};
 
@@ -59,8 +59,7 @@ async fn must_never_17_bad_manifests_are_refused_or_reported_and_disturb_nobody(
 /// The message of the condition that says that a specification is wrong.
 async fn reported(namespace: &TestNamespace, name: &str) -> String {
     until(&format!("SpecValid=False of {name}"), LATER, async || {
-        let text = namespace.kubectl(&["get", "imclusters", name, "-o", "json"]);
-        let object: Value = serde_json::from_str(&text.ok()?).ok()?;
+        let object = namespace.imcluster(name).await.ok()?;
         let conditions = object["status"]["conditions"].as_array()?;
         let found = conditions
             .iter()

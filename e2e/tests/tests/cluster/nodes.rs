@@ -136,7 +136,7 @@ async fn pods_are_spread_over_zones_and_the_loss_of_one_loses_no_message() {
     let traffic = traffic(&installation).await;
     let idle = idle(&installation).await;
     let dead: BTreeSet<String> = {
-        let told = told(&installation.namespace, NAME);
+        let told = told(&installation.namespace, NAME).await;
         let pods = places(&msg).into_iter().filter(|(_, node)| node == "n3");
         pods.map(|(pod, _)| told[&pod].clone()).collect()
     };
@@ -145,7 +145,7 @@ async fn pods_are_spread_over_zones_and_the_loss_of_one_loses_no_message() {
     let hit: Vec<&Client> = all().filter(there).collect();
     assert!(hit.len() >= 20, "{} of {}", hit.len(), all().count());
     until("a user is told the third node", INSTALL, async || {
-        let told = told(&installation.namespace, "ports");
+        let told = told(&installation.namespace, "ports").await;
         told.values().any(|it| is_at(it, THIRD)).then_some(())
     })
     .await
@@ -204,7 +204,11 @@ async fn nobody_is_told(namespace: &TestNamespace, off: Instant) {
     let url = login_url(namespace, "ports").await.unwrap();
     let rest = TOLD.saturating_sub(off.elapsed());
     until("nobody is told the third node", rest, async || {
-        if told(namespace, "ports").values().any(|it| is_at(it, THIRD)) {
+        if told(namespace, "ports")
+            .await
+            .values()
+            .any(|it| is_at(it, THIRD))
+        {
             return None;
         }
         for _ in 0..6 {

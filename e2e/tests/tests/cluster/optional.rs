@@ -238,7 +238,7 @@ async fn files_and_pictures_come_and_go_and_no_other_pod_notices() {
 
     installation.patch(&both()).unwrap();
     installation.ready().await.unwrap();
-    let object = installation.object().unwrap();
+    let object = installation.object().await.unwrap();
     for role in ["file", "msfs"] {
         let status = &object["status"]["roles"][role];
         assert_eq!(status["readyReplicas"], 1, "{status}");

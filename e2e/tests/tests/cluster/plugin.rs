@@ -196,7 +196,8 @@ async fn drains(installation: &Installation, ann: &Administrator) {
     installation.patch(&paused(false)).unwrap();
     installation.ready().await.unwrap();
     ann.ends(0, &["rebalance"]);
-    let at = &installation.object().unwrap()["metadata"]["annotations"]["imcluster.io/rebalance"];
+    let at =
+        &installation.object().await.unwrap()["metadata"]["annotations"]["imcluster.io/rebalance"];
     assert!(at.is_string(), "{at}");
 }
 

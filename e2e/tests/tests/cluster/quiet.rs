@@ -40,7 +40,7 @@ async fn must_never_8_an_operator_at_rest_writes_nothing_while_people_chat() {
     // The number of connections reaches the status once.
     traffic.progress(300, RECOVERY).await.unwrap();
     let connections = im_e2e_kube::wait::until("the connections in status", RECOVERY, async || {
-        let object = installation.object().ok()?;
+        let object = installation.object().await.ok()?;
         (object["status"]["roles"]["msg"]["connections"] == 10).then_some(())
     });
     connections.await.unwrap();
@@ -100,7 +100,7 @@ async fn another_operator_process_writes_nothing_over_a_running_installation() {
         .unwrap();
     let status = async || {
         until("the load in status", RECOVERY, async || {
-            let object = installation.object().ok()?;
+            let object = installation.object().await.ok()?;
             let fresh = &object["status"]["roles"]["msg"]["freshReporters"];
             (*fresh == 2).then(|| object["status"].clone())
         })
@@ -119,7 +119,7 @@ async fn another_operator_process_writes_nothing_over_a_running_installation() {
         kubectl(&[&ready, &of_operator[..]].concat());
         let end = Instant::now() + WATCHED_AGAIN;
         while Instant::now() < end {
-            let (ready, ..) = installation.condition("Ready").unwrap().unwrap();
+            let (ready, ..) = installation.condition("Ready").await.unwrap().unwrap();
             assert_eq!(ready, "True");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

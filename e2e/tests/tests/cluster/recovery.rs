@@ -58,7 +58,10 @@ async fn a_version_that_does_not_exist_touches_no_pod_and_the_old_one_is_ready_a
     assert!(message.contains(":9.9.9 cannot be pulled"), "{message}");
     traffic.progress(200, RECOVERY).await.unwrap();
     assert_eq!(servers().await, before);
-    assert_eq!(installation.condition("Ready").unwrap().unwrap().0, "True");
+    assert_eq!(
+        installation.condition("Ready").await.unwrap().unwrap().0,
+        "True"
+    );
     installation.patch(&json!({"version": VERSION})).unwrap();
     back(&installation).await;
     assert_eq!(servers().await, before);
@@ -144,7 +147,7 @@ async fn a_stateful_set_of_an_earlier_operator_makes_way_without_its_pod() {
         let adopted = status.ready_replicas == Some(1);
         let policy = set.spec?.pod_management_policy?;
         // Whatever is in between, nobody is told that it does not work.
-        assert_eq!(installation.condition("Ready").ok()??.0, "True");
+        assert_eq!(installation.condition("Ready").await.ok()??.0, "True");
         (policy == "Parallel" && adopted).then_some(())
     })
     .await
@@ -199,7 +202,7 @@ async fn a_quota_that_allows_no_pod_is_named_in_status_and_its_end_is_enough() {
     let delete = ["delete", "resourcequota", "one-pod"];
     installation.namespace.kubectl(&delete).unwrap();
     installation.ready().await.unwrap();
-    let (status, reason, _) = installation.condition("Degraded").unwrap().unwrap();
+    let (status, reason, _) = installation.condition("Degraded").await.unwrap().unwrap();
     assert_eq!((status.as_str(), reason.as_str()), ("False", "AsExpected"));
 }
 
@@ -209,11 +212,11 @@ async fn a_new_object_is_not_taken_for_a_finished_one_before_it_is_ready() {
     let namespace = cluster.namespace("fresh").await.unwrap();
     let installation = Installation::apply_to(namespace, NAME, &small()).unwrap();
     // Nobody has looked at it: it is not taken for a finished one.
-    let object = installation.object().unwrap();
+    let object = installation.object().await.unwrap();
     assert_eq!(object["status"], json!({"observedGeneration": -1}));
     crate::installation::install_operator(&installation.namespace, &[]).unwrap();
     until("it is ready", crate::installation::INSTALL, async || {
-        let object = installation.object().ok()?;
+        let object = installation.object().await.ok()?;
         if object["status"]["observedGeneration"] == -1 {
             return None;
         }

@@ -26,7 +26,7 @@ async fn a_version_change_rolls_within_the_budget_and_loses_nothing() {
     let (most, fewest) = watched(&installation, async {
         installation.patch(&json!({"version": NEXT})).unwrap();
         until("status tells the new version", INSTALL, async || {
-            let object = installation.object().ok()?;
+            let object = installation.object().await.ok()?;
             (object["status"]["version"] == NEXT).then_some(())
         })
         .await
@@ -214,7 +214,7 @@ async fn an_operator_that_dies_after_every_write_ends_in_the_same_state() {
     namespace.kubectl(&args).unwrap();
     let dying = Installation::apply_to(namespace, NAME, &small()).unwrap();
     restart_until(&dying, "installed", || async {
-        let ready = dying.condition("Ready").ok().flatten();
+        let ready = dying.condition("Ready").await.ok().flatten();
         ready.is_some_and(|(status, ..)| status == "True")
     })
     .await;
@@ -224,7 +224,7 @@ async fn an_operator_that_dies_after_every_write_ends_in_the_same_state() {
     dying.patch(&json!({"version": NEXT})).unwrap();
     whole.ready().await.unwrap();
     restart_until(&dying, "rolled", || async {
-        dying.object().is_ok_and(|object| {
+        dying.object().await.is_ok_and(|object| {
             object["status"]["version"] == NEXT
                 && object["status"]["roles"]["msg"]["updatedReplicas"] == 2
         })

@@ -62,7 +62,7 @@ async fn three_hundred_clients_are_spread_over_three_servers() {
     );
     // What the operator reads from login reaches the status, to two digits.
     until("the connections in status", LATER, async || {
-        let object = installation.object().ok()?;
+        let object = installation.object().await.ok()?;
         (object["status"]["roles"]["msg"]["connections"] == 300).then_some(())
     })
     .await
@@ -106,7 +106,12 @@ async fn scaling_under_traffic_loses_nothing_and_everybody_is_back() {
 
     // Somebody at each server who only ever knows that address, as the Windows client.
     let mut old = Vec::new();
-    for (address, id) in addresses(&installation).unwrap().into_iter().zip(12..) {
+    for (address, id) in addresses(&installation)
+        .await
+        .unwrap()
+        .into_iter()
+        .zip(12..)
+    {
         let password = Password::clear(people::PASSWORD);
         let config =
             ClientConfig::new(address, people::name(id), password).with_profile(Profile::Windows);
@@ -243,8 +248,8 @@ async fn slots(installation: &Installation) -> anyhow::Result<Vec<Service>> {
 }
 
 /// Addresses that the slots with a pod advertise.
-fn addresses(installation: &Installation) -> anyhow::Result<Vec<String>> {
-    let object = installation.object()?;
+async fn addresses(installation: &Installation) -> anyhow::Result<Vec<String>> {
+    let object = installation.object().await?;
     let slots = object["status"]["slots"].as_array();
     Ok(slots
         .into_iter()

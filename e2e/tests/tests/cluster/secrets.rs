@@ -97,8 +97,8 @@ async fn a_new_key_of_remembered_logins_counts_without_a_restart() {
 }
 
 /// Whether the ImCluster owns its three Secrets.
-fn owned(installation: &Installation) -> anyhow::Result<[bool; 3]> {
-    let uid = installation.object()?["metadata"]["uid"].clone();
+async fn owned(installation: &Installation) -> anyhow::Result<[bool; 3]> {
+    let uid = installation.object().await?["metadata"]["uid"].clone();
     let mut owned = [false; 3];
     for (owned, name) in owned.iter_mut().zip(["internal", "admin", "remember"]) {
         let name = format!("{NAME}-{name}");
@@ -117,7 +117,7 @@ async fn decide(installation: &Installation, policy: &str) {
     installation.patch(&spec).unwrap();
     let wanted = [policy == "Delete"; 3];
     until(&format!("owners after {policy}"), SOON, async || {
-        (owned(installation).ok()? == wanted).then_some(())
+        (owned(installation).await.ok()? == wanted).then_some(())
     })
     .await
     .unwrap();
@@ -126,7 +126,7 @@ async fn decide(installation: &Installation, policy: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_owned_as_the_policy_says_and_another_text_of_internal_joins_the_old_one() {
     let installation = Installation::new("owners", small(), 0).await.unwrap();
-    assert_eq!(owned(&installation).unwrap(), [false; 3]);
+    assert_eq!(owned(&installation).await.unwrap(), [false; 3]);
     decide(&installation, "Delete").await;
 
     let internal = format!("{NAME}-internal");

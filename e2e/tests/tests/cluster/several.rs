@@ -19,9 +19,7 @@ async fn two_clusters_in_one_namespace_do_not_meet() {
     let name =
         |name: &str| ["get", "secret", name, "-o", "jsonpath={.data.secret}"].map(str::to_owned);
     until("the other one is ready", LATER, async || {
-        let args = ["get", "imclusters", "other", "-o", "json"];
-        let text = first.namespace.kubectl(&args).ok()?;
-        let object: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let object = first.namespace.imcluster("other").await.ok()?;
         let conditions = object["status"]["conditions"].as_array()?;
         conditions
             .iter()
@@ -112,7 +110,7 @@ async fn node_ports_are_told_to_clients_at_the_nodes_address() {
     installation.ready().await.unwrap();
     installation.import(1).unwrap();
     let (client, _events) = installation.client(1).await.unwrap();
-    let object = installation.object().unwrap();
+    let object = installation.object().await.unwrap();
     let slot = &object["status"]["slots"][0];
     let address = format!("{}:{}", slot["host"].as_str().unwrap(), slot["port"]);
     assert_eq!(client.server_address(), address, "{slot}");

@@ -188,7 +188,7 @@ impl Upgrade {
     /// What may not change where no server is to be touched: pods, how often their containers were
     /// restarted, and since when the ImCluster is ready, which each change of `Ready` would renew.
     async fn untouched(&self) -> (BTreeMap<String, i32>, Value) {
-        let object = self.installation.object().unwrap();
+        let object = self.installation.object().await.unwrap();
         let conditions = object["status"]["conditions"].as_array().unwrap();
         let ready = conditions.iter().find(|it| it["type"] == "Ready").unwrap();
         assert_eq!(ready["status"], "True", "{ready:#}");
@@ -216,7 +216,7 @@ impl Upgrade {
     async fn runs(&self, revision: &Revision) {
         let tag = &revision.tag;
         until("status tells the version", INSTALL, async || {
-            let object = self.installation.object().ok()?;
+            let object = self.installation.object().await.ok()?;
             (object["status"]["version"] == **tag).then_some(())
         })
         .await

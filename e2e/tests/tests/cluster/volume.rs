@@ -106,7 +106,7 @@ async fn a_volume_grows_where_its_class_allows_it_and_no_pod_restarts() {
     ];
     installation.namespace.kubectl(&args).unwrap();
     until("the volume is large enough", LATER, async || {
-        let condition = installation.condition("VolumeTooSmall").ok()?;
+        let condition = installation.condition("VolumeTooSmall").await.ok()?;
         condition.is_none().then_some(())
     })
     .await
