@@ -189,12 +189,23 @@ fn unit_tests() -> anyhow::Result<()> {
     )
 }
 
-/// Real processes and sockets; two tests at a time, since each starts whole platforms.
+/// Real processes and sockets. Tests of attacks keep the machine busy and look how long others wait: two at
+/// a time. The others mostly wait for processes.
 fn e2e_tests() -> anyhow::Result<()> {
+    const ATTACKS: &str = "hostile::";
     build_all(&limits::BUILD)?;
-    let mut tests = whole_workspace(&["--test", "e2e", "--", "--test-threads=2"])?;
-    tests.env("IMD_BIN", programs("debug")?.join("imd"));
-    test_step(&limits::E2E, &mut tests)
+    let attacks = ["--test-threads=2", ATTACKS];
+    let others = ["--test-threads=4", "--skip", ATTACKS];
+    for (step, chosen) in [
+        (&limits::ATTACKS, &attacks[..]),
+        (&limits::E2E, &others[..]),
+    ] {
+        let mut tests = whole_workspace(&["--test", "e2e", "--"])?;
+        tests.args(chosen);
+        tests.env("IMD_BIN", programs("debug")?.join("imd"));
+        test_step(step, &mut tests)?;
+    }
+    Ok(())
 }
 
 /// Holds the running HTTP API against its document.

@@ -126,7 +126,8 @@ table! {
     CRATE_TESTS = tests("lints and tests of the crate", 1_800, 120, "builds what it uses, from nothing; a test computes");
     BUILD = row("build all programs", 150, "builds every program and the tests of processes");
     BUILT = row("see that all programs are built", 30, "builds what was changed since");
-    E2E = tests("end-to-end tests", 520, 300, "real processes, two tests at a time; a test kills its servers 70 times");
+    ATTACKS = tests("end-to-end tests of attacks", 260, 150, "real processes, two tests at a time; thousands of clients");
+    E2E = tests("end-to-end tests", 300, 300, "real processes, four tests at a time; a test kills its servers 70 times");
     PYTHON_ENVIRONMENT = row("make a Python environment", 20, "writes some hundred files, once per version");
     PYTHON = row("install Python packages", 40, "fetches them, once per version");
     PACKAGE_LISTS = row("lists of Debian packages", 60, "fetches them, where Python has no environments");
@@ -198,6 +199,7 @@ mod tests {
         DENY,
         UNIT,
         BUILD,
+        ATTACKS,
         E2E,
         PACKAGE_NAMES,
         PACKAGE_NAMES,
