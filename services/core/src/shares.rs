@@ -78,8 +78,9 @@ pub struct Share<T> {
 
 impl<T> Drop for Share<T> {
     fn drop(&mut self) {
-        // It may have lost its place. What was in it is dropped without the lock.
-        drop(self.room.lock().remove(self.from, self.number));
+        // Nothing, if it has lost its place. What was in it is dropped without the lock.
+        let entry = self.room.lock().remove(self.from, self.number);
+        drop(entry);
     }
 }
 
