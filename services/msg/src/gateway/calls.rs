@@ -275,17 +275,22 @@ impl Calls {
     }
 
     /// Checks an account.
+    ///
     /// When there is no room, it takes that of the newest login of whoever has most: who that was is to
     /// be told.
     ///
     /// # Errors
-    /// The attempt, when nobody has clearly more logins waiting than its network.
+    /// The attempt, when nobody has clearly more logins waiting than its network, or when too many whose
+    /// clients have gone still wait for their turn, in which they are skipped.
     pub(crate) fn login(
         &self,
         call: LoginCall,
         from: IpAddr,
         mut attempt: LoginAttempt,
     ) -> Result<Option<Asking>, LoginAttempt> {
+        if self.queue().open(Class::Login) >= self.bounds.logins.saturating_mul(2) {
+            return Err(attempt);
+        }
         let asking = Asking {
             conn: Weak::clone(&attempt.conn),
             seq: attempt.seq,
@@ -297,16 +302,8 @@ impl Calls {
         attempt.place = Some(place);
         let bytes = call.user_name.len() + call.password.len() + call.client_version.len();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX - CALL) + CALL;
-        {
-            let mut queue = self.queue();
-            // Those whose clients have gone are skipped when their turn comes, which may be a while.
-            if queue.open(Class::Login) >= self.bounds.logins.saturating_mul(2) {
-                return Err(attempt);
-            }
-            let caller = Caller::Login(attempt);
-            queue.push(Class::Login, Waiting::new(Call::Login(call), caller, bytes));
-        }
-        self.wake();
+        let caller = Caller::Login(attempt);
+        self.push(Class::Login, Call::Login(call), caller, bytes);
         Ok(loser)
     }
 
